@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+#include "addr.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+
+static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+/* The kernel takes an IPv6 address without the scope id that came later (RFC 2133). */
+#define SIN6_LEN_SHORT ((socklen_t)offsetof(struct sockaddr_in6, sin6_scope_id))
+
+static void set_v4(struct addr *a, const void *four_bytes)
+{
+	memcpy(a->ip, mapped, sizeof(mapped));
+	memcpy(a->ip + sizeof(mapped), four_bytes, 4);
+}
+
+int addr_from_sockaddr(struct addr *a, const struct sockaddr *sa, socklen_t len)
+{
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6 = { 0 };
+
+	if (len < (socklen_t)sizeof(sa->sa_family))
+		return -EINVAL;
+	switch (sa->sa_family) {
+	case AF_INET:
+		if (len < (socklen_t)sizeof(in))
+			return -EINVAL;
+		memcpy(&in, sa, sizeof(in));
+		set_v4(a, &in.sin_addr);
+		a->port = ntohs(in.sin_port);
+		return 0;
+	case AF_INET6:
+		if (len < SIN6_LEN_SHORT)
+			return -EINVAL;
+		memcpy(&in6, sa, SIN6_LEN_SHORT);
+		memcpy(a->ip, &in6.sin6_addr, 16);
+		a->port = ntohs(in6.sin6_port);
+		return 0;
+	}
+	return -EAFNOSUPPORT;
+}
+
+socklen_t addr_to_sockaddr(const struct addr *a, int family, struct sockaddr_storage *out)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(a->port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
+
+	if (family == AF_INET) {
+		memcpy(&in.sin_addr, a->ip + sizeof(mapped), 4);
+		memcpy(out, &in, sizeof(in));
+		return sizeof(in);
+	}
+	memcpy(&in6.sin6_addr, a->ip, 16);
+	memcpy(out, &in6, sizeof(in6));
+	return sizeof(in6);
+}
+
+int addr_parse(struct addr *a, const char *text)
+{
+	uint8_t four[4];
+
+	if (inet_pton(AF_INET, text, four) == 1) {
+		set_v4(a, four);
+		return 0;
+	}
+	return inet_pton(AF_INET6, text, a->ip) == 1 ? 0 : -EINVAL;
+}
+
+/* A decimal number of at most three digits, or -1. */
+static int small_number(const char *s)
+{
+	int n = 0;
+
+	if (!*s || strlen(s) > 3)
+		return -1;
+	for (; *s; s++) {
+		if (*s < '0' || *s > '9')
+			return -1;
+		n = n * 10 + (*s - '0');
+	}
+	return n;
+}
+
+/* Clears the bits behind the first `len`; says whether any was set. */
+static bool clear_host_bits(uint8_t ip[16], unsigned int len)
+{
+	bool any = false;
+
+	for (unsigned int i = len / 8; i < 16; i++) {
+		uint8_t keep = i == len / 8 ? (uint8_t)(0xff00U >> len % 8) : 0;
+
+		any |= (ip[i] & (uint8_t)~keep) != 0;
+		ip[i] &= keep;
+	}
+	return any;
+}
+
+int addr_parse_prefix(struct addr_prefix *p, const char *text)
+{
+	char ip[INET6_ADDRSTRLEN];
+	const char *slash = strchr(text, '/');
+	size_t n = slash ? (size_t)(slash - text) : strlen(text);
+	struct addr a;
+	int bits, most;
+
+	if (n >= sizeof(ip))
+		return -EINVAL;
+	memcpy(ip, text, n);
+	ip[n] = '\0';
+	if (addr_parse(&a, ip) < 0)
+		return -EINVAL;
+	/* "::ffff:192.0.2.0/120" is written in the IPv6 shape, "192.0.2.0/24" is not */
+	most = strchr(ip, ':') ? 128 : 32;
+	bits = slash ? small_number(slash + 1) : most;
+	if (bits < 0 || bits > most)
+		return -EINVAL;
+	memcpy(p->ip, a.ip, 16);
+	p->len = (uint8_t)(bits + 128 - most);
+	return clear_host_bits(p->ip, p->len) ? -EDOM : 0;
+}
+
+void addr_format(const struct addr *a, char out[static ADDR_TEXT_MAX])
+{
+	bool v4 = addr_is_v4(a);
+	char digits[6];
+	size_t n = 0, d = sizeof(digits);
+	unsigned int port = a->port;
+
+	if (!v4)
+		out[n++] = '[';
+	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a->ip + sizeof(mapped) : a->ip, out + n,
+		  INET6_ADDRSTRLEN);
+	n += strlen(out + n);
+	if (!v4)
+		out[n++] = ']';
+	out[n++] = ':';
+	do
+		digits[--d] = (char)('0' + port % 10);
+	while (port /= 10);
+	memcpy(out + n, digits + d, sizeof(digits) - d);
+	out[n + sizeof(digits) - d] = '\0';
+}
+
+bool addr_is_v4(const struct addr *a)
+{
+	return memcmp(a->ip, mapped, sizeof(mapped)) == 0;
+}
+
+bool addr_equal_ip(const struct addr *a, const struct addr *b)
+{
+	return memcmp(a->ip, b->ip, 16) == 0;
+}
+
+bool addr_in_prefix(const uint8_t ip[16], const struct addr_prefix *p)
+{
+	unsigned int whole = p->len / 8, rest = p->len % 8;
+
+	if (memcmp(ip, p->ip, whole) != 0)
+		return false;
+	return rest == 0 || (ip[whole] ^ p->ip[whole]) >> (8 - rest) == 0;
+}
+
+bool addr_prefix_within(const struct addr_prefix *inner, const struct addr_prefix *outer)
+{
+	return inner->len >= outer->len && addr_in_prefix(inner->ip, outer);
+}
+
+static enum addr_class classify_v4(const uint8_t ip[static 4])
+{
+	if (ip[0] == 127)
+		return ADDR_LOOPBACK;
+	if (ip[0] == 0)
+		return ADDR_UNSPECIFIED;
+	if (ip[0] == 169 && ip[1] == 254)
+		return ADDR_LINK_LOCAL;
+	if (ip[0] >= 224 && ip[0] <= 239)
+		return ADDR_MULTICAST;
+	if (memcmp(ip, "\xff\xff\xff\xff", 4) == 0)
+		return ADDR_BROADCAST;
+	return ADDR_GLOBAL;
+}
+
+enum addr_class addr_classify(const struct addr *a)
+{
+	static const uint8_t zero[15];
+
+	if (addr_is_v4(a))
+		return classify_v4(a->ip + sizeof(mapped));
+	if (a->ip[0] == 0xff)
+		return ADDR_MULTICAST;
+	if (a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80)
+		return ADDR_LINK_LOCAL;
+	if (memcmp(a->ip, zero, 15) == 0 && a->ip[15] <= 1)
+		return a->ip[15] ? ADDR_LOOPBACK : ADDR_UNSPECIFIED;
+	return ADDR_GLOBAL;
+}

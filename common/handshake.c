@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#include "handshake.h"
+
+#include <errno.h>
+#include <string.h>
+
+void hs_start(struct hs *hs, enum cvt_dialect dialect, bool any_word)
+{
+	hs->dialect = dialect;
+	hs->accept = 1U << (dialect == CVT_DIALECT_RFC8803 ? CVT_WORD_MAGIC : CVT_WORD_ZERO);
+	if (any_word)
+		hs->accept = 1U << CVT_WORD_MAGIC | 1U << CVT_WORD_ZERO;
+	hs->got = 0;
+	hs->whole = CVT_HEADER_LEN;
+}
+
+size_t hs_want(const struct hs *hs)
+{
+	return (size_t)(hs->whole - hs->got);
+}
+
+uint8_t *hs_room(struct hs *hs)
+{
+	return hs->buf + hs->got;
+}
+
+/* What a direct Linux connect() reports for each ICMP code (PROTOCOL 2, measured). */
+static const int icmp_errno_v4[] = {
+	ENETUNREACH,  EHOSTUNREACH, ENOPROTOOPT,  ECONNREFUSED, EHOSTUNREACH, EOPNOTSUPP,
+	ENETUNREACH,  EHOSTDOWN,    ENONET,	  ENETUNREACH,	EHOSTUNREACH, ENETUNREACH,
+	EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH,
+};
+static const int icmp_errno_v6[] = {
+	ENETUNREACH, EACCES, EHOSTUNREACH, EHOSTUNREACH, ECONNREFUSED, EACCES, EACCES, EPROTO,
+};
+
+static int icmp_errno(uint8_t code, bool v4)
+{
+	const int *table = v4 ? icmp_errno_v4 : icmp_errno_v6;
+	size_t n = v4 ? sizeof(icmp_errno_v4) / sizeof(int) : sizeof(icmp_errno_v6) / sizeof(int);
+
+	return code < n ? table[code] : EHOSTUNREACH;
+}
+
+int hs_errno(uint8_t code, struct cvt_span value, bool target_v4)
+{
+	switch (code) {
+	case CVT_ERR_MISSING_COOKIE:
+		return EACCES;
+	case CVT_ERR_RESOURCE:
+		return ENOBUFS;
+	case CVT_ERR_RESET:
+		return ECONNREFUSED;
+	case CVT_ERR_UNREACHABLE:
+		return value.len ? icmp_errno(value.p[0], target_v4) : EHOSTUNREACH;
+	case CVT_ERR_TCP_OPTION:
+		return EPROTO;
+	}
+	/* the rest, and unknown codes, by class */
+	if (code < 32 || code >= 128)
+		return EPROTO;
+	if (code < 64)
+		return EACCES;
+	return code < 96 ? ENETUNREACH : EHOSTUNREACH;
+}
+
+/* Only the server's own answer is the server's fault; 97 is, whatever its code (PROTOCOL 2). */
+static enum hs_verdict error_verdict(const struct cvt_msg *m)
+{
+	if (m->error.code >= 96 && m->error.code < 128)
+		return HS_SERVER;
+	/* the Value of Missing Cookie is one zero byte, then the cookie */
+	if (m->error.code == CVT_ERR_MISSING_COOKIE && m->error.value.len > 4)
+		return HS_COOKIE;
+	return HS_CONVERTER;
+}
+
+static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
+{
+	struct cvt_span bytes = { hs->buf, hs->got };
+	enum cvt_dialect dialect = hs->dialect;
+
+	/* with dialect = auto the header word that came decides how the rest is read */
+	if (hs->buf[2] && dialect != CVT_DIALECT_RFC8803)
+		dialect = CVT_DIALECT_RFC8803;
+	else if (!hs->buf[2] && dialect == CVT_DIALECT_RFC8803)
+		dialect = CVT_DIALECT_DRAFT02;
+
+	r->parse = cvt_parse(&r->msg, bytes, dialect, CVT_TO_CLIENT);
+	if (r->parse != CVT_OK) {
+		r->verdict = HS_CONVERTER;
+		r->err = EPROTO;
+		return;
+	}
+	/* A-01: in the draft an Error beside an Extended TCP Header is only a warning; in the
+	 * RFC every Error is fatal (P-25). */
+	if (r->msg.has_error &&
+	    !(dialect == CVT_DIALECT_DRAFT02 && r->msg.ext_tcp_header.p)) {
+		r->verdict = error_verdict(&r->msg);
+		r->err = hs_errno(r->msg.error.code, r->msg.error.value, target_v4);
+		return;
+	}
+	/* header alone, or with an Extended TCP Header: both are success */
+	r->verdict = HS_CONNECTED;
+}
+
+enum hs_verdict hs_took(struct hs *hs, size_t n, bool target_v4, struct hs_result *r)
+{
+	struct cvt_header header;
+	bool had_header = hs->got >= CVT_HEADER_LEN;
+
+	hs->got = (uint16_t)(hs->got + n);
+	if (hs->got < CVT_HEADER_LEN)
+		return HS_MORE;
+	memset(r, 0, sizeof(*r));
+	if (!had_header) {
+		r->parse = cvt_parse_header(&header, hs->buf, hs->accept);
+		if (r->parse != CVT_OK) {
+			r->verdict = HS_CONVERTER;
+			r->err = EPROTO;
+			return r->verdict;
+		}
+		hs->whole = (uint16_t)header.len;
+	}
+	if (hs->got < hs->whole)
+		return HS_MORE;
+	judge(hs, target_v4, r);
+	return r->verdict;
+}

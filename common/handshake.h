@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handshake.h - the client's side of one Convert exchange, as a pure machine.
+ *
+ * It says how many bytes to read next: the four of the fixed header, then exactly what the
+ * header announces, so not one byte of the server's stream is ever taken (D6). It never
+ * does I/O, and any way of cutting the reply into pieces gives the same verdict.
+ */
+#ifndef CVT_HANDSHAKE_H
+#define CVT_HANDSHAKE_H
+
+#include "wire.h"
+
+/* What the reply, or its absence, means for the connection. */
+enum hs_verdict {
+	HS_MORE,      /* read hs_want() bytes more */
+	HS_CONNECTED, /* the server has accepted */
+	HS_SERVER,    /* the server is the reason of the failure: report it */
+	HS_CONVERTER, /* the converter is: fall back if the policy says so */
+	HS_COOKIE,    /* Missing Cookie: try once more with the cookie in msg (P-27) */
+};
+
+struct hs {
+	enum cvt_dialect dialect;
+	unsigned int accept;	/* header words, as cvt_parse_header() has them */
+	uint16_t got;		/* bytes of the reply in buf */
+	uint16_t whole;		/* bytes that the reply has, as far as known */
+	uint8_t buf[CVT_MSG_MAX];
+};
+
+struct hs_result {
+	enum hs_verdict verdict;
+	int err;			/* errno for the program, 0 when connected */
+	enum cvt_verdict parse;		/* why the reply is no Convert message, or CVT_OK */
+	struct cvt_msg msg;		/* its spans point into the machine's buffer */
+};
+
+/* any_word: the dialect is not certain, take either header word (dialect = auto). */
+void hs_start(struct hs *hs, enum cvt_dialect dialect, bool any_word);
+/* How many bytes to read next, into hs_room(); 0 once the reply is whole. */
+size_t hs_want(const struct hs *hs);
+uint8_t *hs_room(struct hs *hs);
+/* n bytes (1..hs_want()) were put into hs_room(). target_v4: the server's address is IPv4,
+ * which the ICMP codes of error 97 depend on. Fills r unless the verdict is HS_MORE. */
+enum hs_verdict hs_took(struct hs *hs, size_t n, bool target_v4, struct hs_result *r);
+
+/* errno for an Error TLV (PROTOCOL 2). value: from byte 3 of the TLV on. */
+int hs_errno(uint8_t code, struct cvt_span value, bool target_v4);
+
+#endif

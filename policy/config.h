@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h - the configuration file and its environment variables (convert.conf(5)).
+ *
+ * Promises: the parser takes text and fills a structure; it opens nothing and prints nothing.
+ * The first mistake stops it and is reported with its line and what was expected; then the
+ * configuration is empty, so that a half-read one can never act.
+ */
+#ifndef CVT_CONFIG_H
+#define CVT_CONFIG_H
+
+#include "addr.h"
+#include "log.h"
+#include "wire.h"
+
+#define CONFIG_DEFAULT_FILE "/etc/convert.conf"
+#define CONFIG_DEFAULT_PORT 5124
+#define CONFIG_COOKIE_MAX   992 /* largest Convert cookie beside a Connect TLV (PROTOCOL 1.4) */
+
+enum config_fast_open { CONFIG_FO_AUTO, CONFIG_FO_COOKIE, CONFIG_FO_NO_COOKIE };
+enum config_fallback { CONFIG_FALLBACK_DIRECT, CONFIG_FALLBACK_NONE };
+enum config_mptcp { CONFIG_MPTCP_AUTO, CONFIG_MPTCP_ON, CONFIG_MPTCP_OFF };
+
+struct config_list; /* growing arrays, private to config.c */
+
+struct config_converter {
+	char name[32];
+	struct addr *addrs; /* port filled in */
+	size_t n_addrs;
+	bool dialect_is_auto; /* then dialect is where to start: rfc8803 (D9) */
+	enum cvt_dialect dialect;
+	enum config_fast_open fast_open;
+	struct cvt_span convert_cookie; /* len 0: none */
+	struct addr_prefix *from;
+	size_t n_from;
+	char (*interfaces)[16];
+	size_t n_interfaces;
+	unsigned int line; /* of its section header */
+};
+
+struct config_rules; /* rules.h */
+
+struct config {
+	struct config_converter *converters;
+	size_t n_converters;
+	struct config_rules *rules;
+	enum config_mptcp mptcp;
+	bool bypass;
+	enum config_fallback fallback;
+	unsigned int timeout_ms; /* for the converter's reply */
+	const char *state_file;	 /* NULL: not given */
+	const char *log_target;	 /* NULL: no logging */
+	enum log_level log_level;
+};
+
+struct config_error {
+	const char *file;
+	unsigned int line; /* 0: the file as a whole, or an environment variable */
+	char what[160];	   /* "timeout = 5x: expected a number with s or ms, such as 5s" */
+};
+
+/* The environment as it was when the process started; NULL for what is not set. */
+struct config_env {
+	const char *conf, *addr, *port, *convert_cookie, *log, *disable;
+};
+
+/* Puts the whole configuration together: the environment, then the file that it names, or
+ * /etc/convert.conf. program: the name that `app` rules are compared with.
+ * Returns 0, or a negative errno and err filled in; then config is usable and empty (all
+ * direct), except for where to log. A missing default file is no error. All memory comes from
+ * malloc() of the caller's link and lives until config_free(). */
+int config_load(struct config *config, const struct config_env *env, const char *program,
+		struct config_error *err);
+/* The parser alone: text need not end with a zero. */
+int config_parse(struct config *config, const char *file, const char *text, size_t len,
+		 const char *program, struct config_error *err);
+void config_free(struct config *config);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * policy.h - where should this connection go?
+ *
+ * Promises: a decision is a pure function of the configuration, the destination and the facts
+ * passed in; its verdict carries a reason that log, tests and manual share.
+ * Never: a socket, a clock, or the environment.
+ */
+#ifndef CVT_POLICY_H
+#define CVT_POLICY_H
+
+#include "config.h"
+
+enum pol_action { POL_DIRECT, POL_CONVERT };
+
+enum pol_reason {
+	POL_DEFAULT,	    /* no rule spoke: convert */
+	POL_RULE,	    /* a rule of the configuration decided */
+	POL_OFF,	    /* no converter is configured, or the shim is switched off */
+	POL_LOOPBACK,	    /* built-in exclusions, PROTOCOL 4.10 */
+	POL_LINK_LOCAL,
+	POL_MULTICAST,
+	POL_UNSPECIFIED,
+	POL_BROADCAST,
+	POL_IS_CONVERTER,
+	POL_NO_FAMILY,	    /* no converter has an address that this socket can reach */
+	POL_OUTSIDE,	    /* every converter is bound to another network (F-01) */
+};
+
+struct pol_verdict {
+	enum pol_action action;
+	enum pol_reason reason;
+	unsigned int rule_line;			/* line of the rule, for POL_RULE */
+	const struct config_converter *converter; /* for POL_CONVERT */
+	struct addr via;			/* its address and port to use */
+};
+
+/* How the host would route to an address now; asked only for converters that are bound to a
+ * network by `from` or `interface`. Returns false if there is no route. */
+struct pol_route {
+	struct addr source;
+	char interface[16];
+};
+typedef bool pol_route_fn(const struct addr *to, struct pol_route *route);
+
+/* dst: where the program wants to go. socket_family: AF_INET or AF_INET6. route may be NULL
+ * (then such converters are not used). */
+struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
+			      int socket_family, pol_route_fn *route);
+const char *pol_reason_text(enum pol_reason reason);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conn.h - which descriptor numbers of this process are converted connections.
+ *
+ * A record is kept per number, private to the process, in pages made when first needed. It
+ * holds the socket cookie that proves whose it is (D4), the server that the program believes
+ * to be connected to, and the exchange (upstream.h) while that is of interest.
+ */
+#ifndef CVT_CONN_H
+#define CVT_CONN_H
+
+#include "fdt.h"
+#include "upstream.h"
+
+struct conn {
+	uint64_t sock_cookie;
+	struct addr server;
+	uint8_t family;		  /* of the socket: AF_INET or AF_INET6 */
+	_Atomic uint8_t told;	  /* connect() has already reported the outcome */
+	uint32_t exchange;	  /* upstream_index() */
+};
+
+/* What conn_begin() found. */
+enum conn_begin {
+	CONN_BEGUN,	   /* the SYN is out (or the connection up), the mark is FDT_PENDING */
+	CONN_NOT_OURS,	   /* no unconnected TCP stream socket: the kernel shall answer */
+	CONN_UNREACHABLE,  /* nothing was sent; err says why */
+};
+
+struct conn_request {
+	struct addr server;
+	int family;
+	const struct pol_verdict *verdict;
+	const struct config *config;
+	/* out */
+	bool nonblocking;
+	int64_t until_ns;	/* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
+	int err;
+	struct upstream *exchange;
+};
+
+enum conn_begin conn_begin(int fd, struct conn_request *request);
+
+/* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
+ * the mark is gone) if the number is something else by now. One system call. */
+struct conn *conn_find(int fd);
+/* The same without proof, for the moments after a conn_find(). NULL if there is no record. */
+struct conn *conn_peek(int fd);
+/* The exchange, or NULL if its slot has been needed for another one. */
+struct upstream *conn_exchange(const struct conn *c);
+
+/* Does what can be done without waiting, or ends an exchange whose deadline has passed.
+ * Returns the mark that the number has then: FDT_PENDING while the program has to wait. */
+enum fdt_mark conn_advance(int fd, struct conn *c);
+/* The errno of a failed conversion, once; 0 when it has been told. */
+int conn_take_error(int fd, struct conn *c);
+/* newfd has become a duplicate of fd. */
+void conn_copy(int fd, int newfd);
+/* The program is about to close the number, or has seen it made anew: nothing is known of it. */
+void conn_forget(int fd);
+
+/* Has more than one thread, or a forked process, got at our exchanges? Then a wait has to look
+ * again from time to time, as somebody else may have read the reply meanwhile. */
+bool conn_is_shared(void);
+void conn_init(void);
+
+#endif

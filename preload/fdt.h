@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fdt.h - one byte per descriptor number: what we believe about it.
+ *
+ * A mark is only a hint. Numbers are closed and made behind our back (raw system calls,
+ * stdio, a vfork child), so whoever acts on a mark compares the socket cookie first (D4).
+ * Promises: no lock, no system call, no allocation; a number beyond the table has no mark.
+ */
+#ifndef CVT_FDT_H
+#define CVT_FDT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum fdt_mark {
+	FDT_UNKNOWN,	/* nothing known: ask the kernel */
+	FDT_TCP,	/* made by our socket() as a TCP stream, not connected by us */
+	FDT_TCP_TIMED,	/* the same, and SO_SNDTIMEO was set on it */
+	FDT_OTHER,	/* made by our socket() as something else */
+	FDT_PENDING,	/* a conversion is under way */
+	FDT_FAILED,	/* a conversion failed and the program has not been told yet */
+	FDT_FAILED_TOLD,
+	FDT_UP,		/* converted: getpeername() still needs us */
+};
+
+#define FDT_MAX (1 << 20)
+
+extern _Atomic uint8_t fdt_marks[FDT_MAX];
+/* How many numbers are marked PENDING or FAILED: while 0, no readiness call needs a look. */
+extern _Atomic int fdt_unsettled;
+
+static inline enum fdt_mark fdt_get(int fd)
+{
+	if (fd < 0 || fd >= FDT_MAX)
+		return FDT_UNKNOWN;
+	return (enum fdt_mark)atomic_load_explicit(&fdt_marks[fd], memory_order_acquire);
+}
+
+static inline bool fdt_has_record(enum fdt_mark mark)
+{
+	return mark >= FDT_PENDING;
+}
+
+static inline bool fdt_is_unsettled(enum fdt_mark mark)
+{
+	return mark == FDT_PENDING || mark == FDT_FAILED;
+}
+
+/* Relaxed: a thread that needs to see another's connection has synchronised with it. */
+static inline bool fdt_any_unsettled(void)
+{
+	return atomic_load_explicit(&fdt_unsettled, memory_order_relaxed) > 0;
+}
+
+void fdt_set(int fd, enum fdt_mark mark);
+/* Only if the mark still is `from`; says whether it was. */
+bool fdt_change(int fd, enum fdt_mark from, enum fdt_mark to);
+
+#endif

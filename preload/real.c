@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#include "real.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+struct real real;
+
+/* dlsym() returns an object pointer; POSIX makes the conversion to a function valid, and
+ * memcpy() does it without a cast that compilers complain about. */
+static void next(void *function, const char *name)
+{
+	void *symbol = dlsym(RTLD_NEXT, name);
+
+	memcpy(function, &symbol, sizeof(symbol));
+}
+
+void real_init(void)
+{
+#define NEXT(name) next(&real.name, #name)
+	NEXT(socket);
+	NEXT(socketpair);
+	NEXT(connect);
+	NEXT(accept);
+	NEXT(accept4);
+	NEXT(getpeername);
+	NEXT(getsockopt);
+	NEXT(setsockopt);
+	NEXT(poll);
+	NEXT(ppoll);
+	NEXT(close);
+	NEXT(dup);
+	NEXT(dup2);
+	NEXT(dup3);
+	NEXT(fcntl);
+	NEXT(fcntl64);
+#undef NEXT
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * real.h - the functions that ours stand in front of, and system calls without libc.
+ *
+ * real.NAME is the next definition of NAME behind ours (libc's, or another preloaded
+ * library's). What runs under one of our locks uses sys_*() instead: libc's functions are
+ * cancellation points (D5a).
+ */
+#ifndef CVT_REAL_H
+#define CVT_REAL_H
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Marks a definition that the library exports. */
+#define INTERPOSE __attribute__((visibility("default")))
+
+struct real {
+	int (*socket)(int, int, int);
+	int (*socketpair)(int, int, int, int[2]);
+	int (*connect)(int, const struct sockaddr *, socklen_t);
+	int (*accept)(int, struct sockaddr *, socklen_t *);
+	int (*accept4)(int, struct sockaddr *, socklen_t *, int);
+	int (*getpeername)(int, struct sockaddr *, socklen_t *);
+	int (*getsockopt)(int, int, int, void *, socklen_t *);
+	int (*setsockopt)(int, int, int, const void *, socklen_t);
+	int (*poll)(struct pollfd *, nfds_t, int);
+	int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+	int (*close)(int);
+	int (*dup)(int);
+	int (*dup2)(int, int);
+	int (*dup3)(int, int, int);
+	int (*fcntl)(int, int, ...);
+	int (*fcntl64)(int, int, ...);
+};
+
+extern struct real real;
+
+/* Called by the constructor, and by whatever is called before it. Safe to repeat. */
+void real_init(void);
+
+#define REAL(name) (__builtin_expect(!real.name, 0) ? (real_init(), real.name) : real.name)
+
+/* System calls that return a negative errno and leave errno to the caller's save and restore. */
+static inline long sys_result(long r)
+{
+	return r < 0 ? -errno : r;
+}
+
+static inline int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	return (int)sys_result(syscall(SYS_getsockopt, fd, level, name, value, len));
+}
+
+static inline int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	return (int)sys_result(syscall(SYS_setsockopt, fd, level, name, value, len));
+}
+
+static inline int sys_connect(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	return (int)sys_result(syscall(SYS_connect, fd, sa, len));
+}
+
+static inline long sys_sendto(int fd, const void *p, size_t n, int flags,
+			      const struct sockaddr *sa, socklen_t len)
+{
+	return sys_result(syscall(SYS_sendto, fd, p, n, flags, sa, len));
+}
+
+static inline long sys_recv(int fd, void *p, size_t n, int flags)
+{
+	return sys_result(syscall(SYS_recvfrom, fd, p, n, flags, NULL, NULL));
+}
+
+static inline int sys_fcntl(int fd, int command, long arg)
+{
+	return (int)sys_result(syscall(SYS_fcntl, fd, command, arg));
+}
+
+static inline int sys_shutdown(int fd, int how)
+{
+	return (int)sys_result(syscall(SYS_shutdown, fd, how));
+}
+
+static inline int64_t now_ns(void) /* CLOCK_MONOTONIC */
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+#endif

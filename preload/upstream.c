@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+#include "upstream.h"
+
+#include "cookies.h"
+#include "real.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/mman.h>
+
+#define SLOTS		4096 /* exchanges at once, in this process and its forked children */
+#define LOCK_STALE_MS	1000
+
+static _Atomic(struct upstream *) slots;
+static _Atomic uint32_t next_slot;
+
+/* --------------------------------------------------------------- slots and lock */
+
+static struct upstream *map_slots(void)
+{
+	size_t size = SLOTS * sizeof(struct upstream);
+	struct upstream *mine, *theirs = NULL;
+
+	mine = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (mine == MAP_FAILED)
+		return NULL;
+	if (atomic_compare_exchange_strong(&slots, &theirs, mine))
+		return mine;
+	munmap(mine, size);
+	return theirs;
+}
+
+struct upstream *upstream_new(uint64_t sock_cookie)
+{
+	struct upstream *all = atomic_load_explicit(&slots, memory_order_acquire);
+
+	if (!all)
+		all = map_slots();
+	if (!all)
+		return NULL;
+	for (unsigned int tries = 0; tries < SLOTS; tries++) {
+		struct upstream *u = &all[atomic_fetch_add(&next_slot, 1) % SLOTS];
+		uint32_t phase = upstream_phase(u);
+
+		/* a pending one that nobody ended is long past its deadline: its owner is gone */
+		if (upstream_is_pending(u) && now_ns() < u->deadline_ns + 1000000000)
+			continue;
+		if (!atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OWED))
+			continue;
+		atomic_store(&u->sock_cookie, sock_cookie);
+		atomic_store(&u->driver, 0);
+		atomic_store(&u->err, 0);
+		atomic_store(&u->lock, 0);
+		u->deadline_ns = INT64_MAX / 2;
+		return u;
+	}
+	return NULL;
+}
+
+uint32_t upstream_index(const struct upstream *u)
+{
+	return (uint32_t)(u - atomic_load_explicit(&slots, memory_order_relaxed));
+}
+
+struct upstream *upstream_at(uint32_t index)
+{
+	return atomic_load_explicit(&slots, memory_order_relaxed) + index;
+}
+
+/* Never waits: whoever does not get it sees the connection as still pending. That is also what
+ * keeps a signal handler from waiting for the frame that it interrupted. */
+static bool try_lock(struct upstream *u)
+{
+	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
+	uint64_t mine = (uint64_t)syscall(SYS_gettid) << 32 | now_ms;
+	uint64_t held = 0;
+
+	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
+		return true;
+	if (held >> 32 == mine >> 32 || now_ms - (uint32_t)held < LOCK_STALE_MS)
+		return false;
+	return atomic_compare_exchange_strong(&u->lock, &held, mine);
+}
+
+static void unlock(struct upstream *u)
+{
+	atomic_store_explicit(&u->lock, 0, memory_order_release);
+}
+
+static void set_phase(struct upstream *u, enum upstream_phase phase)
+{
+	atomic_store_explicit(&u->phase, phase, memory_order_release);
+}
+
+/* -------------------------------------------------------------------- the SYN */
+
+static void write_request(struct upstream *u, struct cvt_span convert_cookie)
+{
+	struct cvt_span no_options = { NULL, 0 };
+
+	cvt_begin(&u->request, u->converter->dialect);
+	cvt_put_connect(&u->request, u->server.ip, u->server.port, no_options);
+	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
+	if (convert_cookie.len && u->converter->dialect != CVT_DIALECT_DRAFT02)
+		cvt_put_cookie(&u->request, convert_cookie);
+	u->sent = 0;
+}
+
+/* All of the request is queued in the kernel. */
+static void request_taken(struct upstream *u)
+{
+	hs_start(&u->reply, u->converter->dialect, u->converter->dialect_is_auto);
+	set_phase(u, UPSTREAM_REPLY);
+}
+
+/* Fast Open is switched off in this kernel: a plain connect, and the message right behind it. */
+static int open_plainly(struct upstream *u, int fd, int64_t blocking_until_ns)
+{
+	struct sockaddr_storage via;
+	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
+	struct timeval wanted = { 0 }, saved = { 0 };
+	socklen_t len = sizeof(saved);
+	int64_t left_us;
+	int r;
+
+	if (!blocking_until_ns)
+		return sys_connect(fd, (struct sockaddr *)&via, via_len);
+	/* O_NONBLOCK would show in every process that shares the descriptor; the time limit of
+	 * a socket that is not connected matters to nobody (TRAPS 2.18). */
+	left_us = (blocking_until_ns - now_ns()) / 1000;
+	if (left_us <= 0)
+		return -ETIMEDOUT;
+	wanted.tv_sec = left_us / 1000000;
+	wanted.tv_usec = left_us % 1000000;
+	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wanted, sizeof(wanted));
+	r = sys_connect(fd, (struct sockaddr *)&via, via_len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
+	return r;
+}
+
+int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns)
+{
+	struct sockaddr_storage via;
+	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
+	int one = 1, len, r;
+	long n;
+
+	write_request(u, cookies_for(u->converter));
+	len = cvt_finish(&u->request);
+	if (len < 0)
+		return len;
+	if (u->converter->fast_open == CONFIG_FO_NO_COOKIE)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one));
+	/* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means
+	 * not queued, and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
+	n = sys_sendto(fd, u->request.bytes, (size_t)len, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL,
+		       (struct sockaddr *)&via, via_len);
+	if (n == len) {
+		request_taken(u);
+		return 0;
+	}
+	if (n >= 0) { /* the path's MTU is smaller than the message (PROTOCOL L10) */
+		u->sent = (uint16_t)n;
+		return 0;
+	}
+	if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
+		return 0;
+	if (n != -EOPNOTSUPP)
+		return (int)n;
+	r = open_plainly(u, fd, blocking_until_ns);
+	return r == -EINPROGRESS || r == -EINTR ? 0 : r;
+}
+
+/* ------------------------------------------------------------------- the ends */
+
+void upstream_disconnect(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	sys_connect(fd, &none, sizeof(none));
+}
+
+/* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
+ * (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
+static void refuse(struct upstream *u, int fd, int err)
+{
+	upstream_disconnect(fd);
+	sys_shutdown(fd, SHUT_RDWR);
+	atomic_store(&u->err, err);
+	set_phase(u, UPSTREAM_REFUSED);
+}
+
+static void log_end(const struct upstream *u, const char *what, const char *why, int err)
+{
+	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	addr_format(&u->server, server);
+	addr_format(&u->via, via);
+	log_line(LOG_LEVEL_INFO, "%s %s via %s (%s) after %d ms: %s%s%s", what, server, via,
+		 u->converter->name, (int)((now_ns() - u->started_ns) / 1000000), why,
+		 err ? ", " : "", err ? strerrorname_np(err) : "");
+}
+
+/* The exchange has failed. */
+static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why)
+{
+	struct sockaddr_storage server;
+	socklen_t len;
+	int r;
+
+	if (verdict != HS_CONVERTER || !u->fall_back) {
+		log_end(u, "failed", why, err);
+		refuse(u, fd, err);
+		return;
+	}
+	log_end(u, "falling back from", why, err);
+	upstream_disconnect(fd);
+	if (atomic_load(&u->driver)) { /* the blocking connect() goes on by itself */
+		set_phase(u, UPSTREAM_DIRECT);
+		return;
+	}
+	/* A blocking descriptor here means that its connect() was interrupted by a signal: a
+	 * connect that waits cannot be made under the lock. */
+	r = sys_fcntl(fd, F_GETFL, 0);
+	if (r < 0 || !(r & O_NONBLOCK)) {
+		refuse(u, fd, err);
+		return;
+	}
+	len = addr_to_sockaddr(&u->server, u->family, &server);
+	r = sys_connect(fd, (struct sockaddr *)&server, len);
+	if (r < 0 && r != -EINPROGRESS)
+		refuse(u, fd, -r);
+	else
+		set_phase(u, UPSTREAM_DIRECT);
+}
+
+/* ------------------------------------------------------------------- advancing */
+
+/* Missing Cookie: reset, remember the cookie, once more (P-27). */
+static void retry_with_cookie(struct upstream *u, int fd, const struct hs_result *result)
+{
+	struct cvt_span cookie = { result->msg.error.value.p + 1, result->msg.error.value.len - 1 };
+	int r;
+
+	if (u->cookie_tried || !cookies_learn(u->converter, cookie)) {
+		give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie");
+		return;
+	}
+	u->cookie_tried = true;
+	upstream_disconnect(fd);
+	set_phase(u, UPSTREAM_OWED);
+	/* where Fast Open is off a blocking descriptor would wait here, under the lock */
+	r = sys_fcntl(fd, F_GETFL, 0);
+	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK ? 0 : now_ns());
+	if (r < 0)
+		give_up(u, fd, HS_CONVERTER, -r, "connect with cookie");
+}
+
+static void finish(struct upstream *u, int fd, const struct hs_result *result)
+{
+	switch (result->verdict) {
+	case HS_MORE:
+		break;
+	case HS_CONNECTED:
+		set_phase(u, UPSTREAM_CONNECTED);
+		log_end(u, "converted", "connected", 0);
+		break;
+	case HS_COOKIE:
+		retry_with_cookie(u, fd, result);
+		break;
+	case HS_SERVER:
+	case HS_CONVERTER:
+		give_up(u, fd, result->verdict, result->err,
+			result->parse != CVT_OK ? cvt_verdict_name(result->parse) :
+						  cvt_err_name(result->msg.error.code));
+		break;
+	}
+}
+
+static void read_reply(struct upstream *u, int fd)
+{
+	struct hs_result result;
+
+	while (upstream_phase(u) == UPSTREAM_REPLY) {
+		long n = sys_recv(fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
+
+		if (n == -EAGAIN || n == -EINTR)
+			return;
+		if (n <= 0) {
+			give_up(u, fd, HS_CONVERTER, n ? (int)-n : ECONNRESET,
+				n ? "no reply" : "closed before the reply was whole");
+			return;
+		}
+		if (hs_took(&u->reply, (size_t)n, addr_is_v4(&u->server), &result) != HS_MORE)
+			finish(u, fd, &result);
+	}
+}
+
+static void send_owed(struct upstream *u, int fd)
+{
+	size_t left = u->request.len - u->sent;
+	long n = sys_sendto(fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
+			    0);
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n < 0) {
+		give_up(u, fd, HS_CONVERTER, (int)-n, "no connection to the converter");
+		return;
+	}
+	u->sent = (uint16_t)(u->sent + n);
+	if (u->sent == u->request.len)
+		request_taken(u);
+}
+
+void upstream_advance(struct upstream *u, int fd)
+{
+	if (!try_lock(u))
+		return;
+	if (upstream_phase(u) == UPSTREAM_OWED)
+		send_owed(u, fd);
+	else if (upstream_phase(u) == UPSTREAM_REPLY)
+		read_reply(u, fd);
+	unlock(u);
+}
+
+void upstream_expire(struct upstream *u, int fd)
+{
+	if (!try_lock(u))
+		return;
+	if (upstream_is_pending(u))
+		give_up(u, fd, HS_CONVERTER, ETIMEDOUT, "no reply in time");
+	unlock(u);
+}
+
+short upstream_wants(const struct upstream *u)
+{
+	return upstream_phase(u) == UPSTREAM_OWED ? POLLOUT : POLLIN;
+}

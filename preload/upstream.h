@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * upstream.h - the Convert exchange on one socket, from the SYN to the verdict.
+ *
+ * An exchange lives in anonymous shared memory, so that after a fork both processes see one
+ * state and consume one reply once (D4). Nothing waits while holding its lock, and what runs
+ * under the lock is raw system calls (D5a).
+ *
+ * Exchanges are never freed: an ended one stays readable until its slot is needed again,
+ * which sock_cookie tells. So nobody has to count who still looks at it.
+ */
+#ifndef CVT_UPSTREAM_H
+#define CVT_UPSTREAM_H
+
+#include "handshake.h"
+#include "policy.h"
+
+#include <stdatomic.h>
+
+/* The life of an exchange. FREE -> OWED <-> REPLY -> one of the three ends. */
+enum upstream_phase {
+	UPSTREAM_FREE,
+	UPSTREAM_OWED,	    /* (part of) the Convert message still has to be given to the kernel */
+	UPSTREAM_REPLY,	    /* the message is queued, the reply is being read */
+	UPSTREAM_CONNECTED, /* end: the server has accepted */
+	UPSTREAM_REFUSED,   /* end: err is the program's errno, the socket shows a failure */
+	UPSTREAM_DIRECT,    /* end: given up; the socket goes to the server by itself */
+};
+
+struct upstream {
+	/* 0: free. Else the holder's thread id (high half) and the low half of CLOCK_MONOTONIC
+	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
+	_Atomic uint64_t lock;
+	_Atomic uint32_t phase;	 /* enum upstream_phase */
+	_Atomic int driver;	 /* thread whose blocking connect() does the reading, or 0 */
+	_Atomic int err;	 /* for UPSTREAM_REFUSED: the errno to be told once */
+	_Atomic uint64_t sock_cookie;
+	int64_t started_ns, deadline_ns; /* CLOCK_MONOTONIC */
+	struct addr server;
+	int family;		 /* of the socket */
+	const struct config_converter *converter;
+	struct addr via;
+	bool fall_back;		 /* fallback = direct */
+	bool cookie_tried;	 /* the one retry after Missing Cookie is spent (P-27) */
+	uint16_t sent;		 /* bytes of request that the kernel has taken */
+	union {
+		struct cvt_writer request; /* while UPSTREAM_OWED */
+		struct hs reply;	   /* while UPSTREAM_REPLY */
+	};
+};
+
+/* A free slot for this socket, or NULL: too many exchanges at once, or no memory. */
+struct upstream *upstream_new(uint64_t sock_cookie);
+uint32_t upstream_index(const struct upstream *u);
+struct upstream *upstream_at(uint32_t index);
+
+static inline enum upstream_phase upstream_phase(const struct upstream *u)
+{
+	return (enum upstream_phase)atomic_load_explicit(&u->phase, memory_order_acquire);
+}
+
+static inline bool upstream_is_pending(const struct upstream *u)
+{
+	enum upstream_phase phase = upstream_phase(u);
+
+	return phase == UPSTREAM_OWED || phase == UPSTREAM_REPLY;
+}
+
+/* Sends the SYN. blocking_until_ns: 0 for a non-blocking descriptor; for a blocking one the
+ * moment (CLOCK_MONOTONIC) up to which a plain connect() may wait, which is only needed where
+ * the kernel has Fast Open switched off. 0, or -errno: nothing was sent, the exchange is over. */
+int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns);
+/* Does what can be done without waiting; the program's descriptor is fd. */
+void upstream_advance(struct upstream *u, int fd);
+/* The same, but the exchange ends here with ETIMEDOUT if it is not over. */
+void upstream_expire(struct upstream *u, int fd);
+/* POLLOUT or POLLIN: what advance would need. */
+short upstream_wants(const struct upstream *u);
+/* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
+void upstream_disconnect(int fd);
+
+#endif
