@@ -21,8 +21,6 @@ enum config_fast_open { CONFIG_FO_AUTO, CONFIG_FO_COOKIE, CONFIG_FO_NO_COOKIE };
 enum config_fallback { CONFIG_FALLBACK_DIRECT, CONFIG_FALLBACK_NONE };
 enum config_mptcp { CONFIG_MPTCP_AUTO, CONFIG_MPTCP_ON, CONFIG_MPTCP_OFF };
 
-struct config_list; /* growing arrays, private to config.c */
-
 struct config_converter {
 	char name[32];
 	struct addr *addrs; /* port filled in */

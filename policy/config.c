@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include "config_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_TIMEOUT_MS 5000
+
+void config_init(struct config *config)
+{
+	*config = (struct config){
+		.bypass = true,
+		.timeout_ms = DEFAULT_TIMEOUT_MS,
+		.log_level = LOG_LEVEL_INFO,
+	};
+}
+
+static void free_converters(struct config *config)
+{
+	for (size_t i = 0; i < config->n_converters; i++) {
+		struct config_converter *c = &config->converters[i];
+
+		free(c->addrs);
+		free(c->from);
+		free(c->interfaces);
+		free((void *)c->convert_cookie.p);
+	}
+	free(config->converters);
+	config->converters = NULL;
+	config->n_converters = 0;
+}
+
+void config_empty(struct config *config)
+{
+	const char *log_target = config->log_target;
+	enum log_level log_level = config->log_level;
+
+	config->log_target = NULL;
+	config_free(config);
+	config->log_target = log_target;
+	config->log_level = log_level;
+}
+
+void config_free(struct config *config)
+{
+	free_converters(config);
+	config_rules_free(config->rules);
+	free((void *)config->state_file);
+	free((void *)config->log_target);
+	config_init(config);
+}
+
+/* An empty variable is as if it were not set. */
+static bool is_set(const char *variable)
+{
+	return variable && variable[0] != '\0';
+}
+
+static bool is_off(const struct config_env *env)
+{
+	return is_set(env->disable) && strcmp(env->disable, "0") != 0;
+}
+
+/* The environment's converter in place of those of the file. */
+static int use_environment(struct config *config, const struct config_env *env,
+			   struct config_error *err)
+{
+	static const char name[] = "environment";
+	struct config_converter *c;
+	unsigned int port = CONFIG_DEFAULT_PORT;
+	int ret;
+
+	free_converters(config);
+	c = config_converter_add(config);
+	if (!c)
+		return config_no_memory(err, 0);
+	memcpy(c->name, name, sizeof(name));
+	ret = config_add_address(c, env->addr, "CONVERT_ADDR", err, 0);
+	if (ret)
+		return ret;
+	if (is_set(env->port) &&
+	    (!config_number(env->port, strlen(env->port), 65535, &port) || port == 0))
+		return config_mistake(err, 0, "CONVERT_PORT = ", env->port,
+				      ": expected a port from 1 to 65535", NULL);
+	config_set_port(c, (uint16_t)port);
+	if (!is_set(env->convert_cookie))
+		return 0;
+	return config_set_cookie(c, env->convert_cookie, "CONVERT_COOKIE", err, 0);
+}
+
+static int load_file(struct config *config, const char *file, bool may_miss, const char *program,
+		     struct config_error *err)
+{
+	const char *why;
+	char *text;
+	size_t len;
+	int ret = config_map_file(file, CONFIG_FILE_MAX, &text, &len, &why);
+
+	err->file = file;
+	if (may_miss && (ret == -ENOENT || ret == -ENOTDIR))
+		return 0;
+	if (ret) {
+		config_mistake(err, 0, why, NULL);
+		return ret;
+	}
+	ret = config_parse(config, file, text, len, program, err);
+	config_unmap_file(text, len);
+	return ret;
+}
+
+static int load(struct config *config, const struct config_env *env, const char *program,
+		struct config_error *err)
+{
+	int ret = 0;
+
+	if (is_set(env->conf))
+		ret = load_file(config, env->conf, false, program, err);
+	else if (!is_set(env->addr))
+		ret = load_file(config, CONFIG_DEFAULT_FILE, true, program, err);
+	if (ret || !is_set(env->addr))
+		return ret;
+	err->file = "environment";
+	return use_environment(config, env, err);
+}
+
+int config_load(struct config *config, const struct config_env *env, const char *program,
+		struct config_error *err)
+{
+	int saved_errno = errno, ret = 0;
+
+	config_init(config);
+	*err = (struct config_error){ .file = "environment" };
+	if (!is_off(env))
+		ret = load(config, env, program, err);
+	if (ret)
+		config_empty(config);
+	if (is_set(env->log)) {
+		free((void *)config->log_target);
+		config->log_target = config_copy(env->log, strlen(env->log));
+	}
+	errno = saved_errno;
+	return ret;
+}

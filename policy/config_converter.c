@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include "config_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Why text is no address that a converter can have, or NULL. */
+static const char *bad_address(const char *text, struct addr *a)
+{
+	if (addr_parse(a, text) < 0) {
+		if (strspn(text, "0123456789abcdefABCDEF.:[]/%") == strlen(text))
+			return "a numeric IPv4 or IPv6 address alone (the port is a key of its own)";
+		return "a numeric address: names are not looked up inside programs";
+	}
+	switch (addr_classify(a)) {
+	case ADDR_UNSPECIFIED:
+	case ADDR_BROADCAST:
+	case ADDR_MULTICAST:
+		return "the address of one host";
+	case ADDR_LINK_LOCAL:
+		/* connect() would need a scope */
+		return addr_is_v4(a) ? NULL : "an address that is not link-local";
+	case ADDR_GLOBAL:
+	case ADDR_LOOPBACK:
+		break;
+	}
+	return NULL;
+}
+
+int config_add_address(struct config_converter *c, const char *text, const char *name,
+		       struct config_error *err, unsigned int line)
+{
+	struct addr a = { .port = CONFIG_DEFAULT_PORT }, *addrs;
+	const char *bad = bad_address(text, &a);
+
+	if (bad)
+		return config_mistake(err, line, name, " = ", text, ": expected ", bad, NULL);
+	addrs = config_grow(c->addrs, c->n_addrs, sizeof(*addrs));
+	if (!addrs)
+		return config_no_memory(err, line);
+	c->addrs = addrs;
+	c->addrs[c->n_addrs++] = a;
+	return 0;
+}
+
+void config_set_port(struct config_converter *c, uint16_t port)
+{
+	for (size_t i = 0; i < c->n_addrs; i++)
+		c->addrs[i].port = port;
+}
+
+/* A cookie never appears in a message, the name of its file may. */
+static int use_cookie(struct config_converter *c, const char *bytes, size_t len, const char *name,
+		      struct config_error *err, unsigned int line)
+{
+	char *copy;
+
+	if (len == 0 || len > CONFIG_COOKIE_MAX)
+		return config_mistake(err, line, name, ": expected a cookie of 1 to 992 bytes", NULL);
+	copy = config_copy(bytes, len);
+	if (!copy)
+		return config_no_memory(err, line);
+	c->convert_cookie.p = (const uint8_t *)copy;
+	c->convert_cookie.len = len;
+	return 0;
+}
+
+int config_set_cookie(struct config_converter *c, const char *text, const char *name,
+		      struct config_error *err, unsigned int line)
+{
+	const char *why;
+	char *bytes;
+	size_t len;
+	int ret;
+
+	if (text[0] != '@')
+		return use_cookie(c, text, strlen(text), name, err, line);
+	if (text[1] != '/')
+		return config_mistake(err, line, name, ": expected a file as @/path", NULL);
+	ret = config_map_file(text + 1, CONFIG_COOKIE_MAX + 1, &bytes, &len, &why);
+	if (ret) {
+		config_mistake(err, line, name, " = ", text, ": ", why,
+			       ": expected a readable file with the cookie", NULL);
+		return ret;
+	}
+	ret = use_cookie(c, bytes, len > 0 && bytes[len - 1] == '\n' ? len - 1 : len, name, err,
+			 line);
+	config_unmap_file(bytes, len);
+	return ret;
+}

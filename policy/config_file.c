@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "config_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* libc's open, read and close may be interposed, and are cancellation points: this runs in
+ * somebody's first socket(). */
+static int open_file(const char *path)
+{
+	/* O_NONBLOCK: opening a FIFO must not wait for its writer */
+	long fd = syscall(SYS_openat, AT_FDCWD, path,
+			  O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* Reads up to len bytes, fewer only at the end of the file. */
+static ssize_t read_all(int fd, char *bytes, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len) {
+		long got = syscall(SYS_read, fd, bytes + n, len - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	return (ssize_t)n;
+}
+
+void config_unmap_file(char *bytes, size_t len)
+{
+	munmap(bytes, len + 1);
+}
+
+/* One byte more than the size is asked for and mapped, to notice a file that is growing. */
+static int map_open_file(int fd, size_t most, char **bytes, size_t *len, const char **why)
+{
+	struct stat st;
+	size_t size;
+	ssize_t got;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*why = "not a regular file";
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	*why = "too large";
+	if ((uintmax_t)st.st_size > most)
+		return -EFBIG;
+	*why = "cannot be read";
+	size = (size_t)st.st_size;
+	*bytes = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (*bytes == MAP_FAILED)
+		return -errno;
+	got = read_all(fd, *bytes, size + 1);
+	*len = size;
+	if (got >= 0 && (size_t)got == size)
+		return 0;
+	config_unmap_file(*bytes, size);
+	return got < 0 ? (int)got : -EAGAIN;
+}
+
+static const char *reason(int err, const char *why)
+{
+	switch (err) {
+	case -ENOENT:
+	case -ENOTDIR:
+		return "no such file";
+	case -EACCES:
+	case -EPERM:
+		return "no permission to read it";
+	case -ENOMEM:
+		return "out of memory";
+	case -EAGAIN:
+		return "changed while it was read";
+	case -EISDIR:
+		return "a directory, not a file";
+	}
+	return why;
+}
+
+int config_map_file(const char *path, size_t most, char **bytes, size_t *len, const char **why)
+{
+	int fd = open_file(path), err;
+
+	*why = "cannot be opened";
+	if (fd >= 0) {
+		err = map_open_file(fd, most, bytes, len, why);
+		syscall(SYS_close, fd);
+	} else {
+		err = fd;
+	}
+	*why = reason(err, *why);
+	return err;
+}

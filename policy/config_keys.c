@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#include "config_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MAX_MS 600000
+
+static struct config_converter *current(const struct config_parser *p)
+{
+	return &p->config->converters[p->config->n_converters - 1];
+}
+
+/* The place of value in the list, which ends with NULL, or -1. */
+static int place(const char *const words[], const char *value)
+{
+	for (int i = 0; words[i]; i++) {
+		if (strcmp(words[i], value) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static int set_address(struct config_parser *p, const char *value)
+{
+	return config_add_address(current(p), value, p->key, p->err, p->line);
+}
+
+static int set_port(struct config_parser *p, const char *value)
+{
+	unsigned int port;
+
+	if (!config_number(value, strlen(value), 65535, &port) || port == 0)
+		return config_expected(p, value, "a port from 1 to 65535");
+	p->port = (uint16_t)port;
+	return 0;
+}
+
+static int set_dialect(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
+					     [CVT_DIALECT_DRAFT02] = "draft-02",
+					     [CVT_DIALECT_HYBRID] = "hybrid", NULL };
+	int dialect = place(words, value);
+	struct config_converter *c = current(p);
+
+	c->dialect_is_auto = strcmp(value, "auto") == 0;
+	if (c->dialect_is_auto)
+		return 0;
+	if (dialect < 0)
+		return config_expected(p, value, "auto, rfc8803, draft-02 or hybrid");
+	c->dialect = (enum cvt_dialect)dialect;
+	return 0;
+}
+
+static int set_fast_open(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { [CONFIG_FO_AUTO] = "auto",
+					     [CONFIG_FO_COOKIE] = "cookie",
+					     [CONFIG_FO_NO_COOKIE] = "no-cookie", NULL };
+	int fast_open = place(words, value);
+
+	if (fast_open < 0)
+		return config_expected(p, value, "auto, cookie or no-cookie");
+	current(p)->fast_open = (enum config_fast_open)fast_open;
+	return 0;
+}
+
+static int set_cookie(struct config_parser *p, const char *value)
+{
+	return config_set_cookie(current(p), value, p->key, p->err, p->line);
+}
+
+static int set_from(struct config_parser *p, const char *value)
+{
+	struct config_converter *c = current(p);
+	struct addr_prefix prefix, *from;
+	int err = addr_parse_prefix(&prefix, value);
+
+	if (err == -EDOM)
+		return config_expected(p, value, "no bits behind the prefix length");
+	if (err)
+		return config_expected(p, value, "a prefix such as 10.20.0.0/16 or 2001:db8::/32");
+	from = config_grow(c->from, c->n_from, sizeof(*from));
+	if (!from)
+		return config_no_memory(p->err, p->line);
+	c->from = from;
+	c->from[c->n_from++] = prefix;
+	return 0;
+}
+
+/* What the kernel takes as a name (dev_valid_name). */
+static int set_interface(struct config_parser *p, const char *value)
+{
+	struct config_converter *c = current(p);
+	size_t len = strlen(value);
+	char (*names)[16];
+
+	if (len >= sizeof(*names) || strpbrk(value, "/: \t") || strcmp(value, ".") == 0 ||
+	    strcmp(value, "..") == 0)
+		return config_expected(p, value, "the name of one network interface");
+	names = config_grow(c->interfaces, c->n_interfaces, sizeof(*names));
+	if (!names)
+		return config_no_memory(p->err, p->line);
+	c->interfaces = names;
+	memcpy(c->interfaces[c->n_interfaces++], value, len + 1);
+	return 0;
+}
+
+static int set_rule(struct config_parser *p, const char *value)
+{
+	return config_rules_add(p->config->rules, value, p->line, p->program, p->err);
+}
+
+static int set_mptcp(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { [CONFIG_MPTCP_AUTO] = "auto",
+					     [CONFIG_MPTCP_ON] = "on",
+					     [CONFIG_MPTCP_OFF] = "off", NULL };
+	int mptcp = place(words, value);
+
+	if (mptcp < 0)
+		return config_expected(p, value, "auto, on or off");
+	p->config->mptcp = (enum config_mptcp)mptcp;
+	return 0;
+}
+
+static int set_bypass(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { "never", "auto", NULL };
+	int bypass = place(words, value);
+
+	if (bypass < 0)
+		return config_expected(p, value, "auto or never");
+	p->config->bypass = bypass;
+	return 0;
+}
+
+static int set_fallback(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { [CONFIG_FALLBACK_DIRECT] = "direct",
+					     [CONFIG_FALLBACK_NONE] = "none", NULL };
+	int fallback = place(words, value);
+
+	if (fallback < 0)
+		return config_expected(p, value, "direct or none");
+	p->config->fallback = (enum config_fallback)fallback;
+	return 0;
+}
+
+static int set_timeout(struct config_parser *p, const char *value)
+{
+	size_t digits = strspn(value, "0123456789");
+	const char *unit = value + digits;
+	unsigned int n, unit_ms = strcmp(unit, "ms") == 0 ? 1 : strcmp(unit, "s") == 0 ? 1000 : 0;
+
+	if (unit_ms == 0)
+		return config_expected(p, value, "a number with s or ms, such as 5s or 500ms");
+	if (!config_number(value, digits, TIMEOUT_MAX_MS / unit_ms, &n) || n == 0)
+		return config_expected(p, value, "1ms to 600s");
+	p->config->timeout_ms = n * unit_ms;
+	return 0;
+}
+
+static int set_path(struct config_parser *p, const char **path, const char *value)
+{
+	*path = config_copy(value, strlen(value));
+	return *path ? 0 : config_no_memory(p->err, p->line);
+}
+
+static int set_state_file(struct config_parser *p, const char *value)
+{
+	if (value[0] != '/')
+		return config_expected(p, value, "a path from / on");
+	return set_path(p, &p->config->state_file, value);
+}
+
+static int set_log_file(struct config_parser *p, const char *value)
+{
+	if (value[0] != '/' && strcmp(value, "stderr") != 0)
+		return config_expected(p, value, "stderr, or a path from / on");
+	return set_path(p, &p->config->log_target, value);
+}
+
+static int set_log_level(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { "error", "info", "debug", NULL };
+	int level = place(words, value);
+
+	if (level < 0)
+		return config_expected(p, value, "error, info or debug");
+	p->config->log_level = LOG_LEVEL_ERROR + (enum log_level)level;
+	return 0;
+}
+
+static const struct key {
+	enum config_section section;
+	const char *name;
+	bool repeats;
+	int (*set)(struct config_parser *p, const char *value);
+} keys[] = {
+	{ CONFIG_SEC_CONVERTER, "address", true, set_address },
+	{ CONFIG_SEC_CONVERTER, "port", false, set_port },
+	{ CONFIG_SEC_CONVERTER, "dialect", false, set_dialect },
+	{ CONFIG_SEC_CONVERTER, "fast-open", false, set_fast_open },
+	{ CONFIG_SEC_CONVERTER, "cookie", false, set_cookie },
+	{ CONFIG_SEC_CONVERTER, "from", true, set_from },
+	{ CONFIG_SEC_CONVERTER, "interface", true, set_interface },
+	{ CONFIG_SEC_POLICY, "rule", true, set_rule },
+	{ CONFIG_SEC_POLICY, "mptcp", false, set_mptcp },
+	{ CONFIG_SEC_POLICY, "bypass", false, set_bypass },
+	{ CONFIG_SEC_POLICY, "fallback", false, set_fallback },
+	{ CONFIG_SEC_POLICY, "timeout", false, set_timeout },
+	{ CONFIG_SEC_STATE, "file", false, set_state_file },
+	{ CONFIG_SEC_LOG, "file", false, set_log_file },
+	{ CONFIG_SEC_LOG, "level", false, set_log_level },
+};
+
+static const char *const key_names[] = {
+	[CONFIG_SEC_CONVERTER] = "address, port, dialect, fast-open, cookie, from or interface",
+	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback or timeout",
+	[CONFIG_SEC_STATE] = "file",
+	[CONFIG_SEC_LOG] = "file or level",
+};
+
+int config_set_key(struct config_parser *p, const char *name, const char *value)
+{
+	size_t i;
+
+	if (p->section == CONFIG_SEC_NONE)
+		return config_mistake(p->err, p->line, "\"", name,
+				      "\" before any section: expected [converter NAME], [policy], "
+				      "[state] or [log]", NULL);
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (keys[i].section == p->section && strcmp(keys[i].name, name) == 0)
+			break;
+	}
+	if (i == sizeof(keys) / sizeof(keys[0]))
+		return config_mistake(p->err, p->line, "unknown key \"", name, "\": expected ",
+				      key_names[p->section], NULL);
+	if (!value || value[0] == '\0')
+		return config_mistake(p->err, p->line, name, ": expected a value", NULL);
+	if (!keys[i].repeats && (p->keys_seen & (1U << i)) != 0)
+		return config_mistake(p->err, p->line, name, " is given twice: expected once", NULL);
+	p->keys_seen |= 1U << i;
+	p->key = keys[i].name;
+	return keys[i].set(p, value);
+}

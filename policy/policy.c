@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+#include "policy.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "rules.h"
+
+static const struct addr_prefix loopback_v4 = {
+	.ip = { [10] = 0xff, [11] = 0xff, [12] = 127 },
+	.len = 96 + 8,
+};
+static const struct addr_prefix loopback_v6 = { .ip = { [15] = 1 }, .len = 128 };
+
+/* The destinations that no rule can have converted: a Connect TLV cannot name them, or would
+ * send the converter to itself. POL_DEFAULT: none of these. */
+static enum pol_reason never(const struct addr *dst)
+{
+	switch (addr_classify(dst)) {
+	case ADDR_MULTICAST:
+		return POL_MULTICAST;
+	case ADDR_UNSPECIFIED:
+		return POL_UNSPECIFIED;
+	case ADDR_BROADCAST:
+		return POL_BROADCAST;
+	case ADDR_LINK_LOCAL:
+		return POL_LINK_LOCAL;
+	case ADDR_GLOBAL:
+	case ADDR_LOOPBACK:
+		break;
+	}
+	return dst->port == 0 ? POL_UNSPECIFIED : POL_DEFAULT;
+}
+
+/* Is the destination a converter's host, and is it the converter itself? */
+static bool is_converter_host(const struct config *config, const struct addr *dst, bool *itself)
+{
+	bool found = false;
+
+	*itself = false;
+	for (size_t i = 0; i < config->n_converters; i++) {
+		const struct config_converter *c = &config->converters[i];
+
+		for (size_t k = 0; k < c->n_addrs; k++) {
+			if (!addr_equal_ip(&c->addrs[k], dst))
+				continue;
+			found = true;
+			*itself |= c->addrs[k].port == dst->port;
+		}
+	}
+	return found;
+}
+
+/* Loopback and a converter's host are direct unless a rule means them and nothing wider. */
+static bool means_loopback(const struct config_rule_match *rule)
+{
+	return rule->has_to && (addr_prefix_within(&rule->to, &loopback_v4) ||
+				addr_prefix_within(&rule->to, &loopback_v6));
+}
+
+static bool means_host(const struct config_rule_match *rule)
+{
+	return rule->has_to && (rule->to.len == 128 || means_loopback(rule));
+}
+
+/* The address of c that is tried as number `turn` of the given family, or NULL. */
+static const struct addr *nth_address(const struct config_converter *c, bool v4, size_t turn)
+{
+	for (size_t i = 0; i < c->n_addrs; i++) {
+		if (addr_is_v4(&c->addrs[i]) == v4 && turn-- == 0)
+			return &c->addrs[i];
+	}
+	return NULL;
+}
+
+static bool is_source_allowed(const struct config_converter *c, const struct pol_route *r)
+{
+	for (size_t i = 0; i < c->n_from; i++) {
+		if (config_prefix_holds(&c->from[i], &r->source))
+			return true;
+	}
+	return c->n_from == 0;
+}
+
+static bool is_interface_allowed(const struct config_converter *c, const struct pol_route *r)
+{
+	for (size_t i = 0; i < c->n_interfaces; i++) {
+		if (strcmp(c->interfaces[i], r->interface) == 0)
+			return true;
+	}
+	return c->n_interfaces == 0;
+}
+
+/* F-01: the same address may be anybody's in another network. */
+static bool is_at_home(const struct config_converter *c, const struct addr *via,
+		       pol_route_fn *route)
+{
+	struct pol_route r;
+
+	if (c->n_from == 0 && c->n_interfaces == 0)
+		return true;
+	return route && route(via, &r) && is_source_allowed(c, &r) && is_interface_allowed(c, &r);
+}
+
+/* Tries the addresses of one family. Returns false if c cannot be used by them. */
+static bool try_family(const struct config_converter *c, bool v4, pol_route_fn *route,
+		       struct pol_verdict *v)
+{
+	const struct addr *a;
+
+	for (size_t turn = 0; (a = nth_address(c, v4, turn)); turn++) {
+		v->reason = POL_OUTSIDE;
+		if (!is_at_home(c, a, route))
+			continue;
+		v->action = POL_CONVERT;
+		v->converter = c;
+		v->via = *a;
+		return true;
+	}
+	return false;
+}
+
+/* An IPv4 socket reaches IPv4 only; an IPv6 one reaches both, best by the server's own. */
+static bool try_converter(const struct config_converter *c, const struct addr *dst, int family,
+			  pol_route_fn *route, struct pol_verdict *v)
+{
+	bool v4_first = addr_is_v4(dst) || family == AF_INET;
+
+	return try_family(c, v4_first, route, v) ||
+	       (family != AF_INET && try_family(c, !v4_first, route, v));
+}
+
+static struct pol_verdict convert(const struct config *config, const struct addr *dst, int family,
+				  pol_route_fn *route, enum pol_reason reason,
+				  unsigned int rule_line)
+{
+	struct pol_verdict v = { .reason = POL_NO_FAMILY, .rule_line = rule_line };
+
+	for (size_t i = 0; i < config->n_converters; i++) {
+		if (try_converter(&config->converters[i], dst, family, route, &v)) {
+			v.reason = reason;
+			break;
+		}
+	}
+	return v;
+}
+
+static struct pol_verdict direct(enum pol_reason reason, unsigned int rule_line)
+{
+	return (struct pol_verdict){ .reason = reason, .rule_line = rule_line };
+}
+
+struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
+			      int socket_family, pol_route_fn *route)
+{
+	struct config_rule_match rule = { 0 };
+	enum pol_reason reason = never(dst);
+	bool spoke, converter_host, itself;
+
+	if (config->n_converters == 0)
+		return direct(POL_OFF, 0);
+	if (reason != POL_DEFAULT)
+		return direct(reason, 0);
+	converter_host = is_converter_host(config, dst, &itself);
+	if (itself)
+		return direct(POL_IS_CONVERTER, 0);
+	spoke = config->rules && config_rules_find(config->rules, dst, &rule);
+	if (spoke && !rule.converts)
+		return direct(POL_RULE, rule.line);
+	if (addr_classify(dst) == ADDR_LOOPBACK && !means_loopback(&rule))
+		return direct(POL_LOOPBACK, 0);
+	if (converter_host && !means_host(&rule))
+		return direct(POL_IS_CONVERTER, 0);
+	return convert(config, dst, socket_family, route, spoke ? POL_RULE : POL_DEFAULT,
+		       rule.line);
+}
+
+const char *pol_reason_text(enum pol_reason reason)
+{
+	static const char *const texts[] = {
+		[POL_DEFAULT] = "no rule matches",
+		[POL_RULE] = "a rule",
+		[POL_OFF] = "no converter is configured",
+		[POL_LOOPBACK] = "loopback",
+		[POL_LINK_LOCAL] = "link-local address",
+		[POL_MULTICAST] = "multicast address",
+		[POL_UNSPECIFIED] = "unspecified address or port",
+		[POL_BROADCAST] = "broadcast address",
+		[POL_IS_CONVERTER] = "the converter's own host",
+		[POL_NO_FAMILY] = "no converter has an address of the socket's family",
+		[POL_OUTSIDE] = "outside the networks of the converters",
+	};
+
+	return texts[reason];
+}

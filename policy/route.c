@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+#include "route.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define REPLY_MAX 768 /* a route with all its metrics has less than 300 bytes */
+
+struct request {
+	struct nlmsghdr header;
+	struct rtmsg route;
+	struct rtattr attribute; /* RTA_DST */
+	uint8_t dst[16];	 /* IPv4: the first four */
+};
+
+struct answer {
+	const void *source;
+	size_t source_len;
+	int interface_index;
+};
+
+static int send_request(int fd, const struct addr *to)
+{
+	bool v4 = addr_is_v4(to);
+	size_t len = v4 ? 4 : 16;
+	struct request r = {
+		.header = {
+			.nlmsg_len = (uint32_t)(offsetof(struct request, dst) + len),
+			.nlmsg_type = RTM_GETROUTE,
+			.nlmsg_flags = NLM_F_REQUEST,
+		},
+		.route = {
+			.rtm_family = v4 ? AF_INET : AF_INET6,
+			.rtm_dst_len = v4 ? 32 : 128,
+		},
+		.attribute = { .rta_type = RTA_DST, .rta_len = (uint16_t)RTA_LENGTH(len) },
+	};
+	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+
+	memcpy(r.dst, to->ip + 16 - len, len);
+	return syscall(SYS_sendto, fd, &r, r.header.nlmsg_len, MSG_DONTWAIT | MSG_NOSIGNAL,
+		       &kernel, sizeof(kernel)) < 0 ? -errno : 0;
+}
+
+/* Prohibited and unreachable destinations have a route too. */
+static bool is_usable(const struct rtmsg *route)
+{
+	return route->rtm_type == RTN_UNICAST || route->rtm_type == RTN_LOCAL;
+}
+
+static bool parse_reply(const struct nlmsghdr *h, size_t len, struct answer *a)
+{
+	const struct rtmsg *route = NLMSG_DATA(h);
+	const struct rtattr *at;
+	size_t rest;
+
+	if (len < NLMSG_LENGTH(sizeof(*route)) || h->nlmsg_len > len ||
+	    h->nlmsg_len < NLMSG_LENGTH(sizeof(*route)) || h->nlmsg_type != RTM_NEWROUTE ||
+	    !is_usable(route))
+		return false;
+	rest = h->nlmsg_len - NLMSG_LENGTH(sizeof(*route));
+	for (at = RTM_RTA(route); RTA_OK(at, rest); at = RTA_NEXT(at, rest)) {
+		if (at->rta_type == RTA_PREFSRC) {
+			a->source = RTA_DATA(at);
+			a->source_len = RTA_PAYLOAD(at);
+		} else if (at->rta_type == RTA_OIF && RTA_PAYLOAD(at) == sizeof(int)) {
+			memcpy(&a->interface_index, RTA_DATA(at), sizeof(int));
+		}
+	}
+	return true;
+}
+
+static void set_source(struct addr *source, const struct answer *a)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+
+	*source = (struct addr){ 0 };
+	if (a->source_len == 4) {
+		memcpy(&in.sin_addr, a->source, 4);
+		addr_from_sockaddr(source, (struct sockaddr *)&in, sizeof(in));
+	} else if (a->source_len == 16) {
+		memcpy(&in6.sin6_addr, a->source, 16);
+		addr_from_sockaddr(source, (struct sockaddr *)&in6, sizeof(in6));
+	}
+}
+
+/* Any socket answers SIOCGIFNAME, so the one at hand does. */
+static void set_interface(int fd, char name[16], int index)
+{
+	struct ifreq request = { .ifr_ifindex = index };
+
+	memset(name, 0, 16);
+	if (index > 0 && syscall(SYS_ioctl, fd, SIOCGIFNAME, &request) == 0)
+		memcpy(name, request.ifr_name, 15);
+}
+
+/* The kernel answers before sendto() returns: no answer now means no answer. */
+static bool ask(int fd, const struct addr *to, struct pol_route *route)
+{
+	union {
+		struct nlmsghdr header;
+		uint8_t bytes[REPLY_MAX];
+	} reply;
+	struct answer a = { 0 };
+	long n;
+
+	if (send_request(fd, to) < 0)
+		return false;
+	n = syscall(SYS_recvfrom, fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_TRUNC, NULL, NULL);
+	if (n < 0 || (size_t)n > sizeof(reply) || !parse_reply(&reply.header, (size_t)n, &a))
+		return false;
+	set_source(&route->source, &a);
+	set_interface(fd, route->interface, a.interface_index);
+	return true;
+}
+
+bool route_lookup(const struct addr *to, struct pol_route *route)
+{
+	int saved_errno = errno;
+	int fd = (int)syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	bool found = false;
+
+	if (fd >= 0) {
+		found = ask(fd, to, route);
+		syscall(SYS_close, fd);
+	}
+	errno = saved_errno;
+	return found;
+}
