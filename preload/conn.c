@@ -4,6 +4,7 @@
 #include "real.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <string.h>
@@ -180,7 +181,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	if (!request->nonblocking) {
 		request->until_ns = send_limit(fd, mark, now);
 		until = request->until_ns < u->deadline_ns ? request->until_ns : u->deadline_ns;
-		atomic_store(&u->driver, (int)syscall(SYS_gettid));
+		atomic_store(&u->driver, upstream_thread());
 	}
 	fdt_set(fd, FDT_PENDING); /* before the SYN: another thread may be waiting already */
 	flags = upstream_open(u, fd, until);
@@ -216,13 +217,13 @@ static enum fdt_mark settle(int fd, const struct upstream *u)
 enum fdt_mark conn_advance(int fd, struct conn *c)
 {
 	struct upstream *u = conn_exchange(c);
-	int driver = u ? atomic_load(&u->driver) : 0;
+	uint32_t driver = u ? atomic_load(&u->driver) : 0;
 
 	if (!u || !upstream_is_pending(u))
 		return settle(fd, u);
 	if (now_ns() >= u->deadline_ns)
 		upstream_expire(u, fd);
-	else if (!driver || driver == (int)syscall(SYS_gettid))
+	else if (!driver || driver == upstream_thread())
 		upstream_advance(u, fd);
 	return upstream_is_pending(u) ? FDT_PENDING : settle(fd, u);
 }
@@ -256,6 +257,7 @@ static void before_fork(void)
 static void in_child(void)
 {
 	atomic_store(&owner_pid, (int)syscall(SYS_getpid));
+	upstream_in_child();
 }
 
 void conn_init(void)

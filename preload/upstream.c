@@ -5,41 +5,60 @@
 #include "real.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define SLOTS		4096 /* exchanges at once, in this process and its forked children */
 #define LOCK_STALE_MS	1000
 
-static _Atomic(struct upstream *) slots;
-static _Atomic uint32_t next_slot;
+struct shared {
+	_Atomic uint32_t next_slot, next_thread;
+	struct upstream slots[SLOTS];
+};
+
+static _Atomic(struct shared *) shared;
+static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
 
 /* --------------------------------------------------------------- slots and lock */
 
-static struct upstream *map_slots(void)
+static struct shared *map_shared(void)
 {
-	size_t size = SLOTS * sizeof(struct upstream);
-	struct upstream *mine, *theirs = NULL;
+	struct shared *mine, *theirs = NULL;
 
-	mine = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	mine = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (mine == MAP_FAILED)
 		return NULL;
-	if (atomic_compare_exchange_strong(&slots, &theirs, mine))
+	if (atomic_compare_exchange_strong(&shared, &theirs, mine))
 		return mine;
-	munmap(mine, size);
+	munmap(mine, sizeof(*mine));
 	return theirs;
+}
+
+/* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */
+uint32_t upstream_thread(void)
+{
+	if (!my_id)
+		my_id = 1 + atomic_fetch_add(&atomic_load(&shared)->next_thread, 1);
+	return my_id;
+}
+
+void upstream_in_child(void)
+{
+	my_id = 0;
 }
 
 struct upstream *upstream_new(uint64_t sock_cookie)
 {
-	struct upstream *all = atomic_load_explicit(&slots, memory_order_acquire);
+	struct shared *all = atomic_load_explicit(&shared, memory_order_acquire);
 
 	if (!all)
-		all = map_slots();
+		all = map_shared();
 	if (!all)
 		return NULL;
 	for (unsigned int tries = 0; tries < SLOTS; tries++) {
-		struct upstream *u = &all[atomic_fetch_add(&next_slot, 1) % SLOTS];
+		struct upstream *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % SLOTS];
 		uint32_t phase = upstream_phase(u);
 
 		/* a pending one that nobody ended is long past its deadline: its owner is gone */
@@ -59,12 +78,12 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 
 uint32_t upstream_index(const struct upstream *u)
 {
-	return (uint32_t)(u - atomic_load_explicit(&slots, memory_order_relaxed));
+	return (uint32_t)(u - atomic_load_explicit(&shared, memory_order_relaxed)->slots);
 }
 
 struct upstream *upstream_at(uint32_t index)
 {
-	return atomic_load_explicit(&slots, memory_order_relaxed) + index;
+	return &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
 }
 
 /* Never waits: whoever does not get it sees the connection as still pending. That is also what
@@ -72,7 +91,7 @@ struct upstream *upstream_at(uint32_t index)
 static bool try_lock(struct upstream *u)
 {
 	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
-	uint64_t mine = (uint64_t)syscall(SYS_gettid) << 32 | now_ms;
+	uint64_t mine = (uint64_t)upstream_thread() << 32 | now_ms;
 	uint64_t held = 0;
 
 	if (atomic_compare_exchange_strong(&u->lock, &held, mine))

@@ -28,11 +28,11 @@ enum upstream_phase {
 };
 
 struct upstream {
-	/* 0: free. Else the holder's thread id (high half) and the low half of CLOCK_MONOTONIC
+	/* 0: free. Else the holder's upstream_thread() (high half) and the low half of CLOCK_MONOTONIC
 	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
 	_Atomic uint64_t lock;
 	_Atomic uint32_t phase;	 /* enum upstream_phase */
-	_Atomic int driver;	 /* thread whose blocking connect() does the reading, or 0 */
+	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
 	_Atomic int err;	 /* for UPSTREAM_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
 	int64_t started_ns, deadline_ns; /* CLOCK_MONOTONIC */
@@ -65,6 +65,11 @@ static inline bool upstream_is_pending(const struct upstream *u)
 
 	return phase == UPSTREAM_OWED || phase == UPSTREAM_REPLY;
 }
+
+/* Who is asking: unique among the threads of all processes that share the exchanges. Only after
+ * the first upstream_new(). upstream_in_child() is for the child's side of fork(). */
+uint32_t upstream_thread(void);
+void upstream_in_child(void);
 
 /* Sends the SYN. blocking_until_ns: 0 for a non-blocking descriptor; for a blocking one the
  * moment (CLOCK_MONOTONIC) up to which a plain connect() may wait, which is only needed where

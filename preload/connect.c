@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+#include "conn.h"
+#include "real.h"
+#include "route.h"
+#include "shim.h"
+#include "wait.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* What connect() returns: 0 or a negative errno. */
+
+static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	return REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
+}
+
+static void log_direct(const struct addr *server, const struct pol_verdict *verdict)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	addr_format(server, text);
+	if (verdict->reason == POL_RULE)
+		log_line(LOG_LEVEL_INFO, "direct %s: rule in line %u", text, verdict->rule_line);
+	else
+		log_line(LOG_LEVEL_INFO, "direct %s: %s", text, pol_reason_text(verdict->reason));
+}
+
+/* ------------------------------------------------------------------ blocking */
+
+static void release_driver(void *exchange)
+{
+	atomic_store(&((struct upstream *)exchange)->driver, 0);
+}
+
+/* Waits as a blocking connect() does: until the outcome, SO_SNDTIMEO (EINPROGRESS, and the
+ * connection goes on by itself), or a signal whose handler does not restart. */
+static int wait_for_outcome(int fd, struct conn *c, const struct conn_request *request)
+{
+	struct upstream *u = request->exchange;
+
+	while (upstream_is_pending(u)) {
+		int64_t until = request->until_ns < u->deadline_ns ? request->until_ns :
+								     u->deadline_ns;
+		int r = wait_one(fd, upstream_wants(u), until);
+
+		if (r < 0) {
+			if (request->until_ns == INT64_MAX && wait_restarts_all())
+				continue;
+			return -EINTR;
+		}
+		if (r == 0 && now_ns() >= request->until_ns && now_ns() < u->deadline_ns)
+			return -EINPROGRESS;
+		conn_advance(fd, c);
+	}
+	return 0;
+}
+
+static int connect_and_wait(int fd, const struct sockaddr *sa, socklen_t len,
+			    struct conn_request *request)
+{
+	struct upstream *u = request->exchange;
+	struct conn *c = conn_peek(fd);
+	int r;
+
+	if (!c)
+		return -EBADF;
+	pthread_cleanup_push(release_driver, u);
+	r = wait_for_outcome(fd, c, request);
+	pthread_cleanup_pop(1);
+	if (r < 0)
+		return r;
+	switch (conn_advance(fd, c)) {
+	case FDT_UP:
+		atomic_store(&c->told, 1);
+		return 0;
+	case FDT_FAILED:
+		/* the program may try again at once on the same socket (TRAPS 2.2) */
+		r = -conn_take_error(fd, c);
+		upstream_disconnect(fd);
+		fdt_set(fd, FDT_UNKNOWN);
+		return r;
+	default: /* fallback: nothing of ours is left on this socket */
+		return connect_natively(fd, sa, len);
+	}
+}
+
+/* ------------------------------------------------------- the first connect() */
+
+static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request)
+{
+	char text[ADDR_TEXT_MAX];
+
+	switch (conn_begin(fd, request)) {
+	case CONN_NOT_OURS:
+		return connect_natively(fd, sa, len);
+	case CONN_UNREACHABLE:
+		addr_format(&request->verdict->via, text);
+		log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s", text,
+			 strerrorname_np(request->err));
+		if (request->config->fallback == CONFIG_FALLBACK_NONE)
+			return -request->err;
+		return connect_natively(fd, sa, len);
+	case CONN_BEGUN:
+		break;
+	}
+	return request->nonblocking ? -EINPROGRESS : connect_and_wait(fd, sa, len, request);
+}
+
+static int first_connect(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	const struct config *config = shim_config();
+	struct conn_request request = { .config = config, .family = sa->sa_family };
+	struct pol_verdict verdict;
+
+	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0)
+		return connect_natively(fd, sa, len);
+	verdict = pol_decide(config, &request.server, request.family, route_lookup);
+	request.verdict = &verdict;
+	if (verdict.action == POL_CONVERT)
+		return begin(fd, sa, len, &request);
+	if (fdt_get(fd) != FDT_OTHER)
+		log_direct(&request.server, &verdict);
+	return connect_natively(fd, sa, len);
+}
+
+/* --------------------------------------------- connect() on a socket with a record */
+
+static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	struct conn *c = conn_find(fd);
+	enum fdt_mark mark;
+	int err;
+
+	if (!c)
+		return first_connect(fd, sa, len);
+	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
+		fdt_set(fd, FDT_UNKNOWN);
+		return connect_natively(fd, sa, len);
+	}
+	mark = fdt_get(fd) == FDT_PENDING ? conn_advance(fd, c) : fdt_get(fd);
+	switch (mark) {
+	case FDT_PENDING:
+		return -EALREADY;
+	case FDT_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
+		return atomic_exchange(&c->told, 1) ? -EISCONN : 0;
+	case FDT_FAILED:
+	case FDT_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
+		err = conn_take_error(fd, c);
+		upstream_disconnect(fd);
+		fdt_set(fd, FDT_UNKNOWN);
+		return err ? -err : -ECONNABORTED;
+	default:
+		return connect_natively(fd, sa, len);
+	}
+}
+
+INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	const struct sockaddr *sa = addr.__sockaddr__;
+	int saved_errno = errno, r;
+
+	if (!sa || len < (socklen_t)sizeof(sa->sa_family) ||
+	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
+		return REAL(connect)(fd, sa, len);
+	r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) : first_connect(fd, sa, len);
+	errno = r < 0 ? -r : saved_errno;
+	return r < 0 ? -1 : 0;
+}
+
+/* libc's public alias. */
+int __connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len);
+INTERPOSE int __connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	return connect(fd, addr, len);
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "shim.h"
+
+#include "conn.h"
+#include "real.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENV_MAX 8192
+
+enum { UNREAD, READING, READ };
+
+static _Atomic int state = UNREAD;
+static pthread_t reader;
+static struct config config, empty_config;
+static struct config_env env;
+
+/* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
+ * malloc'ed, as the allocator may not be up yet. secure_getenv(): nothing from the environment
+ * in a set-user-ID process (F-18). */
+static void keep_environment(void)
+{
+	static char kept[ENV_MAX];
+	static const struct {
+		const char *name;
+		const char **value;
+	} wanted[] = {
+		{ "CONVERT_CONF", &env.conf },		    { "CONVERT_ADDR", &env.addr },
+		{ "CONVERT_PORT", &env.port },		    { "CONVERT_LOG", &env.log },
+		{ "CONVERT_COOKIE", &env.convert_cookie }, { "CONVERT_DISABLE", &env.disable },
+	};
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		const char *value = secure_getenv(wanted[i].name);
+		size_t len = value ? strlen(value) + 1 : 0;
+
+		if (!value)
+			continue;
+		if (len > ENV_MAX - used) { /* nonsense: stay away from this process */
+			env.disable = "1";
+			continue;
+		}
+		*wanted[i].value = memcpy(kept + used, value, len);
+		used += len;
+	}
+}
+
+static void read_config(void)
+{
+	struct config_error err = { .line = 0 };
+
+	if (config_load(&config, &env, program_invocation_short_name, &err) == 0) {
+		log_setup(config.log_target, config.log_level);
+		return;
+	}
+	log_setup(config.log_target, config.log_level);
+	if (err.line)
+		log_line(LOG_LEVEL_ERROR, "%s:%u: %s; this process stays direct", err.file,
+			 err.line, err.what);
+	else
+		log_line(LOG_LEVEL_ERROR, "%s: %s; this process stays direct", err.file, err.what);
+}
+
+const struct config *shim_config(void)
+{
+	const struct timespec moment = { .tv_nsec = 100000 };
+	int saved_errno, expected;
+
+	if (atomic_load_explicit(&state, memory_order_acquire) == READ)
+		return &config;
+	saved_errno = errno;
+	for (int tries = 0; tries < 20000; tries++) { /* two seconds for another thread to read */
+		expected = UNREAD;
+		if (atomic_compare_exchange_strong(&state, &expected, READING)) {
+			reader = pthread_self();
+			read_config();
+			atomic_store_explicit(&state, READ, memory_order_release);
+		}
+		if (expected != READING || pthread_equal(reader, pthread_self()))
+			break;
+		syscall(SYS_nanosleep, &moment, NULL);
+	}
+	errno = saved_errno;
+	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config :
+									   &empty_config;
+}
+
+/* The thread that was reading does not exist in the child. */
+static void in_child(void)
+{
+	int expected = READING;
+
+	atomic_compare_exchange_strong(&state, &expected, UNREAD);
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	int saved_errno = errno;
+
+	real_init();
+	keep_environment();
+	conn_init();
+	pthread_atfork(NULL, NULL, in_child);
+	errno = saved_errno;
+}

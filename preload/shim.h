@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shim.h - start-up: the environment as it was at load, and the configuration on first use.
+ */
+#ifndef CVT_SHIM_H
+#define CVT_SHIM_H
+
+#include "policy.h"
+
+/* Reads the configuration if nobody has. A program that opens no internet socket never gets
+ * here, so it opens no file. Empty (all direct) while a signal handler interrupts the reading. */
+const struct config *shim_config(void);
+
+#endif

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+/* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
+#undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
+#include "conn.h"
+#include "real.h"
+#include "shim.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+/* The type carries flags: SOCK_STREAM alone is not how most programs call it. */
+static bool is_tcp(int domain, int type, int protocol)
+{
+	return (domain == AF_INET || domain == AF_INET6) &&
+	       (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM &&
+	       (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+}
+
+static void mark_new(int fd, enum fdt_mark mark)
+{
+	if (fdt_get(fd) == mark)
+		return;
+	conn_forget(fd);
+	fdt_set(fd, mark);
+}
+
+INTERPOSE int socket(int domain, int type, int protocol)
+{
+	int fd = REAL(socket)(domain, type, protocol);
+	bool tcp;
+
+	if (fd < 0)
+		return fd;
+	tcp = is_tcp(domain, type, protocol);
+	mark_new(fd, tcp ? FDT_TCP : FDT_OTHER);
+	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
+		shim_config();
+	return fd;
+}
+
+INTERPOSE int socketpair(int domain, int type, int protocol, int fds[2])
+{
+	int r = REAL(socketpair)(domain, type, protocol, fds);
+
+	if (r == 0) {
+		mark_new(fds[0], FDT_OTHER);
+		mark_new(fds[1], FDT_OTHER);
+	}
+	return r;
+}
+
+INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	int newfd = REAL(accept)(fd, addr.__sockaddr__, len);
+
+	if (newfd >= 0)
+		mark_new(newfd, FDT_UNKNOWN);
+	return newfd;
+}
+
+INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
+{
+	int newfd = REAL(accept4)(fd, addr.__sockaddr__, len, flags);
+
+	if (newfd >= 0)
+		mark_new(newfd, FDT_UNKNOWN);
+	return newfd;
+}
+
+INTERPOSE int close(int fd)
+{
+	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
+	 * and the socket cookie tells where the number came back unseen */
+	if (fdt_is_unsettled(fdt_get(fd)))
+		conn_forget(fd);
+	return REAL(close)(fd);
+}
+
+static int copied(int fd, int newfd)
+{
+	if (newfd >= 0 && newfd != fd)
+		conn_copy(fd, newfd);
+	return newfd;
+}
+
+INTERPOSE int dup(int fd)
+{
+	return copied(fd, REAL(dup)(fd));
+}
+
+INTERPOSE int dup2(int fd, int newfd)
+{
+	return copied(fd, REAL(dup2)(fd, newfd));
+}
+
+INTERPOSE int dup3(int fd, int newfd, int flags)
+{
+	return copied(fd, REAL(dup3)(fd, newfd, flags));
+}
+
+static bool is_dup(int command)
+{
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+}
+
+/* The third argument is an int, a pointer or missing; as a pointer all three pass through
+ * unchanged on every ABI that Linux has. */
+INTERPOSE int fcntl(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+	int r;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	r = REAL(fcntl)(fd, command, arg);
+	return is_dup(command) ? copied(fd, r) : r;
+}
+
+INTERPOSE int fcntl64(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+	int r;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	r = REAL(fcntl64)(fd, command, arg);
+	return is_dup(command) ? copied(fd, r) : r;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#include "wait.h"
+
+#include "real.h"
+
+#define SLICE_FIRST_NS 10000000
+#define SLICE_MOST_NS  80000000
+
+struct timespec *wait_left(int64_t until_ns, struct timespec *left)
+{
+	int64_t ns;
+
+	if (until_ns == WAIT_FOREVER)
+		return NULL;
+	ns = until_ns - now_ns();
+	if (ns < 0)
+		ns = 0;
+	left->tv_sec = ns / 1000000000;
+	left->tv_nsec = ns % 1000000000;
+	return left;
+}
+
+int64_t wait_slice(int64_t until_ns, int64_t *slice_ns)
+{
+	int64_t next;
+
+	*slice_ns = *slice_ns ? *slice_ns * 2 : SLICE_FIRST_NS;
+	if (*slice_ns > SLICE_MOST_NS)
+		*slice_ns = SLICE_MOST_NS;
+	next = now_ns() + *slice_ns;
+	return next < until_ns ? next : until_ns;
+}
+
+int wait_one(int fd, short events, int64_t until_ns)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	struct timespec left;
+	int r = REAL(ppoll)(&p, 1, wait_left(until_ns, &left), NULL);
+
+	return r < 0 ? -errno : r;
+}
+
+bool wait_restarts_all(void)
+{
+	/* the kernel's own layout: libc's sigaction() hides two signals of its own */
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		unsigned long mask;
+	} action;
+
+	for (int sig = 1; sig <= 64; sig++) {
+		if (syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) < 0)
+			continue;
+		if (action.handler == (void *)SIG_DFL || action.handler == (void *)SIG_IGN)
+			continue;
+		if (!(action.flags & SA_RESTART))
+			return false;
+	}
+	return true;
+}
