@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+/* The reply's way to the client, and what --fault makes of it. */
+#include "conn_reply.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "log.h"
+#include "reply.h"
+#include "sockopt.h"
+
+#define ESTAB_POLL_MS 2
+#define ESTAB_POLLS   2500 /* 5 s: then the client's third ACK will not come any more */
+#define SILENCE_MS    600000
+
+static void step_over(struct conn *c)
+{
+	switch (c->after_reply) {
+	case AFTER_RELAY:
+		conn_start_relay(c);
+		break;
+	case AFTER_FIN:
+		conn_linger(c, true);
+		break;
+	case AFTER_CLIENT:
+		conn_linger(c, false);
+		break;
+	case AFTER_RST:
+		conn_drop(c, "error", true);
+		break;
+	}
+}
+
+/* LINUX-FACTS 2b.3: what is sent on an MPTCP socket before the third ACK stays in the kernel.
+ * There is no event for that ACK. */
+static bool must_wait_for_ack(struct conn *c)
+{
+	struct tcp_info ti = { 0 };
+	socklen_t len = sizeof(ti);
+
+	if (!c->up_mptcp || c->waits > ESTAB_POLLS)
+		return false;
+	getsockopt(c->up.fd, IPPROTO_TCP, TCP_INFO, &ti, &len);
+	if (ti.tcpi_state != TCP_SYN_RECV) {
+		c->waits = ESTAB_POLLS + 1;
+		return false;
+	}
+	c->waits++;
+	loop_arm(&c->timer, ESTAB_POLL_MS);
+	return true;
+}
+
+void conn_reply_step(struct conn *c)
+{
+	const struct fault *fault = &conn_options()->fault;
+	size_t want;
+	ssize_t n;
+
+	if (must_wait_for_ack(c))
+		return;
+	if (fault->delay_ms && !c->delayed) {
+		c->delayed = true;
+		loop_arm(&c->timer, fault->delay_ms);
+		return;
+	}
+	while (c->reply_sent < c->reply_len) {
+		want = c->reply_len - c->reply_sent;
+		if (fault->split && fault->split < want)
+			want = fault->split;
+		n = send(c->up.fd, c->reply + c->reply_sent, want, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EAGAIN) {
+			loop_watch(&c->up, EPOLLOUT);
+			return;
+		}
+		if (n < 0) {
+			conn_drop(c, "client-reset", true);
+			return;
+		}
+		c->reply_sent += (size_t)n;
+		loop_watch(&c->up, 0);
+		if (fault->gap_ms && c->reply_sent < c->reply_len) {
+			loop_arm(&c->timer, fault->gap_ms);
+			return;
+		}
+	}
+	step_over(c);
+}
+
+static void set_error_fault(struct conn *c, const struct fault *fault)
+{
+	struct failure f;
+	int len;
+
+	failure_set(&f, (enum cvt_err)fault->error, "fault");
+	f.n = fault->n_bytes < sizeof(f.value) ? fault->n_bytes : sizeof(f.value);
+	memcpy(f.value, fault->bytes, f.n);
+	len = reply_failure(c->reply, &c->request, conn_options(), &f);
+	c->reply_len = len > 0 ? (size_t)len : 0;
+	c->after_reply = AFTER_FIN;
+}
+
+/* Replaces the reply's bytes or its ending. */
+static void apply_fault(struct conn *c, const struct fault *fault)
+{
+	if (fault->has_error && c->after_reply != AFTER_FIN)
+		set_error_fault(c, fault);
+	if (fault->raw) {
+		memcpy(c->reply, fault->bytes, fault->n_bytes);
+		c->reply_len = fault->n_bytes;
+	}
+	if (fault->has_cut && fault->cut < c->reply_len)
+		c->reply_len = fault->cut;
+	if (fault->end != FAULT_END_NONE)
+		c->after_reply = fault->end == FAULT_END_FIN ? AFTER_FIN : AFTER_RST;
+	if (fault->end != FAULT_END_NONE || fault->has_error)
+		c->outcome = "fault";
+}
+
+/* c->reply holds the bytes that the protocol wants. */
+static void reply_start(struct conn *c)
+{
+	const struct fault *fault = &conn_options()->fault;
+
+	c->state = CONN_REPLY;
+	c->waits = 0;
+	if (fault->active)
+		apply_fault(c, fault);
+	if (c->after_reply != AFTER_RELAY && c->down.fd >= 0)
+		conn_close_down(c);
+	if (loop_watch(&c->up, 0) < 0) {
+		conn_drop(c, "local", true);
+		return;
+	}
+	if (fault->silence) {
+		c->outcome = "silence";
+		c->state = CONN_SILENT;
+		loop_arm(&c->timer, SILENCE_MS);
+		return;
+	}
+	conn_reply_step(c);
+}
+
+void conn_fail(struct conn *c, const struct failure *f)
+{
+	const struct options *o = conn_options();
+	int len = reply_failure(c->reply, &c->request, o, f);
+
+	c->outcome = "error";
+	conn_count_error();
+	/* draft-02 wants the Error inside a RST (S-10), which no socket can send: it goes in-stream
+	 * before the end (A-01), or there is only the RST */
+	c->after_reply = o->draft_rst ? AFTER_RST : AFTER_FIN;
+	c->reply_len = o->draft_rst || len < 0 ? 0 : (size_t)len;
+	log_event("error", "conn=%lu code=%d name=\"%s\" why=\"%s\" icmp=%d bytes=%zu", c->id,
+		  (int)f->code, cvt_err_name((uint8_t)f->code), f->why, f->icmp_type, c->reply_len);
+	reply_start(c);
+}
+
+/* The server's SYN+ACK options, and how we know them. */
+static const char *server_opts(struct conn *c, uint8_t bytes[static CVT_SYN_OPTS_MAX],
+			       struct cvt_span *opts)
+{
+	*opts = (struct cvt_span){ bytes, down_rebuild_opts(c->down.fd, bytes) };
+	return "rebuilt";
+}
+
+void conn_reply_success(struct conn *c)
+{
+	const struct options *o = conn_options();
+	uint8_t bytes[CVT_SYN_OPTS_MAX];
+	struct cvt_span ext = { NULL, 0 };
+	bool wanted = reply_wants_ext_header(&c->request, o);
+	const char *how = wanted ? server_opts(c, bytes, &ext) : "none";
+	int len = reply_success(c->reply, &c->request, o, wanted ? &ext : NULL);
+
+	if (len < 0) {
+		conn_drop(c, "local", true);
+		return;
+	}
+	c->reply_len = (size_t)len;
+	c->after_reply = c->request.msg.has_connect ? AFTER_RELAY : AFTER_CLIENT;
+	if (c->after_reply == AFTER_CLIENT)
+		c->outcome = "info";
+	log_event("reply", "conn=%lu bytes=%zu header=%s supported=%s mp_capable=%s", c->id,
+		  c->reply_len, how, c->request.msg.has_info ? "yes" : "no",
+		  wanted && cvt_has_mp_capable(ext) ? "yes" : "no");
+	conn_count_reply();
+	reply_start(c);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault.h - what goes wrong with the reply on purpose.
+ *
+ * Promises: only parses; connection.c does what it says.
+ */
+#ifndef LAB_FAULT_H
+#define LAB_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire.h"
+
+enum fault_end {
+	FAULT_END_NONE, /* the reply is followed by what the protocol says */
+	FAULT_END_FIN,
+	FAULT_END_RST,
+};
+
+struct fault {
+	bool active;
+	bool silence;		/* the reply never comes */
+	size_t split;		/* bytes per piece; 0: all at once */
+	unsigned int gap_ms;	/* between pieces */
+	unsigned int delay_ms;	/* before the first byte */
+	bool has_error;		/* an Error TLV in place of the reply */
+	uint8_t error;
+	uint8_t bytes[CVT_MSG_MAX]; /* the Error's value, or the raw reply */
+	size_t n_bytes;
+	bool raw, raw_relay;	/* `bytes` in place of the reply; raw_relay: and go on */
+	bool has_cut;		/* only the first `cut` bytes of the reply are sent */
+	size_t cut;
+	enum fault_end end;	/* after the bytes above, or at once if there are none */
+	uint64_t drop_after;	/* bytes of server data, then RST; 0: never */
+};
+
+/* Adds "name[=value][,name=value...]" to the fault. -EINVAL: unknown or senseless. */
+int fault_parse(struct fault *f, const char *spec);
+
+#endif

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+/*
+ * lab-converter - a Transport Converter on kernel sockets, for tests and the demo.
+ * RFC 8803, draft-ietf-tcpm-converters-02, and the drafts between them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "cookie.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "options.h"
+
+#define OWN_TIMERS 64 /* listeners and the like */
+
+static void on_signal(struct loop_watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	loop_stop();
+}
+
+static struct loop_watch signals = { .fd = -1, .ready = on_signal };
+
+static int watch_signals(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN); /* splice has no MSG_NOSIGNAL */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return signals.fd < 0 ? -errno : loop_watch(&signals, EPOLLIN);
+}
+
+/* Six descriptors per busy connection; what the administrator allows is taken. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || rl.rlim_cur == rl.rlim_max)
+		return;
+	rl.rlim_cur = rl.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &rl) < 0)
+		log_detail("note", "what=\"descriptor limit stays as it is\"");
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	close(fd);
+	return n < 0 ? -errno : 0;
+}
+
+static int announce(const struct options *o)
+{
+	char pid[32];
+	int err = 0;
+
+	snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+	if (o->pid_file)
+		err = write_file(o->pid_file, pid);
+	if (!err && o->ready_file)
+		err = write_file(o->ready_file, "ready\n");
+	if (!err && o->ready_fd >= 0) {
+		err = write(o->ready_fd, "ready\n", 6) < 0 ? -errno : 0;
+		close(o->ready_fd);
+	}
+	if (err)
+		fprintf(stderr, "lab-converter: --pid-file, --ready-file or --ready-fd: %s\n",
+			strerror(-err));
+	return err;
+}
+
+static void log_start(const struct options *o)
+{
+	static const char *const dialect[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
+					       [CVT_DIALECT_DRAFT02] = "draft-02",
+					       [CVT_DIALECT_HYBRID] = "hybrid" };
+	static const char *const fast_open[] = { [FAST_OPEN_NO_COOKIE] = "no-cookie",
+						 [FAST_OPEN_COOKIE] = "cookie",
+						 [FAST_OPEN_OFF] = "off" };
+	char text[ADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < o->listens; i++) {
+		addr_format(&o->listen[i], text);
+		log_event("start", "listen=%s dialect=%s mptcp=%s fastopen=%s hold=%s pid=%ld", text,
+			  dialect[o->dialect], o->mptcp ? "yes" : "no", fast_open[o->fast_open],
+			  o->hold ? "yes" : "no", (long)getpid());
+	}
+}
+
+static int run(const struct options *o)
+{
+	int err = loop_init(conn_limit(o) + OWN_TIMERS);
+
+	if (!err)
+		err = watch_signals();
+	if (!err)
+		err = cookie_init();
+	if (err) {
+		fprintf(stderr, "lab-converter: start: %s\n", strerror(-err));
+		return err;
+	}
+	conn_init(o);
+	err = listener_open_all(o);
+	if (!err)
+		err = announce(o);
+	if (!err) {
+		log_start(o);
+		err = loop_run(conn_free_dead);
+	}
+	return err;
+}
+
+static void clean_up(const struct options *o)
+{
+	const struct conn_totals *t = conn_totals();
+	size_t open = t->open;
+
+	listener_close_all();
+	conn_end_all();
+	log_event("stop", "connections=%lu replies=%lu errors=%lu open=%zu", t->accepted, t->replies,
+		  t->errors, open);
+	loop_end();
+	if (signals.fd >= 0)
+		close(signals.fd);
+	if (o->pid_file)
+		unlink(o->pid_file);
+	log_close();
+}
+
+int main(int argc, char **argv)
+{
+	static struct options o; /* some kilobytes */
+	int err = options_parse(&o, argc, argv);
+
+	if (err)
+		return err > 0 ? EXIT_SUCCESS : 2;
+	err = log_open(o.log, o.verbose);
+	if (err) {
+		fprintf(stderr, "lab-converter: --log %s: %s\n", o.log, strerror(-err));
+		return 2;
+	}
+	raise_descriptor_limit();
+	err = run(&o);
+	clean_up(&o);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
