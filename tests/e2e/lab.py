@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: MIT
+"""The lab: three network namespaces in a row, programs in them, and the test runner.
+
+    client ---- converter ---- server
+    10.1.0.1    10.1.0.2  10.2.0.1    10.2.0.2
+    fd01::1     fd01::2   fd02::1     fd02::2
+
+The converter's namespace is also the router between the other two, so that a direct connection
+takes the same path as a converted one. enter() starts the process again inside namespaces of its
+own (network, mounts, process ids; users too if it is not root); whatever happens, all of it is gone
+with the process. Files live on a tmpfs over /run in there. Nothing here looks at the host's
+network, its services, or its /etc/convert.conf.
+"""
+import dataclasses
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
+if not BUILD.is_absolute():
+    BUILD = ROOT / BUILD
+SHIM = BUILD / "libconvert-preload.so"
+TOOLS = BUILD / "e2e"
+TMP = pathlib.Path("/run/lab")
+
+PORT = 5124
+CLIENT, CLIENT6 = "10.1.0.1", "fd01::1"
+CONVERTER, CONVERTER6 = "10.1.0.2", "fd01::2"
+ROUTER, ROUTER6 = "10.2.0.1", "fd02::1"  # the converter as servers see it
+SERVER, SERVER6 = "10.2.0.2", "fd02::2"
+
+# What programs in the lab find in their environment, and nothing else.
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(TMP / "home"), "LC_ALL": "C"}
+
+TEST_LIMIT = 120  # seconds for one test
+
+
+# ------------------------------------------------------------------------ namespaces
+
+def enter():
+    """Returns inside the namespaces, in a process started anew."""
+    if os.environ.pop("LAB_INSIDE", None):
+        mount_private()
+        return
+    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    users = ["--user", "--map-root-user"]
+    tries = [unshare, unshare + users] if os.geteuid() == 0 else [unshare + users]
+    for command in tries:
+        probe = subprocess.run(command + ["true"], capture_output=True, text=True)
+        if probe.returncode == 0:
+            os.environ["LAB_INSIDE"] = "1"
+            sys.stdout.flush()
+            os.execvp("unshare", command + ["/usr/bin/python3", "-B"] + sys.argv)
+    sys.exit("cannot make namespaces (neither as root nor with user namespaces): "
+             + probe.stderr.strip())
+
+
+def mount_private():
+    command(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"])
+    for name in ("netns", "sshd", "lab", "lab/home"):
+        pathlib.Path("/run", name).mkdir()
+    os.chmod(TMP, 0o755)
+    for file in ("/etc/convert.conf", "/etc/ld.so.preload"):
+        if os.path.exists(file):
+            command(["mount", "--bind", "/dev/null", file])
+
+
+def owns_several_users():
+    """False in a user namespace with one user: no setuid(), no sshd."""
+    return sum(int(line.split()[2]) for line in open("/proc/self/uid_map")) > 1
+
+
+def command(argv, **more):
+    """Runs a set-up command that has to succeed."""
+    done = subprocess.run([str(a) for a in argv], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60, **more)
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(map(str, argv))}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def inside(ns, argv):
+    """The command line that runs argv in a namespace; it becomes argv, with the same pid."""
+    return ["nsenter", f"--net=/run/netns/{ns}", "--"] + [str(a) for a in argv]
+
+
+def sysctl(ns, **values):
+    command(inside(ns, ["sysctl", "-qw"] + [f"{k.replace('__', '.')}={v}"
+                                            for k, v in values.items()]))
+
+
+def wait_for(what, condition, timeout=10):
+    """Polls, every 2 ms at first; for what has no descriptor to wait on."""
+    end, pause = time.monotonic() + timeout, 0.002
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {timeout} s for {what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+# -------------------------------------------------------------------------- programs
+
+@dataclasses.dataclass
+class Result:
+    argv: list
+    code: int        # exit status, or minus the signal
+    out: bytes
+    err: str
+    log: str         # what the shim wrote
+    seconds: float
+
+    def __str__(self):
+        return (f"{shlex.join(self.argv)}\n  exit {self.code} after {self.seconds:.2f} s\n"
+                f"  out {self.out[-600:]!r}\n  err {self.err[-1500:]!r}\n  shim {self.log!r}")
+
+
+class Process:
+    """A background process in a namespace, with its output in files."""
+
+    def __init__(self, ns, argv, name=None, env=None, **more):
+        self.name = name or pathlib.Path(str(argv[0])).name
+        self.out = TMP / f"{self.name}.{time.monotonic_ns()}.out"
+        with open(self.out, "wb") as out:
+            self.process = subprocess.Popen(
+                inside(ns, argv), env=ENVIRONMENT | (env or {}), stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, cwd=TMP, start_new_session=True, **more)
+        self.pid = self.process.pid
+
+    def text(self):
+        return self.out.read_text(errors="replace")
+
+    def wait_for(self, what, condition, timeout=10):
+        def check():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended ({self.process.returncode}) before "
+                                   f"{what}:\n{self.text()}")
+            return condition()
+        try:
+            return wait_for(what, check, timeout)
+        except TimeoutError as late:
+            raise TimeoutError(f"{self.name}: {late}\n{self.text()}") from None
+
+    def wait_for_listeners(self, *ports):
+        """/proc/PID/net is the network namespace of that process."""
+        def listening():
+            found = set()
+            for table in ("tcp", "tcp6"):
+                for line in open(f"/proc/{self.pid}/net/{table}").readlines()[1:]:
+                    local, _, state = line.split()[1:4]
+                    if state == "0A":
+                        found.add(int(local.rsplit(":")[-1], 16))
+            return found.issuperset(ports)
+        self.wait_for(f"ports {ports}", listening)
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            os.killpg(self.pid, how)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.pid, signal.SIGKILL)
+                self.process.wait(5)
+        return self.process.returncode
+
+
+class Lab:
+    """The namespaces, addresses and routes; and all that runs in them until stop()."""
+
+    def __init__(self, delay_ms=(0, 0)):
+        """delay_ms: one way, on the client's and on the server's link."""
+        self.running = []
+        self.files = 0
+        for ns in ("client", "converter", "server"):
+            self.namespace(ns)
+        sysctl("converter", net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
+               net__ipv4__tcp_fastopen=3, net__ipv4__icmp_ratelimit=0,
+               net__ipv6__icmp__ratelimit=0)
+        self.link("client", "c0", "converter", "k0", delay_ms[0])
+        self.link("converter", "k1", "server", "s0", delay_ms[1])
+        for ns, dev, *addresses in (("client", "c0", CLIENT + "/24", CLIENT6 + "/64"),
+                                    ("converter", "k0", CONVERTER + "/24", CONVERTER6 + "/64"),
+                                    ("converter", "k1", ROUTER + "/24", ROUTER6 + "/64"),
+                                    ("server", "s0", SERVER + "/24", SERVER6 + "/64")):
+            for address in addresses:
+                more = ["nodad"] if ":" in address else []
+                command(["ip", "-n", ns, "addr", "add", address, "dev", dev] + more)
+        for ns, via, via6 in (("client", CONVERTER, CONVERTER6), ("server", ROUTER, ROUTER6)):
+            command(["ip", "-n", ns, "route", "add", "default", "via", via])
+            command(["ip", "-n", ns, "-6", "route", "add", "default", "via", via6])
+
+    def namespace(self, ns):
+        command(["ip", "netns", "add", ns])
+        command(["ip", "-n", ns, "link", "set", "lo", "up"])
+        sysctl(ns, net__ipv4__tcp_fastopen=1, net__ipv4__tcp_congestion_control="reno",
+               net__ipv4__conf__all__rp_filter=0, net__ipv4__conf__default__rp_filter=0,
+               net__ipv6__conf__all__disable_ipv6=0, net__ipv6__conf__default__disable_ipv6=0,
+               net__ipv6__conf__default__accept_dad=0, net__ipv6__conf__default__accept_ra=0)
+
+    def link(self, ns1, dev1, ns2, dev2, delay_ms):
+        """Two ends of one wire; with a delay, of two wires with a relay between them."""
+        if not delay_ms:
+            ends = [(ns1, dev1, ns2, dev2)]
+        else:
+            relay = f"relay-{dev1}"
+            command(["ip", "netns", "add", relay])
+            ends = [(ns1, dev1, relay, "a"), (relay, "b", ns2, dev2)]
+        for n1, d1, n2, d2 in ends:
+            command(["ip", "link", "add", d1, "netns", n1, "type", "veth",
+                     "peer", "name", d2, "netns", n2])
+            command(["ip", "-n", n1, "link", "set", d1, "up"])
+            command(["ip", "-n", n2, "link", "set", d2, "up"])
+        if delay_ms:
+            line = self.start(relay, [TOOLS / "delay-line", "a", "b", str(delay_ms)])
+            line.wait_for("ready", lambda: "ready" in line.text())
+
+    def start(self, ns, argv, **more):
+        process = Process(ns, argv, **more)
+        self.running.append(process)
+        return process
+
+    def file(self, name, content=None):
+        """A path that nobody has used before, with content if given."""
+        self.files += 1
+        path = TMP / f"{self.files}-{name}"
+        if content is not None:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def forget_metrics(self, ns="client"):
+        """The kernel's Fast Open cookies and round trip times of earlier tests."""
+        command(inside(ns, ["ip", "tcp_metrics", "flush", "all"]))
+
+    def stop(self):
+        for process in reversed(self.running):
+            process.stop()
+        self.running.clear()
+
+    # ------------------------------------------------------------ programs to test
+
+    def run(self, argv, ns="client", shim=None, timeout=20, stdin=b"", env=None, cwd=None):
+        """Runs a program to its end. shim: None for a plain run, else its environment (see
+        via() and config()); its log then goes to a file of its own."""
+        environment = ENVIRONMENT | (env or {})
+        log = None
+        if shim is not None:
+            environment |= {"LD_PRELOAD": str(SHIM)} | shim
+            if "CONVERT_LOG" not in environment and "CONVERT_CONF" not in environment:
+                environment["CONVERT_LOG"] = str(self.file("shim.log"))
+            log = environment.get("CONVERT_LOG") or environment.get("LAB_LOG")
+        # nsenter itself must not run under the shim
+        argv = [str(a) for a in argv]
+        wrapped = inside(ns, ["env", "-i"] + [f"{k}={v}" for k, v in environment.items()] + argv)
+        started = time.monotonic()
+        process = subprocess.Popen(wrapped, env=ENVIRONMENT, cwd=cwd or TMP,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, start_new_session=True)
+        try:
+            out, err = process.communicate(stdin, timeout)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            code = -signal.SIGKILL
+            err += f"\n[killed after {timeout} s]".encode()
+        text = ""
+        if log and log != "stderr" and os.path.exists(log):
+            text = pathlib.Path(log).read_text(errors="replace")
+        return Result(argv, code, out, err.decode(errors="replace"), text,
+                      time.monotonic() - started)
+
+    def via(self, address=CONVERTER, port=PORT):
+        """The shim's environment for one converter without a file."""
+        return {"CONVERT_ADDR": address, "CONVERT_PORT": str(port)}
+
+    def config(self, converter="", policy="", address=CONVERTER, port=PORT, level="info"):
+        """The shim's environment for a configuration file. Without `fallback` in policy it is
+        none: a test of the converted path must not succeed by going direct."""
+        log = self.file("shim.log")
+        if "fallback" not in policy:
+            policy += "\nfallback = none"
+        addresses = [address] if isinstance(address, str) else address
+        text = "\n".join(["[converter lab]"] + [f"address = {a}" for a in addresses] +
+                         [f"port = {port}", converter, "[policy]", policy,
+                          "[log]", f"file = {log}", f"level = {level}", ""])
+        return {"CONVERT_CONF": str(self.file("convert.conf", text)), "LAB_LOG": str(log)}
+
+    def converter(self, *options, listen=(CONVERTER, f"[{CONVERTER6}]"), port=PORT):
+        """Starts a lab-converter and waits until it is ready."""
+        return self.started(Converter(self, options, listen, port))
+
+    def started(self, process):
+        self.running.append(process)
+        return process
+
+
+class Converter(Process):
+    def __init__(self, lab, options, listen, port):
+        self.log = lab.file("converter.log")
+        ready = lab.file("converter.ready")
+        argv = [BUILD / "lab-converter", "--log", self.log, "--ready-file", ready,
+                "--allow", "10.1.0.0/24", "--allow", "fd01::/64"]
+        for address in listen:
+            argv += ["--listen", f"{address}:{port}"]
+        super().__init__("converter", argv + [str(o) for o in options])
+        self.wait_for("readiness", ready.exists)
+
+    def events(self, name=None):
+        """[{"t": .., "ev": .., ...}], those of one name if given."""
+        found = []
+        for line in self.log.read_text(errors="replace").splitlines():
+            event = dict(word.split("=", 1) for word in shlex.split(line) if "=" in word)
+            if name in (None, event.get("ev")):
+                found.append(event)
+        return found
+
+
+# ------------------------------------------------------------------------- the runner
+
+class TestCase(unittest.TestCase):
+    """Subclasses find `lab` set by main(); each test has its own time limit."""
+
+    maxDiff = None
+    lab = None
+    longMessage = True
+
+    def run(self, result=None):
+        def late(*_):
+            raise TimeoutError(f"test took more than {TEST_LIMIT} s")
+        before = list(self.lab.running) if self.lab else []
+        signal.signal(signal.SIGALRM, late)
+        signal.alarm(TEST_LIMIT)
+        try:
+            return super().run(result)
+        finally:
+            signal.alarm(0)
+            if self.lab:  # what a test has started ends with it
+                for process in [p for p in self.lab.running if p not in before]:
+                    process.stop()
+                    self.lab.running.remove(process)
+
+    def setUp(self):
+        if self.lab:
+            self.lab.forget_metrics()
+
+    def note(self, text):
+        """A measured number for the reader of the output."""
+        print(f"     {text}", flush=True)
+
+    def need(self, *programs):
+        for program in programs:
+            if not shutil.which(program, path=ENVIRONMENT["PATH"]):
+                self.skipTest(f"{program} is not installed")
+
+
+class Results(unittest.TestResult):
+    def __init__(self):
+        super().__init__()
+        self.passed = 0
+        self.bad = 0
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.started = time.monotonic()
+
+    def line(self, verdict, test, text=""):
+        name = test.id().removeprefix("__main__.")
+        print(f"{verdict:4} {name}  {time.monotonic() - self.started:.2f} s{text}", flush=True)
+
+    def addSuccess(self, test):
+        self.passed += 1
+        self.line("ok", test)
+
+    def addFailure(self, test, error):
+        super().addFailure(test, error)
+        self.bad += 1
+        self.line("FAIL", test)
+        print("".join(traceback.format_exception(*error)), flush=True)
+
+    addError = addFailure
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.started = getattr(self, "started", time.monotonic())
+        self.line("skip", test, f": {reason}")
+
+    def addSubTest(self, test, subtest, error):
+        if error:
+            self.addFailure(subtest, error)
+
+
+def main(setup=None, **lab_options):
+    """Runs the tests of the calling file. setup(lab) starts what all of them share.
+    Arguments: -k PATTERN to choose tests, -f to stop at the first failure."""
+    enter()
+    arguments = sys.argv[1:]
+    loader = unittest.TestLoader()
+    results = Results()
+    if "-f" in arguments:
+        results.failfast = True
+        arguments.remove("-f")
+    if "-k" in arguments:
+        loader.testNamePatterns = [f"*{arguments[arguments.index('-k') + 1]}*"]
+    TestCase.lab = Lab(**lab_options)
+    try:
+        if setup:
+            setup(TestCase.lab)
+        loader.loadTestsFromModule(sys.modules["__main__"]).run(results)
+    finally:
+        TestCase.lab.stop()
+    skipped = len(results.skipped)
+    for test, reason in results.skipped:
+        print(f"skipped: {test.id().removeprefix('__main__.')}: {reason}")
+    print(f"{results.passed} passed, {results.bad} failed, {skipped} skipped")
+    sys.exit(1 if results.bad or results.unexpectedSuccesses else 0)

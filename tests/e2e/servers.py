@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Real servers in the server's namespace, each with a configuration of its own."""
+import os
+import random
+
+import lab as L
+
+HTTP, HTTPS, SSH, REDIS, GIT = 80, 443, 22, 6379, 8000
+
+NGINX = """
+daemon off; master_process off; worker_processes 1;
+pid {dir}/pid; error_log {dir}/error.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log {dir}/access.log combined;
+    default_type application/octet-stream;
+    client_max_body_size 0;
+    client_body_temp_path {dir}/body; proxy_temp_path {dir}/t1; fastcgi_temp_path {dir}/t2;
+    uwsgi_temp_path {dir}/t3; scgi_temp_path {dir}/t4;
+    server {{
+        listen {v4}:{http}; listen [{v6}]:{http};
+        listen {v4}:{https} ssl; listen [{v6}]:{https} ssl;
+        ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
+        root {dir}/www;
+        location = /who {{ return 200 "$remote_addr\\n"; }}
+        location /put/ {{ dav_methods PUT DELETE; }}
+    }}
+}}
+"""
+
+
+def random_bytes(size, seed=1):
+    """Reproducible, and cheap for hundreds of megabytes: one megabyte, rotated."""
+    block = random.Random(seed).randbytes(min(size, 1 << 20))
+    out = bytearray()
+    shift = 0
+    while len(out) < size:
+        out += block[shift:] + block[:shift]
+        shift = (shift + 4099) % len(block)
+    return bytes(out[:size])
+
+
+def nginx(lab, ns="server", v4=L.SERVER, v6=L.SERVER6):
+    """/who says whom the server saw, /small and /page are files, PUT /put/NAME."""
+    base = L.TMP / f"nginx-{ns}"
+    (base / "www/put").mkdir(parents=True)
+    (base / "www/small").write_bytes(b"hello from nginx\n")
+    (base / "www/page").write_bytes(random_bytes(300000))
+    L.command(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+               "-subj", "/CN=server.lab", "-addext", f"subjectAltName=IP:{v4},IP:{v6}",
+               "-keyout", base / "key.pem", "-out", base / "cert.pem"])
+    config = base / "nginx.conf"
+    config.write_text("user root;\n" * (os.geteuid() == 0) +
+                      NGINX.format(dir=base, v4=v4, v6=v6, http=HTTP, https=HTTPS))
+    server = lab.start(ns, ["nginx", "-c", config, "-e", base / "error.log"])
+    server.wait_for_listeners(HTTP, HTTPS)
+    server.base = base
+    server.access_log = base / "access.log"
+    return server
+
+
+def sshd(lab):
+    """Logs in with lab's key; the host's keys, users' files and configuration are not used."""
+    base = L.TMP / "sshd"
+    base.mkdir(mode=0o755)
+    for name in ("host", "user"):
+        L.command(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / name])
+    (base / "authorized").write_bytes((base / "user.pub").read_bytes())
+    host_key = (base / "host.pub").read_text()
+    (base / "known").write_text("".join(f"{a} {host_key}" for a in (L.SERVER, L.SERVER6)))
+    (base / "config").write_text(f"""
+ListenAddress {L.SERVER}:{SSH}
+ListenAddress [{L.SERVER6}]:{SSH}
+HostKey {base}/host
+PidFile {base}/pid
+AuthorizedKeysFile {base}/authorized
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+PermitRootLogin yes
+PrintMotd no
+PrintLastLog no
+""")
+    server = lab.start("server", ["/usr/sbin/sshd", "-D", "-e", "-f", base / "config"])
+    server.wait_for_listeners(SSH)
+    # -F none: not the host's /etc/ssh/ssh_config either
+    server.client = ["ssh", "-F", "none", "-i", base / "user", "-o",
+                     f"UserKnownHostsFile={base}/known", "-o", "IdentitiesOnly=yes",
+                     "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+    return server
+
+
+def redis(lab):
+    server = lab.start("server", ["redis-server", "--bind", L.SERVER, L.SERVER6, "--port", REDIS,
+                                  "--save", "", "--appendonly", "no", "--protected-mode", "no",
+                                  "--dir", L.TMP])
+    server.wait_for_listeners(REDIS)
+    return server
+
+
+def git_repository(www):
+    """A bare repository below www, for both of git's http protocols; returns its head."""
+    work, bare = L.TMP / "git-work", www / "repo.git"
+    git = ["git", "-C", work, "-c", "user.name=Lab", "-c", "user.email=lab@example.net"]
+    L.command(["git", "init", "-q", "-b", "main", work])
+    for number in range(5):
+        (work / f"file{number}").write_bytes(random_bytes(50000, number))
+        L.command(git + ["add", "."])
+        L.command(git + ["commit", "-q", "-m", f"change {number}"])
+    L.command(["git", "clone", "-q", "--bare", work, bare])
+    L.command(["git", "-C", bare, "update-server-info"])
+    return L.command(git + ["rev-parse", "HEAD"]).strip()
+
+
+def git_http(lab, www):
+    """git's smart protocol: git-http-backend behind Python's CGI server."""
+    server = lab.start("server", ["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/git_http.py",
+                                  www, GIT])
+    server.wait_for_listeners(GIT)
+    return server
