@@ -94,8 +94,7 @@ static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 	}
 	/* A-01: in the draft an Error beside an Extended TCP Header is only a warning; in the
 	 * RFC every Error is fatal (P-25). */
-	if (r->msg.has_error &&
-	    !(dialect == CVT_DIALECT_DRAFT02 && r->msg.ext_tcp_header.p)) {
+	if (r->msg.has_error && !(dialect == CVT_DIALECT_DRAFT02 && r->msg.ext_tcp_header.p)) {
 		r->verdict = error_verdict(&r->msg);
 		r->err = hs_errno(r->msg.error.code, r->msg.error.value, target_v4);
 		return;

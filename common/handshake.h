@@ -22,17 +22,17 @@ enum hs_verdict {
 
 struct hs {
 	enum cvt_dialect dialect;
-	unsigned int accept;	/* header words, as cvt_parse_header() has them */
-	uint16_t got;		/* bytes of the reply in buf */
-	uint16_t whole;		/* bytes that the reply has, as far as known */
+	unsigned int accept; /* header words, as cvt_parse_header() has them */
+	uint16_t got;	     /* bytes of the reply in buf */
+	uint16_t whole;	     /* bytes that the reply has, as far as known */
 	uint8_t buf[CVT_MSG_MAX];
 };
 
 struct hs_result {
 	enum hs_verdict verdict;
-	int err;			/* errno for the program, 0 when connected */
-	enum cvt_verdict parse;		/* why the reply is no Convert message, or CVT_OK */
-	struct cvt_msg msg;		/* its spans point into the machine's buffer */
+	int err;		/* errno for the program, 0 when connected */
+	enum cvt_verdict parse; /* why the reply is no Convert message, or CVT_OK */
+	struct cvt_msg msg;	/* its spans point into the machine's buffer */
 };
 
 /* any_word: the dialect is not certain, take either header word (dialect = auto). */

@@ -121,8 +121,7 @@ static void write_line(const struct text *t)
 
 	if (to_file) {
 		fd = (int)syscall(SYS_openat, AT_FDCWD, log_target,
-				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
-					  O_NONBLOCK,
+				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
 				  0600);
 		if (fd < 0)
 			return;

@@ -20,7 +20,6 @@ enum log_level { LOG_LEVEL_OFF, LOG_LEVEL_ERROR, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG
 void log_setup(const char *target, enum log_level level);
 bool log_is_on(enum log_level level);
 /* "2026-11-21T09:30:00.123Z curl[4711] info: ..." Formats: %s %d %u %x %zu %% and no flags. */
-void log_line(enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -248,7 +248,7 @@ enum cvt_verdict cvt_parse(struct cvt_msg *m, struct cvt_span bytes, enum cvt_di
 			   enum cvt_direction direction)
 {
 	unsigned int accept = 1U << (dialect == CVT_DIALECT_RFC8803 ? CVT_WORD_MAGIC :
-								       CVT_WORD_ZERO);
+								      CVT_WORD_ZERO);
 	uint32_t seen[8] = { 0 };
 	enum cvt_verdict v;
 

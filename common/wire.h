@@ -17,29 +17,30 @@
 #include <stdint.h>
 
 enum cvt_dialect {
-	CVT_DIALECT_RFC8803,	/* header word 0x2263, RFC 8803 meaning */
-	CVT_DIALECT_DRAFT02,	/* header word 0, draft-02 meaning */
-	CVT_DIALECT_HYBRID,	/* header word 0, RFC 8803 meaning (drafts 05-16) */
+	CVT_DIALECT_RFC8803, /* header word 0x2263, RFC 8803 meaning */
+	CVT_DIALECT_DRAFT02, /* header word 0, draft-02 meaning */
+	CVT_DIALECT_HYBRID,  /* header word 0, RFC 8803 meaning (drafts 05-16) */
 };
 
 #define CVT_VERSION	 1
-#define CVT_MAGIC	 0x2263	/* RFC 8803, 4.1: 8803 in decimal */
+#define CVT_MAGIC	 0x2263 /* RFC 8803, 4.1: 8803 in decimal */
 #define CVT_HEADER_LEN	 4
-#define CVT_MSG_MAX	 1020	/* 255 words of 4 bytes */
-#define CVT_TLV_MAX	 1016	/* 254 words */
-#define CVT_CONNECT_LEN	 20	/* a Connect TLV without TCP options */
+#define CVT_MSG_MAX	 1020 /* 255 words of 4 bytes */
+#define CVT_TLV_MAX	 1016 /* 254 words */
+#define CVT_CONNECT_LEN	 20   /* a Connect TLV without TCP options */
 #define CVT_SYN_OPTS_MAX 40
 
 enum cvt_tlv_type {
-	CVT_TLV_INFO = 1,	    /* draft-02: Bootstrap */
+	CVT_TLV_INFO = 1, /* draft-02: Bootstrap */
 	CVT_TLV_CONNECT = 10,
 	CVT_TLV_EXT_TCP_HEADER = 20,
 	CVT_TLV_SUPPORTED = 21,
-	CVT_TLV_COOKIE = 22,	    /* draft-02, from the converter: Supported, its IANA number */
+	CVT_TLV_COOKIE = 22, /* draft-02, from the converter: Supported, its IANA number */
 	CVT_TLV_ERROR = 30,
 };
 
-enum cvt_err { /* RFC 8803, 4.2.8; draft-02, 4.2.6 */
+/* RFC 8803, 4.2.8; draft-02, 4.2.6 */
+enum cvt_err {
 	CVT_ERR_VERSION = 0,
 	CVT_ERR_MALFORMED = 1,
 	CVT_ERR_UNSUPPORTED = 2,
@@ -52,7 +53,8 @@ enum cvt_err { /* RFC 8803, 4.2.8; draft-02, 4.2.6 */
 	CVT_ERR_UNREACHABLE = 97,
 };
 
-enum cvt_tcp_option { /* the option kinds that this project talks about */
+/* The option kinds that this project talks about. */
+enum cvt_tcp_option {
 	CVT_OPT_END = 0,
 	CVT_OPT_NOP = 1,
 	CVT_OPT_MPTCP = 30,
