@@ -39,6 +39,7 @@ struct config_converter {
 struct config_rules; /* rules.h */
 
 struct config {
+	const char *file; /* the one that was read, as it was named to us; NULL: none */
 	struct config_converter *converters;
 	size_t n_converters;
 	struct config_rules *rules;

@@ -224,12 +224,23 @@ static const char *const key_names[] = {
 	[CONFIG_SEC_LOG] = "file or level",
 };
 
+/* A line without its = may have a : further on, and then a cookie stands before that: only a
+ * word is quoted. */
+static const char *quotable(const char *name)
+{
+	for (const char *c = name; *c; c++) {
+		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && *c != '-')
+			return "";
+	}
+	return name;
+}
+
 int config_set_key(struct config_parser *p, const char *name, const char *value)
 {
 	size_t i;
 
 	if (p->section == CONFIG_SEC_NONE)
-		return config_mistake(p->err, p->line, "\"", name,
+		return config_mistake(p->err, p->line, "key \"", quotable(name),
 				      "\" before any section: expected [converter NAME], [policy], "
 				      "[state] or [log]", NULL);
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -237,8 +248,8 @@ int config_set_key(struct config_parser *p, const char *name, const char *value)
 			break;
 	}
 	if (i == sizeof(keys) / sizeof(keys[0]))
-		return config_mistake(p->err, p->line, "unknown key \"", name, "\": expected ",
-				      key_names[p->section], NULL);
+		return config_mistake(p->err, p->line, "unknown key \"", quotable(name),
+				      "\": expected ", key_names[p->section], NULL);
 	if (!value || value[0] == '\0')
 		return config_mistake(p->err, p->line, name, ": expected a value", NULL);
 	if (!keys[i].repeats && (p->keys_seen & (1U << i)) != 0)

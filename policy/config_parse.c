@@ -156,6 +156,7 @@ int config_parse(struct config *config, const char *file, const char *text, size
 	int ret;
 
 	config_init(config);
+	config->file = file;
 	*err = (struct config_error){ .file = file };
 	ret = parse(&p);
 	if (ret)

@@ -184,21 +184,16 @@ static uint32_t node_around(const struct config_rules *rules, const struct rule_
 
 static int add_node(struct config_rules *rules, struct cut *c, const struct rule_entry *e, size_t n)
 {
-	struct rule_node *node = config_grow(rules->nodes, rules->n_nodes, sizeof(*node));
-	struct rule_node new = {
-		.key = e->key,
-		.best = e->rule,
-		.segments = (uint32_t)rules->n_segments,
-	};
+	struct rule_node *node = &rules->nodes[rules->n_nodes];
 	int err;
 
-	if (!node)
-		return -ENOMEM;
-	rules->nodes = node;
-	new.around = node_around(rules, &e->key);
+	node->key = e->key;
+	node->best = e->rule;
+	node->around = node_around(rules, &e->key);
+	node->segments = (uint32_t)rules->n_segments;
 	err = add_segments(rules, c, e, n);
-	new.n_segments = (uint32_t)rules->n_segments - new.segments;
-	node[rules->n_nodes++] = new;
+	node->n_segments = (uint32_t)rules->n_segments - node->segments;
+	rules->n_nodes++;
 	return err;
 }
 
@@ -223,18 +218,20 @@ static int add_nodes(struct config_rules *rules, struct cut *c)
 	return err;
 }
 
-/* Room for the node with the most entries: two starts each, port 0, and an end. */
-static int cut_alloc(struct cut *c, const struct config_rules *rules)
+/* Room for all nodes, and to cut the one with the most entries: two starts each, port 0, and
+ * an end. */
+static int alloc_room(struct config_rules *rules, struct cut *c)
 {
-	size_t most = 0, room;
+	size_t most = 0, n_nodes = 0, room;
 
-	for (size_t i = 0, n; i < rules->n_entries; i += n) {
+	for (size_t i = 0, n; i < rules->n_entries; i += n, n_nodes++) {
 		n = entries_of_node(rules, i);
 		most = n > most ? n : most;
 	}
 	room = 2 * most + 2;
+	rules->nodes = malloc((n_nodes + 1) * sizeof(*rules->nodes));
 	c->starts = malloc(3 * room * sizeof(*c->starts));
-	if (!c->starts)
+	if (!rules->nodes || !c->starts)
 		return -ENOMEM;
 	c->rule = c->starts + room;
 	c->next = c->rule + room;
@@ -247,10 +244,9 @@ int rules_index_build(struct config_rules *rules)
 	int err;
 
 	rules_sort(rules->entries, rules->n_entries, sizeof(*rules->entries), entry_less);
-	err = cut_alloc(&c, rules);
-	if (err)
-		return err;
-	err = add_nodes(rules, &c);
+	err = alloc_room(rules, &c);
+	if (!err)
+		err = add_nodes(rules, &c);
 	free(c.starts);
 	return err;
 }

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bootstrap.h - the verbs of convert-bootstrap. Each gets its own arguments, its name first,
+ * and returns the exit status.
+ */
+#ifndef CVT_BOOTSTRAP_H
+#define CVT_BOOTSTRAP_H
+
+enum {
+	BOOTSTRAP_OK = 0,
+	BOOTSTRAP_FAILED = 1,
+	BOOTSTRAP_USAGE = 2,
+};
+
+int check_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include <stdio.h>
+#include <string.h>
+
+#include "bootstrap.h"
+
+static const struct verb {
+	const char *name;
+	int (*main)(int argc, char **argv);
+	const char *help;
+} verbs[] = {
+	{ "check", check_main, "check [-c FILE]   read the configuration and say what it means" },
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void usage(FILE *out)
+{
+	fputs("Usage: convert-bootstrap VERB [OPTION...]\n\n", out);
+	for (size_t i = 0; i < N_VERBS; i++)
+		fprintf(out, "  %s\n", verbs[i].help);
+	fputs("\n  --help            this text\n"
+	      "  --version         the version\n\n"
+	      "Exit status: 0 if all is well, 1 if not, 2 if this text is not followed.\n",
+	      out);
+}
+
+static int flush(void)
+{
+	return fflush(stdout) == 0 && !ferror(stdout) ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	const char *verb = argc > 1 ? argv[1] : "";
+
+	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
+		usage(stdout);
+		return flush();
+	}
+	if (strcmp(verb, "--version") == 0 || strcmp(verb, "-V") == 0) {
+		puts("convert-bootstrap " CONVERT_VERSION);
+		return flush();
+	}
+	for (size_t i = 0; i < N_VERBS; i++) {
+		if (strcmp(verbs[i].name, verb) == 0) {
+			int status = verbs[i].main(argc - 1, argv + 1);
+
+			return status == BOOTSTRAP_OK ? flush() : status;
+		}
+	}
+	usage(stderr);
+	return BOOTSTRAP_USAGE;
+}

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: MIT
+/* Every key, good and bad, and what a text may look like. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "rules.h"
+
+static struct config config;
+static struct config_error err;
+
+/* In a buffer of its own size, so that the sanitizer sees every byte too many that is read. */
+static int parse_bytes(const char *text, size_t len)
+{
+	char *copy = malloc(len ? len : 1);
+	int ret;
+
+	assert_non_null(copy);
+	memcpy(copy, text, len);
+	ret = config_parse(&config, "test.conf", copy, len, "curl", &err);
+	free(copy);
+	return ret;
+}
+
+static int parse(const char *text)
+{
+	return parse_bytes(text, strlen(text));
+}
+
+static void parse_good(const char *text)
+{
+	if (parse(text) != 0)
+		fail_msg("%u: %s in\n%s", err.line, err.what, text);
+}
+
+static void assert_empty(void)
+{
+	assert_int_equal(config.n_converters, 0);
+	assert_null(config.converters);
+	assert_null(config.rules);
+	assert_null(config.state_file);
+	assert_int_equal(config.timeout_ms, 5000);
+	assert_int_equal(config.mptcp, CONFIG_MPTCP_AUTO);
+	assert_true(config.bypass);
+	assert_int_equal(config.fallback, CONFIG_FALLBACK_DIRECT);
+}
+
+static void assert_mistake(int ret, unsigned int line, const char *what, const char *text)
+{
+	if (ret >= 0 || err.line != line || !strstr(err.what, what))
+		fail_msg("expected %u \"%s\", got %d %u \"%s\" in\n%s", line, what, ret, err.line,
+			 ret < 0 ? err.what : "", text);
+	assert_empty();
+	config_free(&config);
+}
+
+static void assert_ip(const struct addr *a, const char *text)
+{
+	char got[ADDR_TEXT_MAX];
+
+	addr_format(a, got);
+	assert_string_equal(got, text);
+}
+
+static void assert_prefix(const struct addr_prefix *p, const char *text)
+{
+	struct addr_prefix expected;
+
+	assert_int_equal(addr_parse_prefix(&expected, text), 0);
+	assert_memory_equal(p->ip, expected.ip, 16);
+	assert_int_equal(p->len, expected.len);
+}
+
+static void converter_keys(void **state)
+{
+	const struct config_converter *c;
+
+	(void)state;
+	parse_good("[log]\n[converter a]\naddress = 192.0.2.1\naddress=2001:db8::1\nport = 443\n"
+		   "dialect = draft-02\nfast-open = no-cookie\ncookie = open sesame\n"
+		   "from = 10.0.0.0/8\nfrom = 2001:db8::/32\ninterface = wwan0\ninterface = eth0\n");
+	assert_int_equal(config.n_converters, 1);
+	c = &config.converters[0];
+	assert_string_equal(c->name, "a");
+	assert_int_equal(c->line, 2);
+	assert_int_equal(c->n_addrs, 2);
+	assert_ip(&c->addrs[0], "192.0.2.1:443");
+	assert_ip(&c->addrs[1], "[2001:db8::1]:443");
+	assert_false(c->dialect_is_auto);
+	assert_int_equal(c->dialect, CVT_DIALECT_DRAFT02);
+	assert_int_equal(c->fast_open, CONFIG_FO_NO_COOKIE);
+	assert_int_equal(c->convert_cookie.len, 11);
+	assert_memory_equal(c->convert_cookie.p, "open sesame", 11);
+	assert_int_equal(c->n_from, 2);
+	assert_prefix(&c->from[0], "10.0.0.0/8");
+	assert_prefix(&c->from[1], "2001:db8::/32");
+	assert_int_equal(c->n_interfaces, 2);
+	assert_string_equal(c->interfaces[0], "wwan0");
+	assert_string_equal(c->interfaces[1], "eth0");
+	config_free(&config);
+}
+
+static void converter_defaults(void **state)
+{
+	const struct config_converter *c;
+
+	(void)state;
+	parse_good("[converter a]\naddress = 192.0.2.1\n[converter b-2.x_Y]\nport=1\naddress=::1");
+	assert_int_equal(config.n_converters, 2);
+	c = config.converters;
+	assert_ip(&c[0].addrs[0], "192.0.2.1:5124");
+	assert_ip(&c[1].addrs[0], "[::1]:1");
+	assert_string_equal(c[1].name, "b-2.x_Y");
+	assert_true(c->dialect_is_auto);
+	assert_int_equal(c->dialect, CVT_DIALECT_RFC8803);
+	assert_int_equal(c->fast_open, CONFIG_FO_AUTO);
+	assert_int_equal(c->convert_cookie.len, 0);
+	assert_int_equal(c->n_from + c->n_interfaces, 0);
+	config_free(&config);
+}
+
+static void every_word(void **state)
+{
+	static const struct {
+		const char *text;
+		enum cvt_dialect dialect;
+		bool is_auto;
+		enum config_fast_open fast_open;
+	} rows[] = {
+		{ "dialect=auto\nfast-open=auto", CVT_DIALECT_RFC8803, true, CONFIG_FO_AUTO },
+		{ "dialect=rfc8803\nfast-open=cookie", CVT_DIALECT_RFC8803, false, CONFIG_FO_COOKIE },
+		{ "dialect=draft-02", CVT_DIALECT_DRAFT02, false, CONFIG_FO_AUTO },
+		{ "dialect=hybrid", CVT_DIALECT_HYBRID, false, CONFIG_FO_AUTO },
+	};
+	char text[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), "[converter a]\naddress=10.0.0.1\n%s\n", rows[i].text);
+		parse_good(text);
+		assert_int_equal(config.converters[0].dialect, rows[i].dialect);
+		assert_int_equal(config.converters[0].dialect_is_auto, rows[i].is_auto);
+		assert_int_equal(config.converters[0].fast_open, rows[i].fast_open);
+		config_free(&config);
+	}
+}
+
+static void policy_keys(void **state)
+{
+	(void)state;
+	parse_good("[policy]\nrule = direct\nmptcp = on\nbypass = never\nfallback = none\n"
+		   "timeout = 250ms\nrule = convert port 80\n[state]\nfile = /run/s\n"
+		   "[log]\nfile = /var/log/l\nlevel = debug\n");
+	assert_int_equal(config_rules_count(config.rules), 2);
+	assert_int_equal(config.mptcp, CONFIG_MPTCP_ON);
+	assert_false(config.bypass);
+	assert_int_equal(config.fallback, CONFIG_FALLBACK_NONE);
+	assert_int_equal(config.timeout_ms, 250);
+	assert_string_equal(config.state_file, "/run/s");
+	assert_string_equal(config.log_target, "/var/log/l");
+	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+	config_free(&config);
+	parse_good("[policy]\nmptcp=off\nbypass=auto\nfallback=direct\n[log]\nlevel=error");
+	assert_int_equal(config.mptcp, CONFIG_MPTCP_OFF);
+	assert_true(config.bypass);
+	assert_int_equal(config.fallback, CONFIG_FALLBACK_DIRECT);
+	assert_int_equal(config.log_level, LOG_LEVEL_ERROR);
+	assert_null(config.log_target);
+	config_free(&config);
+}
+
+static void timeouts(void **state)
+{
+	static const struct {
+		const char *value;
+		unsigned int ms; /* 0: refused */
+	} rows[] = {
+		{ "1ms", 1 }, { "5s", 5000 }, { "500ms", 500 }, { "600s", 600000 },
+		{ "600000ms", 600000 }, { "0ms", 0 }, { "0s", 0 }, { "601s", 0 },
+		{ "600001ms", 0 }, { "5", 0 }, { "5 s", 0 }, { "s", 0 }, { "-5s", 0 },
+		{ "5S", 0 }, { "5m", 0 }, { "5ss", 0 }, { "1.5s", 0 }, { "4294967297s", 0 },
+		{ "99999999999999999999ms", 0 }, { "0x10s", 0 }, { "+5s", 0 },
+	};
+	char text[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), "[policy]\ntimeout = %s\n", rows[i].value);
+		if (rows[i].ms == 0) {
+			assert_mistake(parse(text), 2, "timeout = ", text);
+			continue;
+		}
+		parse_good(text);
+		assert_int_equal(config.timeout_ms, rows[i].ms);
+		config_free(&config);
+	}
+}
+
+#define CONVERTER "[converter a]\naddress = 192.0.2.1\n"
+#define TEN	  "0123456789"
+#define HUNDRED	  TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
+static const struct {
+	const char *text;
+	unsigned int line;
+	const char *what;
+} mistakes[] = {
+	/* sections */
+	{ "address = 192.0.2.1\n", 1, "before any section" },
+	{ "[converted a]\n", 1, "unknown section [converted a]" },
+	{ "[Policy]\n", 1, "unknown section [Policy]" },
+	{ "[]\n", 1, "unknown section []" },
+	{ "[\n", 1, "expected ]" },
+	{ "[policy\n", 1, "expected ]" },
+	{ "[policy] x\n", 1, "expected ]" },
+	{ "[policy x]\n", 1, "unknown section [policy x]" },
+	{ "\n[policy]\n[log]\n[policy]\n", 4, "a second [policy]" },
+	{ "[state]\n[state]\n", 2, "a second [state]" },
+	{ "[log]\n\n[log]\n", 3, "a second [log]" },
+	{ "[converter]\n", 1, "expected a name" },
+	{ "[converter a b]\n", 1, "expected a name" },
+	{ "[converter \xc3\xa4]\n", 1, "expected a name" },
+	{ "[converter a@]\n", 1, "expected a name" },
+	{ "[converter 01234567890123456789012345678901]\n", 1, "expected a name" },
+	{ "[converter " HUNDRED "]\n", 1, "expected a name" },
+	{ CONVERTER "[converter a]\naddress=10.0.0.1\n", 3, "a second [converter a]" },
+	{ "\n[converter a]\nport = 1\n", 2, "[converter a] has no address" },
+	{ "[converter a]\n[policy]\n", 1, "[converter a] has no address" },
+	{ "[converter a]\n" CONVERTER, 1, "[converter a] has no address" },
+	{ "[converter a]\nport = 1\n[nonsense]\n", 1, "[converter a] has no address" },
+	/* keys */
+	{ CONVERTER "adress = 192.0.2.2\n", 3, "unknown key \"adress\": expected address" },
+	{ CONVERTER "timeout = 5s\n", 3, "unknown key \"timeout\"" },
+	{ "[policy]\nPort = 1\n", 2, "unknown key \"Port\": expected rule" },
+	{ "[state]\nlevel = info\n", 2, "unknown key \"level\": expected file" },
+	{ "[log]\nlog = x\n", 2, "unknown key \"log\": expected file or level" },
+	{ "[policy]\n= 5s\n", 2, "unknown key \"\"" },
+	{ "[policy]\ntimeout =\n", 2, "timeout: expected a value" },
+	{ "[policy]\ntimeout = ; 5s\n", 2, "timeout: expected a value" },
+	{ "[policy]\ntimeout\n", 2, "expected [section], or a key" },
+	{ "[policy]\ntimeout 5s\n", 2, "expected [section], or a key" },
+	{ "[policy]\ntimeout ; = 5s\n", 2, "expected [section], or a key" },
+	{ "[policy]\ntimeout = 5s\n  continued\n", 3, "expected [section], or a key" },
+	{ "[policy]\ngarbage\n[nonsense]\n", 2, "expected [section], or a key" },
+	{ "[policy]\ngarbage", 2, "expected [section], or a key" },
+	{ "[policy]\ntimeout = 5s\n timeout = 6s\n", 3, "timeout is given twice" },
+	{ CONVERTER "port = 1\nport = 1\n", 4, "port is given twice" },
+	{ CONVERTER "dialect=auto\ndialect=auto\n", 4, "dialect is given twice" },
+	{ CONVERTER "fast-open=auto\nfast-open=auto\n", 4, "fast-open is given twice" },
+	{ CONVERTER "cookie=a\ncookie=a\n", 4, "cookie is given twice" },
+	{ "[policy]\nmptcp=on\nmptcp=on\n", 3, "mptcp is given twice" },
+	{ "[policy]\nbypass=auto\nbypass=auto\n", 3, "bypass is given twice" },
+	{ "[policy]\nfallback=none\nfallback=none\n", 3, "fallback is given twice" },
+	{ "[state]\nfile=/a\nfile=/b\n", 3, "file is given twice" },
+	{ "[log]\nfile=/a\nlevel=info\nfile=/b\n", 4, "file is given twice" },
+	{ "[log]\nlevel=info\nlevel=info\n", 3, "level is given twice" },
+	/* values */
+	{ "[converter a]\naddress = converter.example\n", 2, "names are not looked up" },
+	{ "[converter a]\naddress = localhost\n", 2, "address = localhost: expected a numeric" },
+	{ "[converter a]\naddress = 192.0.2.1:5124\n", 2, "the port is a key of its own" },
+	{ "[converter a]\naddress = [2001:db8::1]:5124\n", 2, "the port is a key of its own" },
+	{ "[converter a]\naddress = 192.0.2.1/32\n", 2, "address alone" },
+	{ "[converter a]\naddress = 192.0.2.1 192.0.2.2\n", 2, "expected a numeric" },
+	{ "[converter a]\naddress = 192.0.2\n", 2, "address alone" },
+	{ "[converter a]\naddress = 192.0.2.256\n", 2, "address alone" },
+	{ "[converter a]\naddress = 0.0.0.0\n", 2, "of one host" },
+	{ "[converter a]\naddress = 0.0.0.1\n", 2, "of one host" },
+	{ "[converter a]\naddress = ::\n", 2, "of one host" },
+	{ "[converter a]\naddress = 224.0.0.1\n", 2, "of one host" },
+	{ "[converter a]\naddress = ff02::1\n", 2, "of one host" },
+	{ "[converter a]\naddress = 255.255.255.255\n", 2, "of one host" },
+	{ "[converter a]\naddress = ::ffff:0.0.0.0\n", 2, "of one host" },
+	{ "[converter a]\naddress = fe80::1\n", 2, "not link-local" },
+	{ "[converter a]\naddress = fe80::1%eth0\n", 2, "address = fe80::1%eth0: expected" },
+	{ CONVERTER "port = 0\n", 3, "port = 0: expected a port" },
+	{ CONVERTER "port = 65536\n", 3, "port = 65536: expected a port" },
+	{ CONVERTER "port = http\n", 3, "port = http: expected a port" },
+	{ CONVERTER "port = -1\n", 3, "expected a port" },
+	{ CONVERTER "port = 1 2\n", 3, "expected a port" },
+	{ CONVERTER "port = 4294967297\n", 3, "expected a port" },
+	{ CONVERTER "dialect = rfc\n", 3, "dialect = rfc: expected auto, rfc8803" },
+	{ CONVERTER "fast-open = yes\n", 3, "fast-open = yes: expected auto, cookie" },
+	{ CONVERTER "cookie = @relative\n", 3, "cookie: expected a file as @/path" },
+	{ CONVERTER "cookie = @\n", 3, "cookie: expected a file as @/path" },
+	{ CONVERTER "cookie = @/nonexistent/file\n", 3, "no such file" },
+	{ CONVERTER "cookie = @/\n", 3, "a directory" },
+	{ CONVERTER "cookie = @/dev/zero\n", 3, "not a regular file" },
+	{ CONVERTER "from = 10.1.0.0/8\n", 3, "no bits behind the prefix length" },
+	{ CONVERTER "from = 10.0.0.0/33\n", 3, "from = 10.0.0.0/33: expected a prefix" },
+	{ CONVERTER "from = home\n", 3, "expected a prefix" },
+	{ CONVERTER "from = 10.0.0.0/8, 11.0.0.0/8\n", 3, "expected a prefix" },
+	{ CONVERTER "interface = 0123456789012345\n", 3, "one network interface" },
+	{ CONVERTER "interface = eth0 eth1\n", 3, "one network interface" },
+	{ CONVERTER "interface = ..\n", 3, "one network interface" },
+	{ CONVERTER "interface = a/b\n", 3, "one network interface" },
+	{ "[policy]\nmptcp = yes\n", 2, "mptcp = yes: expected auto, on or off" },
+	{ "[policy]\nbypass = on\n", 2, "bypass = on: expected auto or never" },
+	{ "[policy]\nfallback = never\n", 2, "fallback = never: expected direct or none" },
+	{ "[policy]\nrule = maybe port 80\n", 2, "\"maybe\": expected direct, convert" },
+	{ "[state]\nfile = state\n", 2, "file = state: expected a path" },
+	{ "[log]\nfile = convert.log\n", 2, "expected stderr, or a path" },
+	{ "[log]\nlevel = off\n", 2, "level = off: expected error, info or debug" },
+	/* the text itself */
+	{ "[policy]\n\x01\n", 2, "a control character" },
+	{ "[policy]\n# \x1b[31m\n", 2, "a control character" },
+	{ "[policy]\ntimeout = 5s\x7f\n", 2, "a control character" },
+	{ "[policy]\rtimeout = 5s\r", 1, "a control character" },
+	{ "[policy]\r\ntimeout = 5s\r\r\n", 2, "a control character" },
+	{ "[state]\nfile = /" HUNDRED HUNDRED "\n", 2, "too long" },
+	{ "[state]\n   file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "12\n", 2, "too long" },
+	{ "[state " HUNDRED HUNDRED "]\n", 1, "too long" },
+	{ "\xff\xfe[\n", 1, "expected [section]" },
+};
+
+static void every_mistake(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++)
+		assert_mistake(parse(mistakes[i].text), mistakes[i].line, mistakes[i].what,
+			       mistakes[i].text);
+}
+
+static void texts_that_are_fine(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"\n",
+		"\r\n",
+		"\n\n\n   \n\t\n",
+		"# only\n; comments",
+		"#" HUNDRED HUNDRED HUNDRED "\n",
+		"[policy]",
+		"\xef\xbb\xbf[policy]\ntimeout = 5s\n",
+		"\xef\xbb\xbf",
+		"\xef\xbb\xbf  # x",
+		"[policy]\r\ntimeout = 5s\r\n",
+		"  [policy]  # comment [x]\n\ttimeout=5s ; comment\n",
+		"[ policy ]\ntimeout:5s\n",
+		"[policy]\ntimeout = 5s\t#" HUNDRED HUNDRED HUNDRED "\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		parse_good(texts[i]);
+		assert_int_equal(config.timeout_ms, 5000);
+		config_free(&config);
+	}
+}
+
+static void longest_line(void **state)
+{
+	static const char longest[] = "file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "1";
+
+	(void)state;
+	assert_int_equal(strlen(longest), 199);
+	parse_good("[state]\n   file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "1   ; more\n");
+	assert_string_equal(config.state_file, longest + strlen("file = "));
+	config_free(&config);
+}
+
+static void no_continued_lines(void **state)
+{
+	(void)state;
+	parse_good("[policy]\nrule = direct port 22\n   rule = direct port 23\n\trule = convert\n");
+	assert_int_equal(config_rules_count(config.rules), 3);
+	config_free(&config);
+}
+
+static void zero_bytes(void **state)
+{
+	(void)state;
+	assert_mistake(parse_bytes("[policy]\ntimeout = 5s\0\n", 23), 2, "a control character", "NUL");
+	assert_mistake(parse_bytes("\0", 1), 1, "a control character", "NUL");
+	assert_mistake(parse_bytes("# \0\n", 4), 1, "a control character", "NUL");
+}
+
+static void comments_and_values(void **state)
+{
+	(void)state;
+	parse_good("[converter a] ; c\naddress = 192.0.2.1 ; c\ncookie = a;b#c # d\n");
+	assert_int_equal(config.converters[0].convert_cookie.len, 5);
+	assert_memory_equal(config.converters[0].convert_cookie.p, "a;b#c", 5);
+	config_free(&config);
+	parse_good("[state]\nfile = /run/a b = c:d\n");
+	assert_string_equal(config.state_file, "/run/a b = c:d");
+	config_free(&config);
+}
+
+/* Where to log must be known for the mistake to be written somewhere. */
+static void log_survives_a_mistake(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("[log]\nfile = stderr\nlevel = debug\n" CONVERTER "port = 0\n"), -EINVAL);
+	assert_empty();
+	assert_string_equal(config.log_target, "stderr");
+	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+	config_free(&config);
+	assert_int_equal(parse(CONVERTER "port = 0\n[log]\nfile = stderr\n"), -EINVAL);
+	assert_null(config.log_target);
+	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
+	config_free(&config);
+}
+
+static void cookie_is_never_shown(void **state)
+{
+	static const char *const texts[] = {
+		CONVERTER "cookie hunter2\n",
+		CONVERTER "cookie = hunter2\nhunter2\n",
+		CONVERTER "cookie = hunter2\ncookie = hunter2\n",
+		CONVERTER "cookie = @hunter2\n",
+		CONVERTER "cookie hunter2:\n",
+		"cookie hunter2 = x\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		assert_int_equal(parse(texts[i]), -EINVAL);
+		assert_null(strstr(err.what, "hunter2"));
+		config_free(&config);
+	}
+}
+
+/* A long value is cut, so that what was expected is always there. */
+static void long_values_in_messages(void **state)
+{
+	(void)state;
+	assert_mistake(parse("[policy]\ntimeout = " HUNDRED "\n"), 2,
+		       "01234567...: expected a number", "long");
+	assert_mistake(parse("[policy]\nrule = " HUNDRED "\n"), 2,
+		       "...\": expected direct, convert, to, port or app", "long");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(converter_keys),
+		cmocka_unit_test(converter_defaults),
+		cmocka_unit_test(every_word),
+		cmocka_unit_test(policy_keys),
+		cmocka_unit_test(timeouts),
+		cmocka_unit_test(every_mistake),
+		cmocka_unit_test(texts_that_are_fine),
+		cmocka_unit_test(longest_line),
+		cmocka_unit_test(no_continued_lines),
+		cmocka_unit_test(zero_bytes),
+		cmocka_unit_test(comments_and_values),
+		cmocka_unit_test(log_survives_a_mistake),
+		cmocka_unit_test(cookie_is_never_shown),
+		cmocka_unit_test(long_values_in_messages),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: MIT
+/* Where the configuration comes from: the environment, its file, the default file, cookies. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "policy.h"
+#include "rules.h"
+
+static struct config config;
+static struct config_error err;
+static char dir[] = "/tmp/test_config_load.XXXXXX";
+
+struct path {
+	char text[64];
+};
+
+static struct path in_dir(const char *name)
+{
+	struct path p;
+
+	snprintf(p.text, sizeof(p.text), "%s/%s", dir, name);
+	return p;
+}
+
+static struct path write_bytes(const char *name, const void *bytes, size_t len)
+{
+	struct path p = in_dir(name);
+	int fd = open(p.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	close(fd);
+	return p;
+}
+
+static struct path write_text(const char *name, const char *text)
+{
+	return write_bytes(name, text, strlen(text));
+}
+
+static int load(const struct config_env *env)
+{
+	int ret;
+
+	errno = 123;
+	ret = config_load(&config, env, "curl", &err);
+	assert_int_equal(errno, 123);
+	return ret;
+}
+
+static void load_good(const struct config_env *env)
+{
+	if (load(env) != 0)
+		fail_msg("%s:%u: %s", err.file, err.line, err.what);
+}
+
+static void assert_refused(const struct config_env *env, const char *file, unsigned int line,
+			   const char *what)
+{
+	int ret = load(env);
+
+	if (ret >= 0 || strcmp(err.file, file) != 0 || err.line != line || !strstr(err.what, what))
+		fail_msg("expected %s:%u: %s, got %d %s:%u: %s", file, line, what, ret, err.file,
+			 err.line, err.what);
+	assert_int_equal(config.n_converters, 0);
+	assert_null(config.rules);
+}
+
+static void assert_ip(const struct addr *a, const char *text)
+{
+	char got[ADDR_TEXT_MAX];
+
+	addr_format(a, got);
+	assert_string_equal(got, text);
+}
+
+#define FILE_TEXT                                                                      \
+	"[converter file]\naddress = 192.0.2.1\n[policy]\nrule = direct port 22\n"     \
+	"timeout = 1s\n[log]\nfile = /var/log/x\nlevel = debug\n"
+
+static void a_file(void **state)
+{
+	struct path p = write_text("a.conf", FILE_TEXT);
+	const struct config_env env = { .conf = p.text };
+
+	(void)state;
+	load_good(&env);
+	assert_int_equal(config.n_converters, 1);
+	assert_string_equal(config.converters[0].name, "file");
+	assert_string_equal(config.file, p.text);
+	assert_string_equal(config.log_target, "/var/log/x");
+	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+	config_free(&config);
+}
+
+static void environment_alone(void **state)
+{
+	const struct config_env env = { .addr = "2001:db8::1" };
+	const struct config_env all = { .addr = "192.0.2.9", .port = "443", .log = "x.log",
+					.convert_cookie = "open sesame" };
+
+	(void)state;
+	load_good(&env);
+	assert_int_equal(config.n_converters, 1);
+	assert_int_equal(config.converters[0].n_addrs, 1);
+	assert_ip(&config.converters[0].addrs[0], "[2001:db8::1]:5124");
+	assert_int_equal(config.converters[0].convert_cookie.len, 0);
+	assert_true(config.converters[0].dialect_is_auto);
+	assert_null(config.log_target);
+	assert_null(config.file);
+	config_free(&config);
+	load_good(&all);
+	assert_ip(&config.converters[0].addrs[0], "192.0.2.9:443");
+	assert_int_equal(config.converters[0].convert_cookie.len, 11);
+	assert_string_equal(config.log_target, "x.log");
+	assert_ptr_not_equal(config.log_target, all.log); /* the program may change its environment */
+	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
+	config_free(&config);
+}
+
+/* The environment's converter takes the place of the file's; its [policy] stays. */
+static void environment_and_file(void **state)
+{
+	struct path p = write_text("b.conf", FILE_TEXT "[converter two]\naddress = 10.0.0.1\n"
+						       "cookie = x\nfrom = 10.0.0.0/8\n");
+	const struct config_env env = { .conf = p.text, .addr = "192.0.2.9", .log = "stderr" };
+
+	(void)state;
+	load_good(&env);
+	assert_int_equal(config.n_converters, 1);
+	assert_ip(&config.converters[0].addrs[0], "192.0.2.9:5124");
+	assert_int_equal(config.converters[0].n_from, 0);
+	assert_int_equal(config.converters[0].convert_cookie.len, 0);
+	assert_int_equal(config_rules_count(config.rules), 1);
+	assert_int_equal(config.timeout_ms, 1000);
+	assert_string_equal(config.log_target, "stderr");
+	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+	config_free(&config);
+}
+
+static void empty_variables_are_not_set(void **state)
+{
+	struct path p = write_text("c.conf", FILE_TEXT);
+	const struct config_env env = { .conf = p.text, .addr = "", .port = "", .log = "",
+					.convert_cookie = "", .disable = "" };
+	const struct config_env addr = { .conf = "", .addr = "192.0.2.9", .port = "",
+					 .convert_cookie = "" };
+
+	(void)state;
+	load_good(&env);
+	assert_string_equal(config.converters[0].name, "file");
+	assert_string_equal(config.log_target, "/var/log/x");
+	config_free(&config);
+	load_good(&addr);
+	assert_ip(&config.converters[0].addrs[0], "192.0.2.9:5124");
+	config_free(&config);
+}
+
+/* They say nothing of where; the file's converters are left alone. */
+static void port_and_cookie_without_address(void **state)
+{
+	struct path p = write_text("d.conf", FILE_TEXT);
+	const struct config_env env = { .conf = p.text, .port = "nonsense", .convert_cookie = "x" };
+
+	(void)state;
+	load_good(&env);
+	assert_ip(&config.converters[0].addrs[0], "192.0.2.1:5124");
+	assert_int_equal(config.converters[0].convert_cookie.len, 0);
+	config_free(&config);
+}
+
+static void switched_off(void **state)
+{
+	struct path p = write_text("e.conf", "nonsense");
+	struct config_env env = { .conf = p.text, .addr = "nonsense", .log = "stderr" };
+	static const char *const off[] = { "1", "yes", "00", " " };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++) {
+		env.disable = off[i];
+		load_good(&env);
+		assert_int_equal(config.n_converters, 0);
+		assert_string_equal(config.log_target, "stderr");
+		config_free(&config);
+	}
+	env.disable = "0";
+	assert_refused(&env, p.text, 1, "expected [section]");
+	config_free(&config);
+}
+
+static void bad_variables(void **state)
+{
+	static const struct {
+		struct config_env env;
+		const char *what;
+	} rows[] = {
+		{ { .addr = "converter.example" }, "CONVERT_ADDR = converter.example: expected" },
+		{ { .addr = "192.0.2.1:80" }, "CONVERT_ADDR = 192.0.2.1:80: expected" },
+		{ { .addr = "0.0.0.0" }, "CONVERT_ADDR = 0.0.0.0: expected" },
+		{ { .addr = "a\nb\x1b[31m" }, "CONVERT_ADDR = a?b?[31m: expected" },
+		{ { .addr = "10.0.0.1", .port = "0" }, "CONVERT_PORT = 0: expected a port" },
+		{ { .addr = "10.0.0.1", .port = "http" }, "CONVERT_PORT = http: expected a port" },
+		{ { .addr = "10.0.0.1", .port = "65536" }, "CONVERT_PORT = 65536: expected a port" },
+		{ { .addr = "10.0.0.1", .convert_cookie = "@x" }, "CONVERT_COOKIE: expected a file" },
+		{ { .addr = "10.0.0.1", .convert_cookie = "@/nonexistent" }, "no such file" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config_env env = rows[i].env;
+
+		env.log = "stderr";
+		assert_refused(&env, "environment", 0, rows[i].what);
+		assert_string_equal(config.log_target, "stderr");
+		config_free(&config);
+	}
+}
+
+static void a_mistake_still_logs(void **state)
+{
+	struct path p = write_text("f.conf", FILE_TEXT "nonsense\n");
+	struct config_env env = { .conf = p.text };
+
+	(void)state;
+	assert_refused(&env, p.text, 9, "expected [section]");
+	assert_string_equal(config.log_target, "/var/log/x");
+	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+	config_free(&config);
+	env.log = "stderr";
+	assert_refused(&env, p.text, 9, "expected [section]");
+	assert_string_equal(config.log_target, "stderr");
+	config_free(&config);
+}
+
+/* None of these may wait, and each says what it is. */
+static void not_a_file(void **state)
+{
+	struct path fifo = in_dir("fifo"), missing = in_dir("missing"), below = in_dir("a.conf/x");
+	struct config_env env = { .conf = fifo.text };
+
+	(void)state;
+	assert_int_equal(mkfifo(fifo.text, 0600), 0);
+	assert_refused(&env, fifo.text, 0, "not a regular file");
+	env.conf = dir;
+	assert_refused(&env, dir, 0, "a directory, not a file");
+	env.conf = "/dev/null";
+	assert_refused(&env, "/dev/null", 0, "not a regular file");
+	env.conf = missing.text;
+	assert_refused(&env, missing.text, 0, "no such file");
+	env.conf = below.text;
+	assert_refused(&env, below.text, 0, "no such file");
+	env.addr = "192.0.2.9"; /* a file that is named must be there */
+	assert_refused(&env, below.text, 0, "no such file");
+	config_free(&config);
+}
+
+static void not_readable(void **state)
+{
+	struct path p = write_text("secret.conf", FILE_TEXT);
+	const struct config_env env = { .conf = p.text };
+
+	(void)state;
+	assert_int_equal(chmod(p.text, 0), 0);
+	assert_int_equal(chmod(dir, 0755), 0);
+	if (geteuid() == 0) /* whom no mode keeps out */
+		assert_int_equal(seteuid(65534), 0);
+	assert_refused(&env, p.text, 0, "no permission to read it");
+	if (getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+	config_free(&config);
+}
+
+static void too_large(void **state)
+{
+	struct path p = write_text("large.conf", "");
+	const struct config_env env = { .conf = p.text };
+
+	(void)state;
+	assert_int_equal(truncate(p.text, (4 << 20) + 1), 0);
+	assert_refused(&env, p.text, 0, "too large");
+	assert_int_equal(truncate(p.text, 4 << 20), 0);
+	assert_refused(&env, p.text, 1, "a control character");
+	config_free(&config);
+}
+
+static void load_cookie(const void *bytes, size_t len)
+{
+	struct path cookie = write_bytes("cookie", bytes, len), p;
+	char text[120];
+	struct config_env env = { 0 };
+
+	snprintf(text, sizeof(text), "[converter a]\naddress = 10.0.0.1\ncookie = @%s\n", cookie.text);
+	p = write_text("g.conf", text);
+	env.conf = p.text;
+	if (load(&env) == 0)
+		assert_int_equal(config.n_converters, 1);
+}
+
+static void assert_cookie(const char *file, size_t len, size_t expected)
+{
+	load_cookie(file, len);
+	assert_int_equal(config.converters[0].convert_cookie.len, expected);
+	assert_memory_equal(config.converters[0].convert_cookie.p, file, expected);
+	config_free(&config);
+}
+
+static void cookie_files(void **state)
+{
+	char bytes[CONFIG_COOKIE_MAX + 2];
+
+	(void)state;
+	memset(bytes, 'x', sizeof(bytes));
+	assert_cookie("a", 1, 1);
+	assert_cookie("open sesame\n", 12, 11);
+	assert_cookie("two lines\n\n", 11, 10);
+	assert_cookie("\0\xff;#\r\n", 6, 5); /* any bytes; one newline goes */
+	assert_cookie(bytes, CONFIG_COOKIE_MAX, CONFIG_COOKIE_MAX);
+	bytes[CONFIG_COOKIE_MAX] = '\n';
+	assert_cookie(bytes, CONFIG_COOKIE_MAX + 1, CONFIG_COOKIE_MAX);
+	bytes[CONFIG_COOKIE_MAX] = 'x';
+	load_cookie(bytes, CONFIG_COOKIE_MAX + 1);
+	assert_non_null(strstr(err.what, "cookie: expected a cookie of 1 to 992 bytes"));
+	load_cookie(bytes, CONFIG_COOKIE_MAX + 2);
+	assert_non_null(strstr(err.what, "too large: expected a readable file"));
+	load_cookie("", 0);
+	assert_non_null(strstr(err.what, "expected a cookie of 1 to 992 bytes"));
+	load_cookie("\n", 1);
+	assert_non_null(strstr(err.what, "expected a cookie of 1 to 992 bytes"));
+	assert_int_equal(err.line, 3);
+	assert_int_equal(config.n_converters, 0);
+	config_free(&config);
+}
+
+/* /etc/convert.conf may be missing, and is on the hosts that build this. */
+static void no_default_file(void **state)
+{
+	const struct config_env env = { 0 };
+	struct addr dst = { .port = 80 };
+
+	(void)state;
+	if (access(CONFIG_DEFAULT_FILE, F_OK) == 0)
+		skip();
+	load_good(&env);
+	assert_null(config.file);
+	assert_int_equal(addr_parse(&dst, "198.51.100.1"), 0);
+	assert_int_equal(pol_decide(&config, &dst, AF_INET, NULL).reason, POL_OFF);
+	config_free(&config);
+	config_free(&config); /* twice does no harm */
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+	char command[80];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file),
+		cmocka_unit_test(environment_alone),
+		cmocka_unit_test(environment_and_file),
+		cmocka_unit_test(empty_variables_are_not_set),
+		cmocka_unit_test(port_and_cookie_without_address),
+		cmocka_unit_test(switched_off),
+		cmocka_unit_test(bad_variables),
+		cmocka_unit_test(a_mistake_still_logs),
+		cmocka_unit_test(not_a_file),
+		cmocka_unit_test(not_readable),
+		cmocka_unit_test(too_large),
+		cmocka_unit_test(cookie_files),
+		cmocka_unit_test(no_default_file),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
