@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* The reply's way to the client, and what --fault makes of it. */
-#include "conn_reply.h"
+#include "conn_parts.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "capture.h"
 #include "log.h"
 #include "reply.h"
 #include "sockopt.h"
@@ -14,7 +15,7 @@
 #define ESTAB_POLLS   2500 /* 5 s: then the client's third ACK will not come any more */
 #define SILENCE_MS    600000
 
-static void step_over(struct conn *c)
+static void go_on_after_reply(struct conn *c)
 {
 	switch (c->after_reply) {
 	case AFTER_RELAY:
@@ -51,11 +52,36 @@ static bool must_wait_for_ack(struct conn *c)
 	return true;
 }
 
+/* The next piece. True: there may be more at once. */
+static bool send_piece(struct conn *c)
+{
+	const struct fault *fault = &conn_options()->fault;
+	size_t want = c->reply_len - c->reply_sent;
+	ssize_t n;
+
+	if (fault->split && fault->split < want)
+		want = fault->split;
+	n = send(c->up.fd, c->reply + c->reply_sent, want, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno == EAGAIN) {
+		loop_watch(&c->up, EPOLLOUT);
+		return false;
+	}
+	if (n < 0) {
+		conn_drop(c, "client-reset", true);
+		return false;
+	}
+	c->reply_sent += (size_t)n;
+	loop_watch(&c->up, 0);
+	if (fault->gap_ms && c->reply_sent < c->reply_len) {
+		loop_arm(&c->timer, fault->gap_ms);
+		return false;
+	}
+	return true;
+}
+
 void conn_reply_step(struct conn *c)
 {
 	const struct fault *fault = &conn_options()->fault;
-	size_t want;
-	ssize_t n;
 
 	if (must_wait_for_ack(c))
 		return;
@@ -64,27 +90,10 @@ void conn_reply_step(struct conn *c)
 		loop_arm(&c->timer, fault->delay_ms);
 		return;
 	}
-	while (c->reply_sent < c->reply_len) {
-		want = c->reply_len - c->reply_sent;
-		if (fault->split && fault->split < want)
-			want = fault->split;
-		n = send(c->up.fd, c->reply + c->reply_sent, want, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EAGAIN) {
-			loop_watch(&c->up, EPOLLOUT);
+	while (c->reply_sent < c->reply_len)
+		if (!send_piece(c))
 			return;
-		}
-		if (n < 0) {
-			conn_drop(c, "client-reset", true);
-			return;
-		}
-		c->reply_sent += (size_t)n;
-		loop_watch(&c->up, 0);
-		if (fault->gap_ms && c->reply_sent < c->reply_len) {
-			loop_arm(&c->timer, fault->gap_ms);
-			return;
-		}
-	}
-	step_over(c);
+	go_on_after_reply(c);
 }
 
 static void set_error_fault(struct conn *c, const struct fault *fault)
@@ -126,7 +135,7 @@ static void reply_start(struct conn *c)
 	c->waits = 0;
 	if (fault->active)
 		apply_fault(c, fault);
-	if (c->after_reply != AFTER_RELAY && c->down.fd >= 0)
+	if (c->after_reply != AFTER_RELAY)
 		conn_close_down(c);
 	if (loop_watch(&c->up, 0) < 0) {
 		conn_drop(c, "local", true);
@@ -157,11 +166,20 @@ void conn_fail(struct conn *c, const struct failure *f)
 	reply_start(c);
 }
 
-/* The server's SYN+ACK options, and how we know them. */
+/* The server's SYN+ACK options: seen on the wire, or what the kernel tells of them. */
 static const char *server_opts(struct conn *c, uint8_t bytes[static CVT_SYN_OPTS_MAX],
-			       struct cvt_span *opts)
+			       struct cvt_span *ext)
 {
-	*opts = (struct cvt_span){ bytes, down_rebuild_opts(c->down.fd, bytes) };
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct addr own;
+
+	ext->p = bytes;
+	if (getsockname(c->down.fd, (struct sockaddr *)&ss, &len) == 0 &&
+	    addr_from_sockaddr(&own, (const struct sockaddr *)&ss, len) == 0 &&
+	    capture_find(&own, &c->wish.target, bytes, &ext->len))
+		return "captured";
+	ext->len = down_rebuild_opts(c->down.fd, bytes);
 	return "rebuilt";
 }
 

@@ -207,7 +207,11 @@ int down_result(int fd, uint32_t events, const struct options *o, struct failure
 		explain(err, v4, o, f);
 		return -err;
 	}
-	if (!(events & EPOLLOUT) || (events & EPOLLHUP))
+	if (events & EPOLLHUP) {
+		explain(ECONNRESET, v4, o, f);
+		return -ECONNRESET;
+	}
+	if (!(events & EPOLLOUT))
 		return 0;
 	/* from now on only what ends the connection shall show as EPOLLERR */
 	sockopt_set(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 0);

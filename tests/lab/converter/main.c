@@ -14,12 +14,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "conn.h"
 #include "cookie.h"
+#include "hold.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
 #include "options.h"
+#include "relay.h"
 
 #define OWN_TIMERS 64 /* listeners and the like */
 
@@ -90,7 +93,7 @@ static int announce(const struct options *o)
 	return err;
 }
 
-static void log_start(const struct options *o)
+static void log_start(const struct options *o, bool capturing)
 {
 	static const char *const dialect[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
 					       [CVT_DIALECT_DRAFT02] = "draft-02",
@@ -102,30 +105,37 @@ static void log_start(const struct options *o)
 
 	for (size_t i = 0; i < o->listens; i++) {
 		addr_format(&o->listen[i], text);
-		log_event("start", "listen=%s dialect=%s mptcp=%s fastopen=%s hold=%s pid=%ld", text,
-			  dialect[o->dialect], o->mptcp ? "yes" : "no", fast_open[o->fast_open],
-			  o->hold ? "yes" : "no", (long)getpid());
+		log_event("start", "listen=%s dialect=%s mptcp=%s fastopen=%s hold=%s capture=%s pid=%ld",
+			  text, dialect[o->dialect], o->mptcp ? "yes" : "no",
+			  fast_open[o->fast_open], o->hold ? "yes" : "no",
+			  capturing ? "yes" : "no", (long)getpid());
 	}
 }
 
 static int run(const struct options *o)
 {
 	int err = loop_init(conn_limit(o) + OWN_TIMERS);
+	bool capturing;
 
 	if (!err)
 		err = watch_signals();
 	if (!err)
 		err = cookie_init();
+	if (!err)
+		err = relay_fill_pool();
 	if (err) {
 		fprintf(stderr, "lab-converter: start: %s\n", strerror(-err));
 		return err;
 	}
 	conn_init(o);
+	capturing = !o->no_capture && capture_open() == 0;
 	err = listener_open_all(o);
+	if (!err && o->hold)
+		err = hold_open(o);
 	if (!err)
 		err = announce(o);
 	if (!err) {
-		log_start(o);
+		log_start(o, capturing);
 		err = loop_run(conn_free_dead);
 	}
 	return err;
@@ -136,8 +146,10 @@ static void clean_up(const struct options *o)
 	const struct conn_totals *t = conn_totals();
 	size_t open = t->open;
 
+	hold_close();
 	listener_close_all();
 	conn_end_all();
+	capture_close();
 	log_event("stop", "connections=%lu replies=%lu errors=%lu open=%zu", t->accepted, t->replies,
 		  t->errors, open);
 	loop_end();

@@ -10,6 +10,7 @@
 
 #define CHUNK	  65536 /* bytes: what a pipe holds by default */
 #define POOL	  256
+#define SPARE_PIPES 32
 #define MAX_TURNS 16 /* chunks in a row, so that one connection cannot starve the others */
 
 /* ------------------------------------------------------------- pool of pipes */
@@ -44,6 +45,16 @@ static void pipe_put(struct relay_flow *f)
 	}
 	memcpy(pool[pooled++], f->pipe, sizeof(pool[0]));
 	f->pipe[0] = f->pipe[1] = -1;
+}
+
+int relay_fill_pool(void)
+{
+	while (pooled < SPARE_PIPES) {
+		if (pipe2(pool[pooled], O_NONBLOCK | O_CLOEXEC) < 0)
+			return -errno;
+		pooled++;
+	}
+	return 0;
 }
 
 void relay_close_pool(void)

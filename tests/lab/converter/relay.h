@@ -42,6 +42,8 @@ void relay_start(struct relay *r, struct loop_watch *up, struct loop_watch *down
 enum relay_state relay_ready(struct relay *r, enum relay_side side, uint32_t events);
 /* Gives the pipes back; the bytes in them are lost. */
 void relay_end(struct relay *r);
+/* Pipes for the time when no more can be had: connections that exist shall not suffer from it. */
+int relay_fill_pool(void);
 /* Closes the pooled pipes. */
 void relay_close_pool(void);
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conn_parts.h - one connection, and the files that share it: conn.c (birth, events, end),
+ * conn_request.c (message, downstream connect), conn_reply.c (our message), conn_hold.c (a SYN
+ * that waits).
+ *
+ * Promises: a connection is only ever in one state, which says what its timer means; after
+ * conn_drop() it is only memory, until the batch of events is over.
+ */
+#ifndef LAB_CONN_PARTS_H
+#define LAB_CONN_PARTS_H
+
+#include "conn.h"
+#include "down.h"
+#include "loop.h"
+#include "relay.h"
+#include "request.h"
+
+enum conn_state {
+	CONN_REQUEST,	 /* reading the Convert message; timer: it takes too long */
+	CONN_CONNECTING, /* the server has not answered; timer: --connect-timeout */
+	CONN_ADMITTED,	 /* a held SYN was let in; timer: the kernel does not accept it */
+	CONN_REPLY,	 /* sending our message; timer: the next step of it */
+	CONN_SILENT,	 /* --fault silence; timer: enough of it */
+	CONN_RELAY,	 /* timer: perhaps idle */
+	CONN_RESETTING,	 /* one side failed; timer: has the other taken what was sent to it? */
+	CONN_LINGER,	 /* our FIN is out, and no RST may overtake the reply (S-10): reading until
+			  * the client's FIN; timer: it does not come */
+	CONN_DEAD,
+};
+
+enum conn_after_reply { AFTER_RELAY, AFTER_FIN, AFTER_RST, AFTER_CLIENT };
+
+struct conn {
+	unsigned long id;
+	enum conn_state state;
+	struct addr client, local;
+	struct loop_watch up, down; /* fd -1: none */
+	struct loop_timer timer;
+	struct request request;
+	struct down_wish wish;
+	size_t early;	/* bytes of user data that went in the downstream SYN... */
+	size_t discard; /* ...and of these, how many upstream still has to deliver */
+	struct relay relay;
+	uint8_t reply[CVT_MSG_MAX];
+	size_t reply_len, reply_sent;
+	enum conn_after_reply after_reply;
+	bool up_mptcp, delayed, serving;
+	unsigned int waits; /* polls for something that has no event */
+	bool held;	    /* came as a SYN that waited */
+	struct hold_ticket ticket;
+	bool has_failure; /* the answer to a held SYN that was let in to be told so */
+	struct failure failure;
+	uint64_t started_ms, active_ms;
+	const char *outcome;
+	struct conn *prev, *next;
+};
+
+/* conn.c */
+const struct options *conn_options(void);
+struct conn *conn_new(const struct addr *client, const struct addr *local);
+struct conn *conn_first(void); /* of all living ones, by ->next */
+void conn_start_relay(struct conn *c);
+void conn_linger(struct conn *c, bool send_fin);
+void conn_close_down(struct conn *c);
+void conn_count_reply(void);
+void conn_count_error(void);
+/* False: there are too many. */
+bool conn_count_served(struct conn *c);
+/* outcome: a word for the log, unless one was set before. reset: RST to both sides. */
+void conn_drop(struct conn *c, const char *outcome, bool reset);
+/* The kernel gave us its socket. */
+void conn_attach(struct conn *c, int fd);
+
+/* conn_request.c */
+void conn_read_request(struct conn *c);
+void conn_connect_down(struct conn *c, struct cvt_span early_data);
+void conn_down_ready(struct conn *c, uint32_t events);
+void conn_down_late(struct conn *c);
+/* Counts, limits, then connects. */
+void conn_serve(struct conn *c, struct cvt_span early_data);
+
+/* conn_reply.c */
+/* The downstream connection stands, or the client only asked what is supported. */
+void conn_reply_success(struct conn *c);
+/* The request cannot be granted. */
+void conn_fail(struct conn *c, const struct failure *f);
+/* Sends what can be sent; to be called again by the timer and when there is room. */
+void conn_reply_step(struct conn *c);
+
+/* conn_hold.c */
+/* The server of a held SYN has answered. */
+void conn_hold_admit(struct conn *c);
+void conn_hold_refuse(struct conn *c, const struct failure *f);
+/* The held connection that this accepted socket belongs to, or NULL. */
+struct conn *conn_hold_find(const struct addr *client, const struct addr *local);
+
+#endif
