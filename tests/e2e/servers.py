@@ -18,8 +18,8 @@ http {{
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/t1; fastcgi_temp_path {dir}/t2;
     uwsgi_temp_path {dir}/t3; scgi_temp_path {dir}/t4;
     server {{
-        listen {v4}:{http}; listen [{v6}]:{http};
-        listen {v4}:{https} ssl; listen [{v6}]:{https} ssl;
+        listen {http}; listen [::]:{http};
+        listen {https} ssl; listen [::]:{https} ssl;
         ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
         root {dir}/www;
         location = /who {{ return 200 "$remote_addr\\n"; }}
@@ -51,7 +51,7 @@ def nginx(lab, ns="server", v4=L.SERVER, v6=L.SERVER6):
                "-keyout", base / "key.pem", "-out", base / "cert.pem"])
     config = base / "nginx.conf"
     config.write_text("user root;\n" * (os.geteuid() == 0) +
-                      NGINX.format(dir=base, v4=v4, v6=v6, http=HTTP, https=HTTPS))
+                      NGINX.format(dir=base, http=HTTP, https=HTTPS))
     server = lab.start(ns, ["nginx", "-c", config, "-e", base / "error.log"])
     server.wait_for_listeners(HTTP, HTTPS)
     server.base = base
