@@ -2,6 +2,7 @@
 #include "conn.h"
 
 #include "real.h"
+#include "regs.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,9 +15,12 @@
 #define PAGE_CONNS 256
 
 static _Atomic(struct conn *) pages[FDT_MAX / PAGE_CONNS];
-/* The process that the records belong to; a vfork child runs in our memory with another id. */
+/* The process that the records belong to, 0 before it has any; a vfork child runs in our memory
+ * with another id. */
 static _Atomic int owner_pid;
 static _Atomic bool forked;
+static _Atomic int64_t next_check = INT64_MAX;
+static _Atomic int highest; /* number that was ever pending */
 
 /* -------------------------------------------------------------------- records */
 
@@ -73,9 +77,12 @@ struct upstream *conn_exchange(const struct conn *c)
 	return atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
 }
 
+/* Asked only where a record is at stake: it is a system call. */
 static bool is_owner(void)
 {
-	return atomic_load(&owner_pid) == (int)syscall(SYS_getpid);
+	int pid = (int)syscall(SYS_getpid), nobody = 0;
+
+	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
 }
 
 void conn_forget(int fd)
@@ -86,6 +93,7 @@ void conn_forget(int fd)
 
 	if (mark == FDT_UNKNOWN || (mark == FDT_PENDING && !is_owner()))
 		return;
+	regs_forget(fd);
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
 	/* nobody else can be interested: the slot is free for the next one */
 	if (c && (u = conn_exchange(c)) && !conn_is_shared())
@@ -124,15 +132,28 @@ static bool is_unconnected_tcp(int fd)
 }
 
 /* SO_SNDTIMEO as a moment; connect() obeys it (socket(7)). */
-static int64_t send_limit(int fd, enum fdt_mark mark, int64_t now)
+static int64_t send_limit(int fd, int64_t now)
 {
 	struct timeval limit = { 0 };
 	socklen_t len = sizeof(limit);
 
-	if (mark == FDT_TCP || sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len) < 0 ||
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len) < 0 ||
 	    (limit.tv_sec == 0 && limit.tv_usec == 0))
 		return INT64_MAX;
 	return now + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
+}
+
+/* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set
+ * again when the exchange is over, 0 for nothing. */
+static int lower_rcvlowat(int fd)
+{
+	int wanted = 1, one = 1;
+	socklen_t len = sizeof(wanted);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, &len) < 0 || wanted <= 1)
+		return 0;
+	sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	return wanted;
 }
 
 static struct upstream *new_exchange(struct conn *c, const struct conn_request *request,
@@ -150,23 +171,43 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->via = request->verdict->via;
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->cookie_tried = false;
+	u->rcvlowat = 0;
 	return u;
 }
 
-enum conn_begin conn_begin(int fd, struct conn_request *request)
+static void lower_next_check(int64_t at)
 {
-	enum fdt_mark mark = fdt_get(fd);
-	int64_t now = now_ns(), until = 0;
-	struct conn *page, *c;
+	int64_t now = atomic_load(&next_check);
+
+	while (at < now && !atomic_compare_exchange_weak(&next_check, &now, at))
+		;
+}
+
+/* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
+static int go(int fd, struct upstream *u, int64_t until)
+{
+	int top = atomic_load(&highest), r;
+
+	while (fd > top && !atomic_compare_exchange_weak(&highest, &top, fd))
+		;
+	fdt_set(fd, FDT_PENDING);
+	lower_next_check(u->deadline_ns);
+	regs_exchange(fd, POLLIN);
+	r = upstream_open(u, fd, until);
+	if (r == 0 && upstream_wants(u) != POLLIN)
+		regs_exchange(fd, POLLOUT);
+	return r;
+}
+
+static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, int64_t now)
+{
+	struct conn *page = page_of(fd, true), *c;
 	struct upstream *u;
 	int flags;
 
-	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER || !is_unconnected_tcp(fd))
-		return CONN_NOT_OURS;
-	page = page_of(fd, true);
 	request->err = ENOBUFS;
 	if (!page)
-		return CONN_UNREACHABLE;
+		return false;
 	c = &page[fd % PAGE_CONNS];
 	*c = (struct conn){ .sock_cookie = sock_cookie(fd),
 			    .server = request->server,
@@ -174,21 +215,45 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	u = c->sock_cookie ? new_exchange(c, request, now) : NULL;
 	flags = sys_fcntl(fd, F_GETFL, 0);
 	if (!u || flags < 0)
-		return CONN_UNREACHABLE;
+		return false;
 	c->exchange = upstream_index(u);
 	request->exchange = u;
 	request->nonblocking = flags & O_NONBLOCK;
-	if (!request->nonblocking) {
-		request->until_ns = send_limit(fd, mark, now);
-		until = request->until_ns < u->deadline_ns ? request->until_ns : u->deadline_ns;
-		atomic_store(&u->driver, upstream_thread());
+	request->until_ns = INT64_MAX;
+	if (mark != FDT_TCP) { /* somebody may have set what matters to us */
+		u->rcvlowat = lower_rcvlowat(fd);
+		if (!request->nonblocking)
+			request->until_ns = send_limit(fd, now);
 	}
-	fdt_set(fd, FDT_PENDING); /* before the SYN: another thread may be waiting already */
-	flags = upstream_open(u, fd, until);
-	if (flags == 0)
+	if (!request->nonblocking)
+		atomic_store(&u->driver, upstream_thread());
+	return true;
+}
+
+enum conn_begin conn_begin(int fd, struct conn_request *request)
+{
+	enum fdt_mark mark = fdt_get(fd);
+	int64_t now = now_ns(), until = 0;
+	int r;
+
+	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER || !is_unconnected_tcp(fd))
+		return CONN_NOT_OURS;
+	if (!atomic_load(&owner_pid))
+		is_owner();
+	if (now >= atomic_load(&next_check))
+		conn_sweep();
+	if (regs_is_lost(fd) || !prepare(fd, request, mark, now))
+		return CONN_UNREACHABLE;
+	if (!request->nonblocking)
+		until = request->until_ns < request->exchange->deadline_ns ?
+				request->until_ns :
+				request->exchange->deadline_ns;
+	r = go(fd, request->exchange, until);
+	if (r == 0)
 		return CONN_BEGUN;
-	request->err = -flags;
-	atomic_store(&u->phase, UPSTREAM_DIRECT);
+	request->err = -r;
+	atomic_store(&request->exchange->phase, UPSTREAM_DIRECT);
+	regs_put_back(fd);
 	fdt_set(fd, mark);
 	return CONN_UNREACHABLE;
 }
@@ -210,7 +275,11 @@ static enum fdt_mark settle(int fd, const struct upstream *u)
 	default:
 		break;
 	}
-	fdt_change(fd, FDT_PENDING, mark);
+	if (fdt_change(fd, FDT_PENDING, mark)) {
+		regs_put_back(fd);
+		if (mark != FDT_FAILED) /* a failed one may be connected again */
+			regs_forget(fd);
+	}
 	return fdt_get(fd);
 }
 
@@ -225,7 +294,34 @@ enum fdt_mark conn_advance(int fd, struct conn *c)
 		upstream_expire(u, fd);
 	else if (!driver || driver == upstream_thread())
 		upstream_advance(u, fd);
-	return upstream_is_pending(u) ? FDT_PENDING : settle(fd, u);
+	if (!upstream_is_pending(u))
+		return settle(fd, u);
+	if (upstream_phase(u) == UPSTREAM_REPLY)
+		regs_exchange(fd, POLLIN);
+	return FDT_PENDING;
+}
+
+int64_t conn_next_check(void)
+{
+	return fdt_any_unsettled() ? atomic_load(&next_check) : INT64_MAX;
+}
+
+void conn_sweep(void)
+{
+	int64_t soonest = now_ns() + 10000000;
+
+	atomic_store(&next_check, INT64_MAX);
+	for (int fd = 0; fd <= atomic_load(&highest); fd++) {
+		struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
+		struct upstream *u = c ? conn_exchange(c) : NULL;
+
+		if (!c)
+			continue;
+		if (u && now_ns() < u->deadline_ns)
+			lower_next_check(u->deadline_ns);
+		else if (conn_advance(fd, c) == FDT_PENDING) /* somebody is at it */
+			lower_next_check(soonest);
+	}
 }
 
 int conn_take_error(int fd, struct conn *c)
@@ -242,6 +338,15 @@ int conn_take_error(int fd, struct conn *c)
 	return err;
 }
 
+void conn_abandon(int fd, struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+
+	if (u)
+		atomic_store(&u->phase, UPSTREAM_DIRECT);
+	settle(fd, u);
+}
+
 /* -------------------------------------------------------------- processes, threads */
 
 bool conn_is_shared(void)
@@ -256,12 +361,12 @@ static void before_fork(void)
 
 static void in_child(void)
 {
-	atomic_store(&owner_pid, (int)syscall(SYS_getpid));
+	atomic_store(&owner_pid, fdt_any_unsettled() ? (int)syscall(SYS_getpid) : 0);
 	upstream_in_child();
+	regs_in_child();
 }
 
 void conn_init(void)
 {
-	atomic_store(&owner_pid, (int)syscall(SYS_getpid));
 	pthread_atfork(before_fork, NULL, in_child);
 }

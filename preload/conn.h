@@ -54,8 +54,16 @@ struct upstream *conn_exchange(const struct conn *c);
 enum fdt_mark conn_advance(int fd, struct conn *c);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
+/* The program itself has ended the connection while it was pending: the kernel's socket shows it. */
+void conn_abandon(int fd, struct conn *c);
 /* newfd has become a duplicate of fd. */
 void conn_copy(int fd, int newfd);
+/* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);
+ * INT64_MAX: nothing is pending. */
+int64_t conn_next_check(void);
+/* Looks after all pending connections: ends those whose deadline has passed, forgets those whose
+ * number means something else. For whoever waits, as no deadline fires by itself (TRAPS 2.20). */
+void conn_sweep(void);
 /* The program is about to close the number, or has seen it made anew: nothing is known of it. */
 void conn_forget(int fd);
 

@@ -137,6 +137,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 	if (!c)
 		return first_connect(fd, sa, len);
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
+		conn_abandon(fd, c);
 		fdt_set(fd, FDT_UNKNOWN);
 		return connect_natively(fd, sa, len);
 	}

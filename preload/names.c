@@ -3,6 +3,8 @@
 #include "conn.h"
 #include "real.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 /* room: the size of the program's buffer. The length reported is the true one, even if the
@@ -43,39 +45,54 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	return 0;
 }
 
-/* SO_ERROR of a connection that is not settled: 0 while pending, the outcome's errno once. */
-static bool unsettled_error(int fd, int *err)
+/* What getsockopt() says of a connection that is not settled. 0: libc shall answer. */
+static int unsettled_option(int fd, int name, void *value, socklen_t *len)
 {
 	struct conn *c = conn_find(fd);
 	enum fdt_mark mark = fdt_get(fd);
+	int err = 0;
 
 	if (!c)
-		return false;
+		return 0;
 	if (mark == FDT_PENDING)
 		mark = conn_advance(fd, c);
-	*err = mark == FDT_FAILED ? conn_take_error(fd, c) : 0;
-	return mark == FDT_PENDING || mark == FDT_FAILED;
+	if (mark != FDT_PENDING && mark != FDT_FAILED)
+		return 0;
+	if (name == TCP_INFO) /* an unfinished connect, whatever the kernel's state is */
+		return mark == FDT_PENDING ? TCP_SYN_SENT : 0;
+	if (mark == FDT_FAILED)
+		err = conn_take_error(fd, c);
+	memcpy(value, &err, sizeof(err));
+	*len = sizeof(err);
+	return -1;
+}
+
+static bool is_about_state(int level, int name, const socklen_t *len)
+{
+	if (level == SOL_SOCKET && name == SO_ERROR)
+		return *len >= (socklen_t)sizeof(int);
+	return level == IPPROTO_TCP && name == TCP_INFO && *len > 0;
 }
 
 INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
 {
-	int saved_errno = errno, err;
+	int saved_errno = errno, answer = 0, r;
 
-	if (level != SOL_SOCKET || name != SO_ERROR || !fdt_is_unsettled(fdt_get(fd)) || !value ||
-	    !len || *len < (socklen_t)sizeof(err) || !unsettled_error(fd, &err)) {
-		errno = saved_errno;
-		return REAL(getsockopt)(fd, level, name, value, len);
-	}
-	memcpy(value, &err, sizeof(err));
-	*len = sizeof(err);
+	if (fdt_is_unsettled(fdt_get(fd)) && value && len && is_about_state(level, name, len))
+		answer = unsettled_option(fd, name, value, len);
 	errno = saved_errno;
-	return 0;
+	if (answer < 0)
+		return 0;
+	r = REAL(getsockopt)(fd, level, name, value, len);
+	if (r == 0 && answer > 0) /* tcpi_state is the first byte */
+		*(uint8_t *)value = (uint8_t)answer;
+	return r;
 }
 
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	/* so that connect() need not ask for the time limit of a socket that never had one */
-	if (level == SOL_SOCKET && name == SO_SNDTIMEO)
-		fdt_change(fd, FDT_TCP, FDT_TCP_TIMED);
+	/* so that connect() need not ask about a socket on which neither was ever set */
+	if (level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVLOWAT))
+		fdt_change(fd, FDT_TCP, FDT_TCP_SET);
 	return REAL(setsockopt)(fd, level, name, value, len);
 }

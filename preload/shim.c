@@ -88,6 +88,11 @@ const struct config *shim_config(void)
 									   &empty_config;
 }
 
+bool shim_is_active(void)
+{
+	return atomic_load_explicit(&state, memory_order_acquire) == READ && config.n_converters;
+}
+
 /* The thread that was reading does not exist in the child. */
 static void in_child(void)
 {

@@ -10,5 +10,7 @@
 /* Reads the configuration if nobody has. A program that opens no internet socket never gets
  * here, so it opens no file. Empty (all direct) while a signal handler interrupts the reading. */
 const struct config *shim_config(void);
+/* Has a configuration with a converter in it been read? Without it nothing is ever converted. */
+bool shim_is_active(void);
 
 #endif

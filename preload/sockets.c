@@ -6,6 +6,7 @@
 #include "shim.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 
@@ -74,11 +75,36 @@ INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int 
 
 INTERPOSE int close(int fd)
 {
+	enum fdt_mark mark = fdt_get(fd);
+
 	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
 	 * and the socket cookie tells where the number came back unseen */
-	if (fdt_is_unsettled(fdt_get(fd)))
+	if (mark != FDT_UNKNOWN && mark != FDT_OTHER && mark != FDT_UP)
 		conn_forget(fd);
 	return REAL(close)(fd);
+}
+
+static void forget_range(unsigned int first, unsigned int last)
+{
+	if (last >= FDT_MAX)
+		last = FDT_MAX - 1;
+	/* only what would be waited for is worth the walk; the rest is found out when it is used */
+	for (unsigned int fd = first; fdt_any_unsettled() && fd <= last; fd++)
+		if (fdt_is_unsettled(fdt_get((int)fd)))
+			conn_forget((int)fd);
+}
+
+INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
+{
+	if (first <= last && !(flags & (int)CLOSE_RANGE_CLOEXEC))
+		forget_range(first, last);
+	return REAL(close_range)(first, last, flags);
+}
+
+INTERPOSE void closefrom(int first)
+{
+	forget_range(first < 0 ? 0 : (unsigned int)first, FDT_MAX);
+	REAL(closefrom)(first);
 }
 
 static int copied(int fd, int newfd)

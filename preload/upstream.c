@@ -64,7 +64,7 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 		/* a pending one that nobody ended is long past its deadline: its owner is gone */
 		if (upstream_is_pending(u) && now_ns() < u->deadline_ns + 1000000000)
 			continue;
-		if (!atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OWED))
+		if (!atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OPENING))
 			continue;
 		atomic_store(&u->sock_cookie, sock_cookie);
 		atomic_store(&u->driver, 0);
@@ -162,7 +162,7 @@ int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns)
 {
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
-	int one = 1, len, r;
+	int one = 1, len;
 	long n;
 
 	write_request(u, cookies_for(u->converter));
@@ -179,16 +179,16 @@ int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns)
 		request_taken(u);
 		return 0;
 	}
-	if (n >= 0) { /* the path's MTU is smaller than the message (PROTOCOL L10) */
+	if (n >= 0) /* the path's MTU is smaller than the message (PROTOCOL L10) */
 		u->sent = (uint16_t)n;
-		return 0;
-	}
-	if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
-		return 0;
-	if (n != -EOPNOTSUPP)
+	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
+		n = 0;
+	else if (n == -EOPNOTSUPP)
+		n = open_plainly(u, fd, blocking_until_ns);
+	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
 		return (int)n;
-	r = open_plainly(u, fd, blocking_until_ns);
-	return r == -EINPROGRESS || r == -EINTR ? 0 : r;
+	set_phase(u, UPSTREAM_OWED);
+	return 0;
 }
 
 /* ------------------------------------------------------------------- the ends */
@@ -200,6 +200,14 @@ void upstream_disconnect(int fd)
 	sys_connect(fd, &none, sizeof(none));
 }
 
+/* The exchange is over: the program's own settings, then the new phase. */
+static void end(struct upstream *u, int fd, enum upstream_phase phase)
+{
+	if (u->rcvlowat)
+		sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &u->rcvlowat, sizeof(u->rcvlowat));
+	set_phase(u, phase);
+}
+
 /* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
  * (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
 static void refuse(struct upstream *u, int fd, int err)
@@ -207,7 +215,7 @@ static void refuse(struct upstream *u, int fd, int err)
 	upstream_disconnect(fd);
 	sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
-	set_phase(u, UPSTREAM_REFUSED);
+	end(u, fd, UPSTREAM_REFUSED);
 }
 
 static void log_end(const struct upstream *u, const char *what, const char *why, int err)
@@ -238,7 +246,7 @@ static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err
 	log_end(u, "falling back from", why, err);
 	upstream_disconnect(fd);
 	if (atomic_load(&u->driver)) { /* the blocking connect() goes on by itself */
-		set_phase(u, UPSTREAM_DIRECT);
+		end(u, fd, UPSTREAM_DIRECT);
 		return;
 	}
 	/* A blocking descriptor here means that its connect() was interrupted by a signal: a
@@ -253,7 +261,7 @@ static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err
 	if (r < 0 && r != -EINPROGRESS)
 		refuse(u, fd, -r);
 	else
-		set_phase(u, UPSTREAM_DIRECT);
+		end(u, fd, UPSTREAM_DIRECT);
 }
 
 /* ------------------------------------------------------------------- advancing */
@@ -270,7 +278,7 @@ static void retry_with_cookie(struct upstream *u, int fd, const struct hs_result
 	}
 	u->cookie_tried = true;
 	upstream_disconnect(fd);
-	set_phase(u, UPSTREAM_OWED);
+	set_phase(u, UPSTREAM_OPENING);
 	/* where Fast Open is off a blocking descriptor would wait here, under the lock */
 	r = sys_fcntl(fd, F_GETFL, 0);
 	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK ? 0 : now_ns());
@@ -284,7 +292,7 @@ static void finish(struct upstream *u, int fd, const struct hs_result *result)
 	case HS_MORE:
 		break;
 	case HS_CONNECTED:
-		set_phase(u, UPSTREAM_CONNECTED);
+		end(u, fd, UPSTREAM_CONNECTED);
 		log_end(u, "converted", "connected", 0);
 		break;
 	case HS_COOKIE:

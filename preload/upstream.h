@@ -17,9 +17,11 @@
 
 #include <stdatomic.h>
 
-/* The life of an exchange. FREE -> OWED <-> REPLY -> one of the three ends. */
+/* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the three ends; a retry
+ * goes back to OPENING. */
 enum upstream_phase {
 	UPSTREAM_FREE,
+	UPSTREAM_OPENING,   /* the SYN is just being sent: others keep away */
 	UPSTREAM_OWED,	    /* (part of) the Convert message still has to be given to the kernel */
 	UPSTREAM_REPLY,	    /* the message is queued, the reply is being read */
 	UPSTREAM_CONNECTED, /* end: the server has accepted */
@@ -41,6 +43,7 @@ struct upstream {
 	const struct config_converter *converter;
 	struct addr via;
 	bool fall_back;		 /* fallback = direct */
+	int rcvlowat;		 /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	bool cookie_tried;	 /* the one retry after Missing Cookie is spent (P-27) */
 	uint16_t sent;		 /* bytes of request that the kernel has taken */
 	union {
@@ -63,7 +66,7 @@ static inline bool upstream_is_pending(const struct upstream *u)
 {
 	enum upstream_phase phase = upstream_phase(u);
 
-	return phase == UPSTREAM_OWED || phase == UPSTREAM_REPLY;
+	return phase >= UPSTREAM_OPENING && phase <= UPSTREAM_REPLY;
 }
 
 /* Who is asking: unique among the threads of all processes that share the exchanges. Only after
@@ -79,7 +82,7 @@ int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns);
 void upstream_advance(struct upstream *u, int fd);
 /* The same, but the exchange ends here with ETIMEDOUT if it is not over. */
 void upstream_expire(struct upstream *u, int fd);
-/* POLLOUT or POLLIN: what advance would need. */
+/* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
 short upstream_wants(const struct upstream *u);
 /* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
 void upstream_disconnect(int fd);

@@ -20,6 +20,18 @@ struct timespec *wait_left(int64_t until_ns, struct timespec *left)
 	return left;
 }
 
+bool wait_until(const struct timespec *limit, int64_t *until_ns)
+{
+	*until_ns = WAIT_FOREVER;
+	if (!limit)
+		return true;
+	if (limit->tv_sec < 0 || limit->tv_nsec < 0 || limit->tv_nsec >= 1000000000)
+		return false;
+	if (limit->tv_sec < INT64_MAX / 2000000000)
+		*until_ns = now_ns() + (int64_t)limit->tv_sec * 1000000000 + limit->tv_nsec;
+	return true;
+}
+
 int64_t wait_slice(int64_t until_ns, int64_t *slice_ns)
 {
 	int64_t next;

@@ -15,6 +15,9 @@
 
 /* Time left until a moment of CLOCK_MONOTONIC as ppoll() wants it: NULL means for ever. */
 struct timespec *wait_left(int64_t until_ns, struct timespec *left);
+/* The other way round: the moment at which a time limit (NULL: none) that starts now is over.
+ * False if it is none that the kernel would take. */
+bool wait_until(const struct timespec *limit, int64_t *until_ns);
 /* Waits for `events` on one descriptor. 1: something happened; 0: not in time (or it is time to
  * look again, where others may have read the reply); -EINTR. */
 int wait_one(int fd, short events, int64_t until_ns);

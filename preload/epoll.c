@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+/* epoll_ctl and the waits: what registrations there are, and events that are for us. */
+#include "conn.h"
+#include "real.h"
+#include "regs.h"
+#include "shim.h"
+#include "wait.h"
+
+#include <limits.h>
+
+/* ------------------------------------------------------------------- epoll_ctl */
+
+/* May a socket with this mark be converted later, or is it being converted? */
+static bool is_followed(enum fdt_mark mark)
+{
+	return mark == FDT_TCP || mark == FDT_TCP_SET || mark == FDT_PENDING ||
+	       mark == FDT_FAILED || mark == FDT_FAILED_TOLD;
+}
+
+static int ctl_natively(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return REAL(epoll_ctl)(epfd, op, fd, event) < 0 ? -errno : 0;
+}
+
+static int ctl_followed(int epfd, int op, int fd, struct epoll_event *event)
+{
+	int r = ctl_natively(epfd, op, fd, event);
+
+	if (r == 0)
+		regs_follow(epfd, op, fd, event);
+	return r;
+}
+
+static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct conn *c = conn_find(fd);
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+	int r;
+
+	if (!u || !upstream_is_pending(u)) {
+		if (c)
+			conn_advance(fd, c);
+		return ctl_followed(epfd, op, fd, event);
+	}
+	if (op == EPOLL_CTL_ADD) {
+		r = regs_add_exchanged(epfd, fd, event, (uint32_t)upstream_wants(u));
+	} else if (op == EPOLL_CTL_MOD && regs_is_exchanged(epfd, fd) &&
+		   !(event->events & EPOLLEXCLUSIVE)) {
+		regs_follow(epfd, op, fd, event);
+		r = 0;
+	} else {
+		return ctl_followed(epfd, op, fd, event);
+	}
+	if (!upstream_is_pending(u)) /* ended by another thread meanwhile */
+		regs_put_back(fd);
+	return r;
+}
+
+INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	enum fdt_mark mark = fdt_get(fd);
+	int saved_errno = errno, r;
+
+	if (!is_followed(mark) || (!event && op != EPOLL_CTL_DEL))
+		return REAL(epoll_ctl)(epfd, op, fd, event);
+	if (mark == FDT_PENDING)
+		r = ctl_pending(epfd, op, fd, event);
+	else
+		r = ctl_followed(epfd, op, fd, event);
+	errno = r < 0 ? -r : saved_errno;
+	return r < 0 ? -1 : 0;
+}
+
+/* ------------------------------------------------------------------- the waits */
+
+struct epoll_wait {
+	int epfd;
+	struct epoll_event *events;
+	int max;
+	int64_t until_ns;
+	const sigset_t *mask;
+	bool exact; /* the program uses epoll_pwait2: nanoseconds */
+};
+
+/* Takes our events out and serves them. Returns how many are left for the program. */
+static int filter(struct epoll_event *events, int n, bool *served)
+{
+	int kept = 0, fd;
+
+	for (int i = 0; i < n; i++) {
+		struct conn *c;
+
+		if (!regs_is_ours(&events[i], &fd)) {
+			events[kept++] = events[i];
+			continue;
+		}
+		*served = true;
+		c = fd >= 0 && fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
+		if (c)
+			conn_advance(fd, c);
+		else if (fd >= 0) /* another thread has ended it and is about to do this */
+			regs_put_back(fd);
+	}
+	return kept;
+}
+
+static int wait_natively(const struct epoll_wait *w, int64_t until_ns)
+{
+	struct timespec left;
+	struct timespec *limit = wait_left(until_ns, &left);
+	int64_t ms = -1;
+	int timeout, r;
+
+	if (limit) /* rounded up: never back too early */
+		ms = (int64_t)left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000;
+	timeout = ms > INT_MAX ? INT_MAX : (int)ms;
+	/* the program's own call, as a seccomp filter may know no other */
+	if (w->exact)
+		r = REAL(epoll_pwait2)(w->epfd, w->events, w->max, limit, w->mask);
+	else if (w->mask)
+		r = REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask);
+	else
+		r = REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
+	return r < 0 ? -errno : r;
+}
+
+/* n events came from a wait that may have begun before anything was converted. */
+static int wait_filtered(const struct epoll_wait *w, int n)
+{
+	for (;;) {
+		bool served = false, last;
+		int64_t until = w->until_ns, check;
+
+		n = n > 0 ? filter(w->events, n, &served) : n;
+		if (n != 0)
+			return n;
+		check = conn_next_check();
+		if (now_ns() >= check) {
+			conn_sweep();
+			check = conn_next_check();
+			served = true;
+		}
+		/* with no time left look once more: what was just put back may be ready */
+		last = now_ns() >= w->until_ns;
+		if (last && !served)
+			return 0;
+		if (check < until)
+			until = check;
+		n = wait_natively(w, until);
+		if (n == 0 && last)
+			return 0;
+	}
+}
+
+static int wait_unsettled(const struct epoll_wait *w)
+{
+	int64_t check = conn_next_check();
+
+	return wait_filtered(w, wait_natively(w, check < w->until_ns ? check : w->until_ns));
+}
+
+static int result(int r, int saved_errno)
+{
+	errno = r < 0 ? -r : saved_errno;
+	return r < 0 ? -1 : r;
+}
+
+/* Did a wait that went straight to libc come back with something of ours? */
+static bool has_ours(const struct epoll_event *events, int n)
+{
+	int fd;
+
+	for (int i = 0; i < n; i++)
+		if (regs_is_ours(&events[i], &fd))
+			return true;
+	return false;
+}
+
+static int after_native(struct epoll_wait *w, int n, int saved_errno)
+{
+	if (n <= 0 || !regs_ever_exchanged() || !has_ours(w->events, n))
+		return n;
+	return result(wait_filtered(w, n), saved_errno);
+}
+
+/* epoll_wait() and epoll_pwait(): the time limit in milliseconds. */
+static int wait_ms(struct epoll_wait *w, int timeout)
+{
+	int saved_errno = errno, n;
+
+	/* A clock is only read where a conversion is possible: while this thread waits natively
+	 * another one may begin the first. */
+	w->until_ns = timeout < 0     ? WAIT_FOREVER :
+		      shim_is_active() ? now_ns() + (int64_t)timeout * 1000000 :
+					0;
+	if (fdt_any_unsettled() && regs_ever_exchanged())
+		return result(wait_unsettled(w), saved_errno);
+	n = w->mask ? REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask) :
+		      REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
+	return after_native(w, n, saved_errno);
+}
+
+INTERPOSE int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+	struct epoll_wait w = { .epfd = epfd, .events = events, .max = max };
+
+	return wait_ms(&w, timeout);
+}
+
+INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
+			  const sigset_t *mask)
+{
+	struct epoll_wait w = { .epfd = epfd, .events = events, .max = max, .mask = mask };
+
+	return wait_ms(&w, timeout);
+}
+
+INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
+			   const struct timespec *timeout, const sigset_t *mask)
+{
+	struct epoll_wait w = {
+		.epfd = epfd, .events = events, .max = max, .mask = mask, .exact = true
+	};
+	int saved_errno = errno, n;
+
+	if (!wait_until(timeout, &w.until_ns))
+		return REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
+	if (fdt_any_unsettled() && regs_ever_exchanged())
+		return result(wait_unsettled(&w), saved_errno);
+	n = REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
+	return after_native(&w, n, saved_errno);
+}

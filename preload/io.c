@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Reading and writing. On a pending connection they behave as on an unfinished connect: EAGAIN,
+ * or for a blocking descriptor a wait for the outcome; so no byte of the program's goes out
+ * before the Connect TLV and no byte of the reply comes in. On a failed one they tell the errno
+ * once. On every other descriptor: one relaxed load, and libc (D3).
+ */
+#undef _FORTIFY_SOURCE /* this file defines what <bits/unistd.h> and <bits/socket2.h> wrap */
+#include "conn.h"
+#include "real.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+
+enum direction { READING, WRITING };
+
+/* The time limit of a blocking descriptor in this direction. */
+static int64_t io_limit(int fd, enum direction direction)
+{
+	struct timeval limit = { 0 };
+	socklen_t len = sizeof(limit);
+	int name = direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO;
+
+	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
+	    (limit.tv_sec == 0 && limit.tv_usec == 0))
+		return WAIT_FOREVER;
+	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
+}
+
+/* 0 once the connection is not pending any more; -EAGAIN, -EINTR. */
+static int wait_for_outcome(int fd, struct conn *c, enum direction direction)
+{
+	int64_t limit = io_limit(fd, direction), slice_ns = 0;
+	struct upstream *u;
+
+	while ((u = conn_exchange(c)) && conn_advance(fd, c) == FDT_PENDING) {
+		int64_t until = limit < u->deadline_ns ? limit : u->deadline_ns;
+		int r;
+
+		if (now_ns() >= limit)
+			return -EAGAIN;
+		if (conn_is_shared())
+			until = wait_slice(until, &slice_ns);
+		r = wait_one(fd, upstream_wants(u), until);
+		if (r < 0 && (limit != WAIT_FOREVER || !wait_restarts_all()))
+			return r;
+	}
+	return 0;
+}
+
+/* 0: go on to libc; or a negative errno. */
+static int unsettled(int fd, int flags, enum direction direction)
+{
+	struct conn *c = conn_find(fd);
+	enum fdt_mark mark = fdt_get(fd);
+	int r;
+
+	if (!c)
+		return 0;
+	if (mark == FDT_PENDING)
+		mark = conn_advance(fd, c);
+	if (mark == FDT_PENDING) {
+		if (flags & MSG_FASTOPEN)
+			return -EALREADY;
+		if (flags & MSG_DONTWAIT || sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK)
+			return -EAGAIN;
+		r = wait_for_outcome(fd, c, direction);
+		if (r < 0)
+			return r;
+		mark = fdt_get(fd);
+	}
+	return mark == FDT_FAILED ? -conn_take_error(fd, c) : 0;
+}
+
+/* Says whether libc may go on; if not, errno is set. */
+static inline bool may(int fd, int flags, enum direction direction)
+{
+	int saved_errno, r;
+
+	if (__builtin_expect(!fdt_any_unsettled(), 1) || !fdt_is_unsettled(fdt_get(fd)))
+		return true;
+	saved_errno = errno;
+	r = unsettled(fd, flags, direction);
+	errno = r < 0 ? -r : saved_errno;
+	return r == 0;
+}
+
+INTERPOSE ssize_t read(int fd, void *p, size_t n)
+{
+	return may(fd, 0, READING) ? REAL(read)(fd, p, n) : -1;
+}
+
+INTERPOSE ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+	return may(fd, 0, READING) ? REAL(readv)(fd, iov, n) : -1;
+}
+
+INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
+}
+
+INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCKADDR_ARG addr,
+			   socklen_t *restrict len)
+{
+	return may(fd, flags, READING) ? REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
+					 -1;
+}
+
+INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	return may(fd, flags, READING) ? REAL(recvmsg)(fd, msg, flags) : -1;
+}
+
+INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
+		       struct timespec *timeout)
+{
+	return may(fd, flags, READING) ? REAL(recvmmsg)(fd, msgs, n, flags, timeout) : -1;
+}
+
+INTERPOSE ssize_t write(int fd, const void *p, size_t n)
+{
+	return may(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
+}
+
+INTERPOSE ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	return may(fd, 0, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+}
+
+INTERPOSE ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+	return may(fd, flags, WRITING) ? REAL(send)(fd, p, n, flags) : -1;
+}
+
+INTERPOSE ssize_t sendto(int fd, const void *p, size_t n, int flags, __CONST_SOCKADDR_ARG addr,
+			 socklen_t len)
+{
+	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, addr.__sockaddr__, len) :
+					 -1;
+}
+
+INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
+}
+
+INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
+}
+
+INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
+{
+	return may(out, 0, WRITING) ? REAL(sendfile)(out, in, offset, n) : -1;
+}
+
+INTERPOSE ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
+{
+	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
+}
+
+INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
+			 unsigned int flags)
+{
+	int dontwait = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0;
+
+	return may(in, dontwait, READING) && may(out, dontwait, WRITING) ?
+		       REAL(splice)(in, in_offset, out, out_offset, n, flags) :
+		       -1;
+}
+
+/* --------------------------------------------------- fortified names (LINUX-FACTS 8.1) */
+
+void __chk_fail(void) __attribute__((noreturn));
+ssize_t __read_chk(int fd, void *p, size_t n, size_t p_len);
+ssize_t __recv_chk(int fd, void *p, size_t n, size_t p_len, int flags);
+ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_len, int flags,
+		       __SOCKADDR_ARG addr, socklen_t *restrict len);
+
+INTERPOSE ssize_t __read_chk(int fd, void *p, size_t n, size_t p_len)
+{
+	if (n > p_len)
+		__chk_fail();
+	return read(fd, p, n);
+}
+
+INTERPOSE ssize_t __recv_chk(int fd, void *p, size_t n, size_t p_len, int flags)
+{
+	if (n > p_len)
+		__chk_fail();
+	return recv(fd, p, n, flags);
+}
+
+INTERPOSE ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_len, int flags,
+				 __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	if (n > p_len)
+		__chk_fail();
+	return recvfrom(fd, p, n, flags, addr, len);
+}
+
+/* ------------------------------------------------------------------ shutdown, ioctl */
+
+/* On an unfinished connect the kernel's shutdown() is a disconnect (TRAPS 2.16). */
+INTERPOSE int shutdown(int fd, int how)
+{
+	int saved_errno = errno;
+	struct conn *c;
+
+	if (how < SHUT_RD || how > SHUT_RDWR || fdt_get(fd) != FDT_PENDING ||
+	    !(c = conn_find(fd)) || conn_advance(fd, c) != FDT_PENDING) {
+		errno = saved_errno;
+		return REAL(shutdown)(fd, how);
+	}
+	upstream_disconnect(fd);
+	conn_abandon(fd, c);
+	errno = saved_errno;
+	return 0;
+}
+
+/* The third argument is an int, a pointer or missing; as a pointer it passes through on every
+ * ABI that Linux has. */
+INTERPOSE int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == FIONREAD && arg && fdt_get(fd) == FDT_PENDING) {
+		int saved_errno = errno;
+		struct conn *c = conn_find(fd);
+		bool pending = c && conn_advance(fd, c) == FDT_PENDING;
+
+		errno = saved_errno;
+		if (pending) { /* what is there is the reply, not the server's */
+			*(int *)arg = 0;
+			return 0;
+		}
+	}
+	return REAL(ioctl)(fd, request, arg);
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A pending connection is watched for what its exchange needs, and shown to the program only
+ * when the exchange is over.
+ */
+#include "pollset.h"
+
+#include "conn.h"
+#include "real.h"
+#include "wait.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define ON_STACK 128 /* 1 KiB; larger sets get a mapping of their own */
+
+struct wait_set {
+	const struct pollfd *asked; /* the program's */
+	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
+	nfds_t n;
+	nfds_t n_pending;	    /* how many are watched for us */
+	int64_t deadline_ns;	    /* the nearest of theirs */
+};
+
+/* Fills the native set from the program's; counts what is pending. verify: compare cookies
+ * first (a system call for each pending one), as the first look at a number must. */
+static void fill(struct wait_set *set, bool verify)
+{
+	set->n_pending = 0;
+	set->deadline_ns = WAIT_FOREVER;
+	for (nfds_t i = 0; i < set->n; i++) {
+		struct pollfd *p = &set->native[i];
+		struct upstream *u;
+		struct conn *c;
+
+		*p = set->asked[i];
+		p->revents = 0;
+		if (fdt_get(p->fd) != FDT_PENDING)
+			continue;
+		c = verify ? conn_find(p->fd) : conn_peek(p->fd);
+		u = c ? conn_exchange(c) : NULL;
+		if (!u || !upstream_is_pending(u)) {
+			if (c)
+				conn_advance(p->fd, c);
+			continue;
+		}
+		p->events = upstream_wants(u);
+		set->n_pending++;
+		if (u->deadline_ns < set->deadline_ns)
+			set->deadline_ns = u->deadline_ns;
+	}
+}
+
+/* After a native wait: serves the pending ones and takes them out of the result. Returns how
+ * many of them are over now. */
+static int serve(struct wait_set *set)
+{
+	int64_t now = now_ns();
+	int over = 0;
+
+	for (nfds_t i = 0; i < set->n && set->n_pending; i++) {
+		struct pollfd *p = &set->native[i];
+		struct conn *c;
+
+		if (fdt_get(p->fd) != FDT_PENDING || !(c = conn_peek(p->fd)))
+			continue;
+		if ((p->revents || now >= set->deadline_ns || conn_is_shared()) &&
+		    conn_advance(p->fd, c) != FDT_PENDING)
+			over++;
+		p->revents = 0;
+	}
+	return over;
+}
+
+/* A failed conversion shows what a refused connect shows. The kernel's own error, which POLLERR
+ * would come from, may have been used up by reading it. */
+static int finish(struct wait_set *set, struct pollfd *out)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < set->n; i++) {
+		short events = set->native[i].revents;
+
+		if (events && fdt_get(out[i].fd) == FDT_FAILED)
+			events |= POLLERR | POLLHUP;
+		out[i].revents = events;
+		ready += events != 0;
+	}
+	return ready;
+}
+
+static int count_ready(const struct wait_set *set)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < set->n; i++)
+		ready += set->native[i].revents != 0;
+	return ready;
+}
+
+static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, const sigset_t *mask)
+{
+	bool foreign_ready = false;
+	int64_t slice_ns = 0;
+	int r;
+
+	fill(set, true);
+	for (;;) {
+		int64_t until = foreign_ready	       ? 0 :
+				!set->n_pending	       ? until_ns :
+				set->deadline_ns < until_ns ? set->deadline_ns :
+							 until_ns;
+		struct timespec left;
+
+		if (set->n_pending && until && conn_is_shared())
+			until = wait_slice(until, &slice_ns);
+		r = REAL(ppoll)(set->native, set->n, wait_left(until, &left), mask);
+		if (r < 0)
+			return -errno;
+		if (!set->n_pending)
+			return finish(set, out);
+		if (serve(set) == 0) { /* nothing of ours has changed for the program */
+			if (count_ready(set) || now_ns() >= until_ns)
+				return finish(set, out);
+		} else { /* ask again for what the program wants of those that are over */
+			foreign_ready = count_ready(set) || now_ns() >= until_ns;
+		}
+		fill(set, false);
+	}
+}
+
+bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
+{
+	for (nfds_t i = 0; i < n; i++)
+		if (fdt_is_unsettled(fdt_get(fds[i].fd)))
+			return true;
+	return false;
+}
+
+int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t *mask)
+{
+	struct pollfd on_stack[ON_STACK];
+	struct wait_set set = { .asked = fds, .native = on_stack, .n = n };
+	size_t size = n * sizeof(*fds);
+	int r;
+
+	if (n > ON_STACK) {
+		set.native = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				  -1, 0);
+		if (set.native == MAP_FAILED)
+			return -ENOMEM;
+	}
+	r = wait_in(&set, fds, until_ns, mask);
+	if (n > ON_STACK)
+		munmap(set.native, size);
+	return r;
+}

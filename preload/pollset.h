@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pollset.h - a wait on a set of descriptors of which some are pending conversions (D2).
+ * What poll, ppoll, select and pselect have in common.
+ */
+#ifndef CVT_POLLSET_H
+#define CVT_POLLSET_H
+
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Is any of these a number that needs us? No system call. */
+bool pollset_needs_us(const struct pollfd *fds, nfds_t n);
+/* As ppoll(2), but until a moment of CLOCK_MONOTONIC (WAIT_FOREVER: no limit), and it returns a
+ * negative errno. fds is read first and written last: a signal handler may leave by longjmp(),
+ * and another thread may share it (TRAPS 2.19). */
+int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t *mask);
+
+#endif

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+#include "regs.h"
+
+#include "fdt.h"
+#include "real.h"
+
+#include <sched.h>
+
+struct reg {
+	int epfd, fd;
+	struct epoll_event wanted; /* the program's */
+	uint32_t native;	   /* the mask that the kernel has from us, 0: the program's is in place */
+	uint32_t process;	   /* generation of processes that entered it */
+	uint16_t next;		   /* of the same fd, or of the free list; 0 ends */
+	bool used;
+};
+
+/* Index 0 is not used. Pages are touched only as far as entries were ever needed. */
+static struct reg regs[REGS_MAX];
+static uint16_t heads[FDT_MAX]; /* fd -> its first registration */
+static uint16_t free_list;
+static uint32_t n_touched = 1;
+static uint32_t process;
+static _Atomic bool ever_exchanged;
+static _Atomic bool table_was_full;
+
+/* The thread that holds the table: an address of its own. A signal handler that has interrupted
+ * its own thread inside does not get it, and its epoll_ctl() then goes unfollowed. */
+static _Atomic uintptr_t holder;
+static __thread char me __attribute__((tls_model("initial-exec")));
+
+static bool lock(void)
+{
+	uintptr_t nobody = 0;
+
+	while (!atomic_compare_exchange_weak_explicit(&holder, &nobody, (uintptr_t)&me,
+						      memory_order_acquire, memory_order_relaxed)) {
+		if (nobody == (uintptr_t)&me)
+			return false;
+		nobody = 0;
+		sched_yield();
+	}
+	return true;
+}
+
+static void unlock(void)
+{
+	atomic_store_explicit(&holder, 0, memory_order_release);
+}
+
+void regs_in_child(void)
+{
+	atomic_store(&holder, 0);
+	process++;
+}
+
+bool regs_ever_exchanged(void)
+{
+	return atomic_load_explicit(&ever_exchanged, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------ our words */
+
+/* 48 bits that no program's data word has but by accident, and the index. */
+static uint64_t word_base(void)
+{
+	static _Atomic uint64_t base;
+	uint64_t b = atomic_load_explicit(&base, memory_order_relaxed), none = 0;
+
+	if (b)
+		return b;
+	b = ((uint64_t)now_ns() ^ (uint64_t)(uintptr_t)&me) * 0x9e3779b97f4a7c15ULL;
+	b = (b ^ b >> 29) | 1ULL << 63;
+	b &= ~(uint64_t)0xffff;
+	return atomic_compare_exchange_strong(&base, &none, b) ? b : none;
+}
+
+bool regs_is_ours(const struct epoll_event *event, int *fd)
+{
+	uint64_t word = event->data.u64;
+	struct reg *r = &regs[word & 0xffff];
+
+	if ((word & ~(uint64_t)0xffff) != word_base())
+		return false;
+	*fd = -1;
+	if (lock()) {
+		if (r->used && r->native)
+			*fd = r->fd;
+		unlock();
+	}
+	return true;
+}
+
+static int native_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return (int)sys_result(syscall(SYS_epoll_ctl, epfd, op, fd, event));
+}
+
+/* ------------------------------------------------------------------- the table */
+
+static struct reg *find(int epfd, int fd)
+{
+	for (uint16_t i = heads[fd]; i; i = regs[i].next)
+		if (regs[i].epfd == epfd)
+			return &regs[i];
+	return NULL;
+}
+
+static struct reg *enter(int epfd, int fd, const struct epoll_event *event)
+{
+	uint32_t i = free_list;
+
+	if (i)
+		free_list = regs[i].next;
+	else if (n_touched < REGS_MAX)
+		i = n_touched++;
+	else
+		return NULL;
+	regs[i] = (struct reg){ .epfd = epfd,
+				.fd = fd,
+				.wanted = *event,
+				.process = process,
+				.next = heads[fd],
+				.used = true };
+	heads[fd] = (uint16_t)i;
+	return &regs[i];
+}
+
+static void drop(struct reg *r)
+{
+	uint16_t index = (uint16_t)(r - regs), *at = &heads[r->fd];
+
+	while (*at != index)
+		at = &regs[*at].next;
+	*at = r->next;
+	*r = (struct reg){ .next = free_list };
+	free_list = index;
+}
+
+static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	struct reg *r = find(epfd, fd);
+
+	if (op == EPOLL_CTL_DEL) {
+		if (r)
+			drop(r);
+		return true;
+	}
+	if (!r)
+		return enter(epfd, fd, event) != NULL;
+	r->wanted = *event;
+	return true;
+}
+
+bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	bool ok;
+
+	if (fd < 0 || fd >= FDT_MAX)
+		return true;
+	if (op == EPOLL_CTL_DEL && !heads[fd])
+		return true;
+	if (!lock())
+		return false;
+	ok = follow(epfd, op, fd, event);
+	unlock();
+	if (!ok)
+		atomic_store(&table_was_full, true);
+	return ok;
+}
+
+bool regs_is_lost(int fd)
+{
+	return atomic_load(&table_was_full) && !heads[fd];
+}
+
+bool regs_is_exchanged(int epfd, int fd)
+{
+	struct reg *r;
+	bool yes;
+
+	if (fd < 0 || fd >= FDT_MAX || !heads[fd] || !lock())
+		return false;
+	r = find(epfd, fd);
+	yes = r && r->native;
+	unlock();
+	return yes;
+}
+
+/* ---------------------------------------------------------- exchange and put back */
+
+static struct epoll_event ours(const struct reg *r, uint32_t wants)
+{
+	return (struct epoll_event){
+		.events = wants | (r->wanted.events & EPOLLWAKEUP),
+		.data.u64 = word_base() | (uint64_t)(r - regs),
+	};
+}
+
+/* An EPOLLEXCLUSIVE registration cannot be modified, only made anew (TRAPS 2.12). */
+static int change(struct reg *r, struct epoll_event *event)
+{
+	if (!(r->wanted.events & EPOLLEXCLUSIVE))
+		return native_ctl(r->epfd, EPOLL_CTL_MOD, r->fd, event);
+	native_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, event);
+	return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
+}
+
+int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32_t wants)
+{
+	struct epoll_event native;
+	struct reg *r;
+	int err;
+
+	if (!lock())
+		return -ENOSPC;
+	r = find(epfd, fd);
+	if (r) /* what the kernel forgot unseen */
+		drop(r);
+	r = enter(epfd, fd, event);
+	if (!r) {
+		unlock();
+		return -ENOSPC;
+	}
+	native = ours(r, wants);
+	r->native = wants;
+	atomic_store(&ever_exchanged, true);
+	err = native_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
+	if (err < 0)
+		drop(r);
+	unlock();
+	return err;
+}
+
+void regs_exchange(int fd, uint32_t wants)
+{
+	uint16_t next;
+
+	if (!heads[fd] || !lock())
+		return;
+	atomic_store(&ever_exchanged, true);
+	for (uint16_t i = heads[fd]; i; i = next) {
+		struct reg *r = &regs[i];
+		struct epoll_event native = ours(r, wants);
+
+		next = r->next;
+		if (r->native == wants)
+			continue;
+		r->native = wants;
+		if (change(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
+			drop(r);
+	}
+	unlock();
+}
+
+void regs_put_back(int fd)
+{
+	uint16_t next;
+
+	if (!heads[fd] || !lock())
+		return;
+	for (uint16_t i = heads[fd]; i; i = next) {
+		struct reg *r = &regs[i];
+
+		next = r->next;
+		if (!r->native)
+			continue;
+		r->native = 0;
+		if (change(r, &r->wanted) < 0)
+			drop(r);
+	}
+	unlock();
+}
+
+void regs_forget(int fd)
+{
+	if (!heads[fd] || !lock())
+		return;
+	while (heads[fd]) {
+		struct reg *r = &regs[heads[fd]];
+
+		/* a duplicate may keep the registration alive; one that a forked child inherited is
+		 * its parent's business */
+		if (r->native && r->process == process)
+			change(r, &r->wanted);
+		drop(r);
+	}
+	unlock();
+}

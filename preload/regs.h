@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * regs.h - which epoll sets a socket is registered in, for sockets that may be converted.
+ *
+ * While a conversion is pending its registrations are exchanged for ones with the mask that the
+ * exchange needs and a data word of our own, so that the program's threads wake for us and never
+ * see the socket early; afterwards they are put back, which also re-arms edge-triggered and
+ * one-shot ones (D2, TRAPS 2.10-2.12).
+ *
+ * Only sockets made by our socket() are followed before their connect(). Bounded: beyond
+ * REGS_MAX registrations at a time a socket is not followed, and then not converted.
+ */
+#ifndef CVT_REGS_H
+#define CVT_REGS_H
+
+#include "upstream.h"
+
+#include <sys/epoll.h>
+
+#define REGS_MAX 65536
+
+/* Has a word of ours ever been in any epoll set? From then on every wait must be looked at. */
+bool regs_ever_exchanged(void);
+/* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
+bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event);
+/* Is this registration in our hands now? Then MOD only changes what is put back later. */
+bool regs_is_exchanged(int epfd, int fd);
+/* Enters fd, whose conversion is pending, in the set: the kernel gets our mask and word. Returns
+ * what epoll_ctl(EPOLL_CTL_ADD) says, 0 or -errno; -ENOSPC if the table is full. */
+int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32_t wants);
+
+/* All registrations of fd: to our mask (again, if what is needed has changed); back to what the
+ * program wants. */
+void regs_exchange(int fd, uint32_t wants);
+void regs_put_back(int fd);
+/* The number is closed or means something else now. */
+void regs_forget(int fd);
+/* Does nobody know whether fd is in some epoll set, because the table was full? */
+bool regs_is_lost(int fd);
+
+/* Is this event for us? Then *fd is the number it was registered for, or -1 if nobody knows. */
+bool regs_is_ours(const struct epoll_event *event, int *fd);
+
+void regs_in_child(void);
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+/*
+ * select and pselect. While none of the descriptors is unsettled they are libc's; otherwise the
+ * sets become a poll set, with the kernel's own table of what select means in terms of poll.
+ */
+#undef _FORTIFY_SOURCE
+#include "conn.h"
+#include "pollset.h"
+#include "real.h"
+#include "wait.h"
+
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/time.h>
+
+#define ON_STACK 128
+
+#define SELECT_READ   (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
+#define SELECT_WRITE  (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
+#define SELECT_EXCEPT POLLPRI
+
+struct sets {
+	fd_set *read, *write, *except;
+};
+
+/* Programs make sets larger than FD_SETSIZE by hand; FD_ISSET would refuse those. */
+static unsigned long *word_of(fd_set *set, int fd)
+{
+	return (unsigned long *)(void *)set + fd / (8 * (int)sizeof(unsigned long));
+}
+
+static unsigned long bit_of(int fd)
+{
+	return 1UL << fd % (8 * (int)sizeof(unsigned long));
+}
+
+static bool has(fd_set *set, int fd)
+{
+	return set && fd >= 0 && (*word_of(set, fd) & bit_of(fd));
+}
+
+static short asked(const struct sets *sets, int fd)
+{
+	short events = 0;
+
+	if (has(sets->read, fd))
+		events |= POLLIN | POLLRDNORM | POLLRDBAND;
+	if (has(sets->write, fd))
+		events |= POLLOUT | POLLWRNORM | POLLWRBAND;
+	if (has(sets->except, fd))
+		events |= POLLPRI;
+	return events;
+}
+
+static bool is_asked(const struct sets *sets, int fd)
+{
+	return has(sets->read, fd) || has(sets->write, fd) || has(sets->except, fd);
+}
+
+static bool needs_us(const struct sets *sets, int n)
+{
+	for (int fd = 0; fd < n; fd++)
+		if (fdt_is_unsettled(fdt_get(fd)) && is_asked(sets, fd))
+			return true;
+	return false;
+}
+
+static nfds_t count_asked(const struct sets *sets, int n)
+{
+	nfds_t count = 0;
+
+	for (int fd = 0; fd < n; fd++)
+		count += is_asked(sets, fd);
+	return count;
+}
+
+struct answer {
+	bool read, write, except;
+};
+
+static struct answer answer_for(const struct sets *sets, int fd, short events)
+{
+	return (struct answer){
+		.read = has(sets->read, fd) && events & SELECT_READ,
+		.write = has(sets->write, fd) && events & SELECT_WRITE,
+		.except = has(sets->except, fd) && events & SELECT_EXCEPT,
+	};
+}
+
+/* POLLHUP and POLLERR end every poll, but not a select that did not ask for what they mean: such
+ * descriptors are left out of the next round. Negative numbers are what poll ignores. */
+static int left_out(int fd)
+{
+	return -1 - fd;
+}
+
+static bool is_ready(const struct sets *sets, struct pollfd *fds, nfds_t count)
+{
+	bool ready = false;
+
+	for (nfds_t i = 0; i < count; i++) {
+		struct answer a = answer_for(sets, fds[i].fd, fds[i].revents);
+
+		if (fds[i].fd < 0 || !fds[i].revents)
+			continue;
+		if (a.read || a.write || a.except || fds[i].revents & POLLNVAL)
+			ready = true;
+		else
+			fds[i].fd = left_out(fds[i].fd);
+	}
+	return ready;
+}
+
+static int keep(fd_set *set, int fd, bool ready)
+{
+	if (!ready && set)
+		*word_of(set, fd) &= ~bit_of(fd);
+	return ready;
+}
+
+/* The program's sets become the answer. */
+static int fill_sets(const struct sets *sets, const struct pollfd *fds, nfds_t count)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < count; i++)
+		if (fds[i].revents & POLLNVAL)
+			return -EBADF;
+	for (nfds_t i = 0; i < count; i++) {
+		int fd = fds[i].fd < 0 ? left_out(fds[i].fd) : fds[i].fd;
+		struct answer a = answer_for(sets, fd, fds[i].fd < 0 ? 0 : fds[i].revents);
+
+		ready += keep(sets->read, fd, a.read);
+		ready += keep(sets->write, fd, a.write);
+		ready += keep(sets->except, fd, a.except);
+	}
+	return ready;
+}
+
+static int wait_on(const struct sets *sets, int n, struct pollfd *fds, nfds_t count,
+		   int64_t until_ns, const sigset_t *mask)
+{
+	nfds_t i = 0;
+	int r;
+
+	for (int fd = 0; fd < n && i < count; fd++)
+		if (is_asked(sets, fd))
+			fds[i++] = (struct pollfd){ .fd = fd, .events = asked(sets, fd) };
+	do {
+		r = pollset_wait(fds, i, until_ns, mask);
+		if (r < 0)
+			return r;
+	} while (r > 0 && !is_ready(sets, fds, i));
+	return fill_sets(sets, fds, i);
+}
+
+static int select_unsettled(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
+{
+	struct pollfd on_stack[ON_STACK], *fds = on_stack;
+	nfds_t count = count_asked(sets, n);
+	size_t size = count * sizeof(*fds);
+	int r;
+
+	if (count > ON_STACK) {
+		fds = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (fds == MAP_FAILED)
+			return -ENOMEM;
+	}
+	r = wait_on(sets, n, fds, count, until_ns, mask);
+	if (count > ON_STACK)
+		munmap(fds, size);
+	return r;
+}
+
+static int result(int r, int saved_errno)
+{
+	errno = r < 0 ? -r : saved_errno;
+	return r < 0 ? -1 : r;
+}
+
+INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
+		      fd_set *restrict excepts, const struct timespec *restrict timeout,
+		      const sigset_t *restrict mask)
+{
+	struct sets sets = { reads, writes, excepts };
+	int saved_errno = errno;
+	int64_t until_ns;
+
+	if (!fdt_any_unsettled() || !needs_us(&sets, n) || !wait_until(timeout, &until_ns))
+		return REAL(pselect)(n, reads, writes, excepts, timeout, mask);
+	return result(select_unsettled(&sets, n, until_ns, mask), saved_errno);
+}
+
+/* Linux writes the time that is left into the program's limit (select(2)). */
+static void put_left(int64_t until_ns, struct timeval *timeout)
+{
+	struct timespec left = { 0 };
+
+	if (!timeout || !wait_left(until_ns, &left))
+		return;
+	timeout->tv_sec = left.tv_sec;
+	timeout->tv_usec = left.tv_nsec / 1000;
+}
+
+INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
+		     fd_set *restrict excepts, struct timeval *restrict timeout)
+{
+	struct sets sets = { reads, writes, excepts };
+	struct timespec limit = { 0 };
+	int saved_errno = errno, r;
+	int64_t until_ns;
+
+	if (!fdt_any_unsettled() || !needs_us(&sets, n))
+		return REAL(select)(n, reads, writes, excepts, timeout);
+	if (timeout) { /* the kernel takes more than a million microseconds */
+		limit.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
+		limit.tv_nsec = timeout->tv_usec % 1000000 * 1000;
+	}
+	if (!wait_until(timeout ? &limit : NULL, &until_ns))
+		return REAL(select)(n, reads, writes, excepts, timeout);
+	r = select_unsettled(&sets, n, until_ns, NULL);
+	put_left(until_ns, timeout);
+	return result(r, saved_errno);
+}
+
+/* libc's public alias. */
+int __select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
+	     struct timeval *restrict timeout);
+INTERPOSE int __select(int n, fd_set *restrict reads, fd_set *restrict writes,
+		       fd_set *restrict excepts, struct timeval *restrict timeout)
+{
+	return select(n, reads, writes, excepts, timeout);
+}
