@@ -67,9 +67,9 @@ static void show_converter(const struct config_converter *c)
 
 static void show_policy(const struct config *config)
 {
-	static const char *const mptcp[] = { [CONFIG_MPTCP_AUTO] = "auto",
-					     [CONFIG_MPTCP_ON] = "on",
-					     [CONFIG_MPTCP_OFF] = "off" };
+	static const char *const mptcp[] = {
+		[CONFIG_MPTCP_AUTO] = "auto", [CONFIG_MPTCP_ON] = "on", [CONFIG_MPTCP_OFF] = "off"
+	};
 
 	puts("policy");
 	printf("    %-10s %zu\n", "rules", config->rules ? config_rules_count(config->rules) : 0);

@@ -10,7 +10,7 @@ static const char *bad_address(const char *text, struct addr *a)
 {
 	if (addr_parse(a, text) < 0) {
 		if (strspn(text, "0123456789abcdefABCDEF.:[]/%") == strlen(text))
-			return "a numeric IPv4 or IPv6 address alone (the port is a key of its own)";
+			return "a numeric address alone (the port is a key of its own)";
 		return "a numeric address: names are not looked up inside programs";
 	}
 	switch (addr_classify(a)) {
@@ -57,7 +57,8 @@ static int use_cookie(struct config_converter *c, const char *bytes, size_t len,
 	char *copy;
 
 	if (len == 0 || len > CONFIG_COOKIE_MAX)
-		return config_mistake(err, line, name, ": expected a cookie of 1 to 992 bytes", NULL);
+		return config_mistake(err, line, name, ": expected a cookie of 1 to 992 bytes",
+				      NULL);
 	copy = config_copy(bytes, len);
 	if (!copy)
 		return config_no_memory(err, line);

@@ -13,8 +13,7 @@
 static int open_file(const char *path)
 {
 	/* O_NONBLOCK: opening a FIFO must not wait for its writer */
-	long fd = syscall(SYS_openat, AT_FDCWD, path,
-			  O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	long fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	return fd < 0 ? -errno : (int)fd;
 }

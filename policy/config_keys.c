@@ -41,7 +41,8 @@ static int set_dialect(struct config_parser *p, const char *value)
 {
 	static const char *const words[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
 					     [CVT_DIALECT_DRAFT02] = "draft-02",
-					     [CVT_DIALECT_HYBRID] = "hybrid", NULL };
+					     [CVT_DIALECT_HYBRID] = "hybrid",
+					     NULL };
 	int dialect = place(words, value);
 	struct config_converter *c = current(p);
 
@@ -58,7 +59,8 @@ static int set_fast_open(struct config_parser *p, const char *value)
 {
 	static const char *const words[] = { [CONFIG_FO_AUTO] = "auto",
 					     [CONFIG_FO_COOKIE] = "cookie",
-					     [CONFIG_FO_NO_COOKIE] = "no-cookie", NULL };
+					     [CONFIG_FO_NO_COOKIE] = "no-cookie",
+					     NULL };
 	int fast_open = place(words, value);
 
 	if (fast_open < 0)
@@ -95,12 +97,12 @@ static int set_interface(struct config_parser *p, const char *value)
 {
 	struct config_converter *c = current(p);
 	size_t len = strlen(value);
-	char (*names)[16];
+	void *names;
 
-	if (len >= sizeof(*names) || strpbrk(value, "/: \t") || strcmp(value, ".") == 0 ||
+	if (len >= sizeof(c->interfaces[0]) || strpbrk(value, "/: \t") || strcmp(value, ".") == 0 ||
 	    strcmp(value, "..") == 0)
 		return config_expected(p, value, "the name of one network interface");
-	names = config_grow(c->interfaces, c->n_interfaces, sizeof(*names));
+	names = config_grow(c->interfaces, c->n_interfaces, sizeof(c->interfaces[0]));
 	if (!names)
 		return config_no_memory(p->err, p->line);
 	c->interfaces = names;
@@ -117,7 +119,8 @@ static int set_mptcp(struct config_parser *p, const char *value)
 {
 	static const char *const words[] = { [CONFIG_MPTCP_AUTO] = "auto",
 					     [CONFIG_MPTCP_ON] = "on",
-					     [CONFIG_MPTCP_OFF] = "off", NULL };
+					     [CONFIG_MPTCP_OFF] = "off",
+					     NULL };
 	int mptcp = place(words, value);
 
 	if (mptcp < 0)
@@ -139,8 +142,9 @@ static int set_bypass(struct config_parser *p, const char *value)
 
 static int set_fallback(struct config_parser *p, const char *value)
 {
-	static const char *const words[] = { [CONFIG_FALLBACK_DIRECT] = "direct",
-					     [CONFIG_FALLBACK_NONE] = "none", NULL };
+	static const char *const words[] = {
+		[CONFIG_FALLBACK_DIRECT] = "direct", [CONFIG_FALLBACK_NONE] = "none", NULL
+	};
 	int fallback = place(words, value);
 
 	if (fallback < 0)
@@ -241,8 +245,8 @@ int config_set_key(struct config_parser *p, const char *name, const char *value)
 
 	if (p->section == CONFIG_SEC_NONE)
 		return config_mistake(p->err, p->line, "key \"", quotable(name),
-				      "\" before any section: expected [converter NAME], [policy], "
-				      "[state] or [log]", NULL);
+				      "\" before any section: expected a line [section] above",
+				      NULL);
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (keys[i].section == p->section && strcmp(keys[i].name, name) == 0)
 			break;
@@ -253,7 +257,8 @@ int config_set_key(struct config_parser *p, const char *name, const char *value)
 	if (!value || value[0] == '\0')
 		return config_mistake(p->err, p->line, name, ": expected a value", NULL);
 	if (!keys[i].repeats && (p->keys_seen & (1U << i)) != 0)
-		return config_mistake(p->err, p->line, name, " is given twice: expected once", NULL);
+		return config_mistake(p->err, p->line, name, " is given twice: expected once",
+				      NULL);
 	p->keys_seen |= 1U << i;
 	p->key = keys[i].name;
 	return keys[i].set(p, value);

@@ -83,8 +83,8 @@ static int read_line(struct config_parser *p, char *out, size_t size)
 		return config_mistake(p->err, p->line, "a control character: expected text", NULL);
 	strip(&l);
 	if (l.len >= size)
-		return config_mistake(p->err, p->line, "the line is too long: expected less than "
-				      "200 characters", NULL);
+		return config_mistake(p->err, p->line,
+				      "line too long: expected less than 200 characters", NULL);
 	memcpy(out, l.start, l.len);
 	out[l.len] = '\0';
 	if (out[0] == '[') {
@@ -97,14 +97,14 @@ static int read_line(struct config_parser *p, char *out, size_t size)
 	return 0;
 }
 
+static const char no_key[] = "expected [section], or a key and a value such as \"timeout = 5s\"";
+
 static char *reader(char *out, int size, void *user)
 {
 	struct config_parser *p = user;
 
 	if (!p->failed && is_key_lost(p))
-		fail(p, config_mistake(p->err, p->key_line,
-				       "expected [section], or a key and a value such as "
-				       "\"timeout = 5s\"", NULL));
+		fail(p, config_mistake(p->err, p->key_line, no_key, NULL));
 	if (p->failed || p->at == p->len)
 		return NULL;
 	return fail(p, read_line(p, out, (size_t)size)) == 0 ? out : NULL;

@@ -11,6 +11,8 @@ static const char *const section_names[] = {
 	[CONFIG_SEC_LOG] = "log",
 };
 
+static const char section_list[] = "[converter NAME], [policy], [state] or [log]";
+
 struct config_converter *config_converter_add(struct config *config)
 {
 	struct config_converter *c = config_grow(config->converters, config->n_converters,
@@ -43,7 +45,8 @@ static int begin_converter(struct config_parser *p, const char *name)
 
 	if (len == 0 || len >= sizeof(c->name) || !is_name(name))
 		return config_mistake(p->err, p->line, "[converter ", name,
-				      "]: expected a name of up to 31 letters, digits and -_.", NULL);
+				      "]: expected a name of up to 31 letters, digits and -_.",
+				      NULL);
 	for (size_t i = 0; i < p->config->n_converters; i++) {
 		if (strcmp(p->config->converters[i].name, name) == 0)
 			return config_mistake(p->err, p->line, "a second [converter ", name,
@@ -111,11 +114,10 @@ int config_section_begin(struct config_parser *p, char *header)
 	}
 	if (s > CONFIG_SEC_LOG || (s != CONFIG_SEC_CONVERTER && *name))
 		return config_mistake(p->err, p->line, "unknown section [", header,
-				      *name ? " " : "", name, "]: expected [converter NAME], "
-				      "[policy], [state] or [log]", NULL);
+				      *name ? " " : "", name, "]: expected ", section_list, NULL);
 	if (s != CONFIG_SEC_CONVERTER && (p->sections_seen & (1U << s)) != 0)
-		return config_mistake(p->err, p->line, "a second [", header,
-				      "]: expected one", NULL);
+		return config_mistake(p->err, p->line, "a second [", header, "]: expected one",
+				      NULL);
 	p->section = (enum config_section)s;
 	p->sections_seen |= 1U << s;
 	p->keys_seen = 0;

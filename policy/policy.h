@@ -14,25 +14,25 @@
 enum pol_action { POL_DIRECT, POL_CONVERT };
 
 enum pol_reason {
-	POL_DEFAULT,	    /* no rule spoke: convert */
-	POL_RULE,	    /* a rule of the configuration decided */
-	POL_OFF,	    /* no converter is configured, or the shim is switched off */
-	POL_LOOPBACK,	    /* built-in exclusions, PROTOCOL 4.10 */
+	POL_DEFAULT,  /* no rule spoke: convert */
+	POL_RULE,     /* a rule of the configuration decided */
+	POL_OFF,      /* no converter is configured, or the shim is switched off */
+	POL_LOOPBACK, /* built-in exclusions, PROTOCOL 4.10 */
 	POL_LINK_LOCAL,
 	POL_MULTICAST,
 	POL_UNSPECIFIED,
 	POL_BROADCAST,
 	POL_IS_CONVERTER,
-	POL_NO_FAMILY,	    /* no converter has an address that this socket can reach */
-	POL_OUTSIDE,	    /* every converter is bound to another network (F-01) */
+	POL_NO_FAMILY, /* no converter has an address that this socket can reach */
+	POL_OUTSIDE,   /* every converter is bound to another network (F-01) */
 };
 
 struct pol_verdict {
 	enum pol_action action;
 	enum pol_reason reason;
-	unsigned int rule_line;			/* line of the rule, for POL_RULE */
+	unsigned int rule_line;			  /* line of the rule, for POL_RULE */
 	const struct config_converter *converter; /* for POL_CONVERT */
-	struct addr via;			/* its address and port to use */
+	struct addr via;			  /* its address and port to use */
 };
 
 /* How the host would route to an address now; asked only for converters that are bound to a

@@ -45,10 +45,12 @@ static int send_request(int fd, const struct addr *to)
 		.attribute = { .rta_type = RTA_DST, .rta_len = (uint16_t)RTA_LENGTH(len) },
 	};
 	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	long sent;
 
 	memcpy(r.dst, to->ip + 16 - len, len);
-	return syscall(SYS_sendto, fd, &r, r.header.nlmsg_len, MSG_DONTWAIT | MSG_NOSIGNAL,
-		       &kernel, sizeof(kernel)) < 0 ? -errno : 0;
+	sent = syscall(SYS_sendto, fd, &r, r.header.nlmsg_len, MSG_DONTWAIT | MSG_NOSIGNAL, &kernel,
+		       sizeof(kernel));
+	return sent < 0 ? -errno : 0;
 }
 
 /* Prohibited and unreachable destinations have a route too. */

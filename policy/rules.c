@@ -81,7 +81,8 @@ static int check_to(const struct context *cx, const char *item)
 	if (err == -EDOM)
 		return bad_item(cx, "to", item, "no bits behind the prefix length");
 	if (err)
-		return bad_item(cx, "to", item, "numeric prefixes such as 10.0.0.0/8,2001:db8::/32");
+		return bad_item(cx, "to", item,
+				"numeric prefixes such as 10.0.0.0/8,2001:db8::/32");
 	return 0;
 }
 
@@ -102,8 +103,8 @@ static int check_app(const struct context *cx, const char *item)
 }
 
 /* Checks each item of the list at *s and moves *s behind it. */
-static int take_list(const struct context *cx, const char **s, const char **list, const char *clause,
-		     int (*check)(const struct context *, const char *))
+static int take_list(const struct context *cx, const char **s, const char **list,
+		     const char *clause, int (*check)(const struct context *, const char *))
 {
 	char item[ITEM_MAX];
 	bool more;
@@ -130,7 +131,8 @@ static int take_action(const struct context *cx, struct clauses *c, bool convert
 	return 0;
 }
 
-static int take_clause(const struct context *cx, struct clauses *c, const char *word, const char **s)
+static int take_clause(const struct context *cx, struct clauses *c, const char *word,
+		       const char **s)
 {
 	if (strcmp(word, "direct") == 0)
 		return take_action(cx, c, false);
@@ -161,7 +163,8 @@ static int parse_clauses(const struct context *cx, struct clauses *c, const char
 	}
 	if (!c->has_action)
 		return config_mistake(cx->err, cx->line,
-				      "rule: expected direct or convert, then to, port or app", NULL);
+				      "rule: expected direct or convert, then to, port or app",
+				      NULL);
 	return 0;
 }
 

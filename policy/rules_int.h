@@ -23,7 +23,7 @@ struct rule {
 };
 
 /* Wider prefixes have smaller numbers: WIDTH_ANY is no `to` at all, which is wider than ::/0. */
-#define WIDTH_ANY	 0U
+#define WIDTH_ANY	  0U
 #define WIDTH_OF_LEN(len) ((unsigned int)(len) + 1)
 
 struct rule_key { /* a prefix as two numbers; the bits behind its length are zero */
@@ -45,7 +45,7 @@ struct rule_node {
 	uint32_t best; /* the first rule of all its segments */
 };
 
-struct rule_segment { /* from here to the start of the node's next one */
+struct rule_segment {  /* from here to the start of the node's next one */
 	uint32_t rule; /* RULE_NONE: none speaks of these ports */
 	uint32_t first_port;
 };

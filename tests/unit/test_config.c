@@ -84,9 +84,10 @@ static void converter_keys(void **state)
 	const struct config_converter *c;
 
 	(void)state;
-	parse_good("[log]\n[converter a]\naddress = 192.0.2.1\naddress=2001:db8::1\nport = 443\n"
-		   "dialect = draft-02\nfast-open = no-cookie\ncookie = open sesame\n"
-		   "from = 10.0.0.0/8\nfrom = 2001:db8::/32\ninterface = wwan0\ninterface = eth0\n");
+	parse_good(
+		"[log]\n[converter a]\naddress = 192.0.2.1\naddress=2001:db8::1\nport = 443\n"
+		"dialect = draft-02\nfast-open = no-cookie\ncookie = open sesame\n"
+		"from = 10.0.0.0/8\nfrom = 2001:db8::/32\ninterface = wwan0\ninterface = eth0\n");
 	assert_int_equal(config.n_converters, 1);
 	c = &config.converters[0];
 	assert_string_equal(c->name, "a");
@@ -136,7 +137,8 @@ static void every_word(void **state)
 		enum config_fast_open fast_open;
 	} rows[] = {
 		{ "dialect=auto\nfast-open=auto", CVT_DIALECT_RFC8803, true, CONFIG_FO_AUTO },
-		{ "dialect=rfc8803\nfast-open=cookie", CVT_DIALECT_RFC8803, false, CONFIG_FO_COOKIE },
+		{ "dialect=rfc8803\nfast-open=cookie", CVT_DIALECT_RFC8803, false,
+		  CONFIG_FO_COOKIE },
 		{ "dialect=draft-02", CVT_DIALECT_DRAFT02, false, CONFIG_FO_AUTO },
 		{ "dialect=hybrid", CVT_DIALECT_HYBRID, false, CONFIG_FO_AUTO },
 	};
@@ -183,11 +185,27 @@ static void timeouts(void **state)
 		const char *value;
 		unsigned int ms; /* 0: refused */
 	} rows[] = {
-		{ "1ms", 1 }, { "5s", 5000 }, { "500ms", 500 }, { "600s", 600000 },
-		{ "600000ms", 600000 }, { "0ms", 0 }, { "0s", 0 }, { "601s", 0 },
-		{ "600001ms", 0 }, { "5", 0 }, { "5 s", 0 }, { "s", 0 }, { "-5s", 0 },
-		{ "5S", 0 }, { "5m", 0 }, { "5ss", 0 }, { "1.5s", 0 }, { "4294967297s", 0 },
-		{ "99999999999999999999ms", 0 }, { "0x10s", 0 }, { "+5s", 0 },
+		{ "1ms", 1 },
+		{ "5s", 5000 },
+		{ "500ms", 500 },
+		{ "600s", 600000 },
+		{ "600000ms", 600000 },
+		{ "0ms", 0 },
+		{ "0s", 0 },
+		{ "601s", 0 },
+		{ "600001ms", 0 },
+		{ "5", 0 },
+		{ "5 s", 0 },
+		{ "s", 0 },
+		{ "-5s", 0 },
+		{ "5S", 0 },
+		{ "5m", 0 },
+		{ "5ss", 0 },
+		{ "1.5s", 0 },
+		{ "4294967297s", 0 },
+		{ "99999999999999999999ms", 0 },
+		{ "0x10s", 0 },
+		{ "+5s", 0 },
 	};
 	char text[80];
 
@@ -314,9 +332,10 @@ static const struct {
 	{ "[policy]\ntimeout = 5s\x7f\n", 2, "a control character" },
 	{ "[policy]\rtimeout = 5s\r", 1, "a control character" },
 	{ "[policy]\r\ntimeout = 5s\r\r\n", 2, "a control character" },
-	{ "[state]\nfile = /" HUNDRED HUNDRED "\n", 2, "too long" },
-	{ "[state]\n   file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "12\n", 2, "too long" },
-	{ "[state " HUNDRED HUNDRED "]\n", 1, "too long" },
+	{ "[state]\nfile = /" HUNDRED HUNDRED "\n", 2, "line too long" },
+	{ "[state]\n   file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "12\n", 2,
+	  "line too long" },
+	{ "[state " HUNDRED HUNDRED "]\n", 1, "line too long" },
 	{ "\xff\xfe[\n", 1, "expected [section]" },
 };
 
@@ -361,7 +380,8 @@ static void longest_line(void **state)
 
 	(void)state;
 	assert_int_equal(strlen(longest), 199);
-	parse_good("[state]\n   file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN "1   ; more\n");
+	parse_good("[state]\n   file = /" HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN
+		   "1   ; more\n");
 	assert_string_equal(config.state_file, longest + strlen("file = "));
 	config_free(&config);
 }
@@ -377,7 +397,8 @@ static void no_continued_lines(void **state)
 static void zero_bytes(void **state)
 {
 	(void)state;
-	assert_mistake(parse_bytes("[policy]\ntimeout = 5s\0\n", 23), 2, "a control character", "NUL");
+	assert_mistake(parse_bytes("[policy]\ntimeout = 5s\0\n", 23), 2, "a control character",
+		       "NUL");
 	assert_mistake(parse_bytes("\0", 1), 1, "a control character", "NUL");
 	assert_mistake(parse_bytes("# \0\n", 4), 1, "a control character", "NUL");
 }
@@ -398,7 +419,8 @@ static void comments_and_values(void **state)
 static void log_survives_a_mistake(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("[log]\nfile = stderr\nlevel = debug\n" CONVERTER "port = 0\n"), -EINVAL);
+	assert_int_equal(parse("[log]\nfile = stderr\nlevel = debug\n" CONVERTER "port = 0\n"),
+			 -EINVAL);
 	assert_empty();
 	assert_string_equal(config.log_target, "stderr");
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);

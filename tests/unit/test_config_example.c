@@ -129,7 +129,7 @@ static void all_enabled(void **state)
 static void names_every_key(void **state)
 {
 	static const char *const keys[] = {
-		"[converter ", "address", "port",     "dialect", "fast-open", "cookie",
+		"[converter ", "address",   "port",	"dialect", "fast-open", "cookie",
 		"from",	       "interface", "[policy]", "rule",	   "mptcp",	"bypass",
 		"fallback",    "timeout",   "[state]",	"file",	   "[log]",	"level",
 	};
@@ -228,10 +228,10 @@ static const struct {
 	const char *how;
 	void (*breaks)(struct text *t, const char *line, size_t len);
 } ways[] = {
-	{ "bad key", bad_key },	      { "capital letter", capital_key },
-	{ "no value", no_value },     { "no equals sign", no_equals },
-	{ "bad value", bad_value },   { "wrong value", wrong_value },
-	{ "garbage", garbage },	      { "zero byte", zero_byte },
+	{ "bad key", bad_key },	    { "capital letter", capital_key },
+	{ "no value", no_value },   { "no equals sign", no_equals },
+	{ "bad value", bad_value }, { "wrong value", wrong_value },
+	{ "garbage", garbage },	    { "zero byte", zero_byte },
 	{ "too long", too_long },
 };
 
@@ -292,7 +292,8 @@ static void copy_range(struct text *t, size_t from, size_t len)
 
 static void damage(struct text *t)
 {
-	static const char tasty[] = "[]=:;#@/,-\n\r\t \0\xef\xbb\xbf" "059";
+	static const char tasty[] = "[]=:;#@/,-\n\r\t \0\xef\xbb\xbf"
+				    "059";
 	size_t at = below(t->len), n = 1 + below(20);
 
 	switch (below(5)) {
@@ -392,7 +393,8 @@ static void ten_thousand_rules(void **state)
 	len += (size_t)snprintf(text, room, "[converter a]\naddress = 192.0.2.1\n[policy]\n");
 	for (unsigned int i = 0; i < n; i++)
 		len += (size_t)snprintf(text + len, room - len,
-					"rule = direct to 10.%u.%u.0/24 port 80\n", i / 250, i % 250);
+					"rule = direct to 10.%u.%u.0/24 port 80\n", i / 250,
+					i % 250);
 	assert_int_equal(config_parse(&config, "many", text, len, "curl", &err), 0);
 	assert_int_equal(config_rules_count(config.rules), n);
 	assert_int_equal(addr_parse(&dst, "10.39.249.7"), 0);
@@ -412,12 +414,9 @@ static void ten_thousand_rules(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(as_it_is),
-		cmocka_unit_test(all_enabled),
-		cmocka_unit_test(names_every_key),
-		cmocka_unit_test(any_line_broken),
-		cmocka_unit_test(random_damage),
-		cmocka_unit_test(random_bytes),
+		cmocka_unit_test(as_it_is),	      cmocka_unit_test(all_enabled),
+		cmocka_unit_test(names_every_key),    cmocka_unit_test(any_line_broken),
+		cmocka_unit_test(random_damage),      cmocka_unit_test(random_bytes),
 		cmocka_unit_test(ten_thousand_rules),
 	};
 

@@ -86,8 +86,8 @@ static void assert_ip(const struct addr *a, const char *text)
 	assert_string_equal(got, text);
 }
 
-#define FILE_TEXT                                                                      \
-	"[converter file]\naddress = 192.0.2.1\n[policy]\nrule = direct port 22\n"     \
+#define FILE_TEXT                                                                  \
+	"[converter file]\naddress = 192.0.2.1\n[policy]\nrule = direct port 22\n" \
 	"timeout = 1s\n[log]\nfile = /var/log/x\nlevel = debug\n"
 
 static void a_file(void **state)
@@ -108,8 +108,9 @@ static void a_file(void **state)
 static void environment_alone(void **state)
 {
 	const struct config_env env = { .addr = "2001:db8::1" };
-	const struct config_env all = { .addr = "192.0.2.9", .port = "443", .log = "x.log",
-					.convert_cookie = "open sesame" };
+	const struct config_env all = {
+		.addr = "192.0.2.9", .port = "443", .log = "x.log", .convert_cookie = "open sesame"
+	};
 
 	(void)state;
 	load_good(&env);
@@ -125,7 +126,8 @@ static void environment_alone(void **state)
 	assert_ip(&config.converters[0].addrs[0], "192.0.2.9:443");
 	assert_int_equal(config.converters[0].convert_cookie.len, 11);
 	assert_string_equal(config.log_target, "x.log");
-	assert_ptr_not_equal(config.log_target, all.log); /* the program may change its environment */
+	/* a copy: the program may change its environment */
+	assert_ptr_not_equal(config.log_target, all.log);
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	config_free(&config);
 }
@@ -153,10 +155,15 @@ static void environment_and_file(void **state)
 static void empty_variables_are_not_set(void **state)
 {
 	struct path p = write_text("c.conf", FILE_TEXT);
-	const struct config_env env = { .conf = p.text, .addr = "", .port = "", .log = "",
-					.convert_cookie = "", .disable = "" };
-	const struct config_env addr = { .conf = "", .addr = "192.0.2.9", .port = "",
-					 .convert_cookie = "" };
+	const struct config_env env = { .conf = p.text,
+					.addr = "",
+					.port = "",
+					.log = "",
+					.convert_cookie = "",
+					.disable = "" };
+	const struct config_env addr = {
+		.conf = "", .addr = "192.0.2.9", .port = "", .convert_cookie = ""
+	};
 
 	(void)state;
 	load_good(&env);
@@ -212,8 +219,10 @@ static void bad_variables(void **state)
 		{ { .addr = "a\nb\x1b[31m" }, "CONVERT_ADDR = a?b?[31m: expected" },
 		{ { .addr = "10.0.0.1", .port = "0" }, "CONVERT_PORT = 0: expected a port" },
 		{ { .addr = "10.0.0.1", .port = "http" }, "CONVERT_PORT = http: expected a port" },
-		{ { .addr = "10.0.0.1", .port = "65536" }, "CONVERT_PORT = 65536: expected a port" },
-		{ { .addr = "10.0.0.1", .convert_cookie = "@x" }, "CONVERT_COOKIE: expected a file" },
+		{ { .addr = "10.0.0.1", .port = "65536" },
+		  "CONVERT_PORT = 65536: expected a port" },
+		{ { .addr = "10.0.0.1", .convert_cookie = "@x" },
+		  "CONVERT_COOKIE: expected a file" },
 		{ { .addr = "10.0.0.1", .convert_cookie = "@/nonexistent" }, "no such file" },
 	};
 
@@ -301,7 +310,8 @@ static void load_cookie(const void *bytes, size_t len)
 	char text[120];
 	struct config_env env = { 0 };
 
-	snprintf(text, sizeof(text), "[converter a]\naddress = 10.0.0.1\ncookie = @%s\n", cookie.text);
+	snprintf(text, sizeof(text), "[converter a]\naddress = 10.0.0.1\ncookie = @%s\n",
+		 cookie.text);
 	p = write_text("g.conf", text);
 	env.conf = p.text;
 	if (load(&env) == 0)

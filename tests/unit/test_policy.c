@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+/* Decisions: the exclusions that no rule lifts, those that one can, families and networks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy.h"
+
+static struct config config;
+
+static void configure(const char *text)
+{
+	struct config_error err;
+
+	if (config_parse(&config, "test", text, strlen(text), "curl", &err) < 0)
+		fail_msg("%u: %s in\n%s", err.line, err.what, text);
+}
+
+static struct addr address(const char *ip, unsigned int port)
+{
+	struct addr a = { .port = (uint16_t)port };
+
+	assert_int_equal(addr_parse(&a, ip), 0);
+	return a;
+}
+
+static struct pol_verdict decide(const char *ip, unsigned int port)
+{
+	struct addr dst = address(ip, port);
+
+	return pol_decide(&config, &dst, addr_is_v4(&dst) ? AF_INET : AF_INET6, NULL);
+}
+
+static void assert_direct(const char *ip, unsigned int port, enum pol_reason reason)
+{
+	struct pol_verdict v = decide(ip, port);
+
+	if (v.action != POL_DIRECT || v.reason != reason || v.converter)
+		fail_msg("%s port %u: expected \"%s\", got action %d, \"%s\"", ip, port,
+			 pol_reason_text(reason), v.action, pol_reason_text(v.reason));
+}
+
+static void assert_via(struct pol_verdict v, enum pol_reason reason, const char *via)
+{
+	char text[ADDR_TEXT_MAX];
+
+	assert_int_equal(v.action, POL_CONVERT);
+	assert_int_equal(v.reason, reason);
+	assert_non_null(v.converter);
+	addr_format(&v.via, text);
+	assert_string_equal(text, via);
+}
+
+#define BOTH "[converter a]\naddress = 192.0.2.1\naddress = 2001:db8::1\n"
+#define VIA4 "192.0.2.1:5124"
+#define VIA6 "[2001:db8::1]:5124"
+
+static void default_is_convert(void **state)
+{
+	(void)state;
+	configure(BOTH);
+	assert_via(decide("198.51.100.1", 80), POL_DEFAULT, VIA4);
+	assert_via(decide("2001:db8:1::1", 443), POL_DEFAULT, VIA6);
+	assert_ptr_equal(decide("198.51.100.1", 80).converter, config.converters);
+	config_free(&config);
+}
+
+static void without_converters(void **state)
+{
+	(void)state;
+	configure("[policy]\nrule = convert\n");
+	assert_direct("198.51.100.1", 80, POL_OFF);
+	assert_direct("127.0.0.1", 80, POL_OFF);
+	config_free(&config);
+}
+
+static void never_converted(void **state)
+{
+	/* the last one would be right for each, so nothing but the exclusion stops it */
+	static const char *const policies[] = {
+		BOTH,
+		BOTH "[policy]\nrule = convert\n",
+		BOTH "[policy]\nrule = convert to 0.0.0.0/0,::/0\n",
+		BOTH "[policy]\nrule = convert to 224.0.0.1,ff02::1,0.0.0.0,0.1.2.3,::,"
+		     "255.255.255.255,169.254.1.1\nrule = convert to fe80::1,192.0.2.1,2001:db8::1,"
+		     "198.51.100.1\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		configure(policies[i]);
+		assert_direct("224.0.0.1", 80, POL_MULTICAST);
+		assert_direct("ff02::1", 80, POL_MULTICAST);
+		assert_direct("0.0.0.0", 80, POL_UNSPECIFIED);
+		assert_direct("0.1.2.3", 80, POL_UNSPECIFIED);
+		assert_direct("::", 80, POL_UNSPECIFIED);
+		assert_direct("255.255.255.255", 80, POL_BROADCAST);
+		assert_direct("169.254.1.1", 80, POL_LINK_LOCAL);
+		assert_direct("fe80::1", 80, POL_LINK_LOCAL);
+		assert_direct("::ffff:169.254.1.1", 80, POL_LINK_LOCAL);
+		assert_direct("198.51.100.1", 0, POL_UNSPECIFIED);
+		assert_direct("192.0.2.1", 5124, POL_IS_CONVERTER);
+		assert_direct("2001:db8::1", 5124, POL_IS_CONVERTER);
+		config_free(&config);
+	}
+}
+
+static void rules_decide(void **state)
+{
+	struct pol_verdict v;
+
+	(void)state;
+	configure(BOTH "[policy]\nrule = direct to 10.0.0.0/8\nrule = convert app curl port 80\n"
+		       "rule = direct port 80-89\n");
+	v = decide("10.1.1.1", 443);
+	assert_int_equal(v.action, POL_DIRECT);
+	assert_int_equal(v.reason, POL_RULE);
+	assert_int_equal(v.rule_line, 5);
+	v = decide("198.51.100.1", 80);
+	assert_via(v, POL_RULE, VIA4);
+	assert_int_equal(v.rule_line, 6);
+	v = decide("198.51.100.1", 81);
+	assert_int_equal(v.reason, POL_RULE);
+	assert_int_equal(v.rule_line, 7);
+	v = decide("198.51.100.1", 90);
+	assert_via(v, POL_DEFAULT, VIA4);
+	assert_int_equal(v.rule_line, 0);
+	config_free(&config);
+}
+
+/* Only a rule that means loopback reaches it, not one that is merely wide enough. */
+static void loopback(void **state)
+{
+	static const char *const not_meant[] = {
+		"",
+		"convert",
+		"convert port 80",
+		"convert to 0.0.0.0/0,::/0",
+		"convert to 126.0.0.0/7",
+		"convert to ::/127",
+		"convert app curl",
+		/* the first that matches decides, though the second means it */
+		"convert port 80\nrule = convert to 127.0.0.0/8,::1",
+	};
+	static const char *const meant[] = {
+		"convert to 127.0.0.0/8,::1",
+		"convert to 127.0.0.1,::1/128 port 80",
+		"convert to 0.0.0.0/0,::/0,127.0.0.0/30,::1",
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(not_meant) / sizeof(not_meant[0]); i++) {
+		snprintf(text, sizeof(text), BOTH "[policy]\n%s%s\n", i ? "rule = " : "",
+			 not_meant[i]);
+		configure(text);
+		assert_direct("127.0.0.1", 80, POL_LOOPBACK);
+		assert_direct("127.255.0.1", 80, POL_LOOPBACK);
+		assert_direct("::1", 80, POL_LOOPBACK);
+		config_free(&config);
+	}
+	for (size_t i = 0; i < sizeof(meant) / sizeof(meant[0]); i++) {
+		snprintf(text, sizeof(text), BOTH "[policy]\nrule = %s\n", meant[i]);
+		configure(text);
+		assert_via(decide("127.0.0.1", 80), POL_RULE, VIA4);
+		assert_via(decide("::1", 80), POL_RULE, VIA6);
+		config_free(&config);
+	}
+	configure(BOTH "[policy]\nrule = direct to 127.0.0.0/8\n");
+	assert_direct("127.0.0.1", 80, POL_RULE);
+	config_free(&config);
+}
+
+/* Other services on a converter's host are reached directly, unless a rule names the host. */
+static void converter_host(void **state)
+{
+	(void)state;
+	configure(BOTH "[policy]\nrule = convert to 192.0.2.0/24,2001:db8::/32\n");
+	assert_direct("192.0.2.1", 80, POL_IS_CONVERTER);
+	assert_direct("2001:db8::1", 80, POL_IS_CONVERTER);
+	assert_via(decide("192.0.2.2", 5124), POL_RULE, VIA4);
+	config_free(&config);
+	configure(BOTH "[policy]\nrule = convert to 192.0.2.1,2001:db8::1\n");
+	assert_via(decide("192.0.2.1", 80), POL_RULE, VIA4);
+	assert_via(decide("2001:db8::1", 80), POL_RULE, VIA6);
+	assert_direct("192.0.2.1", 5124, POL_IS_CONVERTER);
+	config_free(&config);
+	configure(BOTH "[policy]\nrule = direct to 192.0.2.1\n");
+	assert_direct("192.0.2.1", 80, POL_RULE);
+	config_free(&config);
+	configure("[converter t]\naddress = 127.0.0.1\n[policy]\nrule = convert to 127.0.0.0/8\n");
+	assert_via(decide("127.0.0.1", 80), POL_RULE, "127.0.0.1:5124");
+	assert_direct("127.0.0.1", 5124, POL_IS_CONVERTER);
+	config_free(&config);
+	configure("[converter t]\naddress = 127.0.0.1\n[converter u]\naddress = 192.0.2.9\nport = "
+		  "1\n");
+	assert_direct("127.0.0.1", 80, POL_LOOPBACK);
+	assert_direct("192.0.2.9", 1, POL_IS_CONVERTER); /* of any converter */
+	assert_direct("192.0.2.9", 5124, POL_IS_CONVERTER);
+	config_free(&config);
+}
+
+static struct pol_verdict decide_family(const char *ip, int family)
+{
+	struct addr dst = address(ip, 80);
+
+	return pol_decide(&config, &dst, family, NULL);
+}
+
+static void families(void **state)
+{
+	(void)state;
+	configure(BOTH);
+	assert_via(decide_family("198.51.100.1", AF_INET), POL_DEFAULT, VIA4);
+	assert_via(decide_family("198.51.100.1", AF_INET6), POL_DEFAULT, VIA4);
+	assert_via(decide_family("2001:db8:1::1", AF_INET6), POL_DEFAULT, VIA6);
+	config_free(&config);
+
+	configure("[converter a]\naddress = 192.0.2.1\n");
+	assert_via(decide_family("198.51.100.1", AF_INET), POL_DEFAULT, VIA4);
+	assert_via(decide_family("198.51.100.1", AF_INET6), POL_DEFAULT, VIA4);
+	assert_via(decide_family("2001:db8:1::1", AF_INET6), POL_DEFAULT, VIA4);
+	config_free(&config);
+
+	configure("[converter a]\naddress = 2001:db8::1\n[policy]\nrule = convert port 80\n");
+	assert_int_equal(decide_family("198.51.100.1", AF_INET).action, POL_DIRECT);
+	assert_int_equal(decide_family("198.51.100.1", AF_INET).reason, POL_NO_FAMILY);
+	assert_int_equal(decide_family("198.51.100.1", AF_INET).rule_line, 4);
+	assert_via(decide_family("198.51.100.1", AF_INET6), POL_RULE, VIA6);
+	assert_via(decide_family("2001:db8:1::1", AF_INET6), POL_RULE, VIA6);
+	config_free(&config);
+
+	/* the first converter that can, not the one whose family fits best */
+	configure("[converter a]\naddress = 2001:db8::1\n[converter b]\naddress = 192.0.2.1\n");
+	assert_via(decide_family("198.51.100.1", AF_INET), POL_DEFAULT, VIA4);
+	assert_via(decide_family("198.51.100.1", AF_INET6), POL_DEFAULT, VIA6);
+	config_free(&config);
+}
+
+/* ---- networks ---- */
+
+static struct {
+	const char *source, *interface; /* NULL: no route */
+	const char *only_to;		/* the others have no route; NULL: all have this one */
+	unsigned int asked;
+} network;
+
+static bool fake_route(const struct addr *to, struct pol_route *route)
+{
+	struct addr only = { 0 };
+
+	network.asked++;
+	if (network.only_to) {
+		only = address(network.only_to, 0);
+		if (!addr_equal_ip(&only, to))
+			return false;
+	}
+	if (!network.source)
+		return false;
+	*route = (struct pol_route){ .source = address(network.source, 0) };
+	snprintf(route->interface, sizeof(route->interface), "%s", network.interface);
+	return true;
+}
+
+static struct pol_verdict decide_at(const char *source, const char *interface)
+{
+	struct addr dst = address("198.51.100.1", 80);
+
+	network.source = source;
+	network.interface = interface;
+	network.asked = 0;
+	return pol_decide(&config, &dst, AF_INET, fake_route);
+}
+
+static void assert_outside(struct pol_verdict v)
+{
+	assert_int_equal(v.action, POL_DIRECT);
+	assert_int_equal(v.reason, POL_OUTSIDE);
+	assert_null(v.converter);
+}
+
+static void by_source(void **state)
+{
+	(void)state;
+	configure(
+		"[converter a]\naddress = 192.0.2.1\nfrom = 10.20.0.0/16\nfrom = 172.16.0.0/12\n");
+	assert_via(decide_at("10.20.3.4", "eth0"), POL_DEFAULT, VIA4);
+	assert_int_equal(network.asked, 1);
+	assert_via(decide_at("172.17.0.1", "eth0"), POL_DEFAULT, VIA4);
+	assert_outside(decide_at("10.21.0.1", "eth0"));
+	assert_outside(decide_at(NULL, NULL));
+	assert_outside(decide("198.51.100.1", 80)); /* nobody to ask */
+	config_free(&config);
+	configure("[converter a]\naddress = 192.0.2.1\nfrom = ::/0\n");
+	assert_outside(decide_at("10.20.3.4", "eth0")); /* IPv6, says the user */
+	config_free(&config);
+}
+
+static void by_interface(void **state)
+{
+	(void)state;
+	configure("[converter a]\naddress = 192.0.2.1\ninterface = wwan0\ninterface = ppp0\n");
+	assert_via(decide_at("10.20.3.4", "wwan0"), POL_DEFAULT, VIA4);
+	assert_via(decide_at("10.20.3.4", "ppp0"), POL_DEFAULT, VIA4);
+	assert_outside(decide_at("10.20.3.4", "wwan1"));
+	assert_outside(decide_at("10.20.3.4", "wwan"));
+	assert_outside(decide_at("10.20.3.4", ""));
+	config_free(&config);
+	configure("[converter a]\naddress = 192.0.2.1\ninterface = wwan0\nfrom = 10.0.0.0/8\n");
+	assert_via(decide_at("10.20.3.4", "wwan0"), POL_DEFAULT, VIA4);
+	assert_outside(decide_at("10.20.3.4", "eth0")); /* both must hold */
+	assert_outside(decide_at("11.20.3.4", "wwan0"));
+	config_free(&config);
+}
+
+/* The kernel is asked only when the answer matters, once for each address. */
+static void asks_lazily(void **state)
+{
+	(void)state;
+	configure(BOTH "[policy]\nrule = direct port 80\n");
+	decide_at("10.0.0.1", "eth0");
+	assert_int_equal(network.asked, 0);
+	config_free(&config);
+	configure(BOTH);
+	assert_via(decide_at("10.0.0.1", "eth0"), POL_DEFAULT, VIA4);
+	assert_int_equal(network.asked, 0);
+	config_free(&config);
+	configure("[converter a]\naddress = 192.0.2.1\nfrom = 10.0.0.0/8\n");
+	assert_direct("127.0.0.1", 80, POL_LOOPBACK);
+	assert_direct("192.0.2.1", 80, POL_IS_CONVERTER);
+	assert_int_equal(network.asked, 0);
+	config_free(&config);
+}
+
+static void next_converter(void **state)
+{
+	(void)state;
+	configure("[converter x]\naddress=192.0.2.9\nfrom=10.1.0.0/16\n"
+		  "[converter y]\naddress=192.0.2.8\naddress=192.0.2.7\ninterface=wwan0\n"
+		  "[converter z]\naddress=2001:db8::9\n" BOTH);
+	assert_via(decide_at("10.1.0.1", "eth0"), POL_DEFAULT, "192.0.2.9:5124");
+	assert_int_equal(network.asked, 1);
+	assert_via(decide_at("10.2.0.1", "wwan0"), POL_DEFAULT, "192.0.2.8:5124");
+	assert_int_equal(network.asked, 2);
+	assert_via(decide_at("10.2.0.1", "eth0"), POL_DEFAULT, VIA4);
+	assert_int_equal(network.asked, 3);
+	network.only_to = "192.0.2.7";
+	assert_via(decide_at("10.1.0.1", "wwan0"), POL_DEFAULT, "192.0.2.7:5124");
+	assert_int_equal(network.asked, 3);
+	network.only_to = NULL;
+	config_free(&config);
+}
+
+static void every_reason_has_a_text(void **state)
+{
+	(void)state;
+	for (int i = POL_DEFAULT; i <= POL_OUTSIDE; i++) {
+		assert_non_null(pol_reason_text((enum pol_reason)i));
+		assert_true(strlen(pol_reason_text((enum pol_reason)i)) > 5);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(default_is_convert), cmocka_unit_test(without_converters),
+		cmocka_unit_test(never_converted),    cmocka_unit_test(rules_decide),
+		cmocka_unit_test(loopback),	      cmocka_unit_test(converter_host),
+		cmocka_unit_test(families),	      cmocka_unit_test(by_source),
+		cmocka_unit_test(by_interface),	      cmocka_unit_test(asks_lazily),
+		cmocka_unit_test(next_converter),     cmocka_unit_test(every_reason_has_a_text),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
