@@ -123,7 +123,8 @@ class Result:
 
     def __str__(self):
         return (f"{shlex.join(self.argv)}\n  exit {self.code} after {self.seconds:.2f} s\n"
-                f"  out {self.out[-600:]!r}\n  err {self.err[-1500:]!r}\n  shim {self.log!r}")
+                f"  out {self.out[-300:]!r}\n  err {self.err[-800:]!r}\n"
+                f"  shim {self.log[-800:]!r}")
 
 
 class Process:
@@ -338,7 +339,7 @@ class Converter(Process):
 class TestCase(unittest.TestCase):
     """Subclasses find `lab` set by main(); each test has its own time limit."""
 
-    maxDiff = None
+    maxDiff = 1000
     lab = None
     longMessage = True
 
@@ -389,7 +390,11 @@ class Results(unittest.TestResult):
         super().addFailure(test, error)
         self.bad += 1
         self.line("FAIL", test)
-        print("".join(traceback.format_exception(*error)), flush=True)
+        lines = "".join(traceback.format_exception(*error)).splitlines()
+        lines = [line for line in lines if line.strip()]
+        if len(lines) > 60:
+            lines[20:-40] = ["..."]
+        print(*(f"     {line[:1000]}" for line in lines), sep="\n", flush=True)
 
     addError = addFailure
 
