@@ -44,11 +44,15 @@ CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
 
+UNIT_HELP  := $(filter-out $(BUILD)/obj/tests/unit/test_%,$(call objects,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 SHIM := $(BUILD)/libconvert-preload.so
+
+# so that an object is not taken for an intermediate and deleted
+.SECONDARY:
 
 .PHONY: all
 all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-converter
@@ -78,7 +82,7 @@ $(BUILD)/convert-bootstrap: $(BOOTSTRAP) $(POLICY) $(COMMON)
 $(BUILD)/lab-converter: $(CONVERTER) $(LAB_COMMON)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lnetfilter_queue -lnfnetlink
 
-$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(POLICY) $(COMMON)
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -linih
 

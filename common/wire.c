@@ -36,17 +36,21 @@ void cvt_begin(struct cvt_writer *w, enum cvt_dialect dialect)
 }
 
 /* Opens a TLV whose value has `len` bytes and returns where the value goes, already zeroed;
- * NULL (and the writer failed) if the TLV cannot be written. */
+ * NULL (and an error noted) if the TLV cannot be written. */
 static uint8_t *put_tlv(struct cvt_writer *w, uint8_t type, size_t len)
 {
 	size_t whole = to_word(2 + len);
 	uint32_t bit = (uint32_t)1 << (type % 32);
 	uint8_t *p = w->bytes + w->len;
 
-	if (w->failed || whole > CVT_MSG_MAX - w->len || (w->seen[type / 32] & bit)) {
-		w->failed = true;
+	if (w->err)
 		return NULL;
-	}
+	if (w->seen[type / 32] & bit)
+		w->err = -EINVAL;
+	else if (whole > CVT_MSG_MAX - w->len)
+		w->err = -EMSGSIZE;
+	if (w->err)
+		return NULL;
 	w->seen[type / 32] |= bit;
 	w->len += whole;
 	p[0] = type;
@@ -130,8 +134,8 @@ void cvt_put_error_echo(struct cvt_writer *w, enum cvt_err code, struct cvt_span
 
 int cvt_finish(struct cvt_writer *w)
 {
-	if (w->failed)
-		return w->len >= CVT_MSG_MAX - WORD ? -EMSGSIZE : -EINVAL;
+	if (w->err)
+		return w->err;
 	w->bytes[1] = (uint8_t)(w->len / WORD);
 	return (int)w->len;
 }

@@ -73,7 +73,7 @@ struct cvt_writer {
 	size_t len;
 	enum cvt_dialect dialect;
 	uint32_t seen[8]; /* one bit per TLV type already written (P-09) */
-	bool failed;
+	int err;	  /* the first refusal: -EMSGSIZE or -EINVAL */
 };
 
 void cvt_begin(struct cvt_writer *w, enum cvt_dialect dialect);
@@ -90,8 +90,8 @@ void cvt_put_error(struct cvt_writer *w, enum cvt_err code, struct cvt_span valu
 /* An Error that echoes the offending message: where it starts depends on the dialect.
  * A message too long to be echoed whole is truncated. */
 void cvt_put_error_echo(struct cvt_writer *w, enum cvt_err code, struct cvt_span message);
-/* Fills in the Total Length. Returns the message's length in bytes, or -EMSGSIZE (too long)
- * or -EINVAL (a TLV written twice or with an impossible body). */
+/* Fills in the Total Length. Returns the message's length in bytes, or the first refusal:
+ * -EMSGSIZE (too long) or -EINVAL (a TLV type twice). */
 int cvt_finish(struct cvt_writer *w);
 
 enum cvt_verdict {

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+#include "reference.h"
+
+#include <string.h>
+
+#define FAULT(v) (1U << (v))
+
+/* PROTOCOL 1.3. A TLV goes "up" to the converter or "down" to the client, or both ways. A
+ * Connect towards the client is for incoming connections only, which the shim has none of. */
+static const struct row {
+	int code;
+	const char *draft02, *rfc8803;
+	size_t least, most; /* words */
+} table[] = {
+	{ 1, "up", "up", 1, 1 },	    /* Bootstrap, Info */
+	{ 10, "up", "up", 5, 254 },	    /* Connect */
+	{ 20, "down", "down", 1, 254 },	    /* Extended TCP Header */
+	{ 21, "down", "down", 1, 254 },	    /* Supported */
+	{ 22, "down", "up", 1, 254 },	    /* draft-02: Supported again; RFC 8803: Cookie */
+	{ 30, "updown", "updown", 1, 254 }, /* Error */
+};
+
+static const struct row *row_of(int code)
+{
+	const struct row *found = NULL;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		found = table[i].code == code ? &table[i] : found;
+	return found;
+}
+
+static uint32_t word(const uint8_t *bytes, size_t index)
+{
+	uint32_t w = 0;
+
+	for (int i = 0; i < 4; i++)
+		w = w << 8 | bytes[4 * index + (size_t)i];
+	return w;
+}
+
+static uint32_t header_faults(uint32_t first, enum cvt_dialect dialect)
+{
+	uint32_t lower = dialect == CVT_DIALECT_RFC8803 ? 8803 : 0, faults = 0;
+
+	if (first >> 24 != 1)
+		faults |= FAULT(CVT_BAD_VERSION);
+	if ((first & 0xffff) != lower)
+		faults |= FAULT(CVT_BAD_MAGIC);
+	if ((first >> 16 & 0xff) == 0)
+		faults |= FAULT(CVT_BAD_TOTAL_LENGTH);
+	return faults;
+}
+
+static void note_tlv(struct ref *r, int code, size_t at, size_t words, bool draft, const char *way)
+{
+	const struct row *row = row_of(code);
+	int slot = code;
+
+	if (code == 0)
+		r->faults |= FAULT(CVT_TLV_TYPE_ZERO);
+	if (code == 22 && draft && strcmp(way, "down") == 0)
+		slot = 21; /* "accept 21 and 22 as the same TLV, both present = duplicate" */
+	if (r->tlv[slot].at)
+		r->faults |= FAULT(CVT_TLV_DUPLICATE);
+	r->tlv[slot] = (struct ref_range){ at, 4 * words };
+	r->supported_as_22 |= slot != code;
+	if (!row) {
+		r->unknown = (uint8_t)code;
+		/* A-04; the converter: S-11 and S-13 */
+		if (draft || strcmp(way, "up") == 0)
+			r->faults |= FAULT(CVT_TLV_UNKNOWN);
+		return;
+	}
+	if (!strstr(draft ? row->draft02 : row->rfc8803, way))
+		r->faults |= FAULT(CVT_TLV_WRONG_DIRECTION);
+	if (words < row->least || words > row->most)
+		r->faults |= FAULT(CVT_TLV_BAD_LENGTH);
+}
+
+struct ref ref_read(const uint8_t *bytes, size_t n, enum cvt_dialect dialect,
+		    enum cvt_direction direction)
+{
+	const char *way = direction == CVT_TO_CLIENT ? "down" : "up";
+	struct ref r = { 0 };
+	size_t total, words;
+
+	if (n < 4) {
+		r.faults = FAULT(CVT_TRUNCATED);
+		return r;
+	}
+	total = bytes[1];
+	r.len = 4 * total;
+	r.magic = (word(bytes, 0) & 0xffff) != 0;
+	r.faults = header_faults(word(bytes, 0), dialect);
+	if (!r.faults && n / 4 < total)
+		r.faults = FAULT(CVT_TRUNCATED);
+	if (r.faults)
+		return r;
+	for (size_t i = 1; i < total; i += words) {
+		uint32_t w = word(bytes, i);
+
+		words = w >> 16 & 0xff;
+		if (words == 0 || words > total - i) {
+			r.faults |= words ? FAULT(CVT_TLV_OVERRUN) : FAULT(CVT_TLV_ZERO_LENGTH);
+			break; /* nothing says where the next one would begin */
+		}
+		note_tlv(&r, (int)(w >> 24), 4 * i, words, dialect == CVT_DIALECT_DRAFT02, way);
+	}
+	return r;
+}
+
+/* Is `span` what follows the first `skip` bytes of that TLV, or nothing if there is no TLV? */
+static bool is_tail(const struct ref *r, int code, size_t skip, struct cvt_span span,
+		    const uint8_t *bytes)
+{
+	struct ref_range tlv = r->tlv[code];
+
+	if (!tlv.at)
+		return span.p == NULL && span.len == 0;
+	return span.p == bytes + tlv.at + skip && span.len == tlv.len - skip;
+}
+
+static const char *connect_differs(const struct ref *r, const struct cvt_msg *m,
+				   const uint8_t *bytes)
+{
+	const uint8_t *tlv = bytes + r->tlv[10].at;
+
+	if (m->has_connect != (r->tlv[10].at != 0))
+		return "Connect";
+	if (!m->has_connect)
+		return NULL;
+	if (m->connect.port != (word(tlv, 0) & 0xffff))
+		return "Connect: port";
+	for (size_t i = 0; i < 4; i++)
+		if (word(m->connect.addr, i) != word(tlv, 1 + i))
+			return "Connect: address";
+	return is_tail(r, 10, 20, m->connect.opts, bytes) ? NULL : "Connect: TCP options";
+}
+
+const char *ref_differs(const struct ref *r, const struct cvt_msg *m, const uint8_t *bytes)
+{
+	bool draft_list = r->supported_as_22;
+
+	if (m->header.len != r->len)
+		return "Total Length";
+	if ((m->header.word == CVT_WORD_MAGIC) != r->magic)
+		return "header word";
+	if (m->has_info != (r->tlv[1].at != 0))
+		return "Info";
+	if (!is_tail(r, 20, 4, m->ext_tcp_header, bytes))
+		return "Extended TCP Header";
+	if (!is_tail(r, 21, 4, m->supported, bytes) || m->supported_as_22 != draft_list)
+		return "Supported";
+	if (!is_tail(r, 22, 4, m->convert_cookie, bytes))
+		return "Cookie";
+	if (m->has_error != (r->tlv[30].at != 0))
+		return "Error";
+	if (m->has_error && m->error.code != bytes[r->tlv[30].at + 2])
+		return "Error: code";
+	if (!is_tail(r, 30, 3, m->error.value, bytes))
+		return "Error: value";
+	if (m->unknown_type != r->unknown)
+		return "unknown TLV";
+	return connect_differs(r, m, bytes);
+}
+
+const char *ref_disagrees(const uint8_t *bytes, size_t n, enum cvt_dialect dialect,
+			  enum cvt_direction direction, enum cvt_verdict verdict,
+			  const struct cvt_msg *m)
+{
+	struct ref r = ref_read(bytes, n, dialect, direction);
+
+	if (verdict == CVT_OK)
+		return r.faults ? "accepted with a fault" : ref_differs(&r, m, bytes);
+	if (!r.faults)
+		return "refused without a fault";
+	return r.faults & FAULT(verdict) ? NULL : "refused for another reason";
+}
+
+size_t ref_options(const uint8_t *p, size_t n, uint8_t kinds[REF_OPTS_MAX],
+		   struct ref_range values[REF_OPTS_MAX])
+{
+	const uint8_t *const end = p + n, *q = p;
+	size_t count = 0;
+
+	/* PROTOCOL 1.4: 0 ends, 1 is one byte, all others have a length of at least 2 */
+	while (q < end && *q != 0) {
+		size_t len = *q == 1 ? 1 : end - q < 2 ? 0 : q[1];
+
+		if (len == 0 || (*q != 1 && len == 1) || len > (size_t)(end - q))
+			break;
+		kinds[count] = *q;
+		values[count++] = len < 2 ? (struct ref_range){ 0, 0 } :
+					    (struct ref_range){ (size_t)(q - p) + 2, len - 2 };
+		q += len;
+	}
+	return count;
+}
