@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+/* What the kernel answers in a network namespace of our own. Skipped where none can be made. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "route.h"
+
+static bool have_network;
+
+/* Two interfaces with an address each, a default route, and destinations that are refused. */
+static const char network[] =
+	"exec >/dev/null 2>&1; set -e; ip link set lo up;"
+	"ip link add wwan0 type veth peer name eth7;"
+	"ip address add 10.20.0.5/16 dev wwan0; ip address add 10.20.0.6/16 dev wwan0;"
+	"ip address add 2001:db8:20::5/64 dev wwan0 nodad; ip address add 172.16.0.5/12 dev eth7;"
+	"ip link set wwan0 up; ip link set eth7 up;"
+	"ip route add default via 172.16.0.1; ip route add 203.0.113.0/24 dev wwan0 src 10.20.0.6;"
+	"ip route add unreachable 198.51.100.0/25; ip route add blackhole 198.51.100.128/25;"
+	"ip -6 route add unreachable 2001:db8:99::/48";
+
+static int enter_namespace(void **state)
+{
+	int flags = geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET;
+
+	(void)state;
+	have_network = unshare(flags) == 0 && system(network) == 0;
+	return 0;
+}
+
+static int count_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static bool look_up(const char *to, struct pol_route *route)
+{
+	int descriptors = count_descriptors();
+	struct addr a = { .port = 5124 };
+	bool found;
+
+	assert_int_equal(addr_parse(&a, to), 0);
+	errno = 123;
+	found = route_lookup(&a, route);
+	assert_int_equal(errno, 123);
+	assert_int_equal(count_descriptors(), descriptors);
+	return found;
+}
+
+static void assert_route(const char *to, const char *source, const char *interface)
+{
+	struct pol_route route;
+	struct addr expected;
+
+	if (!look_up(to, &route))
+		fail_msg("%s: no route", to);
+	assert_int_equal(addr_parse(&expected, source), 0);
+	assert_memory_equal(route.source.ip, expected.ip, 16);
+	assert_string_equal(route.interface, interface);
+}
+
+static void source_and_interface(void **state)
+{
+	(void)state;
+	if (!have_network)
+		skip();
+	assert_route("10.20.1.1", "10.20.0.5", "wwan0");
+	assert_route("203.0.113.7", "10.20.0.6", "wwan0"); /* the route's own choice */
+	assert_route("192.0.2.1", "172.16.0.5", "eth7");
+	assert_route("2001:db8:20::9", "2001:db8:20::5", "wwan0");
+	assert_route("127.0.0.1", "127.0.0.1", "lo");
+	assert_route("::1", "::1", "lo");
+	assert_route("10.20.0.5", "10.20.0.5", "lo"); /* our own address */
+}
+
+static void no_route(void **state)
+{
+	struct pol_route route;
+
+	(void)state;
+	if (!have_network)
+		skip();
+	assert_false(look_up("198.51.100.1", &route));
+	assert_false(look_up("198.51.100.200", &route));
+	assert_false(look_up("2001:db8:99::1", &route));
+	assert_false(look_up("2001:db8:1::1", &route)); /* no default route */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(source_and_interface),
+		cmocka_unit_test(no_route),
+	};
+
+	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+}
