@@ -217,14 +217,14 @@ class Lab:
         else:
             relay = f"relay-{dev1}"
             command(["ip", "netns", "add", relay])
-            ends = [(ns1, dev1, relay, "a"), (relay, "b", ns2, dev2)]
+            ends = [(ns1, dev1, relay, "d1"), (relay, "d2", ns2, dev2)]
         for n1, d1, n2, d2 in ends:
             command(["ip", "link", "add", d1, "netns", n1, "type", "veth",
                      "peer", "name", d2, "netns", n2])
             command(["ip", "-n", n1, "link", "set", d1, "up"])
             command(["ip", "-n", n2, "link", "set", d2, "up"])
         if delay_ms:
-            line = self.start(relay, [TOOLS / "delay-line", "a", "b", str(delay_ms)])
+            line = self.start(relay, [TOOLS / "delay-line", "d1", "d2", str(delay_ms)])
             line.wait_for("ready", lambda: "ready" in line.text())
 
     def start(self, ns, argv, **more):

@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""No round trip is added: packets on the client's link between its SYN and the server's first byte.
+
+Two measures, both from captures on the client's interface, over links with real delays:
+- flights: runs of packets in one direction; an acknowledgement that carries nothing ends no run;
+- the time from the SYN to the server's first byte, in round trips between client and server.
+The second one also shows what the first cannot: somebody who waits for a bare acknowledgement.
+"""
+import captures
+import lab as L
+import servers
+
+DELAY = (20, 10)  # ms one way: client's link, server's link
+RTT = 2 * sum(DELAY) / 1000
+CLIENT_RTT = 2 * DELAY[0] / 1000
+
+GET = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, int(sys.argv[1]))
+s.connect(("10.2.0.2", 80))
+s.sendall(b"GET /small HTTP/1.0\\r\\n\\r\\n")
+while s.recv(4096):
+    pass
+"""
+BLOCKING = ["/usr/bin/python3", "-c", GET, 6]
+MPTCP = ["/usr/bin/python3", "-c", GET, 262]
+POLL = ["curl", "-sS", f"http://{L.SERVER}/small"]
+
+
+def setup(lab):
+    servers.nginx(lab)
+
+
+def first_byte(connection, converted):
+    """The packet with the first byte of the server's own stream."""
+    syn = connection[0]
+    start = None  # relative to the first byte of that side's stream
+    for p in connection:
+        if p.src == syn.src:
+            continue
+        if p.is_syn_ack():
+            origin = p.seq + 1
+        offset = (p.seq + p.is_syn_ack() - origin) % 2**32
+        if p.data and start is None:
+            assert offset == 0, p
+            start = 4 * p.data[1] if converted else 0
+        if p.data and offset + len(p.data) > start:
+            return p
+    raise AssertionError("no data from the server:\n" + "\n".join(map(str, connection)))
+
+
+def measure(connection, converted):
+    """(flights up to and including the first byte's, seconds)"""
+    syn, last = connection[0], first_byte(connection, converted)
+    flights, side = 0, None
+    for p in connection:
+        if (p.data or "S" in p.flags) and p.src != side:
+            flights, side = flights + 1, p.src
+        if p is last:
+            return flights, last.t - syn.t
+
+
+class Flights(L.TestCase):
+    def seen(self, argv, shim=None, warm=True):
+        """Of the last of two connections: the first one brings the cookie."""
+        converted = shim is not None
+        if warm:
+            self.run_it(argv, shim)
+        capture = captures.Capture(self.lab)
+        self.run_it(argv, shim)
+        (connection,) = captures.connections(capture.packets())
+        return connection, *measure(connection, converted)
+
+    def run_it(self, argv, shim):
+        r = self.lab.run(argv, shim=shim)
+        self.assertEqual(r.code, 0, r)
+        if shim is not None:
+            self.assertIn(": connected", r.log, r)
+
+    def report(self, what, flights, seconds):
+        self.note(f"{what}: {flights} flights, first byte of the server after "
+                  f"{seconds * 1000:.1f} ms = {seconds / RTT:.2f} round trips")
+
+    def check(self, argv, *options, settings=""):
+        _, flights, seconds = self.seen(argv)
+        self.report("direct", flights, seconds)
+        self.assertEqual(flights, 4)  # SYN; SYN+ACK; request; answer
+        self.lab.converter(*options)
+        shim = self.lab.config(settings)
+        connection, c_flights, c_seconds = self.seen(argv, shim)
+        self.report("converted", c_flights, c_seconds)
+        self.assertEqual(c_flights, flights, "\n".join(map(str, connection)))
+        self.assertLess(abs(c_seconds - seconds), 0.5 * CLIENT_RTT)
+        self.assertEqual(len(connection[0].data), 24)
+
+    def test_cookie_blocking(self):
+        self.check(BLOCKING, "--fastopen", "cookie")
+
+    def test_cookie_poll(self):
+        self.check(POLL, "--fastopen", "cookie")
+
+    def test_no_cookie_blocking(self):
+        self.check(BLOCKING, settings="fast-open = no-cookie")
+
+    def test_no_cookie_poll(self):
+        self.check(POLL, settings="fast-open = no-cookie")
+
+    def test_hold_cookie(self):
+        self.check(POLL, "--hold", "--fastopen", "cookie")
+
+    def test_hold_no_cookie(self):
+        self.check(BLOCKING, "--hold", settings="fast-open = no-cookie")
+
+    def test_what_the_first_connection_costs(self):
+        """Its SYN asks for the cookie: one round trip to the converter more, once."""
+        v4, _ = self.lab.fresh_addresses()
+        self.lab.converter("--fastopen", "cookie", listen=[v4])
+        _, _, seconds = self.seen(POLL)
+        shim = self.lab.config(address=v4)
+        _, flights, first = self.seen(POLL, shim, warm=False)
+        self.report("cookie unknown", flights, first)
+        self.assertLess(abs(first - seconds - CLIENT_RTT), 0.5 * CLIENT_RTT)
+
+    def test_what_switched_off_fast_open_costs(self):
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
+        self.lab.converter()
+        _, _, seconds = self.seen(POLL)
+        _, flights, off = self.seen(POLL, self.lab.config())
+        self.report("tcp_fastopen = 0", flights, off)
+        self.assertLess(abs(off - seconds - CLIENT_RTT), 0.5 * CLIENT_RTT)
+
+    def test_what_linux_adds_for_mptcp(self):
+        """A program that opens Multipath TCP itself. Linux sends nothing on an accepted MPTCP
+        socket before the third packet of its handshake has come (LINUX-FACTS 2b.3)."""
+        with open("/proc/sys/net/mptcp/enabled") as f:
+            if f.read().strip() != "1":
+                self.skipTest("net.mptcp.enabled is not 1")
+        _, flights, seconds = self.seen(MPTCP)
+        self.report("direct, MPTCP asked for", flights, seconds)
+        for options, mptcp in ((["--mptcp"], True), ([], False)):
+            converter = self.lab.converter(*options)
+            connection, flights, more = self.seen(MPTCP,
+                                                  self.lab.config("fast-open = no-cookie"))
+            self.assertIsNotNone(connection[0].option(captures.MPTCP), connection[0])
+            self.assertEqual(connection[1].option(captures.MPTCP) is not None, mptcp)
+            self.report(f"converted, converter {'with' if mptcp else 'without'} MPTCP", flights,
+                        more)
+            self.assertLess(more - seconds, (1.5 if mptcp else 0.5) * CLIENT_RTT)
+            converter.stop()
+
+
+if __name__ == "__main__":
+    L.main(setup, delay_ms=DELAY)
