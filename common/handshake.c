@@ -64,13 +64,17 @@ int hs_errno(uint8_t code, struct cvt_span value, bool target_v4)
 	return code < 96 ? ENETUNREACH : EHOSTUNREACH;
 }
 
+/* The most that fits beside a Base Connect; a longer one is the converter's fault (PROTOCOL 1.4). */
+#define COOKIE_MAX (CVT_MSG_MAX - CVT_HEADER_LEN - CVT_CONNECT_LEN - 4)
+
 /* Only the server's own answer is the server's fault; 97 is, whatever its code (PROTOCOL 2). */
 static enum hs_verdict error_verdict(const struct cvt_msg *m)
 {
 	if (m->error.code >= 96 && m->error.code < 128)
 		return HS_SERVER;
 	/* the Value of Missing Cookie is one zero byte, then the cookie */
-	if (m->error.code == CVT_ERR_MISSING_COOKIE && m->error.value.len > 4)
+	if (m->error.code == CVT_ERR_MISSING_COOKIE && m->error.value.len > 4 &&
+	    m->error.value.len <= 1 + COOKIE_MAX)
 		return HS_COOKIE;
 	return HS_CONVERTER;
 }
@@ -97,6 +101,13 @@ static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 	if (r->msg.has_error && !(dialect == CVT_DIALECT_DRAFT02 && r->msg.ext_tcp_header.p)) {
 		r->verdict = error_verdict(&r->msg);
 		r->err = hs_errno(r->msg.error.code, r->msg.error.value, target_v4);
+		/* Error 3 does not exist in draft-02: its class decides. Where the dialect was
+		 * not certain it is the sign of the hybrid instead (PROTOCOL 6). */
+		if (r->msg.error.code == CVT_ERR_MISSING_COOKIE && dialect == CVT_DIALECT_DRAFT02 &&
+		    hs->dialect == CVT_DIALECT_DRAFT02) {
+			r->verdict = HS_CONVERTER;
+			r->err = EPROTO;
+		}
 		return;
 	}
 	/* header alone, or with an Extended TCP Header: both are success */
