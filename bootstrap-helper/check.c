@@ -79,6 +79,14 @@ static void show_policy(const struct config *config)
 	printf("    %-10s %u ms\n", "timeout", config->timeout_ms);
 }
 
+static const char *no_file(const struct config *config)
+{
+	if (config->is_disabled)
+		return "not read: CONVERT_DISABLE is set";
+	return config->n_converters ? "not read: CONVERT_ADDR is set" :
+				      CONFIG_DEFAULT_FILE " is not there";
+}
+
 static void show(const struct config *config)
 {
 	static const char *const levels[] = { [LOG_LEVEL_OFF] = "off",
@@ -86,7 +94,7 @@ static void show(const struct config *config)
 					      [LOG_LEVEL_INFO] = "info",
 					      [LOG_LEVEL_DEBUG] = "debug" };
 
-	printf("file         %s\n", config->file ? config->file : "none");
+	printf("file         %s\n", config->file ? config->file : no_file(config));
 	if (config->n_converters == 0)
 		puts("No converter is configured: every connection is direct.");
 	for (size_t i = 0; i < config->n_converters; i++)

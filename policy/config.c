@@ -131,7 +131,8 @@ int config_load(struct config *config, const struct config_env *env, const char 
 
 	config_init(config);
 	*err = (struct config_error){ .file = "environment" };
-	if (!is_off(env))
+	config->is_disabled = is_off(env);
+	if (!config->is_disabled)
 		ret = load(config, env, program, err);
 	if (ret)
 		config_empty(config);

@@ -40,6 +40,7 @@ struct config_rules; /* rules.h */
 
 struct config {
 	const char *file; /* the one that was read, as it was named to us; NULL: none */
+	bool is_disabled; /* by CONVERT_DISABLE: nothing was read */
 	struct config_converter *converters;
 	size_t n_converters;
 	struct config_rules *rules;

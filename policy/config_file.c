@@ -45,7 +45,7 @@ void config_unmap_file(char *bytes, size_t len)
 /* One byte more than the size is asked for and mapped, to notice a file that is growing. */
 static int map_open_file(int fd, size_t most, char **bytes, size_t *len, const char **why)
 {
-	struct stat st;
+	struct stat st; /* its raw form differs between machines, and fstat() is harmless */
 	size_t size;
 	ssize_t got;
 

@@ -198,6 +198,8 @@ static void switched_off(void **state)
 	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++) {
 		env.disable = off[i];
 		load_good(&env);
+		assert_true(config.is_disabled);
+		assert_null(config.file);
 		assert_int_equal(config.n_converters, 0);
 		assert_string_equal(config.log_target, "stderr");
 		config_free(&config);
