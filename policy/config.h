@@ -2,7 +2,8 @@
 /*
  * config.h - the configuration file and its environment variables (convert.conf(5)).
  *
- * Promises: the parser takes text and fills a structure; it opens nothing and prints nothing.
+ * Promises: the parser takes text and fills a structure; it prints nothing and opens nothing
+ * but the file of a cookie.
  * The first mistake stops it and is reported with its line and what was expected; then the
  * configuration is empty, so that a half-read one can never act.
  */

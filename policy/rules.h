@@ -3,8 +3,9 @@
  * rules.h - the ordered rules of the configuration: what does the first that matches say?
  *
  * `direct|convert [to PREFIX,...] [port P[-Q],...] [app NAME,...]`, words in any order.
- * Promises: text in, verdict out; a look-up neither allocates nor locks, and its cost does not
- * follow the number of rules. An IPv6 prefix never matches an IPv4 destination, not even ::/0.
+ * Promises: text in, verdict out; a look-up neither allocates nor locks, and its cost grows with
+ * the logarithm of the number of rules and with how deeply prefixes nest (129 at most).
+ * An IPv6 prefix never matches an IPv4 destination, not even ::/0.
  */
 #ifndef CVT_RULES_H
 #define CVT_RULES_H
