@@ -117,11 +117,10 @@ static void unlink_conn(struct conn *c)
 
 static void log_close_event(const struct conn *c)
 {
-	log_event("close", "conn=%lu outcome=%s c2s=%llu s2c=%llu ms=%llu down_mptcp=%s", c->id,
+	log_event("close", "conn=%lu outcome=%s c2s=%llu s2c=%llu ms=%llu", c->id,
 		  c->outcome, (unsigned long long)(c->relay.flow[RELAY_UP].bytes + c->early),
 		  (unsigned long long)c->relay.flow[RELAY_DOWN].bytes,
-		  (unsigned long long)(loop_now_ms() - c->started_ms),
-		  c->down.fd >= 0 && down_is_mptcp(c->down.fd) ? "yes" : "no");
+		  (unsigned long long)(loop_now_ms() - c->started_ms));
 }
 
 void conn_drop(struct conn *c, const char *outcome, bool reset)
@@ -325,6 +324,7 @@ static void on_timer(struct loop_timer *t)
 
 	switch (c->state) {
 	case CONN_REQUEST:
+	case CONN_CATCH_UP:
 		conn_drop(c, "request-timeout", true);
 		break;
 	case CONN_CONNECTING:
@@ -358,6 +358,9 @@ static void on_up(struct loop_watch *w, uint32_t events)
 	switch (c->state) {
 	case CONN_REQUEST:
 		conn_read_request(c);
+		break;
+	case CONN_CATCH_UP:
+		conn_catch_up(c);
 		break;
 	case CONN_REPLY:
 		if (events & (EPOLLERR | EPOLLHUP))

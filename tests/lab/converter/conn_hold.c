@@ -33,17 +33,12 @@ struct conn *conn_hold_find(const struct addr *client, const struct addr *local)
 	return conn_options()->hold ? find(client, local, true) : NULL;
 }
 
-static void admit(struct conn *c)
+void conn_hold_admit(struct conn *c)
 {
 	hold_accept(&c->ticket);
 	request_begin(&c->request); /* the kernel will hand out the message once more */
 	c->state = CONN_ADMITTED;
 	loop_arm(&c->timer, ADMIT_MS);
-}
-
-void conn_hold_admit(struct conn *c)
-{
-	admit(c);
 }
 
 /* The Error as a RST, and in draft-02 in the RST, as that text wants it (S-10). */
@@ -57,8 +52,7 @@ static void refuse_by_rst(struct conn *c, const struct failure *f)
 		len = reply_failure(c->reply, &c->request, o, f);
 		message.len = len > 0 ? (size_t)len : 0;
 	}
-	log_event("error", "conn=%lu code=%d name=\"%s\" why=\"%s\" icmp=%d bytes=%zu", c->id,
-		  (int)f->code, cvt_err_name((uint8_t)f->code), f->why, f->icmp_type, message.len);
+	conn_log_failure(c, f, message.len);
 	conn_count_error();
 	hold_refuse(&c->ticket, &c->client, &c->local, message);
 	conn_drop(c, "hold-refused", true);
@@ -72,7 +66,7 @@ void conn_hold_refuse(struct conn *c, const struct failure *f)
 	}
 	c->failure = *f;
 	c->has_failure = true;
-	admit(c);
+	conn_hold_admit(c);
 }
 
 static void log_held(const struct conn *c, size_t bytes)

@@ -20,6 +20,7 @@ enum conn_state {
 	CONN_REQUEST,	 /* reading the Convert message; timer: it takes too long */
 	CONN_CONNECTING, /* the server has not answered; timer: --connect-timeout */
 	CONN_ADMITTED,	 /* a held SYN was let in; timer: the kernel does not accept it */
+	CONN_CATCH_UP,	 /* its early data must leave the socket too; timer: as CONN_REQUEST */
 	CONN_REPLY,	 /* sending our message; timer: the next step of it */
 	CONN_SILENT,	 /* --fault silence; timer: enough of it */
 	CONN_RELAY,	 /* timer: perhaps idle */
@@ -74,6 +75,7 @@ void conn_attach(struct conn *c, int fd);
 
 /* conn_request.c */
 void conn_read_request(struct conn *c);
+void conn_catch_up(struct conn *c);
 void conn_connect_down(struct conn *c, struct cvt_span early_data);
 void conn_down_ready(struct conn *c, uint32_t events);
 void conn_down_late(struct conn *c);
@@ -85,6 +87,7 @@ void conn_serve(struct conn *c, struct cvt_span early_data);
 void conn_reply_success(struct conn *c);
 /* The request cannot be granted. */
 void conn_fail(struct conn *c, const struct failure *f);
+void conn_log_failure(const struct conn *c, const struct failure *f, size_t bytes);
 /* Sends what can be sent; to be called again by the timer and when there is room. */
 void conn_reply_step(struct conn *c);
 

@@ -3,6 +3,7 @@
 #include "conn_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -150,6 +151,16 @@ static void reply_start(struct conn *c)
 	conn_reply_step(c);
 }
 
+void conn_log_failure(const struct conn *c, const struct failure *f, size_t bytes)
+{
+	char icmp[12] = "-";
+
+	if (f->icmp_type >= 0)
+		snprintf(icmp, sizeof(icmp), "%d", f->icmp_type);
+	log_event("error", "conn=%lu code=%d name=\"%s\" why=\"%s\" icmp=%s bytes=%zu", c->id,
+		  (int)f->code, cvt_err_name((uint8_t)f->code), f->why, icmp, bytes);
+}
+
 void conn_fail(struct conn *c, const struct failure *f)
 {
 	const struct options *o = conn_options();
@@ -161,8 +172,7 @@ void conn_fail(struct conn *c, const struct failure *f)
 	 * before the end (A-01), or there is only the RST */
 	c->after_reply = o->draft_rst ? AFTER_RST : AFTER_FIN;
 	c->reply_len = o->draft_rst || len < 0 ? 0 : (size_t)len;
-	log_event("error", "conn=%lu code=%d name=\"%s\" why=\"%s\" icmp=%d bytes=%zu", c->id,
-		  (int)f->code, cvt_err_name((uint8_t)f->code), f->why, f->icmp_type, c->reply_len);
+	conn_log_failure(c, f, c->reply_len);
 	reply_start(c);
 }
 
@@ -200,9 +210,10 @@ void conn_reply_success(struct conn *c)
 	c->after_reply = c->request.msg.has_connect ? AFTER_RELAY : AFTER_CLIENT;
 	if (c->after_reply == AFTER_CLIENT)
 		c->outcome = "info";
-	log_event("reply", "conn=%lu bytes=%zu header=%s supported=%s mp_capable=%s", c->id,
-		  c->reply_len, how, c->request.msg.has_info ? "yes" : "no",
-		  wanted && cvt_has_mp_capable(ext) ? "yes" : "no");
+	log_event("reply", "conn=%lu bytes=%zu header=%s supported=%s mp_capable=%s down_mptcp=%s",
+		  c->id, c->reply_len, how, c->request.msg.has_info ? "yes" : "no",
+		  wanted && cvt_has_mp_capable(ext) ? "yes" : "no",
+		  c->down.fd >= 0 && down_is_mptcp(c->down.fd) ? "yes" : "no");
 	conn_count_reply();
 	reply_start(c);
 }

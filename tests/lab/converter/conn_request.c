@@ -187,9 +187,10 @@ void conn_serve(struct conn *c, struct cvt_span early_data)
 	down_failed(c, &f);
 }
 
-/* The message of a held SYN has left the socket a second time; what it wants was done. */
-static void resume_held(struct conn *c)
+/* The message of a held SYN has left the socket, now also its data that the server has. */
+void conn_catch_up(struct conn *c)
 {
+	c->state = CONN_CATCH_UP;
 	while (c->discard) {
 		ssize_t n = recv(c->up.fd, NULL, c->discard, MSG_TRUNC | MSG_DONTWAIT);
 
@@ -229,7 +230,7 @@ static void judge_request(struct conn *c, bool eof)
 		return;
 	case REQUEST_CONNECT:
 		if (c->held) {
-			resume_held(c);
+			conn_catch_up(c);
 			return;
 		}
 		loop_disarm(&c->timer);
@@ -244,10 +245,6 @@ void conn_read_request(struct conn *c)
 {
 	struct request *r = &c->request;
 
-	if (c->held && r->have == r->need && r->have > CVT_HEADER_LEN) {
-		resume_held(c);
-		return;
-	}
 	while (c->state == CONN_REQUEST) {
 		ssize_t n = recv(c->up.fd, r->bytes + r->have, r->need - r->have, MSG_DONTWAIT);
 
@@ -260,7 +257,5 @@ void conn_read_request(struct conn *c)
 		r->have += (size_t)n;
 		if (n == 0 || r->have == r->need)
 			judge_request(c, n == 0);
-		if (c->held && c->discard && r->have == r->need && r->have > CVT_HEADER_LEN)
-			return; /* resume_held() wants more */
 	}
 }

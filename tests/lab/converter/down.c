@@ -197,25 +197,21 @@ int down_result(int fd, uint32_t events, const struct options *o, struct failure
 	bool v4 = sockopt_get(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET;
 	int err = sockopt_get(fd, SOL_SOCKET, SO_ERROR); /* first: the queue's reader clears it */
 
+	if (err == 0 && (events & EPOLLOUT) && !(events & EPOLLHUP)) {
+		/* from now on only what ends the connection shall show as EPOLLERR */
+		sockopt_set(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 0);
+		return 1;
+	}
 	if (find_icmp(fd, &ee)) {
 		failure_set(f, CVT_ERR_UNREACHABLE, "ICMP");
 		f->value[f->n++] = ee.ee_code;
 		f->icmp_type = ee.ee_type;
 		return -(err > 0 ? err : EHOSTUNREACH);
 	}
-	if (err != 0) {
-		explain(err, v4, o, f);
-		return -err;
-	}
-	if (events & EPOLLHUP) {
-		explain(ECONNRESET, v4, o, f);
-		return -ECONNRESET;
-	}
-	if (!(events & EPOLLOUT))
+	if (err == 0 && !(events & EPOLLHUP))
 		return 0;
-	/* from now on only what ends the connection shall show as EPOLLERR */
-	sockopt_set(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 0);
-	return 1;
+	explain(err ? err : ECONNRESET, v4, o, f);
+	return -(err ? err : ECONNRESET);
 }
 
 /* ------------------------------------------------------- the SYN+ACK's options */

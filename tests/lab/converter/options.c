@@ -285,17 +285,21 @@ static void print_help(void)
 	      "  cut=N cut-rst=N        only N bytes of the reply, then FIN or RST\n"
 	      "  drop-after=N           RST after N bytes of the server's data\n"
 	      "\nEvents in the log, t=SECONDS ev=NAME conn=ID key=value...\n"
-	      "  start    listen dialect mptcp fastopen hold capture pid\n"
+	      "  start    listen dialect mptcp fastopen hold capture pid (one per listener)\n"
 	      "  held     client local bytes (a SYN that waits; --hold)\n"
 	      "  accept   client local syn_data=yes|no mptcp=yes|no held=yes|no\n"
-	      "  request  info cookie connect=yes|no target opts=KINDS|- [not_sent=KINDS] bytes\n"
-	      "  down     target mptcp fastopen=no|ask|data local (the downstream connect starts)\n"
-	      "  reply    bytes header=captured|rebuilt|none supported=yes|no mp_capable=yes|no\n"
-	      "  error    code name why [icmp] bytes (the request failed)\n"
-	      "  close    outcome c2s s2c ms down_mptcp (bytes each way, life in ms)\n"
+	      "  request  info cookie connect=yes|no target opts=KINDS|- not_sent=KINDS|- bytes\n"
+	      "           (not_sent: options that user space cannot put into a SYN)\n"
+	      "  down     target mptcp=yes|no fastopen=no|ask|data early (the downstream SYN; early:\n"
+	      "           bytes of user data in it)\n"
+	      "  reply    bytes header=captured|rebuilt|none supported mp_capable down_mptcp=yes|no\n"
+	      "  error    code name why icmp=TYPE|- bytes (the request failed)\n"
+	      "  close    outcome c2s s2c ms (bytes each way, life in ms)\n"
+	      "  refuse   open (more than --max-connections and the spare ones: RST)\n"
+	      "  note     what\n"
 	      "  stop     connections replies errors open\n"
-	      "outcome: ok error info silence idle request-timeout client-reset server-reset\n"
-	      "  client-gone hold-refused hold-gone fault limit no-request local\n",
+	      "outcome of a close: ok error info fault silence client-gone client-reset server-reset\n"
+	      "  idle request-timeout no-request hold-refused hold-gone local\n",
 	      stdout);
 }
 
