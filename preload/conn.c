@@ -3,6 +3,7 @@
 
 #include "real.h"
 #include "regs.h"
+#include "wait.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -299,6 +300,27 @@ enum fdt_mark conn_advance(int fd, struct conn *c)
 	if (upstream_phase(u) == UPSTREAM_REPLY)
 		regs_exchange(fd, POLLIN);
 	return FDT_PENDING;
+}
+
+int conn_wait(int fd, struct conn *c, int64_t limit_ns)
+{
+	struct upstream *u;
+	int64_t slice_ns = 0;
+
+	while ((u = conn_exchange(c)) && upstream_is_pending(u)) {
+		int64_t until = limit_ns < u->deadline_ns ? limit_ns : u->deadline_ns;
+		int r;
+
+		/* who drives reads the reply; others may miss that it was read */
+		if (conn_is_shared() && atomic_load(&u->driver) != upstream_thread())
+			until = wait_slice(until, &slice_ns);
+		r = wait_one(fd, upstream_wants(u), until);
+		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
+			return r;
+		if (conn_advance(fd, c) == FDT_PENDING && now_ns() >= limit_ns)
+			return -ETIMEDOUT;
+	}
+	return 0;
 }
 
 int64_t conn_next_check(void)

@@ -52,6 +52,10 @@ struct upstream *conn_exchange(const struct conn *c);
 /* Does what can be done without waiting, or ends an exchange whose deadline has passed.
  * Returns the mark that the number has then: FDT_PENDING while the program has to wait. */
 enum fdt_mark conn_advance(int fd, struct conn *c);
+/* Waits as a blocking connect() does: 0 when the exchange is over; -ETIMEDOUT at limit_ns
+ * (CLOCK_MONOTONIC, WAIT_FOREVER for none); -EINTR after a signal that does not restart (TRAPS
+ * 2.9; with a time limit the kernel never restarts). A cancellation point; holds no lock. */
+int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
 /* The program itself has ended the connection while it was pending: the kernel's socket shows it. */

@@ -3,7 +3,6 @@
 #include "real.h"
 #include "route.h"
 #include "shim.h"
-#include "wait.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -35,29 +34,6 @@ static void release_driver(void *exchange)
 	atomic_store(&((struct upstream *)exchange)->driver, 0);
 }
 
-/* Waits as a blocking connect() does: until the outcome, SO_SNDTIMEO (EINPROGRESS, and the
- * connection goes on by itself), or a signal whose handler does not restart. */
-static int wait_for_outcome(int fd, struct conn *c, const struct conn_request *request)
-{
-	struct upstream *u = request->exchange;
-
-	while (upstream_is_pending(u)) {
-		int64_t until = request->until_ns < u->deadline_ns ? request->until_ns :
-								     u->deadline_ns;
-		int r = wait_one(fd, upstream_wants(u), until);
-
-		if (r < 0) {
-			if (request->until_ns == INT64_MAX && wait_restarts_all())
-				continue;
-			return -EINTR;
-		}
-		if (r == 0 && now_ns() >= request->until_ns && now_ns() < u->deadline_ns)
-			return -EINPROGRESS;
-		conn_advance(fd, c);
-	}
-	return 0;
-}
-
 static int connect_and_wait(int fd, const struct sockaddr *sa, socklen_t len,
 			    struct conn_request *request)
 {
@@ -68,10 +44,10 @@ static int connect_and_wait(int fd, const struct sockaddr *sa, socklen_t len,
 	if (!c)
 		return -EBADF;
 	pthread_cleanup_push(release_driver, u);
-	r = wait_for_outcome(fd, c, request);
+	r = conn_wait(fd, c, request->until_ns);
 	pthread_cleanup_pop(1);
-	if (r < 0)
-		return r;
+	if (r < 0) /* after SO_SNDTIMEO the connection goes on by itself */
+		return r == -ETIMEDOUT ? -EINPROGRESS : r;
 	switch (conn_advance(fd, c)) {
 	case FDT_UP:
 		atomic_store(&c->told, 1);
@@ -167,8 +143,7 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return REAL(connect)(fd, sa, len);
 	r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) : first_connect(fd, sa, len);
-	errno = r < 0 ? -r : saved_errno;
-	return r < 0 ? -1 : 0;
+	return libc_result(r, saved_errno);
 }
 
 /* libc's public alias. */

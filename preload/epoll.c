@@ -67,8 +67,7 @@ INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		r = ctl_pending(epfd, op, fd, event);
 	else
 		r = ctl_followed(epfd, op, fd, event);
-	errno = r < 0 ? -r : saved_errno;
-	return r < 0 ? -1 : 0;
+	return libc_result(r, saved_errno);
 }
 
 /* ------------------------------------------------------------------- the waits */
@@ -159,12 +158,6 @@ static int wait_unsettled(const struct epoll_wait *w)
 	return wait_filtered(w, wait_natively(w, check < w->until_ns ? check : w->until_ns));
 }
 
-static int result(int r, int saved_errno)
-{
-	errno = r < 0 ? -r : saved_errno;
-	return r < 0 ? -1 : r;
-}
-
 /* Did a wait that went straight to libc come back with something of ours? */
 static bool has_ours(const struct epoll_event *events, int n)
 {
@@ -180,7 +173,7 @@ static int after_native(struct epoll_wait *w, int n, int saved_errno)
 {
 	if (n <= 0 || !regs_ever_exchanged() || !has_ours(w->events, n))
 		return n;
-	return result(wait_filtered(w, n), saved_errno);
+	return libc_result(wait_filtered(w, n), saved_errno);
 }
 
 /* epoll_wait() and epoll_pwait(): the time limit in milliseconds. */
@@ -194,7 +187,7 @@ static int wait_ms(struct epoll_wait *w, int timeout)
 		      shim_is_active() ? now_ns() + (int64_t)timeout * 1000000 :
 					0;
 	if (fdt_any_unsettled() && regs_ever_exchanged())
-		return result(wait_unsettled(w), saved_errno);
+		return libc_result(wait_unsettled(w), saved_errno);
 	n = w->mask ? REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask) :
 		      REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
 	return after_native(w, n, saved_errno);
@@ -226,7 +219,7 @@ INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 	if (!wait_until(timeout, &w.until_ns))
 		return REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
 	if (fdt_any_unsettled() && regs_ever_exchanged())
-		return result(wait_unsettled(&w), saved_errno);
+		return libc_result(wait_unsettled(&w), saved_errno);
 	n = REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
 	return after_native(&w, n, saved_errno);
 }

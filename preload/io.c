@@ -30,27 +30,6 @@ static int64_t io_limit(int fd, enum direction direction)
 	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
 }
 
-/* 0 once the connection is not pending any more; -EAGAIN, -EINTR. */
-static int wait_for_outcome(int fd, struct conn *c, enum direction direction)
-{
-	int64_t limit = io_limit(fd, direction), slice_ns = 0;
-	struct upstream *u;
-
-	while ((u = conn_exchange(c)) && conn_advance(fd, c) == FDT_PENDING) {
-		int64_t until = limit < u->deadline_ns ? limit : u->deadline_ns;
-		int r;
-
-		if (now_ns() >= limit)
-			return -EAGAIN;
-		if (conn_is_shared())
-			until = wait_slice(until, &slice_ns);
-		r = wait_one(fd, upstream_wants(u), until);
-		if (r < 0 && (limit != WAIT_FOREVER || !wait_restarts_all()))
-			return r;
-	}
-	return 0;
-}
-
 /* 0: go on to libc; or a negative errno. */
 static int unsettled(int fd, int flags, enum direction direction)
 {
@@ -67,10 +46,10 @@ static int unsettled(int fd, int flags, enum direction direction)
 			return -EALREADY;
 		if (flags & MSG_DONTWAIT || sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK)
 			return -EAGAIN;
-		r = wait_for_outcome(fd, c, direction);
+		r = conn_wait(fd, c, io_limit(fd, direction));
 		if (r < 0)
-			return r;
-		mark = fdt_get(fd);
+			return r == -ETIMEDOUT ? -EAGAIN : r;
+		mark = conn_advance(fd, c);
 	}
 	return mark == FDT_FAILED ? -conn_take_error(fd, c) : 0;
 }
@@ -84,8 +63,7 @@ static inline bool may(int fd, int flags, enum direction direction)
 		return true;
 	saved_errno = errno;
 	r = unsettled(fd, flags, direction);
-	errno = r < 0 ? -r : saved_errno;
-	return r == 0;
+	return libc_result(r, saved_errno) == 0;
 }
 
 INTERPOSE ssize_t read(int fd, void *p, size_t n)

@@ -11,12 +11,6 @@ int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
 		const sigset_t *mask, size_t fds_len);
 void __chk_fail(void) __attribute__((noreturn));
 
-static int result(int r, int saved_errno)
-{
-	errno = r < 0 ? -r : saved_errno;
-	return r < 0 ? -1 : r;
-}
-
 /* libc's header says that poll() only writes the array. */
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -31,7 +25,7 @@ INTERPOSE int poll(struct pollfd *fds, nfds_t n, int timeout)
 		return REAL(poll)(fds, n, timeout);
 	if (timeout >= 0)
 		until_ns = now_ns() + (int64_t)timeout * 1000000;
-	return result(pollset_wait(fds, n, until_ns, NULL), saved_errno);
+	return libc_result(pollset_wait(fds, n, until_ns, NULL), saved_errno);
 }
 
 INTERPOSE int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
@@ -43,7 +37,7 @@ INTERPOSE int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout
 	/* a bad time limit is the kernel's to refuse */
 	if (!fdt_any_unsettled() || !pollset_needs_us(fds, n) || !wait_until(timeout, &until_ns))
 		return REAL(ppoll)(fds, n, timeout, mask);
-	return result(pollset_wait(fds, n, until_ns, mask), saved_errno);
+	return libc_result(pollset_wait(fds, n, until_ns, mask), saved_errno);
 }
 
 /* libc's public alias. */

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define ON_STACK 128 /* 1 KiB; larger sets get a mapping of their own */
-
 struct wait_set {
 	const struct pollfd *asked; /* the program's */
 	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
@@ -137,21 +135,34 @@ bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
 	return false;
 }
 
+struct pollfd *pollset_room(struct pollfd on_stack[static POLLSET_ON_STACK], nfds_t n)
+{
+	struct pollfd *room;
+
+	if (n <= POLLSET_ON_STACK)
+		return on_stack;
+	room = mmap(NULL, n * sizeof(*room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	return room == MAP_FAILED ? NULL : room;
+}
+
+void pollset_release(struct pollfd *room, const struct pollfd *on_stack, nfds_t n)
+{
+	if (room != on_stack)
+		munmap(room, n * sizeof(*room));
+}
+
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t *mask)
 {
-	struct pollfd on_stack[ON_STACK];
-	struct wait_set set = { .asked = fds, .native = on_stack, .n = n };
-	size_t size = n * sizeof(*fds);
+	struct pollfd on_stack[POLLSET_ON_STACK];
+	struct wait_set set = { .asked = fds, .native = pollset_room(on_stack, n), .n = n };
 	int r;
 
-	if (n > ON_STACK) {
-		set.native = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				  -1, 0);
-		if (set.native == MAP_FAILED)
-			return -ENOMEM;
-	}
+	if (!set.native)
+		return -ENOMEM;
+	if (now_ns() >= conn_next_check())
+		conn_sweep();
 	r = wait_in(&set, fds, until_ns, mask);
-	if (n > ON_STACK)
-		munmap(set.native, size);
+	pollset_release(set.native, on_stack, n);
 	return r;
 }

@@ -11,6 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Room for a set: on the caller's stack if it is small, else a mapping of its own (never the
+ * program's allocator). */
+#define POLLSET_ON_STACK 128
+struct pollfd *pollset_room(struct pollfd on_stack[static POLLSET_ON_STACK], nfds_t n);
+void pollset_release(struct pollfd *room, const struct pollfd *on_stack, nfds_t n);
+
 /* Is any of these a number that needs us? No system call. */
 bool pollset_needs_us(const struct pollfd *fds, nfds_t n);
 /* As ppoll(2), but until a moment of CLOCK_MONOTONIC (WAIT_FOREVER: no limit), and it returns a

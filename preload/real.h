@@ -83,6 +83,13 @@ static inline long sys_result(long r)
 	return r < 0 ? -errno : r;
 }
 
+/* The way back: what a call of ours returns to the program, whose errno is untouched on success. */
+static inline int libc_result(int r, int saved_errno)
+{
+	errno = r < 0 ? -r : saved_errno;
+	return r < 0 ? -1 : r;
+}
+
 static inline int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	return (int)sys_result(syscall(SYS_getsockopt, fd, level, name, value, len));

@@ -9,11 +9,8 @@
 #include "real.h"
 #include "wait.h"
 
-#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/time.h>
-
-#define ON_STACK 128
 
 #define SELECT_READ   (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
 #define SELECT_WRITE  (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
@@ -156,26 +153,16 @@ static int wait_on(const struct sets *sets, int n, struct pollfd *fds, nfds_t co
 
 static int select_unsettled(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
-	struct pollfd on_stack[ON_STACK], *fds = on_stack;
+	struct pollfd on_stack[POLLSET_ON_STACK];
 	nfds_t count = count_asked(sets, n);
-	size_t size = count * sizeof(*fds);
+	struct pollfd *fds = pollset_room(on_stack, count);
 	int r;
 
-	if (count > ON_STACK) {
-		fds = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (fds == MAP_FAILED)
-			return -ENOMEM;
-	}
+	if (!fds)
+		return -ENOMEM;
 	r = wait_on(sets, n, fds, count, until_ns, mask);
-	if (count > ON_STACK)
-		munmap(fds, size);
+	pollset_release(fds, on_stack, count);
 	return r;
-}
-
-static int result(int r, int saved_errno)
-{
-	errno = r < 0 ? -r : saved_errno;
-	return r < 0 ? -1 : r;
 }
 
 INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
@@ -188,7 +175,7 @@ INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
 
 	if (!fdt_any_unsettled() || !needs_us(&sets, n) || !wait_until(timeout, &until_ns))
 		return REAL(pselect)(n, reads, writes, excepts, timeout, mask);
-	return result(select_unsettled(&sets, n, until_ns, mask), saved_errno);
+	return libc_result(select_unsettled(&sets, n, until_ns, mask), saved_errno);
 }
 
 /* Linux writes the time that is left into the program's limit (select(2)). */
@@ -220,7 +207,7 @@ INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
 		return REAL(select)(n, reads, writes, excepts, timeout);
 	r = select_unsettled(&sets, n, until_ns, NULL);
 	put_left(until_ns, timeout);
-	return result(r, saved_errno);
+	return libc_result(r, saved_errno);
 }
 
 /* libc's public alias. */
