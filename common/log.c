@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,11 +26,12 @@ static void put_char(struct text *t, char c)
 		t->bytes[t->len++] = c;
 }
 
-/* Control characters become '?': nobody's data may forge a second line. */
+/* All but printable ASCII becomes '?': nobody's data may forge a second line or steer a
+ * terminal, which control characters above 0x7f do too. */
 static void put_text(struct text *t, const char *s)
 {
-	for (; *s; s++)
-		put_char(t, *s >= ' ' && *s != 0x7f ? *s : '?');
+	for (s = s ? s : "(null)"; *s; s++)
+		put_char(t, *s >= ' ' && *s <= '~' ? *s : '?');
 }
 
 static void put_number(struct text *t, unsigned long n, unsigned int base, unsigned int width)
@@ -113,22 +116,63 @@ static void put_formatted(struct text *t, const char *format, va_list args)
 	}
 }
 
-/* Raw system calls: libc's are cancellation points, and some are interposed by us. */
+/* Raw system calls in all that follows: libc's are cancellation points, and some are
+ * interposed by us. */
+
+/*
+ * A pipe that nobody reads and a limit on the size of files answer a write with a signal, which
+ * would be the end of the program. It is held back and then taken away, except where the
+ * program had one waiting already.
+ */
+static void write_quietly(int fd, const struct text *t)
+{
+	const struct timespec at_once = { 0 };
+	const size_t set_size = _NSIG / 8; /* the kernel's, libc's sigset_t is longer */
+	sigset_t ours, before, waiting;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGPIPE);
+	sigaddset(&ours, SIGXFSZ);
+	sigemptyset(&waiting);
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &before, set_size);
+	if (sigismember(&before, SIGPIPE) || sigismember(&before, SIGXFSZ))
+		syscall(SYS_rt_sigpending, &waiting, set_size);
+	if (syscall(SYS_write, fd, t->bytes, t->len) < 0 && (errno == EPIPE || errno == EFBIG)) {
+		int raised = errno == EPIPE ? SIGPIPE : SIGXFSZ;
+
+		sigdelset(&ours, raised == SIGPIPE ? SIGXFSZ : SIGPIPE);
+		if (!sigismember(&waiting, raised))
+			syscall(SYS_rt_sigtimedwait, &ours, NULL, &at_once, set_size);
+	}
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, set_size);
+}
+
+/* Then it is no standard error: the program has closed its own, and this is a connection that
+ * was given the number. */
+static bool is_internet_socket(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       (domain == AF_INET || domain == AF_INET6);
+}
+
 static void write_line(const struct text *t)
 {
-	int fd = STDERR_FILENO;
-	bool to_file = strcmp(log_target, "stderr") != 0;
+	int fd;
 
-	if (to_file) {
-		fd = (int)syscall(SYS_openat, AT_FDCWD, log_target,
-				  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-				  0600);
-		if (fd < 0)
-			return;
+	if (strcmp(log_target, "stderr") == 0) {
+		if (!is_internet_socket(STDERR_FILENO))
+			write_quietly(STDERR_FILENO, t);
+		return;
 	}
-	syscall(SYS_write, fd, t->bytes, t->len);
-	if (to_file)
-		syscall(SYS_close, fd);
+	fd = (int)syscall(SYS_openat, AT_FDCWD, log_target,
+			  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	if (fd < 0)
+		return;
+	write_quietly(fd, t);
+	syscall(SYS_close, fd);
 }
 
 void log_setup(const char *target, enum log_level level)

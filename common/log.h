@@ -3,7 +3,8 @@
  * log.h - one line per decision, for people; off unless asked for.
  *
  * Promises: one write(2) per line, so lines of several processes never mix; no lock, no
- * allocation, no stdio, errno untouched; no descriptor stays open (D7).
+ * allocation, no stdio, errno untouched; no descriptor stays open (D7); no signal that a write
+ * raises reaches the program, and no line a connection that got the number 2.
  * Never: a Convert cookie, a Fast Open cookie or an MPTCP key (F-02, F-14).
  */
 #ifndef CVT_LOG_H
