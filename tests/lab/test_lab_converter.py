@@ -38,7 +38,7 @@ PORT = 5124
 ALLOW = ["--allow", "192.0.2.0/24", "--allow", "2001:db8::/32"]
 
 FASTOPEN, FASTOPEN_NO_COOKIE, IS_MPTCP, MPTCP = 23, 34, 43, 262
-SYN_DATA_ACKED = 0x20  # in tcpi_options
+SOL_MPTCP, MPTCP_INFO = 284, 1
 
 
 # ---------------------------------------------------------------- the wire, by hand
@@ -752,6 +752,7 @@ class Errors(Case):
                 s.sendall(b"z" * 100000)
                 time.sleep(0.1)
                 self.assertBytes(read_all(s), "01022263 1e016000")
+                self.assertEqual(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
 
     def test_nothing_asked_in_time(self):
         with Converter("--request-timeout", "100") as c:
@@ -893,21 +894,33 @@ class Relay(Case):
             self.assertLessEqual(c.sockets(), 4)
 
     def test_reset_against_a_stalled_side(self):
-        """The server's RST arrives while the client reads nothing: every byte, then RST."""
+        """The server's RST arrives while the client reads nothing and every buffer is full:
+        what the converter had goes to the client, then RST; meanwhile it does not spin."""
         with Converter() as c, Listener() as l:
-            with convert(message(connect(SERVER, l.port))) as s:
-                server = l.accept()
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                s.settimeout(5)
+                s.connect((CONVERTER, PORT))
+                s.sendall(message(connect(SERVER, l.port)))
                 read_reply(s)
-                server.sendall(b"q" * 100000)
-                time.sleep(0.1)
+                server = l.accept()
+                server.setblocking(False)
+                try:
+                    while True:
+                        server.send(b"q" * 65536)
+                        time.sleep(0.001)
+                except BlockingIOError:
+                    pass
                 reset(server)
-                time.sleep(0.1)
+                before = cpu_of(c.process.pid)
+                time.sleep(0.3)
+                self.assertLess(cpu_of(c.process.pid) - before, 0.1)
                 got = 0
                 with self.assertRaises(ConnectionResetError):
-                    while True:
-                        got += len(s.recv(65536))
-                self.assertEqual(got, 100000)
-            c.wait_event("close", outcome="server-reset")
+                    while data := s.recv(65536):
+                        got += len(data)
+            self.assertEqual(c.wait_event("close", outcome="server-reset")["s2c"], str(got))
+            self.assertGreater(got, 100000)
 
     def test_back_pressure(self):
         with Converter() as c, Listener() as l:
@@ -1058,6 +1071,36 @@ class Mptcp(Case):
                 reset(server)
                 self.assertReset(s)
 
+    def test_reply_waits_for_the_third_ack(self):
+        """The kernel keeps what is sent before it, so a reply at once would never come."""
+        third_ack = f"INPUT -p tcp -d {CONVERTER} --dport {PORT} --tcp-flags SYN,ACK,PSH ACK -j DROP"
+        with Converter("--mptcp") as c, Listener(echo) as l, Rule(third_ack) as rule:
+            with convert(message(connect(SERVER, l.port)), proto=MPTCP) as s:
+                c.wait_event("reply")
+                self.assertFalse(select.select([s], [], [], 0.1)[0])
+                rule.remove()
+                self.assertBytes(read_reply(s), "01012263")  # after the second SYN+ACK, at 1 s
+                self.assertEqual(s.getsockopt(socket.IPPROTO_TCP, IS_MPTCP), 1)
+
+    def test_subflows_join(self):
+        def extra_subflows(s):
+            return s.getsockopt(SOL_MPTCP, MPTCP_INFO, 8)[0]
+        run("ip mptcp limits set subflows 2 add_addr_accepted 2")
+        run(f"ip mptcp endpoint add {CLIENT} subflow")
+        try:
+            for hold in ([], ["--hold"]) if not FIREWALL else ([],):
+                with self.subTest(hold), Listener(echo) as l, \
+                        Converter("--mptcp", *hold, listen=["0.0.0.0"]), \
+                        convert(message(connect(SERVER, l.port)) + b"x", proto=MPTCP) as s:
+                    read_exactly(s, 5)
+                    end = time.monotonic() + 3
+                    while not extra_subflows(s) and time.monotonic() < end:
+                        s.sendall(b"x")
+                        time.sleep(0.01)
+                    self.assertEqual(extra_subflows(s), 1)
+        finally:
+            run("ip mptcp endpoint flush")
+
     def test_downstream_always(self):
         with Converter("--mptcp-down") as c, Listener(echo, proto=MPTCP) as l:
             with convert(message(connect(SERVER, l.port)) + b"x") as s:
@@ -1138,8 +1181,8 @@ class Faults(Case):
         self.assertBytes(read_all(self.connected("cut=7,split=1,gap=1")), self.REPLY[:7])
 
     def test_drop_after(self):
-        s = self.connected("drop-after=4")
-        self.assertBytes(read_exactly(s, 16), self.REPLY + b"data")
+        s = self.connected("drop-after=3")
+        self.assertBytes(read_exactly(s, 15), self.REPLY + b"dat")
         self.assertReset(s)
         self.converter.wait_event("close", outcome="fault")
 
@@ -1247,6 +1290,20 @@ class Hold(Case):
                 Rule(f"INPUT -p tcp -d {SERVER} --dport 81 -j DROP"), \
                 self.assertRaises(ConnectionRefusedError):
             convert(message(connect(SERVER, 81)))
+
+    def test_new_attempt_from_the_same_port(self):
+        with Converter("--hold") as c, Rule(f"INPUT -p tcp -d {SERVER} --dport 81 -j DROP"):
+            port = free_port(CLIENT)
+            for _ in range(2):
+                with socket.socket() as s:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    s.bind((CLIENT, port))
+                    s.setblocking(False)
+                    s.setsockopt(socket.IPPROTO_TCP, FASTOPEN_NO_COOKIE, 1)
+                    s.sendto(message(connect(SERVER, 81)), socket.MSG_FASTOPEN, (CONVERTER, PORT))
+                    c.wait_event("held")
+            c.wait_event("held", count=2)
+            c.wait_event("close", outcome="hold-gone")
 
     def test_early_data_downstream(self):
         run("ip tcp_metrics flush", check=False)

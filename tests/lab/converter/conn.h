@@ -26,7 +26,10 @@ void conn_accept(int fd, const struct addr *client, const struct addr *local);
  * hold_accept, hold_refuse and hold_drop will be called for this ticket, perhaps at once. */
 bool conn_hold(const struct hold_ticket *ticket, const struct addr *client,
 	       const struct addr *local, struct cvt_span payload);
-bool conn_is_held(const struct addr *client, const struct addr *local);
+/* Is this the SYN of one that already waits, sent again? A SYN of another `seq` from the same
+ * port is a new attempt: the old one is dropped. */
+bool conn_hold_repeats(const struct hold_ticket *ticket, const struct addr *client,
+		       const struct addr *local);
 /* To be called after every batch of events: frees what died in it. */
 void conn_free_dead(void);
 void conn_end_all(void);

@@ -23,9 +23,17 @@ static struct conn *find(const struct addr *client, const struct addr *local, bo
 	return NULL;
 }
 
-bool conn_is_held(const struct addr *client, const struct addr *local)
+bool conn_hold_repeats(const struct hold_ticket *ticket, const struct addr *client,
+		       const struct addr *local)
 {
-	return find(client, local, false) != NULL;
+	struct conn *c = find(client, local, false);
+
+	if (!c || c->ticket.seq == ticket->seq)
+		return c != NULL;
+	if (c->state != CONN_ADMITTED)
+		hold_drop(&c->ticket);
+	conn_drop(c, "hold-gone", true);
+	return false;
 }
 
 struct conn *conn_hold_find(const struct addr *client, const struct addr *local)

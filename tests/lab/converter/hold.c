@@ -22,6 +22,7 @@
 
 #define QUEUE_LEN 8192
 #define PACKET	  4096
+#define BUFFER	  (4 * 1024 * 1024)
 
 static struct nfq_handle *handle;
 static struct nfq_q_handle *queue;
@@ -134,7 +135,7 @@ static int on_packet(struct nfq_q_handle *q, struct nfgenmsg *msg, struct nfq_da
 	}
 	ticket.seq = s.seq;
 	ticket.payload_len = (uint32_t)s.payload.len;
-	if (conn_is_held(&s.from, &s.to)) /* sent again: the first one still waits */
+	if (conn_hold_repeats(&ticket, &s.from, &s.to))
 		hold_drop(&ticket);
 	else if (s.payload.len == 0 || !conn_hold(&ticket, &s.from, &s.to, s.payload))
 		hold_accept(&ticket);
@@ -163,6 +164,7 @@ static int open_queue(void)
 	    nfq_set_queue_maxlen(queue, QUEUE_LEN) < 0)
 		return -errno;
 	watch.fd = nfq_fd(handle);
+	sockopt_set(watch.fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER); /* else a burst loses SYNs */
 	sockopt_set(watch.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
 	return loop_watch(&watch, EPOLLIN);
 }

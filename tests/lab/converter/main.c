@@ -127,6 +127,8 @@ static int run(const struct options *o)
 		fprintf(stderr, "lab-converter: start: %s\n", strerror(-err));
 		return err;
 	}
+	if (o->ready_file)
+		unlink(o->ready_file); /* an old one would lie */
 	conn_init(o);
 	capturing = !o->no_capture && capture_open() == 0;
 	err = listener_open_all(o);

@@ -74,16 +74,19 @@ static enum relay_side other(enum relay_side side)
 static int fill(struct relay *r, enum relay_side from)
 {
 	struct relay_flow *f = &r->flow[from];
+	size_t want = CHUNK;
 	ssize_t n;
 	int err;
 
+	if (from == RELAY_DOWN && r->limit_down && r->limit_down - f->bytes < want)
+		want = (size_t)(r->limit_down - f->bytes);
 	if (f->pipe[0] < 0) {
 		err = pipe_get(f->pipe);
 		if (err < 0)
 			return err;
 	}
 	/* the pipe is empty here, so EAGAIN can only mean that the socket is */
-	n = splice(r->watch[from]->fd, NULL, f->pipe[1], NULL, CHUNK,
+	n = splice(r->watch[from]->fd, NULL, f->pipe[1], NULL, want,
 		   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
