@@ -7,6 +7,7 @@
 #include "wait.h"
 
 #include <limits.h>
+#include <sys/single_threaded.h>
 
 /* ------------------------------------------------------------------- epoll_ctl */
 
@@ -169,43 +170,70 @@ static bool has_ours(const struct epoll_event *events, int n)
 	return false;
 }
 
-static int after_native(struct epoll_wait *w, int n, int saved_errno)
+static int after_native(const struct epoll_wait *w, int n)
 {
+	int saved_errno = errno;
+
 	if (n <= 0 || !regs_ever_exchanged() || !has_ours(w->events, n))
 		return n;
 	return libc_result(wait_filtered(w, n), saved_errno);
 }
 
-/* epoll_wait() and epoll_pwait(): the time limit in milliseconds. */
-static int wait_ms(struct epoll_wait *w, int timeout)
+/* When a native wait of this many ms that begins now is over. */
+static int64_t until_ms(int timeout)
+{
+	struct timespec t;
+
+	if (timeout < 0)
+		return WAIT_FOREVER;
+	if (timeout == 0)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec + (int64_t)timeout * 1000000;
+}
+
+/* Something is pending, or another thread may begin a conversion while this one waits. */
+SLOW static int wait_ms(struct epoll_wait *w, int timeout)
 {
 	int saved_errno = errno, n;
+	bool active = shim_is_active();
 
-	/* A clock is only read where a conversion is possible: while this thread waits natively
-	 * another one may begin the first. */
-	w->until_ns = timeout < 0     ? WAIT_FOREVER :
-		      shim_is_active() ? now_ns() + (int64_t)timeout * 1000000 :
-					0;
-	if (fdt_any_unsettled() && regs_ever_exchanged())
+	if (fdt_any_unsettled() && regs_ever_exchanged()) {
+		w->until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
 		return libc_result(wait_unsettled(w), saved_errno);
+	}
+	if (active)
+		w->until_ns = until_ms(timeout);
 	n = w->mask ? REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask) :
 		      REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
-	return after_native(w, n, saved_errno);
+	if (!active && regs_ever_exchanged()) /* the configuration was read during the wait */
+		w->until_ns = until_ms(timeout);
+	return after_native(w, n);
+}
+
+/* Alone and with nothing pending, nothing can begin before the wait is over. */
+static inline bool is_quiet(void)
+{
+	return __builtin_expect(__libc_single_threaded, 1) && !fdt_any_unsettled();
 }
 
 INTERPOSE int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
 {
-	struct epoll_wait w = { .epfd = epfd, .events = events, .max = max };
-
-	return wait_ms(&w, timeout);
+	if (is_quiet())
+		return real.epoll_wait(epfd, events, max, timeout);
+	return wait_ms(&(struct epoll_wait){ .epfd = epfd, .events = events, .max = max }, timeout);
 }
 
 INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
 			  const sigset_t *mask)
 {
-	struct epoll_wait w = { .epfd = epfd, .events = events, .max = max, .mask = mask };
-
-	return wait_ms(&w, timeout);
+	if (is_quiet())
+		return real.epoll_pwait(epfd, events, max, timeout, mask);
+	return wait_ms(&(struct epoll_wait){ .epfd = epfd,
+					     .events = events,
+					     .max = max,
+					     .mask = mask },
+		       timeout);
 }
 
 INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
@@ -221,5 +249,5 @@ INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 	if (fdt_any_unsettled() && regs_ever_exchanged())
 		return libc_result(wait_unsettled(&w), saved_errno);
 	n = REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
-	return after_native(&w, n, saved_errno);
+	return after_native(&w, n);
 }

@@ -2,7 +2,7 @@
 #include "fdt.h"
 
 _Atomic uint8_t fdt_marks[FDT_MAX]; /* 1 MiB of address space, touched where numbers are used */
-_Atomic int fdt_unsettled;
+_Atomic int fdt_unsettled = 1;
 
 static void count(enum fdt_mark old, enum fdt_mark new)
 {
@@ -10,6 +10,11 @@ static void count(enum fdt_mark old, enum fdt_mark new)
 
 	if (change)
 		atomic_fetch_add_explicit(&fdt_unsettled, change, memory_order_relaxed);
+}
+
+void fdt_started(void)
+{
+	atomic_fetch_sub_explicit(&fdt_unsettled, 1, memory_order_relaxed);
 }
 
 void fdt_set(int fd, enum fdt_mark mark)

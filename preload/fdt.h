@@ -9,6 +9,8 @@
 #ifndef CVT_FDT_H
 #define CVT_FDT_H
 
+#include "real.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,9 +28,10 @@ enum fdt_mark {
 
 #define FDT_MAX (1 << 20)
 
-extern _Atomic uint8_t fdt_marks[FDT_MAX];
-/* How many numbers are marked PENDING or FAILED: while 0, no readiness call needs a look. */
-extern _Atomic int fdt_unsettled;
+extern _Atomic uint8_t fdt_marks[FDT_MAX] INTERNAL;
+/* How many numbers are marked PENDING or FAILED, and one more until the library is started: while
+ * 0, libc is known and no call needs a look. */
+extern _Atomic int fdt_unsettled INTERNAL;
 
 static inline enum fdt_mark fdt_get(int fd)
 {
@@ -50,9 +53,11 @@ static inline bool fdt_is_unsettled(enum fdt_mark mark)
 /* Relaxed: a thread that needs to see another's connection has synchronised with it. */
 static inline bool fdt_any_unsettled(void)
 {
-	return atomic_load_explicit(&fdt_unsettled, memory_order_relaxed) > 0;
+	return __builtin_expect(atomic_load_explicit(&fdt_unsettled, memory_order_relaxed) > 0, 0);
 }
 
+/* The next symbols are known (real.h). */
+void fdt_started(void);
 void fdt_set(int fd, enum fdt_mark mark);
 /* Only if the mark still is `from`; says whether it was. */
 bool fdt_change(int fd, enum fdt_mark from, enum fdt_mark to);

@@ -55,95 +55,126 @@ static int unsettled(int fd, int flags, enum direction direction)
 }
 
 /* Says whether libc may go on; if not, errno is set. */
-static inline bool may(int fd, int flags, enum direction direction)
+SLOW static bool may_unsettled(int fd, int flags, enum direction direction)
 {
-	int saved_errno, r;
+	int saved_errno = errno;
 
-	if (__builtin_expect(!fdt_any_unsettled(), 1) || !fdt_is_unsettled(fdt_get(fd)))
-		return true;
-	saved_errno = errno;
-	r = unsettled(fd, flags, direction);
-	return libc_result(r, saved_errno) == 0;
+	return libc_result(unsettled(fd, flags, direction), saved_errno) == 0;
+}
+
+static bool may(int fd, int flags, enum direction direction)
+{
+	return !fdt_is_unsettled(fdt_get(fd)) || may_unsettled(fd, flags, direction);
 }
 
 INTERPOSE ssize_t read(int fd, void *p, size_t n)
 {
+	if (!fdt_any_unsettled())
+		return real.read(fd, p, n);
 	return may(fd, 0, READING) ? REAL(read)(fd, p, n) : -1;
 }
 
 INTERPOSE ssize_t readv(int fd, const struct iovec *iov, int n)
 {
+	if (!fdt_any_unsettled())
+		return real.readv(fd, iov, n);
 	return may(fd, 0, READING) ? REAL(readv)(fd, iov, n) : -1;
 }
 
 INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
 {
+	if (!fdt_any_unsettled())
+		return real.recv(fd, p, n, flags);
 	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
 }
 
 INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCKADDR_ARG addr,
 			   socklen_t *restrict len)
 {
+	if (!fdt_any_unsettled())
+		return real.recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
 	return may(fd, flags, READING) ? REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
 					 -1;
 }
 
 INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
+	if (!fdt_any_unsettled())
+		return real.recvmsg(fd, msg, flags);
 	return may(fd, flags, READING) ? REAL(recvmsg)(fd, msg, flags) : -1;
 }
 
 INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 		       struct timespec *timeout)
 {
+	if (!fdt_any_unsettled())
+		return real.recvmmsg(fd, msgs, n, flags, timeout);
 	return may(fd, flags, READING) ? REAL(recvmmsg)(fd, msgs, n, flags, timeout) : -1;
 }
 
 INTERPOSE ssize_t write(int fd, const void *p, size_t n)
 {
+	if (!fdt_any_unsettled())
+		return real.write(fd, p, n);
 	return may(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
 }
 
 INTERPOSE ssize_t writev(int fd, const struct iovec *iov, int n)
 {
+	if (!fdt_any_unsettled())
+		return real.writev(fd, iov, n);
 	return may(fd, 0, WRITING) ? REAL(writev)(fd, iov, n) : -1;
 }
 
 INTERPOSE ssize_t send(int fd, const void *p, size_t n, int flags)
 {
+	if (!fdt_any_unsettled())
+		return real.send(fd, p, n, flags);
 	return may(fd, flags, WRITING) ? REAL(send)(fd, p, n, flags) : -1;
 }
 
 INTERPOSE ssize_t sendto(int fd, const void *p, size_t n, int flags, __CONST_SOCKADDR_ARG addr,
 			 socklen_t len)
 {
+	if (!fdt_any_unsettled())
+		return real.sendto(fd, p, n, flags, addr.__sockaddr__, len);
 	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, addr.__sockaddr__, len) :
 					 -1;
 }
 
 INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
+	if (!fdt_any_unsettled())
+		return real.sendmsg(fd, msg, flags);
 	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
 }
 
 INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
+	if (!fdt_any_unsettled())
+		return real.sendmmsg(fd, msgs, n, flags);
 	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
 }
 
 INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 {
+	if (!fdt_any_unsettled())
+		return real.sendfile(out, in, offset, n);
 	return may(out, 0, WRITING) ? REAL(sendfile)(out, in, offset, n) : -1;
 }
 
 INTERPOSE ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
 {
+	if (!fdt_any_unsettled())
+		return real.sendfile64(out, in, offset, n);
 	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
 }
 
 INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
 			 unsigned int flags)
 {
+	if (!fdt_any_unsettled())
+		return real.splice(in, in_offset, out, out_offset, n, flags);
 	int dontwait = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0;
 
 	return may(in, dontwait, READING) && may(out, dontwait, WRITING) ?

@@ -16,28 +16,40 @@ void __chk_fail(void) __attribute__((noreturn));
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
-INTERPOSE int poll(struct pollfd *fds, nfds_t n, int timeout)
+SLOW static int poll_unsettled(struct pollfd *fds, nfds_t n, int timeout)
 {
 	int saved_errno = errno;
 	int64_t until_ns = WAIT_FOREVER;
 
-	if (!fdt_any_unsettled() || !pollset_needs_us(fds, n))
+	if (!pollset_needs_us(fds, n))
 		return REAL(poll)(fds, n, timeout);
 	if (timeout >= 0)
 		until_ns = now_ns() + (int64_t)timeout * 1000000;
 	return libc_result(pollset_wait(fds, n, until_ns, NULL), saved_errno);
 }
 
-INTERPOSE int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-		    const sigset_t *mask)
+SLOW static int ppoll_unsettled(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+				const sigset_t *mask)
 {
 	int saved_errno = errno;
 	int64_t until_ns;
 
 	/* a bad time limit is the kernel's to refuse */
-	if (!fdt_any_unsettled() || !pollset_needs_us(fds, n) || !wait_until(timeout, &until_ns))
+	if (!pollset_needs_us(fds, n) || !wait_until(timeout, &until_ns))
 		return REAL(ppoll)(fds, n, timeout, mask);
 	return libc_result(pollset_wait(fds, n, until_ns, mask), saved_errno);
+}
+
+INTERPOSE int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return fdt_any_unsettled() ? poll_unsettled(fds, n, timeout) : real.poll(fds, n, timeout);
+}
+
+INTERPOSE int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+		    const sigset_t *mask)
+{
+	return fdt_any_unsettled() ? ppoll_unsettled(fds, n, timeout, mask) :
+				     real.ppoll(fds, n, timeout, mask);
 }
 
 /* libc's public alias. */

@@ -23,6 +23,10 @@
 
 /* Marks a definition that the library exports. */
 #define INTERPOSE __attribute__((visibility("default")))
+/* What is reached on the way through to libc, without the detour by the global offset table. */
+#define INTERNAL __attribute__((visibility("hidden")))
+/* Kept out of that way. */
+#define SLOW __attribute__((noinline, cold))
 
 struct real {
 	int (*socket)(int, int, int);
@@ -70,7 +74,7 @@ struct real {
 	int (*fcntl64)(int, int, ...);
 };
 
-extern struct real real;
+extern struct real real INTERNAL;
 
 /* Called by the constructor, and by whatever is called before it. Safe to repeat. */
 void real_init(void);

@@ -21,7 +21,7 @@ static uint16_t heads[FDT_MAX]; /* fd -> its first registration */
 static uint16_t free_list;
 static uint32_t n_touched = 1;
 static uint32_t process;
-static _Atomic bool ever_exchanged;
+_Atomic bool regs_exchanged;
 static _Atomic bool table_was_full;
 
 /* The thread that holds the table: an address of its own. A signal handler that has interrupted
@@ -52,11 +52,6 @@ void regs_in_child(void)
 {
 	atomic_store(&holder, 0);
 	process++;
-}
-
-bool regs_ever_exchanged(void)
-{
-	return atomic_load_explicit(&ever_exchanged, memory_order_relaxed);
 }
 
 /* ------------------------------------------------------------------ our words */
@@ -224,7 +219,7 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32
 	}
 	native = ours(r, wants);
 	r->native = wants;
-	atomic_store(&ever_exchanged, true);
+	atomic_store(&regs_exchanged, true);
 	err = native_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
 	if (err < 0)
 		drop(r);
@@ -238,7 +233,7 @@ void regs_exchange(int fd, uint32_t wants)
 
 	if (!heads[fd] || !lock())
 		return;
-	atomic_store(&ever_exchanged, true);
+	atomic_store(&regs_exchanged, true);
 	for (uint16_t i = heads[fd]; i; i = next) {
 		struct reg *r = &regs[i];
 		struct epoll_event native = ours(r, wants);

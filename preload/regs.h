@@ -13,6 +13,7 @@
 #ifndef CVT_REGS_H
 #define CVT_REGS_H
 
+#include "real.h"
 #include "upstream.h"
 
 #include <sys/epoll.h>
@@ -20,7 +21,11 @@
 #define REGS_MAX 65536
 
 /* Has a word of ours ever been in any epoll set? From then on every wait must be looked at. */
-bool regs_ever_exchanged(void);
+extern _Atomic bool regs_exchanged INTERNAL;
+static inline bool regs_ever_exchanged(void)
+{
+	return __builtin_expect(atomic_load_explicit(&regs_exchanged, memory_order_relaxed), 0);
+}
 /* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
 bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event);
 /* Is this registration in our hands now? Then MOD only changes what is put back later. */

@@ -151,7 +151,7 @@ static int wait_on(const struct sets *sets, int n, struct pollfd *fds, nfds_t co
 	return fill_sets(sets, fds, i);
 }
 
-static int select_unsettled(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
+static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
 	struct pollfd on_stack[POLLSET_ON_STACK];
 	nfds_t count = count_asked(sets, n);
@@ -165,17 +165,24 @@ static int select_unsettled(const struct sets *sets, int n, int64_t until_ns, co
 	return r;
 }
 
+SLOW static int pselect_unsettled(const struct sets *sets, int n, const struct timespec *timeout,
+				  const sigset_t *mask)
+{
+	int saved_errno = errno;
+	int64_t until_ns;
+
+	if (!needs_us(sets, n) || !wait_until(timeout, &until_ns))
+		return REAL(pselect)(n, sets->read, sets->write, sets->except, timeout, mask);
+	return libc_result(wait_on_sets(sets, n, until_ns, mask), saved_errno);
+}
+
 INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
 		      fd_set *restrict excepts, const struct timespec *restrict timeout,
 		      const sigset_t *restrict mask)
 {
-	struct sets sets = { reads, writes, excepts };
-	int saved_errno = errno;
-	int64_t until_ns;
-
-	if (!fdt_any_unsettled() || !needs_us(&sets, n) || !wait_until(timeout, &until_ns))
-		return REAL(pselect)(n, reads, writes, excepts, timeout, mask);
-	return libc_result(select_unsettled(&sets, n, until_ns, mask), saved_errno);
+	if (fdt_any_unsettled())
+		return pselect_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout, mask);
+	return real.pselect(n, reads, writes, excepts, timeout, mask);
 }
 
 /* Linux writes the time that is left into the program's limit (select(2)). */
@@ -189,25 +196,30 @@ static void put_left(int64_t until_ns, struct timeval *timeout)
 	timeout->tv_usec = left.tv_nsec / 1000;
 }
 
-INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
-		     fd_set *restrict excepts, struct timeval *restrict timeout)
+SLOW static int select_unsettled(const struct sets *sets, int n, struct timeval *timeout)
 {
-	struct sets sets = { reads, writes, excepts };
 	struct timespec limit = { 0 };
 	int saved_errno = errno, r;
-	int64_t until_ns;
+	int64_t until_ns = 0;
+	bool ok = needs_us(sets, n);
 
-	if (!fdt_any_unsettled() || !needs_us(&sets, n))
-		return REAL(select)(n, reads, writes, excepts, timeout);
-	if (timeout) { /* the kernel takes more than a million microseconds */
+	if (ok && timeout) { /* the kernel takes more than a million microseconds */
 		limit.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
 		limit.tv_nsec = timeout->tv_usec % 1000000 * 1000;
 	}
-	if (!wait_until(timeout ? &limit : NULL, &until_ns))
-		return REAL(select)(n, reads, writes, excepts, timeout);
-	r = select_unsettled(&sets, n, until_ns, NULL);
+	if (!ok || !wait_until(timeout ? &limit : NULL, &until_ns))
+		return REAL(select)(n, sets->read, sets->write, sets->except, timeout);
+	r = wait_on_sets(sets, n, until_ns, NULL);
 	put_left(until_ns, timeout);
 	return libc_result(r, saved_errno);
+}
+
+INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
+		     fd_set *restrict excepts, struct timeval *restrict timeout)
+{
+	if (fdt_any_unsettled())
+		return select_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout);
+	return real.select(n, reads, writes, excepts, timeout);
 }
 
 /* libc's public alias. */

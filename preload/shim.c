@@ -12,6 +12,7 @@
 
 enum { UNREAD, READING, READ };
 
+_Atomic bool shim_active;
 static _Atomic int state = UNREAD;
 static pthread_t reader;
 static struct config config, empty_config;
@@ -77,6 +78,7 @@ const struct config *shim_config(void)
 		if (atomic_compare_exchange_strong(&state, &expected, READING)) {
 			reader = pthread_self();
 			read_config();
+			atomic_store(&shim_active, config.n_converters > 0);
 			atomic_store_explicit(&state, READ, memory_order_release);
 		}
 		if (expected != READING || pthread_equal(reader, pthread_self()))
@@ -86,11 +88,6 @@ const struct config *shim_config(void)
 	errno = saved_errno;
 	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config :
 									   &empty_config;
-}
-
-bool shim_is_active(void)
-{
-	return atomic_load_explicit(&state, memory_order_acquire) == READ && config.n_converters;
 }
 
 /* The thread that was reading does not exist in the child. */
@@ -106,6 +103,7 @@ __attribute__((constructor)) static void start(void)
 	int saved_errno = errno;
 
 	real_init();
+	fdt_started();
 	keep_environment();
 	conn_init();
 	pthread_atfork(NULL, NULL, in_child);

@@ -6,11 +6,18 @@
 #define CVT_SHIM_H
 
 #include "policy.h"
+#include "real.h"
+
+#include <stdatomic.h>
 
 /* Reads the configuration if nobody has. A program that opens no internet socket never gets
  * here, so it opens no file. Empty (all direct) while a signal handler interrupts the reading. */
 const struct config *shim_config(void);
 /* Has a configuration with a converter in it been read? Without it nothing is ever converted. */
-bool shim_is_active(void);
+extern _Atomic bool shim_active INTERNAL;
+static inline bool shim_is_active(void)
+{
+	return __builtin_expect(atomic_load_explicit(&shim_active, memory_order_relaxed), 0);
+}
 
 #endif
