@@ -391,9 +391,9 @@ class Results(unittest.TestResult):
         self.bad += 1
         self.line("FAIL", test)
         lines = "".join(traceback.format_exception(*error)).splitlines()
-        lines = [line for line in lines if line.strip()]
-        if len(lines) > 60:
-            lines[20:-40] = ["..."]
+        lines = [line for line in lines if line.strip() and "unittest/case.py" not in line]
+        if len(lines) > 200:
+            lines[50:-150] = ["..."]
         print(*(f"     {line[:1000]}" for line in lines), sep="\n", flush=True)
 
     addError = addFailure

@@ -7,6 +7,11 @@ import lab as L
 
 HTTP, HTTPS, SSH, REDIS, GIT = 80, 443, 22, 6379, 8000
 
+# behind the server's namespace, which is a router too: ICMP host unreachable, ICMP
+# administratively prohibited, ICMP port unreachable, and no answer at all
+UNREACHABLE, PROHIBITED, NO_PORT, MUTE = "10.9.0.1", "10.7.0.1", "10.6.0.1", "10.8.0.1"
+UNREACHABLE6, PROHIBITED6, NO_PORT6, MUTE6 = "fd09::1", "fd07::1", "fd06::1", "fd08::1"
+
 NGINX = """
 daemon off; master_process off; worker_processes 1;
 pid {dir}/pid; error_log {dir}/error.log;
@@ -118,3 +123,23 @@ def git_http(lab, www):
                                   www, GIT])
     server.wait_for_listeners(GIT)
     return server
+
+
+def nowhere(lab):
+    """The destinations that do not answer, or only a router does. (Not `ip route add unreachable`:
+    the kernel sends no more than one ICMP a second for those.)"""
+    L.sysctl("server", net__ipv4__ip_forward=1, net__ipv4__icmp_ratelimit=0,
+             net__ipv6__conf__all__forwarding=1, net__ipv6__icmp__ratelimit=0)
+    for family, prefix, via in (("-4", "10.0.0.0/12", L.SERVER), ("-6", "fd00::/12", L.SERVER6)):
+        L.command(["ip", "-n", "converter", family, "route", "add", prefix, "via", via])
+    reject = ["-j", "REJECT", "--reject-with"]
+    for command, address, *target in (
+            ("iptables", UNREACHABLE, *reject, "icmp-host-unreachable"),
+            ("iptables", PROHIBITED, *reject, "icmp-admin-prohibited"),
+            ("iptables", NO_PORT, *reject, "icmp-port-unreachable"),
+            ("iptables", MUTE, "-j", "DROP"),
+            ("ip6tables", UNREACHABLE6, *reject, "icmp6-addr-unreachable"),
+            ("ip6tables", PROHIBITED6, *reject, "icmp6-adm-prohibited"),
+            ("ip6tables", NO_PORT6, *reject, "icmp6-port-unreachable"),
+            ("ip6tables", MUTE6, "-j", "DROP")):
+        L.command(L.inside("server", [command, "-A", "FORWARD", "-d", address, *target]))

@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""What a program sees of a connection, call by call: the same lines with the shim as without.
+
+transcript.c prints them. The links have a delay, so that "still connecting" lasts long enough to
+be looked at in both.
+"""
+import concurrent.futures
+import difflib
+
+import lab as L
+import servers
+
+OUTCOMES = {  # what becomes of the connection, and how it is brought about
+    "accepted": (L.SERVER, 80),
+    "accepted6": (L.SERVER6, 80),
+    "refused": (L.SERVER, 81),
+    "refused6": (L.SERVER6, 81),
+    "unreachable": (servers.UNREACHABLE, 80),
+    "prohibited": (servers.PROHIBITED, 80),
+    "mute": (servers.MUTE, 80),
+}
+BY_ICMP = {"unreachable": "EHOSTUNREACH", "prohibited": "EHOSTUNREACH"}
+MUTE = ("sndtimeo", "cancel", "close_in_thread")
+# Cases whose lines are about a connection that is made.
+ONLY_ACCEPTED = ("blocking_exchange", "poll_exchange", "poll_in", "disconnect_connected",
+                 "vfork_pending", "io_pending", "threads")
+
+
+def setup(lab):
+    servers.nginx(lab)
+    servers.nowhere(lab)
+
+
+class Transcript(L.TestCase):
+    """Subclasses say through what kind of converter."""
+    CONVERTER = None
+    SETTINGS = ""
+    direct = {}  # shared by the subclasses
+
+    def transcript(self, case, outcome, shim=None):
+        return self.lab.run([L.TOOLS / "transcript", case, *OUTCOMES[outcome]], shim=shim,
+                            timeout=30)
+
+    def plain(self, case, outcome):
+        key = case, outcome
+        if key not in self.direct:
+            self.direct[key] = self.transcript(case, outcome)
+        return self.direct[key]
+
+    def expected(self, case, outcome):
+        """What a plain run shows. For an ICMP error it is what a plain run shows of a refused
+        server, with the other errno: since Linux 5.18 the kernel leaves such an error in the
+        socket's error queue too, where it raises POLLERR for good, and nobody can put one there."""
+        err = BY_ICMP.get(outcome)
+        plain = self.plain(case, outcome if not err else "refused")
+        text = plain.out.decode()
+        return plain, (text.replace("ECONNREFUSED", err) if err else text).splitlines()
+
+    def compare(self, case, outcome, shim):
+        direct, expected = self.expected(case, outcome)
+        shimmed = self.transcript(case, outcome, shim)
+        lines = [expected, shimmed.out.decode().splitlines()]
+        if (lines[0], direct.code, direct.err) == (lines[1], shimmed.code, shimmed.err):
+            return None
+        # the first two lines of a unified diff are its file names
+        difference = list(difflib.unified_diff(*lines, n=2, lineterm=""))[2:]
+        return "\n  ".join([f"{case}, {outcome}: exit {direct.code}, with the shim "
+                            f"{shimmed.code} {shimmed.err}"] + difference)
+
+    def check(self, outcome, cases=None):
+        if self.CONVERTER is None:
+            self.skipTest("base class")
+        self.lab.converter(*self.CONVERTER)
+        names = L.command([L.TOOLS / "transcript", "list"]).split()
+        if cases is None:
+            cases = [n for n in names if n not in MUTE and
+                     (outcome.startswith("accepted") or n not in ONLY_ACCEPTED)]
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            shims = [self.lab.config(self.SETTINGS, address=[L.CONVERTER, L.CONVERTER6])
+                     for _ in cases]
+            bad = [text for text in pool.map(self.compare, cases, [outcome] * len(cases), shims)
+                   if text]
+        if bad:
+            self.fail(f"{len(bad)} of {len(cases)} differ\n" + "\n".join(bad))
+
+
+class AtOnce(Transcript):
+    """The converter answers the SYN at once, and the message when the server has answered."""
+    CONVERTER = ()
+    SETTINGS = "fast-open = no-cookie"
+
+    def test_accepted(self):
+        self.check("accepted")
+
+    def test_accepted6(self):
+        self.check("accepted6")
+
+    def test_refused(self):
+        self.check("refused")
+
+    def test_refused6(self):
+        self.check("refused6")
+
+    def test_unreachable(self):
+        self.check("unreachable")
+
+    def test_prohibited(self):
+        self.check("prohibited")
+
+    def test_mute(self):
+        self.check("mute", MUTE)
+
+
+class Owed(Transcript):
+    """The message never rides in the SYN."""
+    CONVERTER = ()
+
+    def setUp(self):
+        super().setUp()
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
+
+    def test_accepted(self):
+        self.check("accepted")
+
+    def test_refused(self):
+        self.check("refused")
+
+    def test_mute(self):
+        self.check("mute", MUTE)
+
+
+class Split(Transcript):
+    CONVERTER = ("--fault", "split=1,gap=2", "--ext-header", "always")
+    SETTINGS = "fast-open = no-cookie"
+
+    def test_accepted(self):
+        self.check("accepted")
+
+    def test_refused(self):
+        self.check("refused")
+
+
+class Hold(Transcript):
+    """The converter holds the SYN until the server has answered, and refuses it by a RST."""
+    CONVERTER = ("--hold",)
+    SETTINGS = "fast-open = no-cookie"
+
+    def test_accepted(self):
+        self.check("accepted")
+
+    def test_refused(self):
+        self.check("refused")
+
+    def test_mute(self):
+        self.check("mute", MUTE)
+
+
+if __name__ == "__main__":
+    L.main(setup, delay_ms=(15, 5))
