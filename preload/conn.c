@@ -21,7 +21,15 @@ static _Atomic(struct conn *) pages[FDT_MAX / PAGE_CONNS];
 static _Atomic int owner_pid;
 static _Atomic bool forked;
 static _Atomic int64_t next_check = INT64_MAX;
-static _Atomic int highest; /* number that was ever pending */
+static _Atomic int highest; /* number that was ever pending, or copied before it could be */
+
+static void raise_highest(int fd)
+{
+	int top = atomic_load(&highest);
+
+	while (fd > top && !atomic_compare_exchange_weak(&highest, &top, fd))
+		;
+}
 
 /* -------------------------------------------------------------------- records */
 
@@ -102,20 +110,52 @@ void conn_forget(int fd)
 	fdt_set(fd, FDT_UNKNOWN);
 }
 
+/* newfd gets the record of fd, which has mark. */
+static void copy_record(int fd, int newfd, enum fdt_mark mark)
+{
+	struct conn *from = conn_peek(fd), *to = page_of(newfd, true);
+	struct upstream *u = from ? conn_exchange(from) : NULL;
+
+	if (!from || !to)
+		return;
+	to[newfd % PAGE_CONNS] = *from;
+	if (mark == FDT_PENDING) {
+		if (u)
+			atomic_store(&u->copied, true);
+		raise_highest(newfd);
+	}
+	fdt_set(newfd, mark);
+}
+
 void conn_copy(int fd, int newfd)
 {
 	enum fdt_mark mark = fdt_get(fd);
-	struct conn *from = conn_peek(fd), *to;
 
 	conn_forget(newfd);
 	if (newfd < 0 || newfd >= FDT_MAX)
 		return;
 	if (fdt_has_record(mark)) {
-		if (!from || !is_owner() || !(to = page_of(newfd, true)))
-			return;
-		to[newfd % PAGE_CONNS] = *from;
+		if (is_owner())
+			copy_record(fd, newfd, mark);
+		return;
+	}
+	if (mark == FDT_TCP || mark == FDT_TCP_SET || mark == FDT_TCP_COPIED) {
+		mark = FDT_TCP_COPIED;
+		raise_highest(fd > newfd ? fd : newfd);
+		fdt_set(fd, mark);
 	}
 	fdt_set(newfd, mark);
+}
+
+/* The other numbers of a socket that was duplicated before its connect(). */
+static void copy_to_twins(int fd, const struct conn *c)
+{
+	for (int other = 0; other <= atomic_load(&highest); other++)
+		if (other != fd && fdt_get(other) == FDT_TCP_COPIED &&
+		    sock_cookie(other) == c->sock_cookie) {
+			copy_record(fd, other, FDT_PENDING);
+			regs_exchange(other, POLLIN);
+		}
 }
 
 /* ------------------------------------------------------------------- beginning */
@@ -132,8 +172,14 @@ static bool is_unconnected_tcp(int fd)
 	       info.tcpi_state == TCP_CLOSE;
 }
 
-/* SO_SNDTIMEO as a moment; connect() obeys it (socket(7)). */
-static int64_t send_limit(int fd, int64_t now)
+bool conn_is_nonblocking(int fd)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	return flags >= 0 && flags & O_NONBLOCK;
+}
+
+int64_t conn_send_limit(int fd)
 {
 	struct timeval limit = { 0 };
 	socklen_t len = sizeof(limit);
@@ -141,7 +187,7 @@ static int64_t send_limit(int fd, int64_t now)
 	if (sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len) < 0 ||
 	    (limit.tv_sec == 0 && limit.tv_usec == 0))
 		return INT64_MAX;
-	return now + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
+	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
 }
 
 /* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set
@@ -187,13 +233,15 @@ static void lower_next_check(int64_t at)
 /* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
 static int go(int fd, struct upstream *u, int64_t until)
 {
-	int top = atomic_load(&highest), r;
+	enum fdt_mark mark = fdt_get(fd);
+	int r;
 
-	while (fd > top && !atomic_compare_exchange_weak(&highest, &top, fd))
-		;
+	raise_highest(fd);
 	fdt_set(fd, FDT_PENDING);
 	lower_next_check(u->deadline_ns);
 	regs_exchange(fd, POLLIN);
+	if (mark == FDT_TCP_COPIED)
+		copy_to_twins(fd, conn_peek(fd));
 	r = upstream_open(u, fd, until);
 	if (r == 0 && upstream_wants(u) != POLLIN)
 		regs_exchange(fd, POLLOUT);
@@ -224,7 +272,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	if (mark != FDT_TCP) { /* somebody may have set what matters to us */
 		u->rcvlowat = lower_rcvlowat(fd);
 		if (!request->nonblocking)
-			request->until_ns = send_limit(fd, now);
+			request->until_ns = conn_send_limit(fd);
 	}
 	if (!request->nonblocking)
 		atomic_store(&u->driver, upstream_thread());
@@ -261,10 +309,19 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 
 /* -------------------------------------------------------------------- advancing */
 
+static void settle_number(int fd, enum fdt_mark mark)
+{
+	if (!fdt_change(fd, FDT_PENDING, mark))
+		return;
+	regs_put_back(fd);
+	if (mark == FDT_UP) /* all others may be connected again */
+		regs_forget(fd);
+}
+
 /* The exchange is over: what the program may now see of it. */
 static enum fdt_mark settle(int fd, const struct upstream *u)
 {
-	enum fdt_mark mark = FDT_UNKNOWN;
+	enum fdt_mark mark = FDT_TCP_COPIED; /* the mark that takes nothing for granted */
 
 	switch (u ? upstream_phase(u) : UPSTREAM_DIRECT) {
 	case UPSTREAM_CONNECTED:
@@ -276,11 +333,14 @@ static enum fdt_mark settle(int fd, const struct upstream *u)
 	default:
 		break;
 	}
-	if (fdt_change(fd, FDT_PENDING, mark)) {
-		regs_put_back(fd);
-		if (mark != FDT_FAILED) /* a failed one may be connected again */
-			regs_forget(fd);
-	}
+	settle_number(fd, mark);
+	if (u && atomic_load(&u->copied))
+		for (int other = 0; other <= atomic_load(&highest); other++) {
+			struct conn *c = fdt_get(other) == FDT_PENDING ? conn_peek(other) : NULL;
+
+			if (c && conn_exchange(c) == u)
+				settle_number(other, mark);
+		}
 	return fdt_get(fd);
 }
 
@@ -315,6 +375,9 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 		if (conn_is_shared() && atomic_load(&u->driver) != upstream_thread())
 			until = wait_slice(until, &slice_ns);
 		r = wait_one(fd, upstream_wants(u), until);
+		/* another thread may have closed the number, and a third made it anew */
+		if (conn_is_shared() && conn_find(fd) != c)
+			return -EBADF;
 		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
 			return r;
 		if (conn_advance(fd, c) == FDT_PENDING && now_ns() >= limit_ns)
@@ -360,13 +423,27 @@ int conn_take_error(int fd, struct conn *c)
 	return err;
 }
 
+bool conn_is_untold(int fd)
+{
+	struct conn *c = conn_peek(fd);
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+
+	return u && atomic_load(&u->err);
+}
+
 void conn_abandon(int fd, struct conn *c)
 {
 	struct upstream *u = conn_exchange(c);
 
-	if (u)
-		atomic_store(&u->phase, UPSTREAM_DIRECT);
+	if (u && upstream_is_pending(u))
+		atomic_store(&u->phase, UPSTREAM_ABANDONED);
 	settle(fd, u);
+}
+
+void conn_reset(int fd)
+{
+	upstream_disconnect(fd);
+	fdt_set(fd, FDT_TCP_COPIED);
 }
 
 /* -------------------------------------------------------------- processes, threads */

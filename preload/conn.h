@@ -58,8 +58,15 @@ enum fdt_mark conn_advance(int fd, struct conn *c);
 int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
-/* The program itself has ended the connection while it was pending: the kernel's socket shows it. */
+/* Is there an errno that nobody has been told yet, in whatever process? */
+bool conn_is_untold(int fd);
+/* The program itself ends the connection (or the attempt): the exchange, if any, is over. */
 void conn_abandon(int fd, struct conn *c);
+/* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */
+void conn_reset(int fd);
+bool conn_is_nonblocking(int fd);
+/* SO_SNDTIMEO as a moment from now, which connect() obeys (socket(7)); INT64_MAX for none. */
+int64_t conn_send_limit(int fd);
 /* newfd has become a duplicate of fd. */
 void conn_copy(int fd, int newfd);
 /* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);

@@ -31,36 +31,54 @@ static void log_direct(const struct addr *server, const struct pol_verdict *verd
 
 static void release_driver(void *exchange)
 {
-	atomic_store(&((struct upstream *)exchange)->driver, 0);
+	struct upstream *u = exchange;
+	uint32_t me = upstream_thread();
+
+	atomic_compare_exchange_strong(&u->driver, &me, 0);
 }
 
-static int connect_and_wait(int fd, const struct sockaddr *sa, socklen_t len,
-			    struct conn_request *request)
+/* The exchange is over: what the waiting connect() returns. */
+static int outcome(int fd, const struct sockaddr *sa, socklen_t len, struct conn *c,
+		   const struct upstream *u)
 {
-	struct upstream *u = request->exchange;
+	int r;
+
+	switch (conn_advance(fd, c)) {
+	case FDT_PENDING: /* ended and begun again by another thread */
+		return -EALREADY;
+	case FDT_UP:
+		atomic_store(&c->told, 1);
+		return 0;
+	case FDT_FAILED:
+	case FDT_FAILED_TOLD:
+		/* the program may try again at once on the same socket (TRAPS 2.2) */
+		r = conn_take_error(fd, c);
+		conn_reset(fd);
+		return r ? -r : -ECONNABORTED;
+	default:
+		if (upstream_phase(u) == UPSTREAM_ABANDONED)
+			return -ECONNRESET;
+		/* fallback: nothing of ours is left on this socket */
+		return connect_natively(fd, sa, len);
+	}
+}
+
+/* Waits as a blocking connect() does. When the time limit is over the connection goes on by
+ * itself, and on_limit is what is said. */
+static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, struct upstream *u,
+			    int64_t limit_ns, int on_limit)
+{
 	struct conn *c = conn_peek(fd);
 	int r;
 
 	if (!c)
 		return -EBADF;
 	pthread_cleanup_push(release_driver, u);
-	r = conn_wait(fd, c, request->until_ns);
+	r = conn_wait(fd, c, limit_ns);
 	pthread_cleanup_pop(1);
-	if (r < 0) /* after SO_SNDTIMEO the connection goes on by itself */
-		return r == -ETIMEDOUT ? -EINPROGRESS : r;
-	switch (conn_advance(fd, c)) {
-	case FDT_UP:
-		atomic_store(&c->told, 1);
-		return 0;
-	case FDT_FAILED:
-		/* the program may try again at once on the same socket (TRAPS 2.2) */
-		r = -conn_take_error(fd, c);
-		upstream_disconnect(fd);
-		fdt_set(fd, FDT_UNKNOWN);
-		return r;
-	default: /* fallback: nothing of ours is left on this socket */
-		return connect_natively(fd, sa, len);
-	}
+	if (r < 0)
+		return r == -ETIMEDOUT ? -on_limit : r;
+	return outcome(fd, sa, len, c, u);
 }
 
 /* ------------------------------------------------------- the first connect() */
@@ -82,7 +100,9 @@ static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_r
 	case CONN_BEGUN:
 		break;
 	}
-	return request->nonblocking ? -EINPROGRESS : connect_and_wait(fd, sa, len, request);
+	if (request->nonblocking)
+		return -EINPROGRESS;
+	return wait_for_outcome(fd, sa, len, request->exchange, request->until_ns, EINPROGRESS);
 }
 
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len)
@@ -104,6 +124,18 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len)
 
 /* --------------------------------------------- connect() on a socket with a record */
 
+/* While the connection is pending: EALREADY, or for a blocking descriptor the wait for it. */
+static int connect_pending(int fd, const struct sockaddr *sa, socklen_t len, struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+	uint32_t nobody = 0;
+
+	if (!u || conn_is_nonblocking(fd))
+		return -EALREADY;
+	atomic_compare_exchange_strong(&u->driver, &nobody, upstream_thread());
+	return wait_for_outcome(fd, sa, len, u, conn_send_limit(fd), EALREADY);
+}
+
 static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 {
 	struct conn *c = conn_find(fd);
@@ -114,20 +146,19 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 		return first_connect(fd, sa, len);
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
 		conn_abandon(fd, c);
-		fdt_set(fd, FDT_UNKNOWN);
-		return connect_natively(fd, sa, len);
+		conn_reset(fd);
+		return 0;
 	}
 	mark = fdt_get(fd) == FDT_PENDING ? conn_advance(fd, c) : fdt_get(fd);
 	switch (mark) {
 	case FDT_PENDING:
-		return -EALREADY;
+		return connect_pending(fd, sa, len, c);
 	case FDT_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
 		return atomic_exchange(&c->told, 1) ? -EISCONN : 0;
 	case FDT_FAILED:
 	case FDT_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
 		err = conn_take_error(fd, c);
-		upstream_disconnect(fd);
-		fdt_set(fd, FDT_UNKNOWN);
+		conn_reset(fd);
 		return err ? -err : -ECONNABORTED;
 	default:
 		return connect_natively(fd, sa, len);

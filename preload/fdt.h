@@ -19,6 +19,7 @@ enum fdt_mark {
 	FDT_UNKNOWN,	/* nothing known: ask the kernel */
 	FDT_TCP,	/* made by our socket() as a TCP stream, not connected by us */
 	FDT_TCP_SET,	/* the same, and an option was set on it that connecting has to know */
+	FDT_TCP_COPIED, /* the same, and there may be other numbers for it */
 	FDT_OTHER,	/* made by our socket() as something else */
 	FDT_PENDING,	/* a conversion is under way */
 	FDT_FAILED,	/* a conversion failed and the program has not been told yet */

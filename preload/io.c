@@ -44,7 +44,7 @@ static int unsettled(int fd, int flags, enum direction direction)
 	if (mark == FDT_PENDING) {
 		if (flags & MSG_FASTOPEN)
 			return -EALREADY;
-		if (flags & MSG_DONTWAIT || sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK)
+		if (flags & MSG_DONTWAIT || conn_is_nonblocking(fd))
 			return -EAGAIN;
 		r = conn_wait(fd, c, io_limit(fd, direction));
 		if (r < 0)
@@ -225,8 +225,8 @@ INTERPOSE int shutdown(int fd, int how)
 		errno = saved_errno;
 		return REAL(shutdown)(fd, how);
 	}
-	upstream_disconnect(fd);
 	conn_abandon(fd, c);
+	upstream_disconnect(fd);
 	errno = saved_errno;
 	return 0;
 }

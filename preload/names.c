@@ -9,12 +9,13 @@
 
 /* room: the size of the program's buffer. The length reported is the true one, even if the
  * address was cut (getpeername(2)). */
-static void fill_peer(const struct conn *c, struct sockaddr *out, socklen_t room, socklen_t *len)
+static void fill_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
+		      socklen_t *len)
 {
-	struct sockaddr_storage peer;
-	socklen_t whole = addr_to_sockaddr(&c->server, c->family, &peer);
+	struct sockaddr_storage name;
+	socklen_t whole = addr_to_sockaddr(a, family, &name);
 
-	memcpy(out, &peer, room < whole ? room : whole);
+	memcpy(out, &name, room < whole ? room : whole);
 	*len = whole;
 }
 
@@ -41,7 +42,32 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	if (REAL(getpeername)(fd, addr.__sockaddr__, len) < 0)
 		return -1;
 	if (mark == FDT_UP)
-		fill_peer(c, addr.__sockaddr__, room, len);
+		fill_name(&c->server, c->family, addr.__sockaddr__, room, len);
+	return 0;
+}
+
+/* The address that a failed attempt had, as long as the failure lasts. */
+static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
+{
+	enum fdt_mark mark = fdt_get(fd);
+	struct conn *c = mark == FDT_FAILED || mark == FDT_FAILED_TOLD ? conn_find(fd) : NULL;
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || !u->local.port)
+		return;
+	fill_name(&u->local, c->family, out, room, len);
+}
+
+INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	socklen_t room = fdt_has_record(fdt_get(fd)) && len ? *len : 0;
+	int saved_errno = errno;
+
+	if (REAL(getsockname)(fd, addr.__sockaddr__, len) < 0)
+		return -1;
+	if (room)
+		failed_name(fd, addr.__sockaddr__, room, len);
+	errno = saved_errno;
 	return 0;
 }
 

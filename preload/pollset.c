@@ -60,8 +60,14 @@ static int serve(struct wait_set *set)
 		struct pollfd *p = &set->native[i];
 		struct conn *c;
 
-		if (fdt_get(p->fd) != FDT_PENDING || !(c = conn_peek(p->fd)))
+		if (fdt_get(p->fd) != FDT_PENDING)
 			continue;
+		/* with threads, the number may have been closed and made anew meanwhile */
+		c = conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
+		if (!c) {
+			over++;
+			continue;
+		}
 		if ((p->revents || now >= set->deadline_ns || conn_is_shared()) &&
 		    conn_advance(p->fd, c) != FDT_PENDING)
 			over++;
@@ -79,7 +85,7 @@ static int finish(struct wait_set *set, struct pollfd *out)
 	for (nfds_t i = 0; i < set->n; i++) {
 		short events = set->native[i].revents;
 
-		if (events && fdt_get(out[i].fd) == FDT_FAILED)
+		if (events && fdt_get(out[i].fd) == FDT_FAILED && conn_is_untold(out[i].fd))
 			events |= POLLERR | POLLHUP;
 		out[i].revents = events;
 		ready += events != 0;

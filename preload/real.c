@@ -24,6 +24,7 @@ void real_init(void)
 	NEXT(accept);
 	NEXT(accept4);
 	NEXT(getpeername);
+	NEXT(getsockname);
 	NEXT(getsockopt);
 	NEXT(setsockopt);
 	NEXT(poll);

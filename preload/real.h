@@ -35,6 +35,7 @@ struct real {
 	int (*accept)(int, struct sockaddr *, socklen_t *);
 	int (*accept4)(int, struct sockaddr *, socklen_t *, int);
 	int (*getpeername)(int, struct sockaddr *, socklen_t *);
+	int (*getsockname)(int, struct sockaddr *, socklen_t *);
 	int (*getsockopt)(int, int, int, void *, socklen_t *);
 	int (*setsockopt)(int, int, int, const void *, socklen_t);
 	int (*poll)(struct pollfd *, nfds_t, int);
@@ -123,6 +124,11 @@ static inline long sys_recv(int fd, void *p, size_t n, int flags)
 static inline int sys_fcntl(int fd, int command, long arg)
 {
 	return (int)sys_result(syscall(SYS_fcntl, fd, command, arg));
+}
+
+static inline int sys_getsockname(int fd, struct sockaddr *sa, socklen_t *len)
+{
+	return (int)sys_result(syscall(SYS_getsockname, fd, sa, len));
 }
 
 static inline int sys_shutdown(int fd, int how)

@@ -70,6 +70,7 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 		atomic_store(&u->driver, 0);
 		atomic_store(&u->err, 0);
 		atomic_store(&u->lock, 0);
+		atomic_store(&u->copied, false);
 		u->deadline_ns = INT64_MAX / 2;
 		return u;
 	}
@@ -212,6 +213,13 @@ static void end(struct upstream *u, int fd, enum upstream_phase phase)
  * (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
 static void refuse(struct upstream *u, int fd, int err)
 {
+	struct sockaddr_storage local = { 0 };
+	socklen_t len = sizeof(local);
+
+	/* disconnecting forgets it, a refused connect keeps it */
+	if (sys_getsockname(fd, (struct sockaddr *)&local, &len) < 0 ||
+	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
+		u->local = (struct addr){ .port = 0 };
 	upstream_disconnect(fd);
 	sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);

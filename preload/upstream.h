@@ -17,7 +17,7 @@
 
 #include <stdatomic.h>
 
-/* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the three ends; a retry
+/* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the ends; a retry
  * goes back to OPENING. */
 enum upstream_phase {
 	UPSTREAM_FREE,
@@ -27,6 +27,7 @@ enum upstream_phase {
 	UPSTREAM_CONNECTED, /* end: the server has accepted */
 	UPSTREAM_REFUSED,   /* end: err is the program's errno, the socket shows a failure */
 	UPSTREAM_DIRECT,    /* end: given up; the socket goes to the server by itself */
+	UPSTREAM_ABANDONED, /* end: the program took the connection back */
 };
 
 struct upstream {
@@ -45,6 +46,8 @@ struct upstream {
 	bool fall_back;		 /* fallback = direct */
 	int rcvlowat;		 /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	bool cookie_tried;	 /* the one retry after Missing Cookie is spent (P-27) */
+	_Atomic bool copied;	 /* more than one descriptor number may refer to it */
+	struct addr local;	 /* for UPSTREAM_REFUSED: the address that the attempt had */
 	uint16_t sent;		 /* bytes of request that the kernel has taken */
 	union {
 		struct cvt_writer request; /* while UPSTREAM_OWED */
