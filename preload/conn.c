@@ -231,7 +231,7 @@ static void lower_next_check(int64_t at)
 }
 
 /* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
-static int go(int fd, struct upstream *u, int64_t until)
+static int go(int fd, struct upstream *u, bool nonblocking)
 {
 	enum fdt_mark mark = fdt_get(fd);
 	int r;
@@ -242,8 +242,8 @@ static int go(int fd, struct upstream *u, int64_t until)
 	regs_exchange(fd, POLLIN);
 	if (mark == FDT_TCP_COPIED)
 		copy_to_twins(fd, conn_peek(fd));
-	r = upstream_open(u, fd, until);
-	if (r == 0 && upstream_wants(u) != POLLIN)
+	r = upstream_open(u, fd, nonblocking);
+	if (upstream_is_pending(u) && upstream_wants(u) != POLLIN)
 		regs_exchange(fd, POLLOUT);
 	return r;
 }
@@ -282,7 +282,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 enum conn_begin conn_begin(int fd, struct conn_request *request)
 {
 	enum fdt_mark mark = fdt_get(fd);
-	int64_t now = now_ns(), until = 0;
+	int64_t now = now_ns();
 	int r;
 
 	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER || !is_unconnected_tcp(fd))
@@ -293,12 +293,9 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 		conn_sweep();
 	if (regs_is_lost(fd) || !prepare(fd, request, mark, now))
 		return CONN_UNREACHABLE;
-	if (!request->nonblocking)
-		until = request->until_ns < request->exchange->deadline_ns ?
-				request->until_ns :
-				request->exchange->deadline_ns;
-	r = go(fd, request->exchange, until);
-	if (r == 0)
+	r = go(fd, request->exchange, request->nonblocking);
+	request->interrupted = r == -EINTR;
+	if (r == 0 || r == -EINTR)
 		return CONN_BEGUN;
 	request->err = -r;
 	atomic_store(&request->exchange->phase, UPSTREAM_DIRECT);
@@ -344,7 +341,7 @@ static enum fdt_mark settle(int fd, const struct upstream *u)
 	return fdt_get(fd);
 }
 
-enum fdt_mark conn_advance(int fd, struct conn *c)
+static enum fdt_mark advance(int fd, struct conn *c, bool broken)
 {
 	struct upstream *u = conn_exchange(c);
 	uint32_t driver = u ? atomic_load(&u->driver) : 0;
@@ -354,7 +351,7 @@ enum fdt_mark conn_advance(int fd, struct conn *c)
 	if (now_ns() >= u->deadline_ns)
 		upstream_expire(u, fd);
 	else if (!driver || driver == upstream_thread())
-		upstream_advance(u, fd);
+		upstream_advance(u, fd, broken);
 	if (!upstream_is_pending(u))
 		return settle(fd, u);
 	if (upstream_phase(u) == UPSTREAM_REPLY)
@@ -407,6 +404,16 @@ void conn_sweep(void)
 		else if (conn_advance(fd, c) == FDT_PENDING) /* somebody is at it */
 			lower_next_check(soonest);
 	}
+}
+
+enum fdt_mark conn_advance(int fd, struct conn *c)
+{
+	return advance(fd, c, false);
+}
+
+enum fdt_mark conn_advance_broken(int fd, struct conn *c)
+{
+	return advance(fd, c, true);
 }
 
 int conn_take_error(int fd, struct conn *c)

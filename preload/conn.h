@@ -34,6 +34,7 @@ struct conn_request {
 	const struct config *config;
 	/* out */
 	bool nonblocking;
+	bool interrupted;	/* a signal arrived while the SYN was sent */
 	int64_t until_ns;	/* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
 	int err;
 	struct upstream *exchange;
@@ -52,6 +53,8 @@ struct upstream *conn_exchange(const struct conn *c);
 /* Does what can be done without waiting, or ends an exchange whose deadline has passed.
  * Returns the mark that the number has then: FDT_PENDING while the program has to wait. */
 enum fdt_mark conn_advance(int fd, struct conn *c);
+/* The same after a wait that has reported an error on fd. */
+enum fdt_mark conn_advance_broken(int fd, struct conn *c);
 /* Waits as a blocking connect() does: 0 when the exchange is over; -ETIMEDOUT at limit_ns
  * (CLOCK_MONOTONIC, WAIT_FOREVER for none); -EINTR after a signal that does not restart (TRAPS
  * 2.9; with a time limit the kernel never restarts). A cancellation point; holds no lock. */

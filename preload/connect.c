@@ -3,6 +3,7 @@
 #include "real.h"
 #include "route.h"
 #include "shim.h"
+#include "wait.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -102,6 +103,10 @@ static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_r
 	}
 	if (request->nonblocking)
 		return -EINPROGRESS;
+	if (request->interrupted && (request->until_ns != WAIT_FOREVER || !wait_restarts_all())) {
+		release_driver(request->exchange);
+		return -EINTR;
+	}
 	return wait_for_outcome(fd, sa, len, request->exchange, request->until_ns, EINPROGRESS);
 }
 

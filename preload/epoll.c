@@ -96,7 +96,9 @@ static int filter(struct epoll_event *events, int n, bool *served)
 		}
 		*served = true;
 		c = fd >= 0 && fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
-		if (c)
+		if (c && events[i].events & EPOLLERR)
+			conn_advance_broken(fd, c);
+		else if (c)
 			conn_advance(fd, c);
 		else if (fd >= 0) /* another thread has ended it and is about to do this */
 			regs_put_back(fd);

@@ -15,6 +15,7 @@
 struct wait_set {
 	const struct pollfd *asked; /* the program's */
 	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
+	bool *is_ours;		    /* this one is watched for its exchange, not for the program */
 	nfds_t n;
 	nfds_t n_pending;	    /* how many are watched for us */
 	int64_t deadline_ns;	    /* the nearest of theirs */
@@ -33,6 +34,7 @@ static void fill(struct wait_set *set, bool verify)
 
 		*p = set->asked[i];
 		p->revents = 0;
+		set->is_ours[i] = false;
 		if (fdt_get(p->fd) != FDT_PENDING)
 			continue;
 		c = verify ? conn_find(p->fd) : conn_peek(p->fd);
@@ -43,6 +45,7 @@ static void fill(struct wait_set *set, bool verify)
 			continue;
 		}
 		p->events = upstream_wants(u);
+		set->is_ours[i] = true;
 		set->n_pending++;
 		if (u->deadline_ns < set->deadline_ns)
 			set->deadline_ns = u->deadline_ns;
@@ -56,22 +59,21 @@ static int serve(struct wait_set *set)
 	int64_t now = now_ns();
 	int over = 0;
 
-	for (nfds_t i = 0; i < set->n && set->n_pending; i++) {
+	for (nfds_t i = 0; i < set->n; i++) {
 		struct pollfd *p = &set->native[i];
+		short events = p->revents;
 		struct conn *c;
 
-		if (fdt_get(p->fd) != FDT_PENDING)
+		if (!set->is_ours[i])
 			continue;
+		p->revents = 0;
 		/* with threads, the number may have been closed and made anew meanwhile */
 		c = conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
-		if (!c) {
+		if (!c || fdt_get(p->fd) != FDT_PENDING)
 			over++;
-			continue;
-		}
-		if ((p->revents || now >= set->deadline_ns || conn_is_shared()) &&
-		    conn_advance(p->fd, c) != FDT_PENDING)
+		else if ((events || now >= set->deadline_ns || conn_is_shared()) &&
+			 conn_advance(p->fd, c) != FDT_PENDING)
 			over++;
-		p->revents = 0;
 	}
 	return over;
 }
@@ -161,14 +163,17 @@ void pollset_release(struct pollfd *room, const struct pollfd *on_stack, nfds_t 
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t *mask)
 {
 	struct pollfd on_stack[POLLSET_ON_STACK];
-	struct wait_set set = { .asked = fds, .native = pollset_room(on_stack, n), .n = n };
+	/* the flags stand behind the descriptors, eight to the room of one */
+	nfds_t whole = n + (n + sizeof(*fds) - 1) / sizeof(*fds);
+	struct wait_set set = { .asked = fds, .native = pollset_room(on_stack, whole), .n = n };
 	int r;
 
 	if (!set.native)
 		return -ENOMEM;
+	set.is_ours = (bool *)(set.native + n);
 	if (now_ns() >= conn_next_check())
 		conn_sweep();
 	r = wait_in(&set, fds, until_ns, mask);
-	pollset_release(set.native, on_stack, n);
+	pollset_release(set.native, on_stack, whole);
 	return r;
 }

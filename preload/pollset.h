@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Room for a set: on the caller's stack if it is small, else a mapping of its own (never the
- * program's allocator). */
+/* Room for a set: on the caller's stack if it is small (1 KiB), else a mapping of its own (never
+ * the program's allocator). */
 #define POLLSET_ON_STACK 128
 struct pollfd *pollset_room(struct pollfd on_stack[static POLLSET_ON_STACK], nfds_t n);
 void pollset_release(struct pollfd *room, const struct pollfd *on_stack, nfds_t n);

@@ -5,9 +5,11 @@
 #include "real.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #define SLOTS		4096 /* exchanges at once, in this process and its forked children */
@@ -133,33 +135,25 @@ static void request_taken(struct upstream *u)
 	set_phase(u, UPSTREAM_REPLY);
 }
 
-/* Fast Open is switched off in this kernel: a plain connect, and the message right behind it. */
-static int open_plainly(struct upstream *u, int fd, int64_t blocking_until_ns)
+/* Fast Open is switched off in this kernel: a plain connect, and the message right behind it.
+ * A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
+ * it, so for a moment its time limit is the shortest that there is (TRAPS 2.18). */
+static int open_plainly(int fd, const struct sockaddr *via, socklen_t via_len, bool nonblocking)
 {
-	struct sockaddr_storage via;
-	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
-	struct timeval wanted = { 0 }, saved = { 0 };
+	struct timeval shortest = { .tv_usec = 1 }, saved = { 0 };
 	socklen_t len = sizeof(saved);
-	int64_t left_us;
 	int r;
 
-	if (!blocking_until_ns)
-		return sys_connect(fd, (struct sockaddr *)&via, via_len);
-	/* O_NONBLOCK would show in every process that shares the descriptor; the time limit of
-	 * a socket that is not connected matters to nobody (TRAPS 2.18). */
-	left_us = (blocking_until_ns - now_ns()) / 1000;
-	if (left_us <= 0)
-		return -ETIMEDOUT;
-	wanted.tv_sec = left_us / 1000000;
-	wanted.tv_usec = left_us % 1000000;
+	if (nonblocking)
+		return sys_connect(fd, via, via_len);
 	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &len);
-	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wanted, sizeof(wanted));
-	r = sys_connect(fd, (struct sockaddr *)&via, via_len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &shortest, sizeof(shortest));
+	r = sys_connect(fd, via, via_len);
 	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
 	return r;
 }
 
-int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns)
+int upstream_open(struct upstream *u, int fd, bool nonblocking)
 {
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
@@ -185,11 +179,11 @@ int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns)
 	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
 		n = 0;
 	else if (n == -EOPNOTSUPP)
-		n = open_plainly(u, fd, blocking_until_ns);
+		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
 		return (int)n;
 	set_phase(u, UPSTREAM_OWED);
-	return 0;
+	return n == -EINTR ? -EINTR : 0;
 }
 
 /* ------------------------------------------------------------------- the ends */
@@ -287,10 +281,9 @@ static void retry_with_cookie(struct upstream *u, int fd, const struct hs_result
 	u->cookie_tried = true;
 	upstream_disconnect(fd);
 	set_phase(u, UPSTREAM_OPENING);
-	/* where Fast Open is off a blocking descriptor would wait here, under the lock */
 	r = sys_fcntl(fd, F_GETFL, 0);
-	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK ? 0 : now_ns());
-	if (r < 0)
+	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK);
+	if (r < 0 && r != -EINTR)
 		give_up(u, fd, HS_CONVERTER, -r, "connect with cookie");
 }
 
@@ -322,7 +315,7 @@ static void read_reply(struct upstream *u, int fd)
 	while (upstream_phase(u) == UPSTREAM_REPLY) {
 		long n = sys_recv(fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
 
-		if (n == -EAGAIN || n == -EINTR)
+		if (n == -EAGAIN || n == -EINTR || !upstream_is_pending(u))
 			return;
 		if (n <= 0) {
 			give_up(u, fd, HS_CONVERTER, n ? (int)-n : ECONNRESET,
@@ -340,7 +333,7 @@ static void send_owed(struct upstream *u, int fd)
 	long n = sys_sendto(fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
 			    0);
 
-	if (n == -EAGAIN || n == -EINTR)
+	if (n == -EAGAIN || n == -EINTR || !upstream_is_pending(u))
 		return;
 	if (n < 0) {
 		give_up(u, fd, HS_CONVERTER, (int)-n, "no connection to the converter");
@@ -351,10 +344,28 @@ static void send_owed(struct upstream *u, int fd)
 		request_taken(u);
 }
 
-void upstream_advance(struct upstream *u, int fd)
+/* Has the connection to the converter failed with nothing left to read, and is that failure what
+ * the program shall see? Then the kernel shows it better than we could: reading the error would
+ * use it up, and epoll would not report it (EPOLLERR). */
+static bool leave_to_kernel(const struct upstream *u, int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
+	int unread = 1;
+
+	return !u->fall_back && sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state == TCP_CLOSE &&
+	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
+}
+
+void upstream_advance(struct upstream *u, int fd, bool broken)
 {
 	if (!try_lock(u))
 		return;
+	if (broken && upstream_is_pending(u) && leave_to_kernel(u, fd)) {
+		log_end(u, "failed", "no connection to the converter", 0);
+		end(u, fd, UPSTREAM_DIRECT);
+	}
 	if (upstream_phase(u) == UPSTREAM_OWED)
 		send_owed(u, fd);
 	else if (upstream_phase(u) == UPSTREAM_REPLY)

@@ -26,7 +26,7 @@ enum upstream_phase {
 	UPSTREAM_REPLY,	    /* the message is queued, the reply is being read */
 	UPSTREAM_CONNECTED, /* end: the server has accepted */
 	UPSTREAM_REFUSED,   /* end: err is the program's errno, the socket shows a failure */
-	UPSTREAM_DIRECT,    /* end: given up; the socket goes to the server by itself */
+	UPSTREAM_DIRECT,    /* end: the socket is the kernel's alone, going to the server or failed */
 	UPSTREAM_ABANDONED, /* end: the program took the connection back */
 };
 
@@ -77,12 +77,12 @@ static inline bool upstream_is_pending(const struct upstream *u)
 uint32_t upstream_thread(void);
 void upstream_in_child(void);
 
-/* Sends the SYN. blocking_until_ns: 0 for a non-blocking descriptor; for a blocking one the
- * moment (CLOCK_MONOTONIC) up to which a plain connect() may wait, which is only needed where
- * the kernel has Fast Open switched off. 0, or -errno: nothing was sent, the exchange is over. */
-int upstream_open(struct upstream *u, int fd, int64_t blocking_until_ns);
-/* Does what can be done without waiting; the program's descriptor is fd. */
-void upstream_advance(struct upstream *u, int fd);
+/* Sends the SYN, without ever waiting. 0; -EINTR: it is out, but a signal arrived; else -errno:
+ * nothing was sent, the exchange is over. */
+int upstream_open(struct upstream *u, int fd, bool nonblocking);
+/* Does what can be done without waiting; the program's descriptor is fd. broken: a wait has
+ * reported an error on it. */
+void upstream_advance(struct upstream *u, int fd, bool broken);
 /* The same, but the exchange ends here with ETIMEDOUT if it is not over. */
 void upstream_expire(struct upstream *u, int fd);
 /* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
