@@ -373,7 +373,7 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 			until = wait_slice(until, &slice_ns);
 		r = wait_one(fd, upstream_wants(u), until);
 		/* another thread may have closed the number, and a third made it anew */
-		if (conn_is_shared() && conn_find(fd) != c)
+		if (conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c)
 			return -EBADF;
 		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
 			return r;
