@@ -1131,7 +1131,7 @@ class Faults(Case):
         s = self.connected("split=5,gap=30")
         start, got = time.monotonic(), []
         while sum(map(len, got)) < 12:
-            got.append(s.recv(100))
+            got.append(s.recv(12 - sum(map(len, got))))
         self.assertEqual([len(g) for g in got], [5, 5, 2])
         self.assertGreater(time.monotonic() - start, 0.055)
         self.assertEqual(b"".join(got), self.REPLY)

@@ -18,16 +18,21 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-#define SLOTS	 4096 /* a colliding pair overwrites: the loser's header is rebuilt */
-#define BUFFER	 (4 * 1024 * 1024)
-#define PACKET	 256 /* bytes: IP and TCP headers with all options have at most 120 */
+#define SETS   1024
+#define WAYS   8 /* the ninth overwrites the first, whose header is then rebuilt */
+#define BUFFER (4 * 1024 * 1024)
+#define PACKET 256 /* bytes: IP and TCP headers with all options have at most 120 */
 
-static struct seen {
-	struct addr own, server;
+struct seen {
+	struct addr own, server; /* own.port 0: empty */
 	uint8_t opts[CVT_SYN_OPTS_MAX];
 	size_t len;
-	bool used;
-} table[SLOTS];
+};
+
+static struct set {
+	struct seen ways[WAYS];
+	unsigned int oldest;
+} table[SETS];
 
 /* SYN+ACK over IPv4 (first fragment) or IPv6 (no extension headers). The jumps count from the
  * next instruction; the last two lines are "take" and "leave". */
@@ -52,24 +57,38 @@ static struct sock_filter program[] = {
 	BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
-static struct seen *slot_of(const struct addr *own, const struct addr *server)
+static struct set *set_of(const struct addr *own, const struct addr *server)
 {
 	uint32_t h = (uint32_t)own->port << 16 | server->port;
 
 	for (size_t i = 12; i < 16; i++)
 		h = (h ^ server->ip[i]) * 16777619u; /* FNV's prime: spreads, no more */
-	return &table[(h ^ h >> 15) % SLOTS];
+	return &table[(h ^ h >> 15) % SETS];
+}
+
+static struct seen *find(struct set *set, const struct addr *own, const struct addr *server)
+{
+	for (size_t i = 0; i < WAYS; i++) {
+		struct seen *e = &set->ways[i];
+
+		if (e->own.port == own->port && e->server.port == server->port &&
+		    addr_equal_ip(&e->own, own) && addr_equal_ip(&e->server, server))
+			return e;
+	}
+	return NULL;
 }
 
 static void remember(const struct segment *s)
 {
-	struct seen *e = slot_of(&s->to, &s->from);
+	struct set *set = set_of(&s->to, &s->from);
+	struct seen *e = find(set, &s->to, &s->from);
 
+	if (!e)
+		e = &set->ways[set->oldest++ % WAYS];
 	e->own = s->to;
 	e->server = s->from;
 	e->len = s->opts.len;
 	memcpy(e->opts, s->opts.p, e->len);
-	e->used = true;
 }
 
 static void read_all(struct loop_watch *w)
@@ -132,16 +151,16 @@ void capture_close(void)
 bool capture_find(const struct addr *own, const struct addr *server,
 		  uint8_t opts[static CVT_SYN_OPTS_MAX], size_t *len)
 {
-	struct seen *e = slot_of(own, server);
+	struct seen *e;
 
 	if (watch.fd < 0)
 		return false;
 	read_all(&watch);
-	if (!e->used || e->own.port != own->port || e->server.port != server->port ||
-	    !addr_equal_ip(&e->own, own) || !addr_equal_ip(&e->server, server))
+	e = find(set_of(own, server), own, server);
+	if (!e)
 		return false;
-	e->used = false;
 	*len = e->len;
 	memcpy(opts, e->opts, e->len);
+	memset(e, 0, sizeof(*e));
 	return true;
 }

@@ -117,8 +117,8 @@ static void unlink_conn(struct conn *c)
 
 static void log_close_event(const struct conn *c)
 {
-	log_event("close", "conn=%lu outcome=%s c2s=%llu s2c=%llu ms=%llu", c->id,
-		  c->outcome, (unsigned long long)(c->relay.flow[RELAY_UP].bytes + c->early),
+	log_event("close", "conn=%lu outcome=%s c2s=%llu s2c=%llu ms=%llu", c->id, c->outcome,
+		  (unsigned long long)c->relay.flow[RELAY_UP].bytes + c->early,
 		  (unsigned long long)c->relay.flow[RELAY_DOWN].bytes,
 		  (unsigned long long)(loop_now_ms() - c->started_ms));
 }
@@ -194,8 +194,8 @@ static void log_accept(const struct conn *c)
 	addr_format(&c->client, client);
 	addr_format(&c->local, local);
 	log_event("accept", "conn=%lu client=%s local=%s syn_data=%s mptcp=%s held=%s", c->id,
-		  client, local, had_syn_data(c->up.fd) ? "yes" : "no",
-		  c->up_mptcp ? "yes" : "no", c->held ? "yes" : "no");
+		  client, local, had_syn_data(c->up.fd) ? "yes" : "no", c->up_mptcp ? "yes" : "no",
+		  c->held ? "yes" : "no");
 }
 
 /* The message is read even of a held SYN, whose message is known: it must leave the socket. */

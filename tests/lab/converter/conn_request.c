@@ -148,7 +148,8 @@ static void list_kinds(const struct conn *c, bool not_sent, char *out, size_t si
 	size_t at = 0;
 
 	snprintf(out, size, "-");
-	for (size_t pos = 0; at + 5 < size && cvt_next_opt(c->request.msg.connect.opts, &pos, &opt);) {
+	for (size_t pos = 0;
+	     at + 5 < size && cvt_next_opt(c->request.msg.connect.opts, &pos, &opt);) {
 		bool ours = opt.kind == CVT_OPT_FAST_OPEN || opt.kind <= 5 || opt.kind == 8 ||
 			    (opt.kind == CVT_OPT_MPTCP && opt.value.len == 0);
 

@@ -151,12 +151,10 @@ static const struct fault_name {
 	const char *name;
 	int (*set)(struct fault *f, char *value); /* value: NULL if none was given */
 } names[] = {
-	{ "split", set_split },	    { "gap", set_gap },
-	{ "delay", set_delay },	    { "error", set_error },
-	{ "raw", set_raw },	    { "raw-relay", set_raw_relay },
-	{ "silence", set_silence }, { "close", set_close },
-	{ "rst", set_rst },	    { "cut", set_cut },
-	{ "cut-rst", set_cut_rst }, { "drop-after", set_drop_after },
+	{ "split", set_split },	    { "gap", set_gap },		{ "delay", set_delay },
+	{ "error", set_error },	    { "raw", set_raw },		{ "raw-relay", set_raw_relay },
+	{ "silence", set_silence }, { "close", set_close },	{ "rst", set_rst },
+	{ "cut", set_cut },	    { "cut-rst", set_cut_rst }, { "drop-after", set_drop_after },
 };
 
 static int parse_one(struct fault *f, char *item)

@@ -21,19 +21,19 @@ enum fault_end {
 
 struct fault {
 	bool active;
-	bool silence;		/* the reply never comes */
-	size_t split;		/* bytes per piece; 0: all at once */
-	unsigned int gap_ms;	/* between pieces */
-	unsigned int delay_ms;	/* before the first byte */
-	bool has_error;		/* an Error TLV in place of the reply */
+	bool silence;	       /* the reply never comes */
+	size_t split;	       /* bytes per piece; 0: all at once */
+	unsigned int gap_ms;   /* between pieces */
+	unsigned int delay_ms; /* before the first byte */
+	bool has_error;	       /* an Error TLV in place of the reply */
 	uint8_t error;
 	uint8_t bytes[CVT_MSG_MAX]; /* the Error's value, or the raw reply */
 	size_t n_bytes;
-	bool raw, raw_relay;	/* `bytes` in place of the reply; raw_relay: and go on */
-	bool has_cut;		/* only the first `cut` bytes of the reply are sent */
+	bool raw, raw_relay; /* `bytes` in place of the reply; raw_relay: and go on */
+	bool has_cut;	     /* only the first `cut` bytes of the reply are sent */
 	size_t cut;
-	enum fault_end end;	/* after the bytes above, or at once if there are none */
-	uint64_t drop_after;	/* bytes of server data, then RST; 0: never */
+	enum fault_end end;  /* after the bytes above, or at once if there are none */
+	uint64_t drop_after; /* bytes of server data, then RST; 0: never */
 };
 
 /* Adds "name[=value][,name=value...]" to the fault. -EINVAL: unknown or senseless. */

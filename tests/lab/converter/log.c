@@ -30,8 +30,8 @@ void log_close(void)
 	log_fd = STDERR_FILENO;
 }
 
-__attribute__((format(printf, 2, 0)))
-static void write_line(const char *name, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void write_line(const char *name, const char *fmt,
+							     va_list ap)
 {
 	char line[LINE_MAX_BYTES];
 	struct timespec ts;

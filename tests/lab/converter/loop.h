@@ -42,6 +42,6 @@ void loop_unwatch(struct loop_watch *w);
 void loop_arm(struct loop_timer *t, uint64_t in_ms);
 void loop_disarm(struct loop_timer *t);
 
-#define LOOP_OWNER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define LOOP_OWNER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

@@ -105,10 +105,11 @@ static void log_start(const struct options *o, bool capturing)
 
 	for (size_t i = 0; i < o->listens; i++) {
 		addr_format(&o->listen[i], text);
-		log_event("start", "listen=%s dialect=%s mptcp=%s fastopen=%s hold=%s capture=%s pid=%ld",
+		log_event("start",
+			  "listen=%s dialect=%s mptcp=%s fastopen=%s hold=%s capture=%s pid=%ld",
 			  text, dialect[o->dialect], o->mptcp ? "yes" : "no",
-			  fast_open[o->fast_open], o->hold ? "yes" : "no",
-			  capturing ? "yes" : "no", (long)getpid());
+			  fast_open[o->fast_open], o->hold ? "yes" : "no", capturing ? "yes" : "no",
+			  (long)getpid());
 	}
 }
 
@@ -152,8 +153,8 @@ static void clean_up(const struct options *o)
 	listener_close_all();
 	conn_end_all();
 	capture_close();
-	log_event("stop", "connections=%lu replies=%lu errors=%lu open=%zu", t->accepted, t->replies,
-		  t->errors, open);
+	log_event("stop", "connections=%lu replies=%lu errors=%lu open=%zu", t->accepted,
+		  t->replies, t->errors, open);
 	loop_end();
 	if (signals.fd >= 0)
 		close(signals.fd);

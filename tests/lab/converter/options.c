@@ -210,10 +210,12 @@ static const struct option_row {
 	size_t flag, number, text; /* offset + 1, or 0 */
 	unsigned int least, most;
 } rows[] = {
-	{ "listen", "ADDR[:PORT]", "serve clients here; [IPv6]:PORT; repeatable; port 5124", SET(set_listen) },
+	{ "listen", "ADDR[:PORT]", "serve clients here; [IPv6]:PORT; repeatable; port 5124",
+	  SET(set_listen) },
 	{ "allow", "PREFIX", "serve only clients in PREFIX; repeatable; at least one is needed",
 	  SET(set_allow) },
-	{ "deny-to", "PREFIX", "refuse targets in PREFIX with Error 32; repeatable", SET(set_deny_to) },
+	{ "deny-to", "PREFIX", "refuse targets in PREFIX with Error 32; repeatable",
+	  SET(set_deny_to) },
 	{ "allow-loopback", NULL, "let a Connect name a loopback target (else Error 1)",
 	  FLAG(allow_loopback) },
 	{ "dialect", "NAME", "rfc8803 (default), draft-02 or hybrid", SET(set_dialect) },
@@ -238,7 +240,8 @@ static const struct option_row {
 	  SET(set_cookie) },
 	{ "max-connections", "N", "then Error 64 (default 4096)", NUMBER(max_connections),
 	  .least = 1, .most = 100000 },
-	{ "max-pending", "N", "unanswered requests per client address, then Error 64 (default 1024)",
+	{ "max-pending", "N",
+	  "unanswered requests per client address, then Error 64 (default 1024)",
 	  NUMBER(max_pending), .least = 1, .most = 100000 },
 	{ "retry-after", "SECONDS", "value of Error 64 and 65 (default 0: as the client likes)",
 	  NUMBER(retry_after), .least = 0, .most = 255 },
@@ -246,8 +249,9 @@ static const struct option_row {
 	  NUMBER(request_timeout_ms), .least = 1, .most = 3600000 },
 	{ "connect-timeout", "MS", "then Error 97 code 1 (default 0: the kernel's, minutes)",
 	  NUMBER(connect_timeout_ms), .least = 0, .most = 3600000 },
-	{ "idle-timeout", "SECONDS", "RST to both sides after so long without a byte (default 7200)",
-	  NUMBER(idle_timeout_s), .least = 1, .most = 1000000 },
+	{ "idle-timeout", "SECONDS",
+	  "RST to both sides after so long without a byte (default 7200)", NUMBER(idle_timeout_s),
+	  .least = 1, .most = 1000000 },
 	{ "hold", NULL, "hold the client's SYN (NFQUEUE) until the server has answered; needs root",
 	  FLAG(hold) },
 	{ "hold-queue", "N", "NFQUEUE number (default 5124)", NUMBER(hold_queue), .least = 0,
@@ -256,7 +260,8 @@ static const struct option_row {
 	  SET(set_hold_error) },
 	{ "no-capture", NULL, "do not look at the server's SYN+ACK; rebuild it from TCP_INFO",
 	  FLAG(no_capture) },
-	{ "fault", "SPEC", "what goes wrong with the reply, see below; repeatable", SET(set_fault) },
+	{ "fault", "SPEC", "what goes wrong with the reply, see below; repeatable",
+	  SET(set_fault) },
 	{ "pid-file", "FILE", "write the process id there; removed at exit", TEXT(pid_file) },
 	{ "ready-fd", "N", "write \"ready\\n\" to this descriptor once listening, and close it",
 	  SET(set_ready_fd) },
@@ -272,7 +277,8 @@ static const struct option_row {
 static void print_help(void)
 {
 	printf("Usage: lab-converter --listen ADDR[:PORT] --allow PREFIX [OPTION...]\n\n"
-	       "A Transport Converter (0-RTT TCP Convert Protocol) for tests, on kernel sockets.\n\n");
+	       "A Transport Converter (0-RTT TCP Convert Protocol) for tests, on kernel "
+	       "sockets.\n\n");
 	for (size_t i = 0; i < N_ROWS; i++)
 		printf("  --%s%s%s\n          %s\n", rows[i].name, rows[i].arg ? " " : "",
 		       rows[i].arg ? rows[i].arg : "", rows[i].help);
@@ -290,15 +296,18 @@ static void print_help(void)
 	      "  accept   client local syn_data=yes|no mptcp=yes|no held=yes|no\n"
 	      "  request  info cookie connect=yes|no target opts=KINDS|- not_sent=KINDS|- bytes\n"
 	      "           (not_sent: options that user space cannot put into a SYN)\n"
-	      "  down     target mptcp=yes|no fastopen=no|ask|data early (the downstream SYN; early:\n"
+	      "  down     target mptcp=yes|no fastopen=no|ask|data early (the downstream SYN; "
+	      "early:\n"
 	      "           bytes of user data in it)\n"
-	      "  reply    bytes header=captured|rebuilt|none supported mp_capable down_mptcp=yes|no\n"
+	      "  reply    bytes header=captured|rebuilt|none supported mp_capable "
+	      "down_mptcp=yes|no\n"
 	      "  error    code name why icmp=TYPE|- bytes (the request failed)\n"
 	      "  close    outcome c2s s2c ms (bytes each way, life in ms)\n"
 	      "  refuse   open (more than --max-connections and the spare ones: RST)\n"
 	      "  note     what\n"
 	      "  stop     connections replies errors open\n"
-	      "outcome of a close: ok error info fault silence client-gone client-reset server-reset\n"
+	      "outcome of a close: ok error info fault silence client-gone client-reset "
+	      "server-reset\n"
 	      "  idle request-timeout no-request hold-refused hold-gone local\n",
 	      stdout);
 }
@@ -348,8 +357,7 @@ static int check_together(const struct options *o)
 	if (!o->listens)
 		return complain("listen", NULL, "at least one ADDR[:PORT] to serve");
 	if (!o->allows)
-		return complain("allow", NULL,
-				"at least one client PREFIX: this is no open proxy");
+		return complain("allow", NULL, "at least one client PREFIX: this is no open proxy");
 	if (o->cookie_mode != COOKIE_NONE && o->dialect == CVT_DIALECT_DRAFT02)
 		return complain("cookie", NULL, "no draft-02: it has no Cookie TLV");
 	if (o->draft_rst && o->dialect != CVT_DIALECT_DRAFT02)

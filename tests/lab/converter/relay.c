@@ -8,10 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK	  65536 /* bytes: what a pipe holds by default */
-#define POOL	  256
+#define CHUNK	    65536 /* bytes: what a pipe holds by default */
+#define POOL	    256
 #define SPARE_PIPES 32
-#define MAX_TURNS 16 /* chunks in a row, so that one connection cannot starve the others */
+#define MAX_TURNS   16 /* chunks in a row, so that one connection cannot starve the others */
 
 /* ------------------------------------------------------------- pool of pipes */
 

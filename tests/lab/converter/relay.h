@@ -19,8 +19,8 @@
 enum relay_side { RELAY_UP, RELAY_DOWN };
 enum relay_state { RELAY_GOING, RELAY_DONE, RELAY_FAILED };
 
-struct relay_flow { /* one direction */
-	int pipe[2];	/* taken from the pool only while it holds bytes */
+struct relay_flow {  /* one direction */
+	int pipe[2]; /* taken from the pool only while it holds bytes */
 	size_t in_pipe;
 	bool eof;  /* the source has sent FIN */
 	bool shut; /* and it was passed on */

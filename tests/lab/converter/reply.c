@@ -21,8 +21,8 @@ bool reply_wants_ext_header(const struct request *r, const struct options *o)
 	return r->msg.connect.opts.len > 0; /* RFC 8803: an Extended Connect */
 }
 
-int reply_success(uint8_t out[static CVT_MSG_MAX], const struct request *r,
-		  const struct options *o, const struct cvt_span *ext)
+int reply_success(uint8_t out[static CVT_MSG_MAX], const struct request *r, const struct options *o,
+		  const struct cvt_span *ext)
 {
 	struct cvt_writer w;
 
@@ -30,13 +30,12 @@ int reply_success(uint8_t out[static CVT_MSG_MAX], const struct request *r,
 	if (ext)
 		cvt_put_ext_tcp_header(&w, *ext);
 	if (r->msg.has_info)
-		cvt_put_supported(&w, o->supported_type,
-				  (struct cvt_span){ o->kinds, o->n_kinds });
+		cvt_put_supported(&w, o->supported_type, (struct cvt_span){ o->kinds, o->n_kinds });
 	return finish(&w, out);
 }
 
-int reply_failure(uint8_t out[static CVT_MSG_MAX], const struct request *r,
-		  const struct options *o, const struct failure *f)
+int reply_failure(uint8_t out[static CVT_MSG_MAX], const struct request *r, const struct options *o,
+		  const struct failure *f)
 {
 	struct cvt_writer w;
 

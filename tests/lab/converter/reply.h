@@ -15,9 +15,9 @@
 bool reply_wants_ext_header(const struct request *r, const struct options *o);
 /* Both give the message's length, or -errno if it cannot be written. ext: NULL or the server's
  * option bytes. */
-int reply_success(uint8_t out[static CVT_MSG_MAX], const struct request *r,
-		  const struct options *o, const struct cvt_span *ext);
-int reply_failure(uint8_t out[static CVT_MSG_MAX], const struct request *r,
-		  const struct options *o, const struct failure *f);
+int reply_success(uint8_t out[static CVT_MSG_MAX], const struct request *r, const struct options *o,
+		  const struct cvt_span *ext);
+int reply_failure(uint8_t out[static CVT_MSG_MAX], const struct request *r, const struct options *o,
+		  const struct failure *f);
 
 #endif

@@ -5,14 +5,15 @@
 
 #include "cookie.h"
 
-#define OPT_SACK	  5
-#define OPT_TCP_AO	  29
+#define OPT_SACK		 5
+#define OPT_TCP_AO		 29
 #define SYN_OPTION_IGNORED(kind) ((kind) <= 3 || (kind) == OPT_SACK) /* S-03 */
 
 void request_begin(struct request *r)
 {
 	r->have = 0;
 	r->need = CVT_HEADER_LEN;
+	memset(&r->msg, 0, sizeof(r->msg));
 }
 
 void failure_set(struct failure *f, enum cvt_err code, const char *why)
@@ -48,7 +49,7 @@ static enum request_verdict judge_header(struct request *r, const struct options
 					 struct failure *f)
 {
 	unsigned int accept = 1U << (o->dialect == CVT_DIALECT_RFC8803 ? CVT_WORD_MAGIC :
-									  CVT_WORD_ZERO);
+									 CVT_WORD_ZERO);
 	struct cvt_header h;
 	enum cvt_verdict v;
 

@@ -4,9 +4,9 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define IP4_HEADER 20
-#define IP6_HEADER 40
-#define TCP_HEADER 20
+#define IP4_HEADER  20
+#define IP6_HEADER  40
+#define TCP_HEADER  20
 #define TCP_RST_ACK 0x14
 
 static uint16_t get16(const uint8_t *p)
