@@ -122,7 +122,8 @@ class Result:
     seconds: float
 
     def __str__(self):
-        return (f"{shlex.join(self.argv)}\n  exit {self.code} after {self.seconds:.2f} s\n"
+        argv = shlex.join(a if len(a) < 150 else a.strip()[:20] + "..." for a in self.argv)
+        return (f"{argv}\n  exit {self.code} after {self.seconds:.2f} s\n"
                 f"  out {self.out[-300:]!r}\n  err {self.err[-800:]!r}\n"
                 f"  shim {self.log[-800:]!r}")
 

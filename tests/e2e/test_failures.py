@@ -1,0 +1,418 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""What programs are told when something fails: the server, the converter, or the configuration."""
+import re
+import signal
+
+import lab as L
+import servers
+
+# One connection, blocking or driven by poll, and what came of it: an errno's name, or whom the
+# web server saw.
+PROBE = """
+import errno, socket, sys
+how, address, port = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+s.settimeout(10 if how == "poll" else None)
+try:
+    s.connect((address, int(port)))
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    answer = b""
+    while (piece := s.recv(4096)):
+        answer += piece
+    print(answer.split(b"\\r\\n\\r\\n", 1)[1].decode().strip())
+except OSError as e:
+    names = {getattr(errno, name): name for name in dir(errno)
+             if name[0] == "E" and name != "ENOTSUP"}
+    print(names[e.errno] if e.errno else "poll timed out")
+"""
+
+TARGETS = {
+    "refused": (L.SERVER, L.SERVER6, 81),
+    "host unreachable": (servers.UNREACHABLE, servers.UNREACHABLE6, 80),
+    "prohibited": (servers.PROHIBITED, servers.PROHIBITED6, 80),
+    "port unreachable": (servers.NO_PORT, servers.NO_PORT6, 80),
+    "mute": (servers.MUTE, servers.MUTE6, 80),
+}
+
+# PROTOCOL 2: code, Value in hex, errno, is a direct connection sensible
+ERRORS = [
+    (0, "01", "EPROTO", True),
+    (1, "00", "EPROTO", True),
+    (2, "00", "EPROTO", True),
+    (3, "00deadbeef01020304", "EACCES", True),
+    (32, "00", "EACCES", True),
+    (33, "1e", "EPROTO", True),
+    (64, "3c", "ENOBUFS", True),
+    (65, "00", "ENETUNREACH", True),
+    (96, "00", "ECONNREFUSED", False),
+    (97, "01", "EHOSTUNREACH", False),
+    # unknown ones, by their class
+    (5, "00", "EPROTO", True),
+    (40, "00", "EACCES", True),
+    (70, "00", "ENETUNREACH", True),
+    (100, "00", "EHOSTUNREACH", False),
+    (200, "00", "EPROTO", True),
+]
+ICMP_V4 = {0: "ENETUNREACH", 1: "EHOSTUNREACH", 2: "ENOPROTOOPT", 3: "ECONNREFUSED",
+           4: "EHOSTUNREACH", 5: "EOPNOTSUPP", 6: "ENETUNREACH", 7: "EHOSTDOWN", 8: "ENONET",
+           9: "ENETUNREACH", 10: "EHOSTUNREACH", 11: "ENETUNREACH", 12: "EHOSTUNREACH",
+           13: "EHOSTUNREACH", 14: "EHOSTUNREACH", 15: "EHOSTUNREACH", 99: "EHOSTUNREACH"}
+ICMP_V6 = {0: "ENETUNREACH", 1: "EACCES", 2: "EHOSTUNREACH", 3: "EHOSTUNREACH", 4: "ECONNREFUSED",
+           5: "EACCES", 6: "EACCES", 7: "EPROTO", 99: "EHOSTUNREACH"}
+
+# Replies that are none, and what the program is told if it may not go direct
+BROKEN = [
+    ("closed at once", "close", "ECONNRESET"),
+    ("reset at once", "rst", "ECONNRESET"),
+    ("cut in the header", "cut=2", "ECONNRESET"),
+    ("cut in a TLV", "cut=9", "ECONNRESET"),
+    ("cut by a reset", "cut-rst=9", "ECONNRESET"),
+    ("silence", "silence", "ETIMEDOUT"),
+    ("garbage", "raw=485454502f312e3120343030", "EPROTO"),
+    ("version 2", "raw=02012263", "EPROTO"),
+    ("version 0", "raw=00012263", "EPROTO"),
+    ("total length 0", "raw=01002263", "EPROTO"),
+    ("wrong magic", "raw=01011234", "EPROTO"),
+    ("TLV of length 0", "raw=0102226314000000", "EPROTO"),
+    ("TLV over the end", "raw=0102226314020000", "EPROTO"),
+    ("TLV of type 0", "raw=0102226300010000", "EPROTO"),
+    ("the same TLV twice", "raw=01032263140100001401" "0000", "EPROTO"),
+    ("announces more than comes", "raw=01ff22631401", "ECONNRESET"),
+]
+
+
+def setup(lab):
+    servers.nginx(lab)
+    servers.nowhere(lab)
+
+
+def bracketed(address):
+    return f"[{address}]" if ":" in address else address
+
+
+class Failures(L.TestCase):
+    def shim(self, fallback="none", settings="", policy="", **more):
+        return self.lab.config("fast-open = no-cookie\n" + settings,
+                               f"fallback = {fallback}\n" + policy,
+                               address=[L.CONVERTER, L.CONVERTER6], **more)
+
+    def probe(self, how, shim, address=L.SERVER, port=80):
+        r = self.lab.run(["/usr/bin/python3", "-c", PROBE, how, address, port], shim=shim)
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return r.out.decode().strip(), r
+
+    def expect(self, wanted, shim, **more):
+        """wanted: an errno's name, or the address that the server sees."""
+        for how in ("blocking", "poll"):
+            got, r = self.probe(how, shim, **more)
+            self.assertEqual(got, wanted, f"{how}: {r}")
+        return r
+
+
+class Server(Failures):
+    """The server's failure is the program's, as if it had connected itself."""
+
+    def curl(self, url, shim=None):
+        r = self.lab.run(["curl", "-sS", "--connect-timeout", "1", url], shim=shim)
+        return r, (r.code, r.out, re.sub(r"\d+ m(illi)?s", "N ms", r.err))
+
+    def check(self, *options, targets=TARGETS):
+        self.lab.converter(*options)
+        for name in targets:
+            v4, v6, port = TARGETS[name]
+            for address in (v4, v6):
+                url = f"http://{bracketed(address)}:{port}/"
+                direct, wanted = self.curl(url)
+                self.assertIn(direct.code, (7, 28), direct)
+                for fallback in ("none", "direct"):
+                    with self.subTest(f"{name} {address} fallback={fallback}"):
+                        shim, got = self.curl(url, self.shim(fallback))
+                        self.assertEqual(got, wanted, f"{shim}\n{direct}")
+                        self.assertLess(shim.seconds, direct.seconds + 1.2)
+
+    def test_converter_answers_at_once(self):
+        self.check()
+
+    def test_converter_answers_at_once_draft02(self):
+        self.lab.converter("--dialect", "draft-02")
+        direct, wanted = self.curl(f"http://{L.SERVER}:81/")
+        for fallback in ("none", "direct"):
+            shim, got = self.curl(f"http://{L.SERVER}:81/",
+                                  self.shim(fallback, "dialect = draft-02"))
+            self.assertEqual(got, wanted, f"{shim}\n{direct}")
+
+    def test_converter_holds_the_syn(self):
+        self.check("--hold")
+
+    def test_converter_holds_the_syn_and_says_why(self):
+        self.check("--hold", "--hold-error", "tlv")
+
+    def test_errno(self):
+        """Not only what curl makes of it."""
+        self.lab.converter()
+        for name, (v4, v6, port) in TARGETS.items():
+            for address in (v4, v6) if name != "mute" else ():
+                with self.subTest(f"{name} {address}"):
+                    wanted, _ = self.probe("blocking", None, address=address, port=port)
+                    self.expect(wanted, self.shim(), address=address, port=port)
+                    self.expect(wanted, self.shim("direct"), address=address, port=port)
+
+    def test_mute_for_ever(self):
+        """A blocking program without a time limit of its own: the kernel's direct, ours (timeout =)
+        converted; the same errno. With fallback = direct the server then gets its chance."""
+        L.sysctl("client", net__ipv4__tcp_syn_retries=1)  # 3 s instead of 130
+        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_syn_retries=6)
+        self.lab.converter()
+        self.assertEqual(self.probe("blocking", None, servers.MUTE)[0], "ETIMEDOUT")
+        got, r = self.probe("blocking", self.shim(policy="timeout = 700ms"), servers.MUTE)
+        self.assertEqual(got, "ETIMEDOUT", r)
+        self.assertGreater(r.seconds, 0.7)
+        self.assertLess(r.seconds, 1.5)
+        got, r = self.probe("blocking", self.shim("direct", policy="timeout = 700ms"),
+                            servers.MUTE)
+        self.assertEqual(got, "ETIMEDOUT", r)
+        self.assertGreater(r.seconds, 3)
+
+
+class ErrorCodes(Failures):
+    """PROTOCOL 2: every code, blocking and by poll, with and without a way round."""
+
+    def check(self, code, value, errno_name, sensible, address=L.SERVER, client=L.CLIENT):
+        converter = self.lab.converter("--fault", f"error={code}:{value}")
+        with self.subTest(f"code {code} value {value} fallback=none"):
+            r = self.expect(errno_name, self.shim(), address=address)
+            self.assertRegex(r.log, f"failed .*{errno_name}\n", r)
+        with self.subTest(f"code {code} value {value} fallback=direct"):
+            self.expect(client if sensible else errno_name, self.shim("direct"), address=address)
+        converter.stop()
+
+    def test_codes(self):
+        for error in ERRORS:
+            self.check(*error)
+
+    def test_unreachable_ipv4(self):
+        for code, errno_name in ICMP_V4.items():
+            self.check(97, f"{code:02x}", errno_name, False)
+
+    def test_unreachable_ipv6(self):
+        for code, errno_name in ICMP_V6.items():
+            self.check(97, f"{code:02x}", errno_name, False, address=L.SERVER6)
+
+    def test_draft_warning(self):
+        """draft-02: an Error beside an Extended TCP Header is a warning (A-01)."""
+        self.lab.converter("--dialect", "draft-02", "--fault",
+                           "raw-relay=010300001401000" "01e016000")
+        self.expect(L.ROUTER, self.shim(settings="dialect = draft-02"))
+
+
+class Converter(Failures):
+    """A converter that does not do its work."""
+
+    def test_broken_replies(self):
+        for name, fault, errno_name in BROKEN:
+            converter = self.lab.converter("--ext-header", "always", "--fault", fault)
+            limit = "timeout = 400ms" if fault == "silence" else ""
+            with self.subTest(f"{name}, fallback=none"):
+                self.expect(errno_name, self.shim(policy=limit))
+            with self.subTest(f"{name}, fallback=direct"):
+                self.expect(L.CLIENT, self.shim("direct", policy=limit))
+            converter.stop()
+
+    def test_port_closed(self):
+        self.expect("ECONNREFUSED", self.shim(port=5999))
+        self.expect(L.CLIENT, self.shim("direct", port=5999))
+
+    def test_port_closed_without_fast_open(self):
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
+        self.expect("ECONNREFUSED", self.shim(port=5999))
+        self.expect(L.CLIENT, self.shim("direct", port=5999))
+
+    def test_no_route_to_the_converter(self):
+        L.command(["ip", "-n", "client", "route", "add", "unreachable", "10.66.0.0/16"])
+        for fallback, wanted in (("none", "EHOSTUNREACH"), ("direct", L.CLIENT)):
+            shim = self.lab.config(policy=f"fallback = {fallback}", address="10.66.0.1")
+            for how in ("blocking", "poll"):
+                got, r = self.probe(how, shim)
+                self.assertIn(got, (wanted, "ENETUNREACH") if fallback == "none" else (wanted,), r)
+
+    def test_mute_converter(self):
+        for fallback, wanted in (("none", "ETIMEDOUT"), ("direct", L.CLIENT)):
+            shim = self.lab.config("fast-open = no-cookie",
+                                   f"timeout = 400ms\nfallback = {fallback}",
+                                   address=servers.MUTE)
+            for how in ("blocking", "poll"):
+                got, r = self.probe(how, shim)
+                self.assertEqual(got, wanted, f"{how} {r}")
+                self.assertLess(r.seconds, 1.4, r)
+
+    def test_unreachable_converter(self):
+        """A router says so."""
+        for fallback, wanted in (("none", "EHOSTUNREACH"), ("direct", L.CLIENT)):
+            shim = self.lab.config("fast-open = no-cookie", f"fallback = {fallback}",
+                                   address=servers.UNREACHABLE)
+            for how in ("blocking", "poll"):
+                got, r = self.probe(how, shim)
+                self.assertEqual(got, wanted, f"{how} {r}")
+
+    def test_killed_before_the_reply(self):
+        for how in ("blocking", "poll"):
+            converter = self.lab.converter("--fault", "silence")
+            process = L.Process("client", ["env", f"LD_PRELOAD={L.SHIM}", "/usr/bin/python3",
+                                           "-c", PROBE, how, L.SERVER, "80"],
+                                env=self.shim())
+            L.wait_for("the request", lambda: converter.events("request"))
+            converter.stop(signal.SIGKILL)
+            process.process.wait(10)
+            self.assertEqual(process.text().strip(), "ECONNRESET", how)
+
+    def test_killed_in_mid_stream(self):
+        """An established connection breaks as one whose server was killed."""
+        converter = self.lab.converter("--fault", "drop-after=100000")
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/page"], shim=self.shim("direct"))
+        self.assertEqual(r.code, 56, r)  # receive error
+        self.assertEqual(len(converter.events("accept")), 1)
+
+    def test_draft02_bare_reset(self):
+        """draft-02: its fatal errors are a RST, whose payload no socket shows (PROTOCOL L6)."""
+        self.lab.converter("--dialect", "draft-02", "--draft-rst")
+        r = self.expect("ECONNRESET", self.shim(settings="dialect = draft-02"), port=81)
+        self.assertIn("failed", r.log)
+
+    def test_time_limit(self):
+        """Half a second means half a second, however it is waited."""
+        self.lab.converter("--fault", "silence")
+        for how in ("blocking", "poll"):
+            got, r = self.probe(how, self.shim(policy="timeout = 500ms"))
+            self.assertEqual(got, "ETIMEDOUT", r)
+            waited = int(re.search(r"after (\d+) ms", r.log).group(1))
+            self.assertIn(waited, range(495, 800), r)
+
+    def test_the_programs_own_limit_is_shorter(self):
+        self.lab.converter("--fault", "silence")
+        r = self.lab.run(["curl", "-sS", "--connect-timeout", "0.4", f"http://{L.SERVER}/"],
+                         shim=self.shim())
+        self.assertEqual(r.code, 28, r)
+        self.assertLess(r.seconds, 1)
+
+
+class Configuration(Failures):
+    """Any one line broken: reported with its line, once, and the program goes direct."""
+
+    GOOD = """[log]
+file = {log}
+level = debug
+[converter home]
+address = 10.1.0.2
+address = fd01::2
+port = 5124
+dialect = rfc8803
+fast-open = no-cookie
+cookie = secret
+from = 10.1.0.0/24
+from = fd01::/64
+interface = c0
+[policy]
+rule = direct to 10.99.0.0/16
+rule = direct port 22
+rule = convert app curl,wget,python3 port 1-1023
+mptcp = auto
+bypass = never
+fallback = none
+timeout = 5s
+[state]
+file = {state}
+"""
+    # line -> the broken one
+    BROKEN = {
+        1: "[log", 2: "file", 3: "level = loud", 4: "[converter]", 5: "address = converter.lab",
+        6: "address = fd01:::2", 7: "port = 70000", 8: "dialect = rfc8804",
+        9: "fast-open = yes", 10: "cookie = @/nonexistent", 11: "from = 10.1.0.0/33",
+        12: "from = fd01::/129", 13: "interface = a-name-that-is-too-long", 14: "[policies]",
+        15: "rule = direct to 10.99.0.0/16 or so", 16: "rule = direct port 22-21",
+        17: "rule = revert app curl", 18: "mptcp = 1", 19: "bypass = on", 20: "fallback = maybe",
+        21: "timeout = 5", 22: "[]", 23: "file = ",
+    }
+
+    def text(self, log, state="/run/lab/state"):
+        return self.GOOD.format(log=log, state=state).splitlines()
+
+    def run_with(self, lines, env=None):
+        file = self.lab.file("convert.conf", "\n".join(lines) + "\n")
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"],
+                         shim={"CONVERT_CONF": str(file)} | (env or {}))
+        return file, r
+
+    def test_good(self):
+        self.lab.converter("--cookie-required", "--cookie", "secret")
+        log = self.lab.file("log")
+        _, r = self.run_with(self.text(log))
+        self.assertEqual(r.out.decode().strip(), L.ROUTER, r)
+        self.assertIn("converted", log.read_text())
+
+    def test_any_line_broken(self):
+        self.lab.converter("--cookie-required", "--cookie", "secret")
+        for number, broken in self.BROKEN.items():
+            with self.subTest(f"line {number}: {broken}"):
+                log = self.lab.file("log")
+                lines = self.text("/run/lab/not-this-one")
+                lines[number - 1] = broken
+                file, r = self.run_with(lines, {"CONVERT_LOG": str(log)})
+                self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
+                text = log.read_text()
+                self.assertEqual(text.count(str(file)), 1, text)
+                self.assertIn(f"{file}:{number}: ", text)
+
+    def test_unknown_key(self):
+        for section in ("log", "converter home", "policy", "state"):
+            lines = self.text("/dev/null")
+            at = lines.index(f"[{section}]") + 1
+            lines.insert(at, "colour = blue")
+            log = self.lab.file("log")
+            file, r = self.run_with(lines, {"CONVERT_LOG": str(log)})
+            self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
+            self.assertIn(f"{file}:{at + 1}: ", log.read_text())
+
+    def test_reported_where_the_file_says(self):
+        """Without CONVERT_LOG, where the part before the mistake says."""
+        log = self.lab.file("log")
+        lines = self.text(log)
+        lines[6] = "port = seven"
+        file, r = self.run_with(lines)
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
+        self.assertIn(f"{file}:7: ", log.read_text())
+        self.assertEqual(len(log.read_text().splitlines()), 1, log.read_text())
+
+    def test_file_that_is_not_there(self):
+        log = self.lab.file("log")
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"],
+                         shim={"CONVERT_CONF": "/nonexistent", "CONVERT_LOG": str(log)})
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
+        self.assertIn("/nonexistent", log.read_text())
+
+    def test_bad_environment(self):
+        for name, value in (("CONVERT_ADDR", "nowhere"), ("CONVERT_PORT", "0"),
+                            ("CONVERT_PORT", "http"), ("CONVERT_COOKIE", "@/nonexistent")):
+            log = self.lab.file("log")
+            environment = self.lab.via() | {name: value, "CONVERT_LOG": str(log)}
+            r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=environment)
+            self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
+            self.assertIn(name, log.read_text())
+
+    def test_cookies_are_not_logged(self):
+        self.lab.converter("--cookie-required")
+        log = self.lab.file("log")
+        lines = self.text(log)
+        lines[9] = "cookie = terriblysecret"
+        _, r = self.run_with(lines)
+        self.assertEqual(r.code, 7, r)
+        text = log.read_text()
+        self.assertTrue(text)
+        self.assertNotIn("terriblysecret", text)
+        self.assertNotIn("terriblysecret".encode().hex(), text)
+
+
+if __name__ == "__main__":
+    # with a delay: an ICMP error that comes while connect() still holds the socket is a soft one
+    L.main(setup, delay_ms=(2, 1))

@@ -1,0 +1,120 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Each call that a program can make around a connection: the same lines converted as direct.
+
+The clients are in clients/; a client runs many cases, each in a process of its own, and prints what
+every call returned. It runs once without the shim for each outcome (twice: what two plain runs do
+not agree on is no test), and then through each kind of converter.
+"""
+import difflib
+import itertools
+import os
+
+import lab as L
+import servers
+
+ECHO, GREET, PIECES, BYE, RESET, SILENT = range(7000, 7006)  # echo-server's
+CLOSED = 7009
+OUTCOMES = {
+    "accepted": (L.SERVER, ECHO),
+    "refused": (L.SERVER, CLOSED),
+    "mute": (servers.MUTE, ECHO),
+}
+
+# How the converter answers: it accepts TCP at once and replies later, or holds the SYN.
+ANSWERS = {"at_once": [], "hold": ["--hold"]}
+# How its reply comes: with whole 2 ms between bytes the split one takes 0.1 s.
+REPLIES = {"whole": [], "split": ["--fault", "split=1,gap=2"],
+           "late": ["--fault", "delay=700,split=1"]}
+# Where the Connect TLV goes: into the SYN; behind the handshake, as this SYN asks for a Fast Open
+# cookie (and the converter never gives one); behind the handshake, as Fast Open is switched off.
+SYNS = {"data": ([], "fast-open = no-cookie", 1),
+        "ask": (["--fastopen", "off"], "fast-open = cookie", 1),
+        "off": ([], "", 0)}
+
+
+def setup(lab):
+    servers.nowhere(lab)
+    server = lab.start("server", [L.TOOLS / "echo-server", ECHO])
+    server.wait_for_listeners(ECHO, SILENT)
+
+
+def blocks(text):
+    """{case: its lines}"""
+    found, lines = {}, []
+    for line in text.splitlines():
+        if line.startswith("== "):
+            lines = found.setdefault(line[3:], [])
+        else:
+            lines.append(line)
+    return found
+
+
+class Transparency(L.TestCase):
+    direct = {}  # shared by all: (build, client, pattern, outcome) -> blocks
+
+    def client(self, build, client, pattern, outcome, shim=None, jobs=64):
+        program = L.TOOLS / build / client
+        target = [str(word) for word in OUTCOMES[outcome] + (L.SERVER, ECHO)]
+        result = self.lab.run([program, "-j", jobs, pattern] + target, shim=shim, timeout=100)
+        self.assertIn(result.code, (0, 1), result)
+        return blocks(result.out.decode(errors="replace")), result.log
+
+    def plainly(self, *what, **more):
+        if what not in self.direct:
+            first, second = (self.client(*what, **more)[0] for _ in range(2))
+            unsure = [f"{name}:\n" + "\n".join(difflib.ndiff(first[name], second[name]))
+                      for name in first if first[name] != second.get(name)]
+            self.assertFalse(unsure, "two plain runs differ:\n" + "\n".join(unsure))
+            self.direct[what] = first
+        return self.direct[what]
+
+    def compare(self, what, shim, label, **more):
+        direct = self.plainly(*what, **more)
+        converted, log = self.client(*what, shim=shim, **more)
+        self.assertEqual(set(direct), set(converted))
+        bad = [f"{label} {name}:\n  " +
+               "\n  ".join(d for d in difflib.ndiff(direct[name], converted[name]) if d[0] != "?")
+               for name in direct if direct[name] != converted[name]]
+        self.assertIn("via", log, "nothing was converted")
+        return [f"{len(bad)} of {len(direct)} differ"] * bool(bad) + bad
+
+    def through(self, answer, reply, syn, runs, **more):
+        """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
+        options, settings, fast_open = SYNS[syn]
+        self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options)
+        bad = []
+        for what in runs:
+            self.plainly(*what, **more)  # with Fast Open as it always is
+            L.sysctl("client", net__ipv4__tcp_fastopen=fast_open)
+            try:
+                bad += self.compare(what, self.lab.config(settings),
+                                    f"{answer} {reply} {syn} {' '.join(what)}", **more)
+            finally:
+                L.sysctl("client", net__ipv4__tcp_fastopen=1)
+        if bad and "DIFFERENCES" in os.environ:  # a file for all of it
+            with open(os.environ["DIFFERENCES"], "a") as file:
+                print(*bad, sep="\n", file=file)
+        self.assertFalse(bad, "\n".join(bad))
+
+
+def through_each(name, runs, **more):
+    """A class with one test for each kind of converter. A SYN without the Connect TLV is one that
+    a converter cannot hold."""
+    tests = {}
+    for answer, reply, syn in itertools.product(ANSWERS, REPLIES, SYNS):
+        if answer == "hold" and syn != "data":
+            continue
+
+        def test(self, answer=answer, reply=reply, syn=syn):
+            self.through(answer, reply, syn, runs, **more)
+        tests[f"test_{answer}_{reply}_{syn}"] = test
+    return type(name, (Transparency,), tests)
+
+
+Waiting = through_each("Waiting", [("", "t_matrix", "*", "accepted"),
+                                   ("", "t_matrix", "*", "refused")])
+
+
+if __name__ == "__main__":
+    L.main(setup, delay_ms=(30, 20))
