@@ -293,17 +293,19 @@ class Lab:
         """The shim's environment for one converter without a file."""
         return {"CONVERT_ADDR": address, "CONVERT_PORT": str(port)}
 
-    def config(self, converter="", policy="", address=CONVERTER, port=PORT, level="info"):
+    def config(self, converter="", policy="", address=CONVERTER, port=PORT, log=True):
         """The shim's environment for a configuration file. Without `fallback` in policy it is
         none: a test of the converted path must not succeed by going direct."""
-        log = self.file("shim.log")
+        log_file = self.file("shim.log")
         if "fallback" not in policy:
             policy += "\nfallback = none"
         addresses = [address] if isinstance(address, str) else address
-        text = "\n".join(["[converter lab]"] + [f"address = {a}" for a in addresses] +
-                         [f"port = {port}", converter, "[policy]", policy,
-                          "[log]", f"file = {log}", f"level = {level}", ""])
-        return {"CONVERT_CONF": str(self.file("convert.conf", text)), "LAB_LOG": str(log)}
+        lines = ["[converter lab]"] + [f"address = {a}" for a in addresses]
+        lines += [f"port = {port}", converter, "[policy]", policy]
+        if log:
+            lines += ["[log]", f"file = {log_file}"]
+        return {"CONVERT_CONF": str(self.file("convert.conf", "\n".join(lines) + "\n")),
+                "LAB_LOG": str(log_file)}
 
     def converter(self, *options, listen=(CONVERTER, f"[{CONVERTER6}]"), port=PORT):
         """Starts a lab-converter and waits until it is ready."""
