@@ -1380,6 +1380,19 @@ class Process(Case):
         for word in ("--listen", "--hold", "drop-after", "outcome"):
             self.assertIn(word, out)
 
+    def test_says_when_fast_open_is_off(self):
+        path = "/proc/sys/net/ipv4/tcp_fastopen"
+        try:
+            for value, want in (("1", 1), ("3", 0)):
+                with open(path, "w", encoding="ascii") as f:
+                    f.write(value)
+                with Converter() as c:
+                    notes = [e for e in c.events("note") if "tcp_fastopen" in e["what"]]
+                    self.assertEqual(len(notes), want)
+        finally:
+            with open(path, "w", encoding="ascii") as f:
+                f.write("3")
+
     def test_address_in_use(self):
         with Converter():
             code, _, err = self.usage("--listen", CONVERTER, *ALLOW)

@@ -93,6 +93,19 @@ static int announce(const struct options *o)
 	return err;
 }
 
+/* A new namespace has 1, client only, and then everything works but slower: say so. */
+static void warn_without_fast_open(void)
+{
+	int fd = open("/proc/sys/net/ipv4/tcp_fastopen", O_RDONLY | O_CLOEXEC);
+	char text[16] = "";
+
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text) - 1) > 0 && !(strtoul(text, NULL, 10) & 2))
+		log_event("note", "what=\"net.ipv4.tcp_fastopen lacks 2: no SYN data is taken\"");
+	close(fd);
+}
+
 static void log_start(const struct options *o, bool capturing)
 {
 	static const char *const dialect[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
@@ -135,12 +148,14 @@ static int run(const struct options *o)
 	err = listener_open_all(o);
 	if (!err && o->hold)
 		err = hold_open(o);
+	if (err)
+		return err;
+	log_start(o, capturing);
+	if (o->fast_open != FAST_OPEN_OFF)
+		warn_without_fast_open();
+	err = announce(o);
 	if (!err)
-		err = announce(o);
-	if (!err) {
-		log_start(o, capturing);
 		err = loop_run(conn_free_dead);
-	}
 	return err;
 }
 
