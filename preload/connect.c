@@ -72,8 +72,8 @@ static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, st
 	struct conn *c = conn_peek(fd);
 	int r;
 
-	if (!c)
-		return -EBADF;
+	if (!c) /* another thread has ended it already */
+		return upstream_phase(u) == UPSTREAM_ABANDONED ? -ECONNRESET : -EBADF;
 	pthread_cleanup_push(release_driver, u);
 	r = conn_wait(fd, c, limit_ns);
 	pthread_cleanup_pop(1);

@@ -59,8 +59,7 @@ INTERPOSE int __poll(struct pollfd *fds, nfds_t n, int timeout)
 }
 
 /* What programs call that were compiled with _FORTIFY_SOURCE. */
-INTERPOSE int __poll(struct pollfd *fds, nfds_t n, int timeout);
-int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len)
+INTERPOSE int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len)
 {
 	if (fds_len / sizeof(*fds) < n)
 		__chk_fail();

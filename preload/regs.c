@@ -11,6 +11,7 @@ struct reg {
 	struct epoll_event wanted; /* the program's */
 	uint32_t native;	   /* the mask that the kernel has from us, 0: the program's is in place */
 	uint32_t process;	   /* generation of processes that entered it */
+	bool fired;		   /* EPOLLONESHOT: put back and delivered, disarmed since */
 	uint16_t next;		   /* of the same fd, or of the free list; 0 ends */
 	bool used;
 };
@@ -144,6 +145,7 @@ static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
 	if (!r)
 		return enter(epfd, fd, event) != NULL;
 	r->wanted = *event;
+	r->fired = false;
 	return true;
 }
 
@@ -250,6 +252,7 @@ void regs_exchange(int fd, uint32_t wants)
 
 void regs_put_back(int fd)
 {
+	struct epoll_event back;
 	uint16_t next;
 
 	if (!heads[fd] || !lock())
@@ -260,8 +263,12 @@ void regs_put_back(int fd)
 		next = r->next;
 		if (!r->native)
 			continue;
+		back = r->wanted;
+		if (r->fired) /* from the connect before this one: disarmed until the program's MOD */
+			back.events &= EPOLLONESHOT | EPOLLET | EPOLLWAKEUP;
+		r->fired = r->wanted.events & EPOLLONESHOT;
 		r->native = 0;
-		if (change(r, &r->wanted) < 0)
+		if (change(r, &back) < 0)
 			drop(r);
 	}
 	unlock();

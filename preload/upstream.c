@@ -128,11 +128,20 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 	u->sent = 0;
 }
 
+/* From one pending phase to the next, unless the program has taken the connection back. */
+static void go_on(struct upstream *u, enum upstream_phase phase)
+{
+	uint32_t now = atomic_load(&u->phase);
+
+	while (now < UPSTREAM_CONNECTED && !atomic_compare_exchange_weak(&u->phase, &now, phase))
+		;
+}
+
 /* All of the request is queued in the kernel. */
 static void request_taken(struct upstream *u)
 {
 	hs_start(&u->reply, u->converter->dialect, u->converter->dialect_is_auto);
-	set_phase(u, UPSTREAM_REPLY);
+	go_on(u, UPSTREAM_REPLY);
 }
 
 /* Fast Open is switched off in this kernel: a plain connect, and the message right behind it.
@@ -180,9 +189,11 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking)
 		n = 0;
 	else if (n == -EOPNOTSUPP)
 		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+	if (!upstream_is_pending(u))
+		return 0;
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
 		return (int)n;
-	set_phase(u, UPSTREAM_OWED);
+	go_on(u, UPSTREAM_OWED);
 	return n == -EINTR ? -EINTR : 0;
 }
 
@@ -280,7 +291,7 @@ static void retry_with_cookie(struct upstream *u, int fd, const struct hs_result
 	}
 	u->cookie_tried = true;
 	upstream_disconnect(fd);
-	set_phase(u, UPSTREAM_OPENING);
+	go_on(u, UPSTREAM_OPENING);
 	r = sys_fcntl(fd, F_GETFL, 0);
 	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK);
 	if (r < 0 && r != -EINTR)
