@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# make help lists the targets.
+# make help lists the targets; it shows the lines that begin with "#:".
 
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
@@ -33,6 +33,7 @@ INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit -Ipolicy -Icommon
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/e2e        :=
+INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ipolicy -Icommon
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 
@@ -47,7 +48,20 @@ LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
 UNIT_HELP  := $(filter-out $(BUILD)/obj/tests/unit/test_%,$(call objects,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
+# programs whose calls are compared: fortified as everything here is, and plain
+CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
+E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%)
+FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS))
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+
+ROOMS        := common policy preload bootstrap-helper tests/lab/converter tests/unit tests/fuzz \
+		tests/e2e tests/bench
+C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
+H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
+scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) tests .ci | sort -u)
+SHELL_FILES   = $(call scripts,(ba)?sh)
+PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py))
 
 SHIM := $(BUILD)/libconvert-preload.so
 
@@ -55,11 +69,21 @@ SHIM := $(BUILD)/libconvert-preload.so
 .SECONDARY:
 
 .PHONY: all
+#: all              the library, the wrapper, the helper and the lab's converter (the default)
 all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-converter
 
 .DELETE_ON_ERROR:
 
-$(BUILD)/obj/%.o: %.c
+# Whatever a command line changes is made again.
+$(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(LIBDIR)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo "$$FLAGS" | cmp -s - $@ || echo "$$FLAGS" > $@
+
+.PHONY: FORCE
+FORCE:
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(INCLUDE_$(patsubst %/,%,$(dir $<))) -c -o $@ $<
 
@@ -72,7 +96,7 @@ $(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 		-Wl,-soname,libconvert-preload.so \
 		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
-$(BUILD)/convert-run: preload/convert-run.in Makefile
+$(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@ && chmod +x $@
 
@@ -90,8 +114,197 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
 
+$(BUILD)/obj/plain/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -c -o $@ $<
+
+$(CLIENTS:%=$(BUILD)/e2e/%): $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/clients/%.o $(BUILD)/obj/tests/e2e/clients/say.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+
+$(CLIENTS:%=$(BUILD)/e2e/plain/%): $(BUILD)/e2e/plain/%: $(BUILD)/obj/plain/tests/e2e/clients/%.o $(BUILD)/obj/plain/tests/e2e/clients/say.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+
 $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# ------------------------------------------------------------------------------ tests
+# tests/run counts, and says "N passed, N failed, N skipped" at the very end.
+
+# the same fuzz targets with a main() of their own, over the kept corpus
+$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
+			$(BUILD)/obj/tests/unit/reference.o $(POLICY) $(COMMON)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
+
+LAB_SUITES := $(wildcard tests/lab/test_*.py)
+E2E_SUITES := $(wildcard tests/e2e/test_*.py)
+
+# A suite that is not there is a failure, not a pass.
+run_unit    = --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
+	      $(or $(REPLAYS),--missing tests/fuzz)
+run_exports = --limit 60 tests/exports
+run_lab     = --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
+run_e2e     = --limit 1800 $(or $(E2E_SUITES),--missing tests/e2e)
+run = BUILD=$(BUILD) LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
+
+.PHONY: check check-unit check-exports check-lab check-e2e
+#: check            all tests: unit, exports, lab, end to end (best as root: it needs namespaces)
+check: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS)
+	$(Q)$(run) $(run_unit) $(run_exports) $(run_lab) $(run_e2e)
+
+#: check-unit       unit tests and the fuzzers' kept corpus
+check-unit: $(UNIT_TESTS) $(REPLAYS)
+	$(Q)$(run) $(run_unit)
+
+#: check-exports    what the library exports, needs and imports
+check-exports: $(SHIM)
+	$(Q)$(run) $(run_exports)
+
+#: check-lab        the lab's converter by itself
+check-lab: $(BUILD)/lab-converter
+	$(Q)$(run) $(run_lab)
+
+#: check-e2e        real programs through a real converter
+check-e2e: all $(E2E_TOOLS)
+	$(Q)$(run) $(run_e2e)
+
+.PHONY: demo
+#: demo             a program through a converter, step by step
+demo: all $(E2E_TOOLS)
+	$(Q)BUILD=$(BUILD) tests/e2e/demo
+
+# Sanitizers: the unit tests once more. clang, because gcc 12's ThreadSanitizer does not know
+# the address space of newer kernels.
+SANITIZER_CC ?= clang
+SANITIZERS   := address undefined thread
+
+.PHONY: $(addprefix check-,$(SANITIZERS))
+#: check-address    unit tests with AddressSanitizer; check-undefined, check-thread likewise
+$(addprefix check-,$(SANITIZERS)): check-%:
+	$(Q)$(MAKE) --no-print-directory BUILD=build/$* CC=$(SANITIZER_CC) FORTIFY= \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$* -fno-sanitize-recover=all' \
+		check-unit
+
+COMPILATIONS := gcc-O2 gcc-O0 clang-O2 clang-O0
+
+.PHONY: check-compilers objects
+#: check-compilers  gcc and clang, each with -O2 and -O0, no warning allowed
+check-compilers: $(addprefix compile-,$(COMPILATIONS))
+
+compile-%:
+	$(Q)$(MAKE) --no-print-directory BUILD=build/$* CC=$(firstword $(subst -, ,$*)) \
+		CFLAGS='-$(lastword $(subst -, ,$*)) -g -Werror' objects
+	@echo '$*: no warnings'
+
+# every room's
+objects: $(patsubst %.c,$(BUILD)/obj/%.o,$(C_FILES))
+
+# T seconds for each target. New inputs are kept in build/fuzz/corpus.
+T       ?= 60
+FUZZ_CC ?= clang
+
+.PHONY: fuzz
+#: fuzz T=60        the fuzz targets with libFuzzer, T seconds each
+fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS))
+	$(Q)for f in $(FUZZERS); do \
+		mkdir -p $(BUILD)/fuzz/corpus/$$f && \
+		$(BUILD)/fuzz/fuzz_$$f -max_total_time=$(T) -max_len=1100 -print_final_stats=1 \
+			-artifact_prefix=$(BUILD)/fuzz/ \
+			$(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; \
+	done
+
+FUZZ_SOURCES := $(wildcard common/*.c policy/*.c) tests/unit/reference.c
+FUZZ_HEADERS := $(wildcard common/*.h policy/*.h tests/unit/*.h tests/fuzz/*.h)
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)$(FUZZ_CC) $(filter-out -MMD -MP -O% $(FORTIFY),$(ALL_CFLAGS)) -O1 -g \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		$(INCLUDE_tests/fuzz) -o $@ $< $(FUZZ_SOURCES) -linih
+
+# ------------------------------------------------------------------------------- lint
+
+.PHONY: lint lint-format lint-tidy lint-cppcheck lint-shell lint-python format
+#: lint             clang-format, clang-tidy, cppcheck, shellcheck, Python's compiler
+lint: lint-format lint-tidy lint-cppcheck lint-shell lint-python
+
+lint-format:
+	$(Q)clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
+
+#: format           lets clang-format write
+format:
+	$(Q)clang-format -i $(C_FILES) $(H_FILES)
+
+lint-tidy: $(patsubst %.c,$(BUILD)/lint/%.tidy,$(C_FILES))
+
+$(BUILD)/lint/%.tidy: %.c .clang-tidy $(H_FILES)
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c11 -D_GNU_SOURCE \
+		-DCONVERT_VERSION='""' $(INCLUDE_$(patsubst %/,%,$(dir $<))) 2>$@.err || \
+		{ cat $@.err; exit 1; }
+	@touch $@
+
+lint-cppcheck:
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 --suppress=missingIncludeSystem --suppress=varFuncNullUB -D_GNU_SOURCE \
+		-DCONVERT_VERSION='""' -Icommon -Ipolicy $(C_FILES)
+
+lint-shell:
+	$(Q)shellcheck $(SHELL_FILES)
+
+lint-python:
+	$(Q)$(PYTHON) -c 'import sys; [compile(open(f).read(), f, "exec") for f in sys.argv[1:]]' \
+		$(PYTHON_FILES)
+
+# ------------------------------------------------------------------------ dependencies
+# Debian's names. What make, make check and make demo need; then what only developers do.
+
+DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
+	      libnetfilter-queue-dev libnfnetlink-dev
+DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
+	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
+	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils
+DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
+
+.PHONY: deps
+#: deps             says which packages are missing and installs them (apt-get; root or sudo)
+deps:
+	$(Q)tests/deps $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_DEVEL)
+
+# ----------------------------------------------------------------------------- install
+# DESTDIR, PREFIX, BINDIR, LIBDIR, MANDIR, SYSCONFDIR. convert.conf itself is never touched.
+
+MAN_PAGES := $(wildcard preload/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
+PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
+man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
+EXAMPLE   := $(wildcard convert.conf.example)
+
+.PHONY: install uninstall
+#: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
+install: $(SHIM) $(PROGRAMS)
+	install -D -m 644 $(SHIM) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
+	install -d $(DESTDIR)$(BINDIR)
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
+	$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) $(call man_path,$(page)) &&) true
+	$(foreach file,$(EXAMPLE),install -D -m 644 $(file) $(DESTDIR)$(SYSCONFDIR)/$(file) &&) true
+
+#: uninstall        removes what install put there
+uninstall:
+	rm -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
+		$(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
+		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
+		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE))
+
+.PHONY: clean help
+#: clean            removes build/
+clean:
+	rm -rf build $(filter-out build,$(BUILD))
+
+#: help             this list
+help:
+	@sed -n 's/^#: //p' Makefile
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

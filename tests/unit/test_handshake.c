@@ -176,7 +176,7 @@ static void every_split_of_every_reply(void **state)
 
 		if (v->direction != CVT_TO_CLIENT)
 			continue;
-		split_in_every_way(&s, set, 4U * bytes[1], verdict_of(v), &patterns);
+		split_in_every_way(&s, set, 4UL * bytes[1], verdict_of(v), &patterns);
 	}
 	print_message("# %lu ways\n", patterns);
 }

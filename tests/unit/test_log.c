@@ -76,7 +76,7 @@ static int release_stderr(void **state)
 /* The next write, or NULL if there was none. */
 static const char *caught(void)
 {
-	static char line[2 * LOG_LINE_MAX];
+	static char line[2UL * LOG_LINE_MAX];
 	ssize_t n = recv(catcher, line, sizeof(line) - 1, MSG_DONTWAIT);
 
 	if (n < 0)
@@ -89,14 +89,14 @@ static const char *caught(void)
 /* The next line without its newline and without what stands before the level. */
 static const char *caught_text(void)
 {
-	static char text[2 * LOG_LINE_MAX];
+	static char text[2UL * LOG_LINE_MAX];
 	const char *line = caught();
 	char *end;
 
 	assert_non_null(line);
 	line = strstr(line, "] ");
 	assert_non_null(line);
-	strcpy(text, line + 2);
+	snprintf(text, sizeof(text), "%s", line + 2);
 	end = strchr(text, '\n');
 	assert_non_null(end);
 	assert_int_equal(end[1], '\0');
@@ -164,7 +164,7 @@ static void the_calendar(void **state)
 {
 	(void)state;
 	for (time_t day = 1; day < 400 * 366; day++)
-		assert_time(day * 86400 + day * 7919 % 86400, day % 1000 * 1000000);
+		assert_time(day * 86400 + day * 7919 % 86400, day % 1000 * 1000000L);
 	for (int year = 1971; year < 2400; year++) {
 		struct tm tm = { .tm_year = year - 1900, .tm_mday = 1 };
 		time_t t = timegm(&tm);
@@ -212,7 +212,7 @@ static void control_characters(void **state)
 
 static void long_lines_are_cut(void **state)
 {
-	static char text[4 * LOG_LINE_MAX];
+	static char text[4UL * LOG_LINE_MAX];
 
 	(void)state;
 	for (size_t n = 0; n < 2 * LOG_LINE_MAX; n++) {
@@ -309,7 +309,7 @@ static char path[64];
 static int make_directory(void **state)
 {
 	(void)state;
-	strcpy(directory + sizeof(directory) - 7, "XXXXXX");
+	memset(directory + sizeof(directory) - 7, 'X', 6);
 	if (!mkdtemp(directory))
 		return -1;
 	snprintf(path, sizeof(path), "%s/log", directory);
