@@ -284,7 +284,7 @@ class Lab:
             code = -signal.SIGKILL
             err += f"\n[killed after {timeout} s]".encode()
         text = ""
-        if log and log != "stderr" and os.path.exists(log):
+        if log and os.path.isfile(log):
             text = pathlib.Path(log).read_text(errors="replace")
         return Result(argv, code, out, err.decode(errors="replace"), text,
                       time.monotonic() - started)

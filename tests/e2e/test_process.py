@@ -1,0 +1,421 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The shim inside other people's processes: harmless, silent, tidy; and the wrapper."""
+import os
+import shutil
+
+import lab as L
+import servers
+
+WHO = f"http://{L.SERVER}/who"
+
+# N connections one after the other; descriptors, mappings and resident pages before and after.
+MANY = """
+import os, socket, sys
+address, port, n, wanted = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+
+def state():
+    maps = len(open("/proc/self/maps").readlines())
+    return sorted(os.listdir("/proc/self/fd")), maps, int(open("/proc/self/statm").read().split()[1])
+
+def one(timeout):
+    s = socket.socket()
+    s.settimeout(timeout)
+    try:
+        s.connect((address, port))
+        s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+        answer = b""
+        while (piece := s.recv(4096)):
+            answer += piece
+        got = answer.split(b"\\r\\n\\r\\n", 1)[1].decode().strip()
+    except OSError as e:
+        got = str(e.errno)
+    s.close()
+    if got != wanted:
+        sys.exit(f"got {got}")
+
+for i in range(20):
+    one(i % 2 * 10 or None)
+before = state()
+for i in range(n):
+    one(i % 2 * 10 or None)
+after = state()
+print(before[0] == after[0], after[1] - before[1], after[2] - before[2])
+"""
+
+THREADS = """
+import socket, sys, threading
+bad = []
+
+def work(number):
+    for i in range(40):
+        s = socket.socket()
+        s.settimeout((None, 10)[(number + i) % 2])
+        try:
+            s.connect(("10.2.0.2", 80))
+            s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+            answer = b""
+            while (piece := s.recv(4096)):
+                answer += piece
+            if answer.split(b"\\r\\n\\r\\n", 1)[1] != b"10.2.0.1\\n":
+                bad.append(answer)
+        except OSError as e:
+            bad.append(e)
+        s.close()
+
+threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(len(bad), bad[:3])
+"""
+
+FORKS = """
+import os, socket, sys
+
+def get():
+    s = socket.create_connection(("10.2.0.2", 80))
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    answer = b""
+    while (piece := s.recv(4096)):
+        answer += piece
+    return answer.split(b"\\r\\n\\r\\n", 1)[1]
+
+assert get() == b"10.2.0.1\\n"
+open_before = socket.create_connection(("10.2.0.2", 80))
+children = []
+for n in range(8):
+    pid = os.fork()
+    if pid == 0:
+        ok = all(get() == b"10.2.0.1\\n" for _ in range(20))
+        ok = ok and open_before.getpeername()[:2] == ("10.2.0.2", 80)
+        os._exit(0 if ok else 1)
+    children.append(pid)
+assert all(get() == b"10.2.0.1\\n" for _ in range(20))
+print([os.waitpid(pid, 0)[1] for pid in children])
+"""
+
+INHERITED = """
+import os, socket, sys
+if len(sys.argv) == 1:  # without the shim: make the socket, then become a program with it
+    s = socket.socket()
+    os.dup2(s.fileno(), 9)
+    os.execve("/usr/bin/python3", ["python3", "-c", os.environ["PROGRAM"], "9"],
+              dict(os.environ, LD_PRELOAD=os.environ["SHIM"]))
+s = socket.socket(fileno=int(sys.argv[1]))
+s.connect(("10.2.0.2", 80))
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+print(s.recv(4096).split(b"\\r\\n\\r\\n", 1)[1].decode(), end="")
+"""
+
+OTHER_SOCKETS = """
+import os, socket
+a, b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET,
+                                                                      socket.SOCK_DGRAM)
+a.bind(("10.1.0.1", 0))
+b.connect(a.getsockname())
+b.send(b"datagram")
+print(a.recv(100), b.getpeername()[0])
+path = "/run/lab/unix-%d" % os.getpid()
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+c = socket.socket(socket.AF_UNIX)
+c.connect(path)
+d, _ = listener.accept()
+c.send(b"unix")
+print(d.recv(100), c.getpeername() == path)
+listener = socket.create_server(("127.0.0.1", 0))
+c = socket.create_connection(listener.getsockname())
+d, _ = listener.accept()
+c.send(b"loopback")
+print(d.recv(100), c.getpeername() == listener.getsockname())
+n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+n.connect((0, 0))
+print(n.getpeername())
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.setblocking(False)
+print(u.connect_ex(("10.2.0.2", 53)), u.getpeername())
+"""
+
+
+def setup(lab):
+    servers.nginx(lab)
+    servers.nowhere(lab)
+
+
+class Quiet(L.TestCase):
+    """No word on standard error, whatever happens, unless it was asked for."""
+
+    def curl(self, shim, wanted):
+        r = self.lab.run(["curl", "-s", WHO], shim=shim)
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, wanted, ""), r)
+
+    def quiet(self, **more):
+        shim = self.lab.config(policy="fallback = direct\ntimeout = 200ms", log=False, **more)
+        self.curl(shim, L.CLIENT)
+
+    def test_no_converter(self):
+        self.quiet()
+
+    def test_mute_converter(self):
+        self.quiet(address=servers.MUTE)
+
+    def test_garbage(self):
+        self.lab.converter("--fault", "raw=ffffffffff")
+        self.quiet()
+
+    def test_bad_configuration(self):
+        self.curl({"CONVERT_CONF": str(self.lab.file("bad", "nonsense\n")), "CONVERT_LOG": ""},
+                  L.CLIENT)
+
+    def test_converted(self):
+        self.lab.converter()
+        self.curl(self.lab.config(log=False), L.ROUTER)
+
+    def test_disabled(self):
+        self.lab.converter()
+        log = self.lab.file("log")
+        self.curl(self.lab.via() | {"CONVERT_DISABLE": "1", "CONVERT_LOG": str(log)}, L.CLIENT)
+        self.assertFalse(log.exists() and log.read_text())
+        self.curl(self.lab.via() | {"CONVERT_DISABLE": "0"}, L.ROUTER)
+
+    def test_log_to_stderr_is_one_line(self):
+        self.lab.converter()
+        r = self.lab.run(["curl", "-s", WHO], shim=self.lab.via() | {"CONVERT_LOG": "stderr"})
+        self.assertEqual(r.out.decode().strip(), L.ROUTER)
+        self.assertRegex(r.err, r"\A\S+Z curl\[\d+\] info: converted 10\.2\.0\.2:80 via "
+                         r"10\.1\.0\.2:5124 .*: connected\n\Z")
+
+    def test_log_never_goes_into_a_connection(self):
+        """Standard error is closed, so the socket gets its number."""
+        self.lab.converter()
+        program = ("import os, socket; os.close(2); s = socket.socket(); assert s.fileno() == 2;"
+                   "s.connect(('10.2.0.2', 80)); s.sendall(b'GET /small HTTP/1.0\\r\\n\\r\\n');"
+                   "print(s.makefile('rb').read().split(b'\\r\\n\\r\\n', 1)[1])")
+        r = self.lab.run(["/usr/bin/python3", "-c", program],
+                         shim=self.lab.via() | {"CONVERT_LOG": "stderr"})
+        self.assertEqual((r.code, r.out), (0, b"b'hello from nginx\\n'\n"), r)
+
+    def test_log_that_cannot_be_written(self):
+        self.lab.converter()
+        for log in ("/nonexistent/log", "/dev/full", "/"):
+            self.curl(self.lab.via() | {"CONVERT_LOG": log}, L.ROUTER)
+
+
+class Tidy(L.TestCase):
+    """Nothing is left behind."""
+
+    def many(self, wanted, port=80, settings="fast-open = no-cookie", policy="", n=1000):
+        r = self.lab.run(["/usr/bin/python3", "-c", MANY, L.SERVER, port, n, wanted],
+                         shim=self.lab.config(settings, policy, log=False), timeout=60)
+        self.assertEqual(r.code, 0, r)
+        descriptors, maps, pages = r.out.decode().split()
+        self.note(f"{n} connections: {maps} mappings, {pages} pages more")
+        self.assertEqual(descriptors, "True", r)
+        self.assertLessEqual(int(maps), 1, r)
+        self.assertLess(int(pages), 400, r)
+
+    def test_converted(self):
+        self.lab.converter()
+        self.many(L.ROUTER)
+
+    def test_refused(self):
+        self.lab.converter()
+        self.many("111", port=81)
+
+    def test_fallback(self):
+        self.lab.converter("--fault", "error=64:01")
+        self.many(L.CLIENT, policy="fallback = direct")
+
+    def test_missing_cookie(self):
+        self.lab.converter("--cookie-required")
+        self.many(L.ROUTER)
+
+    def test_more_at_once_than_there_is_room_for(self):
+        """5000 pending ones: what does not fit fails or goes direct, and nothing breaks."""
+        self.lab.converter("--fault", "silence", "--max-connections", "10000",
+                           "--max-pending", "10000")
+        program = ("import resource, socket;"
+                   "resource.setrlimit(resource.RLIMIT_NOFILE, (6000, 6000));"
+                   "s = [socket.socket(type=socket.SOCK_STREAM|socket.SOCK_NONBLOCK)"
+                   " for _ in range(5000)];"
+                   "r = [x.connect_ex(('10.2.0.2', 80)) for x in s];"
+                   "print({e: r.count(e) for e in set(r)}); [x.close() for x in s];"
+                   "t = socket.socket(); t.settimeout(1); print(t.connect_ex(('10.2.0.2', 80)))")
+        r = self.lab.run(["/usr/bin/python3", "-c", program],
+                         shim=self.lab.config("fast-open = no-cookie", log=False), timeout=60)
+        self.assertEqual(r.code, 0, r)
+        self.note(f"connect() of 5000 at once: {r.out.decode().split(chr(10))[0]}")
+        self.assertIn("115", r.out.decode(), r)
+
+
+class Processes(L.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.lab.converter()
+        self.shim = self.lab.config("fast-open = no-cookie")
+
+    def python(self, program, **more):
+        return self.lab.run(["/usr/bin/python3", "-c", program], timeout=60, **more)
+
+    def test_threads(self):
+        r = self.python(THREADS, shim=self.shim)
+        self.assertEqual((r.code, r.out), (0, b"0 []\n"), r)
+
+    def test_forks(self):
+        r = self.python(FORKS, shim=self.shim)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, str([0] * 8)), r)
+
+    def test_inherited_socket(self):
+        """A socket that another program has made: the kernel is asked."""
+        r = self.python(INHERITED, env=self.shim | {"PROGRAM": INHERITED, "SHIM": str(L.SHIM)})
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
+
+    def test_other_sockets(self):
+        """UDP, Unix, netlink and loopback sockets work as ever."""
+        direct = self.python(OTHER_SOCKETS)
+        shim = self.python(OTHER_SOCKETS, shim=self.shim)
+        self.assertEqual((direct.code, shim.code), (0, 0), f"{direct}\n{shim}")
+        self.assertEqual(direct.out, shim.out)
+
+    def test_valgrind(self):
+        self.need("valgrind")
+        for settings in ("fast-open = no-cookie", ""):
+            r = self.lab.run(["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
+                              "--errors-for-leak-kinds=definite,possible", "--track-fds=no",
+                              "curl", "-sS", WHO, f"http://{L.SERVER}:81/", WHO],
+                             shim=self.lab.config(settings), timeout=110)
+            self.assertEqual(r.out.decode().split(), [L.ROUTER] * 2, r)
+            self.assertEqual(r.code, 0, r)  # the last transfer's, or 99
+            self.assertNotIn("==", r.err, r)
+
+    def test_valgrind_with_a_bad_converter(self):
+        self.need("valgrind")
+        self.lab.converter("--fault", "error=64:01", port=5125)
+        shim = self.lab.config(policy="fallback = direct", port=5125)
+        r = self.lab.run(["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
+                          "curl", "-sS", WHO], shim=shim, timeout=110)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.CLIENT), r)
+        self.assertNotIn("==", r.err, r)
+
+    def test_long_environment(self):
+        """Nonsense in our variables is not followed, and harms nobody."""
+        for name in ("CONVERT_ADDR", "CONVERT_CONF", "CONVERT_LOG", "CONVERT_COOKIE"):
+            r = self.lab.run(["curl", "-sS", WHO],
+                             shim=self.lab.via() | {"CONVERT_LOG": "/dev/null",
+                                                    name: "x" * 20000})
+            self.assertEqual((r.code, r.err), (0, ""), r)
+            self.assertIn(r.out.decode().strip(), (L.CLIENT, L.ROUTER))
+
+
+class SetUserId(L.TestCase):
+    """In a set-user-ID process the environment counts for nothing, the administrator's file does."""
+
+    def setUp(self):
+        super().setUp()
+        if not L.owns_several_users():
+            self.skipTest("needs more than one user in the namespace")
+        self.need("setpriv")
+        self.lab.converter()
+        self.dir = self.lab.file("setuid")
+        self.dir.mkdir(mode=0o755)
+        shutil.copy(L.SHIM, self.dir / "shim.so")  # the checkout may not be for everybody
+        for name, mode in (("curl", 0o755), ("curl-setuid", 0o4755)):
+            shutil.copy("/usr/bin/curl", self.dir / name)
+            os.chmod(self.dir / name, mode)
+
+    def curl(self, name, environment, convert_conf=None):
+        """As nobody, where /etc/ld.so.preload names the shim: on a copy of /etc."""
+        etc = self.lab.file("etc")
+        script = f"""
+            set -e
+            cp -a /etc {etc}
+            mount --bind {etc} /etc
+            rm -f /etc/ld.so.preload /etc/convert.conf
+            [ -z "$TEXT" ] || printf '%s' "$TEXT" > /etc/convert.conf
+            unset TEXT
+            echo {self.dir}/shim.so > /etc/ld.so.preload
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups {self.dir}/{name} -sS {WHO}
+        """
+        r = self.lab.run(["unshare", "--mount", "sh", "-c", script],
+                         env=environment | {"TEXT": convert_conf or ""})
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return r.out.decode().strip()
+
+    def test_environment(self):
+        environment = self.lab.via() | {"CONVERT_LOG": str(self.lab.file("log"))}
+        log = environment["CONVERT_LOG"]
+        self.assertEqual(self.curl("curl-setuid", environment), L.CLIENT)
+        self.assertFalse(os.path.exists(log), "it must not write where the user says")
+        os.chmod(L.TMP, 0o777)
+        self.addCleanup(os.chmod, L.TMP, 0o755)
+        self.assertEqual(self.curl("curl", environment), L.ROUTER)
+        self.assertTrue(os.path.exists(log))
+
+    def test_file_named_by_the_user(self):
+        conf = self.lab.config()
+        self.assertEqual(self.curl("curl-setuid", conf), L.CLIENT)
+        self.assertEqual(self.curl("curl", conf), L.ROUTER)
+
+    def test_file_of_the_administrator(self):
+        text = f"[converter lab]\naddress = {L.CONVERTER}\n"
+        self.assertEqual(self.curl("curl-setuid", {"CONVERT_DISABLE": "1"}, text), L.ROUTER)
+        self.assertEqual(self.curl("curl", {"CONVERT_DISABLE": "1"}, text), L.CLIENT)
+        self.assertEqual(self.curl("curl", {}, text), L.ROUTER)
+
+
+class Wrapper(L.TestCase):
+    """convert-run."""
+
+    RUN = L.BUILD / "convert-run"
+
+    def setUp(self):
+        super().setUp()
+        self.lab.converter()
+
+    def wrap(self, *argv, env=None, cwd=None):
+        return self.lab.run([self.RUN, *argv], env=env, cwd=cwd)
+
+    def test_address(self):
+        r = self.wrap("-a", L.CONVERTER, "-p", L.PORT, "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.ROUTER, ""), r)
+
+    def test_file(self):
+        conf = self.lab.config()["CONVERT_CONF"]
+        for argv in (["-c", conf], ["-c", os.path.basename(conf), "--"]):
+            r = self.wrap(*argv, "curl", "-sS", WHO, cwd=L.TMP)
+            self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.ROUTER, ""), r)
+
+    def test_verbose(self):
+        r = self.wrap("-v", "-a", L.CONVERTER, "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
+        self.assertRegex(r.err, r"info: converted .*: connected\n\Z")
+
+    def test_exit_status(self):
+        self.assertEqual(self.wrap("-a", L.CONVERTER, "sh", "-c", "exit 42").code, 42)
+        self.assertEqual(self.wrap("-a", L.CONVERTER, "/nonexistent").code, 127)
+        plain = self.lab.file("not-executable", "")
+        self.assertEqual(self.wrap("-a", L.CONVERTER, plain).code, 126)
+        for argv in ([], ["-x", "true"], ["-c"], ["-a"]):
+            r = self.wrap(*argv)
+            self.assertEqual((r.code, r.out), (2, b""), r)
+            self.assertIn("convert-run", r.err)
+
+    def test_arguments_are_the_programs(self):
+        r = self.wrap("-a", L.CONVERTER, "printf", "%s|", "-v", "a b", "", "*")
+        self.assertEqual(r.out, b"-v|a b||*|", r)
+
+    def test_keeps_other_preloads(self):
+        r = self.wrap("-a", L.CONVERTER, self.RUN, "sh", "-c", "echo $LD_PRELOAD",
+                      env={"LD_PRELOAD": "libc.so.6"})
+        self.assertEqual(r.out.decode().strip(), f"libc.so.6:{L.SHIM}", r)
+
+    def test_help_and_version(self):
+        for option in ("-h", "--help", "-V", "--version"):
+            r = self.wrap(option)
+            self.assertEqual((r.code, r.err), (0, ""), r)
+            self.assertIn(b"convert-run", r.out)
+
+
+if __name__ == "__main__":
+    L.main(setup)
