@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packets as tcpdump saw them, decoded by scapy. Nothing here is shared with the code under test:
+"""Packets of an interface, decoded by scapy. Nothing here is shared with the code under test:
 what a Convert message should look like is written by hand in the tests."""
 import dataclasses
 import logging
@@ -64,7 +64,7 @@ def walk_options(raw):
 
 def decode(path):
     packets = []
-    for raw, meta in RawPcapReader(str(path)):
+    for raw, meta in RawPcapReader(str(path)):  # usec is in nanoseconds in such a file
         frame = Ether(raw)
         ip = frame.getlayer(IP) or frame.getlayer(IPv6)
         if ip is None or TCP not in ip:
@@ -72,22 +72,21 @@ def decode(path):
         tcp = ip[TCP]
         total = ip.len - 4 * ip.ihl if ip.version == 4 else ip.plen
         header = bytes(ip.payload)[:total]
-        packets.append(Packet(meta.sec + meta.usec / 1e6, ip.src, tcp.sport, ip.dst, tcp.dport,
+        packets.append(Packet(meta.sec + meta.usec / 1e9, ip.src, tcp.sport, ip.dst, tcp.dport,
                               str(tcp.flags), tcp.seq, tcp.ack,
                               walk_options(header[20:4 * tcp.dataofs]), header[4 * tcp.dataofs:]))
     return packets
 
 
 class Capture:
-    """tcpdump on one interface, from now on; packets() ends it."""
+    """One interface, from now on; packets() ends it."""
 
     def __init__(self, lab, ns="client", dev="c0", marker_to=L.CONVERTER):
         self.lab, self.ns, self.marker_to = lab, ns, marker_to
         self.path = lab.file(f"{dev}.pcap")
-        # -Z root: in a user namespace there is nobody else to become
-        self.process = lab.start(ns, ["tcpdump", "-Z", "root", "-U", "--immediate-mode", "-n",
-                                      "-i", dev, "-w", self.path])
-        self.process.wait_for("capture", lambda: "listening on" in self.process.text())
+        self.process = lab.start(ns, ["/usr/bin/python3", "-BES", L.ROOT / "tests/e2e/record.py",
+                                      dev, self.path])
+        self.process.wait_for("capture", lambda: "recording" in self.process.text())
 
     def packets(self):
         """Everything that passed before this call: it sends a datagram and waits for it."""
@@ -111,3 +110,33 @@ def connections(packets):
         elif key in found:
             found[key].append(p)
     return [v for k, v in found.items() if len(k) == 3]
+
+
+def first_byte(connection, converted):
+    """The packet with the first byte of the server's own stream. A converter's reply comes
+    before it; its second byte says how many words it has."""
+    syn = connection[0]
+    start = None  # where the server's stream begins in that of the other side
+    for p in connection:
+        if p.src == syn.src:
+            continue
+        if p.is_syn_ack():
+            origin = p.seq + 1
+        offset = (p.seq + p.is_syn_ack() - origin) % 2**32
+        if p.data and start is None:
+            start = 4 * p.data[1] if converted else 0
+        if p.data and offset + len(p.data) > start:
+            return p
+    raise AssertionError("no data from the server:\n" + "\n".join(map(str, connection)))
+
+
+def flights(connection, converted):
+    """(flights up to the server's first byte and with it, seconds until then). A flight is a run
+    of packets in one direction; an acknowledgement that carries nothing ends none."""
+    syn, last = connection[0], first_byte(connection, converted)
+    count, side = 0, None
+    for p in connection:
+        if (p.data or "S" in p.flags) and p.src != side:
+            count, side = count + 1, p.src
+        if p is last:
+            return count, last.t - syn.t

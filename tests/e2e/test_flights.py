@@ -32,35 +32,6 @@ def setup(lab):
     servers.nginx(lab)
 
 
-def first_byte(connection, converted):
-    """The packet with the first byte of the server's own stream."""
-    syn = connection[0]
-    start = None  # relative to the first byte of that side's stream
-    for p in connection:
-        if p.src == syn.src:
-            continue
-        if p.is_syn_ack():
-            origin = p.seq + 1
-        offset = (p.seq + p.is_syn_ack() - origin) % 2**32
-        if p.data and start is None:
-            assert offset == 0, p
-            start = 4 * p.data[1] if converted else 0
-        if p.data and offset + len(p.data) > start:
-            return p
-    raise AssertionError("no data from the server:\n" + "\n".join(map(str, connection)))
-
-
-def measure(connection, converted):
-    """(flights up to and including the first byte's, seconds)"""
-    syn, last = connection[0], first_byte(connection, converted)
-    flights, side = 0, None
-    for p in connection:
-        if (p.data or "S" in p.flags) and p.src != side:
-            flights, side = flights + 1, p.src
-        if p is last:
-            return flights, last.t - syn.t
-
-
 class Flights(L.TestCase):
     def seen(self, argv, shim=None, warm=True):
         """Of the last of two connections: the first one brings the cookie."""
@@ -70,7 +41,7 @@ class Flights(L.TestCase):
         capture = captures.Capture(self.lab)
         self.run_it(argv, shim)
         (connection,) = captures.connections(capture.packets())
-        return connection, *measure(connection, converted)
+        return connection, *captures.flights(connection, converted)
 
     def run_it(self, argv, shim):
         r = self.lab.run(argv, shim=shim)
