@@ -229,6 +229,14 @@ static void wait_once(const struct waiter *w, int timeout)
 
 /* ---------------------------------------------------------------- the scenes */
 
+static bool is_connected(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
 static void enter(const struct waiter *w, int op)
 {
 	struct epoll_event event = { .events = w->combo.mode | (unsigned short)w->combo.mask,
@@ -268,14 +276,6 @@ static void set_up(struct waiter *w)
 			epoll_ctl(w->ep, EPOLL_CTL_ADD, w->pipe, &event);
 	}
 	w->fd = new_socket(w->combo.how == BLOCKING ? 0 : SOCK_NONBLOCK);
-}
-
-static bool is_connected(int fd)
-{
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-
-	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
 static void *wait_in_thread(void *arg)
@@ -331,6 +331,19 @@ static void wait_in_child(struct waiter *w)
 		say_seen(&mine);
 }
 
+/* A failure wakes waiters twice, for the error and for the state, so an edge-triggered wait sees
+ * one event or two: a race in plain runs, too. */
+static void drop_second_edge(const struct waiter *w)
+{
+	struct seen edge;
+
+	if (!(w->combo.mode & EPOLLET) && w->combo.how != NESTED_ET)
+		return;
+	sleep_ms(10);
+	if (!is_connected(w->fd))
+		wait_quietly(w, 0, &edge);
+}
+
 /* Until the outcome has been seen by whatever the mask lets see. */
 static void wait_for_outcome(struct waiter *w)
 {
@@ -348,6 +361,7 @@ static void wait_for_outcome(struct waiter *w)
 	}
 	if (!(w->combo.mask & POLLOUT)) { /* nothing to see but errors */
 		wait_once(w, 1200);
+		drop_second_edge(w);
 		do_poll(w->fd, POLLOUT, LONG);
 	}
 	wait_once(w, w->combo.mask & POLLOUT ? LONG : 0);
@@ -380,6 +394,7 @@ static void try_again(struct waiter *w)
 	do_connect(w->fd);
 	wait_once(w, 0);
 	do_poll(w->fd, POLLOUT, LONG);
+	sleep_ms(10);
 	wait_once(w, 0);
 	do_error(w->fd);
 	wait_once(w, 0);
@@ -404,11 +419,7 @@ static void play(struct combo combo)
 			enter(&w, EPOLL_CTL_MOD); /* armed again, while it is pending */
 		wait_for_outcome(&w);
 	}
-	if (combo.how == NESTED_ET) { /* no promise how many edges one failure makes (epoll(7)) */
-		struct seen edge;
-
-		wait_quietly(&w, 0, &edge);
-	}
+	drop_second_edge(&w);
 	wait_once(&w, 0);
 	do_error(w.fd);
 	do_names(w.fd);
