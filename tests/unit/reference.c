@@ -180,19 +180,18 @@ const char *ref_disagrees(const uint8_t *bytes, size_t n, enum cvt_dialect diale
 size_t ref_options(const uint8_t *p, size_t n, uint8_t kinds[REF_OPTS_MAX],
 		   struct ref_range values[REF_OPTS_MAX])
 {
-	const uint8_t *const end = p + n, *q = p;
-	size_t count = 0;
+	size_t count = 0, len;
 
 	/* PROTOCOL 1.4: 0 ends, 1 is one byte, all others have a length of at least 2 */
-	while (q < end && *q != 0) {
-		size_t len = *q == 1 ? 1 : end - q < 2 ? 0 : q[1];
+	for (size_t at = 0; at < n && p[at] != 0; at += len) {
+		bool is_nop = p[at] == 1;
 
-		if (len == 0 || (*q != 1 && len == 1) || len > (size_t)(end - q))
+		len = is_nop ? 1 : n - at < 2 ? 0 : p[at + 1];
+		if (len > n - at || (!is_nop && len < 2))
 			break;
-		kinds[count] = *q;
-		values[count++] = len < 2 ? (struct ref_range){ 0, 0 } :
-					    (struct ref_range){ (size_t)(q - p) + 2, len - 2 };
-		q += len;
+		kinds[count] = p[at];
+		values[count++] = is_nop ? (struct ref_range){ 0, 0 } :
+					   (struct ref_range){ at + 2, len - 2 };
 	}
 	return count;
 }
