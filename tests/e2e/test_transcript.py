@@ -158,4 +158,4 @@ class Hold(Transcript):
 
 
 if __name__ == "__main__":
-    L.main(setup, delay_ms=(15, 5))
+    L.main(setup, delay_ms=(40, 10))

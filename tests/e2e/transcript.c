@@ -598,7 +598,7 @@ static void case_signal(void) /* EINTR; the connection goes on by itself */
 {
 	int fd = new_socket(0);
 
-	alarm_in(10, 0, 0);
+	alarm_in(40, 0, 0);
 	do_connect(fd);
 	printf("signals: %d\n", signals);
 	do_names(fd);
@@ -611,7 +611,7 @@ static void case_signal_then_poll(void)
 {
 	int fd = new_socket(0);
 
-	alarm_in(10, 0, 0);
+	alarm_in(40, 0, 0);
 	do_connect(fd);
 	do_poll(fd, POLLOUT, LONG);
 	do_error(fd);
@@ -623,7 +623,7 @@ static void case_signal_restart(void)
 {
 	int fd = new_socket(0);
 
-	alarm_in(10, 0, SA_RESTART);
+	alarm_in(40, 0, SA_RESTART);
 	do_connect(fd);
 	printf("signals: %d\n", signals);
 	look(fd);
@@ -645,7 +645,7 @@ static void case_signal_poll(void) /* poll() is never restarted */
 {
 	int fd = start();
 
-	alarm_in(10, 0, SA_RESTART);
+	alarm_in(40, 0, SA_RESTART);
 	do_poll(fd, POLLOUT, LONG);
 	do_poll(fd, POLLOUT, LONG);
 	do_error(fd);
