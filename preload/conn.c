@@ -154,7 +154,7 @@ static void copy_to_twins(int fd, const struct conn *c)
 		if (other != fd && fdt_get(other) == FDT_TCP_COPIED &&
 		    sock_cookie(other) == c->sock_cookie) {
 			copy_record(fd, other, FDT_PENDING);
-			regs_exchange(other, POLLIN);
+			regs_exchange(other, conn_exchange(c));
 		}
 }
 
@@ -239,12 +239,12 @@ static int go(int fd, struct upstream *u, bool nonblocking)
 	raise_highest(fd);
 	fdt_set(fd, FDT_PENDING);
 	lower_next_check(u->deadline_ns);
-	regs_exchange(fd, POLLIN);
+	regs_exchange(fd, u);
 	if (mark == FDT_TCP_COPIED)
 		copy_to_twins(fd, conn_peek(fd));
 	r = upstream_open(u, fd, nonblocking);
-	if (upstream_is_pending(u) && upstream_wants(u) != POLLIN)
-		regs_exchange(fd, POLLOUT);
+	if (upstream_is_pending(u))
+		regs_exchange(fd, u);
 	return r;
 }
 
@@ -299,24 +299,24 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 		return CONN_BEGUN;
 	request->err = -r;
 	atomic_store(&request->exchange->phase, UPSTREAM_DIRECT);
-	regs_put_back(fd);
+	regs_put_back(fd, request->exchange);
 	fdt_set(fd, mark);
 	return CONN_UNREACHABLE;
 }
 
 /* -------------------------------------------------------------------- advancing */
 
-static void settle_number(int fd, enum fdt_mark mark)
+static void settle_number(int fd, enum fdt_mark mark, struct upstream *u)
 {
 	if (!fdt_change(fd, FDT_PENDING, mark))
 		return;
-	regs_put_back(fd);
+	regs_put_back(fd, u);
 	if (mark == FDT_UP) /* all others may be connected again */
 		regs_forget(fd);
 }
 
 /* The exchange is over: what the program may now see of it. */
-static enum fdt_mark settle(int fd, const struct upstream *u)
+static enum fdt_mark settle(int fd, struct upstream *u)
 {
 	enum fdt_mark mark = FDT_TCP_COPIED; /* the mark that takes nothing for granted */
 
@@ -330,13 +330,13 @@ static enum fdt_mark settle(int fd, const struct upstream *u)
 	default:
 		break;
 	}
-	settle_number(fd, mark);
+	settle_number(fd, mark, u);
 	if (u && atomic_load(&u->copied))
 		for (int other = 0; other <= atomic_load(&highest); other++) {
 			struct conn *c = fdt_get(other) == FDT_PENDING ? conn_peek(other) : NULL;
 
 			if (c && conn_exchange(c) == u)
-				settle_number(other, mark);
+				settle_number(other, mark, u);
 		}
 	return fdt_get(fd);
 }
@@ -354,8 +354,7 @@ static enum fdt_mark advance(int fd, struct conn *c, bool broken)
 		upstream_advance(u, fd, broken);
 	if (!upstream_is_pending(u))
 		return settle(fd, u);
-	if (upstream_phase(u) == UPSTREAM_REPLY)
-		regs_exchange(fd, POLLIN);
+	regs_exchange(fd, u);
 	return FDT_PENDING;
 }
 

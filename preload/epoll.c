@@ -44,16 +44,16 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 		return ctl_followed(epfd, op, fd, event);
 	}
 	if (op == EPOLL_CTL_ADD) {
-		r = regs_add_exchanged(epfd, fd, event, (uint32_t)upstream_wants(u));
-	} else if (op == EPOLL_CTL_MOD && regs_is_exchanged(epfd, fd) &&
-		   !(event->events & EPOLLEXCLUSIVE)) {
-		regs_follow(epfd, op, fd, event);
+		r = regs_add_exchanged(epfd, fd, event, u);
+	} else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE) &&
+		   regs_change(epfd, fd, event)) {
+		regs_exchange(fd, u);
 		r = 0;
 	} else {
 		return ctl_followed(epfd, op, fd, event);
 	}
 	if (!upstream_is_pending(u)) /* ended by another thread meanwhile */
-		regs_put_back(fd);
+		regs_put_back(fd, u);
 	return r;
 }
 
@@ -101,7 +101,7 @@ static int filter(struct epoll_event *events, int n, bool *served)
 		else if (c)
 			conn_advance(fd, c);
 		else if (fd >= 0) /* another thread has ended it and is about to do this */
-			regs_put_back(fd);
+			regs_put_back(fd, NULL);
 	}
 	return kept;
 }

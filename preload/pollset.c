@@ -61,6 +61,7 @@ static int serve(struct wait_set *set)
 
 	for (nfds_t i = 0; i < set->n; i++) {
 		struct pollfd *p = &set->native[i];
+		enum fdt_mark mark = FDT_PENDING;
 		short events = p->revents;
 		struct conn *c;
 
@@ -69,11 +70,15 @@ static int serve(struct wait_set *set)
 		p->revents = 0;
 		/* with threads, the number may have been closed and made anew meanwhile */
 		c = conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
-		if (!c || fdt_get(p->fd) != FDT_PENDING)
+		if (!c || fdt_get(p->fd) != FDT_PENDING) {
 			over++;
-		else if ((events || now >= set->deadline_ns || conn_is_shared()) &&
-			 conn_advance(p->fd, c) != FDT_PENDING)
-			over++;
+			continue;
+		}
+		if (events & POLLERR)
+			mark = conn_advance_broken(p->fd, c);
+		else if (events || now >= set->deadline_ns || conn_is_shared())
+			mark = conn_advance(p->fd, c);
+		over += mark != FDT_PENDING;
 	}
 	return over;
 }

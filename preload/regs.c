@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "regs.h"
 
+#include "fdinfo.h"
 #include "fdt.h"
 #include "real.h"
 
@@ -11,7 +12,8 @@ struct reg {
 	struct epoll_event wanted; /* the program's */
 	uint32_t native;	   /* the mask that the kernel has from us, 0: the program's is in place */
 	uint32_t process;	   /* generation of processes that entered it */
-	bool fired;		   /* EPOLLONESHOT: put back and delivered, disarmed since */
+	uint32_t bit;		   /* in the exchange's put_back, 0 for none */
+	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
 	uint16_t next;		   /* of the same fd, or of the free list; 0 ends */
 	bool used;
 };
@@ -145,7 +147,7 @@ static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
 	if (!r)
 		return enter(epfd, fd, event) != NULL;
 	r->wanted = *event;
-	r->fired = false;
+	r->oneshot = ASK; /* it may fire before the connect() */
 	return true;
 }
 
@@ -171,17 +173,19 @@ bool regs_is_lost(int fd)
 	return atomic_load(&table_was_full) && !heads[fd];
 }
 
-bool regs_is_exchanged(int epfd, int fd)
+bool regs_change(int epfd, int fd, const struct epoll_event *event)
 {
 	struct reg *r;
-	bool yes;
 
 	if (fd < 0 || fd >= FDT_MAX || !heads[fd] || !lock())
 		return false;
 	r = find(epfd, fd);
-	yes = r && r->native;
+	if (r) {
+		r->wanted = *event;
+		r->oneshot = ARMED;
+	}
 	unlock();
-	return yes;
+	return r != NULL;
 }
 
 /* ---------------------------------------------------------- exchange and put back */
@@ -203,7 +207,21 @@ static int change(struct reg *r, struct epoll_event *event)
 	return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
 }
 
-int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32_t wants)
+/* The kernel is to have our mask and word from now on. */
+static struct epoll_event take(struct reg *r, struct upstream *u)
+{
+	uint32_t wants = (uint32_t)upstream_wants(u), n;
+
+	if (!r->native) {
+		n = atomic_fetch_add(&u->n_exchanged, 1);
+		r->bit = n < 32 ? (uint32_t)1 << n : 0;
+	}
+	r->native = wants;
+	atomic_store(&regs_exchanged, true);
+	return ours(r, wants);
+}
+
+int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct upstream *u)
 {
 	struct epoll_event native;
 	struct reg *r;
@@ -219,9 +237,7 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32
 		unlock();
 		return -ENOSPC;
 	}
-	native = ours(r, wants);
-	r->native = wants;
-	atomic_store(&regs_exchanged, true);
+	native = take(r, u);
 	err = native_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
 	if (err < 0)
 		drop(r);
@@ -229,47 +245,57 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32
 	return err;
 }
 
-void regs_exchange(int fd, uint32_t wants)
+/* A one-shot registration that has fired cannot be put back as it was: the kernel always adds
+ * EPOLLERR and EPOLLHUP. But it needs no exchange, being silent. */
+static bool is_silent(struct reg *r)
+{
+	if (r->native || !(r->wanted.events & EPOLLONESHOT))
+		return false;
+	if (r->oneshot == ASK)
+		r->oneshot = fdinfo_is_armed(r->epfd, r->fd) ? ARMED : FIRED;
+	return r->oneshot == FIRED;
+}
+
+void regs_exchange(int fd, struct upstream *u)
 {
 	uint16_t next;
 
 	if (!heads[fd] || !lock())
 		return;
-	atomic_store(&regs_exchanged, true);
 	for (uint16_t i = heads[fd]; i; i = next) {
 		struct reg *r = &regs[i];
-		struct epoll_event native = ours(r, wants);
+		struct epoll_event native;
 
 		next = r->next;
-		if (r->native == wants)
+		if (r->native == (uint32_t)upstream_wants(u) || is_silent(r))
 			continue;
-		r->native = wants;
+		native = take(r, u);
 		if (change(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
 			drop(r);
 	}
 	unlock();
 }
 
-void regs_put_back(int fd)
+static void put_back(struct reg *r, struct upstream *u)
 {
-	struct epoll_event back;
+	r->native = 0;
+	r->oneshot = ASK;
+	if (u && r->bit && atomic_fetch_or(&u->put_back, r->bit) & r->bit)
+		return; /* a process with which we share the set has */
+	if (change(r, &r->wanted) < 0)
+		drop(r);
+}
+
+void regs_put_back(int fd, struct upstream *u)
+{
 	uint16_t next;
 
 	if (!heads[fd] || !lock())
 		return;
 	for (uint16_t i = heads[fd]; i; i = next) {
-		struct reg *r = &regs[i];
-
-		next = r->next;
-		if (!r->native)
-			continue;
-		back = r->wanted;
-		if (r->fired) /* from the connect before this one: disarmed until the program's MOD */
-			back.events &= EPOLLONESHOT | EPOLLET | EPOLLWAKEUP;
-		r->fired = r->wanted.events & EPOLLONESHOT;
-		r->native = 0;
-		if (change(r, &back) < 0)
-			drop(r);
+		next = regs[i].next;
+		if (regs[i].native)
+			put_back(&regs[i], u);
 	}
 	unlock();
 }

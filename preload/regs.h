@@ -28,16 +28,17 @@ static inline bool regs_ever_exchanged(void)
 }
 /* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
 bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event);
-/* Is this registration in our hands now? Then MOD only changes what is put back later. */
-bool regs_is_exchanged(int epfd, int fd);
+/* EPOLL_CTL_MOD while a conversion is pending: changes what is put back later. The caller calls
+ * regs_exchange() next. False: no such registration is known. */
+bool regs_change(int epfd, int fd, const struct epoll_event *event);
 /* Enters fd, whose conversion is pending, in the set: the kernel gets our mask and word. Returns
  * what epoll_ctl(EPOLL_CTL_ADD) says, 0 or -errno; -ENOSPC if the table is full. */
-int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, uint32_t wants);
+int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct upstream *u);
 
-/* All registrations of fd: to our mask (again, if what is needed has changed); back to what the
- * program wants. */
-void regs_exchange(int fd, uint32_t wants);
-void regs_put_back(int fd);
+/* All registrations of fd: to the mask that u wants (again, if that has changed); back to what the
+ * program wants, unless another process has done so (u may be NULL where that is not known). */
+void regs_exchange(int fd, struct upstream *u);
+void regs_put_back(int fd, struct upstream *u);
 /* The number is closed or means something else now. */
 void regs_forget(int fd);
 /* Does nobody know whether fd is in some epoll set, because the table was full? */

@@ -47,6 +47,9 @@ struct upstream {
 	int rcvlowat;		 /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	bool cookie_tried;	 /* the one retry after Missing Cookie is spent (P-27) */
 	_Atomic bool copied;	 /* more than one descriptor number may refer to it */
+	/* Registrations in epoll sets (regs.h): how many have been exchanged, and which of the first
+	 * 32 have been put back. Shared, so that of two processes only one does it. */
+	_Atomic uint32_t n_exchanged, put_back;
 	struct addr local;	 /* for UPSTREAM_REFUSED: the address that the attempt had */
 	uint16_t sent;		 /* bytes of request that the kernel has taken */
 	union {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#include "fdinfo.h"
+
+#include "real.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* What stays in the mask of a one-shot registration that has fired. */
+#define PRIVATE_BITS (EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
+
+/* "tfd:        5 events:       1d data: ..." (proc_pid_fdinfo(5)), read a byte at a time. */
+struct line {
+	unsigned int column;	   /* words seen */
+	unsigned int fd, events;
+	bool in_word, is_tfd;
+};
+
+static unsigned int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return (unsigned int)(c - '0');
+	return c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a') + 10 : 0;
+}
+
+/* Returns true when a line is complete. */
+static bool take(struct line *line, char c)
+{
+	if (c == '\n')
+		return true;
+	if (c == ' ' || c == '\t') {
+		line->in_word = false;
+		return false;
+	}
+	if (!line->in_word) {
+		line->in_word = true;
+		line->column++;
+		if (line->column == 1)
+			line->is_tfd = c == 't';
+	}
+	if (line->column == 2)
+		line->fd = line->fd * 10 + digit(c);
+	else if (line->column == 4)
+		line->events = line->events * 16 + digit(c);
+	return false;
+}
+
+/* "/proc/self/fdinfo/N" */
+static void name_of(int fd, char name[static 40])
+{
+	static const char folder[] = "/proc/self/fdinfo/";
+	char digits[12];
+	size_t n = sizeof(digits);
+
+	digits[--n] = '\0';
+	do
+		digits[--n] = (char)('0' + fd % 10);
+	while (fd /= 10);
+	memcpy(name, folder, sizeof(folder) - 1);
+	memcpy(name + sizeof(folder) - 1, digits + n, sizeof(digits) - n);
+}
+
+bool fdinfo_is_armed(int epfd, int fd)
+{
+	struct line line = { 0 };
+	char name[40], bytes[512];
+	bool armed = true;
+	long info, n;
+
+	if (epfd < 0)
+		return true;
+	name_of(epfd, name);
+	info = sys_result(syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC));
+	if (info < 0)
+		return true;
+	while ((n = sys_result(syscall(SYS_read, info, bytes, sizeof(bytes)))) > 0)
+		for (long i = 0; i < n; i++) {
+			if (!take(&line, bytes[i]))
+				continue;
+			if (line.is_tfd && line.fd == (unsigned int)fd)
+				armed = line.events & ~PRIVATE_BITS;
+			line = (struct line){ 0 };
+		}
+	syscall(SYS_close, info);
+	return armed;
+}
