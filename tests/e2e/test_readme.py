@@ -1,0 +1,84 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The README's commands, run as they are written there; and its configuration."""
+import os
+
+import captures
+import lab as L
+import servers
+
+# Those that install, test or show, and a shell that waits for its user.
+NOT_HERE = ("make", "sudo", "tests/e2e/shell", "echo /usr/local/lib")
+HOST = "192.0.2.1"  # the README's converter
+
+
+def setup(lab):
+    servers.nginx(lab)
+    L.command(["ip", "-n", "converter", "addr", "add", HOST + "/32", "dev", "k0"])
+    lab.converter("--fastopen", "cookie", listen=[L.CONVERTER, HOST])
+    (L.TMP / "hosts").write_text(f"127.0.0.1 localhost\n{L.SERVER} example.com\n")
+    L.command(["mount", "--bind", L.TMP / "hosts", "/etc/hosts"])
+
+
+def blocks():
+    """The indented blocks of the README."""
+    block = []
+    for line in (L.ROOT / "README.md").read_text().splitlines() + [""]:
+        if line.startswith("    "):
+            block.append(line[4:])
+        elif block and not line:
+            block.append("")
+        elif block:
+            yield "\n".join(block).strip() + "\n"
+            block = []
+
+
+class Readme(L.TestCase):
+    def test_commands(self):
+        ran = 0
+        for command in "".join(b for b in blocks() if not b.startswith("[")).splitlines():
+            if not command or command.startswith(NOT_HERE):
+                continue
+            with self.subTest(command):
+                if L.BUILD != L.ROOT / "build":
+                    command = command.replace("build/", f"{L.BUILD}/").replace("$PWD//", "/")
+                r = self.lab.run(["sh", "-c", command], cwd=L.ROOT)
+                self.assertEqual(r.code, 0, r)
+                ran += 1
+                if "curl" in command:
+                    self.assertTrue(r.out, r)
+                if "-v" in command.split() or "CONVERT_LOG" in command:
+                    self.assertIn(": connected\n", r.err, r)
+        self.assertGreaterEqual(ran, 6)
+
+    def test_configuration(self):
+        (text,) = [b for b in blocks() if b.startswith("[")]
+        file = self.lab.file("convert.conf", text)
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "check", "-c", file])
+        self.assertEqual(r.code, 0, r)
+
+    def test_what_the_wire_shows(self):
+        """`length 24` from the second connection on."""
+        shim = {"CONVERT_ADDR": HOST}
+        self.lab.run(["curl", "-s", "http://example.com/small"], shim=shim)
+        capture = captures.Capture(self.lab)
+        self.lab.run(["curl", "-s", "http://example.com/small"], shim=shim)
+        (connection,) = captures.connections(capture.packets())
+        self.assertEqual(len(connection[0].data), 24)
+
+    def test_files_that_are_named(self):
+        for name in ("LICENSE", "convert.conf.example", "policy/convert.conf.5",
+                     "preload/convert-run.1", "tests/e2e/shell", "tests/e2e/demo"):
+            self.assertTrue(os.path.exists(L.ROOT / name), name)
+
+    def test_shell(self):
+        """It makes a lab inside ours."""
+        r = self.lab.run([L.ROOT / "tests/e2e/shell", L.BUILD / "convert-run", "-v", "-a",
+                          L.CONVERTER, "curl", "-s", f"http://{L.SERVER}/who"],
+                         env={"BUILD": str(L.BUILD)}, cwd=L.ROOT)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
+        self.assertIn(": connected\n", r.err)
+
+
+if __name__ == "__main__":
+    L.main(setup)
