@@ -94,20 +94,23 @@ static bool is_owner(void)
 	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
 }
 
-void conn_forget(int fd)
+bool conn_forget(int fd)
 {
 	enum fdt_mark mark = fdt_get(fd);
 	struct upstream *u;
 	struct conn *c;
 
-	if (mark == FDT_UNKNOWN || (mark == FDT_PENDING && !is_owner()))
-		return;
+	if (mark == FDT_UNKNOWN)
+		return true;
+	if (mark == FDT_PENDING && !is_owner())
+		return false;
 	regs_forget(fd);
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
 	/* nobody else can be interested: the slot is free for the next one */
 	if (c && (u = conn_exchange(c)) && !conn_is_shared())
 		u->deadline_ns = 0;
 	fdt_set(fd, FDT_UNKNOWN);
+	return true;
 }
 
 /* newfd gets the record of fd, which has mark. */
@@ -131,8 +134,8 @@ void conn_copy(int fd, int newfd)
 {
 	enum fdt_mark mark = fdt_get(fd);
 
-	conn_forget(newfd);
-	if (newfd < 0 || newfd >= FDT_MAX)
+	if ((fdt_has_record(fdt_get(newfd)) && !is_owner()) || !conn_forget(newfd) || newfd < 0 ||
+	    newfd >= FDT_MAX)
 		return;
 	if (fdt_has_record(mark)) {
 		if (is_owner())
@@ -231,9 +234,8 @@ static void lower_next_check(int64_t at)
 }
 
 /* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
-static int go(int fd, struct upstream *u, bool nonblocking)
+static int go(int fd, struct upstream *u, enum fdt_mark mark, bool nonblocking)
 {
-	enum fdt_mark mark = fdt_get(fd);
 	int r;
 
 	raise_highest(fd);
@@ -279,21 +281,20 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	return true;
 }
 
-enum conn_begin conn_begin(int fd, struct conn_request *request)
+static enum conn_begin begin_claimed(int fd, struct conn_request *request, enum fdt_mark mark)
 {
-	enum fdt_mark mark = fdt_get(fd);
 	int64_t now = now_ns();
 	int r;
 
-	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER || !is_unconnected_tcp(fd))
+	if (!is_unconnected_tcp(fd)) {
+		fdt_set(fd, mark);
 		return CONN_NOT_OURS;
-	if (!atomic_load(&owner_pid))
-		is_owner();
-	if (now >= atomic_load(&next_check))
-		conn_sweep();
-	if (regs_is_lost(fd) || !prepare(fd, request, mark, now))
+	}
+	if (regs_is_lost(fd) || !prepare(fd, request, mark, now)) {
+		fdt_set(fd, mark);
 		return CONN_UNREACHABLE;
-	r = go(fd, request->exchange, request->nonblocking);
+	}
+	r = go(fd, request->exchange, mark, request->nonblocking);
 	request->interrupted = r == -EINTR;
 	if (r == 0 || r == -EINTR)
 		return CONN_BEGUN;
@@ -302,6 +303,28 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	regs_put_back(fd, request->exchange);
 	fdt_set(fd, mark);
 	return CONN_UNREACHABLE;
+}
+
+/* Only one connect() at a time may find the socket unconnected and send: another thread's, or one
+ * in a signal handler, would have its Connect TLV end up in the stream of the first. */
+enum conn_begin conn_begin(int fd, struct conn_request *request)
+{
+	enum fdt_mark mark = fdt_get(fd);
+	enum conn_begin r;
+
+	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER)
+		return CONN_NOT_OURS;
+	if (!atomic_load(&owner_pid))
+		is_owner();
+	if (now_ns() >= atomic_load(&next_check))
+		conn_sweep();
+	upstream_enter();
+	if (fdt_has_record(mark) || mark == FDT_OPENING || !fdt_change(fd, mark, FDT_OPENING))
+		r = CONN_BUSY;
+	else
+		r = begin_claimed(fd, request, mark);
+	upstream_leave();
+	return r;
 }
 
 /* -------------------------------------------------------------------- advancing */
@@ -363,6 +386,8 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 	struct upstream *u;
 	int64_t slice_ns = 0;
 
+	if (upstream_is_interrupted())
+		return -EDEADLK;
 	while ((u = conn_exchange(c)) && upstream_is_pending(u)) {
 		int64_t until = limit_ns < u->deadline_ns ? limit_ns : u->deadline_ns;
 		int r;
@@ -372,11 +397,13 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 			until = wait_slice(until, &slice_ns);
 		r = wait_one(fd, upstream_wants(u), until);
 		/* another thread may have closed the number, and a third made it anew */
-		if (conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c)
+		if (r > 0 && conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c)
 			return -EBADF;
 		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
 			return r;
-		if (conn_advance(fd, c) == FDT_PENDING && now_ns() >= limit_ns)
+		if (r > 0 || now_ns() >= u->deadline_ns)
+			conn_advance(fd, c);
+		if (upstream_is_pending(u) && now_ns() >= limit_ns)
 			return -ETIMEDOUT;
 	}
 	return 0;
@@ -385,6 +412,17 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 int64_t conn_next_check(void)
 {
 	return fdt_any_unsettled() ? atomic_load(&next_check) : INT64_MAX;
+}
+
+void conn_look(void)
+{
+	for (int fd = 0; fd <= atomic_load(&highest); fd++) {
+		struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_peek(fd) : NULL;
+		struct upstream *u = c ? conn_exchange(c) : NULL;
+
+		if (c && (!u || !upstream_is_pending(u)))
+			settle(fd, u);
+	}
 }
 
 void conn_sweep(void)
@@ -454,9 +492,14 @@ void conn_reset(int fd)
 
 /* -------------------------------------------------------------- processes, threads */
 
+bool conn_is_forked(void)
+{
+	return atomic_load_explicit(&forked, memory_order_relaxed);
+}
+
 bool conn_is_shared(void)
 {
-	return !__libc_single_threaded || atomic_load_explicit(&forked, memory_order_relaxed);
+	return !__libc_single_threaded || conn_is_forked();
 }
 
 static void before_fork(void)

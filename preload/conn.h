@@ -23,6 +23,7 @@ struct conn {
 /* What conn_begin() found. */
 enum conn_begin {
 	CONN_BEGUN,	   /* the SYN is out (or the connection up), the mark is FDT_PENDING */
+	CONN_BUSY,	   /* another connect() on it has not got so far yet */
 	CONN_NOT_OURS,	   /* no unconnected TCP stream socket: the kernel shall answer */
 	CONN_UNREACHABLE,  /* nothing was sent; err says why */
 };
@@ -57,7 +58,8 @@ enum fdt_mark conn_advance(int fd, struct conn *c);
 enum fdt_mark conn_advance_broken(int fd, struct conn *c);
 /* Waits as a blocking connect() does: 0 when the exchange is over; -ETIMEDOUT at limit_ns
  * (CLOCK_MONOTONIC, WAIT_FOREVER for none); -EINTR after a signal that does not restart (TRAPS
- * 2.9; with a time limit the kernel never restarts). A cancellation point; holds no lock. */
+ * 2.9; with a time limit the kernel never restarts); -EDEADLK if waiting could not help
+ * (upstream_is_interrupted()). A cancellation point; holds no lock. */
 int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
@@ -78,12 +80,16 @@ int64_t conn_next_check(void);
 /* Looks after all pending connections: ends those whose deadline has passed, forgets those whose
  * number means something else. For whoever waits, as no deadline fires by itself (TRAPS 2.20). */
 void conn_sweep(void);
-/* The program is about to close the number, or has seen it made anew: nothing is known of it. */
-void conn_forget(int fd);
+/* The program is about to close the number, or has seen it made anew: nothing is known of it.
+ * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */
+bool conn_forget(int fd);
+/* For a wait that something may have ended unseen: settles what is over, without a system call. */
+void conn_look(void);
 
 /* Has more than one thread, or a forked process, got at our exchanges? Then a wait has to look
  * again from time to time, as somebody else may have read the reply meanwhile. */
 bool conn_is_shared(void);
+bool conn_is_forked(void);
 void conn_init(void);
 
 #endif

@@ -78,7 +78,7 @@ static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, st
 	r = conn_wait(fd, c, limit_ns);
 	pthread_cleanup_pop(1);
 	if (r < 0)
-		return r == -ETIMEDOUT ? -on_limit : r;
+		return r == -ETIMEDOUT ? -on_limit : r == -EDEADLK ? -EALREADY : r;
 	return outcome(fd, sa, len, c, u);
 }
 
@@ -89,6 +89,8 @@ static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_r
 	char text[ADDR_TEXT_MAX];
 
 	switch (conn_begin(fd, request)) {
+	case CONN_BUSY:
+		return -EALREADY;
 	case CONN_NOT_OURS:
 		return connect_natively(fd, sa, len);
 	case CONN_UNREACHABLE:

@@ -126,29 +126,50 @@ static int wait_natively(const struct epoll_wait *w, int64_t until_ns)
 	return r < 0 ? -errno : r;
 }
 
+/* Until when to wait natively: the program's limit; the nearest deadline; and where another process
+ * may read a reply, or the frame that we have interrupted must go on first, the next look. */
+static int64_t next_look(const struct epoll_wait *w, int64_t *slice_ns)
+{
+	int64_t until = w->until_ns, check = conn_next_check();
+
+	if (check < until)
+		until = check;
+	if (check != INT64_MAX && (conn_is_forked() || upstream_is_interrupted()))
+		until = wait_slice(until, slice_ns);
+	return until;
+}
+
+/* What no event tells: deadlines, and what other processes have done. Returns whether anything may
+ * have changed. */
+static bool look_around(void)
+{
+	if (conn_is_forked() && fdt_any_unsettled())
+		conn_look();
+	if (now_ns() < conn_next_check())
+		return conn_is_forked();
+	conn_sweep();
+	return true;
+}
+
 /* n events came from a wait that may have begun before anything was converted. */
 static int wait_filtered(const struct epoll_wait *w, int n)
 {
+	int64_t slice_ns = 0;
+
 	for (;;) {
 		bool served = false, last;
-		int64_t until = w->until_ns, check;
 
 		n = n > 0 ? filter(w->events, n, &served) : n;
 		if (n != 0)
 			return n;
-		check = conn_next_check();
-		if (now_ns() >= check) {
-			conn_sweep();
-			check = conn_next_check();
-			served = true;
-		}
+		served |= look_around();
 		/* with no time left look once more: what was just put back may be ready */
 		last = now_ns() >= w->until_ns;
 		if (last && !served)
 			return 0;
-		if (check < until)
-			until = check;
-		n = wait_natively(w, until);
+		if (served && upstream_is_interrupted())
+			return -EINTR; /* only the interrupted frame can go on */
+		n = wait_natively(w, last ? 0 : next_look(w, &slice_ns));
 		if (n == 0 && last)
 			return 0;
 	}
@@ -156,9 +177,9 @@ static int wait_filtered(const struct epoll_wait *w, int n)
 
 static int wait_unsettled(const struct epoll_wait *w)
 {
-	int64_t check = conn_next_check();
+	int64_t slice_ns = 0;
 
-	return wait_filtered(w, wait_natively(w, check < w->until_ns ? check : w->until_ns));
+	return wait_filtered(w, wait_natively(w, next_look(w, &slice_ns)));
 }
 
 /* Did a wait that went straight to libc come back with something of ours? */

@@ -21,6 +21,7 @@ enum fdt_mark {
 	FDT_TCP_SET,	/* the same, and an option was set on it that connecting has to know */
 	FDT_TCP_COPIED, /* the same, and there may be other numbers for it */
 	FDT_OTHER,	/* made by our socket() as something else */
+	FDT_OPENING,	/* a connect() is just deciding what to do with it */
 	FDT_PENDING,	/* a conversion is under way */
 	FDT_FAILED,	/* a conversion failed and the program has not been told yet */
 	FDT_FAILED_TOLD,
@@ -60,7 +61,7 @@ static inline bool fdt_any_unsettled(void)
 /* The next symbols are known (real.h). */
 void fdt_started(void);
 void fdt_set(int fd, enum fdt_mark mark);
-/* Only if the mark still is `from`; says whether it was. */
+/* Only if the mark still is `from`; says whether it was (never for a number beyond the table). */
 bool fdt_change(int fd, enum fdt_mark from, enum fdt_mark to);
 
 #endif

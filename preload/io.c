@@ -48,7 +48,7 @@ static int unsettled(int fd, int flags, enum direction direction)
 			return -EAGAIN;
 		r = conn_wait(fd, c, io_limit(fd, direction));
 		if (r < 0)
-			return r == -ETIMEDOUT ? -EAGAIN : r;
+			return r == -EINTR ? r : -EAGAIN;
 		mark = conn_advance(fd, c);
 	}
 	return mark == FDT_FAILED ? -conn_take_error(fd, c) : 0;

@@ -63,20 +63,22 @@ static int serve(struct wait_set *set)
 		struct pollfd *p = &set->native[i];
 		enum fdt_mark mark = FDT_PENDING;
 		short events = p->revents;
+		struct upstream *u;
 		struct conn *c;
 
 		if (!set->is_ours[i])
 			continue;
 		p->revents = 0;
 		/* with threads, the number may have been closed and made anew meanwhile */
-		c = conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
-		if (!c || fdt_get(p->fd) != FDT_PENDING) {
+		c = events && conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
+		u = c ? conn_exchange(c) : NULL;
+		if (!u || fdt_get(p->fd) != FDT_PENDING) {
 			over++;
 			continue;
 		}
 		if (events & POLLERR)
 			mark = conn_advance_broken(p->fd, c);
-		else if (events || now >= set->deadline_ns || conn_is_shared())
+		else if (events || now >= set->deadline_ns || !upstream_is_pending(u))
 			mark = conn_advance(p->fd, c);
 		over += mark != FDT_PENDING;
 	}
@@ -123,7 +125,7 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 							 until_ns;
 		struct timespec left;
 
-		if (set->n_pending && until && conn_is_shared())
+		if (set->n_pending && until && (conn_is_shared() || upstream_is_interrupted()))
 			until = wait_slice(until, &slice_ns);
 		r = REAL(ppoll)(set->native, set->n, wait_left(until, &left), mask);
 		if (r < 0)
@@ -133,6 +135,8 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 		if (serve(set) == 0) { /* nothing of ours has changed for the program */
 			if (count_ready(set) || now_ns() >= until_ns)
 				return finish(set, out);
+			if (upstream_is_interrupted())
+				return -EINTR; /* only the interrupted frame can go on */
 		} else { /* ask again for what the program wants of those that are over */
 			foreign_ready = count_ready(set) || now_ns() >= until_ns;
 		}

@@ -24,10 +24,8 @@ static bool is_tcp(int domain, int type, int protocol)
 
 static void mark_new(int fd, enum fdt_mark mark)
 {
-	if (fdt_get(fd) == mark)
-		return;
-	conn_forget(fd);
-	fdt_set(fd, mark);
+	if (fdt_get(fd) != mark && conn_forget(fd))
+		fdt_set(fd, mark);
 }
 
 INTERPOSE int socket(int domain, int type, int protocol)

@@ -22,6 +22,7 @@ struct shared {
 
 static _Atomic(struct shared *) shared;
 static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
+static __thread volatile int inside __attribute__((tls_model("initial-exec")));
 
 /* --------------------------------------------------------------- slots and lock */
 
@@ -91,6 +92,21 @@ struct upstream *upstream_at(uint32_t index)
 	return &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
 }
 
+bool upstream_is_interrupted(void)
+{
+	return inside > 0;
+}
+
+void upstream_enter(void)
+{
+	inside++;
+}
+
+void upstream_leave(void)
+{
+	inside--;
+}
+
 /* Never waits: whoever does not get it sees the connection as still pending. That is also what
  * keeps a signal handler from waiting for the frame that it interrupted. */
 static bool try_lock(struct upstream *u)
@@ -99,16 +115,20 @@ static bool try_lock(struct upstream *u)
 	uint64_t mine = (uint64_t)upstream_thread() << 32 | now_ms;
 	uint64_t held = 0;
 
+	upstream_enter();
 	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
 		return true;
-	if (held >> 32 == mine >> 32 || now_ms - (uint32_t)held < LOCK_STALE_MS)
-		return false;
-	return atomic_compare_exchange_strong(&u->lock, &held, mine);
+	if (held >> 32 != mine >> 32 && now_ms - (uint32_t)held >= LOCK_STALE_MS &&
+	    atomic_compare_exchange_strong(&u->lock, &held, mine))
+		return true;
+	upstream_leave();
+	return false;
 }
 
 static void unlock(struct upstream *u)
 {
 	atomic_store_explicit(&u->lock, 0, memory_order_release);
+	upstream_leave();
 }
 
 static void set_phase(struct upstream *u, enum upstream_phase phase)

@@ -80,6 +80,12 @@ static inline bool upstream_is_pending(const struct upstream *u)
 uint32_t upstream_thread(void);
 void upstream_in_child(void);
 
+/* Has this thread been interrupted, by a signal whose handler is asking now, where it alone can get
+ * an exchange further? Then no wait of ours may wait (D5a). enter/leave mark such places. */
+bool upstream_is_interrupted(void);
+void upstream_enter(void);
+void upstream_leave(void);
+
 /* Sends the SYN, without ever waiting. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */
 int upstream_open(struct upstream *u, int fd, bool nonblocking);

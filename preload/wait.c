@@ -4,7 +4,7 @@
 #include "real.h"
 
 #define SLICE_FIRST_NS 10000000
-#define SLICE_MOST_NS  80000000
+#define SLICE_MOST_NS  640000000
 
 struct timespec *wait_left(int64_t until_ns, struct timespec *left)
 {
