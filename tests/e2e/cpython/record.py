@@ -3,50 +3,53 @@
 
     record.py FILE ARGUMENT...      as `python3 -m test ARGUMENT...`
 
-Each line of FILE is `begin ID`, `end ID`, or an outcome and its ID. (The runner's --junit-xml
-loses tests of which a subtest has failed, classes whose set-up has failed, and, if one test
-hangs, everything.)
+FILE gets one JSON object a line: what ("begin", "end" or an outcome), test, and for a failure why.
+(The runner's own --junit-xml loses a test of which a subtest has failed, a class whose set-up has
+failed and, if one test hangs, everything.)
 """
+import json
 import os
 import sys
-import unittest
 
-OUTCOMES = {"addSuccess": "ok", "addFailure": "failed", "addError": "error", "addSkip": "skipped",
-            "addExpectedFailure": "expected-failure", "addUnexpectedSuccess": "unexpected-success"}
+OUTCOMES = {"addSuccess": "ok", "addSkip": "skipped", "addExpectedFailure": "expected failure",
+            "addUnexpectedSuccess": "unexpected success"}
 
 
 def record_to(file):
     from test.support.testresult import RegressionTestResult as Result
     owner = os.getpid()
 
-    def write(word, test):
-        if os.getpid() == owner:  # not a forked child that unwinds into the runner
-            print(word, test.id(), file=file, flush=True)
+    def write(what, test, error=None):
+        if os.getpid() != owner:  # a forked child that unwinds into the runner
+            return
+        line = {"what": what, "test": getattr(test, "test_case", test).id()}
+        if error:
+            line["why"] = f"{error[0].__name__}: {error[1]}"
+        print(json.dumps(line), file=file, flush=True)
 
-    def before(name, word_for):
+    def write_first(name, write_it):
         original = getattr(Result, name)
 
         def method(self, test, *more):
-            word = word_for(*more)
-            if word:
-                write(word, test)
+            write_it(test, *more)
             return original(self, test, *more)
         setattr(Result, name, method)
 
-    def subtest(_, error):
+    def subtest(test, _, error):
         if error:
-            is_failure = issubclass(error[0], unittest.TestCase.failureException)
-            return "failed" if is_failure else "error"
+            write("failed", test, error)
 
-    before("startTest", lambda: "begin")
-    before("stopTest", lambda: "end")
-    before("addSubTest", subtest)
+    write_first("startTest", lambda test: write("begin", test))
+    write_first("stopTest", lambda test: write("end", test))
+    write_first("addSubTest", subtest)
+    for name in ("addFailure", "addError"):
+        write_first(name, lambda test, error: write("failed", test, error))
     for name, outcome in OUTCOMES.items():
-        before(name, lambda *_, outcome=outcome: outcome)
+        write_first(name, lambda test, *_, outcome=outcome: write(outcome, test))
 
 
 if __name__ == "__main__":
-    file = open(sys.argv.pop(1), "a")
-    record_to(file)
+    output = open(sys.argv.pop(1), "a")
+    record_to(output)
     from test.libregrtest import main
     main()

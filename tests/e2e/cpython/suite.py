@@ -1,0 +1,235 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""CPython's network tests as judges: every outcome without the shim and with it, compared.
+
+    suite.py [--mode immediate|slow|hold] [MODULE...]
+
+In network namespaces of their own, with every TCP connection to a loopback address converted by
+rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
+is run twice. What the runs have printed is kept in build/check-python/MODE/.
+"""
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import lab as L  # noqa: E402
+
+# Longest first, so that two at a time end together.
+MODULES = """
+    test_asyncio test_ssl test_imaplib test_xmlrpc test_socket test_selectors test_asyncore
+    test_ftplib test_multiprocessing_spawn test_multiprocessing_forkserver
+    test_multiprocessing_fork test_poll test_poplib test_urllib2_localnet test_smtplib
+    test_select test_asynchat test_httplib test_httpservers test_socketserver test_epoll
+    test_telnetlib
+""".split()
+
+# Of these hundreds, the ones that use TCP (found by counting conversions test by test).
+ONLY = {"multiprocessing": ["*.TestTimeouts.*", "*.TestWait.*", "*TestManagerRestart.*",
+                            "*TestRemoteManager.*", "*TestListener.*", "*TestListenerClient.*",
+                            "*TestPicklingConnections.*"]}
+# These hang on machines without AF_VSOCK, whatever is preloaded.
+LEFT_OUT = "*VSOCK*"
+# Only pipes and socket pairs in these.
+WITHOUT_TCP = {"test_select", "test_poll", "test_selectors"}
+
+MODES = {"immediate": [],
+         "slow": ["--fault", "delay=20", "--fault", "split=1,gap=1"],
+         "hold": ["--hold"]}
+
+JOBS = int(os.environ.get("JOBS", 2))
+LIMIT = 300  # seconds for one module
+
+CONFIG = """
+[converter lo]
+address = 127.0.0.1
+address = ::1
+fast-open = no-cookie
+[policy]
+rule = convert to 127.0.0.0/8,::1/128
+fallback = none
+[log]
+file = {log}
+level = info
+"""
+
+
+class Loopback(L.Lab):
+    """Instead of three namespaces in a row, as many unconnected ones as there are runs."""
+
+    def __init__(self):
+        self.running = []
+        self.files = self.addresses = 0
+
+    def place(self, name, mode):
+        """A namespace with loopback only; mode: the converter in it, or None."""
+        self.namespace(name)
+        L.sysctl(name, net__ipv4__tcp_fastopen=3)
+        (L.TMP / name).mkdir()
+        if not mode:
+            return None
+        ready = L.TMP / name / "ready"
+        converter = self.start(name, [
+            L.BUILD / "lab-converter", "--listen", "127.0.0.1", "--listen", "[::1]",
+            "--allow", "127.0.0.0/8", "--allow", "::1/128", "--allow-loopback",
+            "--log", L.TMP / name / "converter.log", "--ready-file", ready] + MODES[mode])
+        converter.wait_for("readiness", ready.exists)
+        log = L.TMP / name / "shim.log"
+        config = L.TMP / name / "convert.conf"
+        config.write_text(CONFIG.format(log=log))
+        return {"CONVERT_CONF": str(config), "LAB_LOG": str(log)}
+
+
+# ------------------------------------------------------------------------------ one run
+
+@dataclasses.dataclass
+class Run:
+    outcomes: dict  # test id: worst outcome
+    whys: dict      # test id: the last exception
+    code: int
+    seconds: float
+    converted: int
+    direct: int     # TCP connections to a loopback address that were not converted
+    output: pathlib.Path
+
+
+def run(lab, module, mode, results):
+    """mode: None without the shim."""
+    name = f"{module}.{mode or 'plain'}"
+    shim = lab.place(name, mode)
+    record, output = L.TMP / name / "record", results / f"{name}.txt"
+    options = ["-u", "network", "-v", "--timeout", str(LIMIT), "-i", LEFT_OUT]
+    for part, patterns in ONLY.items():
+        if part in module:
+            options += [word for pattern in patterns for word in ("-m", pattern)]
+    r = lab.run(["/usr/bin/python3", "-B", HERE / "record.py", record] + options + [module],
+                ns=name, shim=shim, timeout=LIMIT + 20,
+                env={"LC_ALL": "C.UTF-8", "TMPDIR": str(L.TMP / name)})
+    output.write_text(r.out.decode(errors="replace") + r.err +
+                      f"\nexit status {r.code}\n\n" + r.log)
+    outcomes, whys = read_record(record)
+    return Run(outcomes, whys, r.code, r.seconds,
+               len(re.findall(r"(?m): (?:converted|failed) .* via ", r.log)),
+               len(re.findall(r"(?m): direct (?:127\.|\[?::1\]?:)", r.log)), output)
+
+
+def read_record(path):
+    rank = ["ok", "expected failure", "skipped", "unexpected success", "failed", "not finished"]
+    outcomes, whys, unfinished = {}, {}, set()
+    for text in path.read_text().splitlines() if path.exists() else ():
+        line = json.loads(text)
+        test, what = line["test"], line["what"]
+        if what == "begin":
+            unfinished.add(test)
+        elif what == "end":
+            unfinished.discard(test)
+        else:
+            outcomes[test] = max(outcomes.get(test, "ok"), what, key=rank.index)
+            if "why" in line:
+                whys[test] = line["why"]
+    return outcomes | dict.fromkeys(unfinished, "not finished"), whys
+
+
+# --------------------------------------------------------------------------- comparison
+
+def read_expected():
+    """{test id: (group, reason)}"""
+    expected, group = {}, None
+    for line in (HERE / "expected-differences.txt").read_text().splitlines():
+        if line.startswith("["):
+            group = line.strip("[] ")
+        elif line.strip() and not line.startswith("#"):
+            test, reason = line.split(None, 1)
+            expected[test] = (group, reason)
+    return expected
+
+
+class Verdict:
+    """Compares module by module, prints what differs, and counts."""
+
+    def __init__(self):
+        self.expected = read_expected()
+        self.same = self.skipped = self.failed = self.converted = 0
+        self.listed = {"inherent": 0, "racing": 0}
+
+    def fail(self, text):
+        self.failed += 1
+        print(f"FAIL {text}", flush=True)
+
+    def module(self, name, plain, shim):
+        self.converted += shim.converted
+        print(f"{name:32} {len(plain.outcomes):5} tests {shim.converted:5} connections converted"
+              f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
+        before = self.failed
+        for test in sorted(plain.outcomes.keys() | shim.outcomes.keys()):
+            self.test(test, plain, shim)
+        for which in plain, shim:  # regrtest: 0, or 2 if a test has failed
+            ends = (0, 2) if "failed" in which.outcomes.values() else (0,)
+            if which.code not in ends:
+                self.fail(f"{name}: exit status {which.code}")
+        if shim.direct:
+            self.fail(f"{name}: {shim.direct} connections went direct")
+        if not shim.converted and name not in WITHOUT_TCP:
+            self.fail(f"{name}: nothing was converted")
+        if self.failed > before:
+            print(f"     output: {plain.output} {shim.output}", flush=True)
+
+    def test(self, test, plain, shim):
+        a = plain.outcomes.get(test, "not run")
+        b = shim.outcomes.get(test, "not run")
+        group, reason = self.expected.get(test, (None, None))
+        change = f"{test}: {a} without the shim, {b} with it"
+        why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
+        if group == "inherent" and a == b:
+            self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
+                      "pass: was it converted?")
+        elif a == b == "skipped":
+            self.skipped += 1
+        elif a == b in ("ok", "expected failure"):
+            self.same += 1
+        elif a == b:
+            self.fail(f"{test}: {a} in both runs, so it judges nothing{why}")
+        elif (a, b) == ("ok", "failed") and group:
+            self.listed[group] += 1
+            print(f"     differs as listed ({group}): {test}: {reason}", flush=True)
+        else:
+            self.fail(change + why)
+
+
+def main(default_modules, arguments=None):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mode", choices=MODES, default="immediate")
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    options = parser.parse_args(arguments)
+    modules = options.modules or default_modules
+    L.enter()
+    results = L.BUILD / "check-python" / options.mode
+    results.mkdir(parents=True, exist_ok=True)
+    lab, verdict = Loopback(), Verdict()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+            pairs = [(m, pool.submit(run, lab, m, None, results),
+                      pool.submit(run, lab, m, options.mode, results)) for m in modules]
+            for module, plain, shim in pairs:
+                verdict.module(module, plain.result(), shim.result())
+    finally:
+        lab.stop()
+    total = verdict.same + verdict.skipped + verdict.failed + sum(verdict.listed.values())
+    print(f"{total} tests in {len(modules)} modules, without the shim and with it "
+          f"({options.mode}): {verdict.converted} connections converted, "
+          f"{verdict.listed['inherent']} inherent differences and {verdict.listed['racing']} "
+          "racing ones, as listed")
+    if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
+        verdict.fail("nothing was converted")
+    print(f"{verdict.same} passed, {verdict.failed} failed, {verdict.skipped} skipped")
+    sys.exit(1 if verdict.failed else 0)
+
+
+if __name__ == "__main__":
+    main(MODULES)
