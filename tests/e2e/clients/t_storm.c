@@ -239,9 +239,10 @@ struct cancelled {
 	atomic_int inside;
 };
 
+/* close() could be cancelled itself. */
 static void close_it(void *fd)
 {
-	close((int)(intptr_t)fd);
+	syscall(SYS_close, (int)(intptr_t)fd);
 }
 
 static void *wait_to_be_cancelled(void *arg)
@@ -275,19 +276,26 @@ static void *wait_to_be_cancelled(void *arg)
 	return NULL;
 }
 
-static int count_fds(void)
+static int count_fds(bool show)
 {
+	char path[32], what[128];
+	ssize_t len;
 	int n = 0;
 
-	for (int fd = 0; fd < 4096; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
+	for (int fd = 0; fd < 4096; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		len = readlink(path, what, sizeof(what));
+		n += len > 0;
+		if (show && len > 0)
+			say("%d: %.*s", fd, (int)len, what);
+	}
 	return n;
 }
 
 /* Threads that are cancelled in the midst of it (TRAPS 2.8). */
 static void storm_cancel(int n)
 {
-	int before = count_fds(), cancelled = 0;
+	int before = count_fds(false), cancelled = 0;
 
 	for (int i = 0; i < n; i++) {
 		struct cancelled c = { .way = i % 4, .fd = new_socket(0) };
@@ -308,7 +316,9 @@ static void storm_cancel(int n)
 		if (i % 100 == 99)
 			finish(begin_connect(i % 200 == 99 ? 0 : SOCK_NONBLOCK), (unsigned int)i);
 	}
-	say("descriptors: %s", count_fds() == before ? "as before" : "more");
+	say("descriptors: %s", count_fds(false) == before ? "as before" : "more");
+	if (count_fds(false) != before)
+		count_fds(true);
 	say("cancelled: %s", cancelled > n / 4 ? "enough" : "too few");
 	say("%d of %d cancelled", cancelled, n);
 }
