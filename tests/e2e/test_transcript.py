@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What a program sees of a connection, call by call: the same lines with the shim as without.
 
-transcript.c prints them. The links have a delay, so that "still connecting" lasts long enough to
+transcript.c and transcript-signals.c print them. The links have a delay, so that "still connecting" lasts long enough to
 be looked at in both.
 """
 import concurrent.futures
@@ -36,10 +36,17 @@ class Transcript(L.TestCase):
     """Subclasses say through what kind of converter."""
     CONVERTER = None
     SETTINGS = ""
-    direct = {}  # shared by the subclasses
+    programs = {}  # case -> the program that has it
+    direct = {}    # (case, outcome) -> Result, shared by the subclasses
+
+    @classmethod
+    def setUpClass(cls):
+        for program in (L.TOOLS / "transcript", L.TOOLS / "transcript-signals"):
+            for case in L.command([program, "list"]).split():
+                cls.programs[case] = program
 
     def transcript(self, case, outcome, shim=None):
-        return self.lab.run([L.TOOLS / "transcript", case, *OUTCOMES[outcome]], shim=shim,
+        return self.lab.run([self.programs[case], case, *OUTCOMES[outcome]], shim=shim,
                             timeout=30)
 
     def plain(self, case, outcome):
@@ -69,12 +76,9 @@ class Transcript(L.TestCase):
                             f"{shimmed.code} {shimmed.err}"] + difference)
 
     def check(self, outcome, cases=None):
-        if self.CONVERTER is None:
-            self.skipTest("base class")
         self.lab.converter(*self.CONVERTER)
-        names = L.command([L.TOOLS / "transcript", "list"]).split()
         if cases is None:
-            cases = [n for n in names if n not in MUTE and
+            cases = [n for n in self.programs if n not in MUTE and
                      (outcome.startswith("accepted") or n not in ONLY_ACCEPTED)]
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             shims = [self.lab.config(self.SETTINGS, address=[L.CONVERTER, L.CONVERTER6])

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+/*
+ * transcript-signals - the same with signals, time limits, threads and child processes.
+ */
+#include "calls.h"
+
+/* ---------------------------------------------------------------------------- children */
+
+static void case_fork_pending(void) /* parent and child wait for one connection */
+{
+	int fd = start();
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		char *text = NULL;
+		size_t len;
+
+		stdout = open_memstream(&text, &len);
+		do_poll(fd, POLLOUT, LONG);
+		do_error(fd);
+		do_names(fd);
+		fflush(stdout);
+		if (write(STDOUT_FILENO, text, len) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+	do_poll(fd, POLLOUT, LONG);
+	do_names(fd);
+}
+
+static void case_vfork_pending(void) /* the child closes what it does not need, and execs */
+{
+	int fd = start();
+	pid_t child = vfork();
+
+	if (child == 0) {
+		close(fd);
+		execl("/bin/true", "true", (char *)NULL);
+		_exit(1);
+	}
+	waitpid(child, NULL, 0);
+	do_poll(fd, POLLOUT, LONG);
+	do_error(fd);
+	do_names(fd);
+	exchange(fd);
+}
+
+/* -------------------------------------------------------------------- signals, threads */
+
+static volatile sig_atomic_t signals;
+static int handler_fd = -1;
+
+static void on_signal(int sig)
+{
+	struct pollfd p = { .fd = handler_fd, .events = POLLOUT };
+	int saved_errno = errno;
+
+	(void)sig;
+	signals++;
+	if (handler_fd >= 0)
+		poll(&p, 1, 0);
+	errno = saved_errno;
+}
+
+static void alarm_in(int first_ms, int then_ms, int flags)
+{
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
+	struct itimerval when = { { then_ms / 1000, then_ms % 1000 * 1000 },
+				  { first_ms / 1000, first_ms % 1000 * 1000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &when, NULL);
+}
+
+static void case_signal(void) /* EINTR; the connection goes on by itself */
+{
+	int fd = new_socket(0);
+
+	alarm_in(40, 0, 0);
+	do_connect(fd);
+	printf("signals: %d\n", signals);
+	do_names(fd);
+	do_connect(fd);
+	do_connect(fd);
+	look(fd);
+}
+
+static void case_signal_then_poll(void)
+{
+	int fd = new_socket(0);
+
+	alarm_in(40, 0, 0);
+	do_connect(fd);
+	do_poll(fd, POLLOUT, LONG);
+	do_error(fd);
+	do_names(fd);
+	look(fd);
+}
+
+static void case_signal_restart(void)
+{
+	int fd = new_socket(0);
+
+	alarm_in(40, 0, SA_RESTART);
+	do_connect(fd);
+	printf("signals: %d\n", signals);
+	look(fd);
+}
+
+static void case_signal_storm(void) /* a handler that itself asks about the connection */
+{
+	int fd = new_socket(0);
+
+	handler_fd = fd;
+	alarm_in(1, 1, SA_RESTART);
+	do_connect(fd);
+	alarm_in(0, 0, SA_RESTART);
+	printf("signals: %s\n", signals ? "yes" : "no");
+	look(fd);
+}
+
+static void case_signal_poll(void) /* poll() is never restarted */
+{
+	int fd = start();
+
+	alarm_in(40, 0, SA_RESTART);
+	do_poll(fd, POLLOUT, LONG);
+	do_poll(fd, POLLOUT, LONG);
+	do_error(fd);
+}
+
+static void case_sndtimeo(void)
+{
+	struct timeval limit = { .tv_usec = 400000 };
+	int fd = new_socket(0);
+	int64_t began;
+
+	result("SO_SNDTIMEO", setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
+	for (int i = 0; i < 2; i++) {
+		began = now_ms();
+		do_connect(fd);
+		began = now_ms() - began;
+		printf("waited: %s\n", began < 350 ? "no" : began < 600 ? "0.4 s" : "longer");
+	}
+	do_poll(fd, POLLOUT, 0);
+	do_error(fd);
+	do_names(fd);
+	limit.tv_usec = 0;
+	socklen_t len = sizeof(limit);
+	getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len);
+	printf("SO_SNDTIMEO: %d ms\n", (int)(limit.tv_usec / 10000 * 10));
+}
+
+struct threaded {
+	int fd;
+	int r, err;
+};
+
+static void *connect_in_thread(void *arg)
+{
+	struct threaded *t = arg;
+
+	t->r = connect(t->fd, (struct sockaddr *)&server, server_len);
+	t->err = errno;
+	return NULL;
+}
+
+static void case_cancel(void)
+{
+	struct threaded t = { .fd = new_socket(0), .r = 1 };
+	pthread_t thread;
+	void *value;
+
+	pthread_create(&thread, NULL, connect_in_thread, &t);
+	usleep(100000);
+	pthread_cancel(thread);
+	pthread_join(thread, &value);
+	printf("cancelled: %s\n", value == PTHREAD_CANCELED ? "yes" : "no");
+	do_poll(t.fd, POLLOUT, 0);
+	result("close", close(t.fd));
+	/* and nothing of it is left in the way */
+	set_server("10.2.0.2", "80");
+	t.fd = new_socket(0);
+	do_connect(t.fd);
+	exchange(t.fd);
+}
+
+static void case_threads(void) /* one thread connects, another one waits for it by poll() */
+{
+	struct threaded t = { .fd = new_socket(0), .r = 1 };
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, connect_in_thread, &t);
+	usleep(10000);
+	do_poll(t.fd, POLLOUT, LONG);
+	pthread_join(thread, NULL);
+	errno = t.err;
+	result("connect", t.r);
+	do_names(t.fd);
+}
+
+static void case_close_in_thread(void) /* close() does not end a connect() that waits */
+{
+	struct threaded t = { .fd = new_socket(0), .r = 1 };
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, connect_in_thread, &t);
+	usleep(10000);
+	result("shutdown", shutdown(t.fd, SHUT_RDWR));
+	pthread_join(thread, NULL);
+	errno = t.err;
+	result("connect", t.r);
+}
+
+/* ------------------------------------------------------------------------------- table */
+
+static const struct test_case cases[] = {
+	CASE(fork_pending),   CASE(vfork_pending), CASE(signal),	  CASE(signal_then_poll),
+	CASE(signal_restart), CASE(signal_storm),  CASE(signal_poll),	  CASE(sndtimeo),
+	CASE(cancel),	      CASE(threads),	   CASE(close_in_thread),
+};
+
+int main(int argc, char **argv)
+{
+	return run_case(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
+}
