@@ -61,8 +61,10 @@ void *__wrap_realloc(void *old, size_t size)
 {
 	void *new = __wrap_malloc(size);
 
-	if (new && old) {
-		size_t was = ((struct block *)((unsigned char *)old - offsetof(struct block, bytes)))->size;
+	if (new &&old) {
+		size_t was = ((struct block *)((unsigned char *)old -
+					       offsetof(struct block, bytes)))
+				     ->size;
 
 		memcpy(new, old, was < size ? was : size);
 	}

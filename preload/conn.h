@@ -15,17 +15,17 @@
 struct conn {
 	uint64_t sock_cookie;
 	struct addr server;
-	uint8_t family;		  /* of the socket: AF_INET or AF_INET6 */
-	_Atomic uint8_t told;	  /* connect() has already reported the outcome */
-	uint32_t exchange;	  /* upstream_index() */
+	uint8_t family;	      /* of the socket: AF_INET or AF_INET6 */
+	_Atomic uint8_t told; /* connect() has already reported the outcome */
+	uint32_t exchange;    /* upstream_index() */
 };
 
 /* What conn_begin() found. */
 enum conn_begin {
-	CONN_BEGUN,	   /* the SYN is out (or the connection up), the mark is FDT_PENDING */
-	CONN_BUSY,	   /* another connect() on it has not got so far yet */
-	CONN_NOT_OURS,	   /* no unconnected TCP stream socket: the kernel shall answer */
-	CONN_UNREACHABLE,  /* nothing was sent; err says why */
+	CONN_BEGUN,	  /* the SYN is out (or the connection up), the mark is FDT_PENDING */
+	CONN_BUSY,	  /* another connect() on it has not got so far yet */
+	CONN_NOT_OURS,	  /* no unconnected TCP stream socket: the kernel shall answer */
+	CONN_UNREACHABLE, /* nothing was sent; err says why */
 };
 
 struct conn_request {
@@ -35,8 +35,8 @@ struct conn_request {
 	const struct config *config;
 	/* out */
 	bool nonblocking;
-	bool interrupted;	/* a signal arrived while the SYN was sent */
-	int64_t until_ns;	/* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
+	bool interrupted; /* a signal arrived while the SYN was sent */
+	int64_t until_ns; /* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
 	int err;
 	struct upstream *exchange;
 };

@@ -252,11 +252,9 @@ INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int tim
 {
 	if (is_quiet())
 		return real.epoll_pwait(epfd, events, max, timeout, mask);
-	return wait_ms(&(struct epoll_wait){ .epfd = epfd,
-					     .events = events,
-					     .max = max,
-					     .mask = mask },
-		       timeout);
+	return wait_ms(
+		&(struct epoll_wait){ .epfd = epfd, .events = events, .max = max, .mask = mask },
+		timeout);
 }
 
 INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,

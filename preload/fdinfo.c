@@ -12,7 +12,7 @@
 
 /* "tfd:        5 events:       1d data: ..." (proc_pid_fdinfo(5)), read a byte at a time. */
 struct line {
-	unsigned int column;	   /* words seen */
+	unsigned int column; /* words seen */
 	unsigned int fd, events;
 	bool in_word, is_tfd;
 };

@@ -25,7 +25,7 @@ enum fdt_mark {
 	FDT_PENDING,	/* a conversion is under way */
 	FDT_FAILED,	/* a conversion failed and the program has not been told yet */
 	FDT_FAILED_TOLD,
-	FDT_UP,		/* converted: getpeername() still needs us */
+	FDT_UP, /* converted: getpeername() still needs us */
 };
 
 #define FDT_MAX (1 << 20)

@@ -138,8 +138,7 @@ INTERPOSE ssize_t sendto(int fd, const void *p, size_t n, int flags, __CONST_SOC
 {
 	if (!fdt_any_unsettled())
 		return real.sendto(fd, p, n, flags, addr.__sockaddr__, len);
-	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, addr.__sockaddr__, len) :
-					 -1;
+	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, addr.__sockaddr__, len) : -1;
 }
 
 INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)

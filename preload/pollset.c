@@ -17,8 +17,8 @@ struct wait_set {
 	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
 	bool *is_ours;		    /* this one is watched for its exchange, not for the program */
 	nfds_t n;
-	nfds_t n_pending;	    /* how many are watched for us */
-	int64_t deadline_ns;	    /* the nearest of theirs */
+	nfds_t n_pending;    /* how many are watched for us */
+	int64_t deadline_ns; /* the nearest of theirs */
 };
 
 /* Fills the native set from the program's; counts what is pending. verify: compare cookies
@@ -119,10 +119,10 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 
 	fill(set, true);
 	for (;;) {
-		int64_t until = foreign_ready	       ? 0 :
-				!set->n_pending	       ? until_ns :
+		int64_t until = foreign_ready		    ? 0 :
+				!set->n_pending		    ? until_ns :
 				set->deadline_ns < until_ns ? set->deadline_ns :
-							 until_ns;
+							      until_ns;
 		struct timespec left;
 
 		if (set->n_pending && until && (conn_is_shared() || upstream_is_interrupted()))

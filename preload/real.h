@@ -110,8 +110,8 @@ static inline int sys_connect(int fd, const struct sockaddr *sa, socklen_t len)
 	return (int)sys_result(syscall(SYS_connect, fd, sa, len));
 }
 
-static inline long sys_sendto(int fd, const void *p, size_t n, int flags,
-			      const struct sockaddr *sa, socklen_t len)
+static inline long sys_sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *sa,
+			      socklen_t len)
 {
 	return sys_result(syscall(SYS_sendto, fd, p, n, flags, sa, len));
 }

@@ -10,11 +10,11 @@
 struct reg {
 	int epfd, fd;
 	struct epoll_event wanted; /* the program's */
-	uint32_t native;	   /* the mask that the kernel has from us, 0: the program's is in place */
-	uint32_t process;	   /* generation of processes that entered it */
-	uint32_t bit;		   /* in the exchange's put_back, 0 for none */
+	uint32_t native;  /* the mask that the kernel has from us, 0: the program's is in place */
+	uint32_t process; /* generation of processes that entered it */
+	uint32_t bit;	  /* in the exchange's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
-	uint16_t next;		   /* of the same fd, or of the free list; 0 ends */
+	uint16_t next;			    /* of the same fd, or of the free list; 0 ends */
 	bool used;
 };
 

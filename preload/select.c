@@ -181,7 +181,8 @@ INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
 		      const sigset_t *restrict mask)
 {
 	if (fdt_any_unsettled())
-		return pselect_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout, mask);
+		return pselect_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout,
+					 mask);
 	return real.pselect(n, reads, writes, excepts, timeout, mask);
 }
 

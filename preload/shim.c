@@ -28,9 +28,12 @@ static void keep_environment(void)
 		const char *name;
 		const char **value;
 	} wanted[] = {
-		{ "CONVERT_CONF", &env.conf },		    { "CONVERT_ADDR", &env.addr },
-		{ "CONVERT_PORT", &env.port },		    { "CONVERT_LOG", &env.log },
-		{ "CONVERT_COOKIE", &env.convert_cookie }, { "CONVERT_DISABLE", &env.disable },
+		{ "CONVERT_CONF", &env.conf },
+		{ "CONVERT_ADDR", &env.addr },
+		{ "CONVERT_PORT", &env.port },
+		{ "CONVERT_LOG", &env.log },
+		{ "CONVERT_COOKIE", &env.convert_cookie },
+		{ "CONVERT_DISABLE", &env.disable },
 	};
 	size_t used = 0;
 
@@ -86,8 +89,7 @@ const struct config *shim_config(void)
 		syscall(SYS_nanosleep, &moment, NULL);
 	}
 	errno = saved_errno;
-	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config :
-									   &empty_config;
+	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : &empty_config;
 }
 
 /* The thread that was reading does not exist in the child. */

@@ -12,8 +12,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define SLOTS		4096 /* exchanges at once, in this process and its forked children */
-#define LOCK_STALE_MS	1000
+#define SLOTS	      4096 /* exchanges at once, in this process and its forked children */
+#define LOCK_STALE_MS 1000
 
 struct shared {
 	_Atomic uint32_t next_slot, next_thread;
@@ -199,8 +199,9 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking)
 		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one));
 	/* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means
 	 * not queued, and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
-	n = sys_sendto(fd, u->request.bytes, (size_t)len, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL,
-		       (struct sockaddr *)&via, via_len);
+	n = sys_sendto(fd, u->request.bytes, (size_t)len,
+		       MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&via,
+		       via_len);
 	if (n == len) {
 		request_taken(u);
 		return 0;

@@ -26,7 +26,7 @@ enum upstream_phase {
 	UPSTREAM_REPLY,	    /* the message is queued, the reply is being read */
 	UPSTREAM_CONNECTED, /* end: the server has accepted */
 	UPSTREAM_REFUSED,   /* end: err is the program's errno, the socket shows a failure */
-	UPSTREAM_DIRECT,    /* end: the socket is the kernel's alone, going to the server or failed */
+	UPSTREAM_DIRECT, /* end: the socket is the kernel's alone, going to the server or failed */
 	UPSTREAM_ABANDONED, /* end: the program took the connection back */
 };
 
@@ -40,18 +40,18 @@ struct upstream {
 	_Atomic uint64_t sock_cookie;
 	int64_t started_ns, deadline_ns; /* CLOCK_MONOTONIC */
 	struct addr server;
-	int family;		 /* of the socket */
+	int family; /* of the socket */
 	const struct config_converter *converter;
 	struct addr via;
-	bool fall_back;		 /* fallback = direct */
-	int rcvlowat;		 /* SO_RCVLOWAT to set again at the end, 0: as it is */
-	bool cookie_tried;	 /* the one retry after Missing Cookie is spent (P-27) */
-	_Atomic bool copied;	 /* more than one descriptor number may refer to it */
+	bool fall_back;	     /* fallback = direct */
+	int rcvlowat;	     /* SO_RCVLOWAT to set again at the end, 0: as it is */
+	bool cookie_tried;   /* the one retry after Missing Cookie is spent (P-27) */
+	_Atomic bool copied; /* more than one descriptor number may refer to it */
 	/* Registrations in epoll sets (regs.h): how many have been exchanged, and which of the first
 	 * 32 have been put back. Shared, so that of two processes only one does it. */
 	_Atomic uint32_t n_exchanged, put_back;
-	struct addr local;	 /* for UPSTREAM_REFUSED: the address that the attempt had */
-	uint16_t sent;		 /* bytes of request that the kernel has taken */
+	struct addr local; /* for UPSTREAM_REFUSED: the address that the attempt had */
+	uint16_t sent;	   /* bytes of request that the kernel has taken */
 	union {
 		struct cvt_writer request; /* while UPSTREAM_OWED */
 		struct hs reply;	   /* while UPSTREAM_REPLY */
