@@ -202,6 +202,11 @@ class SplitReply(Programs, L.TestCase):
     SETTINGS = "fast-open = no-cookie"
 
 
+class Hold(Programs, L.TestCase):
+    """The converter holds the SYN until the server has answered."""
+    CONVERTER = ("--hold", "--fastopen", "cookie")
+
+
 class Draft02(Programs, L.TestCase):
     CONVERTER = ("--dialect", "draft-02")
     SETTINGS = "dialect = draft-02"
