@@ -211,8 +211,9 @@ static int add_ports(struct config_rules *rules, struct rule_key key, const char
 		return add_entry(rules, key, 0, UINT16_MAX);
 	do {
 		more = take_item(&ports, item);
-		parse_ports(item, &first, &last);
-		err = add_entry(rules, key, first, last);
+		err = parse_ports(item, &first, &last);
+		if (!err)
+			err = add_entry(rules, key, first, last);
 	} while (more && !err);
 	return err;
 }

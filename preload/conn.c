@@ -475,6 +475,13 @@ bool conn_is_untold(int fd)
 	return u && atomic_load(&u->err);
 }
 
+bool conn_is_driven(const struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+
+	return u && atomic_load(&u->driver);
+}
+
 void conn_abandon(int fd, struct conn *c)
 {
 	struct upstream *u = conn_exchange(c);

@@ -65,6 +65,8 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 int conn_take_error(int fd, struct conn *c);
 /* Is there an errno that nobody has been told yet, in whatever process? */
 bool conn_is_untold(int fd);
+/* Is there a blocking connect() that waits for the outcome? */
+bool conn_is_driven(const struct conn *c);
 /* The program itself ends the connection (or the attempt): the exchange, if any, is over. */
 void conn_abandon(int fd, struct conn *c);
 /* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */

@@ -35,7 +35,7 @@ bool cookies_learn(const struct config_converter *converter, struct cvt_span con
 	struct learned *new;
 
 	if (converter->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX ||
-	    (known.len == convert_cookie.len &&
+	    (known.p && known.len == convert_cookie.len &&
 	     memcmp(known.p, convert_cookie.p, known.len) == 0) ||
 	    atomic_fetch_add(&n_learned, 1) >= LEARNED_MOST)
 		return false;

@@ -51,7 +51,10 @@ static int unsettled(int fd, int flags, enum direction direction)
 			return r == -EINTR ? r : -EAGAIN;
 		mark = conn_advance(fd, c);
 	}
-	return mark == FDT_FAILED ? -conn_take_error(fd, c) : 0;
+	if (mark != FDT_FAILED)
+		return 0;
+	/* a connect() that waits for it is the one to be told */
+	return conn_is_driven(c) ? -EAGAIN : -conn_take_error(fd, c);
 }
 
 /* Says whether libc may go on; if not, errno is set. */

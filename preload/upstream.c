@@ -12,11 +12,13 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define SLOTS	      4096 /* exchanges at once, in this process and its forked children */
+#define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
+#define SLOTS_FIRST   64    /* of which so many are used until more are needed */
 #define LOCK_STALE_MS 1000
 
 struct shared {
 	_Atomic uint32_t next_slot, next_thread;
+	_Atomic uint32_t growth; /* of the window of slots, beyond SLOTS_FIRST */
 	struct upstream slots[SLOTS];
 };
 
@@ -52,34 +54,58 @@ void upstream_in_child(void)
 	my_id = 0;
 }
 
+/* May the slot be used again? Not while its exchange is pending (unless it is long past its
+ * deadline: its owner is gone), nor while an errno in it has still to be told. */
+static bool is_free(const struct upstream *u)
+{
+	enum upstream_phase phase = upstream_phase(u);
+	bool wanted = upstream_is_pending(u) ||
+		      (phase == UPSTREAM_REFUSED && atomic_load(&u->err) != 0);
+
+	return !wanted || now_ns() > u->deadline_ns + 1000000000;
+}
+
+static struct upstream *take_slot(struct shared *all, uint32_t window)
+{
+	for (uint32_t tries = 0; tries < window; tries++) {
+		struct upstream *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % window];
+		uint32_t phase = upstream_phase(u);
+
+		if (is_free(u) &&
+		    atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OPENING))
+			return u;
+	}
+	return NULL;
+}
+
+/* Slots are taken in turn, so that ended ones stay readable for a while, within a window that grows
+ * only as far as it must: what was never used costs no memory. */
 struct upstream *upstream_new(uint64_t sock_cookie)
 {
 	struct shared *all = atomic_load_explicit(&shared, memory_order_acquire);
+	struct upstream *u;
+	uint32_t window;
 
 	if (!all)
 		all = map_shared();
 	if (!all)
 		return NULL;
-	for (unsigned int tries = 0; tries < SLOTS; tries++) {
-		struct upstream *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % SLOTS];
-		uint32_t phase = upstream_phase(u);
-
-		/* a pending one that nobody ended is long past its deadline: its owner is gone */
-		if (upstream_is_pending(u) && now_ns() < u->deadline_ns + 1000000000)
-			continue;
-		if (!atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OPENING))
-			continue;
-		atomic_store(&u->sock_cookie, sock_cookie);
-		atomic_store(&u->driver, 0);
-		atomic_store(&u->err, 0);
-		atomic_store(&u->lock, 0);
-		atomic_store(&u->copied, false);
-		atomic_store(&u->n_exchanged, 0);
-		atomic_store(&u->put_back, 0);
-		u->deadline_ns = INT64_MAX / 2;
-		return u;
+	window = SLOTS_FIRST + atomic_load(&all->growth);
+	while (!(u = take_slot(all, window))) {
+		if (window == SLOTS)
+			return NULL;
+		window = window < SLOTS / 2 ? window * 2 : SLOTS;
+		atomic_store(&all->growth, window - SLOTS_FIRST);
 	}
-	return NULL;
+	atomic_store(&u->sock_cookie, sock_cookie);
+	atomic_store(&u->driver, 0);
+	atomic_store(&u->err, 0);
+	atomic_store(&u->lock, 0);
+	atomic_store(&u->copied, false);
+	atomic_store(&u->n_exchanged, 0);
+	atomic_store(&u->put_back, 0);
+	u->deadline_ns = INT64_MAX / 2;
+	return u;
 }
 
 uint32_t upstream_index(const struct upstream *u)
