@@ -257,11 +257,14 @@ static void prefixes_by_hand(void **state)
 		{ "192.0.2.0/4294967320", -EINVAL, 0 },
 		{ "192.0.2.0/255.255.255.0", -EINVAL, 0 },
 		{ "192.0.2.0/24/24", -EINVAL, 0 },
+		{ "::/0a", -EINVAL, 0 },
+		{ "::/:", -EINVAL, 0 },
 		{ "/24", -EINVAL, 0 },
 		{ "", -EINVAL, 0 },
 		{ "192.0.2/24", -EINVAL, 0 },
 		{ "example.org/24", -EINVAL, 0 },
-		/* longer than any address text */
+		/* longer than any address text: by one, and by much */
+		{ "0000:0000:0000:0000:0000:ffff:255.255.255.255./128", -EINVAL, 0 },
 		{ "0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000/64", -EINVAL, 0 },
 		{ "0000:0000:0000:0000:0000:ffff:255.255.255.255/128", 0, 128 },
 	};

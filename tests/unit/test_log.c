@@ -572,6 +572,23 @@ static void a_file_size_limit_kills_nobody(void **state)
 	assert_int_equal(in_child(log_above_the_file_limit), 0);
 }
 
+static void log_as_descriptor_0(void)
+{
+	char text[LOG_LINE_MAX];
+
+	close(0);
+	log_setup(path, LOG_LEVEL_INFO);
+	log_line(LOG_LEVEL_INFO, "x");
+	if (read_file(text, sizeof(text)) == 0)
+		_exit(1);
+}
+
+static void without_standard_input(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(log_as_descriptor_0), 0);
+}
+
 static void signals_keep_their_state(void)
 {
 	sigset_t block, before, after;
@@ -580,8 +597,8 @@ static void signals_keep_their_state(void)
 	sigemptyset(&block);
 	sigaddset(&block, SIGPIPE);
 	sigaddset(&block, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &block, NULL);
-	raise(SIGPIPE); /* the program's own, blocked and pending */
+	sigprocmask(SIG_SETMASK, &block, NULL); /* whatever earlier tests have left */
+	raise(SIGPIPE);				/* the program's own, blocked and pending */
 	if (pipe(fds) < 0)
 		_exit(1);
 	close(fds[0]);
@@ -674,6 +691,7 @@ int main(void)
 		cmocka_unit_test(off_is_no_system_call),
 		cmocka_unit_test(a_closed_pipe_kills_nobody),
 		FILED(a_file_size_limit_kills_nobody),
+		FILED(without_standard_input),
 		cmocka_unit_test(signals_stay_as_they_are),
 		cmocka_unit_test(no_line_into_a_tcp_stream),
 	};

@@ -429,6 +429,29 @@ static void unknown_types(void **state)
 	(void)state;
 }
 
+/* P-10 holds for unknown types as well, and no type is taken for another one. */
+static void every_two_unknown_types(void **state)
+{
+	static const uint8_t known[] = { 1, 10, 20, 21, 22, 30 };
+	uint8_t bytes[] = { 1, 4, 0x22, 0x63, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0 };
+	struct cvt_msg m;
+
+	(void)state;
+	for (unsigned int a = 1; a < 256; a++) {
+		for (unsigned int b = 1; b < 256; b++) {
+			if (a == b || memchr(known, (int)a, 6) || memchr(known, (int)b, 6))
+				continue;
+			bytes[4] = (uint8_t)a;
+			bytes[8] = (uint8_t)b;
+			bytes[12] = CVT_TLV_SUPPORTED;
+			assert_int_equal(cvt_parse(&m, span(bytes, 16), RFC, DOWN), CVT_OK);
+			bytes[12] = (uint8_t)a;
+			assert_int_equal(cvt_parse(&m, span(bytes, 16), RFC, DOWN),
+					 CVT_TLV_DUPLICATE);
+		}
+	}
+}
+
 /* P-17: Unassigned is ignored on receipt; F-16: an unknown error code is a good message. */
 static void unassigned_fields_and_unknown_codes(void **state)
 {
@@ -669,6 +692,7 @@ int main(void)
 		cmocka_unit_test(wrong_directions),
 		cmocka_unit_test(impossible_lengths),
 		cmocka_unit_test(unknown_types),
+		cmocka_unit_test(every_two_unknown_types),
 		cmocka_unit_test(unassigned_fields_and_unknown_codes),
 		cmocka_unit_test(any_order),
 		cmocka_unit_test(greatest_message),

@@ -139,6 +139,24 @@ static void no_tlv_is_written_twice(void **state)
 	assert_int_equal(cvt_finish(&w), -EINVAL);
 }
 
+/* The same for all 255 types, whatever was written between. */
+static void every_two_types(void **state)
+{
+	struct cvt_writer w;
+
+	(void)state;
+	for (unsigned int a = 1; a < 256; a++) {
+		for (unsigned int b = 1; b < 256; b++) {
+			cvt_begin(&w, CVT_DIALECT_RFC8803);
+			cvt_put_supported(&w, (uint8_t)a, nothing);
+			cvt_put_supported(&w, (uint8_t)b, nothing);
+			assert_int_equal(cvt_finish(&w), a == b ? -EINVAL : 12);
+			cvt_put_supported(&w, (uint8_t)a, nothing);
+			assert_int_equal(cvt_finish(&w), -EINVAL);
+		}
+	}
+}
+
 static void a_refusal_is_remembered(void **state)
 {
 	struct cvt_writer w;
@@ -514,6 +532,7 @@ int main(void)
 		cmocka_unit_test(examples_come_out_byte_for_byte),
 		cmocka_unit_test(hybrid_has_the_drafts_header_word_and_the_rfcs_layout),
 		cmocka_unit_test(no_tlv_is_written_twice),
+		cmocka_unit_test(every_two_types),
 		cmocka_unit_test(a_refusal_is_remembered),
 		cmocka_unit_test(reasons_are_told_apart),
 		cmocka_unit_test(greatest_sizes),
