@@ -6,6 +6,7 @@
 #include "wait.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 /* What connect() returns: 0 or a negative errno. */
@@ -84,13 +85,28 @@ static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, st
 
 /* ------------------------------------------------------- the first connect() */
 
+static int connect_again(int fd, const struct sockaddr *sa, socklen_t len);
+
+/* Another thread's connect(), or a signal handler's, has come first. */
+static int connect_behind(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on */
+	while (fdt_get(fd) == FDT_OPENING) {
+		if (upstream_is_interrupted())
+			return -EALREADY;
+		sched_yield();
+	}
+	return fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) :
+					     connect_natively(fd, sa, len);
+}
+
 static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request)
 {
 	char text[ADDR_TEXT_MAX];
 
 	switch (conn_begin(fd, request)) {
 	case CONN_BUSY:
-		return -EALREADY;
+		return connect_behind(fd, sa, len);
 	case CONN_NOT_OURS:
 		return connect_natively(fd, sa, len);
 	case CONN_UNREACHABLE:
