@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """What programs are told when something fails: the server, the converter, or the configuration."""
 import re

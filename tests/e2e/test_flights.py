@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """No round trip is added: packets on the client's link between its SYN and the server's first byte.
 
@@ -49,17 +49,21 @@ class Flights(L.TestCase):
         if shim is not None:
             self.assertIn(": connected", r.log, r)
 
+    def best(self, *args, **more):
+        """The shortest of three: others on this machine can only make it longer."""
+        return min((self.seen(*args, **more) for _ in range(3)), key=lambda seen: seen[2])
+
     def report(self, what, flights, seconds):
         self.note(f"{what}: {flights} flights, first byte of the server after "
                   f"{seconds * 1000:.1f} ms = {seconds / RTT:.2f} round trips")
 
     def check(self, argv, *options, settings=""):
-        _, flights, seconds = self.seen(argv)
+        _, flights, seconds = self.best(argv)
         self.report("direct", flights, seconds)
         self.assertEqual(flights, 4)  # SYN; SYN+ACK; request; answer
         self.lab.converter(*options)
         shim = self.lab.config(settings)
-        connection, c_flights, c_seconds = self.seen(argv, shim)
+        connection, c_flights, c_seconds = self.best(argv, shim)
         self.report("converted", c_flights, c_seconds)
         self.assertEqual(c_flights, flights, "\n".join(map(str, connection)))
         self.assertLess(abs(c_seconds - seconds), 0.5 * CLIENT_RTT)
@@ -85,11 +89,15 @@ class Flights(L.TestCase):
 
     def test_what_the_first_connection_costs(self):
         """Its SYN asks for the cookie: one round trip to the converter more, once."""
-        v4, _ = self.lab.fresh_addresses()
-        self.lab.converter("--fastopen", "cookie", listen=[v4])
-        _, _, seconds = self.seen(POLL)
-        shim = self.lab.config(address=v4)
-        _, flights, first = self.seen(POLL, shim, warm=False)
+        _, _, seconds = self.best(POLL)
+        firsts = []
+        for _ in range(3):
+            v4, _ = self.lab.fresh_addresses()
+            converter = self.lab.converter("--fastopen", "cookie", listen=[v4])
+            self.lab.run(["curl", "-s", f"http://{v4}:1/"])  # so that its link address is known
+            firsts.append(self.seen(POLL, self.lab.config(address=v4), warm=False))
+            converter.stop()
+        _, flights, first = min(firsts, key=lambda seen: seen[2])
         self.report("cookie unknown", flights, first)
         self.assertLess(abs(first - seconds - CLIENT_RTT), 0.5 * CLIENT_RTT)
 
@@ -97,8 +105,8 @@ class Flights(L.TestCase):
         L.sysctl("client", net__ipv4__tcp_fastopen=0)
         self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
         self.lab.converter()
-        _, _, seconds = self.seen(POLL)
-        _, flights, off = self.seen(POLL, self.lab.config())
+        _, _, seconds = self.best(POLL)
+        _, flights, off = self.best(POLL, self.lab.config())
         self.report("tcp_fastopen = 0", flights, off)
         self.assertLess(abs(off - seconds - CLIENT_RTT), 0.5 * CLIENT_RTT)
 
@@ -108,11 +116,11 @@ class Flights(L.TestCase):
         with open("/proc/sys/net/mptcp/enabled") as f:
             if f.read().strip() != "1":
                 self.skipTest("net.mptcp.enabled is not 1")
-        _, flights, seconds = self.seen(MPTCP)
+        _, flights, seconds = self.best(MPTCP)
         self.report("direct, MPTCP asked for", flights, seconds)
         for options, mptcp in ((["--mptcp"], True), ([], False)):
             converter = self.lab.converter(*options)
-            connection, flights, more = self.seen(MPTCP,
+            connection, flights, more = self.best(MPTCP,
                                                   self.lab.config("fast-open = no-cookie"))
             self.assertIsNotNone(connection[0].option(captures.MPTCP), connection[0])
             self.assertEqual(connection[1].option(captures.MPTCP) is not None, mptcp)

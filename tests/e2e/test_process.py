@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """The shim inside other people's processes: harmless, silent, tidy; and the wrapper."""
 import os

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Unmodified programs through a converter, against real servers: the same bytes, the same exit
 status, the same messages as without the shim; and the server sees the converter."""

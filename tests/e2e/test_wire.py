@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """What goes over the client's link, against bytes written by hand from the two texts."""
 import captures
