@@ -171,6 +171,18 @@ check-lab: $(BUILD)/lab-converter
 check-e2e: all $(E2E_TOOLS)
 	$(Q)$(run) $(run_e2e)
 
+MODE    ?= immediate
+MODULES ?=
+
+.PHONY: check-python check-programs
+#: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; MODULES="...")
+check-python: all
+	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(MODULES)
+
+#: check-programs   the programs of check-e2e with thousands of connections, and larger ones
+check-programs: all $(E2E_TOOLS)
+	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py
+
 .PHONY: demo
 #: demo             a program through a converter, step by step
 demo: all $(E2E_TOOLS)
@@ -266,8 +278,10 @@ DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
 	      libnetfilter-queue-dev libnfnetlink-dev
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
-	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils
-DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
+	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils \
+	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync
+DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck \
+	      libboost-dev openjdk-17-jdk-headless
 
 .PHONY: deps
 #: deps             says which packages are missing and installs them (apt-get; root or sudo)

@@ -3,7 +3,8 @@
 
     record.py FILE ARGUMENT...      as `python3 -m test ARGUMENT...`
 
-FILE gets one JSON object a line: what ("begin", "end" or an outcome), test, and for a failure why.
+FILE gets one JSON object a line: what ("begin", "end" or an outcome), test, and for a failure or a
+skip why.
 (The runner's own --junit-xml loses a test of which a subtest has failed, a class whose set-up has
 failed and, if one test hangs, everything.)
 """
@@ -11,7 +12,7 @@ import json
 import os
 import sys
 
-OUTCOMES = {"addSuccess": "ok", "addSkip": "skipped", "addExpectedFailure": "expected failure",
+OUTCOMES = {"addSuccess": "ok", "addExpectedFailure": "expected failure",
             "addUnexpectedSuccess": "unexpected success"}
 
 
@@ -19,12 +20,12 @@ def record_to(file):
     from test.support.testresult import RegressionTestResult as Result
     owner = os.getpid()
 
-    def write(what, test, error=None):
+    def write(what, test, why=None):
         if os.getpid() != owner:  # a forked child that unwinds into the runner
             return
         line = {"what": what, "test": getattr(test, "test_case", test).id()}
-        if error:
-            line["why"] = f"{error[0].__name__}: {error[1]}"
+        if why:
+            line["why"] = why
         print(json.dumps(line), file=file, flush=True)
 
     def write_first(name, write_it):
@@ -35,15 +36,19 @@ def record_to(file):
             return original(self, test, *more)
         setattr(Result, name, method)
 
+    def failed(test, error):
+        write("failed", test, f"{error[0].__name__}: {error[1]}")
+
     def subtest(test, _, error):
         if error:
-            write("failed", test, error)
+            failed(test, error)
 
     write_first("startTest", lambda test: write("begin", test))
     write_first("stopTest", lambda test: write("end", test))
     write_first("addSubTest", subtest)
     for name in ("addFailure", "addError"):
-        write_first(name, lambda test, error: write("failed", test, error))
+        write_first(name, failed)
+    write_first("addSkip", lambda test, reason: write("skipped", test, reason))
     for name, outcome in OUTCOMES.items():
         write_first(name, lambda test, *_, outcome=outcome: write(outcome, test))
 

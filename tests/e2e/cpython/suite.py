@@ -9,6 +9,7 @@ rule. A test whose outcome differs is a failure unless expected-differences.txt 
 is run twice. What the runs have printed is kept in build/check-python/MODE/.
 """
 import argparse
+import collections
 import concurrent.futures
 import dataclasses
 import json
@@ -91,7 +92,7 @@ class Loopback(L.Lab):
 @dataclasses.dataclass
 class Run:
     outcomes: dict  # test id: worst outcome
-    whys: dict      # test id: the last exception
+    whys: dict      # test id: the last exception, or the reason for skipping
     code: int
     seconds: float
     converted: int
@@ -155,7 +156,8 @@ class Verdict:
 
     def __init__(self):
         self.expected = read_expected()
-        self.same = self.skipped = self.failed = self.converted = 0
+        self.same = self.failed = self.converted = 0
+        self.skips = collections.Counter()
         self.listed = {"inherent": 0, "racing": 0}
 
     def fail(self, text):
@@ -190,7 +192,7 @@ class Verdict:
             self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
                       "pass: was it converted?")
         elif a == b == "skipped":
-            self.skipped += 1
+            self.skips[shim.whys.get(test, "no reason given")] += 1
         elif a == b in ("ok", "expected failure"):
             self.same += 1
         elif a == b:
@@ -220,14 +222,17 @@ def main(default_modules, arguments=None):
                 verdict.module(module, plain.result(), shim.result())
     finally:
         lab.stop()
-    total = verdict.same + verdict.skipped + verdict.failed + sum(verdict.listed.values())
+    if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
+        verdict.fail("nothing was converted")
+    skipped = verdict.skips.total()
+    total = verdict.same + skipped + verdict.failed + sum(verdict.listed.values())
+    for reason, number in verdict.skips.most_common():
+        print(f"skipped: {number} by CPython: {' '.join(str(reason).split())}")
     print(f"{total} tests in {len(modules)} modules, without the shim and with it "
           f"({options.mode}): {verdict.converted} connections converted, "
           f"{verdict.listed['inherent']} inherent differences and {verdict.listed['racing']} "
           "racing ones, as listed")
-    if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
-        verdict.fail("nothing was converted")
-    print(f"{verdict.same} passed, {verdict.failed} failed, {verdict.skipped} skipped")
+    print(f"{verdict.same} passed, {verdict.failed} failed, {skipped} skipped")
     sys.exit(1 if verdict.failed else 0)
 
 
