@@ -74,11 +74,12 @@ all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-conver
 
 .DELETE_ON_ERROR:
 
-# Whatever a command line changes is made again.
-$(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(LIBDIR)
-$(BUILD)/flags: FORCE
+# What the command line changes is made again.
+$(BUILD)/flags: export TEXT = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+$(BUILD)/paths: export TEXT = $(LIBDIR)
+$(BUILD)/flags $(BUILD)/paths: FORCE
 	@mkdir -p $(@D)
-	@echo "$$FLAGS" | cmp -s - $@ || echo "$$FLAGS" > $@
+	@echo "$$TEXT" | cmp -s - $@ || echo "$$TEXT" > $@
 
 .PHONY: FORCE
 FORCE:
@@ -96,7 +97,7 @@ $(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 		-Wl,-soname,libconvert-preload.so \
 		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
-$(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/flags
+$(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/paths
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@ && chmod +x $@
 
