@@ -33,6 +33,7 @@ INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit -Ipolicy -Icommon
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/e2e        :=
+INCLUDE_tests/e2e/clients :=
 INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ipolicy -Icommon
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(addsuffix /*.c,$(1))))
@@ -56,12 +57,12 @@ REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS))
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 ROOMS        := common policy preload bootstrap-helper tests/lab/converter tests/unit tests/fuzz \
-		tests/e2e tests/bench
+		tests/e2e tests/e2e/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
 scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) tests .ci | sort -u)
 SHELL_FILES   = $(call scripts,(ba)?sh)
-PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py))
+PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py tests/*/*/*.py))
 
 SHIM := $(BUILD)/libconvert-preload.so
 
