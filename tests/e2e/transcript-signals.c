@@ -143,7 +143,7 @@ static void case_sndtimeo(void)
 		began = now_ms();
 		do_connect(fd);
 		began = now_ms() - began;
-		printf("waited: %s\n", began < 350 ? "no" : began < 600 ? "0.4 s" : "longer");
+		printf("waited: %s\n", began < 350 ? "no" : began < 750 ? "0.4 s" : "longer");
 	}
 	do_poll(fd, POLLOUT, 0);
 	do_error(fd);

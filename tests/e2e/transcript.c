@@ -136,7 +136,7 @@ static void case_poll_nothing(void) /* no events asked for: only errors show */
 {
 	int fd = start();
 
-	do_poll(fd, 0, 400);
+	do_poll(fd, 0, 600);
 	do_poll(fd, POLLPRI, 0);
 	do_error(fd);
 }
@@ -157,7 +157,7 @@ static void case_poll_without(void) /* connect() again and again instead of wait
 static void case_error_without(void) /* SO_ERROR again and again, then writability */
 {
 	int fd = start();
-	int64_t end = now_ms() + 300;
+	int64_t end = now_ms() + 600;
 	int err = 0;
 	socklen_t len = sizeof(err);
 
