@@ -21,6 +21,9 @@ OUTCOMES = {
     "mute": (servers.MUTE, ECHO),
 }
 
+# Longer than any case: what ends a wait on a mute server is the program.
+TIMEOUT = "timeout = 30s"
+
 # How the converter answers: it accepts TCP at once and replies later, or holds the SYN.
 ANSWERS = {"at_once": [], "hold": ["--hold"]}
 # How its reply comes: with whole 2 ms between bytes the split one takes 0.1 s.
@@ -88,7 +91,7 @@ class Transparency(L.TestCase):
             self.plainly(*what, **more)  # with Fast Open as it always is
             L.sysctl("client", net__ipv4__tcp_fastopen=fast_open)
             try:
-                bad += self.compare(what, self.lab.config(settings),
+                bad += self.compare(what, self.lab.config(settings, TIMEOUT),
                                     f"{answer} {reply} {syn} {' '.join(what)}", **more)
             finally:
                 L.sysctl("client", net__ipv4__tcp_fastopen=1)
@@ -114,6 +117,9 @@ def through_each(name, runs, **more):
 
 Waiting = through_each("Waiting", [("", "t_matrix", "*", "accepted"),
                                    ("", "t_matrix", "*", "refused")])
+InputOutput = through_each("InputOutput", [("", "t_io", "*", "accepted"),
+                                           ("", "t_io", "*", "refused"),
+                                           ("", "t_io", "*", "mute")], jobs=96)
 
 
 if __name__ == "__main__":
