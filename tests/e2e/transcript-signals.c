@@ -168,6 +168,18 @@ static void *connect_in_thread(void *arg)
 	return NULL;
 }
 
+/* Until the other thread's SYN is out, and a moment more, so that it waits. */
+static void wait_for_syn(int fd)
+{
+	struct tcp_info info = { .tcpi_state = TCP_CLOSE };
+	socklen_t len = sizeof(info);
+
+	while (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state == TCP_CLOSE)
+		usleep(1000);
+	usleep(10000);
+}
+
 static void case_cancel(void)
 {
 	struct threaded t = { .fd = new_socket(0), .r = 1 };
@@ -175,7 +187,7 @@ static void case_cancel(void)
 	void *value;
 
 	pthread_create(&thread, NULL, connect_in_thread, &t);
-	usleep(100000);
+	wait_for_syn(t.fd);
 	pthread_cancel(thread);
 	pthread_join(thread, &value);
 	printf("cancelled: %s\n", value == PTHREAD_CANCELED ? "yes" : "no");
@@ -194,7 +206,7 @@ static void case_threads(void) /* one thread connects, another one waits for it 
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, connect_in_thread, &t);
-	usleep(10000);
+	wait_for_syn(t.fd);
 	do_poll(t.fd, POLLOUT, LONG);
 	pthread_join(thread, NULL);
 	errno = t.err;
@@ -208,7 +220,7 @@ static void case_close_in_thread(void) /* close() does not end a connect() that 
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, connect_in_thread, &t);
-	usleep(10000);
+	wait_for_syn(t.fd);
 	result("shutdown", shutdown(t.fd, SHUT_RDWR));
 	pthread_join(thread, NULL);
 	errno = t.err;
