@@ -67,6 +67,10 @@ int conn_take_error(int fd, struct conn *c);
 bool conn_is_untold(int fd);
 /* Is there a blocking connect() that waits for the outcome? */
 bool conn_is_driven(const struct conn *c);
+/* SO_RCVLOWAT as the program has set it, 0 if the kernel has it so; and a new value, to be set when
+ * the exchange is over. */
+int conn_rcvlowat(const struct conn *c);
+void conn_keep_rcvlowat(const struct conn *c, int bytes);
 /* The program itself ends the connection (or the attempt): the exchange, if any, is over. */
 void conn_abandon(int fd, struct conn *c);
 /* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */

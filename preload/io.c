@@ -70,11 +70,18 @@ static bool may(int fd, int flags, enum direction direction)
 	return !fdt_is_unsettled(fdt_get(fd)) || may_unsettled(fd, flags, direction);
 }
 
+/* recv() of nothing: 0 at once on a blocking descriptor, EAGAIN on another. */
+static bool never_waits(int fd, size_t n, int flags)
+{
+	return n == 0 && !(flags & MSG_DONTWAIT) && !conn_is_nonblocking(fd);
+}
+
 INTERPOSE ssize_t read(int fd, void *p, size_t n)
 {
 	if (!fdt_any_unsettled())
 		return real.read(fd, p, n);
-	return may(fd, 0, READING) ? REAL(read)(fd, p, n) : -1;
+	/* reading nothing is never refused */
+	return n == 0 || may(fd, 0, READING) ? REAL(read)(fd, p, n) : -1;
 }
 
 INTERPOSE ssize_t readv(int fd, const struct iovec *iov, int n)
@@ -88,7 +95,8 @@ INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.recv(fd, p, n, flags);
-	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
+	return never_waits(fd, n, flags) || may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) :
+								      -1;
 }
 
 INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCKADDR_ARG addr,
@@ -96,8 +104,9 @@ INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCK
 {
 	if (!fdt_any_unsettled())
 		return real.recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
-	return may(fd, flags, READING) ? REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
-					 -1;
+	return never_waits(fd, n, flags) || may(fd, flags, READING) ?
+		       REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
+		       -1;
 }
 
 INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
@@ -172,16 +181,51 @@ INTERPOSE ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
 	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
 }
 
+/* SPLICE_F_NONBLOCK is about the pipe; of a socket only O_NONBLOCK counts. */
 INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
 			 unsigned int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.splice(in, in_offset, out, out_offset, n, flags);
-	int dontwait = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0;
-
-	return may(in, dontwait, READING) && may(out, dontwait, WRITING) ?
+	return may(in, 0, READING) && may(out, 0, WRITING) ?
 		       REAL(splice)(in, in_offset, out, out_offset, n, flags) :
 		       -1;
+}
+
+/* With offset -1 these work on sockets too. */
+static int wait_flag(int flags)
+{
+	return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
+}
+
+INTERPOSE ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	if (!fdt_any_unsettled())
+		return real.preadv2(fd, iov, n, offset, flags);
+	return may(fd, wait_flag(flags), READING) ? REAL(preadv2)(fd, iov, n, offset, flags) : -1;
+}
+
+INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	if (!fdt_any_unsettled())
+		return real.pwritev2(fd, iov, n, offset, flags);
+	return may(fd, wait_flag(flags), WRITING) ? REAL(pwritev2)(fd, iov, n, offset, flags) : -1;
+}
+
+INTERPOSE ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+{
+	if (!fdt_any_unsettled())
+		return real.preadv64v2(fd, iov, n, offset, flags);
+	return may(fd, wait_flag(flags), READING) ? REAL(preadv64v2)(fd, iov, n, offset, flags) :
+						    -1;
+}
+
+INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+{
+	if (!fdt_any_unsettled())
+		return real.pwritev64v2(fd, iov, n, offset, flags);
+	return may(fd, wait_flag(flags), WRITING) ? REAL(pwritev64v2)(fd, iov, n, offset, flags) :
+						    -1;
 }
 
 /* --------------------------------------------------- fortified names (LINUX-FACTS 8.1) */

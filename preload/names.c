@@ -84,9 +84,13 @@ static int unsettled_option(int fd, int name, void *value, socklen_t *len)
 		mark = conn_advance(fd, c);
 	if (mark != FDT_PENDING && mark != FDT_FAILED)
 		return 0;
+	if (name == SO_RCVLOWAT && mark == FDT_PENDING)
+		err = conn_rcvlowat(c);
+	if (name == SO_RCVLOWAT && err == 0)
+		return 0;
 	if (name == TCP_INFO) /* an unfinished connect, whatever the kernel's state is */
 		return mark == FDT_PENDING ? TCP_SYN_SENT : 0;
-	if (mark == FDT_FAILED)
+	if (name == SO_ERROR && mark == FDT_FAILED)
 		err = conn_take_error(fd, c);
 	memcpy(value, &err, sizeof(err));
 	*len = sizeof(err);
@@ -95,7 +99,7 @@ static int unsettled_option(int fd, int name, void *value, socklen_t *len)
 
 static bool is_about_state(int level, int name, const socklen_t *len)
 {
-	if (level == SOL_SOCKET && name == SO_ERROR)
+	if (level == SOL_SOCKET && (name == SO_ERROR || name == SO_RCVLOWAT))
 		return *len >= (socklen_t)sizeof(int);
 	return level == IPPROTO_TCP && name == TCP_INFO && *len > 0;
 }
@@ -115,10 +119,26 @@ INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, sock
 	return r;
 }
 
+/* While the reply is awaited the program's value only waits to be set. */
+static bool set_rcvlowat(int fd, const int *value)
+{
+	int saved_errno = errno;
+	struct conn *c = value ? conn_find(fd) : NULL;
+	bool pending = c && conn_advance(fd, c) == FDT_PENDING;
+
+	if (pending)
+		conn_keep_rcvlowat(c, *value);
+	errno = saved_errno;
+	return pending;
+}
+
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	/* so that connect() need not ask about a socket on which neither was ever set */
 	if (level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVLOWAT))
 		fdt_change(fd, FDT_TCP, FDT_TCP_SET);
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT && fdt_get(fd) == FDT_PENDING &&
+	    len >= (socklen_t)sizeof(int) && set_rcvlowat(fd, value))
+		return 0;
 	return REAL(setsockopt)(fd, level, name, value, len);
 }

@@ -42,6 +42,10 @@ void real_init(void)
 	NEXT(ioctl);
 	NEXT(read);
 	NEXT(readv);
+	NEXT(preadv2);
+	NEXT(preadv64v2);
+	NEXT(pwritev2);
+	NEXT(pwritev64v2);
 	NEXT(recv);
 	NEXT(recvfrom);
 	NEXT(recvmsg);

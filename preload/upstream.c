@@ -10,152 +10,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-
-#define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
-#define SLOTS_FIRST   64    /* of which so many are used until more are needed */
-#define LOCK_STALE_MS 1000
-
-struct shared {
-	_Atomic uint32_t next_slot, next_thread;
-	_Atomic uint32_t growth; /* of the window of slots, beyond SLOTS_FIRST */
-	struct upstream slots[SLOTS];
-};
-
-static _Atomic(struct shared *) shared;
-static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
-static __thread volatile int inside __attribute__((tls_model("initial-exec")));
-
-/* --------------------------------------------------------------- slots and lock */
-
-static struct shared *map_shared(void)
-{
-	struct shared *mine, *theirs = NULL;
-
-	mine = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (mine == MAP_FAILED)
-		return NULL;
-	if (atomic_compare_exchange_strong(&shared, &theirs, mine))
-		return mine;
-	munmap(mine, sizeof(*mine));
-	return theirs;
-}
-
-/* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */
-uint32_t upstream_thread(void)
-{
-	if (!my_id)
-		my_id = 1 + atomic_fetch_add(&atomic_load(&shared)->next_thread, 1);
-	return my_id;
-}
-
-void upstream_in_child(void)
-{
-	my_id = 0;
-}
-
-/* May the slot be used again? Not while its exchange is pending (unless it is long past its
- * deadline: its owner is gone), nor while an errno in it has still to be told. */
-static bool is_free(const struct upstream *u)
-{
-	enum upstream_phase phase = upstream_phase(u);
-	bool wanted = upstream_is_pending(u) ||
-		      (phase == UPSTREAM_REFUSED && atomic_load(&u->err) != 0);
-
-	return !wanted || now_ns() > u->deadline_ns + 1000000000;
-}
-
-static struct upstream *take_slot(struct shared *all, uint32_t window)
-{
-	for (uint32_t tries = 0; tries < window; tries++) {
-		struct upstream *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % window];
-		uint32_t phase = upstream_phase(u);
-
-		if (is_free(u) &&
-		    atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OPENING))
-			return u;
-	}
-	return NULL;
-}
-
-/* Slots are taken in turn, so that ended ones stay readable for a while, within a window that grows
- * only as far as it must: what was never used costs no memory. */
-struct upstream *upstream_new(uint64_t sock_cookie)
-{
-	struct shared *all = atomic_load_explicit(&shared, memory_order_acquire);
-	struct upstream *u;
-	uint32_t window;
-
-	if (!all)
-		all = map_shared();
-	if (!all)
-		return NULL;
-	window = SLOTS_FIRST + atomic_load(&all->growth);
-	while (!(u = take_slot(all, window))) {
-		if (window == SLOTS)
-			return NULL;
-		window = window < SLOTS / 2 ? window * 2 : SLOTS;
-		atomic_store(&all->growth, window - SLOTS_FIRST);
-	}
-	atomic_store(&u->sock_cookie, sock_cookie);
-	atomic_store(&u->driver, 0);
-	atomic_store(&u->err, 0);
-	atomic_store(&u->lock, 0);
-	atomic_store(&u->copied, false);
-	atomic_store(&u->n_exchanged, 0);
-	atomic_store(&u->put_back, 0);
-	u->deadline_ns = INT64_MAX / 2;
-	return u;
-}
-
-uint32_t upstream_index(const struct upstream *u)
-{
-	return (uint32_t)(u - atomic_load_explicit(&shared, memory_order_relaxed)->slots);
-}
-
-struct upstream *upstream_at(uint32_t index)
-{
-	return &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
-}
-
-bool upstream_is_interrupted(void)
-{
-	return inside > 0;
-}
-
-void upstream_enter(void)
-{
-	inside++;
-}
-
-void upstream_leave(void)
-{
-	inside--;
-}
-
-/* Never waits: whoever does not get it sees the connection as still pending. That is also what
- * keeps a signal handler from waiting for the frame that it interrupted. */
-static bool try_lock(struct upstream *u)
-{
-	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
-	uint64_t mine = (uint64_t)upstream_thread() << 32 | now_ms;
-	uint64_t held = 0;
-
-	upstream_enter();
-	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
-		return true;
-	if (held >> 32 != mine >> 32 && now_ms - (uint32_t)held >= LOCK_STALE_MS &&
-	    atomic_compare_exchange_strong(&u->lock, &held, mine))
-		return true;
-	upstream_leave();
-	return false;
-}
-
-static void unlock(struct upstream *u)
-{
-	atomic_store_explicit(&u->lock, 0, memory_order_release);
-	upstream_leave();
-}
 
 static void set_phase(struct upstream *u, enum upstream_phase phase)
 {
@@ -174,6 +28,14 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 	if (convert_cookie.len && u->converter->dialect != CVT_DIALECT_DRAFT02)
 		cvt_put_cookie(&u->request, convert_cookie);
 	u->sent = 0;
+}
+
+/* The exchange is over: the program's own settings, then the new phase. */
+static void end(struct upstream *u, int fd, enum upstream_phase phase)
+{
+	if (u->rcvlowat)
+		sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &u->rcvlowat, sizeof(u->rcvlowat));
+	set_phase(u, phase);
 }
 
 /* From one pending phase to the next, unless the program has taken the connection back. */
@@ -240,8 +102,10 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking)
 		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (!upstream_is_pending(u))
 		return 0;
-	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
+	if (n < 0 && n != -EINPROGRESS && n != -EINTR) {
+		end(u, fd, UPSTREAM_DIRECT);
 		return (int)n;
+	}
 	go_on(u, UPSTREAM_OWED);
 	return n == -EINTR ? -EINTR : 0;
 }
@@ -253,14 +117,6 @@ void upstream_disconnect(int fd)
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
 	sys_connect(fd, &none, sizeof(none));
-}
-
-/* The exchange is over: the program's own settings, then the new phase. */
-static void end(struct upstream *u, int fd, enum upstream_phase phase)
-{
-	if (u->rcvlowat)
-		sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &u->rcvlowat, sizeof(u->rcvlowat));
-	set_phase(u, phase);
 }
 
 /* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
@@ -420,7 +276,7 @@ static bool leave_to_kernel(const struct upstream *u, int fd)
 
 void upstream_advance(struct upstream *u, int fd, bool broken)
 {
-	if (!try_lock(u))
+	if (!upstream_try_lock(u))
 		return;
 	if (broken && upstream_is_pending(u) && leave_to_kernel(u, fd)) {
 		log_end(u, "failed", "no connection to the converter", 0);
@@ -430,16 +286,16 @@ void upstream_advance(struct upstream *u, int fd, bool broken)
 		send_owed(u, fd);
 	else if (upstream_phase(u) == UPSTREAM_REPLY)
 		read_reply(u, fd);
-	unlock(u);
+	upstream_unlock(u);
 }
 
 void upstream_expire(struct upstream *u, int fd)
 {
-	if (!try_lock(u))
+	if (!upstream_try_lock(u))
 		return;
 	if (upstream_is_pending(u))
 		give_up(u, fd, HS_CONVERTER, ETIMEDOUT, "no reply in time");
-	unlock(u);
+	upstream_unlock(u);
 }
 
 short upstream_wants(const struct upstream *u)

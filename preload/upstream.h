@@ -80,6 +80,11 @@ static inline bool upstream_is_pending(const struct upstream *u)
 uint32_t upstream_thread(void);
 void upstream_in_child(void);
 
+/* Never waits: whoever does not get the lock sees the connection as still pending. That is also what
+ * keeps a signal handler from waiting for the frame that it interrupted. */
+bool upstream_try_lock(struct upstream *u);
+void upstream_unlock(struct upstream *u);
+
 /* Has this thread been interrupted, by a signal whose handler is asking now, where it alone can get
  * an exchange further? Then no wait of ours may wait (D5a). enter/leave mark such places. */
 bool upstream_is_interrupted(void);

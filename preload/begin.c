@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+/* How a conversion begins: what must be known of the socket, and the SYN. */
+#include "conn_int.h"
+#include "real.h"
+#include "regs.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+
+/* A bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV
+ * into somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP. */
+static bool is_unconnected_tcp(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = offsetof(struct tcp_info, tcpi_options);
+
+	info.tcpi_state = 0;
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state == TCP_CLOSE;
+}
+
+bool conn_is_nonblocking(int fd)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	return flags >= 0 && flags & O_NONBLOCK;
+}
+
+int64_t conn_send_limit(int fd)
+{
+	struct timeval limit = { 0 };
+	socklen_t len = sizeof(limit);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len) < 0 ||
+	    (limit.tv_sec == 0 && limit.tv_usec == 0))
+		return INT64_MAX;
+	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
+}
+
+/* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set
+ * again when the exchange is over, 0 for nothing. */
+static int lower_rcvlowat(int fd)
+{
+	int wanted = 1, one = 1;
+	socklen_t len = sizeof(wanted);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, &len) < 0 || wanted <= 1)
+		return 0;
+	sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	return wanted;
+}
+
+static struct upstream *new_exchange(struct conn *c, const struct conn_request *request,
+				     int64_t now)
+{
+	struct upstream *u = upstream_new(c->sock_cookie);
+
+	if (!u)
+		return NULL;
+	u->started_ns = now;
+	u->deadline_ns = now + (int64_t)request->config->timeout_ms * 1000000;
+	u->server = request->server;
+	u->family = request->family;
+	u->converter = request->verdict->converter;
+	u->via = request->verdict->via;
+	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
+	u->cookie_tried = false;
+	u->rcvlowat = 0;
+	return u;
+}
+
+/* The other numbers of a socket that was duplicated before its connect(). */
+static void copy_to_twins(int fd, const struct conn *c)
+{
+	for (int other = 0; other <= conn_highest(); other++)
+		if (other != fd && fdt_get(other) == FDT_TCP_COPIED &&
+		    conn_sock_cookie(other) == c->sock_cookie) {
+			conn_copy_record(fd, other, FDT_PENDING);
+			regs_exchange(other, conn_exchange(c));
+		}
+}
+
+/* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
+static int go(int fd, struct upstream *u, enum fdt_mark mark, bool nonblocking)
+{
+	int r;
+
+	conn_raise_highest(fd);
+	fdt_set(fd, FDT_PENDING);
+	conn_check_at(u->deadline_ns);
+	regs_exchange(fd, u);
+	if (mark == FDT_TCP_COPIED)
+		copy_to_twins(fd, conn_peek(fd));
+	r = upstream_open(u, fd, nonblocking);
+	if (upstream_is_pending(u))
+		regs_exchange(fd, u);
+	return r;
+}
+
+static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, int64_t now)
+{
+	struct conn *page = conn_page(fd, true), *c;
+	struct upstream *u;
+	int flags;
+
+	request->err = ENOBUFS;
+	if (!page)
+		return false;
+	c = &page[fd % CONN_PAGE];
+	*c = (struct conn){ .sock_cookie = conn_sock_cookie(fd),
+			    .server = request->server,
+			    .family = (uint8_t)request->family };
+	u = c->sock_cookie ? new_exchange(c, request, now) : NULL;
+	flags = sys_fcntl(fd, F_GETFL, 0);
+	if (!u || flags < 0)
+		return false;
+	c->exchange = upstream_index(u);
+	request->exchange = u;
+	request->nonblocking = flags & O_NONBLOCK;
+	request->until_ns = INT64_MAX;
+	if (mark != FDT_TCP) { /* somebody may have set what matters to us */
+		u->rcvlowat = lower_rcvlowat(fd);
+		if (!request->nonblocking)
+			request->until_ns = conn_send_limit(fd);
+	}
+	if (!request->nonblocking)
+		atomic_store(&u->driver, upstream_thread());
+	return true;
+}
+
+static enum conn_begin begin_claimed(int fd, struct conn_request *request, enum fdt_mark mark)
+{
+	int64_t now = now_ns();
+	int r;
+
+	if (!is_unconnected_tcp(fd)) {
+		fdt_set(fd, mark);
+		return CONN_NOT_OURS;
+	}
+	if (regs_is_lost(fd) || !prepare(fd, request, mark, now)) {
+		fdt_set(fd, mark);
+		return CONN_UNREACHABLE;
+	}
+	r = go(fd, request->exchange, mark, request->nonblocking);
+	request->interrupted = r == -EINTR;
+	if (r == 0 || r == -EINTR)
+		return CONN_BEGUN;
+	request->err = -r;
+	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
+	fdt_set(fd, mark);
+	return CONN_UNREACHABLE;
+}
+
+/* Only one connect() at a time may find the socket unconnected and send: another thread's, or one
+ * in a signal handler, would have its Connect TLV end up in the stream of the first. */
+enum conn_begin conn_begin(int fd, struct conn_request *request)
+{
+	enum fdt_mark mark = fdt_get(fd);
+	enum conn_begin r;
+
+	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER)
+		return CONN_NOT_OURS;
+	conn_own();
+	if (now_ns() >= conn_next_check())
+		conn_sweep();
+	upstream_enter();
+	if (fdt_has_record(mark) || mark == FDT_OPENING || !fdt_change(fd, mark, FDT_OPENING))
+		r = CONN_BUSY;
+	else
+		r = begin_claimed(fd, request, mark);
+	upstream_leave();
+	return r;
+}

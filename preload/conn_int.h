@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conn_int.h - what conn.c (records), begin.c and outcome.c share among themselves.
+ */
+#ifndef CVT_CONN_INT_H
+#define CVT_CONN_INT_H
+
+#include "conn.h"
+
+/* The page that holds the record of fd (0..FDT_MAX-1); make: if need be. NULL: none, or no memory. */
+#define CONN_PAGE 256
+struct conn *conn_page(int fd, bool make);
+/* SO_COOKIE, 0 if fd is no socket. */
+uint64_t conn_sock_cookie(int fd);
+/* Do the records belong to this process, or is it a vfork child in its parent's memory? */
+bool conn_is_owner(void);
+/* This process has records from now on. */
+void conn_own(void);
+void conn_copy_record(int fd, int newfd, enum fdt_mark mark);
+
+/* The highest number that can be pending or a copy: the end of every walk. */
+void conn_raise_highest(int fd);
+int conn_highest(void);
+
+/* Something pending has to be looked after at this moment (CLOCK_MONOTONIC). */
+void conn_check_at(int64_t at_ns);
+/* The exchange u of fd is over (NULL: nobody knows how): marks and registrations of all its numbers
+ * say so. Returns the mark of fd. */
+enum fdt_mark conn_settle(int fd, struct upstream *u);
+
+#endif

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+/* How a conversion goes on and ends: driving it, waiting for it, and what is told of it. */
+#include "conn_int.h"
+#include "real.h"
+#include "regs.h"
+#include "wait.h"
+
+#include <limits.h>
+
+static _Atomic int64_t next_check = INT64_MAX;
+
+void conn_check_at(int64_t at)
+{
+	int64_t now = atomic_load(&next_check);
+
+	while (at < now && !atomic_compare_exchange_weak(&next_check, &now, at))
+		;
+}
+
+static void settle_number(int fd, enum fdt_mark mark, struct upstream *u)
+{
+	if (!fdt_change(fd, FDT_PENDING, mark))
+		return;
+	regs_put_back(fd, u);
+	if (mark == FDT_UP) /* all others may be connected again */
+		regs_forget(fd);
+}
+
+/* The exchange is over: what the program may now see of it. */
+enum fdt_mark conn_settle(int fd, struct upstream *u)
+{
+	enum fdt_mark mark = FDT_TCP_COPIED; /* the mark that takes nothing for granted */
+
+	switch (u ? upstream_phase(u) : UPSTREAM_DIRECT) {
+	case UPSTREAM_CONNECTED:
+		mark = FDT_UP;
+		break;
+	case UPSTREAM_REFUSED:
+		mark = FDT_FAILED;
+		break;
+	default:
+		break;
+	}
+	settle_number(fd, mark, u);
+	if (u && atomic_load(&u->copied))
+		for (int other = 0; other <= conn_highest(); other++) {
+			struct conn *c = fdt_get(other) == FDT_PENDING ? conn_peek(other) : NULL;
+
+			if (c && conn_exchange(c) == u)
+				settle_number(other, mark, u);
+		}
+	return fdt_get(fd);
+}
+
+static enum fdt_mark advance(int fd, struct conn *c, bool broken)
+{
+	struct upstream *u = conn_exchange(c);
+	uint32_t driver = u ? atomic_load(&u->driver) : 0;
+
+	if (!u || !upstream_is_pending(u))
+		return conn_settle(fd, u);
+	if (now_ns() >= u->deadline_ns)
+		upstream_expire(u, fd);
+	else if (!driver || driver == upstream_thread())
+		upstream_advance(u, fd, broken);
+	if (!upstream_is_pending(u))
+		return conn_settle(fd, u);
+	regs_exchange(fd, u);
+	return FDT_PENDING;
+}
+
+int conn_wait(int fd, struct conn *c, int64_t limit_ns)
+{
+	struct upstream *u;
+	int64_t slice_ns = 0;
+
+	if (upstream_is_interrupted())
+		return -EDEADLK;
+	while ((u = conn_exchange(c)) && upstream_is_pending(u)) {
+		int64_t until = limit_ns < u->deadline_ns ? limit_ns : u->deadline_ns;
+		int r;
+
+		/* who drives reads the reply; others may miss that it was read */
+		if (conn_is_shared() && atomic_load(&u->driver) != upstream_thread())
+			until = wait_slice(until, &slice_ns);
+		r = wait_one(fd, upstream_wants(u), until);
+		/* another thread may have closed the number, and a third made it anew */
+		if (r > 0 && conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c)
+			return -EBADF;
+		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
+			return r;
+		if (r > 0 || now_ns() >= u->deadline_ns)
+			conn_advance(fd, c);
+		if (upstream_is_pending(u) && now_ns() >= limit_ns)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int64_t conn_next_check(void)
+{
+	return fdt_any_unsettled() ? atomic_load(&next_check) : INT64_MAX;
+}
+
+void conn_look(void)
+{
+	for (int fd = 0; fd <= conn_highest(); fd++) {
+		struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_peek(fd) : NULL;
+		struct upstream *u = c ? conn_exchange(c) : NULL;
+
+		if (c && (!u || !upstream_is_pending(u)))
+			conn_settle(fd, u);
+	}
+}
+
+void conn_sweep(void)
+{
+	int64_t soonest = now_ns() + 10000000;
+
+	atomic_store(&next_check, INT64_MAX);
+	for (int fd = 0; fd <= conn_highest(); fd++) {
+		struct conn *c = fdt_is_unsettled(fdt_get(fd)) ? conn_find(fd) : NULL;
+		struct upstream *u = c ? conn_exchange(c) : NULL;
+
+		if (!c || fdt_get(fd) != FDT_PENDING)
+			continue;
+		if (u && now_ns() < u->deadline_ns)
+			conn_check_at(u->deadline_ns);
+		else if (conn_advance(fd, c) == FDT_PENDING) /* somebody is at it */
+			conn_check_at(soonest);
+	}
+}
+
+enum fdt_mark conn_advance(int fd, struct conn *c)
+{
+	return advance(fd, c, false);
+}
+
+enum fdt_mark conn_advance_broken(int fd, struct conn *c)
+{
+	return advance(fd, c, true);
+}
+
+int conn_take_error(int fd, struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+	int err = 0, native;
+	socklen_t len = sizeof(native);
+
+	if (u)
+		err = atomic_exchange(&u->err, 0);
+	if (fdt_change(fd, FDT_FAILED, FDT_FAILED_TOLD) && err)
+		/* our disconnect left an error of its own, which would be a second one */
+		sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &native, &len);
+	return err;
+}
+
+bool conn_is_untold(int fd)
+{
+	struct conn *c = conn_peek(fd);
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+
+	return u && atomic_load(&u->err);
+}
+
+bool conn_is_driven(const struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+
+	return u && atomic_load(&u->driver);
+}
+
+int conn_rcvlowat(const struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+
+	return u ? u->rcvlowat : 0;
+}
+
+void conn_keep_rcvlowat(const struct conn *c, int bytes)
+{
+	struct upstream *u = conn_exchange(c);
+
+	/* as the kernel reads it: negative is the most there is, 0 is 1 */
+	if (u)
+		u->rcvlowat = bytes < 0 ? INT_MAX : bytes ? bytes : 1;
+}
+
+void conn_abandon(int fd, struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+
+	if (u && upstream_is_pending(u))
+		atomic_store(&u->phase, UPSTREAM_ABANDONED);
+	conn_settle(fd, u);
+}
+
+void conn_reset(int fd)
+{
+	upstream_disconnect(fd);
+	fdt_set(fd, FDT_TCP_COPIED);
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/* Where exchanges live: shared memory, and who may touch one. */
+#include "real.h"
+#include "upstream.h"
+
+#include <sys/mman.h>
+
+#define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
+#define SLOTS_FIRST   64    /* of which so many are used until more are needed */
+#define LOCK_STALE_MS 1000
+
+struct shared {
+	_Atomic uint32_t next_slot, next_thread;
+	_Atomic uint32_t growth; /* of the window of slots, beyond SLOTS_FIRST */
+	struct upstream slots[SLOTS];
+};
+
+static _Atomic(struct shared *) shared;
+static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
+static __thread volatile int inside __attribute__((tls_model("initial-exec")));
+
+static struct shared *map_shared(void)
+{
+	struct shared *mine, *theirs = NULL;
+
+	mine = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (mine == MAP_FAILED)
+		return NULL;
+	if (atomic_compare_exchange_strong(&shared, &theirs, mine))
+		return mine;
+	munmap(mine, sizeof(*mine));
+	return theirs;
+}
+
+/* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */
+uint32_t upstream_thread(void)
+{
+	if (!my_id)
+		my_id = 1 + atomic_fetch_add(&atomic_load(&shared)->next_thread, 1);
+	return my_id;
+}
+
+void upstream_in_child(void)
+{
+	my_id = 0;
+}
+
+/* May the slot be used again? Not while its exchange is pending (unless it is long past its
+ * deadline: its owner is gone), nor while an errno in it has still to be told. */
+static bool is_free(const struct upstream *u)
+{
+	enum upstream_phase phase = upstream_phase(u);
+	bool wanted = upstream_is_pending(u) ||
+		      (phase == UPSTREAM_REFUSED && atomic_load(&u->err) != 0);
+
+	return !wanted || now_ns() > u->deadline_ns + 1000000000;
+}
+
+static struct upstream *take_slot(struct shared *all, uint32_t window)
+{
+	for (uint32_t tries = 0; tries < window; tries++) {
+		struct upstream *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % window];
+		uint32_t phase = upstream_phase(u);
+
+		if (is_free(u) &&
+		    atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OPENING))
+			return u;
+	}
+	return NULL;
+}
+
+/* Slots are taken in turn, so that ended ones stay readable for a while, within a window that grows
+ * only as far as it must: what was never used costs no memory. */
+struct upstream *upstream_new(uint64_t sock_cookie)
+{
+	struct shared *all = atomic_load_explicit(&shared, memory_order_acquire);
+	struct upstream *u;
+	uint32_t window;
+
+	if (!all)
+		all = map_shared();
+	if (!all)
+		return NULL;
+	window = SLOTS_FIRST + atomic_load(&all->growth);
+	while (!(u = take_slot(all, window))) {
+		if (window == SLOTS)
+			return NULL;
+		window = window < SLOTS / 2 ? window * 2 : SLOTS;
+		atomic_store(&all->growth, window - SLOTS_FIRST);
+	}
+	atomic_store(&u->sock_cookie, sock_cookie);
+	atomic_store(&u->driver, 0);
+	atomic_store(&u->err, 0);
+	atomic_store(&u->lock, 0);
+	atomic_store(&u->copied, false);
+	atomic_store(&u->n_exchanged, 0);
+	atomic_store(&u->put_back, 0);
+	u->deadline_ns = INT64_MAX / 2;
+	return u;
+}
+
+uint32_t upstream_index(const struct upstream *u)
+{
+	return (uint32_t)(u - atomic_load_explicit(&shared, memory_order_relaxed)->slots);
+}
+
+struct upstream *upstream_at(uint32_t index)
+{
+	return &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
+}
+
+bool upstream_is_interrupted(void)
+{
+	return inside > 0;
+}
+
+void upstream_enter(void)
+{
+	inside++;
+}
+
+void upstream_leave(void)
+{
+	inside--;
+}
+
+bool upstream_try_lock(struct upstream *u)
+{
+	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
+	uint64_t mine = (uint64_t)upstream_thread() << 32 | now_ms;
+	uint64_t held = 0;
+
+	upstream_enter();
+	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
+		return true;
+	if (held >> 32 != mine >> 32 && now_ms - (uint32_t)held >= LOCK_STALE_MS &&
+	    atomic_compare_exchange_strong(&u->lock, &held, mine))
+		return true;
+	upstream_leave();
+	return false;
+}
+
+void upstream_unlock(struct upstream *u)
+{
+	atomic_store_explicit(&u->lock, 0, memory_order_release);
+	upstream_leave();
+}
