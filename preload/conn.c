@@ -109,7 +109,7 @@ bool conn_forget(int fd)
 	regs_forget(fd);
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
 	/* nobody else can be interested: the slot is free for the next one */
-	if (c && (u = conn_exchange(c)) && !conn_is_shared())
+	if (c && (u = conn_exchange(c)) && !conn_is_shared() && !atomic_load(&u->copied))
 		u->deadline_ns = 0;
 	fdt_set(fd, FDT_UNKNOWN);
 	return true;

@@ -49,12 +49,13 @@ static int outcome(int fd, const struct sockaddr *sa, socklen_t len, struct conn
 	case FDT_PENDING: /* ended and begun again by another thread */
 		return -EALREADY;
 	case FDT_UP:
-		atomic_store(&c->told, 1);
+		conn_tell(c);
 		return 0;
 	case FDT_FAILED:
 	case FDT_FAILED_TOLD:
 		/* the program may try again at once on the same socket (TRAPS 2.2) */
 		r = conn_take_error(fd, c);
+		conn_tell(c);
 		conn_reset(fd);
 		return r ? -r : -ECONNABORTED;
 	default:
@@ -163,6 +164,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 {
 	struct conn *c = conn_find(fd);
 	enum fdt_mark mark;
+	bool told;
 	int err;
 
 	if (!c)
@@ -177,11 +179,14 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 	case FDT_PENDING:
 		return connect_pending(fd, sa, len, c);
 	case FDT_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
-		return atomic_exchange(&c->told, 1) ? -EISCONN : 0;
+		return conn_tell(c) ? -EISCONN : 0;
 	case FDT_FAILED:
 	case FDT_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
 		err = conn_take_error(fd, c);
+		told = conn_tell(c);
 		conn_reset(fd);
+		if (told) /* through a duplicate: this is a new attempt */
+			return first_connect(fd, sa, len);
 		return err ? -err : -ECONNABORTED;
 	default:
 		return connect_natively(fd, sa, len);

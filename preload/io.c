@@ -7,6 +7,7 @@
  */
 #undef _FORTIFY_SOURCE /* this file defines what <bits/unistd.h> and <bits/socket2.h> wrap */
 #include "conn.h"
+#include "handover.h"
 #include "real.h"
 #include "wait.h"
 
@@ -157,6 +158,7 @@ INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.sendmsg(fd, msg, flags);
+	handover_sent(msg);
 	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
 }
 

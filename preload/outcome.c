@@ -163,6 +163,13 @@ bool conn_is_untold(int fd)
 	return u && atomic_load(&u->err);
 }
 
+bool conn_tell(const struct conn *c)
+{
+	struct upstream *u = conn_exchange(c);
+
+	return !u || atomic_exchange(&u->told, true);
+}
+
 bool conn_is_driven(const struct conn *c)
 {
 	struct upstream *u = conn_exchange(c);

@@ -38,6 +38,13 @@ void real_init(void)
 	NEXT(close);
 	NEXT(close_range);
 	NEXT(closefrom);
+	NEXT(execve);
+	NEXT(execv);
+	NEXT(execvp);
+	NEXT(execvpe);
+	NEXT(fexecve);
+	NEXT(posix_spawn);
+	NEXT(posix_spawnp);
 	NEXT(shutdown);
 	NEXT(ioctl);
 	NEXT(read);

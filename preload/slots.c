@@ -92,6 +92,7 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 	atomic_store(&u->driver, 0);
 	atomic_store(&u->err, 0);
 	atomic_store(&u->lock, 0);
+	atomic_store(&u->told, false);
 	atomic_store(&u->copied, false);
 	atomic_store(&u->n_exchanged, 0);
 	atomic_store(&u->put_back, 0);

@@ -46,6 +46,7 @@ struct upstream {
 	bool fall_back;	     /* fallback = direct */
 	int rcvlowat;	     /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	bool cookie_tried;   /* the one retry after Missing Cookie is spent (P-27) */
+	_Atomic bool told;   /* connect() has reported the outcome */
 	_Atomic bool copied; /* more than one descriptor number may refer to it */
 	/* Registrations in epoll sets (regs.h): how many have been exchanged, and which of the first
 	 * 32 have been put back. Shared, so that of two processes only one does it. */

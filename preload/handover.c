@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Giving a descriptor away: to another program by exec or spawn, to another process by SCM_RIGHTS.
+ * Whoever gets it may not have this library, and in any case not our memory: so what is pending is
+ * brought to its end first, or the new owner would read the converter's reply as data. Bounded, as
+ * every exchange has a deadline.
+ */
+#include "handover.h"
+
+#include "conn_int.h"
+#include "real.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <string.h>
+
+static void finish(int fd)
+{
+	struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
+
+	while (c && conn_advance(fd, c) == FDT_PENDING)
+		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
+			return;
+}
+
+/* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which
+ * we keep no record in its parent's memory: then all are finished. */
+static void finish_inherited(void)
+{
+	int saved_errno = errno;
+	bool all;
+
+	if (!fdt_any_unsettled())
+		return;
+	all = !conn_is_owner();
+	for (int fd = 0; fd <= conn_highest(); fd++) {
+		int flags = fdt_get(fd) == FDT_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
+
+		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)))
+			finish(fd);
+	}
+	errno = saved_errno;
+}
+
+void handover_sent(const struct msghdr *msg)
+{
+	int saved_errno = errno, fd;
+
+	if (!msg || !msg->msg_control)
+		return;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(fd) <= c->cmsg_len; at += sizeof(fd)) {
+			memcpy(&fd, (unsigned char *)c + at, sizeof(fd));
+			finish(fd);
+		}
+	}
+	errno = saved_errno;
+}
+
+INTERPOSE int execve(const char *path, char *const argv[], char *const envp[])
+{
+	finish_inherited();
+	return REAL(execve)(path, argv, envp);
+}
+
+INTERPOSE int execv(const char *path, char *const argv[])
+{
+	finish_inherited();
+	return REAL(execv)(path, argv);
+}
+
+INTERPOSE int execvp(const char *file, char *const argv[])
+{
+	finish_inherited();
+	return REAL(execvp)(file, argv);
+}
+
+INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	finish_inherited();
+	return REAL(execvpe)(file, argv, envp);
+}
+
+INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	finish_inherited();
+	return REAL(fexecve)(fd, argv, envp);
+}
+
+INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
+			  const posix_spawn_file_actions_t *restrict actions,
+			  const posix_spawnattr_t *restrict attr, char *const argv[restrict],
+			  char *const envp[restrict])
+{
+	finish_inherited();
+	return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+}
+
+INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
+			   const posix_spawn_file_actions_t *restrict actions,
+			   const posix_spawnattr_t *restrict attr, char *const argv[restrict],
+			   char *const envp[restrict])
+{
+	finish_inherited();
+	return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+}
