@@ -32,6 +32,14 @@ static int ctl_followed(int epfd, int op, int fd, struct epoll_event *event)
 	return r;
 }
 
+/* What the kernel does not let EPOLLEXCLUSIVE be combined with (epoll_ctl(2)). */
+static bool is_refused(uint32_t events)
+{
+	return events & EPOLLEXCLUSIVE &&
+	       events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+				    EPOLLET | EPOLLEXCLUSIVE);
+}
+
 static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct conn *c = conn_find(fd);
@@ -43,7 +51,7 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 			conn_advance(fd, c);
 		return ctl_followed(epfd, op, fd, event);
 	}
-	if (op == EPOLL_CTL_ADD) {
+	if (op == EPOLL_CTL_ADD && !is_refused(event->events)) {
 		r = regs_add_exchanged(epfd, fd, event, u);
 	} else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE) &&
 		   regs_change(epfd, fd, event)) {

@@ -225,21 +225,24 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct
 {
 	struct epoll_event native;
 	struct reg *r;
+	bool known;
 	int err;
 
 	if (!lock())
 		return -ENOSPC;
 	r = find(epfd, fd);
-	if (r) /* what the kernel forgot unseen */
-		drop(r);
-	r = enter(epfd, fd, event);
+	known = r != NULL;
+	if (!r)
+		r = enter(epfd, fd, event);
 	if (!r) {
 		unlock();
 		return -ENOSPC;
 	}
 	native = take(r, u);
 	err = native_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
-	if (err < 0)
+	if (err == 0)
+		r->wanted = *event; /* a known one had gone unseen */
+	else if (!known)
 		drop(r);
 	unlock();
 	return err;
