@@ -120,6 +120,11 @@ Waiting = through_each("Waiting", [("", "t_matrix", "*", "accepted"),
 InputOutput = through_each("InputOutput", [("", "t_io", "*", "accepted"),
                                            ("", "t_io", "*", "refused"),
                                            ("", "t_io", "*", "mute")], jobs=96)
+Life = through_each("Life", [("", "t_life", "[!h]*", "accepted"),
+                             ("", "t_life", "[!h]*", "refused")])
+Handed = through_each("Handed", [("", "t_life", "hand-*", "accepted"),
+                                 ("", "t_life", "hand-*", "refused")])
+Epoll = through_each("Epoll", [("", "t_epoll", "*", "accepted"), ("", "t_epoll", "*", "refused")])
 
 
 if __name__ == "__main__":
