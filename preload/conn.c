@@ -144,7 +144,7 @@ void conn_copy(int fd, int newfd)
 			conn_copy_record(fd, newfd, mark);
 		return;
 	}
-	if (mark == FDT_TCP || mark == FDT_TCP_SET || mark == FDT_TCP_COPIED) {
+	if (fdt_is_fresh(mark)) {
 		mark = FDT_TCP_COPIED;
 		conn_raise_highest(fd > newfd ? fd : newfd);
 		fdt_set(fd, mark);

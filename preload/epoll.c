@@ -14,8 +14,8 @@
 /* May a socket with this mark be converted later, or is it being converted? */
 static bool is_followed(enum fdt_mark mark)
 {
-	return mark == FDT_TCP || mark == FDT_TCP_SET || mark == FDT_TCP_COPIED ||
-	       mark == FDT_PENDING || mark == FDT_FAILED || mark == FDT_FAILED_TOLD;
+	return fdt_is_fresh(mark) || mark == FDT_PENDING || mark == FDT_FAILED ||
+	       mark == FDT_FAILED_TOLD;
 }
 
 static int ctl_natively(int epfd, int op, int fd, struct epoll_event *event)

@@ -42,6 +42,12 @@ static inline enum fdt_mark fdt_get(int fd)
 	return (enum fdt_mark)atomic_load_explicit(&fdt_marks[fd], memory_order_acquire);
 }
 
+/* Made as a TCP stream by our socket(), and not a converted connection. */
+static inline bool fdt_is_fresh(enum fdt_mark mark)
+{
+	return mark >= FDT_TCP && mark <= FDT_TCP_COPIED;
+}
+
 static inline bool fdt_has_record(enum fdt_mark mark)
 {
 	return mark >= FDT_PENDING;

@@ -36,6 +36,7 @@ static int unsettled(int fd, int flags, enum direction direction)
 {
 	struct conn *c = conn_find(fd);
 	enum fdt_mark mark = fdt_get(fd);
+	int64_t limit;
 	int r;
 
 	if (!c)
@@ -47,10 +48,17 @@ static int unsettled(int fd, int flags, enum direction direction)
 			return -EALREADY;
 		if (flags & MSG_DONTWAIT || conn_is_nonblocking(fd))
 			return -EAGAIN;
-		r = conn_wait(fd, c, io_limit(fd, direction));
+		limit = io_limit(fd, direction);
+		r = conn_wait(fd, c, limit);
 		if (r < 0)
 			return r == -EINTR ? r : -EAGAIN;
 		mark = conn_advance(fd, c);
+		/* libc's call would start the time limit anew */
+		if (mark == FDT_UP && limit != WAIT_FOREVER) {
+			r = wait_one(fd, direction == READING ? POLLIN : POLLOUT, limit);
+			if (r <= 0)
+				return r ? r : -EAGAIN;
+		}
 	}
 	if (mark != FDT_FAILED)
 		return 0;
@@ -271,6 +279,9 @@ INTERPOSE int shutdown(int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR || fdt_get(fd) != FDT_PENDING ||
 	    !(c = conn_find(fd)) || conn_advance(fd, c) != FDT_PENDING) {
 		errno = saved_errno;
+		/* an unconnected socket keeps it, and could not read a reply any more */
+		if (fdt_is_fresh(fdt_get(fd)))
+			fdt_set(fd, FDT_OTHER);
 		return REAL(shutdown)(fd, how);
 	}
 	conn_abandon(fd, c);
