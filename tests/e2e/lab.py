@@ -27,9 +27,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
 if not BUILD.is_absolute():
     BUILD = ROOT / BUILD
-SHIM = BUILD / "libconvert-preload.so"
 TOOLS = BUILD / "e2e"
 TMP = pathlib.Path("/run/lab")
+BUILT_SHIM = BUILD / "libconvert-preload.so"
+SHIM = TMP / BUILT_SHIM.name  # a copy: for every user, and while somebody builds another one
 
 PORT = 5124
 CLIENT, CLIENT6 = "10.1.0.1", "fd01::1"
@@ -68,6 +69,7 @@ def mount_private():
     for name in ("netns", "sshd", "lab", "lab/home"):
         pathlib.Path("/run", name).mkdir()
     os.chmod(TMP, 0o755)
+    shutil.copy(BUILT_SHIM, SHIM)
     for file in ("/etc/convert.conf", "/etc/ld.so.preload"):
         if os.path.exists(file):
             command(["mount", "--bind", "/dev/null", file])

@@ -2,6 +2,7 @@
 """Real servers in the server's namespace, each with a configuration of its own."""
 import os
 import random
+import time
 
 import lab as L
 
@@ -61,7 +62,16 @@ def nginx(lab, ns="server", v4=L.SERVER, v6=L.SERVER6):
     server.wait_for_listeners(HTTP, HTTPS)
     server.base = base
     server.access_log = base / "access.log"
+    server.lines_so_far = lambda: lines_so_far(server, ns)
     return server
+
+
+def lines_so_far(server, ns):
+    """nginx's log of all requests until now: it writes a line when the answer is already out."""
+    mark = f"/mark-{time.monotonic_ns()}"
+    L.command(L.inside(ns, ["curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{HTTP}{mark}"]))
+    L.wait_for("nginx's log", lambda: mark in server.access_log.read_text())
+    return [line for line in server.access_log.read_text().splitlines() if "/mark-" not in line]
 
 
 def sshd(lab):

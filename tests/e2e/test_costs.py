@@ -110,9 +110,11 @@ class Costs(L.TestCase):
 
     def test_no_socket(self):
         """Nothing but the loader's own calls: no file opened, no configuration read."""
-        for argv in (["/bin/true"], ["ls", "-l", "/etc/hostname"], ["sh", "-c", "ls /etc | wc -l"]):
+        for argv in (["/bin/true"], ["ls", "-l", "/etc/hostname"], ["sh", "-c", "ls /etc; ls /"]):
             plain, plain_lines = self.strace(argv)
             shim, lines = self.strace(argv, self.lab.via() | {"CONVERT_LOG": "stderr"})
+            for calls in (plain, shim):
+                calls.pop("rt_sigreturn", None)  # of SIGCHLD, which comes when it comes
             images = sum("execve(" in line for line in lines)
             loading = {"openat": 1, "read": 1, "newfstatat": 1, "mmap": 5, "close": 1,
                        "mprotect": 1}

@@ -319,7 +319,7 @@ class SetUserId(L.TestCase):
         self.lab.converter()
         self.dir = self.lab.file("setuid")
         self.dir.mkdir(mode=0o755)
-        shutil.copy(L.SHIM, self.dir / "shim.so")  # the checkout may not be for everybody
+        shutil.copy(L.SHIM, self.dir / "shim.so")
         for name, mode in (("curl", 0o755), ("curl-setuid", 0o4755)):
             shutil.copy("/usr/bin/curl", self.dir / name)
             os.chmod(self.dir / name, mode)
@@ -408,7 +408,7 @@ class Wrapper(L.TestCase):
     def test_keeps_other_preloads(self):
         r = self.wrap("-a", L.CONVERTER, self.RUN, "sh", "-c", "echo $LD_PRELOAD",
                       env={"LD_PRELOAD": "libc.so.6"})
-        self.assertEqual(r.out.decode().strip(), f"libc.so.6:{L.SHIM}", r)
+        self.assertEqual(r.out.decode().strip(), f"libc.so.6:{L.BUILT_SHIM}", r)
 
     def test_help_and_version(self):
         for option in ("-h", "--help", "-V", "--version"):

@@ -50,7 +50,7 @@ class Programs:
             with self.subTest(server):
                 argv = argv_for(server)
                 direct = self.lab.run(argv, stdin=stdin, timeout=timeout)
-                before = len(nginx.access_log.read_text().splitlines())
+                before = len(nginx.lines_so_far())
                 shim = self.lab.run(argv, stdin=stdin, shim=self.shim(), timeout=timeout)
                 what = strip or (lambda out: out)
                 self.assertEqual(direct.code, 0, direct)
@@ -60,7 +60,7 @@ class Programs:
                 self.assertEqual(direct.err, shim.err, shim)
                 self.check_log(shim)
                 # if it was nginx: whom did it see?
-                for line in nginx.access_log.read_text().splitlines()[before:]:
+                for line in nginx.lines_so_far()[before:]:
                     self.assertEqual(line.split()[0], WHO[server], line)
 
     def check_log(self, result):
