@@ -261,9 +261,11 @@ $(BUILD)/lint/%.tidy: %.c .clang-tidy $(H_FILES)
 		{ cat $@.err; exit 1; }
 	@touch $@
 
+# cppcheck takes loops that fill a buffer piece by piece for none
 lint-cppcheck:
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--error-exitcode=1 --suppress=missingIncludeSystem --suppress=varFuncNullUB -D_GNU_SOURCE \
+		--error-exitcode=1 --suppress=missingIncludeSystem --suppress=varFuncNullUB \
+		--suppress='uninitvar:tests/e2e/clients/*' -D_GNU_SOURCE \
 		-DCONVERT_VERSION='""' -Icommon -Ipolicy $(C_FILES)
 
 lint-shell:
