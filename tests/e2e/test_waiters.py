@@ -1,0 +1,666 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Programs that wait by epoll and select, and long-lived ones with many connections, as clients
+through a converter: the same bytes, messages and exit status as without the shim, and every
+server sees the converter. With HEAVY=1 thousands of connections, Java and Boost.Asio too."""
+import collections
+import hashlib
+import os
+import pathlib
+import re
+
+import lab as L
+import servers
+
+HEAVY = bool(os.environ.get("HEAVY"))
+MANY = 5000 if HEAVY else 400  # connections of a long-lived program, to each server
+
+HERE = pathlib.Path(__file__).resolve().parent / "waiters"
+PYTHON = "/usr/bin/python3"
+CLOSED, REDIS, ECHO, RSYNC, FRONT = 81, 6400, 7000, 873, 8080
+WHO = {L.SERVER: L.ROUTER, L.SERVER6: L.ROUTER6}  # whom that server sees behind a converter
+
+BACKEND = """
+user root;
+daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000;
+pid {dir}/pid; error_log {dir}/error.log;
+events {{ worker_connections 9000; }}
+http {{
+    access_log {dir}/access.log combined;
+    default_type application/octet-stream;
+    keepalive_requests 1000000;
+    client_body_temp_path {dir}/t0; proxy_temp_path {dir}/t1; fastcgi_temp_path {dir}/t2;
+    uwsgi_temp_path {dir}/t3; scgi_temp_path {dir}/t4;
+    server {{
+        listen 80 backlog=8000; listen [::]:80 backlog=8000;
+        root {dir}/www;
+    }}
+}}
+"""
+
+PROXY = """
+user root;
+daemon off; worker_processes 2; pid {dir}/pid; error_log {dir}/error.log;
+events {{ worker_connections 4000; }}
+http {{
+    access_log off;
+    client_body_temp_path {dir}/t0; proxy_temp_path {dir}/t1; fastcgi_temp_path {dir}/t2;
+    uwsgi_temp_path {dir}/t3; scgi_temp_path {dir}/t4;
+    upstream warm {{ server {v4}; keepalive 8; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=8000;
+        location /{v4}/ {{ proxy_pass http://{v4}/; }}
+        location /{v6}/ {{ proxy_pass http://[{v6}]/; }}
+        location /warm/ {{ proxy_pass http://warm/; proxy_http_version 1.1;
+                           proxy_set_header Connection ""; }}
+        location /closed/ {{ proxy_pass http://{v4}:{closed}/; }}
+        location /mute/ {{ proxy_pass http://{mute}/; proxy_connect_timeout 700ms; }}
+    }}
+}}
+"""
+
+HAPROXY = """
+global
+    maxconn 4000
+    nbthread 2
+defaults
+    mode http
+    retries 0
+    option http-server-close
+    http-reuse never
+    timeout connect 700ms
+    timeout client 20s
+    timeout server 20s
+frontend front
+    bind 127.0.0.1:{port}
+    use_backend v6 if {{ path_beg /{v6}/ }}
+    use_backend closed if {{ path_beg /closed/ }}
+    use_backend mute if {{ path_beg /mute/ }}
+    default_backend v4
+backend v4
+    http-request replace-path /[^/]*/(.*) /\\1
+    server s {v4}:80 check inter 100ms
+backend v6
+    http-request replace-path /[^/]*/(.*) /\\1
+    server s [{v6}]:80 check inter 100ms
+backend closed
+    server s {v4}:{closed}
+backend mute
+    server s {mute}:80
+"""
+
+RSYNCD = """
+pid file = {dir}/pid
+log file = {dir}/log
+use chroot = no
+reverse lookup = no
+uid = 0
+gid = 0
+[tree]
+path = {dir}/tree
+[upload]
+path = {dir}/upload
+read only = no
+"""
+
+
+def setup(lab):
+    global backend, page_sum
+    for ns in ("client", "converter"):  # thousands of connections: ports must come back
+        L.sysctl(ns, net__ipv4__tcp_max_tw_buckets=500,
+                 net__ipv4__ip_local_port_range="10000 65000")
+    for ns in ("client", "converter", "server"):
+        L.sysctl(ns, net__core__somaxconn=8192, net__ipv4__tcp_max_syn_backlog=8192)
+    servers.nowhere(lab)
+    backend = nginx(lab, "server", BACKEND, 80)
+    page = servers.random_bytes(30000)
+    (backend.base / "www").mkdir()
+    (backend.base / "www/page").write_bytes(page)
+    page_sum = hashlib.sha256(page).hexdigest()
+    lab.start("server", [L.TOOLS / "echo-server", ECHO]).wait_for_listeners(ECHO)
+
+
+def nginx(lab, ns, text, port, shim=None):
+    base = lab.file("nginx")
+    base.mkdir()
+    (base / "config").write_text(text.format(dir=base, port=port, v4=L.SERVER, v6=L.SERVER6,
+                                             closed=CLOSED, mute=servers.MUTE))
+    server = lab.start(ns, shimmed(["nginx", "-c", base / "config", "-e", base / "error.log"],
+                                   shim))
+    server.wait_for_listeners(port)
+    server.base = base
+    return server
+
+
+def shimmed(argv, shim):
+    """For what runs in the background. lab.run() does the same for what ends by itself."""
+    if shim is None:
+        return argv
+    settings = shim | {"LD_PRELOAD": L.SHIM}
+    return ["env"] + [f"{name}={value}" for name, value in settings.items()] + argv
+
+
+def url(server, path="", port=None):
+    host = f"[{server}]" if ":" in server else server
+    return f"http://{host}{f':{port}' if port else ''}/{path}"
+
+
+def masked(text):
+    """Without what differs from run to run: socat's clock, and process ids."""
+    return re.sub(r"(?m)^\S+ \S+ socat\[\d+\]", "socat", re.sub(r"pid=\d+", "pid", text))
+
+
+class Base(L.TestCase):
+    FAULT = ()
+    SETTINGS = "fast-open = no-cookie"
+    POLICY = "timeout = 20s"
+
+    def setUp(self):
+        super().setUp()
+        faults = [word for fault in self.FAULT for word in ("--fault", fault)]
+        self.converter = self.lab.converter("--max-connections", 9000, "--max-pending", 9000,
+                                            *faults)
+        self.seen = len(backend_log())
+
+    def shim(self):
+        return self.lab.config(self.SETTINGS, self.POLICY, [L.CONVERTER, L.CONVERTER6])
+
+    def both(self, argv, stdin=b"", timeout=60, env=None):
+        """Runs it without and with the shim; returns the two results."""
+        direct = self.lab.run(argv, stdin=stdin, timeout=timeout, env=env)
+        self.seen = len(backend_log())
+        shim = self.lab.run(argv, stdin=stdin, timeout=timeout, env=env, shim=self.shim())
+        return direct, shim
+
+    def same(self, argv, converted=1, **more):
+        """The same output, messages and exit status, after so many conversions."""
+        direct, shim = self.both(argv, **more)
+        self.assertEqual(direct.code, shim.code, shim)
+        self.assertEqual(direct.out, shim.out, shim)
+        self.assertEqual(masked(direct.err), masked(shim.err), shim)
+        self.assertEqual(self.conversions(shim.log), converted, shim)
+        return shim
+
+    def conversions(self, log):
+        """How many; and nothing may have gone direct."""
+        lines = [line for line in log.splitlines() if " direct 127.0.0." not in line]
+        for line in lines:
+            self.assertRegex(line, r": (converted|failed) \S+ via \S+ ")
+        return len(lines)
+
+    def check_backend(self, requests, who=None):
+        """The web server has answered so many requests since the direct run, each with the
+        whole page, and they came from the converter."""
+        def written():  # nginx logs a request after its last byte
+            lines = backend_log()[self.seen:]
+            return lines if len(lines) >= requests else None
+        lines = L.wait_for(f"{requests} requests in the web server's log", written, 5)
+        self.assertEqual(len(lines), requests, lines[-3:])
+        answers = collections.Counter()
+        for line in lines:
+            words = line.split('"')
+            answers[words[0].split()[0], words[2].strip()] += 1
+        expected = [who] if who else sorted(WHO.values())
+        self.assertEqual(sorted(w for w, _ in answers), expected)
+        for _, answer in answers:
+            self.assertEqual(answer, "200 30000")
+
+
+def backend_log():
+    return (backend.base / "access.log").read_text().splitlines()
+
+
+# ------------------------------------------------------------------ waiting programs
+
+class Waiters:
+    """Subclasses say how the converter replies."""
+
+    def test_asyncio(self):
+        for server, who in WHO.items():
+            with self.subTest(server):
+                self.same([PYTHON, "-B", HERE / "get.py", server, 80, "/page", 20], converted=20)
+                self.check_backend(20, who)
+
+    def test_node_fetch(self):
+        self.need("node")
+        for server, who in WHO.items():
+            with self.subTest(server):
+                shim = self.same(["node", HERE / "fetch.js", url(server, "page"), 20],
+                                 converted=20)
+                self.assertEqual(len(shim.out), 20 * 30000)
+                self.check_backend(20, who)
+
+    def dialogue(self, argv_for):
+        """A request on standard input, the answer on standard output."""
+        for server, who in WHO.items():
+            with self.subTest(server):
+                direct, shim = self.both(argv_for(server), stdin=b"GET /page HTTP/1.0\r\n\r\n")
+                self.assertEqual(direct.code, shim.code, shim)
+                bodies = [r.out.partition(b"\r\n\r\n")[2] for r in (direct, shim)]
+                self.assertEqual(len(bodies[0]), 30000, direct)
+                self.assertEqual(*bodies)
+                self.assertEqual(masked(direct.err), masked(shim.err))
+                self.assertEqual(self.conversions(shim.log), 1, shim)
+                self.check_backend(1, who)
+
+    def test_ncat(self):
+        self.need("ncat")
+        self.dialogue(lambda server: ["ncat", server, 80])
+
+    def test_socat(self):
+        self.need("socat")
+        self.dialogue(lambda server: ["socat", "-t5", "-", "TCP:" + url(server)[7:-1] + ":80"])
+        self.dialogue(lambda server: ["socat", "-t5", "-",
+                                      "TCP:" + url(server)[7:-1] + ":80,connect-timeout=10"])
+
+    def test_refused(self):
+        """A closed port: the same message and exit status."""
+        self.need("node", "ncat", "socat")
+        for server in WHO:
+            host = url(server)[7:-1]
+            for argv in ([PYTHON, "-B", HERE / "get.py", server, CLOSED, "/page", 1],
+                         ["node", HERE / "fetch.js", url(server, "page", CLOSED), 1],
+                         ["ncat", server, CLOSED],
+                         ["socat", "-", f"TCP:{host}:{CLOSED}"],
+                         ["socat", "-", f"TCP:{host}:{CLOSED},connect-timeout=10"]):
+                with self.subTest(argv[0], server=server):
+                    shim = self.same(argv)
+                    self.assertIn("refused", (shim.out.decode() + shim.err).lower(), shim)
+
+
+class ReplyWhole(Waiters, Base):
+    pass
+
+
+class ReplySplit(Waiters, Base):
+    """Into bytes, 2 ms apart."""
+    FAULT = ("split=1,gap=2",)
+
+
+class ReplyLate(Waiters, Base):
+    FAULT = ("delay=300",)
+
+
+class MessageOwed(Waiters, Base):
+    """The kernel asks for a Fast Open cookie first, so the message follows the handshake."""
+    SETTINGS = "fast-open = cookie"
+
+    def shim(self):
+        addresses = self.lab.fresh_addresses()
+        self.lab.converter("--fastopen", "cookie", "--fault", "split=1,gap=2",
+                           listen=[addresses[0], f"[{addresses[1]}]"])
+        return self.lab.config(self.SETTINGS, self.POLICY, addresses)
+
+
+# --------------------------------------------------------- many at once in one process
+
+class AtOnce(Base):
+    """All connections of a process pending at the same time, in one epoll set."""
+    FAULT = ("delay=1500",)
+    COUNT = 5000
+
+    def echoed(self, argv, count, refused=0):
+        shim = self.same(argv, converted=count + refused, timeout=110)
+        self.note(shim.out.decode().strip().replace("\n", ", ") + f", {shim.seconds:.1f} s")
+        return shim
+
+    def test_asyncio(self):
+        shim = self.echoed([PYTHON, "-B", HERE / "many.py", L.SERVER, ECHO, self.COUNT],
+                           self.COUNT)
+        self.assertEqual(shim.out.decode(),
+                         f"{self.COUNT} connected to ('{L.SERVER}', {ECHO}), echoed\n")
+
+    def test_asyncio_refused(self):
+        shim = self.echoed([PYTHON, "-B", HERE / "many.py", L.SERVER6, CLOSED, 300], 300)
+        self.assertRegex(shim.out.decode(), r"^300 ConnectionRefusedError: ")
+
+
+class Heavy:
+    """Only with HEAVY=1."""
+
+
+class Selectors(Heavy, AtOnce):
+    """Java's, and Boost.Asio's edge-triggered ones."""
+    COUNT = 5000
+    test_asyncio = test_asyncio_refused = None
+
+    def count_ends(self, argv_for):
+        for server in WHO:
+            with self.subTest(server):
+                shim = self.echoed(argv_for(server), self.COUNT)
+                ends = dict(reversed(line.split(None, 1))
+                            for line in shim.out.decode().splitlines() if "blocking" not in line)
+                self.assertEqual(sorted(map(int, ends.values())),
+                                 [self.COUNT // 10, self.COUNT - self.COUNT // 10], shim)
+
+    def test_java(self):
+        self.need("javac")
+        classes = self.lab.file("java")
+        L.command(["javac", "-d", classes, HERE / "Nio.java"])
+        self.count_ends(lambda server: ["java", "-cp", classes, "Nio", server, ECHO, CLOSED,
+                                        self.COUNT])
+
+    def test_asio(self):
+        self.need("g++")
+        if not pathlib.Path("/usr/include/boost/asio.hpp").exists():
+            self.skipTest("libboost-dev is not installed")
+        program = self.lab.file("asio")
+        L.command(["g++", "-O1", "-o", program, HERE / "asio.cc", "-lpthread"])
+        self.count_ends(lambda server: ["bash", "-c", 'ulimit -n 9000; exec "$@"', "sh", program,
+                                        server, ECHO, CLOSED, self.COUNT])
+
+
+class SelectorsAtOnce(Selectors):
+    FAULT = ()
+    COUNT = 500
+
+
+class SelectorsSplit(Selectors):
+    FAULT = ("delay=700", "split=1,gap=2")
+    COUNT = 500
+
+
+# ----------------------------------------------------------------- long-lived programs
+
+class LongLived:
+    """Each with MANY connections. Subclasses say how the converter replies."""
+
+    def check_front(self, process, log, prefixes):
+        """What a proxy in the client's namespace gives to unshimmed clients."""
+        for prefix, connections in prefixes.items():
+            with self.subTest(prefix):
+                self.seen = len(backend_log())
+                before = self.conversions_in(log)
+                r = self.lab.run(["ab", "-q", "-s", "60", "-n", MANY, "-c", 50,
+                                  f"http://127.0.0.1:{FRONT}/{prefix}/page"], timeout=110)
+                text = r.out.decode()
+                self.assertEqual(r.code, 0, f"{r}\n{process.text()}")
+                self.assertRegex(text, rf"(?m)^Complete requests: +{MANY}$")
+                self.assertRegex(text, r"(?m)^Failed requests: +0$")
+                self.assertRegex(text, rf"(?m)^HTML transferred: +{MANY * 30000} bytes$")
+                self.assertNotIn("Non-2xx", text)
+                self.check_backend(MANY, WHO.get(prefix, L.ROUTER))
+                made = self.conversions_in(log) - before
+                self.assertTrue(connections(made), f"{made} connections for {MANY} requests")
+                r = self.lab.run(["curl", "-sS", f"http://127.0.0.1:{FRONT}/{prefix}/page"])
+                self.assertEqual(hashlib.sha256(r.out).hexdigest(), page_sum, r)
+                self.note(re.search(r"Requests per second: .*?(\d+)\.", text)[1] +
+                          f" requests/s over {made} upstream connections")
+
+    def conversions_in(self, log):
+        return self.conversions(pathlib.Path(log).read_text()) if os.path.exists(log) else 0
+
+    def compare_errors(self, start):
+        """502 and its like: the same status and page without and with the shim."""
+        results = []
+        for shim in None, self.shim():
+            process = start(shim)
+            results.append([])
+            for path in "closed", "mute":
+                r = self.lab.run(["curl", "-sS", "-w", "\n%{http_code}",
+                                  f"http://127.0.0.1:{FRONT}/{path}/page"])
+                limit = r.seconds if path == "mute" else 0.7
+                self.assertTrue(0.6 < limit < 3, r)
+                results[-1].append(re.sub(rb"nginx/[\d.]+", b"", r.out))
+            process.stop()
+        self.assertEqual(*results)
+        self.note(", ".join(r.decode().split()[-1] for r in results[0]) +
+                  " of a closed port and of a silent server")
+
+    def start_nginx(self, shim):
+        return nginx(self.lab, "client", PROXY, FRONT, shim)
+
+    def test_nginx(self):
+        self.need("ab")
+        shim = self.shim()
+        self.check_front(self.start_nginx(shim), shim["LAB_LOG"], {
+            L.SERVER: lambda made: made == MANY,
+            L.SERVER6: lambda made: made == MANY,
+            "warm": lambda made: 1 <= made <= MANY})
+
+    def test_nginx_errors(self):
+        self.compare_errors(self.start_nginx)
+
+    def start_haproxy(self, shim):
+        config = self.lab.file("haproxy.cfg", HAPROXY.format(
+            port=FRONT, v4=L.SERVER, v6=L.SERVER6, closed=CLOSED, mute=servers.MUTE))
+        process = self.lab.start("client", shimmed(["haproxy", "-db", "-f", config], shim))
+        process.wait_for_listeners(FRONT)
+        return process
+
+    def test_haproxy(self):
+        """Its health checks are connections too, and close without a byte."""
+        self.need("ab", "haproxy")
+        shim = self.shim()
+        process = self.start_haproxy(shim)
+        self.check_front(process, shim["LAB_LOG"], {L.SERVER: lambda made: made >= MANY,
+                                                    L.SERVER6: lambda made: made >= MANY})
+        self.assertNotIn("is DOWN", process.text())
+
+    def test_haproxy_errors(self):
+        self.need("haproxy")
+        self.compare_errors(self.start_haproxy)
+
+    def test_node_agent(self):
+        self.need("node")
+        for server, who in WHO.items():
+            for keep, connections in ("keep", 50), ("close", MANY):
+                with self.subTest(keep, server=server):
+                    shim = self.same(["node", HERE / "agent.js", url(server, "page"), MANY, 50,
+                                      keep], converted=connections)
+                    self.assertEqual(shim.out.decode(), f"{MANY} 200 {page_sum}\n"
+                                     f"{connections} connections\n")
+                    self.check_backend(MANY, who)
+
+    def test_redis_benchmark(self):
+        self.need("redis-benchmark", "redis-server")
+        redis = self.lab.start("server", [
+            "redis-server", "--bind", L.SERVER, L.SERVER6, "--port", REDIS, "--save", "",
+            "--protected-mode", "no", "--dir", L.TMP, "--loglevel", "verbose"])
+        redis.wait_for_listeners(REDIS)
+        for server, who in WHO.items():
+            # keeping 50 connections, and a new connection for each request
+            for keep, requests in (1, 20 * MANY), (0, MANY):
+                with self.subTest(server, keep=keep):
+                    before = len(redis.text())
+                    r = self.lab.run(["redis-benchmark", "-h", server, "-p", REDIS, "-c", 50,
+                                      "-n", requests, "-k", keep, "-t", "set,get", "-d", 100,
+                                      "--csv"], shim=self.shim(), timeout=100)
+                    self.assertEqual(r.code, 0, r)
+                    self.assertNotIn("rror", r.out.decode() + r.err, r)
+                    self.assertEqual(r.out.count(b'\n"SET"') + r.out.count(b'\n"GET"'), 2, r)
+                    text = redis.text()[before:]
+                    accepted = re.findall(r"Accepted (\S+):\d+", text)
+                    self.assertEqual(set(accepted), {who})
+                    # it ends with up to 50 unfinished connections; they are not in the shim's log
+                    made = self.conversions(r.log)
+                    self.assertGreaterEqual(made, 100 if keep else 2 * requests, r)
+                    self.assertIn(len(accepted) - made, range(101), r)
+
+    def test_wrk(self):
+        self.need("wrk")
+        for server, who in WHO.items():
+            for header in "Connection: keep-alive", "Connection: close":
+                with self.subTest(header, server=server):
+                    self.seen = len(backend_log())
+                    r = self.lab.run(["wrk", "-t2", "-c50", f"-d{5 if HEAVY else 1}s",
+                                      "--timeout", "10s", "-H", header, url(server, "page")],
+                                     shim=self.shim(), timeout=60)
+                    text = r.out.decode()
+                    requests = re.search(r"(\d+) requests in", text)
+                    self.assertTrue(r.code == 0 and requests, r)
+                    self.assertNotIn("Socket errors", text)
+                    self.assertNotIn("Non-2xx", text)
+                    answers = backend_log()[self.seen:]
+                    self.assertEqual({line.split()[0] for line in answers}, {who})
+                    # wrk counts what it has read; the last ones were cut off by its end
+                    self.assertGreaterEqual(len(answers), int(requests[1]))
+                    made = self.conversions(r.log)
+                    self.assertGreaterEqual(made, 50 if "keep" in header else int(requests[1]))
+                    self.note(f"{header}: {requests[1]} requests, {made} connections")
+
+    def test_ab(self):
+        self.need("ab")
+        for server, who in WHO.items():
+            for keep in [], ["-k"]:
+                with self.subTest(server, keep=keep):
+                    direct, shim = self.both(["ab", "-q", "-n", MANY, "-c", 50] + keep +
+                                             [url(server, "page")], timeout=100)
+                    for r in direct, shim:
+                        self.assertEqual(r.code, 0, r)
+                    counts = [re.findall(r"(?m)^(?:Complete|Failed|Keep-Alive|Write|Total|HTML).*"
+                                         r"(?:requests|errors|transferred): .*", r.out.decode())
+                              for r in (direct, shim)]
+                    self.assertEqual(*counts)
+                    self.assertIn(f"HTML transferred:       {MANY * 30000} bytes", counts[1])
+                    self.check_backend(MANY, who)
+                    # it opens connections until the last answer is there
+                    self.assertIn(self.conversions(shim.log),
+                                  [50] if keep else range(MANY, MANY + 50))
+
+    def test_rsync(self):
+        """A tree down and up again, by rsync's own protocol."""
+        self.need("rsync")
+        base = self.lab.file("rsync")
+        for number in range(300):
+            file = base / f"tree/{number % 7}/{number}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(servers.random_bytes(number * (1500 if HEAVY else 300), number))
+        (base / "upload").mkdir()
+        (base / "config").write_text(RSYNCD.format(dir=base))
+        daemon = self.lab.start("server", ["rsync", "--daemon", "--no-detach", "--config",
+                                           base / "config", "--port", RSYNC])
+        daemon.wait_for_listeners(RSYNC)
+        for server, who in WHO.items():
+            with self.subTest(server):
+                down, host = self.lab.file("down"), url(server)[7:-1]
+                for argv in (["rsync", "-a", f"rsync://{host}/tree/", down],
+                             ["rsync", "-a", "--delete", "--checksum", f"{down}/",
+                              f"rsync://{host}/upload/"]):
+                    r = self.lab.run(argv, shim=self.shim(), timeout=60)
+                    self.assertEqual((r.code, r.out, r.err), (0, b"", ""), r)
+                    self.assertEqual(self.conversions(r.log), 1, r)
+                for copy in down, base / "upload":
+                    self.assertEqual(sums(copy), sums(base / "tree"))
+                seen = set(re.findall(r"module (?:tree|upload) from \S+ \((\S+)\)",
+                                      (base / "log").read_text()))
+                self.assertIn(who, seen)
+        self.assertEqual(seen, set(WHO.values()))
+
+    def test_apt(self):
+        """apt's http method, a child of apt-get: an index and packages."""
+        self.need("apt-get")
+        packages = repository(backend.base / "www/apt", 100 if HEAVY else 20)
+        for server, who in WHO.items():
+            with self.subTest(server):
+                base = self.lab.file("apt")
+                for directory in ("state/lists/partial", "cache/archives/partial", "etc",
+                                  "downloads"):
+                    (base / directory).mkdir(parents=True)
+                (base / "status").touch()
+                (base / "etc/sources.list").write_text(f"deb [trusted=yes] {url(server, 'apt')} "
+                                                       "./\n")
+                options = [word for option in (
+                    f"Dir::State={base}/state", f"Dir::State::status={base}/status",
+                    f"Dir::Cache={base}/cache", f"Dir::Etc={base}/etc", "APT::Architecture=all",
+                    "APT::Sandbox::User=root", "Acquire::Languages=none", "Dir::Log=/dev/null",
+                    "Acquire::Retries=0", "APT::Get::AllowUnauthenticated=true",
+                    "Acquire::http::Pipeline-Depth=0") for word in ("-o", option)]
+                self.seen = len(backend_log())
+                logs = ""
+                for argv in (["apt-get", "-q", "update"],
+                             ["apt-get", "-q", "download"] + sorted(packages)):
+                    r = self.lab.run([argv[0]] + options + argv[1:], shim=self.shim(), timeout=60,
+                                     cwd=base / "downloads")
+                    self.assertEqual(r.code, 0, r)
+                    self.assertNotIn("Err:", r.out.decode(), r)
+                    logs += r.log
+                self.assertGreaterEqual(self.conversions(logs), 2, logs)
+                self.assertEqual({line.split()[0] for line in backend_log()[self.seen:]}, {who})
+                got = {file.name.partition("_")[0]: hashlib.sha256(file.read_bytes()).hexdigest()
+                       for file in (base / "downloads").iterdir()}
+                self.assertEqual(got, packages)
+
+
+def sums(tree):
+    return {str(file.relative_to(tree)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in pathlib.Path(tree).rglob("*") if file.is_file()}
+
+
+def repository(path, number):
+    """A flat one of `number` packages; apt checks their digests and looks into none. Returns
+    {name: sha256}."""
+    path.mkdir(exist_ok=True)
+    index, packages = "", {}
+    for i in range(number):
+        name, content = f"lab{i}", servers.random_bytes(20000 + i * 1000, i)
+        (path / f"{name}.deb").write_bytes(content)
+        packages[name] = hashlib.sha256(content).hexdigest()
+        index += (f"Package: {name}\nVersion: 1\nArchitecture: all\nFilename: ./{name}.deb\n"
+                  f"Size: {len(content)}\nSHA256: {packages[name]}\nDescription: lab\n"
+                  "Maintainer: lab\n\n")
+    (path / "Packages").write_text(index)
+    (path / "Release").write_text("Date: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:\n "
+                                  f"{hashlib.sha256(index.encode()).hexdigest()} {len(index)} "
+                                  "Packages\n")
+    return packages
+
+
+class Long(LongLived, Base):
+    pass
+
+
+class LongSplit(LongLived, Base):
+    """Every reply 20 ms late and in single bytes."""
+    FAULT = ("delay=20", "split=1,gap=1")
+
+
+# ----------------------------------------------------------------- what waiting costs
+
+class Waiting(Base):
+    """Two seconds for a late reply: fewer than 20 system calls of the whole program."""
+    FAULT = ("delay=2000",)
+
+    def calls_while_waiting(self, how, *more):
+        self.need("strace")
+        out = self.lab.file("strace")
+        shim = self.lab.config(self.SETTINGS, self.POLICY, log=False) | {"LD_PRELOAD": L.SHIM}
+        environment = [f"-E{name}={value}" for name, value in shim.items()]
+        r = self.lab.run(["strace", "-f", "-qq", "-ttt", "-o", out] + environment +
+                         [PYTHON, "-B", HERE / "wait.py", how, L.SERVER, ECHO] + list(more))
+        self.assertEqual(r.code, 0, r)
+        lines = out.read_text().splitlines()
+        start = [i for i, line in enumerate(lines) if "MSG_FASTOPEN" in line][-1]
+        began = float(lines[start].split()[1])
+        during = [line for line in lines[start + 1:]
+                  if float(line.split()[1]) < began + 1.95 and "resumed>" not in line]
+        late = [line for line in lines[start:] if float(line.split()[1]) > began + 1.95]
+        self.assertTrue(any("recv" in line for line in late), "\n".join(late))
+        self.note(f"{how} {' '.join(more)}: {len(during)} system calls in two seconds")
+        self.assertLess(len(during), 20, "\n".join(during[:40]))
+
+    def test_blocking(self):
+        self.calls_while_waiting("blocking")
+
+    def test_poll(self):
+        self.calls_while_waiting("poll")
+
+    def test_select(self):
+        self.calls_while_waiting("select")
+
+    def test_epoll(self):
+        self.calls_while_waiting("epoll")
+
+    def test_threads(self):
+        for how in "blocking", "poll", "select", "epoll":
+            with self.subTest(how):
+                self.calls_while_waiting(how, "threads")
+
+
+def load_tests(loader, tests, _):
+    return tests if HEAVY else loader.suiteClass(
+        test for suite in tests for test in suite if not isinstance(test, Heavy))
+
+
+if __name__ == "__main__":
+    L.main(setup)
