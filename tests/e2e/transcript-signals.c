@@ -4,6 +4,8 @@
  */
 #include "calls.h"
 
+#include <spawn.h>
+
 /* ---------------------------------------------------------------------------- children */
 
 static void case_fork_pending(void) /* parent and child wait for one connection */
@@ -46,6 +48,52 @@ static void case_vfork_pending(void) /* the child closes what it does not need, 
 	do_error(fd);
 	do_names(fd);
 	exchange(fd);
+}
+
+#define INHERITED 9
+
+/* The program that goes on with a connection which was pending when it was started. */
+static void case_inherited(void)
+{
+	do_poll(INHERITED, POLLOUT, LONG);
+	do_error(INHERITED);
+	do_flags(INHERITED);
+	exchange(INHERITED);
+}
+
+static char *const *inherited_argv(void)
+{
+	static char ip[INET6_ADDRSTRLEN], program[] = "transcript-signals", name[] = "inherited",
+					  port[] = "80";
+	static char *argv[] = { program, name, ip, port, NULL };
+
+	inet_ntop(AF_INET, &((struct sockaddr_in *)&server)->sin_addr, ip, sizeof(ip));
+	return argv;
+}
+
+static void case_exec_pending(void)
+{
+	dup2(start(), INHERITED);
+	execv("/proc/self/exe", inherited_argv());
+}
+
+static void case_execl_pending(void)
+{
+	char *const *argv = inherited_argv();
+
+	dup2(start(), INHERITED);
+	execl("/proc/self/exe", argv[0], argv[1], argv[2], argv[3], (char *)NULL);
+}
+
+static void case_spawn_pending(void)
+{
+	char *const *argv = inherited_argv();
+	pid_t child;
+
+	dup2(start(), INHERITED);
+	fflush(stdout);
+	result("posix_spawn", posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ));
+	waitpid(child, NULL, 0);
 }
 
 /* -------------------------------------------------------------------- signals, threads */
@@ -230,7 +278,8 @@ static void case_close_in_thread(void) /* close() does not end a connect() that 
 /* ------------------------------------------------------------------------------- table */
 
 static const struct test_case cases[] = {
-	CASE(fork_pending),   CASE(vfork_pending), CASE(signal),	  CASE(signal_then_poll),
+	CASE(fork_pending),   CASE(vfork_pending), CASE(exec_pending),	  CASE(execl_pending),
+	CASE(spawn_pending),  CASE(inherited),	   CASE(signal),	  CASE(signal_then_poll),
 	CASE(signal_restart), CASE(signal_storm),  CASE(signal_poll),	  CASE(sndtimeo),
 	CASE(cancel),	      CASE(threads),	   CASE(close_in_thread),
 };
