@@ -13,7 +13,9 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static void finish(int fd)
 {
@@ -82,6 +84,79 @@ INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	finish_inherited();
 	return REAL(execvpe)(file, argv, envp);
+}
+
+/* The variadic ones: libc's own call execve() past us, so the list becomes an array here. It lives in
+ * a mapping of its own, as exec may be called where malloc() may not. */
+static char **list_args(const char *first, va_list args, size_t *size)
+{
+	va_list again;
+	size_t n = 1;
+	char **argv;
+
+	va_copy(again, args);
+	while (va_arg(again, char *))
+		n++;
+	va_end(again);
+	*size = (n + 1) * sizeof(*argv);
+	argv = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (argv == MAP_FAILED)
+		return NULL;
+	memcpy(argv, &first, sizeof(first));
+	for (size_t i = 1; i <= n; i++) /* the closing NULL too */
+		argv[i] = va_arg(args, char *);
+	return argv;
+}
+
+static int exec_failed(char **argv, size_t size, int err)
+{
+	if (argv)
+		munmap(argv, size);
+	errno = err;
+	return -1;
+}
+
+INTERPOSE int execl(const char *path, const char *arg, ...)
+{
+	va_list args;
+	char **argv;
+	size_t size;
+
+	va_start(args, arg);
+	argv = list_args(arg, args, &size);
+	va_end(args);
+	if (argv)
+		execv(path, argv);
+	return exec_failed(argv, size, argv ? errno : ENOMEM);
+}
+
+INTERPOSE int execlp(const char *file, const char *arg, ...)
+{
+	va_list args;
+	char **argv;
+	size_t size;
+
+	va_start(args, arg);
+	argv = list_args(arg, args, &size);
+	va_end(args);
+	if (argv)
+		execvp(file, argv);
+	return exec_failed(argv, size, argv ? errno : ENOMEM);
+}
+
+INTERPOSE int execle(const char *path, const char *arg, ...)
+{
+	va_list args;
+	char **argv, *const *envp;
+	size_t size;
+
+	va_start(args, arg);
+	argv = list_args(arg, args, &size);
+	envp = va_arg(args, char *const *);
+	va_end(args);
+	if (argv)
+		execve(path, argv, envp);
+	return exec_failed(argv, size, argv ? errno : ENOMEM);
 }
 
 INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
