@@ -88,14 +88,14 @@ INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
 
 /* The variadic ones: libc's own call execve() past us, so the list becomes an array here. It lives in
  * a mapping of its own, as exec may be called where malloc() may not. */
-static char **list_args(const char *first, va_list args, size_t *size)
+static char **list_args(const char *first, va_list *args, size_t *size)
 {
 	va_list again;
 	size_t n = 1;
 	char **argv;
 
-	va_copy(again, args);
-	while (va_arg(again, char *))
+	va_copy(again, *args);
+	while (first && va_arg(again, char *))
 		n++;
 	va_end(again);
 	*size = (n + 1) * sizeof(*argv);
@@ -103,8 +103,8 @@ static char **list_args(const char *first, va_list args, size_t *size)
 	if (argv == MAP_FAILED)
 		return NULL;
 	memcpy(argv, &first, sizeof(first));
-	for (size_t i = 1; i <= n; i++) /* the closing NULL too */
-		argv[i] = va_arg(args, char *);
+	for (size_t i = 1; first && i <= n; i++) /* the closing NULL too */
+		argv[i] = va_arg(*args, char *);
 	return argv;
 }
 
@@ -123,7 +123,7 @@ INTERPOSE int execl(const char *path, const char *arg, ...)
 	size_t size;
 
 	va_start(args, arg);
-	argv = list_args(arg, args, &size);
+	argv = list_args(arg, &args, &size);
 	va_end(args);
 	if (argv)
 		execv(path, argv);
@@ -137,7 +137,7 @@ INTERPOSE int execlp(const char *file, const char *arg, ...)
 	size_t size;
 
 	va_start(args, arg);
-	argv = list_args(arg, args, &size);
+	argv = list_args(arg, &args, &size);
 	va_end(args);
 	if (argv)
 		execvp(file, argv);
@@ -151,7 +151,7 @@ INTERPOSE int execle(const char *path, const char *arg, ...)
 	size_t size;
 
 	va_start(args, arg);
-	argv = list_args(arg, args, &size);
+	argv = list_args(arg, &args, &size);
 	envp = va_arg(args, char *const *);
 	va_end(args);
 	if (argv)
