@@ -6,6 +6,7 @@ The clients are in clients/; a client runs many cases, each in a process of its 
 every call returned. It runs once without the shim for each outcome (twice: what two plain runs do
 not agree on is no test), and then through each kind of converter.
 """
+import concurrent.futures
 import difflib
 import itertools
 import os
@@ -61,11 +62,11 @@ class Transparency(L.TestCase):
         target = [str(word) for word in OUTCOMES[outcome] + (L.SERVER, ECHO)]
         result = self.lab.run([program, "-j", jobs, pattern] + target, shim=shim, timeout=100)
         self.assertIn(result.code, (0, 1), result)
-        return blocks(result.out.decode(errors="replace")), result.log
+        return blocks(result.out.decode(errors="replace"))
 
     def plainly(self, *what, **more):
         if what not in self.direct:
-            first, second = (self.client(*what, **more)[0] for _ in range(2))
+            first, second = (self.client(*what, **more) for _ in range(2))
             unsure = [f"{name}:\n" + "\n".join(difflib.ndiff(first[name], second[name]))
                       for name in first if first[name] != second.get(name)]
             self.assertFalse(unsure, "two plain runs differ:\n" + "\n".join(unsure))
@@ -74,19 +75,18 @@ class Transparency(L.TestCase):
 
     def compare(self, what, shim, label, **more):
         direct = self.plainly(*what, **more)
-        converted, log = self.client(*what, shim=shim, **more)
+        converted = self.client(*what, shim=shim, **more)
         self.assertEqual(set(direct), set(converted))
         bad = [f"{label} {name}:\n  " +
                "\n  ".join(d for d in difflib.ndiff(direct[name], converted[name]) if d[0] != "?")
                for name in direct if direct[name] != converted[name]]
-        self.assertIn("via", log, "nothing was converted")
         return [f"{len(bad)} of {len(direct)} differ"] * bool(bad) + bad
 
     def through(self, answer, reply, syn, runs, **more):
         """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
         options, settings, fast_open = SYNS[syn]
-        self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options)
-        bad = []
+        converter = self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options)
+        bad, requests = [], 0
         for what in runs:
             self.plainly(*what, **more)  # with Fast Open as it always is
             L.sysctl("client", net__ipv4__tcp_fastopen=fast_open)
@@ -95,6 +95,8 @@ class Transparency(L.TestCase):
                                     f"{answer} {reply} {syn} {' '.join(what)}", **more)
             finally:
                 L.sysctl("client", net__ipv4__tcp_fastopen=1)
+            before, requests = requests, len(converter.events("request"))
+            self.assertGreaterEqual(requests - before, 10, "nothing was converted")
         if bad and "DIFFERENCES" in os.environ:  # a file for all of it
             with open(os.environ["DIFFERENCES"], "a") as file:
                 print(*bad, sep="\n", file=file)
@@ -125,6 +127,44 @@ Life = through_each("Life", [("", "t_life", "[!h]*", "accepted"),
 Handed = through_each("Handed", [("", "t_life", "hand-*", "accepted"),
                                  ("", "t_life", "hand-*", "refused")])
 Epoll = through_each("Epoll", [("", "t_epoll", "*", "accepted"), ("", "t_epoll", "*", "refused")])
+Time = through_each("Time", [("", "t_time", "[ls]*", "accepted"),
+                             ("", "t_time", "[ls]*", "refused"),
+                             ("", "t_time", "[ls]*", "mute")], jobs=96)
+
+Arguments = through_each("Arguments", [("", client, "*", outcome)
+                                       for client in ("t_args", "t_options")
+                                       for outcome in ("accepted", "refused")], jobs=96)
+
+
+class Patience(L.TestCase):
+    """A program that waits 2 s for a reply makes fewer than 20 system calls in that time."""
+
+    def calls(self, case):
+        trace = self.lab.file("strace")
+        shim = self.lab.config("fast-open = no-cookie", log=False)  # a log is calls, too
+        environment = {"LD_PRELOAD": str(L.SHIM)} | shim
+        argv = ["strace", "-f", "-qq", "-o", trace]
+        argv += [f"-E{name}={value}" for name, value in environment.items()]
+        argv += [L.TOOLS / "t_time", "=" + case, L.SERVER, ECHO, L.SERVER, ECHO]
+        result = self.lab.run(argv, timeout=30)
+        self.assertEqual(result.code, 0, result)
+        lines = trace.read_text().splitlines()
+        first = next(n for n, line in enumerate(lines) if "MSG_FASTOPEN" in line)
+        last = next(n for n, line in enumerate(lines) if n > first and 'write(1, "' in line and
+                    "EINPROGRESS" not in line)
+        return lines[first + 1:last]
+
+    def test_calls_while_waiting(self):
+        self.need("strace")
+        self.lab.converter("--fault", "delay=2000")
+        cases = L.command([L.TOOLS / "t_time", "list"]).split()
+        cases = [case for case in cases if case.startswith(("wait", "thread_wait"))]
+        with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+            found = dict(zip(cases, pool.map(self.calls, cases)))
+        self.note(", ".join(f"{case} {len(lines)}" for case, lines in found.items()))
+        bad = [f"{case}: {len(lines)}\n" + "\n".join(lines)
+               for case, lines in found.items() if len(lines) >= 20]
+        self.assertFalse(bad, "\n".join(bad))
 
 
 if __name__ == "__main__":
