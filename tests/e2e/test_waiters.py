@@ -151,6 +151,7 @@ def masked(text):
 
 
 class Base(L.TestCase):
+    CONVERTER = ()
     FAULT = ()
     SETTINGS = "fast-open = no-cookie"
     POLICY = "timeout = 20s"
@@ -159,11 +160,11 @@ class Base(L.TestCase):
         super().setUp()
         faults = [word for fault in self.FAULT for word in ("--fault", fault)]
         self.converter = self.lab.converter("--max-connections", 9000, "--max-pending", 9000,
-                                            *faults)
+                                            *self.CONVERTER, *faults)
         self.seen = len(backend_log())
 
-    def shim(self):
-        return self.lab.config(self.SETTINGS, self.POLICY, [L.CONVERTER, L.CONVERTER6])
+    def shim(self, log=True):
+        return self.lab.config(self.SETTINGS, self.POLICY, [L.CONVERTER, L.CONVERTER6], log=log)
 
     def both(self, argv, stdin=b"", timeout=60, env=None):
         """Runs it without and with the shim; returns the two results."""
@@ -281,15 +282,25 @@ class ReplyLate(Waiters, Base):
     FAULT = ("delay=300",)
 
 
-class MessageOwed(Waiters, Base):
+class SynHeld(Waiters, Base):
+    """The converter answers the SYN when the server has answered."""
+
+    CONVERTER = ("--hold",)
+
+
+class Owed:
     """The kernel asks for a Fast Open cookie first, so the message follows the handshake."""
     SETTINGS = "fast-open = cookie"
 
-    def shim(self):
+    def shim(self, log=True):
         addresses = self.lab.fresh_addresses()
-        self.lab.converter("--fastopen", "cookie", "--fault", "split=1,gap=2",
+        self.lab.converter("--fastopen", "cookie", "--fault", ",".join(self.FAULT),
                            listen=[addresses[0], f"[{addresses[1]}]"])
-        return self.lab.config(self.SETTINGS, self.POLICY, addresses)
+        return self.lab.config(self.SETTINGS, self.POLICY, addresses, log=log)
+
+
+class MessageOwed(Owed, ReplySplit):
+    pass
 
 
 # --------------------------------------------------------- many at once in one process
@@ -299,8 +310,8 @@ class AtOnce(Base):
     FAULT = ("delay=1500",)
     COUNT = 5000
 
-    def echoed(self, argv, count, refused=0):
-        shim = self.same(argv, converted=count + refused, timeout=110)
+    def echoed(self, argv, count):
+        shim = self.same(argv, converted=count, timeout=110)
         self.note(shim.out.decode().strip().replace("\n", ", ") + f", {shim.seconds:.1f} s")
         return shim
 
@@ -324,10 +335,10 @@ class Selectors(Heavy, AtOnce):
     COUNT = 5000
     test_asyncio = test_asyncio_refused = None
 
-    def count_ends(self, argv_for):
+    def count_ends(self, argv_for, more=0):
         for server in WHO:
             with self.subTest(server):
-                shim = self.echoed(argv_for(server), self.COUNT)
+                shim = self.echoed(argv_for(server), self.COUNT + more)
                 ends = dict(reversed(line.split(None, 1))
                             for line in shim.out.decode().splitlines() if "blocking" not in line)
                 self.assertEqual(sorted(map(int, ends.values())),
@@ -338,7 +349,7 @@ class Selectors(Heavy, AtOnce):
         classes = self.lab.file("java")
         L.command(["javac", "-d", classes, HERE / "Nio.java"])
         self.count_ends(lambda server: ["java", "-cp", classes, "Nio", server, ECHO, CLOSED,
-                                        self.COUNT])
+                                        self.COUNT], more=4)
 
     def test_asio(self):
         self.need("g++")
@@ -615,6 +626,10 @@ class LongSplit(LongLived, Base):
     FAULT = ("delay=20", "split=1,gap=1")
 
 
+class LongHeld(Heavy, LongLived, Base):
+    CONVERTER = ("--hold",)
+
+
 # ----------------------------------------------------------------- what waiting costs
 
 class Waiting(Base):
@@ -624,7 +639,7 @@ class Waiting(Base):
     def calls_while_waiting(self, how, *more):
         self.need("strace")
         out = self.lab.file("strace")
-        shim = self.lab.config(self.SETTINGS, self.POLICY, log=False) | {"LD_PRELOAD": L.SHIM}
+        shim = self.shim(log=False) | {"LD_PRELOAD": L.SHIM}
         environment = [f"-E{name}={value}" for name, value in shim.items()]
         r = self.lab.run(["strace", "-f", "-qq", "-ttt", "-o", out] + environment +
                          [PYTHON, "-B", HERE / "wait.py", how, L.SERVER, ECHO] + list(more))
@@ -655,6 +670,10 @@ class Waiting(Base):
         for how in "blocking", "poll", "select", "epoll":
             with self.subTest(how):
                 self.calls_while_waiting(how, "threads")
+
+
+class WaitingOwed(Heavy, Owed, Waiting):
+    pass
 
 
 def load_tests(loader, tests, _):
