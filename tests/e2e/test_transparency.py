@@ -10,6 +10,7 @@ import concurrent.futures
 import difflib
 import itertools
 import os
+import re
 
 import lab as L
 import servers
@@ -82,7 +83,7 @@ class Transparency(L.TestCase):
                for name in direct if direct[name] != converted[name]]
         return [f"{len(bad)} of {len(direct)} differ"] * bool(bad) + bad
 
-    def through(self, answer, reply, syn, runs, **more):
+    def through(self, answer, reply, syn, runs, enough=10, **more):
         """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
         options, settings, fast_open = SYNS[syn]
         converter = self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options)
@@ -96,7 +97,7 @@ class Transparency(L.TestCase):
             finally:
                 L.sysctl("client", net__ipv4__tcp_fastopen=1)
             before, requests = requests, len(converter.events("request"))
-            self.assertGreaterEqual(requests - before, 10, "nothing was converted")
+            self.assertGreaterEqual(requests - before, enough, "too little was converted")
         if bad and "DIFFERENCES" in os.environ:  # a file for all of it
             with open(os.environ["DIFFERENCES"], "a") as file:
                 print(*bad, sep="\n", file=file)
@@ -134,6 +135,16 @@ Time = through_each("Time", [("", "t_time", "[ls]*", "accepted"),
 Arguments = through_each("Arguments", [("", client, "*", outcome)
                                        for client in ("t_args", "t_options")
                                        for outcome in ("accepted", "refused")], jobs=96)
+Errno = through_each("Errno", [("", "t_errno", "*", "accepted"),
+                               ("", "t_errno", "*", "refused")], enough=3)
+
+
+class Names(L.TestCase):
+    def test_every_exported_name_is_called(self):
+        text = (L.ROOT / "preload/convert-preload.map").read_text()
+        exported = re.search(r"global:(.*?)local:", text, re.DOTALL)[1].replace(";", " ").split()
+        called = L.command([L.TOOLS / "t_errno", "names"]).split()
+        self.assertEqual(sorted(exported), sorted(called))
 
 
 class Patience(L.TestCase):

@@ -59,6 +59,13 @@ long say_result(const char *call, long r)
 	return r;
 }
 
+/* No call touches errno when it succeeds; each of those below begins with errno 0. */
+static void check_errno(const char *call, long r)
+{
+	if (r >= 0 && errno)
+		say("%s succeeded and set errno to %s", call, say_errno(errno));
+}
+
 const char *say_events(unsigned int events)
 {
 	static __thread char texts[4][64];
@@ -97,8 +104,12 @@ int new_socket(int flags)
 
 int do_connect(int fd)
 {
-	return (int)say_result("connect",
-			       connect(fd, (struct sockaddr *)&target.sa, target.len));
+	int r;
+
+	errno = 0;
+	r = connect(fd, (struct sockaddr *)&target.sa, target.len);
+	check_errno("connect", r);
+	return (int)say_result("connect", r);
 }
 
 int start(void)
@@ -112,8 +123,11 @@ int start(void)
 void do_poll(int fd, short events, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = events };
-	int r = poll(&p, 1, timeout_ms);
+	int r;
 
+	errno = 0;
+	r = poll(&p, 1, timeout_ms);
+	check_errno("poll", r);
 	if (r < 0)
 		say_result("poll", r);
 	else
@@ -125,8 +139,11 @@ void do_error(int fd)
 {
 	int err = -1;
 	socklen_t len = sizeof(err);
-	int r = getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	int r;
 
+	errno = 0;
+	r = getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	check_errno("SO_ERROR", r);
 	if (r < 0)
 		say_result("SO_ERROR", r);
 	else
@@ -157,8 +174,11 @@ void do_names(int fd)
 {
 	struct sockaddr_storage a = { 0 };
 	socklen_t len = sizeof(a);
-	int r = getpeername(fd, (struct sockaddr *)&a, &len);
+	int r;
 
+	errno = 0;
+	r = getpeername(fd, (struct sockaddr *)&a, &len);
+	check_errno("getpeername", r);
 	say_address("getpeername", r, &a, len, true);
 	memset(&a, 0, sizeof(a));
 	len = sizeof(a);
@@ -168,15 +188,23 @@ void do_names(int fd)
 
 void do_send(int fd, const char *text)
 {
-	say_result("send", send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT));
+	long r;
+
+	errno = 0;
+	r = send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	check_errno("send", r);
+	say_result("send", r);
 }
 
 void do_recv(int fd)
 {
 	char text[65];
 	volatile size_t room = sizeof(text) - 1; /* not constant: recv() is __recv_chk() then */
-	ssize_t n = recv(fd, text, room, MSG_DONTWAIT);
+	ssize_t n;
 
+	errno = 0;
+	n = recv(fd, text, room, MSG_DONTWAIT);
+	check_errno("recv", n);
 	if (n <= 0) {
 		say_result("recv", n);
 		return;
@@ -187,7 +215,12 @@ void do_recv(int fd)
 
 void do_close(int fd)
 {
-	say_result("close", close(fd));
+	int r;
+
+	errno = 0;
+	r = close(fd);
+	check_errno("close", r);
+	say_result("close", r);
 }
 
 void sleep_ms(int ms)
