@@ -198,7 +198,9 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	const struct sockaddr *sa = addr.__sockaddr__;
 	int saved_errno = errno, r;
 
+	/* what the kernel refuses before it looks at the socket */
 	if (!sa || len < (socklen_t)sizeof(sa->sa_family) ||
+	    len > sizeof(struct sockaddr_storage) ||
 	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return REAL(connect)(fd, sa, len);
 	r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) : first_connect(fd, sa, len);

@@ -92,15 +92,16 @@ static int unsettled_option(int fd, int name, void *value, socklen_t *len)
 		return mark == FDT_PENDING ? TCP_SYN_SENT : 0;
 	if (name == SO_ERROR && mark == FDT_FAILED)
 		err = conn_take_error(fd, c);
-	memcpy(value, &err, sizeof(err));
-	*len = sizeof(err);
+	if (*len > sizeof(err))
+		*len = sizeof(err);
+	memcpy(value, &err, *len);
 	return -1;
 }
 
 static bool is_about_state(int level, int name, const socklen_t *len)
 {
 	if (level == SOL_SOCKET && (name == SO_ERROR || name == SO_RCVLOWAT))
-		return *len >= (socklen_t)sizeof(int);
+		return (int)*len > 0;
 	return level == IPPROTO_TCP && name == TCP_INFO && *len > 0;
 }
 
@@ -108,6 +109,8 @@ INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, sock
 {
 	int saved_errno = errno, answer = 0, r;
 
+	if (level == SOL_SOCKET && name == SO_PEERNAME && value && fdt_has_record(fdt_get(fd)))
+		return getpeername(fd, value, len);
 	if (fdt_is_unsettled(fdt_get(fd)) && value && len && is_about_state(level, name, len))
 		answer = unsettled_option(fd, name, value, len);
 	errno = saved_errno;
