@@ -8,9 +8,12 @@ skip why.
 (The runner's own --junit-xml loses a test of which a subtest has failed, a class whose set-up has
 failed and, if one test hangs, everything.)
 """
+import faulthandler
 import json
 import os
 import sys
+
+TEST_LIMIT = 60  # seconds; then the module ends with every thread's traceback
 
 OUTCOMES = {"addSuccess": "ok", "addExpectedFailure": "expected failure",
             "addUnexpectedSuccess": "unexpected success"}
@@ -43,7 +46,11 @@ def record_to(file):
         if error:
             failed(test, error)
 
-    write_first("startTest", lambda test: write("begin", test))
+    def begin(test):
+        write("begin", test)
+        faulthandler.dump_traceback_later(TEST_LIMIT, exit=True)
+
+    write_first("startTest", begin)
     write_first("stopTest", lambda test: write("end", test))
     write_first("addSubTest", subtest)
     for name in ("addFailure", "addError"):

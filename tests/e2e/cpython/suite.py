@@ -44,8 +44,9 @@ MODES = {"immediate": [],
          "slow": ["--fault", "delay=20", "--fault", "split=1,gap=1"],
          "hold": ["--hold"]}
 
-JOBS = int(os.environ.get("JOBS", 2))
-LIMIT = 300  # seconds for one module
+# They sleep most of the time: on two idle cores the outcomes are the same with 1 and with 4.
+JOBS = int(os.environ.get("JOBS", 4))
+LIMIT = 400  # seconds for one module
 
 CONFIG = """
 [converter lo]
@@ -105,12 +106,12 @@ def run(lab, module, mode, results):
     name = f"{module}.{mode or 'plain'}"
     shim = lab.place(name, mode)
     record, output = L.TMP / name / "record", results / f"{name}.txt"
-    options = ["-u", "network", "-v", "--timeout", str(LIMIT), "-i", LEFT_OUT]
+    options = ["-u", "network", "-v", "-i", LEFT_OUT]
     for part, patterns in ONLY.items():
         if part in module:
             options += [word for pattern in patterns for word in ("-m", pattern)]
     r = lab.run(["/usr/bin/python3", "-B", HERE / "record.py", record] + options + [module],
-                ns=name, shim=shim, timeout=LIMIT + 20,
+                ns=name, shim=shim, timeout=LIMIT,
                 env={"LC_ALL": "C.UTF-8", "TMPDIR": str(L.TMP / name)})
     output.write_text(r.out.decode(errors="replace") + r.err +
                       f"\nexit status {r.code}\n\n" + r.log)
@@ -160,8 +161,8 @@ class Verdict:
         self.skips = collections.Counter()
         self.listed = {"inherent": 0, "racing": 0}
 
-    def fail(self, text):
-        self.failed += 1
+    def fail(self, text, number=1):
+        self.failed += number
         print(f"FAIL {text}", flush=True)
 
     def module(self, name, plain, shim):
@@ -169,8 +170,16 @@ class Verdict:
         print(f"{name:32} {len(plain.outcomes):5} tests {shim.converted:5} connections converted"
               f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
         before = self.failed
-        for test in sorted(plain.outcomes.keys() | shim.outcomes.keys()):
+        for test in sorted(plain.outcomes.keys() & shim.outcomes.keys()):
             self.test(test, plain, shim)
+        for which, other in ("with", plain.outcomes.keys() - shim.outcomes.keys()), (
+                "without", shim.outcomes.keys() - plain.outcomes.keys()):
+            if other:  # one of the others has hung, or the module has crashed
+                self.fail(f"{name}: {len(other)} tests not run {which} the shim, such as "
+                          + min(other), len(other))
+        for test in self.expected:
+            if test.startswith(f"test.{name}.") and test not in plain.outcomes:
+                self.fail(f"{test} is listed and there is no such test")
         for which in plain, shim:  # regrtest: 0, or 2 if a test has failed
             ends = (0, 2) if "failed" in which.outcomes.values() else (0,)
             if which.code not in ends:
@@ -183,10 +192,8 @@ class Verdict:
             print(f"     output: {plain.output} {shim.output}", flush=True)
 
     def test(self, test, plain, shim):
-        a = plain.outcomes.get(test, "not run")
-        b = shim.outcomes.get(test, "not run")
+        a, b = plain.outcomes[test], shim.outcomes[test]
         group, reason = self.expected.get(test, (None, None))
-        change = f"{test}: {a} without the shim, {b} with it"
         why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
         if group == "inherent" and a == b:
             self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
@@ -197,11 +204,11 @@ class Verdict:
             self.same += 1
         elif a == b:
             self.fail(f"{test}: {a} in both runs, so it judges nothing{why}")
-        elif (a, b) == ("ok", "failed") and group:
+        elif a == "ok" and b in ("failed", "skipped") and group:
             self.listed[group] += 1
-            print(f"     differs as listed ({group}): {test}: {reason}", flush=True)
+            print(f"     differs as listed ({group}): {test}: {b}: {reason}", flush=True)
         else:
-            self.fail(change + why)
+            self.fail(f"{test}: {a} without the shim, {b} with it{why}")
 
 
 def main(default_modules, arguments=None):
