@@ -65,13 +65,22 @@ uint64_t conn_sock_cookie(int fd)
 	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
 }
 
+/* Asked only where a record is at stake: it is a system call. */
+bool conn_is_owner(void)
+{
+	int pid = (int)syscall(SYS_getpid), nobody = 0;
+
+	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
+}
+
 struct conn *conn_find(int fd)
 {
 	struct conn *c = conn_peek(fd);
 
 	if (c && c->sock_cookie == conn_sock_cookie(fd))
 		return c;
-	fdt_set(fd, FDT_UNKNOWN);
+	if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
+		fdt_set(fd, FDT_UNKNOWN);
 	return NULL;
 }
 
@@ -80,14 +89,6 @@ struct upstream *conn_exchange(const struct conn *c)
 	struct upstream *u = upstream_at(c->exchange);
 
 	return atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
-}
-
-/* Asked only where a record is at stake: it is a system call. */
-bool conn_is_owner(void)
-{
-	int pid = (int)syscall(SYS_getpid), nobody = 0;
-
-	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
 }
 
 void conn_own(void)

@@ -89,11 +89,13 @@ static void case_spawn_pending(void)
 {
 	char *const *argv = inherited_argv();
 	pid_t child;
+	int r;
 
 	dup2(start(), INHERITED);
 	fflush(stdout);
-	result("posix_spawn", posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ));
-	waitpid(child, NULL, 0);
+	r = posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ);
+	waitpid(child, NULL, 0); /* two processes write: the child's lines first */
+	result("posix_spawn", r);
 }
 
 /* -------------------------------------------------------------------- signals, threads */
