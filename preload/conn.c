@@ -168,6 +168,7 @@ bool conn_is_shared(void)
 static void before_fork(void)
 {
 	atomic_store(&forked, true);
+	upstream_before_fork();
 }
 
 static void in_child(void)

@@ -16,6 +16,7 @@ struct conn {
 	uint64_t sock_cookie;
 	struct addr server;
 	uint8_t family;	   /* of the socket: AF_INET or AF_INET6 */
+	_Atomic bool told; /* connect() has reported the outcome through this number */
 	uint32_t exchange; /* upstream_index() */
 };
 
@@ -64,9 +65,9 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 int conn_take_error(int fd, struct conn *c);
 /* Is there an errno that nobody has been told yet, in whatever process? */
 bool conn_is_untold(int fd);
-/* connect() reports the outcome: has one done so before, through whichever number? Also true when
- * the exchange is forgotten. */
-bool conn_tell(const struct conn *c);
+/* connect() reports the outcome: has one done so before, through whichever number (through this one,
+ * once the exchange is forgotten)? */
+bool conn_tell(struct conn *c);
 /* Is there a blocking connect() that waits for the outcome? */
 bool conn_is_driven(const struct conn *c);
 /* SO_RCVLOWAT as the program has set it, 0 if the kernel has it so; and a new value, to be set when

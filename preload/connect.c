@@ -74,8 +74,9 @@ static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, st
 	struct conn *c = conn_peek(fd);
 	int r;
 
-	if (!c) /* another thread has ended it already */
-		return upstream_phase(u) == UPSTREAM_ABANDONED ? -ECONNRESET : -EBADF;
+	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
+		return upstream_phase(u) == UPSTREAM_ABANDONED ? -ECONNRESET :
+								 connect_natively(fd, sa, len);
 	pthread_cleanup_push(release_driver, u);
 	r = conn_wait(fd, c, limit_ns);
 	pthread_cleanup_pop(1);

@@ -49,6 +49,8 @@ enum fdt_mark conn_settle(int fd, struct upstream *u)
 			if (c && conn_exchange(c) == u)
 				settle_number(other, mark, u);
 		}
+	if (u && !upstream_is_pending(u))
+		atomic_store(&u->settled, true);
 	return fdt_get(fd);
 }
 
@@ -85,7 +87,8 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 			until = wait_slice(until, &slice_ns);
 		r = wait_one(fd, upstream_wants(u), until);
 		/* another thread may have closed the number, and a third made it anew */
-		if (r > 0 && conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c)
+		if (r > 0 && conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c &&
+		    upstream_is_pending(u))
 			return -EBADF;
 		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
 			return r;
@@ -163,11 +166,12 @@ bool conn_is_untold(int fd)
 	return u && atomic_load(&u->err);
 }
 
-bool conn_tell(const struct conn *c)
+bool conn_tell(struct conn *c)
 {
 	struct upstream *u = conn_exchange(c);
+	bool before = atomic_exchange(&c->told, true);
 
-	return !u || atomic_exchange(&u->told, true);
+	return u ? atomic_exchange(&u->told, true) : before;
 }
 
 bool conn_is_driven(const struct conn *c)

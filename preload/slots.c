@@ -7,10 +7,12 @@
 
 #define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
 #define SLOTS_FIRST   64    /* of which so many are used until more are needed */
+#define SLOTS_FORKED  4096
 #define LOCK_STALE_MS 1000
 
 struct shared {
 	_Atomic uint32_t next_slot, next_thread;
+	_Atomic bool forked;
 	_Atomic uint32_t growth; /* of the window of slots, beyond SLOTS_FIRST */
 	struct upstream slots[SLOTS];
 };
@@ -45,15 +47,28 @@ void upstream_in_child(void)
 	my_id = 0;
 }
 
-/* May the slot be used again? Not while its exchange is pending (unless it is long past its
- * deadline: its owner is gone), nor while an errno in it has still to be told. */
+/* May the slot be used again? Not before whoever has it in a record knows the outcome: its process,
+ * for which `settled` speaks; an errno must have been told. A second after its deadline nobody can be
+ * waiting any more. */
 static bool is_free(const struct upstream *u)
 {
 	enum upstream_phase phase = upstream_phase(u);
-	bool wanted = upstream_is_pending(u) ||
-		      (phase == UPSTREAM_REFUSED && atomic_load(&u->err) != 0);
+	bool wanted = phase == UPSTREAM_REFUSED ? atomic_load(&u->err) != 0 :
+						  phase == UPSTREAM_ABANDONED;
 
-	return !wanted || now_ns() > u->deadline_ns + 1000000000;
+	if (phase == UPSTREAM_FREE)
+		return true;
+	if (!wanted && atomic_load(&u->settled))
+		return true;
+	return now_ns() > u->deadline_ns + 1000000000;
+}
+
+void upstream_before_fork(void)
+{
+	struct shared *all = atomic_load(&shared);
+
+	if (all)
+		atomic_store(&all->forked, true);
 }
 
 static struct upstream *take_slot(struct shared *all, uint32_t window)
@@ -82,6 +97,9 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 	if (!all)
 		return NULL;
 	window = SLOTS_FIRST + atomic_load(&all->growth);
+	/* where a process may have a record that another one has settled, slots rest for longer */
+	if (window < SLOTS_FORKED && atomic_load(&all->forked))
+		window = SLOTS_FORKED;
 	while (!(u = take_slot(all, window))) {
 		if (window == SLOTS)
 			return NULL;
@@ -92,6 +110,7 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 	atomic_store(&u->driver, 0);
 	atomic_store(&u->err, 0);
 	atomic_store(&u->lock, 0);
+	atomic_store(&u->settled, false);
 	atomic_store(&u->told, false);
 	atomic_store(&u->copied, false);
 	atomic_store(&u->n_exchanged, 0);

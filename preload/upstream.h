@@ -6,8 +6,8 @@
  * state and consume one reply once (D4). Nothing waits while holding its lock, and what runs
  * under the lock is raw system calls (D5a).
  *
- * Exchanges are never freed: an ended one stays readable until its slot is needed again,
- * which sock_cookie tells. So nobody has to count who still looks at it.
+ * Exchanges are never freed: an ended one stays readable until its slot is needed again, which
+ * sock_cookie tells, and at least until its outcome is settled.
  */
 #ifndef CVT_UPSTREAM_H
 #define CVT_UPSTREAM_H
@@ -43,11 +43,12 @@ struct upstream {
 	int family; /* of the socket */
 	const struct config_converter *converter;
 	struct addr via;
-	bool fall_back;	     /* fallback = direct */
-	int rcvlowat;	     /* SO_RCVLOWAT to set again at the end, 0: as it is */
-	bool cookie_tried;   /* the one retry after Missing Cookie is spent (P-27) */
-	_Atomic bool told;   /* connect() has reported the outcome */
-	_Atomic bool copied; /* more than one descriptor number may refer to it */
+	bool fall_back;	      /* fallback = direct */
+	int rcvlowat;	      /* SO_RCVLOWAT to set again at the end, 0: as it is */
+	bool cookie_tried;    /* the one retry after Missing Cookie is spent (P-27) */
+	_Atomic bool told;    /* connect() has reported the outcome */
+	_Atomic bool settled; /* the marks of the process that began it show the outcome */
+	_Atomic bool copied;  /* more than one descriptor number may refer to it */
 	/* Registrations in epoll sets (regs.h): how many have been exchanged, and which of the first
 	 * 32 have been put back. Shared, so that of two processes only one does it. */
 	_Atomic uint32_t n_exchanged, put_back;
@@ -79,6 +80,7 @@ static inline bool upstream_is_pending(const struct upstream *u)
 /* Who is asking: unique among the threads of all processes that share the exchanges. Only after
  * the first upstream_new(). upstream_in_child() is for the child's side of fork(). */
 uint32_t upstream_thread(void);
+void upstream_before_fork(void);
 void upstream_in_child(void);
 
 /* Never waits: whoever does not get the lock sees the connection as still pending. That is also what
