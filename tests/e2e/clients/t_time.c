@@ -88,7 +88,6 @@ static bool has_mask(int call)
 
 /* ------------------------------------------------------------------------- limits */
 
-/* Late is what is later than a plain sleep beside it was: the machine is shared. */
 static void *sleep_beside(void *us)
 {
 	int64_t began = now_us(), wanted = *(int64_t *)us;
@@ -98,31 +97,43 @@ static void *sleep_beside(void *us)
 	return NULL;
 }
 
-static void limit_case(int call, int64_t us, short events)
+struct limit_seen {
+	int r;
+	int64_t took, late, left;
+};
+
+/* Late is what is later than a plain sleep beside it was: the machine is shared. */
+static void wait_limited(int call, int fd, int64_t us, short events, struct limit_seen *seen)
 {
-	int fd = start(), r, tries = 0;
-	int64_t left = -1, took, late;
+	int64_t beside = us, began;
 	pthread_t thread;
 
-	do {
-		int64_t beside = us, began = now_us();
+	pthread_create(&thread, NULL, sleep_beside, &beside);
+	began = now_us();
+	seen->r = wait_by(call, fd, events, us, NULL, &seen->left);
+	seen->took = now_us() - began;
+	pthread_join(thread, NULL);
+	seen->late = seen->took - us - (beside > 0 ? beside : 0);
+}
 
-		pthread_create(&thread, NULL, sleep_beside, &beside);
-		began = now_us();
-		r = wait_by(call, fd, events, us, NULL, &left);
-		took = now_us() - began;
-		pthread_join(thread, NULL);
-		late = took - us - (beside > 0 ? beside : 0);
-		if (r != 0 || took < us)
-			break;
-	} while (late > 50000 && ++tries < 3);
-	say("%s: %d%s", names[call], r, r < 0 ? say_errno(errno) : "");
-	if (r == 0 && took < us)
-		say("too early: %lld of %lld us", (long long)took, (long long)us);
-	if (r == 0 && late > 50000)
-		say("late by %lld us, %d times", (long long)late, tries);
+static void limit_case(int call, int64_t us, short events)
+{
+	struct limit_seen seen;
+	int tries = 0, fd;
+
+	/* once more if the machine was so busy that the outcome was there first */
+	do {
+		fd = new_socket(SOCK_NONBLOCK);
+		connect(fd, (struct sockaddr *)&target.sa, target.len);
+		wait_limited(call, fd, us, events, &seen);
+	} while (++tries < 3 && ((seen.r == 0 && seen.late > 50000) || (seen.r != 0 && us < 100000)));
+	say("%s: %d%s", names[call], seen.r, seen.r < 0 ? say_errno(errno) : "");
+	if (seen.r == 0 && seen.took < us)
+		say("too early: %lld of %lld us", (long long)seen.took, (long long)us);
+	if (seen.r == 0 && seen.late > 50000)
+		say("late by %lld us, %d times", (long long)seen.late, tries);
 	if (call == SELECT)
-		say("left: %s", left ? "some" : "none");
+		say("left: %s", seen.left ? "some" : "none");
 }
 
 static void short_limit(int call) /* while it is pending in every case */
@@ -230,6 +241,15 @@ static void alarm_in(int ms)
 	setitimer(ITIMER_REAL, &when, NULL);
 }
 
+/* Again and again, as the first may come before we wait. */
+static void alarm_every(int ms)
+{
+	struct itimerval when = { .it_interval = { ms / 1000, ms % 1000 * 1000 },
+				  .it_value = { ms / 1000, ms % 1000 * 1000 } };
+
+	setitimer(ITIMER_REAL, &when, NULL);
+}
+
 static void finish(int fd)
 {
 	do_poll(fd, POLLOUT, 1500);
@@ -237,16 +257,28 @@ static void finish(int fd)
 	do_names(fd);
 }
 
-/* A handler ends the wait, with SA_RESTART too; the connection goes on. */
+/* A handler ends the wait, with SA_RESTART too; the connection goes on. On a busy machine the
+ * outcome may be faster than we are: then once more. */
 static void interrupted(int call, int flags)
 {
-	int fd = start(), r;
+	int fd = new_socket(SOCK_NONBLOCK), r = 0, err = 0;
 
 	handle(SIGALRM, flags);
-	alarm_in(30);
-	r = wait_by(call, fd, POLLOUT, -1, NULL, NULL);
+	for (int tries = 0; tries < 3; tries++) {
+		close(fd);
+		fd = new_socket(SOCK_NONBLOCK);
+		handled = 0;
+		connect(fd, (struct sockaddr *)&target.sa, target.len);
+		alarm_every(30);
+		r = wait_by(call, fd, POLLOUT, -1, NULL, NULL);
+		err = errno;
+		alarm_every(0);
+		if (r < 0)
+			break;
+	}
+	errno = err;
 	say_result(names[call], r);
-	say("handled: %d", handled);
+	say("handled: %s", handled ? "yes" : "no");
 	finish(fd);
 }
 
@@ -308,7 +340,7 @@ static void keep_out(int call)
 	sigemptyset(&block);
 	sigaddset(&block, SIGALRM);
 	alarm_in(30);
-	r = wait_by(call, fd, POLLOUT, 600000, &block, NULL);
+	r = wait_by(call, fd, POLLOUT, 1300000, &block, NULL);
 	say_result(names[call], r);
 	say("handled: %d", handled);
 	finish(fd);
