@@ -75,12 +75,13 @@ bool conn_is_owner(void)
 
 struct conn *conn_find(int fd)
 {
+	uint16_t word = fdt_look(fd);
 	struct conn *c = conn_peek(fd);
 
 	if (c && c->sock_cookie == conn_sock_cookie(fd))
 		return c;
 	if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
-		fdt_set(fd, FDT_UNKNOWN);
+		fdt_change_seen(fd, word, FDT_UNKNOWN);
 	return NULL;
 }
 

@@ -61,7 +61,7 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 		return ctl_followed(epfd, op, fd, event);
 	}
 	if (!upstream_is_pending(u)) /* ended by another thread meanwhile */
-		regs_put_back(fd, u);
+		regs_put_back(fd, u, false);
 	return r;
 }
 
@@ -109,7 +109,7 @@ static int filter(struct epoll_event *events, int n, bool *served)
 		else if (c)
 			conn_advance(fd, c);
 		else if (fd >= 0) /* another thread has ended it and is about to do this */
-			regs_put_back(fd, NULL);
+			regs_put_back(fd, NULL, false);
 	}
 	return kept;
 }

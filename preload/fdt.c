@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "fdt.h"
 
-_Atomic uint8_t fdt_marks[FDT_MAX]; /* 1 MiB of address space, touched where numbers are used */
+_Atomic uint16_t fdt_words[FDT_MAX]; /* 2 MiB of address space, touched where numbers are used */
 _Atomic int fdt_unsettled = 1;
 
 static void count(enum fdt_mark old, enum fdt_mark new)
@@ -17,23 +17,37 @@ void fdt_started(void)
 	atomic_fetch_sub_explicit(&fdt_unsettled, 1, memory_order_relaxed);
 }
 
+bool fdt_change_seen(int fd, uint16_t word, enum fdt_mark to)
+{
+	uint16_t next = (uint16_t)(((word >> 8) + 1U) << 8 | (unsigned int)to);
+
+	if (fd < 0 || fd >= FDT_MAX ||
+	    !atomic_compare_exchange_strong_explicit(&fdt_words[fd], &word, next,
+						     memory_order_acq_rel, memory_order_relaxed))
+		return false;
+	count(fdt_mark_in(word), to);
+	return true;
+}
+
 void fdt_set(int fd, enum fdt_mark mark)
 {
-	if (fd < 0 || fd >= FDT_MAX || fdt_get(fd) == mark)
+	uint16_t word;
+
+	if (fd < 0 || fd >= FDT_MAX)
 		return;
-	count((enum fdt_mark)atomic_exchange_explicit(&fdt_marks[fd], (uint8_t)mark,
-						      memory_order_acq_rel),
-	      mark);
+	do
+		word = fdt_look(fd);
+	while (fdt_mark_in(word) != mark && !fdt_change_seen(fd, word, mark));
 }
 
 bool fdt_change(int fd, enum fdt_mark from, enum fdt_mark to)
 {
-	uint8_t expected = (uint8_t)from;
+	uint16_t word;
 
-	if (fd < 0 || fd >= FDT_MAX ||
-	    !atomic_compare_exchange_strong_explicit(&fdt_marks[fd], &expected, (uint8_t)to,
-						     memory_order_acq_rel, memory_order_relaxed))
+	if (fd < 0 || fd >= FDT_MAX)
 		return false;
-	count(from, to);
-	return true;
+	do
+		word = fdt_look(fd);
+	while (fdt_mark_in(word) == from && !fdt_change_seen(fd, word, to));
+	return fdt_mark_in(word) == from;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fdt.h - one byte per descriptor number: what we believe about it.
+ * fdt.h - a mark per descriptor number: what we believe about it.
  *
  * A mark is only a hint. Numbers are closed and made behind our back (raw system calls,
  * stdio, a vfork child), so whoever acts on a mark compares the socket cookie first (D4).
@@ -30,16 +30,28 @@ enum fdt_mark {
 
 #define FDT_MAX (1 << 20)
 
-extern _Atomic uint8_t fdt_marks[FDT_MAX] INTERNAL;
+/* The mark in the low byte; the high one counts its changes, so that whoever decides slowly about a
+ * number notices that it has been closed and made anew meanwhile. */
+extern _Atomic uint16_t fdt_words[FDT_MAX] INTERNAL;
 /* How many numbers are marked PENDING or FAILED, and one more until the library is started: while
  * 0, libc is known and no call needs a look. */
 extern _Atomic int fdt_unsettled INTERNAL;
 
-static inline enum fdt_mark fdt_get(int fd)
+static inline uint16_t fdt_look(int fd)
 {
 	if (fd < 0 || fd >= FDT_MAX)
 		return FDT_UNKNOWN;
-	return (enum fdt_mark)atomic_load_explicit(&fdt_marks[fd], memory_order_acquire);
+	return atomic_load_explicit(&fdt_words[fd], memory_order_acquire);
+}
+
+static inline enum fdt_mark fdt_mark_in(uint16_t word)
+{
+	return (enum fdt_mark)(word & 0xff);
+}
+
+static inline enum fdt_mark fdt_get(int fd)
+{
+	return fdt_mark_in(fdt_look(fd));
 }
 
 /* Made as a TCP stream by our socket(), and not a converted connection. */
@@ -69,5 +81,8 @@ void fdt_started(void);
 void fdt_set(int fd, enum fdt_mark mark);
 /* Only if the mark still is `from`; says whether it was (never for a number beyond the table). */
 bool fdt_change(int fd, enum fdt_mark from, enum fdt_mark to);
+
+/* Only if nothing has changed since fdt_look() returned this word. */
+bool fdt_change_seen(int fd, uint16_t word, enum fdt_mark to);
 
 #endif

@@ -17,13 +17,15 @@ void conn_check_at(int64_t at)
 		;
 }
 
+/* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
 static void settle_number(int fd, enum fdt_mark mark, struct upstream *u)
 {
-	if (!fdt_change(fd, FDT_PENDING, mark))
-		return;
-	regs_put_back(fd, u);
-	if (mark == FDT_UP) /* all others may be connected again */
-		regs_forget(fd);
+	uint16_t word = fdt_look(fd);
+	struct conn *c = fdt_mark_in(word) == FDT_PENDING ? conn_peek(fd) : NULL;
+
+	if (c && conn_exchange(c) == u && fdt_change_seen(fd, word, mark))
+		/* all but a connected one may be connected again */
+		regs_put_back(fd, u, mark == FDT_UP);
 }
 
 /* The exchange is over: what the program may now see of it. */
@@ -43,12 +45,8 @@ enum fdt_mark conn_settle(int fd, struct upstream *u)
 	}
 	settle_number(fd, mark, u);
 	if (u && atomic_load(&u->copied))
-		for (int other = 0; other <= conn_highest(); other++) {
-			struct conn *c = fdt_get(other) == FDT_PENDING ? conn_peek(other) : NULL;
-
-			if (c && conn_exchange(c) == u)
-				settle_number(other, mark, u);
-		}
+		for (int other = 0; other <= conn_highest(); other++)
+			settle_number(other, mark, u);
 	if (u && !upstream_is_pending(u))
 		atomic_store(&u->settled, true);
 	return fdt_get(fd);

@@ -12,7 +12,8 @@ struct reg {
 	struct epoll_event wanted; /* the program's */
 	uint32_t native;  /* the mask that the kernel has from us, 0: the program's is in place */
 	uint32_t process; /* generation of processes that entered it */
-	uint32_t bit;	  /* in the exchange's put_back, 0 for none */
+	const struct upstream *exchange;    /* that it was last exchanged for */
+	uint32_t bit;			    /* in the exchange's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
 	uint16_t next;			    /* of the same fd, or of the free list; 0 ends */
 	bool used;
@@ -216,6 +217,7 @@ static struct epoll_event take(struct reg *r, struct upstream *u)
 		n = atomic_fetch_add(&u->n_exchanged, 1);
 		r->bit = n < 32 ? (uint32_t)1 << n : 0;
 	}
+	r->exchange = u;
 	r->native = wants;
 	atomic_store(&regs_exchanged, true);
 	return ours(r, wants);
@@ -279,26 +281,29 @@ void regs_exchange(int fd, struct upstream *u)
 	unlock();
 }
 
-static void put_back(struct reg *r, struct upstream *u)
+static bool put_back(struct reg *r, struct upstream *u)
 {
 	r->native = 0;
 	r->oneshot = ASK;
 	if (u && r->bit && atomic_fetch_or(&u->put_back, r->bit) & r->bit)
-		return; /* a process with which we share the set has */
-	if (change(r, &r->wanted) < 0)
-		drop(r);
+		return true; /* a process with which we share the set has */
+	return change(r, &r->wanted) == 0;
 }
 
-void regs_put_back(int fd, struct upstream *u)
+void regs_put_back(int fd, struct upstream *u, bool forget)
 {
 	uint16_t next;
 
 	if (!heads[fd] || !lock())
 		return;
 	for (uint16_t i = heads[fd]; i; i = next) {
-		next = regs[i].next;
-		if (regs[i].native)
-			put_back(&regs[i], u);
+		struct reg *r = &regs[i];
+
+		next = r->next;
+		if (u && r->exchange != u) /* of a socket that has the number now */
+			continue;
+		if ((r->native && !put_back(r, u)) || forget)
+			drop(r);
 	}
 	unlock();
 }

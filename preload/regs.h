@@ -36,9 +36,10 @@ bool regs_change(int epfd, int fd, const struct epoll_event *event);
 int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct upstream *u);
 
 /* All registrations of fd: to the mask that u wants (again, if that has changed); back to what the
- * program wants, unless another process has done so (u may be NULL where that is not known). */
+ * program wants, unless another process has done so (u may be NULL where that is not known); forget: they are
+ * not followed any more. */
 void regs_exchange(int fd, struct upstream *u);
-void regs_put_back(int fd, struct upstream *u);
+void regs_put_back(int fd, struct upstream *u, bool forget);
 /* The number is closed or means something else now. */
 void regs_forget(int fd);
 /* Does nobody know whether fd is in some epoll set, because the table was full? */
