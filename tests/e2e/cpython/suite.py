@@ -72,7 +72,9 @@ class Loopback(L.Lab):
     def place(self, name, mode):
         """A namespace with loopback only; mode: the converter in it, or None."""
         self.namespace(name)
-        L.sysctl(name, net__ipv4__tcp_fastopen=3)
+        # Small buffers, because a relay has some of its own, and tests write "more than fits".
+        L.sysctl(name, net__ipv4__tcp_fastopen=3, net__ipv4__tcp_rmem="4096 32768 65536",
+                 net__ipv4__tcp_wmem="4096 16384 65536")
         (L.TMP / name).mkdir()
         if not mode:
             return None
