@@ -9,7 +9,8 @@
 #include <sched.h>
 #include <string.h>
 
-/* What connect() returns: 0 or a negative errno. */
+/* What connect() returns: 0 or a negative errno; or that the socket is not as it was any more. */
+#define LOOK_AGAIN 1
 
 static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
 {
@@ -87,10 +88,8 @@ static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, st
 
 /* ------------------------------------------------------- the first connect() */
 
-static int connect_again(int fd, const struct sockaddr *sa, socklen_t len);
-
 /* Another thread's connect(), or a signal handler's, has come first. */
-static int connect_behind(int fd, const struct sockaddr *sa, socklen_t len)
+static int connect_behind(int fd)
 {
 	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on */
 	while (fdt_get(fd) == FDT_OPENING) {
@@ -98,8 +97,7 @@ static int connect_behind(int fd, const struct sockaddr *sa, socklen_t len)
 			return -EALREADY;
 		sched_yield();
 	}
-	return fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) :
-					     connect_natively(fd, sa, len);
+	return LOOK_AGAIN;
 }
 
 static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request)
@@ -108,7 +106,7 @@ static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_r
 
 	switch (conn_begin(fd, request)) {
 	case CONN_BUSY:
-		return connect_behind(fd, sa, len);
+		return connect_behind(fd);
 	case CONN_NOT_OURS:
 		return connect_natively(fd, sa, len);
 	case CONN_UNREACHABLE:
@@ -168,8 +166,8 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 	bool told;
 	int err;
 
-	if (!c)
-		return first_connect(fd, sa, len);
+	if (!c) /* a vfork child, which has to leave the mark, goes direct */
+		return fdt_has_record(fdt_get(fd)) ? connect_natively(fd, sa, len) : LOOK_AGAIN;
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
 		conn_abandon(fd, c);
 		conn_reset(fd);
@@ -187,7 +185,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 		told = conn_tell(c);
 		conn_reset(fd);
 		if (told) /* through a duplicate: this is a new attempt */
-			return first_connect(fd, sa, len);
+			return LOOK_AGAIN;
 		return err ? -err : -ECONNABORTED;
 	default:
 		return connect_natively(fd, sa, len);
@@ -204,7 +202,10 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	    len > sizeof(struct sockaddr_storage) ||
 	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return REAL(connect)(fd, sa, len);
-	r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) : first_connect(fd, sa, len);
+	do
+		r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) :
+						  first_connect(fd, sa, len);
+	while (r == LOOK_AGAIN);
 	return libc_result(r, saved_errno);
 }
 

@@ -380,7 +380,8 @@ int say_main(int argc, char **argv, const struct test_case *cases, size_t n)
 	}
 	if (argc != 5 || !read_target(&target, argv[1], argv[2]) ||
 	    !read_target(&good, argv[3], argv[4])) {
-		fprintf(stderr, "usage: list | [-j JOBS] [-l SECONDS] PATTERN TARGET PORT GOOD PORT\n");
+		fprintf(stderr,
+			"usage: list | [-j JOBS] [-l SECONDS] PATTERN TARGET PORT GOOD PORT\n");
 		return 2;
 	}
 	if (argv[0][0] == '=')

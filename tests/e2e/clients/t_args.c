@@ -129,8 +129,8 @@ static void mapped(int only_v6)
 
 static void places(int flags) /* that nobody should convert, or nobody can reach */
 {
-	static const char *const some[] = { "0.0.0.0",	   "127.0.0.1",	  "255.255.255.255",
-					    "224.0.0.1",   "240.0.0.1",	  "10.1.0.1",
+	static const char *const some[] = { "0.0.0.0",	 "127.0.0.1", "255.255.255.255",
+					    "224.0.0.1", "240.0.0.1", "10.1.0.1",
 					    "10.1.0.255" };
 	struct sockaddr_in a = { .sin_family = AF_INET };
 
@@ -180,7 +180,8 @@ static void tail(int flags) /* sin_zero and what is behind the address have no m
 static void foreign(int param)
 {
 	struct sockaddr_un local = { .sun_family = AF_UNIX, .sun_path = "/nowhere" };
-	int fds[2], udp = socket(AF_INET, SOCK_DGRAM, 0), local_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int fds[2], udp = socket(AF_INET, SOCK_DGRAM, 0),
+		    local_fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 
 	(void)param;
@@ -332,7 +333,7 @@ static void poll_sets(int state)
 	int fd = in_state(state), fds[2], r;
 	struct pollfd p[6] = { { .fd = fd, .events = POLLOUT }, { .fd = -5, .events = POLLIN },
 			       { .fd = 999, .events = POLLIN }, { .fd = fd, .events = POLLIN },
-			       { .fd = -fd, .events = 0 },      { .events = POLLOUT } };
+			       { .fd = -fd, .events = 0 },	{ .events = POLLOUT } };
 	struct pollfd *many = calloc(300, sizeof(*many));
 
 	if (pipe(fds) < 0 || !many)
@@ -376,8 +377,8 @@ static void select_sets(int state)
 		if (i & 4)
 			FD_SET(fd, &except);
 		tv.tv_usec = i == 7 && state ? 900000 : 1000;
-		r = select(fd + 1, i & 1 ? &in : NULL, i & 2 ? &out : NULL,
-			   i & 4 ? &except : NULL, &tv);
+		r = select(fd + 1, i & 1 ? &in : NULL, i & 2 ? &out : NULL, i & 4 ? &except : NULL,
+			   &tv);
 		say("select %d: %d %d%d%d", i, r, FD_ISSET(fd, &in), FD_ISSET(fd, &out),
 		    FD_ISSET(fd, &except));
 	}
@@ -459,10 +460,10 @@ static void linger(int seconds)
 
 int main(int argc, char **argv)
 {
-#define STATES(name, run)                                                        \
-	{ name "-fresh", run, FRESH }, { name "-pending", run, PENDING },        \
-	{                                                                        \
-		name "-done", run, DONE                                          \
+#define STATES(name, run)                                                 \
+	{ name "-fresh", run, FRESH }, { name "-pending", run, PENDING }, \
+	{                                                                 \
+		name "-done", run, DONE                                   \
 	}
 	static const struct test_case cases[] = {
 		STATES("lengths", lengths),

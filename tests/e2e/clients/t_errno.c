@@ -109,11 +109,11 @@ static int in_child(int (*run)(char *argv[]))
 
 /* ------------------------------------------------------- one function for each name */
 
-#define PLAIN(name, expression)       \
-	static long e_##name(void)    \
-	{                             \
-		errno = SENTINEL;     \
-		return (expression);  \
+#define PLAIN(name, expression)      \
+	static long e_##name(void)   \
+	{                            \
+		errno = SENTINEL;    \
+		return (expression); \
 	}
 #define PREPARED(name, preparation, expression) \
 	static long e_##name(void)              \
@@ -125,15 +125,15 @@ static int in_child(int (*run)(char *argv[]))
 #define POLLED struct pollfd p = { .fd = pipe_fds[0], .events = POLLIN }
 #define SET    fd_set set = readable()
 #define FRESH  int fd = socket(AF_INET, SOCK_STREAM, 0)
-#define EXEC(name, expression)                 \
-	static int r_##name(char *argv[])      \
-	{                                      \
-		(void)argv;                    \
-		return expression;             \
-	}                                      \
-	static long e_##name(void)             \
-	{                                      \
-		return in_child(r_##name);     \
+#define EXEC(name, expression)             \
+	static int r_##name(char *argv[])  \
+	{                                  \
+		(void)argv;                \
+		return expression;         \
+	}                                  \
+	static long e_##name(void)         \
+	{                                  \
+		return in_child(r_##name); \
 	}
 
 PLAIN(socket, socket(AF_INET, SOCK_STREAM, 0))
@@ -228,24 +228,37 @@ static long e_posix_spawnp(void)
 	return spawned(posix_spawnp, "true");
 }
 
-#define NAME(name) { #name, e_##name }
+#define NAME(name)              \
+	{                       \
+#name, e_##name \
+	}
 
 static const struct {
 	const char *name;
 	long (*run)(void);
 } names[] = {
-	NAME(__connect), NAME(__poll), NAME(__poll_chk), NAME(__ppoll_chk), NAME(__read_chk),
-	NAME(__recv_chk), NAME(__recvfrom_chk), NAME(__select), NAME(accept), NAME(accept4),
-	NAME(close), NAME(close_range), NAME(closefrom), NAME(connect), NAME(dup), NAME(dup2),
-	NAME(dup3), NAME(epoll_ctl), NAME(epoll_pwait), NAME(epoll_pwait2), NAME(epoll_wait),
-	NAME(execl), NAME(execle), NAME(execlp), NAME(execv), NAME(execve), NAME(execvp),
-	NAME(execvpe), NAME(fcntl), NAME(fcntl64), NAME(fexecve), NAME(getpeername),
-	NAME(getsockname), NAME(getsockopt), NAME(ioctl), NAME(poll), NAME(posix_spawn),
-	NAME(posix_spawnp), NAME(ppoll), NAME(preadv2), NAME(preadv64v2), NAME(pselect),
-	NAME(pwritev2), NAME(pwritev64v2), NAME(read), NAME(readv), NAME(recv), NAME(recvfrom),
-	NAME(recvmmsg), NAME(recvmsg), NAME(select), NAME(send), NAME(sendfile), NAME(sendfile64),
-	NAME(sendmmsg), NAME(sendmsg), NAME(sendto), NAME(setsockopt), NAME(shutdown), NAME(socket),
-	NAME(socketpair), NAME(splice), NAME(write), NAME(writev),
+	NAME(__connect),      NAME(__poll),	  NAME(__poll_chk),
+	NAME(__ppoll_chk),    NAME(__read_chk),	  NAME(__recv_chk),
+	NAME(__recvfrom_chk), NAME(__select),	  NAME(accept),
+	NAME(accept4),	      NAME(close),	  NAME(close_range),
+	NAME(closefrom),      NAME(connect),	  NAME(dup),
+	NAME(dup2),	      NAME(dup3),	  NAME(epoll_ctl),
+	NAME(epoll_pwait),    NAME(epoll_pwait2), NAME(epoll_wait),
+	NAME(execl),	      NAME(execle),	  NAME(execlp),
+	NAME(execv),	      NAME(execve),	  NAME(execvp),
+	NAME(execvpe),	      NAME(fcntl),	  NAME(fcntl64),
+	NAME(fexecve),	      NAME(getpeername),  NAME(getsockname),
+	NAME(getsockopt),     NAME(ioctl),	  NAME(poll),
+	NAME(posix_spawn),    NAME(posix_spawnp), NAME(ppoll),
+	NAME(preadv2),	      NAME(preadv64v2),	  NAME(pselect),
+	NAME(pwritev2),	      NAME(pwritev64v2),  NAME(read),
+	NAME(readv),	      NAME(recv),	  NAME(recvfrom),
+	NAME(recvmmsg),	      NAME(recvmsg),	  NAME(select),
+	NAME(send),	      NAME(sendfile),	  NAME(sendfile64),
+	NAME(sendmmsg),	      NAME(sendmsg),	  NAME(sendto),
+	NAME(setsockopt),     NAME(shutdown),	  NAME(socket),
+	NAME(socketpair),     NAME(splice),	  NAME(write),
+	NAME(writev),
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
@@ -257,7 +270,10 @@ static void call_all(void)
 		int err = errno;
 
 		/* a number of a descriptor says nothing */
-		say("%s: %s, errno %s", names[i].name, r < 0 ? "-1" : r == 0 ? "0" : "more",
+		say("%s: %s, errno %s", names[i].name,
+		    r < 0  ? "-1" :
+		    r == 0 ? "0" :
+			     "more",
 		    err == SENTINEL ? "kept" : say_errno(err));
 	}
 }

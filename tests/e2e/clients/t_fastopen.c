@@ -58,7 +58,9 @@ static void come_back(int fd, size_t n)
 		got += (size_t)r;
 	say("back: %zu of %zu, %s, then %s", got, n,
 	    memcmp(back, data, got) == 0 ? "the same" : "OTHERS",
-	    r < 0 ? say_errno(errno) : r ? "nothing" : "end");
+	    r < 0 ? say_errno(errno) :
+	    r	  ? "nothing" :
+		    "end");
 }
 
 static void fill(void)
@@ -67,7 +69,8 @@ static void fill(void)
 		data[i] = (char)('a' + i % 26);
 }
 
-static void with_flag(int param) /* call, and 10: blocking, 100: a large one, 1000: nothing at all */
+static void
+with_flag(int param) /* call, and 10: blocking, 100: a large one, 1000: nothing at all */
 {
 	size_t n = param / 1000 ? 0 : param / 100 % 10 ? 1900 : 100, queued = 0;
 	int fd = new_socket(param / 10 % 10 ? 0 : SOCK_NONBLOCK);

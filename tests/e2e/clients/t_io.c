@@ -508,7 +508,8 @@ static void wait_in(int role) /* until the server says something by itself */
 
 static void wait_in_epoll(int mode)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | (uint32_t)mode, .data.u32 = 7 };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | (uint32_t)mode,
+				     .data.u32 = 7 };
 	int ep = epoll_create1(0), fd, r;
 
 	choose(GREET);

@@ -426,21 +426,21 @@ static void sent_to_child(int connected)
 
 /* -------------------------------------------------------------------- the table */
 
-#define AGAIN(name, what)                                                                 \
+#define AGAIN(name, what)                                                                         \
 	{ "again-close-" name, used_again, what }, { "again-range-" name, used_again, what + 1 }, \
-		{ "again-closefrom-" name, used_again, what + 2 },                        \
-		{ "again-fclose-" name, used_again, what + 3 },                           \
-		{ "again-rawclose-" name, used_again, what + 4 },                         \
-	{                                                                                 \
-		"again-rawrange-" name, used_again, what + 5                              \
+		{ "again-closefrom-" name, used_again, what + 2 },                                \
+		{ "again-fclose-" name, used_again, what + 3 },                                   \
+		{ "again-rawclose-" name, used_again, what + 4 },                                 \
+	{                                                                                         \
+		"again-rawrange-" name, used_again, what + 5                                      \
 	}
 
-#define COPY(name, way)                                                                        \
+#define COPY(name, way)                                                                           \
 	{ "copy_stays-" name, copy_stays, way }, { "original_stays-" name, original_stays, way }, \
-		{ "both_stay-" name, both_stay, way },                                         \
-		{ "copy_of_connected-" name, copy_of_connected, way },                         \
-	{                                                                                      \
-		"before_connect-" name, before_connect, way                                    \
+		{ "both_stay-" name, both_stay, way },                                            \
+		{ "copy_of_connected-" name, copy_of_connected, way },                            \
+	{                                                                                         \
+		"before_connect-" name, before_connect, way                                       \
 	}
 
 static struct test_case cases[] = {

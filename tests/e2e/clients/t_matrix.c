@@ -30,18 +30,18 @@ static const char *const call_names[] = { "poll",	"ppoll",       "select",      
 
 enum how {
 	ALONE,
-	THREAD,	    /* another thread is in the wait before connect() or the registration */
-	BLOCKING,   /* the same, and connect() is a blocking one */
-	NESTED,	    /* the epoll set is in another one */
-	NESTED_ET,  /* the same, edge-triggered */
-	POLLED,	    /* the epoll set is in a poll set */
-	HIGH,	    /* descriptors above 1024 */
-	CHILD,	    /* a forked child waits with what it inherited */
-	BOTH,	    /* parent and child */
-	BESIDE,	    /* beside a ready pipe */
+	THREAD,	   /* another thread is in the wait before connect() or the registration */
+	BLOCKING,  /* the same, and connect() is a blocking one */
+	NESTED,	   /* the epoll set is in another one */
+	NESTED_ET, /* the same, edge-triggered */
+	POLLED,	   /* the epoll set is in a poll set */
+	HIGH,	   /* descriptors above 1024 */
+	CHILD,	   /* a forked child waits with what it inherited */
+	BOTH,	   /* parent and child */
+	BESIDE,	   /* beside a ready pipe */
 };
 
-static const char *const how_names[] = { "",	  "-thread", "-blocking", "-nested", "-nested_et",
+static const char *const how_names[] = { "",	    "-thread", "-blocking", "-nested", "-nested_et",
 					 "-polled", "-high",   "-child",    "-both",   "-beside" };
 
 /* when it is registered; LOOK: before connect(), and waited once even before that */
@@ -454,8 +454,9 @@ static void add(struct combo c)
 
 	snprintf(t->name, sizeof(t->name), "%s%s%s%s%s%s-%s%s%s", call_names[c.call],
 		 epoll ? when_names[c.when] : "", c.mode & EPOLLET ? "-et" : "",
-		 c.mode & EPOLLONESHOT ? "-oneshot" : "", c.mode & EPOLLEXCLUSIVE ? "-exclusive" : "",
-		 how_names[c.how], c.mask & POLLIN ? "in" : "", c.mask & POLLOUT ? "out" : "",
+		 c.mode & EPOLLONESHOT ? "-oneshot" : "",
+		 c.mode & EPOLLEXCLUSIVE ? "-exclusive" : "", how_names[c.how],
+		 c.mask & POLLIN ? "in" : "", c.mask & POLLOUT ? "out" : "",
 		 c.mask & POLLRDHUP ? "rdhup" : "");
 	t->run = play_case;
 	t->param = (int)n_cases;
@@ -513,8 +514,10 @@ static void fill_table(void)
 
 		for (int how = ALONE; how <= BESIDE; how++) {
 			c.how = (enum how)how;
-			if (how == THREAD || how == BLOCKING || (how == BESIDE && call == EPOLL_WAIT) ||
-			    (how >= NESTED && how <= POLLED) || (how == ALONE && call == EPOLL_WAIT))
+			if (how == THREAD || how == BLOCKING ||
+			    (how == BESIDE && call == EPOLL_WAIT) ||
+			    (how >= NESTED && how <= POLLED) ||
+			    (how == ALONE && call == EPOLL_WAIT))
 				continue; /* senseless, or in add_epoll() */
 			if (call == EPOLL_WAIT && (how == CHILD || how == BOTH))
 				continue;

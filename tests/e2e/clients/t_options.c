@@ -172,7 +172,10 @@ static void sizes(int number) /* SO_ERROR, TCP_INFO with buffers of all sizes */
 			memset(buffer, 0xee, sizeof(buffer));
 			r = getsockopt(fd, level, number, buffer, &len);
 			say("%d size %u: %d length %u, first byte %d, behind %d", stage, some[i], r,
-			    len, number == SO_ERROR ? buffer[0] : some[i] ? buffer[0] : -1,
+			    len,
+			    number == SO_ERROR ? buffer[0] :
+			    some[i]	       ? buffer[0] :
+						 -1,
 			    len < sizeof(buffer) ? buffer[len] : -1);
 		}
 		do_poll(fd, POLLOUT, 1500);

@@ -24,8 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define THREADS	  64
-#define OWN_BASE  600 /* numbers from here on are reserved, one for each thread: for dup2() */
+#define THREADS	 64
+#define OWN_BASE 600 /* numbers from here on are reserved, one for each thread: for dup2() */
 
 static atomic_long n_ops, n_bytes, n_refused, n_forks, n_signals, n_dups, n_dropped;
 static atomic_bool stop;
@@ -434,7 +434,8 @@ static void random_storm(int param)
 	fds = count_fds();
 	for (int i = 0; i < THREADS; i++) {
 		workers[i].index = i;
-		workers[i].state = ((uint64_t)seed * THREADS + (uint64_t)i + 1) * 0x9e3779b97f4a7c15U;
+		workers[i].state = ((uint64_t)seed * THREADS + (uint64_t)i + 1) *
+				   0x9e3779b97f4a7c15U;
 		workers[i].busy_with = -1;
 		pthread_create(&threads[i], NULL, work, &workers[i]);
 	}
@@ -447,7 +448,8 @@ static void random_storm(int param)
 	end_kb = resident_kb();
 	say("descriptors: %s", count_fds() == fds ? "as before" : "more");
 	say("memory: %s", end_kb - warm_kb < 4096 ? "as before" : "more");
-	say("seed %u: %ld operations, %ld bytes, %ld refused, %ld dropped, %ld duplicates, %ld forks, "
+	say("seed %u: %ld operations, %ld bytes, %ld refused, %ld dropped, %ld duplicates, %ld "
+	    "forks, "
 	    "%ld signals, %ld + %ld kB",
 	    seed, (long)n_ops, (long)n_bytes, (long)n_refused, (long)n_dropped, (long)n_dups,
 	    (long)n_forks, (long)n_signals, warm_kb, end_kb - warm_kb);

@@ -347,7 +347,7 @@ static void in_vfork(int fd, int way)
 static void by_spawn(int fd, int way)
 {
 	posix_spawn_file_actions_t actions;
-	char *argv[] = { (char *)(intptr_t)"true", NULL };
+	char *argv[] = { (char *)(intptr_t) "true", NULL };
 	pid_t child;
 
 	posix_spawn_file_actions_init(&actions);
@@ -507,7 +507,8 @@ static void other_listener(int fd)
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 
 	((struct sockaddr_in *)&a)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (listener != fd || bind(listener, (struct sockaddr *)&a, sizeof(struct sockaddr_in)) < 0 ||
+	if (listener != fd ||
+	    bind(listener, (struct sockaddr *)&a, sizeof(struct sockaddr_in)) < 0 ||
 	    listen(listener, 1) < 0 || getsockname(fd, (struct sockaddr *)&a, &len) < 0)
 		bad("listener", listener);
 	fds[0] = socket(AF_INET, SOCK_STREAM, 0);
@@ -587,12 +588,9 @@ static void storm_many(int n)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{ "handler", storm_handler, 0 },
-		{ "handler-restart", storm_handler, SA_RESTART },
-		{ "cancel", storm_cancel, 2000 },
-		{ "vfork", storm_vfork, 240 },
-		{ "fork", storm_fork, 240 },
-		{ "rawclose", storm_rawclose, 400 },
+		{ "handler", storm_handler, 0 },  { "handler-restart", storm_handler, SA_RESTART },
+		{ "cancel", storm_cancel, 2000 }, { "vfork", storm_vfork, 240 },
+		{ "fork", storm_fork, 240 },	  { "rawclose", storm_rawclose, 400 },
 		{ "many", storm_many, 5000 },
 	};
 

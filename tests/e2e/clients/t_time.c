@@ -126,7 +126,8 @@ static void limit_case(int call, int64_t us, short events)
 		fd = new_socket(SOCK_NONBLOCK);
 		connect(fd, (struct sockaddr *)&target.sa, target.len);
 		wait_limited(call, fd, us, events, &seen);
-	} while (++tries < 3 && ((seen.r == 0 && seen.late > 50000) || (seen.r != 0 && us < 100000)));
+	} while (++tries < 3 &&
+		 ((seen.r == 0 && seen.late > 50000) || (seen.r != 0 && us < 100000)));
 	say("%s: %d%s", names[call], seen.r, seen.r < 0 ? say_errno(errno) : "");
 	if (seen.r == 0 && seen.took < us)
 		say("too early: %lld of %lld us", (long long)seen.took, (long long)us);
