@@ -44,14 +44,14 @@ const char *say_events(unsigned int events); /* poll's and epoll's bits are the 
 const char *say_errno(int err);
 
 /* The calls that most cases make, each with its line. */
-int new_socket(int flags);		/* of the target's family; exits if it cannot */
-int do_connect(int fd);			/* to the target */
-int start(void);			/* a non-blocking socket, connecting */
+int new_socket(int flags); /* of the target's family; exits if it cannot */
+int do_connect(int fd);	   /* to the target */
+int start(void);	   /* a non-blocking socket, connecting */
 void do_poll(int fd, short events, int timeout_ms);
-void do_error(int fd);			/* SO_ERROR */
-void do_names(int fd);			/* getpeername, getsockname */
+void do_error(int fd); /* SO_ERROR */
+void do_names(int fd); /* getpeername, getsockname */
 void do_send(int fd, const char *text);
-void do_recv(int fd);			/* up to 64 bytes, MSG_DONTWAIT */
+void do_recv(int fd); /* up to 64 bytes, MSG_DONTWAIT */
 void do_close(int fd);
 
 void sleep_ms(int ms);
