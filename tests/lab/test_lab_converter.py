@@ -594,7 +594,11 @@ class Errors(Case):
 
     def test_total_length_0_is_reset(self):
         with Converter() as c:
-            self.assertReset(convert(hexed("01002263")))
+            try:
+            s = convert(hexed("01002263"))
+        except (ConnectionRefusedError, ConnectionResetError):
+            return  # the RST was there before sendto() returned: reset all the same
+        self.assertReset(s)
             c.wait_event("close", outcome="no-request")
 
     def test_3_missing_cookie(self):
