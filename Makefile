@@ -221,6 +221,17 @@ $(addprefix check-,$(SANITIZERS)): check-%:
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$* -fno-sanitize-recover=all' \
 		check-unit
 
+# The storms with a shim and clients that were built with a sanitizer, whose library comes behind
+# ours; gcc, because clang 14's shared ThreadSanitizer crashes at once.
+.PHONY: check-storms-address check-storms-thread
+#: check-storms-address  the storms under AddressSanitizer; check-storms-thread likewise
+check-storms-address check-storms-thread: check-storms-%:
+	$(Q)$(MAKE) --no-print-directory BUILD=build/storm-$* CC=gcc FORTIFY= \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$*' storms
+storms: $(SHIM) $(BUILD)/lab-converter $(addprefix $(BUILD)/e2e/,echo-server t_storm t_random)
+	$(Q)ASAN_OPTIONS=verify_asan_link_order=0 TSAN_OPTIONS=history_size=4:log_path=stderr \
+		$(run) --limit 600 tests/e2e/test_storms.py
+
 COMPILATIONS := gcc-O2 gcc-O0 clang-O2 clang-O0
 
 .PHONY: check-compilers objects

@@ -40,7 +40,7 @@ class Base(L.TestCase):
         L.sysctl("client", net__ipv4__tcp_fastopen=1)
 
     def shim(self):
-        return self.lab.config(self.CONFIG)
+        return self.lab.config(self.CONFIG, "timeout = 30s")
 
     def storm(self, program, case, enough=(), limit=40, env=None):
         argv = [L.TOOLS / program, "-l", limit, case, L.SERVER, ECHO, L.SERVER, CLOSED]
