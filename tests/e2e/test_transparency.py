@@ -62,7 +62,7 @@ def blocks(text):
 # All of these kinds of converter for the matrix; of the rest each value of each, pairwise, unless
 # TRANSPARENCY=all.
 CHOSEN = ["at_once_whole_data", "at_once_split_ask", "at_once_late_off", "hold_split_data",
-          "hold_late_data"]
+          "hold_late_data", "at_once_whole_free", "hold_split_free", "at_once_late_free"]
 # Where the clients that were built without _FORTIFY_SOURCE run, too.
 PLAIN = ["at_once_whole_data", "at_once_late_off"]
 
@@ -78,7 +78,7 @@ def is_known(client, case, outcome):
 class Transparency(L.TestCase):
     direct = {}  # shared by all: what plain runs said
 
-    def client(self, build, client, pattern, outcome, shim=None, jobs=64):
+    def client(self, build, client, pattern, outcome, shim=None, jobs=150):
         program = L.TOOLS / build / client
         target = [str(word) for word in OUTCOMES[outcome] + (L.SERVER, ECHO)]
         result = self.lab.run([program, "-j", jobs, pattern] + target, shim=shim, timeout=100)
@@ -106,7 +106,7 @@ class Transparency(L.TestCase):
                if direct[case] != converted[case] and not is_known(what[1], case, what[3])]
         return [f"{label} {' '.join(what)}: {len(bad)} of {len(direct)} differ"] * bool(bad) + bad
 
-    def through(self, answer, reply, syn, runs, enough=10, at_once=8, **more):
+    def through(self, answer, reply, syn, runs, enough=10, at_once=3, **more):
         """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
         options, settings, fast_open = SYNS[syn]
         converter = self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options)
@@ -156,15 +156,14 @@ BOTH = ("accepted", "refused")
 ALL = ("accepted", "refused", "mute")
 
 Waiting = through_each("Waiting", with_outcomes("t_matrix", *BOTH), every=True)
-InputOutput = through_each("InputOutput", with_outcomes("t_io", *ALL), jobs=96)
+InputOutput = through_each("InputOutput", with_outcomes("t_io", *ALL))
 Life = through_each("Life", with_outcomes("t_life", *BOTH, pattern="[!h]*"))
 Handed = through_each("Handed", with_outcomes("t_life", *BOTH, pattern="hand-*"), enough=5)
 Epoll = through_each("Epoll", with_outcomes("t_epoll", *BOTH))
-Time = through_each("Time", with_outcomes("t_time", *ALL, pattern="[ls]*"), at_once=6,
-                    jobs=40)
+Time = through_each("Time", with_outcomes("t_time", *ALL, pattern="[ls]*"))
 Arguments = through_each("Arguments", with_outcomes("t_args", *BOTH) +
                          with_outcomes("t_options", *BOTH))
-FastOpen = through_each("FastOpen", with_outcomes("t_fastopen", *ALL), every=True, syns=["free"])
+FastOpen = through_each("FastOpen", with_outcomes("t_fastopen", *ALL), syns=["free"])
 Errno = through_each("Errno", with_outcomes("t_errno", *BOTH), enough=3)
 
 

@@ -301,7 +301,8 @@ static int run_jobs(struct job *jobs, size_t n, char **argv, size_t at_once, int
 	int bad = 0;
 
 	while (shown < n) {
-		while (begun < n && begun - over < at_once)
+		/* one at a time: a case that has to wait for a processor sees other things */
+		if (begun < n && begun - over < at_once)
 			start_job(&jobs[begun++], argv, limit_s);
 		for (size_t i = shown; i < begun; i++)
 			if (!jobs[i].done && job_is_over(&jobs[i]))

@@ -129,9 +129,8 @@ static void mapped(int only_v6)
 
 static void places(int flags) /* that nobody should convert, or nobody can reach */
 {
-	static const char *const some[] = { "0.0.0.0",	 "127.0.0.1", "255.255.255.255",
-					    "224.0.0.1", "240.0.0.1", "10.1.0.1",
-					    "10.1.0.255" };
+	static const char *const some[] = { "0.0.0.0",	   "127.0.0.1", "255.255.255.255",
+					    "224.0.0.1", "10.1.0.1",	"10.1.0.255" };
 	struct sockaddr_in a = { .sin_family = AF_INET };
 
 	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
