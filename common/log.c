@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "log.h"
 
+#include "quiet.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -119,34 +120,6 @@ static void put_formatted(struct text *t, const char *format, va_list args)
 /* Raw system calls in all that follows: libc's are cancellation points, and some are
  * interposed by us. */
 
-/*
- * A pipe that nobody reads and a limit on the size of files answer a write with a signal, which
- * would be the end of the program. It is held back and then taken away, except where the
- * program had one waiting already.
- */
-static void write_quietly(int fd, const struct text *t)
-{
-	const struct timespec at_once = { 0 };
-	const size_t set_size = _NSIG / 8; /* the kernel's, libc's sigset_t is longer */
-	sigset_t ours, before, waiting;
-
-	sigemptyset(&ours);
-	sigaddset(&ours, SIGPIPE);
-	sigaddset(&ours, SIGXFSZ);
-	sigemptyset(&waiting);
-	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &before, set_size);
-	if (sigismember(&before, SIGPIPE) || sigismember(&before, SIGXFSZ))
-		syscall(SYS_rt_sigpending, &waiting, set_size);
-	if (syscall(SYS_write, fd, t->bytes, t->len) < 0 && (errno == EPIPE || errno == EFBIG)) {
-		int raised = errno == EPIPE ? SIGPIPE : SIGXFSZ;
-
-		sigdelset(&ours, raised == SIGPIPE ? SIGXFSZ : SIGPIPE);
-		if (!sigismember(&waiting, raised))
-			syscall(SYS_rt_sigtimedwait, &ours, NULL, &at_once, set_size);
-	}
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, set_size);
-}
-
 /* Then it is no standard error: the program has closed its own, and this is a connection that
  * was given the number. */
 static bool is_internet_socket(int fd)
@@ -164,14 +137,14 @@ static void write_line(const struct text *t)
 
 	if (strcmp(log_target, "stderr") == 0) {
 		if (!is_internet_socket(STDERR_FILENO))
-			write_quietly(STDERR_FILENO, t);
+			quiet_write(STDERR_FILENO, t->bytes, t->len, QUIET_AT_END);
 		return;
 	}
 	fd = (int)syscall(SYS_openat, AT_FDCWD, log_target,
 			  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return;
-	write_quietly(fd, t);
+	quiet_write(fd, t->bytes, t->len, QUIET_AT_END);
 	syscall(SYS_close, fd);
 }
 

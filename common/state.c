@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+#include "state.h"
+
+#include "quiet.h"
+#include "state_slot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Raw system calls: libc's are cancellation points, and some are interposed by us. All offsets
+ * are small, so their high half, which 32-bit kernels take as one more argument, is 0. */
+
+#ifdef SYS_fcntl64
+#define SYS_FCNTL SYS_fcntl64
+#else
+#define SYS_FCNTL SYS_fcntl
+#endif
+
+#define FIRST_FREE 3 /* descriptors below are standard input, output and error */
+
+static char file_path[STATE_PATH_MAX + 1], directory[STATE_PATH_MAX + 1];
+
+struct search {
+	bool found;
+	long at;	  /* where in the file: what was found, else the slot that may go */
+	int64_t at_until; /* when that would expire; INT64_MIN: there is none in it */
+	uint8_t *slot;	  /* what was found, in the block that was read last */
+	struct state_times times;
+};
+
+void state_setup(const char *path)
+{
+	size_t len = path ? strlen(path) : 0;
+	const char *slash;
+
+	file_path[0] = '\0';
+	directory[0] = '\0';
+	if (len == 0 || len > STATE_PATH_MAX || strcmp(path, "none") == 0)
+		return;
+	memcpy(file_path, path, len + 1);
+	slash = strrchr(path, '/');
+	if (slash)
+		memcpy(directory, path, (size_t)(slash - path));
+	if (slash)
+		directory[slash - path] = '\0';
+}
+
+const char *state_path(void)
+{
+	return file_path;
+}
+
+int64_t state_now_ms(void)
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ------------------------------------------------------------------------- the file */
+
+static void close_file(int fd)
+{
+	syscall(SYS_close, fd);
+}
+
+/* Nobody else may have had his hands in it: he could send our connections elsewhere. */
+static bool is_trusted(int fd)
+{
+	struct stat st; /* its raw form differs between machines, and fstat() is harmless */
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 022) == 0 &&
+	       (st.st_uid == 0 || st.st_uid == (uid_t)syscall(SYS_geteuid));
+}
+
+/* In a program that has closed its standard error, the number must not be ours for long: what
+ * another of its threads prints would go into the file. */
+static int above_standard(int fd)
+{
+	long moved;
+
+	if (fd < 0 || fd >= FIRST_FREE)
+		return fd;
+	moved = syscall(SYS_FCNTL, fd, F_DUPFD_CLOEXEC, FIRST_FREE);
+	if (moved < 0)
+		moved = -errno;
+	close_file(fd);
+	return (int)moved;
+}
+
+static int open_file(int flags)
+{
+	/* O_NONBLOCK: neither a FIFO nor somebody's lease is waited for */
+	long fd = syscall(SYS_openat, AT_FDCWD, file_path,
+			  flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+
+	fd = fd < 0 ? -errno : above_standard((int)fd);
+	if (fd >= 0 && !is_trusted((int)fd)) {
+		close_file((int)fd);
+		return -EPERM;
+	}
+	return (int)fd;
+}
+
+/* Writes the header if there is none. False: the file is not ours, or cannot be written. */
+static bool claim_file(int fd)
+{
+	static const uint8_t none[STATE_HEADER_LEN];
+	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
+
+	if (syscall(SYS_pread64, fd, header, sizeof(header), 0L, 0L) < 0)
+		return false;
+	state_header(ours);
+	if (memcmp(header, ours, sizeof(ours)) == 0)
+		return true;
+	return memcmp(header, none, sizeof(none)) == 0 &&
+	       quiet_write(fd, ours, sizeof(ours), 0) == sizeof(ours);
+}
+
+static int open_for_writing(void)
+{
+	int fd;
+
+	if (!file_path[0])
+		return -ENOENT;
+	fd = open_file(O_RDWR);
+	if (fd == -ENOENT)
+		fd = open_file(O_RDWR | O_CREAT);
+	if (fd == -ENOENT && syscall(SYS_mkdirat, AT_FDCWD, directory, 0700) == 0)
+		fd = open_file(O_RDWR | O_CREAT);
+	if (fd < 0)
+		return fd;
+	if (!claim_file(fd)) {
+		close_file(fd);
+		return -EBADF;
+	}
+	return fd;
+}
+
+/* type: F_WRLCK, without waiting, or F_UNLCK. The lock goes with the open file, not with the
+ * process, so the program's own locks know nothing of it. */
+static int lock_bucket(int fd, enum state_kind kind, uint32_t first, short type)
+{
+	struct flock64 lock = {
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = (off64_t)first * STATE_BLOCK,
+		.l_len = (off64_t)state_shape(kind)->bucket_blocks * STATE_BLOCK,
+	};
+
+	if (syscall(SYS_FCNTL, fd, F_OFD_SETLK, &lock) == 0)
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+/* ------------------------------------------------------------------------- its slots */
+
+/* What lies behind the end is zero, and so is what cannot be read: no slot. */
+static void read_block(int fd, uint32_t number, uint8_t block[static STATE_BLOCK])
+{
+	long n = syscall(SYS_pread64, fd, block, (size_t)STATE_BLOCK, (long)number * STATE_BLOCK,
+			 0L);
+
+	n = n < 0 ? 0 : n;
+	memset(block + n, 0, (size_t)(STATE_BLOCK - n));
+}
+
+static void look_in_block(enum state_kind kind, const void *key, int64_t now_ms, uint32_t number,
+			  uint8_t *block, struct search *s)
+{
+	const unsigned int slot_len = state_shape(kind)->slot_len;
+	struct state_times times;
+
+	for (unsigned int i = 0; i < STATE_BLOCK && !s->found; i += slot_len) {
+		bool valid = state_slot_valid(kind, block + i, now_ms, &times);
+
+		if (!valid)
+			times.until_ms = INT64_MIN;
+		s->found = valid && state_slot_has_key(kind, block + i, key);
+		if (s->found || s->at < 0 || times.until_ms < s->at_until) {
+			s->at = (long)number * STATE_BLOCK + (long)i;
+			s->at_until = times.until_ms;
+			s->slot = block + i;
+			s->times = times;
+		}
+	}
+}
+
+static bool look(int fd, enum state_kind kind, const void *key, int64_t now_ms,
+		 uint8_t block[static STATE_BLOCK], struct search *s)
+{
+	const uint32_t first = state_bucket(kind, key);
+
+	*s = (struct search){ .at = -1 };
+	for (uint32_t b = first; b < first + state_shape(kind)->bucket_blocks && !s->found; b++) {
+		read_block(fd, b, block);
+		look_in_block(kind, key, now_ms, b, block, s);
+	}
+	return s->found;
+}
+
+bool state_get(enum state_kind kind, const void *key, int64_t now_ms, void *value,
+	       struct state_times *times)
+{
+	int saved_errno = errno, fd = file_path[0] ? open_file(O_RDONLY) : -ENOENT;
+	uint8_t block[STATE_BLOCK];
+	struct search s = { 0 };
+
+	if (fd >= 0) {
+		if (look(fd, kind, key, now_ms, block, &s)) {
+			memcpy(value, state_slot_value(kind, s.slot), state_shape(kind)->value_len);
+			*times = s.times;
+		}
+		close_file(fd);
+	}
+	errno = saved_errno;
+	return s.found;
+}
+
+static int write_slot(int fd, enum state_kind kind, const uint8_t *slot, long at)
+{
+	const long len = state_shape(kind)->slot_len;
+	long n = quiet_write(fd, slot, (size_t)len, at);
+
+	return n == len ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
+static int change_locked(int fd, enum state_kind kind, const void *key, int64_t now_ms,
+			 state_change_fn *change, void *arg)
+{
+	uint8_t block[STATE_BLOCK];
+	struct search s;
+
+	if (!look(fd, kind, key, now_ms, block, &s)) {
+		s.slot = block; /* whatever was read is not needed any more */
+		memset(block, 0, sizeof(block));
+		s.times = (struct state_times){ 0 };
+	}
+	if (!change(state_slot_value(kind, s.slot), &s.times, s.found, arg))
+		return 0;
+	s.times.written_ms = now_ms;
+	state_slot_seal(kind, s.slot, key, &s.times);
+	return write_slot(fd, kind, s.slot, s.at);
+}
+
+int state_update(enum state_kind kind, const void *key, int64_t now_ms, state_change_fn *change,
+		 void *arg)
+{
+	int saved_errno = errno, fd = open_for_writing(), ret = fd;
+	const uint32_t first = state_bucket(kind, key);
+
+	if (fd >= 0) {
+		ret = lock_bucket(fd, kind, first, F_WRLCK);
+		if (ret == 0) {
+			ret = change_locked(fd, kind, key, now_ms, change, arg);
+			/* a child of a fork() meanwhile has the open file, and the lock, too */
+			lock_bucket(fd, kind, first, F_UNLCK);
+		}
+		close_file(fd);
+	}
+	errno = saved_errno;
+	return ret;
+}
+
+/* Expired when it is written. */
+static bool expire(void *value, struct state_times *times, bool found, void *arg)
+{
+	(void)value;
+	(void)arg;
+	times->until_ms = 0;
+	return found;
+}
+
+int state_erase(enum state_kind kind, const void *key)
+{
+	int ret = state_update(kind, key, state_now_ms(), expire, NULL);
+
+	return ret == -ENOENT ? 0 : ret;
+}
+
+void state_each(enum state_kind kind, int64_t now_ms, state_each_fn *each, void *arg)
+{
+	const struct state_shape *shape = state_shape(kind);
+	const uint32_t end = shape->first_block + shape->n_buckets * shape->bucket_blocks;
+	int saved_errno = errno, fd = file_path[0] ? open_file(O_RDONLY) : -ENOENT;
+	uint8_t block[STATE_BLOCK];
+	struct state_times times;
+
+	for (uint32_t b = shape->first_block; fd >= 0 && b < end; b++) {
+		read_block(fd, b, block);
+		for (unsigned int i = 0; i < STATE_BLOCK; i += shape->slot_len) {
+			if (state_slot_valid(kind, block + i, now_ms, &times))
+				each(block + i + STATE_SLOT_KEY, state_slot_value(kind, block + i),
+				     &times, arg);
+		}
+	}
+	if (fd >= 0)
+		close_file(fd);
+	errno = saved_errno;
+}
+
+int state_clear(void)
+{
+	int saved_errno = errno, fd = open_for_writing(), ret = fd < 0 ? fd : 0;
+
+	if (fd >= 0) {
+		if (syscall(SYS_ftruncate, fd, (long)STATE_HEADER_LEN) < 0)
+			ret = -errno;
+		close_file(fd);
+	}
+	errno = saved_errno;
+	return ret;
+}
