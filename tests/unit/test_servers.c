@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: MIT
+/* What is known of servers: what news means, the table in the process, the file behind it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "servers.h"
+
+#define SECOND 1000LL
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+
+static char dir[] = "/tmp/test_servers.XXXXXX";
+static char file[64];
+static int64_t now;
+
+static const struct cvt_span no_cookie;
+
+static struct addr server(unsigned int i)
+{
+	struct addr a = { .port = 443 };
+
+	addr_parse(&a, "198.18.0.0");
+	a.ip[13] = (uint8_t)(18 + (i >> 16));
+	a.ip[14] = (uint8_t)(i >> 8);
+	a.ip[15] = (uint8_t)i;
+	return a;
+}
+
+static int start(void **state)
+{
+	(void)state;
+	now = state_now_ms();
+	unlink(file);
+	state_setup(file);
+	servers_clear_table();
+	return 0;
+}
+
+static int start_without_file(void **state)
+{
+	start(state);
+	state_setup(NULL);
+	return 0;
+}
+
+/* Another process, or this one later. */
+static void elsewhere(void)
+{
+	servers_clear_table();
+}
+
+static void learn(const struct addr *a, bool mptcp)
+{
+	errno = 123;
+	servers_learn(a, mptcp, no_cookie, now);
+	assert_int_equal(errno, 123);
+}
+
+static enum servers_verdict lookup(const struct addr *a)
+{
+	enum servers_verdict v;
+
+	errno = 123;
+	v = servers_lookup(a, now);
+	assert_int_equal(errno, 123);
+	return v;
+}
+
+/* ----------------------------------------------------------------- what news means */
+
+static void nothing_is_known_at_first(void **state)
+{
+	const struct addr a = server(1);
+	struct servers_entry e;
+
+	(void)state;
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+	assert_false(servers_find(&a, now, &e));
+	assert_int_equal(access(file, F_OK), -1); /* a look-up makes no file */
+}
+
+static void learned_and_remembered(void **state)
+{
+	const struct addr a = server(1), b = server(2);
+	struct addr other_port = a;
+
+	(void)state;
+	other_port.port = 80;
+	learn(&a, true);
+	learn(&b, false);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(lookup(&a), SERVERS_MPTCP);
+		assert_int_equal(lookup(&b), SERVERS_TCP);
+		assert_int_equal(lookup(&other_port), SERVERS_UNKNOWN);
+		if (*state_path())
+			elsewhere();
+	}
+}
+
+static void expires(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	learn(&a, true);
+	now += SERVERS_KEEP_MS - 1;
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	now += 1;
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+	elsewhere();
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+}
+
+static void cookies(void **state)
+{
+	static const uint8_t bytes[17] = "0123456789abcdef";
+	const struct cvt_span longest = { bytes, 16 }, too_long = { bytes, 17 },
+			      other = { bytes, 4 };
+	const struct addr a = server(1);
+	struct servers_entry e;
+
+	(void)state;
+	servers_learn(&a, false, too_long, now);
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(e.tfo_cookie_len, 0);
+	servers_learn(&a, false, longest, now);
+	learn(&a, true); /* no cookie this time: the one that is known stays */
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(e.verdict, SERVERS_MPTCP);
+	assert_int_equal(e.tfo_cookie_len, 16);
+	assert_memory_equal(e.tfo_cookie, bytes, 16);
+	servers_learn(&a, true, other, now);
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(e.tfo_cookie_len, 4);
+	servers_drop_cookie(&a, now);
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(e.tfo_cookie_len, 0);
+	assert_int_equal(e.verdict, SERVERS_MPTCP);
+}
+
+/* A converter that says MPTCP of a server that does not show it to us is believed again after a
+ * while, and after each time it was wrong for longer. */
+static void withdrawn(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	for (int64_t hold = SERVERS_HOLD_MS; hold < SERVERS_KEEP_MS; hold *= 2) {
+		learn(&a, true);
+		assert_int_equal(lookup(&a), SERVERS_MPTCP);
+		servers_withdraw(&a, now);
+		assert_int_equal(lookup(&a), SERVERS_TCP);
+		if (*state_path())
+			elsewhere();
+		now += hold - 1;
+		learn(&a, true);
+		assert_int_equal(lookup(&a), SERVERS_TCP);
+		now += 1;
+	}
+	learn(&a, true);
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	servers_withdraw(&a, now);
+	learn(&a, false); /* the server has really lost it, and then has it again */
+	learn(&a, true);
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+}
+
+static void pinned(void **state)
+{
+	const struct addr a = server(1), b = server(2);
+	bool has_file = *state_path();
+
+	(void)state;
+	assert_int_equal(servers_pin(&a, SERVERS_MPTCP, now), has_file);
+	assert_int_equal(servers_pin(&b, SERVERS_TCP, now), has_file);
+	learn(&a, false);
+	servers_withdraw(&a, now);
+	learn(&b, true);
+	now += 100 * SERVERS_KEEP_MS;
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	assert_int_equal(lookup(&b), SERVERS_TCP);
+	assert_true(servers_forget(&a));
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+	learn(&a, false);
+	assert_int_equal(lookup(&a), SERVERS_TCP);
+}
+
+/* The table holds more than one server for each of its rows would need, and never too many. */
+static void the_table_is_bounded(void **state)
+{
+	unsigned int known = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 20 * SERVERS_TABLE; i++) {
+		const struct addr a = server(i);
+
+		learn(&a, true);
+		assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	}
+	for (unsigned int i = 20 * SERVERS_TABLE; i-- > 0;) { /* the other way round */
+		const struct addr a = server(i);
+
+		known += lookup(&a) == SERVERS_MPTCP;
+	}
+	assert_in_range(known, SERVERS_TABLE / 2, SERVERS_TABLE);
+}
+
+/* What is used stays. */
+static void the_least_used_goes(void **state)
+{
+	const struct addr used = server(0);
+
+	(void)state;
+	learn(&used, true);
+	for (unsigned int i = 1; i < 20 * SERVERS_TABLE; i++) {
+		const struct addr a = server(i);
+
+		learn(&a, false);
+		assert_int_equal(lookup(&used), SERVERS_MPTCP);
+	}
+}
+
+/* --------------------------------------------------------------------- several processes */
+
+static void in_child(void (*what)(const struct addr *), const struct addr *a)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		what(a);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void learn_mptcp(const struct addr *a)
+{
+	servers_learn(a, true, no_cookie, now);
+}
+
+static void do_withdraw(const struct addr *a)
+{
+	servers_withdraw(a, now);
+}
+
+static void do_forget(const struct addr *a)
+{
+	servers_forget(a);
+}
+
+/* News of others arrives with the next comparison, not before. */
+static void news_of_others(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+	in_child(learn_mptcp, &a);
+	now += SERVERS_REREAD_MS - 1;
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+	now += 1;
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	in_child(do_withdraw, &a);
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	now += SERVERS_REREAD_MS;
+	assert_int_equal(lookup(&a), SERVERS_TCP);
+	in_child(do_forget, &a);
+	now += SERVERS_REREAD_MS;
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+}
+
+static void a_child_knows_what_its_parent_did(void **state)
+{
+	const struct addr a = server(1);
+	int status;
+	pid_t pid;
+
+	(void)state;
+	learn(&a, true);
+	pid = fork();
+	if (pid == 0) {
+		servers_in_child();
+		_exit(servers_lookup(&a, now) == SERVERS_MPTCP ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* What could not be written is kept in the process. */
+static void a_file_that_cannot_be_written(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	state_setup("/proc/nothing/state");
+	learn(&a, true);
+	now += 10 * SERVERS_REREAD_MS;
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+}
+
+/* ------------------------------------------------------------------------------- threads */
+
+static void *hammer(void *arg)
+{
+	const unsigned int *seed = arg;
+	unsigned long wrong = 0;
+
+	for (unsigned int i = 0; i < 20000; i++) {
+		unsigned int which = (i * 7919 + *seed) % (2 * SERVERS_TABLE);
+		const struct addr a = server(which);
+		const bool mptcp = which % 2;
+		enum servers_verdict v = servers_lookup(&a, now);
+
+		if (v == SERVERS_UNKNOWN)
+			servers_learn(&a, mptcp, no_cookie, now);
+		else
+			wrong += v != (mptcp ? SERVERS_MPTCP : SERVERS_TCP);
+	}
+	return (void *)wrong;
+}
+
+static void threads(void **state)
+{
+	unsigned int seeds[4] = { 1, 22, 333, 4444 };
+	pthread_t t[4];
+	void *wrong;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, hammer, &seeds[i]), 0);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], &wrong);
+		assert_null(wrong);
+	}
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(file, sizeof(file), "%s/state", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(file);
+	return rmdir(dir);
+}
+
+#define BOTH(test)                                          \
+	cmocka_unit_test_setup_teardown(test, start, NULL), \
+		cmocka_unit_test_setup_teardown(test, start_without_file, NULL)
+#define WITH_FILE(test)	   cmocka_unit_test_setup_teardown(test, start, NULL)
+#define WITHOUT_FILE(test) cmocka_unit_test_setup_teardown(test, start_without_file, NULL)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(nothing_is_known_at_first),
+		BOTH(learned_and_remembered),
+		BOTH(expires),
+		BOTH(cookies),
+		BOTH(withdrawn),
+		BOTH(pinned),
+		WITHOUT_FILE(the_table_is_bounded),
+		WITHOUT_FILE(the_least_used_goes),
+		WITH_FILE(news_of_others),
+		BOTH(a_child_knows_what_its_parent_did),
+		WITH_FILE(a_file_that_cannot_be_written),
+		BOTH(threads),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
