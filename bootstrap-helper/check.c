@@ -77,6 +77,7 @@ static void show_policy(const struct config *config)
 	line("bypass", config->bypass ? "auto" : "never");
 	line("fallback", config->fallback == CONFIG_FALLBACK_NONE ? "none" : "direct");
 	printf("    %-10s %u ms\n", "timeout", config->timeout_ms);
+	printf("    %-10s %u ms\n", "retry", config->retry_ms);
 }
 
 static const char *no_file(const struct config *config)
@@ -100,7 +101,7 @@ static void show(const struct config *config)
 	for (size_t i = 0; i < config->n_converters; i++)
 		show_converter(&config->converters[i]);
 	show_policy(config);
-	printf("state        %s\n", config->state_file ? config->state_file : "not kept");
+	printf("state        %s\n", config->state_file ? config->state_file : CONFIG_NO_STATE);
 	if (config->log_target)
 		printf("log          %s, level %s\n", config->log_target,
 		       levels[config->log_level]);
@@ -121,7 +122,8 @@ static int complain(const struct config_error *err)
 static struct config_env environment(const char *file)
 {
 	if (file)
-		return (struct config_env){ .conf = file };
+		return (struct config_env){ .conf = file,
+					    .runtime_dir = getenv("XDG_RUNTIME_DIR") };
 	return (struct config_env){
 		.conf = getenv("CONVERT_CONF"),
 		.addr = getenv("CONVERT_ADDR"),
@@ -129,6 +131,8 @@ static struct config_env environment(const char *file)
 		.convert_cookie = getenv("CONVERT_COOKIE"),
 		.log = getenv("CONVERT_LOG"),
 		.disable = getenv("CONVERT_DISABLE"),
+		.state = getenv("CONVERT_STATE"),
+		.runtime_dir = getenv("XDG_RUNTIME_DIR"),
 	};
 }
 

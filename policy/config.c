@@ -6,12 +6,14 @@
 #include <string.h>
 
 #define DEFAULT_TIMEOUT_MS 5000
+#define DEFAULT_RETRY_MS   60000
 
 void config_init(struct config *config)
 {
 	*config = (struct config){
 		.bypass = true,
 		.timeout_ms = DEFAULT_TIMEOUT_MS,
+		.retry_ms = DEFAULT_RETRY_MS,
 		.log_level = LOG_LEVEL_INFO,
 	};
 }
@@ -132,8 +134,11 @@ int config_load(struct config *config, const struct config_env *env, const char 
 	config_init(config);
 	*err = (struct config_error){ .file = "environment" };
 	config->is_disabled = is_off(env);
-	if (!config->is_disabled)
+	if (!config->is_disabled) {
 		ret = load(config, env, program, err);
+		if (ret == 0)
+			ret = config_locate_state(config, env, err);
+	}
 	if (ret)
 		config_empty(config);
 	if (is_set(env->log)) {

@@ -16,7 +16,8 @@
 
 #define CONFIG_DEFAULT_FILE "/etc/convert.conf"
 #define CONFIG_DEFAULT_PORT 5124
-#define CONFIG_COOKIE_MAX   992 /* largest Convert cookie beside a Connect TLV (PROTOCOL 1.4) */
+#define CONFIG_NO_STATE	    "none" /* in place of a state file's name */
+#define CONFIG_COOKIE_MAX   992	   /* largest Convert cookie beside a Connect TLV (PROTOCOL 1.4) */
 
 enum config_fast_open { CONFIG_FO_AUTO, CONFIG_FO_COOKIE, CONFIG_FO_NO_COOKIE };
 enum config_fallback { CONFIG_FALLBACK_DIRECT, CONFIG_FALLBACK_NONE };
@@ -49,8 +50,11 @@ struct config {
 	bool bypass;
 	enum config_fallback fallback;
 	unsigned int timeout_ms; /* for the converter's reply */
-	const char *state_file;	 /* NULL: not given */
-	const char *log_target;	 /* NULL: no logging */
+	unsigned int retry_ms;	 /* longest time that a failing converter is left alone */
+	/* After config_load() where the state is, or CONFIG_NO_STATE; after config_parse() NULL if the
+	 * file does not say. */
+	const char *state_file;
+	const char *log_target; /* NULL: no logging */
 	enum log_level log_level;
 };
 
@@ -62,7 +66,8 @@ struct config_error {
 
 /* The environment as it was when the process started; NULL for what is not set. */
 struct config_env {
-	const char *conf, *addr, *port, *convert_cookie, *log, *disable;
+	const char *conf, *addr, *port, *convert_cookie, *log, *disable, *state;
+	const char *runtime_dir; /* XDG_RUNTIME_DIR */
 };
 
 /* Puts the whole configuration together: the environment, then the file that it names, or

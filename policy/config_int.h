@@ -67,6 +67,10 @@ int config_set_cookie(struct config_converter *c, const char *text, const char *
 		      struct config_error *err, unsigned int line);
 void config_set_port(struct config_converter *c, uint16_t port);
 
+/* Fills in state_file, the environment coming first. */
+int config_locate_state(struct config *config, const struct config_env *env,
+			struct config_error *err);
+
 /* A regular file's bytes, mapped so that they can be given back; len may be 0. -errno, with
  * *why in words for people. */
 int config_map_file(const char *path, size_t most, char **bytes, size_t *len, const char **why);

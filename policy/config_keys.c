@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MAX_MS 600000
+#define TIME_MAX_MS 600000
 
 static struct config_converter *current(const struct config_parser *p)
 {
@@ -153,7 +153,9 @@ static int set_fallback(struct config_parser *p, const char *value)
 	return 0;
 }
 
-static int set_timeout(struct config_parser *p, const char *value)
+/* expected: the range, in words. */
+static int set_time(struct config_parser *p, unsigned int *ms, const char *value,
+		    unsigned int least_ms, const char *expected)
 {
 	size_t digits = strspn(value, "0123456789");
 	const char *unit = value + digits;
@@ -161,10 +163,20 @@ static int set_timeout(struct config_parser *p, const char *value)
 
 	if (unit_ms == 0)
 		return config_expected(p, value, "a number with s or ms, such as 5s or 500ms");
-	if (!config_number(value, digits, TIMEOUT_MAX_MS / unit_ms, &n) || n == 0)
-		return config_expected(p, value, "1ms to 600s");
-	p->config->timeout_ms = n * unit_ms;
+	if (!config_number(value, digits, TIME_MAX_MS / unit_ms, &n) || n * unit_ms < least_ms)
+		return config_expected(p, value, expected);
+	*ms = n * unit_ms;
 	return 0;
+}
+
+static int set_timeout(struct config_parser *p, const char *value)
+{
+	return set_time(p, &p->config->timeout_ms, value, 1, "1ms to 600s");
+}
+
+static int set_retry(struct config_parser *p, const char *value)
+{
+	return set_time(p, &p->config->retry_ms, value, 1000, "1s to 600s");
 }
 
 static int set_path(struct config_parser *p, const char **path, const char *value)
@@ -175,8 +187,8 @@ static int set_path(struct config_parser *p, const char **path, const char *valu
 
 static int set_state_file(struct config_parser *p, const char *value)
 {
-	if (value[0] != '/')
-		return config_expected(p, value, "a path from / on");
+	if (value[0] != '/' && strcmp(value, CONFIG_NO_STATE) != 0)
+		return config_expected(p, value, "none, or a path from / on");
 	return set_path(p, &p->config->state_file, value);
 }
 
@@ -216,6 +228,7 @@ static const struct key {
 	{ CONFIG_SEC_POLICY, "bypass", false, set_bypass },
 	{ CONFIG_SEC_POLICY, "fallback", false, set_fallback },
 	{ CONFIG_SEC_POLICY, "timeout", false, set_timeout },
+	{ CONFIG_SEC_POLICY, "retry", false, set_retry },
 	{ CONFIG_SEC_STATE, "file", false, set_state_file },
 	{ CONFIG_SEC_LOG, "file", false, set_log_file },
 	{ CONFIG_SEC_LOG, "level", false, set_log_level },
@@ -223,7 +236,7 @@ static const struct key {
 
 static const char *const key_names[] = {
 	[CONFIG_SEC_CONVERTER] = "address, port, dialect, fast-open, cookie, from or interface",
-	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback or timeout",
+	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback, timeout or retry",
 	[CONFIG_SEC_STATE] = "file",
 	[CONFIG_SEC_LOG] = "file or level",
 };

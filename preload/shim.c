@@ -3,6 +3,7 @@
 
 #include "conn.h"
 #include "real.h"
+#include "servers.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -34,6 +35,8 @@ static void keep_environment(void)
 		{ "CONVERT_LOG", &env.log },
 		{ "CONVERT_COOKIE", &env.convert_cookie },
 		{ "CONVERT_DISABLE", &env.disable },
+		{ "CONVERT_STATE", &env.state },
+		{ "XDG_RUNTIME_DIR", &env.runtime_dir },
 	};
 	size_t used = 0;
 
@@ -58,6 +61,7 @@ static void read_config(void)
 
 	if (config_load(&config, &env, program_invocation_short_name, &err) == 0) {
 		log_setup(config.log_target, config.log_level);
+		state_setup(config.state_file);
 		return;
 	}
 	log_setup(config.log_target, config.log_level);
@@ -98,6 +102,7 @@ static void in_child(void)
 	int expected = READING;
 
 	atomic_compare_exchange_strong(&state, &expected, UNREAD);
+	servers_in_child();
 }
 
 __attribute__((constructor)) static void start(void)

@@ -48,6 +48,7 @@ static void assert_empty(void)
 	assert_null(config.rules);
 	assert_null(config.state_file);
 	assert_int_equal(config.timeout_ms, 5000);
+	assert_int_equal(config.retry_ms, 60000);
 	assert_int_equal(config.mptcp, CONFIG_MPTCP_AUTO);
 	assert_true(config.bypass);
 	assert_int_equal(config.fallback, CONFIG_FALLBACK_DIRECT);
@@ -222,6 +223,24 @@ static void timeouts(void **state)
 	}
 }
 
+static void retries(void **state)
+{
+	static const char *const refused[] = { "999ms", "0s", "601s", "60", "1m", "600001ms" };
+	char text[80];
+
+	(void)state;
+	parse_good("[policy]\nretry = 1000ms\n");
+	assert_int_equal(config.retry_ms, 1000);
+	config_free(&config);
+	parse_good("[policy]\nretry = 600s\n");
+	assert_int_equal(config.retry_ms, 600000);
+	config_free(&config);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		snprintf(text, sizeof(text), "[policy]\nretry = %s\n", refused[i]);
+		assert_mistake(parse(text), 2, "retry = ", text);
+	}
+}
+
 #define CONVERTER "[converter a]\naddress = 192.0.2.1\n"
 #define TEN	  "0123456789"
 #define HUNDRED	  TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
@@ -276,6 +295,7 @@ static const struct {
 	{ CONVERTER "cookie=a\ncookie=a\n", 4, "cookie is given twice" },
 	{ "[policy]\nmptcp=on\nmptcp=on\n", 3, "mptcp is given twice" },
 	{ "[policy]\nbypass=auto\nbypass=auto\n", 3, "bypass is given twice" },
+	{ "[policy]\nretry=5s\nretry=5s\n", 3, "retry is given twice" },
 	{ "[policy]\nfallback=none\nfallback=none\n", 3, "fallback is given twice" },
 	{ "[state]\nfile=/a\nfile=/b\n", 3, "file is given twice" },
 	{ "[log]\nfile=/a\nlevel=info\nfile=/b\n", 4, "file is given twice" },
@@ -323,7 +343,7 @@ static const struct {
 	{ "[policy]\nbypass = on\n", 2, "bypass = on: expected auto or never" },
 	{ "[policy]\nfallback = never\n", 2, "fallback = never: expected direct or none" },
 	{ "[policy]\nrule = maybe port 80\n", 2, "\"maybe\": expected direct, convert" },
-	{ "[state]\nfile = state\n", 2, "file = state: expected a path" },
+	{ "[state]\nfile = state\n", 2, "file = state: expected none, or a path" },
 	{ "[log]\nfile = convert.log\n", 2, "expected stderr, or a path" },
 	{ "[log]\nlevel = off\n", 2, "level = off: expected error, info or debug" },
 	/* the text itself */
@@ -468,6 +488,7 @@ int main(void)
 		cmocka_unit_test(every_word),
 		cmocka_unit_test(policy_keys),
 		cmocka_unit_test(timeouts),
+		cmocka_unit_test(retries),
 		cmocka_unit_test(every_mistake),
 		cmocka_unit_test(texts_that_are_fine),
 		cmocka_unit_test(longest_line),

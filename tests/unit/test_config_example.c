@@ -121,6 +121,7 @@ static void all_enabled(void **state)
 	assert_true(config.bypass);
 	assert_int_equal(config.fallback, CONFIG_FALLBACK_DIRECT);
 	assert_int_equal(config.timeout_ms, 5000);
+	assert_int_equal(config.retry_ms, 60000);
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	config_free(&config);
 }
@@ -129,9 +130,9 @@ static void all_enabled(void **state)
 static void names_every_key(void **state)
 {
 	static const char *const keys[] = {
-		"[converter ", "address",   "port",	"dialect", "fast-open", "cookie",
-		"from",	       "interface", "[policy]", "rule",	   "mptcp",	"bypass",
-		"fallback",    "timeout",   "[state]",	"file",	   "[log]",	"level",
+		"[converter ", "address",  "port", "dialect", "fast-open", "cookie",   "from",
+		"interface",   "[policy]", "rule", "mptcp",   "bypass",	   "fallback", "timeout",
+		"retry",       "[state]",  "file", "[log]",   "level",
 	};
 	char line[40];
 
@@ -332,6 +333,7 @@ static size_t count_lines(const struct text *t)
 static void assert_sane(void)
 {
 	assert_true(config.timeout_ms >= 1 && config.timeout_ms <= 600000);
+	assert_true(config.retry_ms >= 1000 && config.retry_ms <= 600000);
 	assert_non_null(config.rules);
 	for (size_t i = 0; i < config.n_converters; i++) {
 		const struct config_converter *c = &config.converters[i];

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -372,6 +373,78 @@ static void no_default_file(void **state)
 	config_free(&config); /* twice does no harm */
 }
 
+/* The variable, then the file's, then the runtime directory. */
+static void where_the_state_is(void **state)
+{
+	const struct path p = write_text("h.conf", "[state]\nfile = /a/b\n"),
+			  none = write_text("i.conf", "[state]\nfile = none\n");
+	const struct {
+		struct config_env env;
+		const char *file; /* NULL: without any of the three */
+	} rows[] = {
+		{ { .state = "/x/y" }, "/x/y" },
+		{ { .state = "/x/y", .conf = p.text, .runtime_dir = "/r" }, "/x/y" },
+		{ { .state = "none", .conf = p.text }, CONFIG_NO_STATE },
+		{ { .conf = p.text, .runtime_dir = "/r" }, "/a/b" },
+		{ { .state = "", .conf = p.text }, "/a/b" },
+		{ { .conf = none.text, .runtime_dir = "/r" }, CONFIG_NO_STATE },
+		{ { .runtime_dir = "/r" }, "/r/convert/state" },
+		{ { .runtime_dir = "r" }, NULL },
+		{ { .runtime_dir = "" }, NULL },
+		{ { .conf = NULL }, NULL },
+	};
+	char usual[80];
+
+	(void)state;
+	snprintf(usual, sizeof(usual), "/run/user/%u/convert/state", geteuid());
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config_env env = rows[i].env;
+
+		if (!env.conf)
+			env.addr = "192.0.2.1";
+		load_good(&env);
+		if (rows[i].file)
+			assert_string_equal(config.state_file, rows[i].file);
+		else
+			assert_string_equal(config.state_file,
+					    geteuid() ? usual : "/run/convert/state");
+		config_free(&config);
+	}
+}
+
+/* Another user's process, in the same file. */
+static void where_the_state_of_a_user_is(void **state)
+{
+	const struct config_env env = { .addr = "192.0.2.1" };
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skipped: only root can become somebody else\n");
+		skip();
+	}
+	pid = fork();
+	if (pid == 0) {
+		if (setresuid(65534, 65534, 65534) < 0 || load(&env) != 0)
+			_exit(2);
+		_exit(strcmp(config.state_file, "/run/user/65534/convert/state") != 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void a_relative_state(void **state)
+{
+	const struct config_env env = { .addr = "192.0.2.1", .state = "x/y" };
+
+	(void)state;
+	assert_refused(&env, "environment", 0,
+		       "CONVERT_STATE = x/y: expected none, or a path from / on");
+	assert_null(config.state_file);
+	config_free(&config);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -403,6 +476,9 @@ int main(void)
 		cmocka_unit_test(too_large),
 		cmocka_unit_test(cookie_files),
 		cmocka_unit_test(no_default_file),
+		cmocka_unit_test(where_the_state_is),
+		cmocka_unit_test(where_the_state_of_a_user_is),
+		cmocka_unit_test(a_relative_state),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
