@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+/* What events mean. All of it pure. */
+#include "health.h"
+
+#include <string.h>
+
+#define MOST_FAILURES 30 /* beyond that they are not counted */
+
+static int64_t at_most(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t back_off(uint32_t failures, unsigned int retry_ms)
+{
+	return at_most((int64_t)HEALTH_FIRST_MS << (failures - 1), retry_ms);
+}
+
+/* Half or twice what was known is worth a write; the middle, so that jitter soon ends in silence. */
+static bool measured(struct health *h, uint32_t rtt_us)
+{
+	if (rtt_us == 0 || (h->rtt_us && rtt_us / 2 <= h->rtt_us && h->rtt_us / 2 <= rtt_us))
+		return false;
+	h->rtt_us = h->rtt_us ? h->rtt_us / 2 + rtt_us / 2 : rtt_us;
+	return true;
+}
+
+static bool answered(struct health *h, const struct health_event *e)
+{
+	bool is_news = h->failures > 0 || h->alone_until_ms > 0;
+
+	h->failures = 0;
+	h->failed_ms = 0;
+	h->alone_until_ms = 0;
+	h->probe_until_ms = 0;
+	h->prober = 0;
+	return measured(h, e->rtt_us) || is_news;
+}
+
+static bool failed(struct health *h, const struct health_event *e, int64_t now_ms)
+{
+	int64_t delay = e->delay_s > 0	? at_most(e->delay_s * 1000LL, HEALTH_DELAY_MAX) :
+			e->delay_s == 0 ? HEALTH_DELAY_MS :
+					  0;
+
+	if (h->failures > 0 && e->started_ms <= h->failed_ms)
+		return false;
+	if (h->failures < MOST_FAILURES)
+		h->failures++;
+	if (delay == 0)
+		delay = back_off(h->failures, e->retry_ms);
+	h->failed_ms = now_ms;
+	h->alone_until_ms = now_ms + delay;
+	h->probe_until_ms = 0;
+	h->prober = 0;
+	return true;
+}
+
+/* Knowledge that was empty is of today. */
+static void learned(struct health *h, int64_t now_ms)
+{
+	if (h->learned_ms == 0)
+		h->learned_ms = now_ms;
+}
+
+static bool set_byte(uint8_t *byte, unsigned int to)
+{
+	bool changed = *byte != to;
+
+	*byte = (uint8_t)to;
+	return changed;
+}
+
+static bool offers(struct health *h, struct cvt_span kinds)
+{
+	uint8_t now_offers[32] = { 0 };
+	bool is_news = !h->has_offers;
+
+	for (size_t i = 0; i < kinds.len; i++)
+		now_offers[kinds.p[i] / 8] |= (uint8_t)(1U << kinds.p[i] % 8);
+	now_offers[0] &= (uint8_t)~1U; /* padding */
+	is_news |= memcmp(h->offers, now_offers, sizeof(now_offers)) != 0;
+	memcpy(h->offers, now_offers, sizeof(now_offers));
+	h->has_offers = 1;
+	for (size_t i = 0; i < sizeof(h->refuses); i++) {
+		is_news |= (h->refuses[i] & now_offers[i]) != 0;
+		h->refuses[i] &= (uint8_t)~now_offers[i];
+	}
+	return is_news;
+}
+
+static bool refuses(struct health *h, struct cvt_span kinds)
+{
+	bool is_news = false;
+
+	for (size_t i = 0; i < kinds.len; i++) {
+		uint8_t kind = kinds.p[i];
+
+		is_news |= kind && !health_has_kind(h->refuses, kind);
+		h->refuses[kind / 8] |= (uint8_t)(kind ? 1U << kind % 8 : 0);
+	}
+	return is_news;
+}
+
+static bool keep_cookie(struct health *h, struct cvt_span cookie)
+{
+	size_t len = cookie.len <= HEALTH_COOKIE_MAX ? cookie.len : 0;
+
+	if (h->convert_cookie_len == len &&
+	    (len == 0 || memcmp(h->convert_cookie, cookie.p, len) == 0))
+		return false;
+	memset(h->convert_cookie, 0, sizeof(h->convert_cookie));
+	if (len)
+		memcpy(h->convert_cookie, cookie.p, len);
+	h->convert_cookie_len = (uint16_t)len;
+	return true;
+}
+
+static bool went(struct health *h, enum health_path path, enum health_way way)
+{
+	bool is_news;
+
+	if (way == HEALTH_LOSES && h->lost[path] < HEALTH_LOST_MAX) {
+		is_news = true;
+		h->lost[path]++;
+		if (h->lost[path] < HEALTH_LOST_MAX)
+			return is_news; /* once is an accident */
+	} else {
+		is_news = way != HEALTH_LOSES && set_byte(&h->lost[path], 0);
+	}
+	return set_byte(&h->way[path], way) || is_news;
+}
+
+static bool probed(struct health *h, const struct health_event *e, int64_t now_ms)
+{
+	if (health_advise(h, now_ms) != HEALTH_PROBE)
+		return false;
+	h->probe_until_ms = now_ms + at_most(e->probe_ms, HEALTH_DELAY_MAX);
+	return true;
+}
+
+bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms)
+{
+	health_age(h, now_ms);
+	if (e->kind != HEALTH_FAILED && e->kind != HEALTH_PROBED)
+		learned(h, now_ms);
+	switch (e->kind) {
+	case HEALTH_ANSWERED:
+		return answered(h, e);
+	case HEALTH_FAILED:
+		return failed(h, e, now_ms);
+	case HEALTH_SPEAKS:
+		return set_byte(&h->dialect, 1U + e->dialect);
+	case HEALTH_OFFERS:
+		return offers(h, e->bytes);
+	case HEALTH_REFUSES:
+		return refuses(h, e->bytes);
+	case HEALTH_COOKIE:
+		return keep_cookie(h, e->bytes);
+	case HEALTH_WAY:
+		return went(h, e->path, e->way);
+	case HEALTH_PROBED:
+		return probed(h, e, now_ms);
+	}
+	return false;
+}
+
+void health_age(struct health *h, int64_t now_ms)
+{
+	if (h->failed_ms > now_ms)
+		h->failed_ms = 0;
+	if (h->alone_until_ms > now_ms + HEALTH_DELAY_MAX)
+		h->alone_until_ms = 0;
+	if (h->probe_until_ms > now_ms + HEALTH_DELAY_MAX)
+		h->probe_until_ms = 0;
+	if (h->learned_ms <= now_ms && now_ms - h->learned_ms < HEALTH_KEEP_MS)
+		return;
+	*h = (struct health){
+		.failed_ms = h->failed_ms,
+		.alone_until_ms = h->alone_until_ms,
+		.probe_until_ms = h->probe_until_ms,
+		.failures = h->failures,
+		.prober = h->prober,
+		.rtt_us = h->rtt_us,
+	};
+}
+
+bool health_is_sane(const struct health *h)
+{
+	for (int i = 0; i < HEALTH_N_PATHS; i++) {
+		if (h->way[i] > HEALTH_HOLDS || h->lost[i] > HEALTH_LOST_MAX)
+			return false;
+	}
+	return h->failures <= MOST_FAILURES && h->convert_cookie_len <= HEALTH_COOKIE_MAX &&
+	       h->dialect <= 1 + CVT_DIALECT_HYBRID && h->has_offers <= 1;
+}
+
+enum health_advice health_advise(const struct health *h, int64_t now_ms)
+{
+	if (now_ms < h->alone_until_ms)
+		return HEALTH_LEAVE;
+	if (h->failures == 0)
+		return HEALTH_USE;
+	return now_ms < h->probe_until_ms ? HEALTH_LEAVE : HEALTH_PROBE;
+}
+
+bool health_may_send(const struct health *h, uint8_t kind)
+{
+	return !health_has_kind(h->refuses, kind) &&
+	       (!h->has_offers || health_has_kind(h->offers, kind));
+}

@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: MIT
+/* What is known of converters: what events mean, one probe at a time, the file behind it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "health.h"
+
+#define RETRY 60000
+
+static char dir[] = "/tmp/test_health.XXXXXX";
+static char file[64];
+static int64_t now;
+static struct health h;
+static struct health_key key;
+
+static int start(void **state)
+{
+	(void)state;
+	now = state_now_ms();
+	memset(&h, 0, sizeof(h));
+	unlink(file);
+	state_setup(file);
+	health_clear_table();
+	key = (struct health_key){ .converter.port = 5124, .network = 7 };
+	return addr_parse(&key.converter, "192.0.2.1");
+}
+
+static int start_without_file(void **state)
+{
+	start(state);
+	state_setup(NULL);
+	return 0;
+}
+
+static struct health_event failure(void)
+{
+	return (struct health_event){ .kind = HEALTH_FAILED,
+				      .started_ms = now,
+				      .delay_s = HEALTH_NO_DELAY,
+				      .retry_ms = RETRY };
+}
+
+static struct health_event of_bytes(enum health_event_kind kind, const char *bytes, size_t len)
+{
+	return (struct health_event){ .kind = kind, .bytes = { (const uint8_t *)bytes, len } };
+}
+
+static bool apply(struct health_event e)
+{
+	bool changed = health_apply(&h, &e, now);
+
+	assert_true(health_is_sane(&h));
+	return changed;
+}
+
+/* ------------------------------------------------------------------ what events mean */
+
+static void used_at_first(void **state)
+{
+	(void)state;
+	assert_int_equal(health_advise(&h, now), HEALTH_USE);
+	assert_true(health_may_send(&h, 30));
+}
+
+/* 1, 2, 4, ... seconds, up to `retry`; and once it answers, from the start. */
+static void left_alone_for_a_growing_time(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		int64_t wait = HEALTH_FIRST_MS;
+
+		for (int i = 0; i < 40; i++) {
+			assert_true(apply(failure()));
+			assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+			now += wait - 1;
+			assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+			now += 1;
+			assert_int_equal(health_advise(&h, now), HEALTH_PROBE);
+			wait = 2 * wait < RETRY ? 2 * wait : RETRY;
+		}
+		assert_true(apply((struct health_event){ .kind = HEALTH_ANSWERED }));
+		assert_int_equal(health_advise(&h, now), HEALTH_USE);
+		assert_false(apply((struct health_event){ .kind = HEALTH_ANSWERED }));
+	}
+}
+
+/* A hundred connections that time out together are one failure. */
+static void failures_of_one_moment(void **state)
+{
+	struct health_event e = failure();
+
+	(void)state;
+	now += 5000;
+	assert_true(apply(e));
+	for (int i = 0; i < 100; i++) {
+		now += 10;
+		e.started_ms += 40; /* all before the first had failed */
+		assert_false(apply(e));
+	}
+	assert_int_equal(h.failures, 1);
+	now += 5000;
+	assert_true(apply(failure()));
+	assert_int_equal(h.failures, 2);
+}
+
+static void announced_delays(void **state)
+{
+	static const struct {
+		int said_s;
+		int64_t ms;
+	} rows[] = {
+		{ 0, HEALTH_DELAY_MS },	   { 1, 1000 },
+		{ 255, 255000 },	   { 600, 600000 },
+		{ 601, HEALTH_DELAY_MAX }, { INT32_MAX, HEALTH_DELAY_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct health_event e = failure();
+
+		e.delay_s = rows[i].said_s;
+		assert_true(apply(e));
+		now += rows[i].ms - 1;
+		assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+		now += 1;
+		assert_int_equal(health_advise(&h, now), HEALTH_PROBE);
+		apply((struct health_event){ .kind = HEALTH_ANSWERED });
+	}
+}
+
+static void what_it_speaks(void **state)
+{
+	struct health_event e = { .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_RFC8803 };
+
+	(void)state;
+	assert_int_equal(h.dialect, 0);
+	assert_true(apply(e));
+	assert_false(apply(e));
+	e.dialect = CVT_DIALECT_HYBRID;
+	assert_true(apply(e));
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
+}
+
+static void what_may_be_sent(void **state)
+{
+	(void)state;
+	assert_true(apply(of_bytes(HEALTH_REFUSES, "\x1e\0\0", 3)));
+	assert_false(apply(of_bytes(HEALTH_REFUSES, "\x1e", 1)));
+	assert_false(health_may_send(&h, 30));
+	assert_true(health_may_send(&h, 34));
+	/* an empty list: it offers nothing */
+	assert_true(apply(of_bytes(HEALTH_OFFERS, NULL, 0)));
+	assert_false(health_may_send(&h, 34));
+	assert_true(apply(of_bytes(HEALTH_OFFERS, "\x04\x1e\x22\0", 4)));
+	assert_false(apply(of_bytes(HEALTH_OFFERS, "\x1e\x22\x04\0\0\0\0\0", 8)));
+	assert_true(health_may_send(&h, 30));
+	assert_true(health_may_send(&h, 34));
+	assert_false(health_may_send(&h, 8));
+	assert_false(health_has_kind(h.offers, 0));
+	assert_true(apply(of_bytes(HEALTH_REFUSES, "\xff", 1)));
+	assert_false(health_may_send(&h, 255));
+}
+
+static void cookies(void **state)
+{
+	char bytes[HEALTH_COOKIE_MAX + 1];
+
+	(void)state;
+	memset(bytes, 'c', sizeof(bytes));
+	assert_false(apply(of_bytes(HEALTH_COOKIE, NULL, 0)));
+	assert_true(apply(of_bytes(HEALTH_COOKIE, bytes, HEALTH_COOKIE_MAX)));
+	assert_false(apply(of_bytes(HEALTH_COOKIE, bytes, HEALTH_COOKIE_MAX)));
+	assert_int_equal(h.convert_cookie_len, HEALTH_COOKIE_MAX);
+	assert_memory_equal(h.convert_cookie, bytes, HEALTH_COOKIE_MAX);
+	assert_true(apply(of_bytes(HEALTH_COOKIE, bytes, 8)));
+	assert_int_equal(h.convert_cookie[8], 0);
+	assert_true(apply(of_bytes(HEALTH_COOKIE, bytes, sizeof(bytes)))); /* too long: none */
+	assert_int_equal(h.convert_cookie_len, 0);
+	assert_int_equal(h.convert_cookie[0], 0);
+}
+
+static bool goes(enum health_path path, enum health_way way)
+{
+	return apply((struct health_event){ .kind = HEALTH_WAY, .path = path, .way = way });
+}
+
+static void what_the_path_loses(void **state)
+{
+	(void)state;
+	for (int i = 1; i < HEALTH_LOST_MAX; i++)
+		assert_true(goes(HEALTH_SYN_DATA, HEALTH_LOSES));
+	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_UNTRIED);
+	assert_true(goes(HEALTH_SYN_DATA, HEALTH_WORKS)); /* and the count starts again */
+	assert_false(goes(HEALTH_SYN_DATA, HEALTH_WORKS));
+	for (int i = 1; i < HEALTH_LOST_MAX; i++)
+		assert_true(goes(HEALTH_SYN_DATA, HEALTH_LOSES));
+	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_WORKS);
+	assert_true(goes(HEALTH_SYN_DATA, HEALTH_LOSES));
+	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_LOSES);
+	assert_false(goes(HEALTH_SYN_DATA, HEALTH_LOSES));
+	assert_int_equal(h.way[HEALTH_MPTCP], HEALTH_UNTRIED);
+	assert_true(goes(HEALTH_MPTCP, HEALTH_WORKS));
+	assert_true(goes(HEALTH_SYN_DATA, HEALTH_HOLDS));
+	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_HOLDS);
+}
+
+static void the_time_of_the_handshake(void **state)
+{
+	struct health_event e = { .kind = HEALTH_ANSWERED, .rtt_us = 20000 };
+	unsigned int writes = 0;
+
+	(void)state;
+	assert_true(apply(e));
+	assert_int_equal(h.rtt_us, 20000);
+	e.rtt_us = 39999;
+	assert_false(apply(e)); /* not worth a write */
+	e.rtt_us = 10001;
+	assert_false(apply(e));
+	e.rtt_us = 0;
+	assert_false(apply(e));
+	assert_int_equal(h.rtt_us, 20000);
+	for (unsigned int i = 0; i < 1000; i++) { /* a path that changes its mind */
+		e.rtt_us = i % 2 ? 20000 : 60000;
+		writes += apply(e);
+	}
+	assert_in_range(writes, 1, 2);
+	for (int i = 0; i < 100; i++) {
+		e.rtt_us = UINT32_MAX;
+		apply(e);
+	}
+	assert_true(h.rtt_us >= UINT32_MAX / 2 - 1);
+	for (int i = 0; i < 100; i++) {
+		e.rtt_us = 1;
+		apply(e);
+	}
+	assert_in_range(h.rtt_us, 1, 3);
+}
+
+/* All but the failures, which have their own time. */
+static void forgotten_after_a_day(void **state)
+{
+	(void)state;
+	apply((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_HYBRID });
+	now += HEALTH_KEEP_MS - 1;
+	apply(of_bytes(HEALTH_COOKIE, "cookie", 6));
+	apply(of_bytes(HEALTH_REFUSES, "\x1e", 1));
+	apply(failure());
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
+	now += 1;
+	health_age(&h, now);
+	assert_int_equal(h.dialect, 0);
+	assert_int_equal(h.convert_cookie_len, 0);
+	assert_true(health_may_send(&h, 30));
+	assert_int_equal(h.failures, 1);
+	assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+}
+
+/* Nothing is left alone until a moment that only a wrong clock has known. */
+static void a_clock_that_was_wrong(void **state)
+{
+	(void)state;
+	now += 1000 * HEALTH_KEEP_MS;
+	apply((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_HYBRID });
+	apply(failure());
+	now -= 1000 * HEALTH_KEEP_MS;
+	health_age(&h, now);
+	assert_int_equal(health_advise(&h, now), HEALTH_PROBE);
+	assert_int_equal(h.dialect, 0);
+	assert_true(apply(failure()));
+	assert_int_equal(h.failures, 2);
+}
+
+/* ---------------------------------------------------------------------- the network */
+
+static unsigned int asked;
+static struct pol_route answer;
+static bool has_route;
+
+static bool route(const struct addr *to, struct pol_route *r)
+{
+	(void)to;
+	asked++;
+	*r = answer;
+	return has_route;
+}
+
+static uint64_t network(const char *source, const char *interface)
+{
+	struct pol_route r = { 0 };
+
+	assert_int_equal(addr_parse(&r.source, source), 0);
+	snprintf(r.interface, sizeof(r.interface), "%s", interface);
+	return health_network(&r);
+}
+
+static void networks(void **state)
+{
+	(void)state;
+	assert_int_equal(network("10.0.0.1", "eth0"), network("10.0.0.1", "eth0"));
+	assert_int_not_equal(network("10.0.0.1", "eth0"), network("10.0.0.2", "eth0"));
+	assert_int_not_equal(network("10.0.0.1", "eth0"), network("10.0.0.1", "eth1"));
+	/* an address for privacy changes every day, its network does not */
+	assert_int_equal(network("2001:db8::1", "eth0"), network("2001:db8::ffff:1", "eth0"));
+	assert_int_not_equal(network("2001:db8::1", "eth0"), network("2001:db8:0:1::1", "eth0"));
+	assert_int_not_equal(network("::ffff:10.0.0.1", "a"), 0);
+}
+
+static void the_route_is_asked_for_once_in_a_while(void **state)
+{
+	struct health_key k;
+	struct addr other = key.converter;
+
+	(void)state;
+	asked = 0;
+	has_route = true;
+	addr_parse(&answer.source, "10.0.0.1");
+	snprintf(answer.interface, sizeof(answer.interface), "eth0");
+	for (int i = 0; i < 100; i++) {
+		health_where(&key.converter, route, now + i, &k);
+		assert_int_equal(k.network, health_network(&answer));
+		assert_int_equal(k.converter.port, 5124);
+	}
+	assert_int_equal(asked, 1);
+	has_route = false;
+	health_where(&key.converter, route, now + HEALTH_ROUTE_MS, &k);
+	assert_int_equal(k.network, 0);
+	for (uint16_t port = 1; port <= 10 * HEALTH_TABLE; port++) {
+		other.port = port;
+		health_where(&other, route, now + HEALTH_ROUTE_MS, &k);
+		health_where(&key.converter, route, now + HEALTH_ROUTE_MS, &k);
+	}
+	assert_int_equal(asked, 2 + 10 * HEALTH_TABLE);
+	health_where(&other, NULL, now, &k);
+	assert_int_equal(k.network, 0);
+}
+
+/* ------------------------------------------------------------- the table and the file */
+
+static void report(struct health_event e)
+{
+	errno = 123;
+	health_report(&key, &e, now);
+	assert_int_equal(errno, 123);
+}
+
+static void find(void)
+{
+	errno = 123;
+	health_find(&key, now, &h);
+	assert_int_equal(errno, 123);
+}
+
+static void told_to_others(void **state)
+{
+	struct health_key other = key;
+
+	(void)state;
+	report((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_DRAFT02 });
+	report(of_bytes(HEALTH_COOKIE, "12345678", 8));
+	if (*state_path())
+		health_clear_table();
+	find();
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_DRAFT02);
+	assert_int_equal(h.convert_cookie_len, 8);
+	other.network++;
+	health_find(&other, now, &h);
+	assert_int_equal(h.dialect, 0); /* in another network it may be another one */
+	assert_int_equal(h.convert_cookie_len, 0);
+	health_forget(&key);
+	find();
+	assert_int_equal(h.dialect, 0);
+}
+
+static void one_probe_at_a_time(void **state)
+{
+	(void)state;
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+	report(failure());
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	now += 499;
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	now += 1; /* that one has not come back */
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	find();
+	assert_int_equal(h.prober, getpid());
+	report((struct health_event){ .kind = HEALTH_ANSWERED });
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+}
+
+/* Sixteen processes ask at once, again and again: each time at most one is told to try, and over
+ * all at least one is. */
+static void one_probe_among_processes(void **state)
+{
+	enum { N = 16, ROUNDS = 50 };
+	int pipes[2], probes = 0, status;
+	pid_t pids[N];
+	char byte;
+
+	(void)state;
+	for (int round = 0; round < ROUNDS; round++) {
+		int went = 0;
+
+		report(failure());
+		now += RETRY;
+		assert_int_equal(pipe(pipes), 0);
+		for (int i = 0; i < N; i++) {
+			pids[i] = fork();
+			if (pids[i] == 0) {
+				close(pipes[1]);
+				if (read(pipes[0], &byte, 1) != 0) /* until all are there */
+					_exit(2);
+				health_clear_table();
+				_exit(health_ask(&key, now, 5000) == HEALTH_PROBE);
+			}
+		}
+		close(pipes[0]);
+		close(pipes[1]);
+		for (int i = 0; i < N; i++) {
+			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+			assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+			went += WEXITSTATUS(status);
+		}
+		assert_in_range(went, 0, 1);
+		probes += went;
+		health_clear_table();
+	}
+	assert_true(probes > 0);
+}
+
+static void *ask(void *arg)
+{
+	(void)arg;
+	return (void *)(uintptr_t)health_ask(&key, now, 5000);
+}
+
+static void one_probe_among_threads(void **state)
+{
+	enum { N = 8, ROUNDS = 100 };
+	pthread_t t[N];
+	int probes = 0;
+
+	(void)state;
+	for (int round = 0; round < ROUNDS; round++) {
+		int went = 0;
+
+		report(failure());
+		now += RETRY;
+		for (int i = 0; i < N; i++)
+			assert_int_equal(pthread_create(&t[i], NULL, ask, NULL), 0);
+		for (int i = 0; i < N; i++) {
+			void *advice;
+
+			pthread_join(t[i], &advice);
+			went += (uintptr_t)advice == HEALTH_PROBE;
+		}
+		assert_in_range(went, 0, 1);
+		probes += went;
+	}
+	assert_true(probes > 0);
+}
+
+static void count(const struct health_key *k, const struct health *record, void *arg)
+{
+	unsigned int *n = arg;
+
+	assert_int_equal(k->converter.port, 5124);
+	assert_true(record->dialect > 0);
+	(*n)++;
+}
+
+static void all_of_them(void **state)
+{
+	unsigned int n = 0;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		key.network++;
+		report((struct health_event){ .kind = HEALTH_SPEAKS });
+	}
+	health_each(now, count, &n);
+	assert_int_equal(n, 10);
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(file, sizeof(file), "%s/state", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(file);
+	return rmdir(dir);
+}
+
+#define PURE(test)	   cmocka_unit_test_setup(test, start)
+#define WITH_FILE(test)	   cmocka_unit_test_setup(test, start)
+#define WITHOUT_FILE(test) cmocka_unit_test_setup(test, start_without_file)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		PURE(used_at_first),
+		PURE(left_alone_for_a_growing_time),
+		PURE(failures_of_one_moment),
+		PURE(announced_delays),
+		PURE(what_it_speaks),
+		PURE(what_may_be_sent),
+		PURE(cookies),
+		PURE(what_the_path_loses),
+		PURE(the_time_of_the_handshake),
+		PURE(forgotten_after_a_day),
+		PURE(a_clock_that_was_wrong),
+		PURE(networks),
+		PURE(the_route_is_asked_for_once_in_a_while),
+		WITH_FILE(told_to_others),
+		WITHOUT_FILE(told_to_others),
+		WITH_FILE(one_probe_at_a_time),
+		WITHOUT_FILE(one_probe_at_a_time),
+		WITH_FILE(one_probe_among_processes),
+		WITH_FILE(one_probe_among_threads),
+		WITHOUT_FILE(one_probe_among_threads),
+		WITH_FILE(all_of_them),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
