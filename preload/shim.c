@@ -2,6 +2,8 @@
 #include "shim.h"
 
 #include "conn.h"
+#include "counts.h"
+#include "health.h"
 #include "real.h"
 #include "servers.h"
 
@@ -103,6 +105,8 @@ static void in_child(void)
 
 	atomic_compare_exchange_strong(&state, &expected, UNREAD);
 	servers_in_child();
+	health_in_child();
+	counts_in_child();
 }
 
 __attribute__((constructor)) static void start(void)
