@@ -3,6 +3,7 @@
 #include "conn_int.h"
 #include "real.h"
 #include "regs.h"
+#include "shim.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -67,8 +68,21 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->via = request->verdict->via;
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->cookie_tried = false;
+	u->options_tried = false;
+	u->fast_open = request->early;
+	u->may_defer = false;
+	u->early = false;
 	u->rcvlowat = 0;
 	return u;
+}
+
+/* Does the program want its first write to send the SYN? */
+static bool has_fastopen_connect(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, &len) == 0 && on;
 }
 
 /* The other numbers of a socket that was duplicated before its connect(). */
@@ -82,9 +96,27 @@ static void copy_to_twins(int fd, const struct conn *c)
 		}
 }
 
-/* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
-static int go(int fd, struct upstream *u, enum fdt_mark mark, bool nonblocking)
+/* The registrations of all numbers: exchanged, or the program's again as nothing happens yet. */
+static void exchange_all(int fd, struct upstream *u, void (*exchange)(int, struct upstream *))
 {
+	exchange(fd, u);
+	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++) {
+		struct conn *c = fdt_get(other) == FDT_PENDING ? conn_peek(other) : NULL;
+
+		if (other != fd && c && conn_exchange(c) == u)
+			exchange(other, u);
+	}
+}
+
+static void put_back(int fd, struct upstream *u)
+{
+	regs_put_back(fd, u, false);
+}
+
+/* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
+static int go(int fd, struct conn_request *request, enum fdt_mark mark)
+{
+	struct upstream *u = request->exchange;
 	int r;
 
 	conn_raise_highest(fd);
@@ -93,9 +125,38 @@ static int go(int fd, struct upstream *u, enum fdt_mark mark, bool nonblocking)
 	regs_exchange(fd, u);
 	if (mark == FDT_TCP_COPIED)
 		copy_to_twins(fd, conn_peek(fd));
-	r = upstream_open(u, fd, nonblocking);
-	if (upstream_is_pending(u))
+	r = upstream_open(u, fd, request->nonblocking, request->early);
+	if (upstream_is_deferred(u))
+		exchange_all(fd, u, put_back);
+	else if (upstream_is_pending(u))
 		regs_exchange(fd, u);
+	return r;
+}
+
+int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_early *early)
+{
+	uint32_t deferred = UPSTREAM_DEFERRED;
+	int r;
+
+	upstream_enter();
+	if (!atomic_compare_exchange_strong(&u->phase, &deferred, UPSTREAM_OPENING)) {
+		upstream_leave();
+		return -EALREADY;
+	}
+	u->started_ns = now_ns();
+	u->deadline_ns = u->started_ns + (int64_t)shim_config()->timeout_ms * 1000000;
+	conn_check_at(u->deadline_ns);
+	if (!nonblocking)
+		atomic_store(&u->driver, upstream_thread());
+	exchange_all(fd, u, regs_exchange);
+	r = upstream_open(u, fd, nonblocking, early);
+	if (upstream_is_pending(u)) {
+		exchange_all(fd, u, regs_exchange);
+	} else if (r < 0 && r != -EINTR) {
+		upstream_disconnect(fd);
+		conn_settle(fd, u);
+	}
+	upstream_leave();
 	return r;
 }
 
@@ -118,10 +179,13 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 		return false;
 	c->exchange = upstream_index(u);
 	request->exchange = u;
-	request->nonblocking = flags & O_NONBLOCK;
+	request->nonblocking = flags & O_NONBLOCK ||
+			       (request->early && request->early->flags & MSG_DONTWAIT);
 	request->until_ns = INT64_MAX;
 	if (mark != FDT_TCP) { /* somebody may have set what matters to us */
 		u->rcvlowat = lower_rcvlowat(fd);
+		u->may_defer = !request->early && has_fastopen_connect(fd);
+		u->fast_open |= u->may_defer;
 		if (!request->nonblocking)
 			request->until_ns = conn_send_limit(fd);
 	}
@@ -143,7 +207,7 @@ static enum conn_begin begin_claimed(int fd, struct conn_request *request, enum 
 		fdt_set(fd, mark);
 		return CONN_UNREACHABLE;
 	}
-	r = go(fd, request->exchange, mark, request->nonblocking);
+	r = go(fd, request, mark);
 	request->interrupted = r == -EINTR;
 	if (r == 0 || r == -EINTR)
 		return CONN_BEGUN;

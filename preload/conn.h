@@ -22,13 +22,15 @@ struct conn {
 
 /* What conn_begin() found. */
 enum conn_begin {
-	CONN_BEGUN,	  /* the SYN is out (or the connection up), the mark is FDT_PENDING */
+	CONN_BEGUN,	  /* the SYN is out (or the connection up, or the SYN deferred), the mark is
+			   * FDT_PENDING */
 	CONN_BUSY,	  /* another connect() on it has not got so far yet */
 	CONN_NOT_OURS,	  /* no unconnected TCP stream socket: the kernel shall answer */
 	CONN_UNREACHABLE, /* nothing was sent; err says why */
 };
 
 struct conn_request {
+	struct upstream_early *early; /* the program's MSG_FASTOPEN, or NULL */
 	struct addr server;
 	int family;
 	const struct pol_verdict *verdict;
@@ -42,6 +44,16 @@ struct conn_request {
 };
 
 enum conn_begin conn_begin(int fd, struct conn_request *request);
+/* The first write of a deferred one. As upstream_open(); -EALREADY: another one has come first. When
+ * nothing could be sent the socket is as before its connect(). */
+int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_early *early);
+/* All of connect(), but its system call: 0, -errno, or CONN_NATIVELY. early: the program's
+ * MSG_FASTOPEN; then 0 is a connection, and -EINPROGRESS may be one that has taken data. */
+#define CONN_NATIVELY 1
+int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct upstream_early *early);
+/* Waits for u as a blocking connect() does; this thread drives it. When the time limit is over the
+ * connection goes on by itself, and on_limit is what is said. The same results. */
+int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_limit);
 
 /* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
  * the mark is gone) if the number is something else by now. One system call. */

@@ -9,13 +9,9 @@
 #include <sched.h>
 #include <string.h>
 
-/* What connect() returns: 0 or a negative errno; or that the socket is not as it was any more. */
-#define LOOK_AGAIN 1
-
-static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
-{
-	return REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
-}
+/* What the functions here return beside 0 and a negative errno: CONN_NATIVELY, or that the socket
+ * is not as it was any more. */
+#define LOOK_AGAIN 2
 
 static void log_direct(const struct addr *server, const struct pol_verdict *verdict)
 {
@@ -41,8 +37,7 @@ static void release_driver(void *exchange)
 }
 
 /* The exchange is over: what the waiting connect() returns. */
-static int outcome(int fd, const struct sockaddr *sa, socklen_t len, struct conn *c,
-		   const struct upstream *u)
+static int outcome(int fd, struct conn *c, const struct upstream *u)
 {
 	int r;
 
@@ -63,27 +58,23 @@ static int outcome(int fd, const struct sockaddr *sa, socklen_t len, struct conn
 		if (upstream_phase(u) == UPSTREAM_ABANDONED)
 			return -ECONNRESET;
 		/* fallback: nothing of ours is left on this socket */
-		return connect_natively(fd, sa, len);
+		return CONN_NATIVELY;
 	}
 }
 
-/* Waits as a blocking connect() does. When the time limit is over the connection goes on by
- * itself, and on_limit is what is said. */
-static int wait_for_outcome(int fd, const struct sockaddr *sa, socklen_t len, struct upstream *u,
-			    int64_t limit_ns, int on_limit)
+int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_limit)
 {
 	struct conn *c = conn_peek(fd);
 	int r;
 
 	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
-		return upstream_phase(u) == UPSTREAM_ABANDONED ? -ECONNRESET :
-								 connect_natively(fd, sa, len);
+		return upstream_phase(u) == UPSTREAM_ABANDONED ? -ECONNRESET : CONN_NATIVELY;
 	pthread_cleanup_push(release_driver, u);
 	r = conn_wait(fd, c, limit_ns);
 	pthread_cleanup_pop(1);
 	if (r < 0)
 		return r == -ETIMEDOUT ? -on_limit : r == -EDEADLK ? -EALREADY : r;
-	return outcome(fd, sa, len, c, u);
+	return outcome(fd, c, u);
 }
 
 /* ------------------------------------------------------- the first connect() */
@@ -100,7 +91,7 @@ static int connect_behind(int fd)
 	return LOOK_AGAIN;
 }
 
-static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request)
+static int begin(int fd, struct conn_request *request)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -108,16 +99,20 @@ static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_r
 	case CONN_BUSY:
 		return connect_behind(fd);
 	case CONN_NOT_OURS:
-		return connect_natively(fd, sa, len);
+		return CONN_NATIVELY;
 	case CONN_UNREACHABLE:
 		addr_format(&request->verdict->via, text);
 		log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s", text,
 			 strerrorname_np(request->err));
 		if (request->config->fallback == CONFIG_FALLBACK_NONE)
 			return -request->err;
-		return connect_natively(fd, sa, len);
+		return CONN_NATIVELY;
 	case CONN_BEGUN:
 		break;
+	}
+	if (upstream_phase(request->exchange) == UPSTREAM_DEFERRED) {
+		release_driver(request->exchange);
+		return 0;
 	}
 	if (request->nonblocking)
 		return -EINPROGRESS;
@@ -125,41 +120,44 @@ static int begin(int fd, const struct sockaddr *sa, socklen_t len, struct conn_r
 		release_driver(request->exchange);
 		return -EINTR;
 	}
-	return wait_for_outcome(fd, sa, len, request->exchange, request->until_ns, EINPROGRESS);
+	return conn_wait_for_outcome(fd, request->exchange, request->until_ns, EINPROGRESS);
 }
 
-static int first_connect(int fd, const struct sockaddr *sa, socklen_t len)
+static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
+			 struct upstream_early *early)
 {
 	const struct config *config = shim_config();
-	struct conn_request request = { .config = config, .family = sa->sa_family };
+	struct conn_request request = { .config = config, .family = sa->sa_family, .early = early };
 	struct pol_verdict verdict;
 
 	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0)
-		return connect_natively(fd, sa, len);
+		return CONN_NATIVELY;
 	verdict = pol_decide(config, &request.server, request.family, route_lookup);
 	request.verdict = &verdict;
 	if (verdict.action == POL_CONVERT)
-		return begin(fd, sa, len, &request);
+		return begin(fd, &request);
 	if (fdt_get(fd) != FDT_OTHER)
 		log_direct(&request.server, &verdict);
-	return connect_natively(fd, sa, len);
+	return CONN_NATIVELY;
 }
 
 /* --------------------------------------------- connect() on a socket with a record */
 
 /* While the connection is pending: EALREADY, or for a blocking descriptor the wait for it. */
-static int connect_pending(int fd, const struct sockaddr *sa, socklen_t len, struct conn *c)
+static int connect_pending(int fd, struct conn *c, const struct upstream_early *early)
 {
 	struct upstream *u = conn_exchange(c);
 	uint32_t nobody = 0;
 
-	if (!u || conn_is_nonblocking(fd))
+	if (u && upstream_phase(u) == UPSTREAM_DEFERRED) /* nothing has happened yet */
+		return CONN_NATIVELY;
+	if (!u || (early && early->flags & MSG_DONTWAIT) || conn_is_nonblocking(fd))
 		return -EALREADY;
 	atomic_compare_exchange_strong(&u->driver, &nobody, upstream_thread());
-	return wait_for_outcome(fd, sa, len, u, conn_send_limit(fd), EALREADY);
+	return conn_wait_for_outcome(fd, u, conn_send_limit(fd), EALREADY);
 }
 
-static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
+static int connect_again(int fd, const struct sockaddr *sa, const struct upstream_early *early)
 {
 	struct conn *c = conn_find(fd);
 	enum fdt_mark mark;
@@ -167,7 +165,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 	int err;
 
 	if (!c) /* a vfork child, which has to leave the mark, goes direct */
-		return fdt_has_record(fdt_get(fd)) ? connect_natively(fd, sa, len) : LOOK_AGAIN;
+		return fdt_has_record(fdt_get(fd)) ? CONN_NATIVELY : LOOK_AGAIN;
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
 		conn_abandon(fd, c);
 		conn_reset(fd);
@@ -176,7 +174,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 	mark = fdt_get(fd) == FDT_PENDING ? conn_advance(fd, c) : fdt_get(fd);
 	switch (mark) {
 	case FDT_PENDING:
-		return connect_pending(fd, sa, len, c);
+		return connect_pending(fd, c, early);
 	case FDT_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
 		return conn_tell(c) ? -EISCONN : 0;
 	case FDT_FAILED:
@@ -188,8 +186,19 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len)
 			return LOOK_AGAIN;
 		return err ? -err : -ECONNABORTED;
 	default:
-		return connect_natively(fd, sa, len);
+		return CONN_NATIVELY;
 	}
+}
+
+int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct upstream_early *early)
+{
+	int r;
+
+	do
+		r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, early) :
+						  first_connect(fd, sa, len, early);
+	while (r == LOOK_AGAIN);
+	return r;
 }
 
 INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
@@ -202,10 +211,9 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	    len > sizeof(struct sockaddr_storage) ||
 	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return REAL(connect)(fd, sa, len);
-	do
-		r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len) :
-						  first_connect(fd, sa, len);
-	while (r == LOOK_AGAIN);
+	r = conn_connect(fd, sa, len, NULL);
+	if (r == CONN_NATIVELY)
+		r = REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
 	return libc_result(r, saved_errno);
 }
 

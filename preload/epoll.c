@@ -46,10 +46,13 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 	struct upstream *u = c ? conn_exchange(c) : NULL;
 	int r;
 
-	if (!u || !upstream_is_pending(u)) {
+	if (!u || !upstream_is_pending(u) || upstream_is_deferred(u)) {
 		if (c)
 			conn_advance(fd, c);
-		return ctl_followed(epfd, op, fd, event);
+		r = ctl_followed(epfd, op, fd, event);
+		if (u && upstream_is_pending(u)) /* if another thread has begun it meanwhile */
+			regs_exchange(fd, u);
+		return r;
 	}
 	if (op == EPOLL_CTL_ADD && !is_refused(event->events)) {
 		r = regs_add_exchanged(epfd, fd, event, u);

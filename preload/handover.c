@@ -8,6 +8,7 @@
 #include "handover.h"
 
 #include "conn_int.h"
+#include "fastopen.h"
 #include "real.h"
 #include "wait.h"
 
@@ -21,6 +22,8 @@ static void finish(int fd)
 {
 	struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
 
+	if (c && fastopen_is_deferred(fd)) /* nobody there would know what the first write is for */
+		fastopen_start(fd);
 	while (c && conn_advance(fd, c) == FDT_PENDING)
 		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
 			return;

@@ -7,6 +7,7 @@
  */
 #undef _FORTIFY_SOURCE /* this file defines what <bits/unistd.h> and <bits/socket2.h> wrap */
 #include "conn.h"
+#include "fastopen.h"
 #include "handover.h"
 #include "real.h"
 #include "wait.h"
@@ -41,6 +42,12 @@ static int unsettled(int fd, int flags, enum direction direction)
 
 	if (!c)
 		return 0;
+	if (mark == FDT_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
+		r = fastopen_start(fd);
+		if (r < 0)
+			return r;
+		mark = fdt_get(fd);
+	}
 	if (mark == FDT_PENDING)
 		mark = conn_advance(fd, c);
 	if (mark == FDT_PENDING) {
@@ -66,6 +73,16 @@ static int unsettled(int fd, int flags, enum direction direction)
 	return conn_is_driven(c) ? -EAGAIN : -conn_take_error(fd, c);
 }
 
+static bool is_unsettled(int fd)
+{
+	return fdt_is_unsettled(fdt_get(fd));
+}
+
+static bool is_first_write(int fd)
+{
+	return fdt_get(fd) == FDT_PENDING && fastopen_is_deferred(fd);
+}
+
 /* Says whether libc may go on; if not, errno is set. */
 SLOW static bool may_unsettled(int fd, int flags, enum direction direction)
 {
@@ -76,7 +93,7 @@ SLOW static bool may_unsettled(int fd, int flags, enum direction direction)
 
 static bool may(int fd, int flags, enum direction direction)
 {
-	return !fdt_is_unsettled(fdt_get(fd)) || may_unsettled(fd, flags, direction);
+	return !is_unsettled(fd) || may_unsettled(fd, flags, direction);
 }
 
 /* recv() of nothing: 0 at once on a blocking descriptor, EAGAIN on another. */
@@ -133,48 +150,105 @@ INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 	return may(fd, flags, READING) ? REAL(recvmmsg)(fd, msgs, n, flags, timeout) : -1;
 }
 
+/* The calls that may be a program's first write: what they do while something is unsettled. */
+
+SLOW static ssize_t write_unsettled(int fd, const void *p, size_t n)
+{
+	int flags = 0;
+	ssize_t r;
+
+	if (is_first_write(fd) && fastopen_buffer(fd, p, n, &flags, NULL, 0, &r))
+		return r;
+	return may_unsettled(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
+}
+
+SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n)
+{
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
+	int flags = 0;
+	ssize_t r;
+
+	if (n >= 0 && is_first_write(fd) && fastopen_message(fd, &msg, &flags, &r))
+		return r;
+	return may(fd, 0, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+}
+
+SLOW static ssize_t send_unsettled(int fd, const void *p, size_t n, int flags)
+{
+	ssize_t r;
+
+	if (is_first_write(fd) && fastopen_buffer(fd, p, n, &flags, NULL, 0, &r))
+		return r;
+	return may_unsettled(fd, flags, WRITING) ? REAL(send)(fd, p, n, flags) : -1;
+}
+
+SLOW static ssize_t sendto_unsettled(int fd, const void *p, size_t n, int flags,
+				     const struct sockaddr *sa, socklen_t len)
+{
+	ssize_t r;
+
+	if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
+	    fastopen_buffer(fd, p, n, &flags, sa, sa ? len : 0, &r))
+		return r;
+	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, sa, len) : -1;
+}
+
+SLOW static ssize_t sendmsg_unsettled(int fd, const struct msghdr *msg, int flags)
+{
+	ssize_t r;
+
+	if (msg && (flags & MSG_FASTOPEN || is_first_write(fd)) &&
+	    fastopen_message(fd, msg, &flags, &r))
+		return r;
+	handover_sent(msg);
+	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
+}
+
+SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	if (msgs && (flags & MSG_FASTOPEN || is_first_write(fd)))
+		return fastopen_each(fd, msgs, n, flags);
+	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
+}
+
 INTERPOSE ssize_t write(int fd, const void *p, size_t n)
 {
 	if (!fdt_any_unsettled())
 		return real.write(fd, p, n);
-	return may(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
+	return is_unsettled(fd) ? write_unsettled(fd, p, n) : REAL(write)(fd, p, n);
 }
 
 INTERPOSE ssize_t writev(int fd, const struct iovec *iov, int n)
 {
-	if (!fdt_any_unsettled())
-		return real.writev(fd, iov, n);
-	return may(fd, 0, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+	return fdt_any_unsettled() ? writev_unsettled(fd, iov, n) : real.writev(fd, iov, n);
 }
 
 INTERPOSE ssize_t send(int fd, const void *p, size_t n, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.send(fd, p, n, flags);
-	return may(fd, flags, WRITING) ? REAL(send)(fd, p, n, flags) : -1;
+	return is_unsettled(fd) ? send_unsettled(fd, p, n, flags) : REAL(send)(fd, p, n, flags);
 }
 
 INTERPOSE ssize_t sendto(int fd, const void *p, size_t n, int flags, __CONST_SOCKADDR_ARG addr,
 			 socklen_t len)
 {
-	if (!fdt_any_unsettled())
-		return real.sendto(fd, p, n, flags, addr.__sockaddr__, len);
-	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, addr.__sockaddr__, len) : -1;
+	return fdt_any_unsettled() || flags & MSG_FASTOPEN ?
+		       sendto_unsettled(fd, p, n, flags, addr.__sockaddr__, len) :
+		       real.sendto(fd, p, n, flags, addr.__sockaddr__, len);
 }
 
 INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	if (!fdt_any_unsettled())
-		return real.sendmsg(fd, msg, flags);
-	handover_sent(msg);
-	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
+	return fdt_any_unsettled() || flags & MSG_FASTOPEN ? sendmsg_unsettled(fd, msg, flags) :
+							     real.sendmsg(fd, msg, flags);
 }
 
 INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
-	if (!fdt_any_unsettled())
-		return real.sendmmsg(fd, msgs, n, flags);
-	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
+	return fdt_any_unsettled() || flags & MSG_FASTOPEN ?
+		       sendmmsg_unsettled(fd, msgs, n, flags) :
+		       real.sendmmsg(fd, msgs, n, flags);
 }
 
 INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)

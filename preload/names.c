@@ -137,8 +137,9 @@ static bool set_rcvlowat(int fd, const int *value)
 
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	/* so that connect() need not ask about a socket on which neither was ever set */
-	if (level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVLOWAT))
+	/* so that connect() need not ask about a socket on which none of them was ever set */
+	if ((level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVLOWAT)) ||
+	    (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT))
 		fdt_change(fd, FDT_TCP, FDT_TCP_SET);
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT && fdt_get(fd) == FDT_PENDING &&
 	    len >= (socklen_t)sizeof(int) && set_rcvlowat(fd, value))

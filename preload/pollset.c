@@ -18,6 +18,7 @@ struct wait_set {
 	bool *is_ours;		    /* this one is watched for its exchange, not for the program */
 	nfds_t n;
 	nfds_t n_pending;    /* how many are watched for us */
+	nfds_t n_deferred;   /* how many would be, but for their first write */
 	int64_t deadline_ns; /* the nearest of theirs */
 };
 
@@ -25,7 +26,7 @@ struct wait_set {
  * first (a system call for each pending one), as the first look at a number must. */
 static void fill(struct wait_set *set, bool verify)
 {
-	set->n_pending = 0;
+	set->n_pending = set->n_deferred = 0;
 	set->deadline_ns = WAIT_FOREVER;
 	for (nfds_t i = 0; i < set->n; i++) {
 		struct pollfd *p = &set->native[i];
@@ -44,12 +45,28 @@ static void fill(struct wait_set *set, bool verify)
 				conn_advance(p->fd, c);
 			continue;
 		}
+		if (upstream_is_deferred(u)) {
+			set->n_deferred++;
+			continue;
+		}
 		p->events = upstream_wants(u);
 		set->is_ours[i] = true;
 		set->n_pending++;
 		if (u->deadline_ns < set->deadline_ns)
 			set->deadline_ns = u->deadline_ns;
 	}
+}
+
+/* Shown as the kernel had it, as nothing was sent; but then another thread has sent it. */
+static bool has_begun(struct pollfd *p)
+{
+	struct conn *c = p->revents && fdt_get(p->fd) == FDT_PENDING ? conn_peek(p->fd) : NULL;
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || upstream_is_deferred(u))
+		return false;
+	p->revents = 0;
+	return true;
 }
 
 /* After a native wait: serves the pending ones and takes them out of the result. Returns how
@@ -66,8 +83,10 @@ static int serve(struct wait_set *set)
 		struct upstream *u;
 		struct conn *c;
 
-		if (!set->is_ours[i])
+		if (!set->is_ours[i]) {
+			over += set->n_deferred && has_begun(p);
 			continue;
+		}
 		p->revents = 0;
 		/* with threads, the number may have been closed and made anew meanwhile */
 		c = events && conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
@@ -130,7 +149,7 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 		r = REAL(ppoll)(set->native, set->n, wait_left(until, &left), mask);
 		if (r < 0)
 			return -errno;
-		if (!set->n_pending)
+		if (!set->n_pending && !set->n_deferred)
 			return finish(set, out);
 		if (serve(set) == 0) { /* nothing of ours has changed for the program */
 			if (count_ready(set) || now_ns() >= until_ns)

@@ -130,6 +130,11 @@ static inline long sys_sendto(int fd, const void *p, size_t n, int flags, const 
 	return sys_result(syscall(SYS_sendto, fd, p, n, flags, sa, len));
 }
 
+static inline long sys_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return sys_result(syscall(SYS_sendmsg, fd, msg, flags));
+}
+
 static inline long sys_recv(int fd, void *p, size_t n, int flags)
 {
 	return sys_result(syscall(SYS_recvfrom, fd, p, n, flags, NULL, NULL));

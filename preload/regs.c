@@ -265,7 +265,7 @@ void regs_exchange(int fd, struct upstream *u)
 {
 	uint16_t next;
 
-	if (!heads[fd] || !lock())
+	if (!heads[fd] || upstream_is_deferred(u) || !lock())
 		return;
 	for (uint16_t i = heads[fd]; i; i = next) {
 		struct reg *r = &regs[i];

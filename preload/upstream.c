@@ -2,6 +2,7 @@
 #include "upstream.h"
 
 #include "cookies.h"
+#include "options.h"
 #include "real.h"
 
 #include <fcntl.h>
@@ -20,10 +21,10 @@ static void set_phase(struct upstream *u, enum upstream_phase phase)
 
 static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 {
-	struct cvt_span no_options = { NULL, 0 };
+	uint8_t options[OPTIONS_MAX];
 
 	cvt_begin(&u->request, u->converter->dialect);
-	cvt_put_connect(&u->request, u->server.ip, u->server.port, no_options);
+	cvt_put_connect(&u->request, u->server.ip, u->server.port, options_for(u, options));
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
 	if (convert_cookie.len && u->converter->dialect != CVT_DIALECT_DRAFT02)
 		cvt_put_cookie(&u->request, convert_cookie);
@@ -72,10 +73,67 @@ static int open_plainly(int fd, const struct sockaddr *via, socklen_t via_len, b
 	return r;
 }
 
-int upstream_open(struct upstream *u, int fd, bool nonblocking)
+static int tcp_state(int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
+}
+
+/* The first write may come at any time, or never. */
+static int defer(struct upstream *u)
+{
+	u->deadline_ns = INT64_MAX / 2;
+	go_on(u, UPSTREAM_DEFERRED);
+	return 0;
+}
+
+/* The program's data that may ride behind the message. Not what would have to be sent in a special
+ * way, or needs an answer of its own in the error queue. */
+#define EARLY_PIECES 64
+
+static int add_early(struct msghdr *msg, const struct upstream_early *early)
+{
+	const struct msghdr *more = early ? early->msg : NULL;
+	size_t n = more ? more->msg_iovlen : 0;
+
+	if (n == 0 || early->flags & (MSG_OOB | MSG_ZEROCOPY))
+		return 0;
+	if (n > EARLY_PIECES - 1)
+		n = EARLY_PIECES - 1;
+	memcpy(msg->msg_iov + 1, more->msg_iov, n * sizeof(*more->msg_iov));
+	msg->msg_iovlen += n;
+	msg->msg_control = more->msg_control;
+	msg->msg_controllen = more->msg_controllen;
+	return early->flags;
+}
+
+/* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means not queued,
+ * and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). On a deferred socket it does the same. */
+static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, socklen_t via_len,
+		     struct upstream_early *early)
+{
+	struct iovec iov[EARLY_PIECES] = { { u->request.bytes, u->request.len } };
+	struct msghdr msg = {
+		.msg_name = via, .msg_namelen = via_len, .msg_iov = iov, .msg_iovlen = 1
+	};
+	int flags = MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL | add_early(&msg, early);
+	long n = sys_sendmsg(fd, &msg, flags);
+
+	if (n <= (long)u->request.len)
+		return n;
+	early->taken = (size_t)n - u->request.len;
+	u->early = true;
+	u->fall_back = false;
+	return (long)u->request.len;
+}
+
+int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
+	bool may_defer = u->may_defer && !early;
 	int one = 1, len;
 	long n;
 
@@ -85,11 +143,14 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking)
 		return len;
 	if (u->converter->fast_open == CONFIG_FO_NO_COOKIE)
 		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one));
-	/* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means
-	 * not queued, and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
-	n = sys_sendto(fd, u->request.bytes, (size_t)len,
-		       MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&via,
-		       via_len);
+	u->may_defer = false;
+	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
+		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		if (n == 0 && tcp_state(fd) == TCP_SYN_SENT)
+			return defer(u);
+	} else {
+		n = send_syn(u, fd, &via, via_len, early);
+	}
 	if (n == len) {
 		request_taken(u);
 		return 0;
@@ -98,7 +159,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking)
 		u->sent = (uint16_t)n;
 	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
 		n = 0;
-	else if (n == -EOPNOTSUPP)
+	else if (n == -EOPNOTSUPP && !early)
 		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (!upstream_is_pending(u))
 		return 0;
@@ -184,23 +245,43 @@ static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err
 
 /* ------------------------------------------------------------------- advancing */
 
+static void retry(struct upstream *u, int fd)
+{
+	int r;
+
+	upstream_disconnect(fd);
+	go_on(u, UPSTREAM_OPENING);
+	r = sys_fcntl(fd, F_GETFL, 0);
+	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK, NULL);
+	if (r < 0 && r != -EINTR)
+		give_up(u, fd, HS_CONVERTER, -r, "once more");
+}
+
 /* Missing Cookie: reset, remember the cookie, once more (P-27). */
 static void retry_with_cookie(struct upstream *u, int fd, const struct hs_result *result)
 {
 	struct cvt_span cookie = { result->msg.error.value.p + 1, result->msg.error.value.len - 1 };
-	int r;
+	bool spent = u->cookie_tried || u->early;
 
-	if (u->cookie_tried || !cookies_learn(u->converter, cookie)) {
-		give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie");
-		return;
-	}
 	u->cookie_tried = true;
-	upstream_disconnect(fd);
-	go_on(u, UPSTREAM_OPENING);
-	r = sys_fcntl(fd, F_GETFL, 0);
-	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK);
-	if (r < 0 && r != -EINTR)
-		give_up(u, fd, HS_CONVERTER, -r, "connect with cookie");
+	if (!cookies_learn(u->converter, cookie) || spent)
+		give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie");
+	else
+		retry(u, fd);
+}
+
+/* Unsupported TCP Option: reset, remember the kinds, once more without them. */
+static bool retry_without_options(struct upstream *u, int fd, const struct hs_result *result)
+{
+	bool spent = u->options_tried || u->early;
+
+	if (!result->msg.has_error || result->msg.error.code != CVT_ERR_TCP_OPTION)
+		return false;
+	u->options_tried = true;
+	if (!options_refused(u->converter, result->msg.error.value) || spent)
+		return false;
+	retry(u, fd);
+	return true;
 }
 
 static void finish(struct upstream *u, int fd, const struct hs_result *result)
@@ -217,6 +298,8 @@ static void finish(struct upstream *u, int fd, const struct hs_result *result)
 		break;
 	case HS_SERVER:
 	case HS_CONVERTER:
+		if (retry_without_options(u, fd, result))
+			break;
 		give_up(u, fd, result->verdict, result->err,
 			result->parse != CVT_OK ? cvt_verdict_name(result->parse) :
 						  cvt_err_name(result->msg.error.code));
@@ -265,12 +348,9 @@ static void send_owed(struct upstream *u, int fd)
  * use it up, and epoll would not report it (EPOLLERR). */
 static bool leave_to_kernel(const struct upstream *u, int fd)
 {
-	struct tcp_info info = { .tcpi_state = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
 	int unread = 1;
 
-	return !u->fall_back && sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       info.tcpi_state == TCP_CLOSE &&
+	return !u->fall_back && tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
 }
 

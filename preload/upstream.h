@@ -18,9 +18,10 @@
 #include <stdatomic.h>
 
 /* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the ends; a retry
- * goes back to OPENING. */
+ * goes back to OPENING, TCP_FASTOPEN_CONNECT to DEFERRED and OPENING again. */
 enum upstream_phase {
 	UPSTREAM_FREE,
+	UPSTREAM_DEFERRED,  /* connect() has returned 0, the first write sends the SYN */
 	UPSTREAM_OPENING,   /* the SYN is just being sent: others keep away */
 	UPSTREAM_OWED,	    /* (part of) the Convert message still has to be given to the kernel */
 	UPSTREAM_REPLY,	    /* the message is queued, the reply is being read */
@@ -43,10 +44,14 @@ struct upstream {
 	int family; /* of the socket */
 	const struct config_converter *converter;
 	struct addr via;
-	bool fall_back;	      /* fallback = direct */
-	int rcvlowat;	      /* SO_RCVLOWAT to set again at the end, 0: as it is */
-	bool cookie_tried;    /* the one retry after Missing Cookie is spent (P-27) */
-	_Atomic bool told;    /* connect() has reported the outcome */
+	bool fall_back;	    /* fallback = direct */
+	int rcvlowat;	    /* SO_RCVLOWAT to set again at the end, 0: as it is */
+	bool cookie_tried;  /* the one retry after Missing Cookie is spent (P-27) */
+	bool options_tried; /* the one retry after Unsupported TCP Option */
+	bool fast_open;	    /* the program itself asks for Fast Open (D10) */
+	bool may_defer;	    /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
+	bool early;	    /* data of the program's is behind the message: there is no way back */
+	_Atomic bool told;  /* connect() has reported the outcome */
 	_Atomic bool settled; /* the marks of the process that began it show the outcome */
 	_Atomic bool copied;  /* more than one descriptor number may refer to it */
 	/* Registrations in epoll sets (regs.h): how many have been exchanged, and which of the first
@@ -58,6 +63,13 @@ struct upstream {
 		struct cvt_writer request; /* while UPSTREAM_OWED */
 		struct hs reply;	   /* while UPSTREAM_REPLY */
 	};
+};
+
+/* The program's first data, to follow the message at once: it uses Fast Open itself (D10). */
+struct upstream_early {
+	const struct msghdr *msg; /* iov and control; NULL: no data */
+	int flags;		  /* of its call */
+	size_t taken;		  /* out: bytes that the kernel has queued; it has no others */
 };
 
 /* A free slot for this socket, or NULL: too many exchanges at once, or no memory. */
@@ -74,7 +86,13 @@ static inline bool upstream_is_pending(const struct upstream *u)
 {
 	enum upstream_phase phase = upstream_phase(u);
 
-	return phase >= UPSTREAM_OPENING && phase <= UPSTREAM_REPLY;
+	return phase >= UPSTREAM_DEFERRED && phase <= UPSTREAM_REPLY;
+}
+
+/* Still the kernel's alone: nothing was sent, and the socket shows what the program shall see. */
+static inline bool upstream_is_deferred(const struct upstream *u)
+{
+	return upstream_phase(u) == UPSTREAM_DEFERRED;
 }
 
 /* Who is asking: unique among the threads of all processes that share the exchanges. Only after
@@ -94,9 +112,10 @@ bool upstream_is_interrupted(void);
 void upstream_enter(void);
 void upstream_leave(void);
 
-/* Sends the SYN, without ever waiting. 0; -EINTR: it is out, but a signal arrived; else -errno:
+/* Sends the SYN, without ever waiting; with u->may_defer and no early data perhaps only prepares it.
+ * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */
-int upstream_open(struct upstream *u, int fd, bool nonblocking);
+int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early);
 /* Does what can be done without waiting; the program's descriptor is fd. broken: a wait has
  * reported an error on it. */
 void upstream_advance(struct upstream *u, int fd, bool broken);
