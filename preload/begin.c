@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* How a conversion begins: what must be known of the socket, and the SYN. */
+#include "both_ends.h"
 #include "conn_int.h"
 #include "real.h"
 #include "regs.h"
@@ -29,12 +30,12 @@ bool conn_is_nonblocking(int fd)
 	return flags >= 0 && flags & O_NONBLOCK;
 }
 
-int64_t conn_send_limit(int fd)
+int64_t conn_time_limit(int fd, int name)
 {
 	struct timeval limit = { 0 };
 	socklen_t len = sizeof(limit);
 
-	if (sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len) < 0 ||
+	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
 	    (limit.tv_sec == 0 && limit.tv_usec == 0))
 		return INT64_MAX;
 	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
@@ -121,6 +122,7 @@ static int go(int fd, struct conn_request *request, enum fdt_mark mark)
 
 	conn_raise_highest(fd);
 	fdt_set(fd, FDT_PENDING);
+	both_ends_begun(u);
 	conn_check_at(u->deadline_ns);
 	regs_exchange(fd, u);
 	if (mark == FDT_TCP_COPIED)
@@ -187,7 +189,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 		u->may_defer = !request->early && has_fastopen_connect(fd);
 		u->fast_open |= u->may_defer;
 		if (!request->nonblocking)
-			request->until_ns = conn_send_limit(fd);
+			request->until_ns = conn_time_limit(fd, SO_SNDTIMEO);
 	}
 	if (!request->nonblocking)
 		atomic_store(&u->driver, upstream_thread());

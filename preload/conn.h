@@ -91,8 +91,9 @@ void conn_abandon(int fd, struct conn *c);
 /* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */
 void conn_reset(int fd);
 bool conn_is_nonblocking(int fd);
-/* SO_SNDTIMEO as a moment from now, which connect() obeys (socket(7)); INT64_MAX for none. */
-int64_t conn_send_limit(int fd);
+/* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from
+ * now; INT64_MAX for none. */
+int64_t conn_time_limit(int fd, int name);
 /* newfd has become a duplicate of fd. */
 void conn_copy(int fd, int newfd);
 /* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);

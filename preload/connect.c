@@ -154,7 +154,7 @@ static int connect_pending(int fd, struct conn *c, const struct upstream_early *
 	if (!u || (early && early->flags & MSG_DONTWAIT) || conn_is_nonblocking(fd))
 		return -EALREADY;
 	atomic_compare_exchange_strong(&u->driver, &nobody, upstream_thread());
-	return conn_wait_for_outcome(fd, u, conn_send_limit(fd), EALREADY);
+	return conn_wait_for_outcome(fd, u, conn_time_limit(fd, SO_SNDTIMEO), EALREADY);
 }
 
 static int connect_again(int fd, const struct sockaddr *sa, const struct upstream_early *early)

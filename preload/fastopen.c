@@ -84,7 +84,7 @@ bool fastopen_is_deferred(int fd)
 static int start(int fd, struct upstream *u, struct upstream_early *early)
 {
 	bool nonblocking = early->flags & MSG_DONTWAIT || conn_is_nonblocking(fd);
-	int64_t limit_ns = nonblocking ? 0 : conn_send_limit(fd);
+	int64_t limit_ns = nonblocking ? 0 : conn_time_limit(fd, SO_SNDTIMEO);
 	bool fall_back = u->fall_back;
 	int r = conn_start(fd, u, nonblocking, early);
 

@@ -19,19 +19,6 @@
 
 enum direction { READING, WRITING };
 
-/* The time limit of a blocking descriptor in this direction. */
-static int64_t io_limit(int fd, enum direction direction)
-{
-	struct timeval limit = { 0 };
-	socklen_t len = sizeof(limit);
-	int name = direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO;
-
-	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
-	    (limit.tv_sec == 0 && limit.tv_usec == 0))
-		return WAIT_FOREVER;
-	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
-}
-
 /* 0: go on to libc; or a negative errno. */
 static int unsettled(int fd, int flags, enum direction direction)
 {
@@ -55,7 +42,7 @@ static int unsettled(int fd, int flags, enum direction direction)
 			return -EALREADY;
 		if (flags & MSG_DONTWAIT || conn_is_nonblocking(fd))
 			return -EAGAIN;
-		limit = io_limit(fd, direction);
+		limit = conn_time_limit(fd, direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO);
 		r = conn_wait(fd, c, limit);
 		if (r < 0)
 			return r == -EINTR ? r : -EAGAIN;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
+#include "both_ends.h"
 #include "conn.h"
 #include "real.h"
 #include "shim.h"
@@ -55,8 +56,11 @@ INTERPOSE int socketpair(int domain, int type, int protocol, int fds[2])
 
 INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
-	int newfd = REAL(accept)(fd, addr.__sockaddr__, len);
+	int newfd;
 
+	if (fdt_any_unsettled() && !both_ends_in_order(fd))
+		return -1;
+	newfd = REAL(accept)(fd, addr.__sockaddr__, len);
 	if (newfd >= 0)
 		mark_new(newfd, FDT_UNKNOWN);
 	return newfd;
@@ -64,8 +68,11 @@ INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 
 INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
 {
-	int newfd = REAL(accept4)(fd, addr.__sockaddr__, len, flags);
+	int newfd;
 
+	if (fdt_any_unsettled() && !both_ends_in_order(fd))
+		return -1;
+	newfd = REAL(accept4)(fd, addr.__sockaddr__, len, flags);
 	if (newfd >= 0)
 		mark_new(newfd, FDT_UNKNOWN);
 	return newfd;
