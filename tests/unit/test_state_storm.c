@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: MIT
+/*
+ * 64 processes change the state 1,000 times each, while others cut the file, fill it with noise,
+ * remove and replace it, make it read-only and leave the file system no room. Asserted: no
+ * process dies or waits, the file never grows past its bound, and what is found is right.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "counts.h"
+#include "health.h"
+#include "servers.h"
+#include "state.h"
+#include "state_slot.h"
+
+enum { WORKERS = 64, UPDATES = 1000, KEYS = 300 };
+
+enum act { CUT, NOISE, NOISE_IN_HEADER, REMOVE, REPLACE, READ_ONLY, FULL, N_ACTS };
+
+static struct results {
+	_Atomic unsigned long written, lost, hits, misses, wrong, longest;
+	_Atomic unsigned long acts[N_ACTS];
+	_Atomic unsigned int done; /* workers */
+} * results;
+
+static char dir[] = "/tmp/test_state_storm.XXXXXX";
+static char file[80], filler[80];
+static uint32_t seed;
+
+static uint32_t below(uint32_t n) /* xorshift32 */
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 17;
+	seed ^= seed << 5;
+	return seed % n;
+}
+
+/* ------------------------------------------------------------------------------- workers */
+
+/* The value for key i begins with a number of its own, which the rest of it follows from. */
+static void fill(uint8_t *value, unsigned int i, uint32_t nonce, size_t len)
+{
+	memcpy(value, &nonce, sizeof(nonce));
+	for (size_t k = sizeof(nonce); k < len; k++)
+		value[k] = (uint8_t)((nonce ^ i * 2654435761) >> k % 24);
+}
+
+static bool is_right(const uint8_t *value, unsigned int i, size_t len)
+{
+	uint8_t right[STATE_CONVERTER_VALUE];
+	uint32_t nonce;
+
+	memcpy(&nonce, value, sizeof(nonce));
+	fill(right, i, nonce, len);
+	return memcmp(value, right, len) == 0;
+}
+
+struct put {
+	unsigned int i;
+	size_t len;
+	int64_t until_ms;
+};
+
+static bool put(void *value, struct state_times *times, bool found, void *arg)
+{
+	const struct put *p = arg;
+
+	if (found && !is_right(value, p->i, p->len))
+		results->wrong++;
+	fill(value, p->i, seed, p->len);
+	times->until_ms = p->until_ms;
+	return true;
+}
+
+static void use_slots(enum state_kind kind, unsigned int i, int64_t now)
+{
+	uint8_t key[STATE_CONVERTER_KEY], value[STATE_CONVERTER_VALUE];
+	struct put p = { i, state_shape(kind)->value_len, now + 60000 };
+	struct state_times times;
+
+	memset(key, 0xee, sizeof(key)); /* no key of policy's has this */
+	memcpy(key, &i, sizeof(i));
+	if (state_get(kind, key, now, value, &times)) {
+		results->hits++;
+		results->wrong += !is_right(value, i, p.len);
+	} else {
+		results->misses++;
+	}
+	if (state_update(kind, key, now, put, &p) == 0)
+		results->written++;
+	else
+		results->lost++;
+}
+
+/* Which way a server or converter is follows from its number too. */
+static void use_policy(unsigned int i, int64_t now)
+{
+	struct addr server = { .ip = { [10] = 0xff, [11] = 0xff, [12] = 192, [15] = (uint8_t)i },
+			       .port = (uint16_t)(1000 + i) };
+	const struct health_key key = { .converter = server, .network = i };
+	const struct health_event e = { .kind = HEALTH_SPEAKS, .dialect = i % 3 };
+	const struct cvt_span no_cookie = { NULL, 0 };
+	enum servers_verdict v = servers_lookup(&server, now);
+	struct health h;
+
+	results->wrong += v != SERVERS_UNKNOWN && v != (i % 2 ? SERVERS_MPTCP : SERVERS_TCP);
+	servers_learn(&server, i % 2, no_cookie, now);
+	health_find(&key, now, &h);
+	results->wrong += h.dialect && h.dialect != 1 + i % 3;
+	health_report(&key, &e, now);
+	health_ask(&key, now, 1000);
+	counts_add(COUNTS_CONVERTED, now);
+	if (below(4) == 0) { /* somebody else */
+		servers_clear_table();
+		health_clear_table();
+		counts_in_child();
+	}
+}
+
+static void limit_something(unsigned int worker)
+{
+	const struct rlimit little = { below(STATE_FILE_MAX), STATE_FILE_MAX }, none = { 3, 3 };
+
+	if (worker % 8 == 1)
+		setrlimit(RLIMIT_FSIZE, &little);
+	if (worker % 16 == 2) { /* and then it can but fail */
+		close(0);
+		setrlimit(RLIMIT_NOFILE, &none);
+	}
+}
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void work(unsigned int worker)
+{
+	seed = 1 + worker * 7919;
+	limit_something(worker);
+	for (unsigned int i = 0; i < UPDATES; i++) {
+		int64_t now = state_now_ms(), started = monotonic_ms();
+		unsigned long took;
+
+		errno = 77;
+		if (i % 4 == 3)
+			use_policy(below(KEYS), now);
+		else
+			use_slots(below(4) ? STATE_SERVER : STATE_CONVERTER, below(KEYS), now);
+		results->wrong += errno != 77;
+		took = (unsigned long)(monotonic_ms() - started);
+		if (took > results->longest)
+			results->longest = took;
+		usleep(below(4000)); /* time for the vandal */
+	}
+	results->done++;
+	_exit(0);
+}
+
+/* ------------------------------------------------------------------------------- vandals */
+
+static void scribble(bool in_header)
+{
+	uint8_t noise[4096];
+	int fd = open(file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < sizeof(noise); i++)
+		noise[i] = (uint8_t)below(256);
+	if (in_header) {
+		results->acts[NOISE_IN_HEADER] += pwrite(fd, noise, 40, 0) > 0;
+	} else { /* whole slots in their right places too, of other keys and times */
+		off_t at = STATE_BLOCK + below(STATE_FILE_MAX - STATE_BLOCK - sizeof(noise));
+
+		results->acts[NOISE] += pwrite(fd, noise, 1 + below(sizeof(noise)), at) > 0;
+	}
+	close(fd);
+}
+
+static void replace(void)
+{
+	unlink(file);
+	rmdir(file);
+	switch (below(4)) {
+	case 0:
+		results->acts[REPLACE] += symlink("/etc/passwd", file) == 0;
+		break;
+	case 1:
+		results->acts[REPLACE] += mkfifo(file, 0600) == 0;
+		break;
+	case 2:
+		results->acts[REPLACE] += mkdir(file, 0700) == 0;
+		break;
+	default:
+		results->acts[REMOVE]++;
+		break;
+	}
+}
+
+static void fill_up(void)
+{
+	static const uint8_t zeros[4096];
+	int fd = open(filler, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return;
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	results->acts[FULL] += errno == ENOSPC;
+	close(fd);
+	usleep(2000);
+	unlink(filler);
+}
+
+static void read_only(void)
+{
+	for (int i = 0; i < 500; i++) { /* until nobody is just writing */
+		if (mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0) {
+			results->acts[READ_ONLY]++;
+			usleep(2000);
+			mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND, NULL);
+			return;
+		}
+	}
+}
+
+static void vandal(void)
+{
+	seed = 4711;
+	for (;;) { /* until it is killed */
+		switch (below(12)) {
+		case 0:
+			results->acts[CUT] += truncate(file, below(STATE_FILE_MAX)) == 0;
+			break;
+		case 1:
+			results->acts[CUT] += truncate(file, 0) == 0;
+			break;
+		case 2:
+			scribble(true);
+			break;
+		case 3:
+			replace();
+			break;
+		case 4:
+			fill_up();
+			break;
+		case 5:
+			read_only();
+			break;
+		case 6:
+			chmod(file, below(2) ? 0400 : 0600);
+			break;
+		default:
+			scribble(false);
+			break;
+		}
+		usleep(2000);
+		if (below(3) == 0) { /* or most of the time nothing would be there to damage */
+			unlink(file);
+			rmdir(file);
+			usleep(10000);
+		}
+	}
+}
+
+/* ---------------------------------------------------------------------------- the stage */
+
+/* A small file system of our own. */
+static bool enter(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return false;
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", dir, "tmpfs", 0, "size=1m,nr_inodes=100,mode=700") == 0;
+}
+
+/* True: all processes have ended well, and the file was never too long. */
+static bool run(void)
+{
+	pid_t pids[WORKERS + 1];
+	unsigned int running = 0;
+	struct stat st;
+	bool well = true;
+	int status;
+
+	for (unsigned int i = 0; i <= WORKERS; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0 && i == WORKERS)
+			vandal();
+		if (pids[i] == 0)
+			work(i);
+		running += pids[i] > 0;
+	}
+	well = running == WORKERS + 1;
+	while (running > 1) {
+		pid_t pid = waitpid(-1, &status, WNOHANG);
+
+		if (pid > 0) {
+			running--;
+			well &= WIFEXITED(status) && WEXITSTATUS(status) == 0;
+		} else {
+			usleep(500);
+		}
+		well &= lstat(file, &st) < 0 || !S_ISREG(st.st_mode) ||
+			st.st_size <= STATE_FILE_MAX;
+	}
+	kill(pids[WORKERS], SIGKILL);
+	waitpid(pids[WORKERS], NULL, 0);
+	mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND, NULL); /* it may have been just at that */
+	unlink(filler);
+	return well;
+}
+
+/* And when the storm is over all is as it should be. */
+static bool works(void)
+{
+	uint8_t key[STATE_CONVERTER_KEY] = { 1 }, value[STATE_CONVERTER_VALUE];
+	const int64_t now = state_now_ms();
+	struct put p = { 1, STATE_SERVER_VALUE, now + 60000 };
+	struct state_times times;
+
+	unlink(file);
+	rmdir(file);
+	return state_update(STATE_SERVER, key, now, put, &p) == 0 &&
+	       state_get(STATE_SERVER, key, now, value, &times) &&
+	       is_right(value, 1, STATE_SERVER_VALUE);
+}
+
+static void a_storm(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		if (!enter())
+			_exit(77);
+		state_setup(file);
+		if (!run())
+			_exit(1);
+		_exit(works() ? 0 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77) {
+		print_message("skipped: no mount namespace of our own\n");
+		skip();
+	}
+	print_message("# written %lu, lost %lu, hits %lu, misses %lu, longest %lu ms; acts",
+		      results->written, results->lost, results->hits, results->misses,
+		      results->longest);
+	for (int i = 0; i < N_ACTS; i++)
+		print_message(" %lu", results->acts[i]);
+	print_message("\n");
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(results->wrong, 0);
+	assert_int_equal(results->done, WORKERS);
+	/* or it was no storm, or nobody was out in it */
+	assert_true(results->written > UPDATES && results->lost > UPDATES);
+	assert_true(results->hits > UPDATES && results->misses > UPDATES);
+	for (int i = 0; i < N_ACTS; i++)
+		assert_true(results->acts[i] > 0);
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	results = mmap(NULL, sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (results == MAP_FAILED || !mkdtemp(dir))
+		return -1;
+	snprintf(file, sizeof(file), "%s/state", dir);
+	snprintf(filler, sizeof(filler), "%s/filler", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_storm),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
