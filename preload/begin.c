@@ -72,7 +72,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->options_tried = false;
 	u->fast_open = request->early;
 	u->may_defer = false;
-	u->early = false;
+	u->early = u->no_cookie = false;
 	u->rcvlowat = 0;
 	return u;
 }

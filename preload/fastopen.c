@@ -129,12 +129,12 @@ static enum fastopen by_first_write(int fd, const struct msghdr *msg, int flags,
 	return r == -EALREADY ? FASTOPEN_NATIVELY : conclude(fd, &early, r, result);
 }
 
-int fastopen_start(int fd)
+int fastopen_start(int fd, int flags)
 {
-	struct upstream_early nothing = { .flags = MSG_DONTWAIT };
+	struct upstream_early nothing = { .flags = flags };
 	int r = first_write(fd, &nothing);
 
-	return r == -EALREADY || r == -EINPROGRESS ? 0 : r;
+	return r == -EALREADY ? 0 : r == -EINPROGRESS ? -EAGAIN : r;
 }
 
 /* -------------------------------------------------------------------- MSG_FASTOPEN */
@@ -252,4 +252,31 @@ SLOW int fastopen_each(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 		return -1;
 	errno = saved_errno;
 	return (int)i;
+}
+
+/* The head of the file, so that it can go along; the rest as always. */
+SLOW bool fastopen_file(int out, int in, int64_t *offset, size_t n, ssize_t *r)
+{
+	int64_t at = offset ? *offset : lseek(in, 0, SEEK_CUR);
+	int saved_errno = errno, flags = 0;
+	char head[1460];
+	ssize_t got = -1, more;
+
+	if (at >= 0 && n > 0)
+		got = pread(in, head, n < sizeof(head) ? n : sizeof(head), at);
+	errno = saved_errno;
+	if (got <= 0 || !fastopen_buffer(out, head, (size_t)got, &flags, NULL, 0, r))
+		return false;
+	if (*r <= 0)
+		return true;
+	if (offset)
+		*offset = at + *r;
+	else
+		lseek(in, at + *r, SEEK_SET);
+	if (*r == got && (size_t)got < n && fdt_get(out) == FDT_UP) {
+		more = REAL(sendfile64)(out, in, offset, n - (size_t)got);
+		*r += more > 0 ? more : 0;
+	}
+	errno = saved_errno;
+	return true;
 }

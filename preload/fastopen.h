@@ -21,8 +21,10 @@ bool fastopen_buffer(int fd, const void *p, size_t n, int *flags, const struct s
 		     socklen_t len, ssize_t *r);
 /* All of sendmmsg(): each message by itself, as the kernel does it. */
 int fastopen_each(int fd, struct mmsghdr *msgs, unsigned int n, int flags);
-/* For a first write whose data cannot go along: the SYN without it, and the descriptor is pending as
- * any other. 0 or -errno. */
-int fastopen_start(int fd);
+/* sendfile() as the first write; as above. */
+bool fastopen_file(int out, int in, int64_t *offset, size_t n, ssize_t *r);
+/* For a first write whose data cannot go along: the SYN without it. flags: perhaps MSG_DONTWAIT. 0:
+ * there is a connection, or nothing deferred any more; -EAGAIN: pending as any other; or -errno. */
+int fastopen_start(int fd, int flags);
 
 #endif

@@ -23,7 +23,7 @@ static void finish(int fd)
 	struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
 
 	if (c && fastopen_is_deferred(fd)) /* nobody there would know what the first write is for */
-		fastopen_start(fd);
+		fastopen_start(fd, MSG_DONTWAIT);
 	while (c && conn_advance(fd, c) == FDT_PENDING)
 		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
 			return;

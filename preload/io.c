@@ -30,7 +30,7 @@ static int unsettled(int fd, int flags, enum direction direction)
 	if (!c)
 		return 0;
 	if (mark == FDT_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
-		r = fastopen_start(fd);
+		r = fastopen_start(fd, flags);
 		if (r < 0)
 			return r;
 		mark = fdt_get(fd);
@@ -149,15 +149,14 @@ SLOW static ssize_t write_unsettled(int fd, const void *p, size_t n)
 	return may_unsettled(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
 }
 
-SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n)
+SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n, int flags)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
-	int flags = 0;
 	ssize_t r;
 
 	if (n >= 0 && is_first_write(fd) && fastopen_message(fd, &msg, &flags, &r))
 		return r;
-	return may(fd, 0, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+	return may(fd, flags, WRITING) ? REAL(writev)(fd, iov, n) : -1;
 }
 
 SLOW static ssize_t send_unsettled(int fd, const void *p, size_t n, int flags)
@@ -207,7 +206,7 @@ INTERPOSE ssize_t write(int fd, const void *p, size_t n)
 
 INTERPOSE ssize_t writev(int fd, const struct iovec *iov, int n)
 {
-	return fdt_any_unsettled() ? writev_unsettled(fd, iov, n) : real.writev(fd, iov, n);
+	return fdt_any_unsettled() ? writev_unsettled(fd, iov, n, 0) : real.writev(fd, iov, n);
 }
 
 INTERPOSE ssize_t send(int fd, const void *p, size_t n, int flags)
@@ -238,18 +237,32 @@ INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 		       real.sendmmsg(fd, msgs, n, flags);
 }
 
+SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t n)
+{
+	ssize_t r;
+
+	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
+		return r;
+	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
+}
+
 INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 {
-	if (!fdt_any_unsettled())
-		return real.sendfile(out, in, offset, n);
-	return may(out, 0, WRITING) ? REAL(sendfile)(out, in, offset, n) : -1;
+	int64_t at = offset ? *offset : 0;
+	ssize_t r;
+
+	if (!fdt_any_unsettled() || !is_unsettled(out))
+		return REAL(sendfile)(out, in, offset, n);
+	r = sendfile_unsettled(out, in, offset ? &at : NULL, n);
+	if (offset)
+		*offset = (off_t)at;
+	return r;
 }
 
 INTERPOSE ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
 {
-	if (!fdt_any_unsettled())
-		return real.sendfile64(out, in, offset, n);
-	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
+	return fdt_any_unsettled() ? sendfile_unsettled(out, in, offset, n) :
+				     real.sendfile64(out, in, offset, n);
 }
 
 /* SPLICE_F_NONBLOCK is about the pipe; of a socket only O_NONBLOCK counts. */
@@ -280,6 +293,8 @@ INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 {
 	if (!fdt_any_unsettled())
 		return real.pwritev2(fd, iov, n, offset, flags);
+	if (offset == -1 && is_first_write(fd))
+		return writev_unsettled(fd, iov, n, wait_flag(flags));
 	return may(fd, wait_flag(flags), WRITING) ? REAL(pwritev2)(fd, iov, n, offset, flags) : -1;
 }
 
@@ -295,6 +310,8 @@ INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t of
 {
 	if (!fdt_any_unsettled())
 		return real.pwritev64v2(fd, iov, n, offset, flags);
+	if (offset == -1 && is_first_write(fd))
+		return writev_unsettled(fd, iov, n, wait_flag(flags));
 	return may(fd, wait_flag(flags), WRITING) ? REAL(pwritev64v2)(fd, iov, n, offset, flags) :
 						    -1;
 }

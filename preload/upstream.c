@@ -34,8 +34,13 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 /* The exchange is over: the program's own settings, then the new phase. */
 static void end(struct upstream *u, int fd, enum upstream_phase phase)
 {
+	int off = 0;
+
 	if (u->rcvlowat)
 		sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &u->rcvlowat, sizeof(u->rcvlowat));
+	/* the program's own Fast Open goes to the server now */
+	if (phase == UPSTREAM_DIRECT && u->no_cookie)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
 	set_phase(u, phase);
 }
 
@@ -129,12 +134,24 @@ static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, s
 	return (long)u->request.len;
 }
 
+/* For programs that do not use Fast Open themselves it does not matter who has set it. */
+static void allow_no_cookie(struct upstream *u, int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	if (u->fast_open && sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, &len) == 0)
+		u->no_cookie |= !on;
+	on = 1;
+	sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
+}
+
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
 	bool may_defer = u->may_defer && !early;
-	int one = 1, len;
+	int len;
 	long n;
 
 	write_request(u, cookies_for(u->converter));
@@ -142,7 +159,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	if (len < 0)
 		return len;
 	if (u->converter->fast_open == CONFIG_FO_NO_COOKIE)
-		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one));
+		allow_no_cookie(u, fd);
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
 		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);

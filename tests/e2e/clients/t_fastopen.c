@@ -39,7 +39,7 @@ static long send_by(int call, int fd, size_t n, int flags)
 
 static void limits(int fd)
 {
-	struct timeval limit = { .tv_usec = 900000 };
+	struct timeval limit = { .tv_sec = 1, .tv_usec = 500000 };
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -53,7 +53,7 @@ static void come_back(int fd, size_t n)
 	size_t got = 0;
 	ssize_t r = 1;
 
-	while (got < n && poll(&p, 1, 900) == 1 &&
+	while (got < n && poll(&p, 1, 1500) == 1 &&
 	       (r = recv(fd, back + got, sizeof(back) - got, MSG_DONTWAIT)) > 0)
 		got += (size_t)r;
 	say("back: %zu of %zu, %s, then %s", got, n,
@@ -87,7 +87,7 @@ with_flag(int param) /* call, and 10: blocking, 100: a large one, 1000: nothing 
 	queued += r > 0 ? (size_t)r : 0;
 	say_result("send again",
 		   send_by(param % 10, fd, 5, MSG_FASTOPEN | MSG_NOSIGNAL | MSG_DONTWAIT));
-	do_poll(fd, POLLOUT, 900);
+	do_poll(fd, POLLOUT, 1500);
 	do_error(fd);
 	do_names(fd);
 	do_connect(fd);
@@ -111,7 +111,7 @@ static void by_connect(int flags)
 	do_names(fd);
 	do_error(fd);
 	say_result("write", write(fd, data, 100));
-	do_poll(fd, POLLOUT, 900);
+	do_poll(fd, POLLOUT, 1500);
 	do_error(fd);
 	do_names(fd);
 	do_connect(fd);
@@ -126,9 +126,9 @@ static void read_first(int flags) /* nothing has been sent when the program read
 	setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on));
 	do_connect(fd);
 	do_recv(fd);
-	do_poll(fd, POLLIN, 100);
+	do_poll(fd, POLLIN, 20);
 	do_send(fd, "hello");
-	do_poll(fd, POLLIN, 900);
+	do_poll(fd, POLLIN, 1500);
 	do_recv(fd);
 	do_error(fd);
 }
@@ -143,7 +143,7 @@ static void by_epoll(int mode)
 	say_result("send", send_by(0, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
 	r = epoll_wait(ep, &event, 1, 0);
 	say("epoll_wait: %d", r);
-	r = epoll_wait(ep, &event, 1, 900);
+	r = epoll_wait(ep, &event, 1, 1500);
 	say("epoll_wait: %d %s", r, r > 0 ? say_events(event.events & ~(unsigned)EPOLLIN) : "");
 	do_error(fd);
 	come_back(fd, 100);
@@ -154,7 +154,7 @@ static void on_connected(int call) /* then the flag has no meaning */
 	int fd = start();
 
 	fill();
-	do_poll(fd, POLLOUT, 900);
+	do_poll(fd, POLLOUT, 1500);
 	do_error(fd);
 	say_result("send", send_by(call, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
 	do_names(fd);
@@ -167,7 +167,7 @@ static void on_pending(int call)
 
 	fill();
 	say_result("send", send_by(call, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
-	do_poll(fd, POLLOUT, 900);
+	do_poll(fd, POLLOUT, 1500);
 	do_error(fd);
 }
 
