@@ -181,6 +181,9 @@ check-lab: $(BUILD)/lab-converter
 check-e2e: all $(E2E_TOOLS)
 	$(Q)$(run) $(run_e2e)
 
+.PHONY: e2e-tools
+e2e-tools: all $(E2E_TOOLS)
+
 .PHONY: check-transparency
 #: check-transparency  every call in every state; storms; waiting programs. Some still fail
 check-transparency: all $(E2E_TOOLS)

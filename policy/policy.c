@@ -110,7 +110,6 @@ static bool try_family(const struct config_converter *c, bool v4, pol_route_fn *
 	const struct addr *a;
 
 	for (size_t turn = 0; (a = nth_address(c, v4, turn)); turn++) {
-		v->reason = POL_OUTSIDE;
 		if (!is_at_home(c, a, route))
 			continue;
 		v->action = POL_CONVERT;
@@ -121,7 +120,7 @@ static bool try_family(const struct config_converter *c, bool v4, pol_route_fn *
 	return false;
 }
 
-/* An IPv4 socket reaches IPv4 only; an IPv6 one reaches both, best by the server's own. */
+/* An IPv6 socket reaches both families, best by the server's own; an IPv4 one IPv4 only. */
 static bool try_converter(const struct config_converter *c, const struct addr *dst, int family,
 			  pol_route_fn *route, struct pol_verdict *v)
 {
@@ -131,18 +130,20 @@ static bool try_converter(const struct config_converter *c, const struct addr *d
 	       (family != AF_INET && try_family(c, !v4_first, route, v));
 }
 
+/* By the socket as it is, or else by one of the other family in its place. */
 static struct pol_verdict convert(const struct config *config, const struct addr *dst, int family,
 				  pol_route_fn *route, enum pol_reason reason,
 				  unsigned int rule_line)
 {
-	struct pol_verdict v = { .reason = POL_NO_FAMILY, .rule_line = rule_line };
+	struct pol_verdict v = { .reason = POL_OUTSIDE, .rule_line = rule_line };
+	bool found = false;
 
-	for (size_t i = 0; i < config->n_converters; i++) {
-		if (try_converter(&config->converters[i], dst, family, route, &v)) {
-			v.reason = reason;
-			break;
-		}
-	}
+	for (size_t i = 0; i < config->n_converters && !found; i++)
+		found = try_converter(&config->converters[i], dst, family, route, &v);
+	for (size_t i = 0; i < config->n_converters && !found && family == AF_INET; i++)
+		found = try_family(&config->converters[i], false, route, &v);
+	if (found)
+		v.reason = reason;
 	return v;
 }
 
@@ -188,7 +189,6 @@ const char *pol_reason_text(enum pol_reason reason)
 		[POL_UNSPECIFIED] = "unspecified address or port",
 		[POL_BROADCAST] = "broadcast address",
 		[POL_IS_CONVERTER] = "the converter's own host",
-		[POL_NO_FAMILY] = "no converter has an address of the socket's family",
 		[POL_OUTSIDE] = "outside the networks of the converters",
 	};
 

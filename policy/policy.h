@@ -23,8 +23,7 @@ enum pol_reason {
 	POL_UNSPECIFIED,
 	POL_BROADCAST,
 	POL_IS_CONVERTER,
-	POL_NO_FAMILY, /* no converter has an address that this socket can reach */
-	POL_OUTSIDE,   /* every converter is bound to another network (F-01) */
+	POL_OUTSIDE, /* every converter is bound to another network (F-01) */
 };
 
 struct pol_verdict {
@@ -43,7 +42,9 @@ struct pol_route {
 };
 typedef bool pol_route_fn(const struct addr *to, struct pol_route *route);
 
-/* dst: where the program wants to go. socket_family: AF_INET or AF_INET6. route may be NULL
+/* dst: where the program wants to go. socket_family: AF_INET or AF_INET6; for an AF_INET socket the
+ * verdict's via may be IPv6, if there is nothing else: then another socket has to take its place.
+ * route may be NULL
  * (then such converters are not used). */
 struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
 			      int socket_family, pol_route_fn *route);

@@ -3,12 +3,16 @@
 #include "both_ends.h"
 #include "conn_int.h"
 #include "real.h"
+#include "options.h"
 #include "regs.h"
 #include "shim.h"
+#include "servers.h"
+#include "twin.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stddef.h>
 
 /* A bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV
@@ -64,9 +68,13 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->started_ns = now;
 	u->deadline_ns = now + (int64_t)request->config->timeout_ms * 1000000;
 	u->server = request->server;
-	u->family = request->family;
+	u->family = request->socket_family;
+	u->no_twin = request->no_twin;
+	u->mptcp = request->mptcp;
 	u->converter = request->verdict->converter;
 	u->via = request->verdict->via;
+	u->asks_mptcp = u->mptcp && request->known != SERVERS_TCP &&
+			!options_is_refused(u->converter, CVT_OPT_MPTCP);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->cookie_tried = false;
 	u->options_tried = false;
@@ -196,16 +204,55 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	return true;
 }
 
+/* The family that a socket must have to reach the converter; *must: fd as it is does not reach it. */
+static int family_needed(int fd, const struct conn_request *request, bool *must)
+{
+	bool v4 = addr_is_v4(&request->verdict->via);
+	const struct noted *n = noted_at(fd);
+	struct noted_option only_v6;
+
+	*must = request->family == AF_INET && !v4;
+	if (request->family == AF_INET6 && v4 && n && n->family == AF_INET6 &&
+	    noted_find(n, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6))
+		*must = true;
+	return *must ? AF_INET6 : request->family;
+}
+
+/* False: there is none, and without one the converter cannot be reached. */
+static bool take_twin(int fd, struct conn_request *request, enum fdt_mark mark)
+{
+	struct twin_wish wish = { .mark = mark, .word = fdt_look(fd) };
+
+	request->socket_family = request->family;
+	if (twin_is(fd)) { /* of an attempt before this one */
+		twin_ask(fd, &request->socket_family, &request->mptcp);
+		return true;
+	}
+	wish.family = family_needed(fd, request, &wish.must);
+	wish.mptcp = request->config->mptcp != CONFIG_MPTCP_OFF;
+	if (!wish.mptcp && !wish.must)
+		return true;
+	if (twin_take_place(fd, &wish) == 0) {
+		request->socket_family = wish.family;
+		request->mptcp = wish.mptcp;
+		return true;
+	}
+	request->no_twin = wish.obstacle;
+	return !wish.must;
+}
+
 static enum conn_begin begin_claimed(int fd, struct conn_request *request, enum fdt_mark mark)
 {
 	int64_t now = now_ns();
 	int r;
 
+	request->mptcp = false;
 	if (!is_unconnected_tcp(fd)) {
 		fdt_set(fd, mark);
 		return CONN_NOT_OURS;
 	}
-	if (regs_is_lost(fd) || !prepare(fd, request, mark, now)) {
+	request->err = EAFNOSUPPORT;
+	if (regs_is_lost(fd) || !take_twin(fd, request, mark) || !prepare(fd, request, mark, now)) {
 		fdt_set(fd, mark);
 		return CONN_UNREACHABLE;
 	}
@@ -217,6 +264,63 @@ static enum conn_begin begin_claimed(int fd, struct conn_request *request, enum 
 	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
 	fdt_set(fd, mark);
 	return CONN_UNREACHABLE;
+}
+
+static enum conn_begin bypass_claimed(int fd, struct conn_request *request, enum fdt_mark mark,
+				      const struct sockaddr *sa, socklen_t len)
+{
+	struct twin_wish wish = {
+		.family = request->family, .mptcp = true, .mark = mark, .word = fdt_look(fd)
+	};
+
+	request->nonblocking = conn_is_nonblocking(fd);
+	if (request->nonblocking && !request->early) {
+		wish.to = sa;
+		wish.to_len = len;
+	}
+	if (!is_unconnected_tcp(fd) || regs_is_lost(fd) || twin_take_place(fd, &wish) < 0) {
+		fdt_set(fd, mark);
+		return CONN_NOT_OURS;
+	}
+	fdt_set(fd, FDT_BYPASS);
+	regs_settle(fd);
+	return CONN_BEGUN;
+}
+
+enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
+			    socklen_t len)
+{
+	enum fdt_mark mark = fdt_get(fd);
+	enum conn_begin r = CONN_NOT_OURS;
+
+	upstream_enter();
+	if (fdt_is_fresh(mark) && fdt_change(fd, mark, FDT_OPENING))
+		r = bypass_claimed(fd, request, mark, sa, len);
+	upstream_leave();
+	return r;
+}
+
+void conn_check_bypass(int fd)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+	struct addr server;
+
+	if (twin_outcome(fd) == TWIN_TCP &&
+	    sys_result(syscall(SYS_getpeername, fd, &name, &len)) == 0 &&
+	    addr_from_sockaddr(&server, (struct sockaddr *)&name, len) == 0)
+		servers_withdraw(&server, state_now_ms());
+}
+
+bool conn_await_opening(int fd)
+{
+	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on */
+	while (fdt_get(fd) == FDT_OPENING) {
+		if (upstream_is_interrupted())
+			return false;
+		sched_yield();
+	}
+	return true;
 }
 
 /* Only one connect() at a time may find the socket unconnected and send: another thread's, or one

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "conn_int.h"
+#include "noted.h"
 #include "real.h"
 #include "regs.h"
 
@@ -77,8 +78,9 @@ struct conn *conn_find(int fd)
 {
 	uint16_t word = fdt_look(fd);
 	struct conn *c = conn_peek(fd);
+	uint64_t cookie = c ? conn_sock_cookie(fd) : 0;
 
-	if (c && c->sock_cookie == conn_sock_cookie(fd))
+	if (cookie && (cookie == c->sock_cookie || cookie == atomic_load(&c->new_cookie)))
 		return c;
 	if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
 		fdt_change_seen(fd, word, FDT_UNKNOWN);
@@ -169,6 +171,7 @@ bool conn_is_shared(void)
 static void before_fork(void)
 {
 	atomic_store(&forked, true);
+	noted_shared();
 	upstream_before_fork();
 }
 

@@ -10,12 +10,14 @@
 #define CVT_CONN_H
 
 #include "fdt.h"
+#include "servers.h"
 #include "upstream.h"
 
 struct conn {
 	uint64_t sock_cookie;
+	_Atomic uint64_t new_cookie; /* of a socket that is taking its place (twin.h), or 0 */
 	struct addr server;
-	uint8_t family;	   /* of the socket: AF_INET or AF_INET6 */
+	uint8_t family;	   /* of the program's socket: AF_INET or AF_INET6 */
 	_Atomic bool told; /* connect() has reported the outcome through this number */
 	uint32_t exchange; /* upstream_index() */
 };
@@ -32,10 +34,14 @@ enum conn_begin {
 struct conn_request {
 	struct upstream_early *early; /* the program's MSG_FASTOPEN, or NULL */
 	struct addr server;
-	int family;
+	int family; /* of the server's address as the program gave it, and so of its socket */
 	const struct pol_verdict *verdict;
 	const struct config *config;
 	/* out */
+	enum servers_verdict known; /* of the server */
+	int socket_family;	    /* of what has the number now: a twin's may be another */
+	bool mptcp;		    /* it is an MPTCP socket */
+	const char *no_twin;	    /* why there is none, or NULL */
 	bool nonblocking;
 	bool interrupted; /* a signal arrived while the SYN was sent */
 	int64_t until_ns; /* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
@@ -54,6 +60,17 @@ int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct upstre
 /* Waits for u as a blocking connect() does; this thread drives it. When the time limit is over the
  * connection goes on by itself, and on_limit is what is said. The same results. */
 int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_limit);
+/* The server speaks MPTCP: puts a twin in the place of fd that is to be connected to sa, and if it is
+ * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; else nothing was
+ * done. */
+enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
+			    socklen_t len);
+/* A bypass that has got its connection, or is about to be closed: was that MPTCP? If not, it is no
+ * longer believed of the server. */
+void conn_check_bypass(int fd);
+/* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
+ * frame that this thread has interrupted. */
+bool conn_await_opening(int fd);
 
 /* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
  * the mark is gone) if the number is something else by now. One system call. */

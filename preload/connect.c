@@ -2,16 +2,29 @@
 #include "conn.h"
 #include "real.h"
 #include "route.h"
+#include "servers.h"
 #include "shim.h"
+#include "twin.h"
 #include "wait.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 /* What the functions here return beside 0 and a negative errno: CONN_NATIVELY, or that the socket
  * is not as it was any more. */
 #define LOOK_AGAIN 2
+
+static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	struct sockaddr_storage room;
+	int r;
+
+	sa = twin_address(fd, sa, &len, &room);
+	r = REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
+	if ((r == 0 || r == -EISCONN) && fdt_get(fd) == FDT_BYPASS)
+		conn_check_bypass(fd);
+	return r;
+}
 
 static void log_direct(const struct addr *server, const struct pol_verdict *verdict)
 {
@@ -82,13 +95,7 @@ int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_l
 /* Another thread's connect(), or a signal handler's, has come first. */
 static int connect_behind(int fd)
 {
-	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on */
-	while (fdt_get(fd) == FDT_OPENING) {
-		if (upstream_is_interrupted())
-			return -EALREADY;
-		sched_yield();
-	}
-	return LOOK_AGAIN;
+	return conn_await_opening(fd) ? LOOK_AGAIN : -EALREADY;
 }
 
 static int begin(int fd, struct conn_request *request)
@@ -123,6 +130,29 @@ static int begin(int fd, struct conn_request *request)
 	return conn_wait_for_outcome(fd, request->exchange, request->until_ns, EINPROGRESS);
 }
 
+/* ------------------------------------------------------------------- the bypass */
+
+/* Known to speak MPTCP, and may be reached directly? */
+static bool is_bypassed(struct conn_request *request)
+{
+	if (request->config->mptcp == CONFIG_MPTCP_OFF)
+		return false;
+	request->known = servers_lookup(&request->server, state_now_ms());
+	return request->config->bypass && request->known == SERVERS_MPTCP;
+}
+
+static int bypass(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request)
+{
+	char text[ADDR_TEXT_MAX];
+
+	/* a bypass that wins nothing is not taken */
+	if (conn_bypass(fd, request, sa, len) != CONN_BEGUN)
+		return begin(fd, request);
+	addr_format(&request->server, text);
+	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP", text);
+	return request->nonblocking && !request->early ? -EINPROGRESS : CONN_NATIVELY;
+}
+
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 			 struct upstream_early *early)
 {
@@ -135,7 +165,7 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 	verdict = pol_decide(config, &request.server, request.family, route_lookup);
 	request.verdict = &verdict;
 	if (verdict.action == POL_CONVERT)
-		return begin(fd, &request);
+		return is_bypassed(&request) ? bypass(fd, sa, len, &request) : begin(fd, &request);
 	if (fdt_get(fd) != FDT_OTHER)
 		log_direct(&request.server, &verdict);
 	return CONN_NATIVELY;
@@ -211,9 +241,9 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	    len > sizeof(struct sockaddr_storage) ||
 	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return REAL(connect)(fd, sa, len);
-	r = conn_connect(fd, sa, len, NULL);
+	r = fdt_get(fd) == FDT_BYPASS ? CONN_NATIVELY : conn_connect(fd, sa, len, NULL);
 	if (r == CONN_NATIVELY)
-		r = REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
+		r = connect_natively(fd, sa, len);
 	return libc_result(r, saved_errno);
 }
 

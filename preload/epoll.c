@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* epoll_ctl and the waits: what registrations there are, and events that are for us. */
 #include "conn.h"
+#include "noted.h"
 #include "real.h"
 #include "regs.h"
 #include "shim.h"
@@ -73,6 +74,10 @@ INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	enum fdt_mark mark = fdt_get(fd);
 	int saved_errno = errno, r;
 
+	if (mark == FDT_OPENING && conn_await_opening(fd)) /* it may be getting a twin */
+		mark = fdt_get(fd);
+	if (mark == FDT_UP && noted_has_twin(fd))
+		noted_spoil(fd, "an epoll set holds it");
 	if (!is_followed(mark) || (!event && op != EPOLL_CTL_DEL))
 		return REAL(epoll_ctl)(epfd, op, fd, event);
 	if (mark == FDT_PENDING)

@@ -22,6 +22,7 @@ enum fdt_mark {
 	FDT_TCP_COPIED, /* the same, and there may be other numbers for it */
 	FDT_OTHER,	/* made by our socket() as something else */
 	FDT_OPENING,	/* a connect() is just deciding what to do with it */
+	FDT_BYPASS,	/* a twin (twin.h) that is connected, or connecting, to the server itself */
 	FDT_PENDING,	/* a conversion is under way */
 	FDT_FAILED,	/* a conversion failed and the program has not been told yet */
 	FDT_FAILED_TOLD,

@@ -9,6 +9,7 @@
 
 #include "conn_int.h"
 #include "fastopen.h"
+#include "noted.h"
 #include "real.h"
 #include "wait.h"
 
@@ -36,6 +37,7 @@ static void finish_inherited(void)
 	int saved_errno = errno;
 	bool all;
 
+	noted_shared();
 	if (!fdt_any_unsettled())
 		return;
 	all = !conn_is_owner();

@@ -10,6 +10,7 @@
 #include "fastopen.h"
 #include "handover.h"
 #include "real.h"
+#include "twin.h"
 #include "wait.h"
 
 #include <fcntl.h>
@@ -364,6 +365,7 @@ INTERPOSE int shutdown(int fd, int how)
 	}
 	conn_abandon(fd, c);
 	upstream_disconnect(fd);
+	twin_give_back(fd);
 	errno = saved_errno;
 	return 0;
 }
@@ -389,5 +391,15 @@ INTERPOSE int ioctl(int fd, unsigned long request, ...)
 			return 0;
 		}
 	}
+	if (noted_matters(fd))
+		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, request, arg));
 	return REAL(ioctl)(fd, request, arg);
+}
+
+/* libc's own makes an ioctl() that does not come by here. */
+INTERPOSE int sockatmark(int fd)
+{
+	int at_mark;
+
+	return ioctl(fd, SIOCATMARK, &at_mark) < 0 ? -1 : at_mark;
 }

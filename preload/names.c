@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* What a program can ask about a socket: its peer, its pending error, its time limits. */
 #include "conn.h"
+#include "noted.h"
 #include "real.h"
+#include "twin.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,6 +21,19 @@ static void fill_name(const struct addr *a, int family, struct sockaddr *out, so
 	*len = whole;
 }
 
+/* libc's answer, in the program's family. */
+static int peer_natively(int fd, struct sockaddr *name, socklen_t *len)
+{
+	int saved_errno = errno;
+
+	if (fdt_get(fd) == FDT_BYPASS)
+		conn_check_bypass(fd);
+	if (name && len && twin_is_foreign(fd))
+		return libc_result(twin_name(SYS_getpeername, fd, name, len), saved_errno);
+	errno = saved_errno;
+	return REAL(getpeername)(fd, name, len);
+}
+
 INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
 	enum fdt_mark mark = fdt_get(fd);
@@ -28,7 +43,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 
 	if (!fdt_has_record(mark) || !len || !(c = conn_find(fd))) {
 		errno = saved_errno;
-		return REAL(getpeername)(fd, addr.__sockaddr__, len);
+		return peer_natively(fd, addr.__sockaddr__, len);
 	}
 	if (mark == FDT_PENDING)
 		mark = conn_advance(fd, c);
@@ -61,12 +76,17 @@ static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
 	socklen_t room = fdt_has_record(fdt_get(fd)) && len ? *len : 0;
-	int saved_errno = errno;
+	struct sockaddr *name = addr.__sockaddr__;
+	int saved_errno = errno, r;
 
-	if (REAL(getsockname)(fd, addr.__sockaddr__, len) < 0)
+	if (name && len && twin_is_foreign(fd))
+		r = libc_result(twin_name(SYS_getsockname, fd, name, len), saved_errno);
+	else
+		r = REAL(getsockname)(fd, name, len);
+	if (r < 0)
 		return -1;
 	if (room)
-		failed_name(fd, addr.__sockaddr__, room, len);
+		failed_name(fd, name, room, len);
 	errno = saved_errno;
 	return 0;
 }
@@ -116,6 +136,11 @@ INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, sock
 	errno = saved_errno;
 	if (answer < 0)
 		return 0;
+	if (fdt_get(fd) == FDT_BYPASS)
+		conn_check_bypass(fd);
+	errno = saved_errno;
+	if (noted_has_twin(fd) && value && len)
+		return twin_getsockopt(fd, level, name, value, len);
 	r = REAL(getsockopt)(fd, level, name, value, len);
 	if (r == 0 && answer > 0) /* tcpi_state is the first byte */
 		*(uint8_t *)value = (uint8_t)answer;
@@ -137,6 +162,8 @@ static bool set_rcvlowat(int fd, const int *value)
 
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
+	int r;
+
 	/* so that connect() need not ask about a socket on which none of them was ever set */
 	if ((level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVLOWAT)) ||
 	    (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT))
@@ -144,5 +171,21 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT && fdt_get(fd) == FDT_PENDING &&
 	    len >= (socklen_t)sizeof(int) && set_rcvlowat(fd, value))
 		return 0;
-	return REAL(setsockopt)(fd, level, name, value, len);
+	if (noted_has_twin(fd))
+		return twin_setsockopt(fd, level, name, value, len);
+	r = REAL(setsockopt)(fd, level, name, value, len);
+	if (r == 0 && fdt_is_fresh(fdt_get(fd)))
+		noted_option(fd, level, name, value, len);
+	return r;
+}
+
+INTERPOSE int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	struct sockaddr_storage room;
+	const struct sockaddr *sa = twin_address(fd, addr.__sockaddr__, &len, &room);
+	int r = REAL(bind)(fd, sa, len);
+
+	if (r == 0 && fdt_is_fresh(fdt_get(fd)))
+		noted_bound(fd);
+	return r;
 }

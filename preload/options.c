@@ -10,7 +10,7 @@ static _Atomic unsigned int n_refusals;
 
 #define REFUSALS_MOST (sizeof(refusals) / sizeof(refusals[0]))
 
-static bool is_refused(const struct config_converter *converter, uint8_t kind)
+bool options_is_refused(const struct config_converter *converter, uint8_t kind)
 {
 	unsigned int n = atomic_load_explicit(&n_refusals, memory_order_relaxed);
 
@@ -39,7 +39,7 @@ bool options_refused(const struct config_converter *converter, struct cvt_span k
 	bool any = false;
 
 	for (size_t i = 0; i < kinds.len; i++) {
-		if (!kinds.p[i] || is_refused(converter, kinds.p[i]))
+		if (!kinds.p[i] || options_is_refused(converter, kinds.p[i]))
 			continue;
 		refuse(converter, kinds.p[i]);
 		any = true;
@@ -50,7 +50,7 @@ bool options_refused(const struct config_converter *converter, struct cvt_span k
 /* An option without content: the converter shall make it up (P-22, P-23). */
 static void ask(struct cvt_span *options, uint8_t *room, const struct upstream *u, uint8_t kind)
 {
-	if (is_refused(u->converter, kind) || options->len + 2 > OPTIONS_MAX)
+	if (options_is_refused(u->converter, kind) || options->len + 2 > OPTIONS_MAX)
 		return;
 	room[options->len++] = kind;
 	room[options->len++] = 2;
@@ -60,6 +60,8 @@ struct cvt_span options_for(const struct upstream *u, uint8_t room[static OPTION
 {
 	struct cvt_span options = { room, 0 };
 
+	if (u->asks_mptcp)
+		ask(&options, room, u, CVT_OPT_MPTCP);
 	if (u->fast_open)
 		ask(&options, room, u, CVT_OPT_FAST_OPEN);
 	return options;

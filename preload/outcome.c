@@ -3,6 +3,7 @@
 #include "conn_int.h"
 #include "real.h"
 #include "regs.h"
+#include "twin.h"
 #include "wait.h"
 
 #include <limits.h>
@@ -17,6 +18,14 @@ void conn_check_at(int64_t at)
 		;
 }
 
+/* All but a connected one may be connected again. */
+static void settle_registrations(int fd, struct upstream *u, enum fdt_mark mark)
+{
+	if (mark == FDT_UP && regs_has(fd) && noted_has_twin(fd))
+		noted_spoil(fd, "an epoll set holds it");
+	regs_put_back(fd, u, mark == FDT_UP);
+}
+
 /* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
 static void settle_number(int fd, enum fdt_mark mark, struct upstream *u)
 {
@@ -24,8 +33,7 @@ static void settle_number(int fd, enum fdt_mark mark, struct upstream *u)
 	struct conn *c = fdt_mark_in(word) == FDT_PENDING ? conn_peek(fd) : NULL;
 
 	if (c && conn_exchange(c) == u && fdt_change_seen(fd, word, mark))
-		/* all but a connected one may be connected again */
-		regs_put_back(fd, u, mark == FDT_UP);
+		settle_registrations(fd, u, mark);
 }
 
 /* The exchange is over: what the program may now see of it. */
@@ -207,5 +215,6 @@ void conn_abandon(int fd, struct conn *c)
 void conn_reset(int fd)
 {
 	upstream_disconnect(fd);
+	twin_give_back(fd);
 	fdt_set(fd, FDT_TCP_COPIED);
 }

@@ -20,6 +20,7 @@ void real_init(void)
 #define NEXT(name) next(&real.name, #name)
 	NEXT(socket);
 	NEXT(socketpair);
+	NEXT(bind);
 	NEXT(connect);
 	NEXT(accept);
 	NEXT(accept4);

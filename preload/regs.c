@@ -16,6 +16,7 @@ struct reg {
 	uint32_t bit;			    /* in the exchange's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
 	uint16_t next;			    /* of the same fd, or of the free list; 0 ends */
+	bool lifted;			    /* taken out, to be entered again with another socket */
 	bool used;
 };
 
@@ -169,6 +170,11 @@ bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event)
 	return ok;
 }
 
+bool regs_has(int fd)
+{
+	return heads[fd];
+}
+
 bool regs_is_lost(int fd)
 {
 	return atomic_load(&table_was_full) && !heads[fd];
@@ -202,6 +208,10 @@ static struct epoll_event ours(const struct reg *r, uint32_t wants)
 /* An EPOLLEXCLUSIVE registration cannot be modified, only made anew (TRAPS 2.12). */
 static int change(struct reg *r, struct epoll_event *event)
 {
+	if (r->lifted) {
+		r->lifted = false;
+		return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
+	}
 	if (!(r->wanted.events & EPOLLEXCLUSIVE))
 		return native_ctl(r->epfd, EPOLL_CTL_MOD, r->fd, event);
 	native_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, event);
@@ -306,6 +316,62 @@ void regs_put_back(int fd, struct upstream *u, bool forget)
 			drop(r);
 	}
 	unlock();
+}
+
+static void settle(int fd)
+{
+	uint16_t next;
+
+	for (uint16_t i = heads[fd]; i; i = next) {
+		next = regs[i].next;
+		if (regs[i].lifted && !regs[i].native && change(&regs[i], &regs[i].wanted) < 0)
+			drop(&regs[i]);
+	}
+}
+
+void regs_settle(int fd)
+{
+	if (!heads[fd] || !lock())
+		return;
+	settle(fd);
+	unlock();
+}
+
+/* A one-shot registration that has fired could not be entered again as it was; one of a set that was
+ * closed under this number, or that a parent process entered, cannot be taken out. */
+static bool lift(struct reg *r, bool exchanged)
+{
+	if ((r->native && !exchanged) || r->process != process || is_silent(r) ||
+	    native_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, &r->wanted) < 0)
+		return false;
+	r->lifted = true;
+	return true;
+}
+
+static bool lift_all(int fd, bool exchanged)
+{
+	bool ok = true;
+
+	if (!heads[fd])
+		return true;
+	if (!lock())
+		return false;
+	for (uint16_t i = heads[fd]; i && ok; i = regs[i].next)
+		ok = lift(&regs[i], exchanged);
+	if (!ok)
+		settle(fd);
+	unlock();
+	return ok;
+}
+
+bool regs_lift(int fd)
+{
+	return lift_all(fd, false);
+}
+
+bool regs_lift_exchanged(int fd)
+{
+	return lift_all(fd, true);
 }
 
 void regs_forget(int fd)

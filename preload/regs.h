@@ -40,6 +40,14 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct
  * not followed any more. */
 void regs_exchange(int fd, struct upstream *u);
 void regs_put_back(int fd, struct upstream *u, bool forget);
+/* Another socket is about to take the place of fd's: takes all registrations out of their sets, as the
+ * old socket's would go with it. The next regs_exchange() enters the new one; regs_settle() does with
+ * the program's own masks. False: one of them cannot be entered again as it is; nothing has changed. */
+bool regs_lift(int fd);
+void regs_settle(int fd);
+/* The same while they are exchanged: those are entered again when they are put back. */
+bool regs_lift_exchanged(int fd);
+bool regs_has(int fd);
 /* The number is closed or means something else now. */
 void regs_forget(int fd);
 /* Does nobody know whether fd is in some epoll set, because the table was full? */

@@ -3,17 +3,15 @@
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "both_ends.h"
 #include "conn.h"
+#include "noted.h"
 #include "real.h"
 #include "shim.h"
+#include "twin.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <netinet/in.h>
 #include <stdarg.h>
-
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
 
 /* The type carries flags: SOCK_STREAM alone is not how most programs call it. */
 static bool is_tcp(int domain, int type, int protocol)
@@ -38,6 +36,8 @@ INTERPOSE int socket(int domain, int type, int protocol)
 		return fd;
 	tcp = is_tcp(domain, type, protocol);
 	mark_new(fd, tcp ? FDT_TCP : FDT_OTHER);
+	if (tcp && protocol != IPPROTO_MPTCP)
+		noted_begin(fd, domain);
 	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
 		shim_config();
 	return fd;
@@ -78,10 +78,22 @@ INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int 
 	return newfd;
 }
 
+static void check_bypass(int fd)
+{
+	int saved_errno = errno;
+
+	conn_check_bypass(fd);
+	errno = saved_errno;
+}
+
 INTERPOSE int close(int fd)
 {
 	enum fdt_mark mark = fdt_get(fd);
 
+	if (mark == FDT_OPENING) /* another thread's connect() may be putting a twin there */
+		conn_await_opening(fd);
+	else if (mark == FDT_BYPASS)
+		check_bypass(fd);
 	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
 	 * and the socket cookie tells where the number came back unseen */
 	if (mark != FDT_UNKNOWN && mark != FDT_OTHER && mark != FDT_UP)
@@ -114,8 +126,10 @@ INTERPOSE void closefrom(int first)
 
 static int copied(int fd, int newfd)
 {
-	if (newfd >= 0 && newfd != fd)
+	if (newfd >= 0 && newfd != fd) {
 		conn_copy(fd, newfd);
+		noted_copy(fd, newfd);
+	}
 	return newfd;
 }
 
@@ -139,6 +153,14 @@ static bool is_dup(int command)
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
+/* What no other socket could be given, noted. */
+static int seen(int fd, int command, int r)
+{
+	if (r >= 0 && (command == F_SETOWN || command == F_SETOWN_EX || command == F_SETSIG))
+		noted_spoil(fd, "its owner for signals");
+	return r;
+}
+
 /* The third argument is an int, a pointer or missing; as a pointer all three pass through
  * unchanged on every ABI that Linux has. */
 INTERPOSE int fcntl(int fd, int command, ...)
@@ -151,7 +173,7 @@ INTERPOSE int fcntl(int fd, int command, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 	r = REAL(fcntl)(fd, command, arg);
-	return is_dup(command) ? copied(fd, r) : r;
+	return is_dup(command) ? copied(fd, r) : seen(fd, command, r);
 }
 
 INTERPOSE int fcntl64(int fd, int command, ...)
@@ -164,5 +186,5 @@ INTERPOSE int fcntl64(int fd, int command, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 	r = REAL(fcntl64)(fd, command, arg);
-	return is_dup(command) ? copied(fd, r) : r;
+	return is_dup(command) ? copied(fd, r) : seen(fd, command, r);
 }

@@ -4,6 +4,8 @@
 #include "cookies.h"
 #include "options.h"
 #include "real.h"
+#include "servers.h"
+#include "twin.h"
 
 #include <fcntl.h>
 #include <stddef.h>
@@ -209,12 +211,14 @@ static void refuse(struct upstream *u, int fd, int err)
 	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
 		u->local = (struct addr){ .port = 0 };
 	upstream_disconnect(fd);
+	twin_give_back(fd);
 	sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
 	end(u, fd, UPSTREAM_REFUSED);
 }
 
-static void log_end(const struct upstream *u, const char *what, const char *why, int err)
+static void log_end(const struct upstream *u, const char *what, const char *why, const char *joint,
+		    const char *more)
 {
 	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
 
@@ -224,7 +228,24 @@ static void log_end(const struct upstream *u, const char *what, const char *why,
 	addr_format(&u->via, via);
 	log_line(LOG_LEVEL_INFO, "%s %s via %s (%s) after %d ms: %s%s%s", what, server, via,
 		 u->converter->name, (int)((now_ns() - u->started_ns) / 1000000), why,
-		 err ? ", " : "", err ? strerrorname_np(err) : "");
+		 more ? joint : "", more ? more : "");
+}
+
+static void log_failed(const struct upstream *u, const char *what, const char *why, int err)
+{
+	log_end(u, what, why, ", ", err ? strerrorname_np(err) : NULL);
+}
+
+static void log_connected(const struct upstream *u, int fd)
+{
+	int is_mptcp = 0;
+	socklen_t len = sizeof(is_mptcp);
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &len);
+	log_end(u, "converted", is_mptcp ? "connected, MPTCP" : "connected, TCP", ": ",
+		is_mptcp ? NULL : u->no_twin);
 }
 
 /* The exchange has failed. */
@@ -235,12 +256,14 @@ static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err
 	int r;
 
 	if (verdict != HS_CONVERTER || !u->fall_back) {
-		log_end(u, "failed", why, err);
+		log_failed(u, "failed", why, err);
 		refuse(u, fd, err);
 		return;
 	}
-	log_end(u, "falling back from", why, err);
+	log_failed(u, "falling back from", why, err);
 	upstream_disconnect(fd);
+	if (twin_give_back(fd))
+		u->family = noted_at(fd)->family;
 	if (atomic_load(&u->driver)) { /* the blocking connect() goes on by itself */
 		end(u, fd, UPSTREAM_DIRECT);
 		return;
@@ -297,8 +320,24 @@ static bool retry_without_options(struct upstream *u, int fd, const struct hs_re
 	u->options_tried = true;
 	if (!options_refused(u->converter, result->msg.error.value) || spent)
 		return false;
+	u->asks_mptcp = u->asks_mptcp && !options_is_refused(u->converter, CVT_OPT_MPTCP);
 	retry(u, fd);
 	return true;
+}
+
+/* The Extended TCP Header tells what the server answered to MP_CAPABLE, if that was asked. */
+static void learn(const struct upstream *u, struct cvt_span options)
+{
+	struct cvt_span tfo_cookie = { NULL, 0 };
+	struct cvt_opt option;
+	size_t at = 0;
+
+	if (!u->asks_mptcp || !options.p)
+		return;
+	while (cvt_next_opt(options, &at, &option))
+		if (option.kind == CVT_OPT_FAST_OPEN)
+			tfo_cookie = option.value;
+	servers_learn(&u->server, cvt_has_mp_capable(options), tfo_cookie, state_now_ms());
 }
 
 static void finish(struct upstream *u, int fd, const struct hs_result *result)
@@ -307,8 +346,9 @@ static void finish(struct upstream *u, int fd, const struct hs_result *result)
 	case HS_MORE:
 		break;
 	case HS_CONNECTED:
+		learn(u, result->msg.ext_tcp_header);
 		end(u, fd, UPSTREAM_CONNECTED);
-		log_end(u, "converted", "connected", 0);
+		log_connected(u, fd);
 		break;
 	case HS_COOKIE:
 		retry_with_cookie(u, fd, result);
@@ -367,7 +407,7 @@ static bool leave_to_kernel(const struct upstream *u, int fd)
 {
 	int unread = 1;
 
-	return !u->fall_back && tcp_state(fd) == TCP_CLOSE &&
+	return !u->fall_back && !u->mptcp && tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
 }
 
@@ -376,7 +416,7 @@ void upstream_advance(struct upstream *u, int fd, bool broken)
 	if (!upstream_try_lock(u))
 		return;
 	if (broken && upstream_is_pending(u) && leave_to_kernel(u, fd)) {
-		log_end(u, "failed", "no connection to the converter", 0);
+		log_failed(u, "failed", "no connection to the converter", 0);
 		end(u, fd, UPSTREAM_DIRECT);
 	}
 	if (upstream_phase(u) == UPSTREAM_OWED)

@@ -41,7 +41,11 @@ struct upstream {
 	_Atomic uint64_t sock_cookie;
 	int64_t started_ns, deadline_ns; /* CLOCK_MONOTONIC */
 	struct addr server;
-	int family; /* of the socket */
+	int family;	 /* of the socket */
+	bool mptcp;	 /* the socket is an MPTCP one */
+	bool asks_mptcp; /* the Connect TLV asks what the server answers to MP_CAPABLE */
+	const char *
+		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
 	const struct config_converter *converter;
 	struct addr via;
 	bool fall_back;	    /* fallback = direct */

@@ -38,6 +38,10 @@ CONVERTER, CONVERTER6 = "10.1.0.2", "fd01::2"
 ROUTER, ROUTER6 = "10.2.0.1", "fd02::1"  # the converter as servers see it
 SERVER, SERVER6 = "10.2.0.2", "fd02::2"
 
+# Multipath TCP in the client: auto, off (by configuration), or kernel-off (by its sysctl). A suite
+# that is about the bytes and calls of TCP alone says off before it calls main().
+MPTCP = os.environ.get("LAB_MPTCP", "auto")
+
 # What programs in the lab find in their environment, and nothing else. What one test has taught
 # the shim must not decide in the next.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(TMP / "home"), "LC_ALL": "C",
@@ -193,6 +197,8 @@ class Lab:
         sysctl("converter", net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
                net__ipv4__tcp_fastopen=3, net__ipv4__icmp_ratelimit=0,
                net__ipv6__icmp__ratelimit=0)
+        if MPTCP != "auto":
+            sysctl("client", net__mptcp__enabled=0)
         self.link("client", "c0", "converter", "k0", delay_ms[0])
         self.link("converter", "k1", "server", "s0", delay_ms[1])
         for ns, dev, *addresses in (("client", "c0", CLIENT + "/24", CLIENT6 + "/64"),
@@ -303,6 +309,8 @@ class Lab:
         log_file = self.file("shim.log")
         if "fallback" not in policy:
             policy += "\nfallback = none"
+        if "mptcp" not in policy and MPTCP != "kernel-off":
+            policy += f"\nmptcp = {MPTCP}"
         addresses = [address] if isinstance(address, str) else address
         lines = ["[converter lab]"] + [f"address = {a}" for a in addresses]
         lines += [f"port = {port}", converter, "[policy]", policy]

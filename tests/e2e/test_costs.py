@@ -126,4 +126,5 @@ class Costs(L.TestCase):
 
 
 if __name__ == "__main__":
+    L.MPTCP = "off"  # test_mptcp.py has the rest
     L.main(setup)

@@ -334,4 +334,5 @@ class Dialects(Wire):
 
 
 if __name__ == "__main__":
+    L.MPTCP = "off"  # test_mptcp.py has the rest
     L.main(setup)

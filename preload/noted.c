@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+#include "noted.h"
+
+#include "fdt.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define NOTED_PAGE 256
+
+/* bytes: level, name (two each), length of the value, the value */
+#define HEAD 5
+
+static struct noted first_page[NOTED_PAGE];		    /* most processes need no other */
+static _Atomic(struct noted *) pages[FDT_MAX / NOTED_PAGE]; /* [0] is first_page */
+static _Atomic uint32_t generation;
+
+struct noted *noted_at(int fd)
+{
+	struct noted *page;
+
+	if (fd < 0 || fd >= FDT_MAX)
+		return NULL;
+	if (fd < NOTED_PAGE)
+		return &first_page[fd];
+	page = atomic_load_explicit(&pages[fd / NOTED_PAGE], memory_order_acquire);
+	return page ? &page[fd % NOTED_PAGE] : NULL;
+}
+
+static struct noted *make(int fd)
+{
+	struct noted *n = noted_at(fd), *page, *none = NULL;
+	size_t size = NOTED_PAGE * sizeof(struct noted);
+
+	if (n || fd < 0 || fd >= FDT_MAX)
+		return n;
+	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return NULL;
+	if (!atomic_compare_exchange_strong(&pages[fd / NOTED_PAGE], &none, page))
+		munmap(page, size);
+	return noted_at(fd);
+}
+
+void noted_begin(int fd, int family)
+{
+	int saved_errno = errno;
+	struct noted *n = make(fd);
+
+	errno = saved_errno;
+	if (!n)
+		return;
+	n->twin_cookie = 0;
+	n->generation = atomic_load(&generation);
+	n->family = (uint8_t)family;
+	n->used = 0;
+	atomic_store(&n->bound, false);
+	atomic_store(&n->checked, false);
+	atomic_store(&n->spoiled, NULL);
+	atomic_flag_clear(&n->busy);
+}
+
+bool noted_has_twin(int fd)
+{
+	const struct noted *n = noted_at(fd);
+
+	return n && n->twin_cookie;
+}
+
+bool noted_matters(int fd)
+{
+	return fdt_is_fresh(fdt_get(fd)) || noted_has_twin(fd);
+}
+
+void noted_spoil(int fd, const char *reason)
+{
+	struct noted *n = noted_at(fd);
+
+	if (n)
+		atomic_store(&n->spoiled, reason);
+}
+
+void noted_bound(int fd)
+{
+	struct noted *n = noted_at(fd);
+
+	if (n)
+		atomic_store(&n->bound, true);
+}
+
+void noted_copy(int fd, int newfd)
+{
+	struct noted *from = noted_at(fd), *to;
+
+	if (!from || !from->twin_cookie || !(to = make(newfd)))
+		return;
+	noted_begin(newfd, from->family);
+	if (atomic_flag_test_and_set(&from->busy))
+		return;
+	memcpy(to->bytes, from->bytes, from->used);
+	to->used = from->used;
+	to->twin_cookie = from->twin_cookie;
+	to->twin_family = from->twin_family;
+	atomic_flag_clear(&from->busy);
+}
+
+void noted_shared(void)
+{
+	atomic_fetch_add(&generation, 1);
+}
+
+bool noted_is_shared(const struct noted *n)
+{
+	return n->generation != atomic_load(&generation);
+}
+
+const char *noted_obstacle(const struct noted *n)
+{
+	if (!n || !n->family)
+		return "its making was not seen";
+	if (noted_is_shared(n))
+		return "made before a fork or exec";
+	return atomic_load(&n->spoiled);
+}
+
+/* -------------------------------------------------------------------- options */
+
+static struct noted_option option_at(const struct noted *n, uint16_t at)
+{
+	struct noted_option o = { .len = n->bytes[at + 4] };
+
+	if (o.len > NOTED_VALUE_MAX) /* seen while another thread writes */
+		o.len = 0;
+	memcpy(&o.level, n->bytes + at, 2);
+	memcpy(&o.name, n->bytes + at + 2, 2);
+	memcpy(o.value, n->bytes + at + HEAD, o.len);
+	return o;
+}
+
+bool noted_next(const struct noted *n, uint16_t *at, struct noted_option *option)
+{
+	if (*at >= n->used || *at > NOTED_BYTES - HEAD - NOTED_VALUE_MAX)
+		return false;
+	*option = option_at(n, *at);
+	*at = (uint16_t)(*at + HEAD + option->len);
+	return true;
+}
+
+bool noted_find(const struct noted *n, int level, int name, struct noted_option *option)
+{
+	struct noted_option each;
+	bool found = false;
+
+	for (uint16_t at = 0; noted_next(n, &at, &each);)
+		if (each.level == level && each.name == name) {
+			*option = each;
+			found = true;
+		}
+	return found;
+}
+
+/* Where the same option with a value of the same length stands already, else the end. */
+static uint16_t place_of(const struct noted *n, const struct noted_option *o)
+{
+	struct noted_option each;
+	uint16_t at = 0, here = 0;
+
+	while (noted_next(n, &at, &each)) {
+		if (each.level == o->level && each.name == o->name && each.len == o->len)
+			return here;
+		here = at;
+	}
+	return n->used;
+}
+
+/* False: there is no room. */
+static bool put(struct noted *n, const struct noted_option *o)
+{
+	uint16_t at = place_of(n, o), end = (uint16_t)(at + HEAD + o->len);
+
+	if (at > NOTED_BYTES - HEAD - NOTED_VALUE_MAX)
+		return false;
+	memcpy(n->bytes + at, &o->level, 2);
+	memcpy(n->bytes + at + 2, &o->name, 2);
+	n->bytes[at + 4] = o->len;
+	memcpy(n->bytes + at + HEAD, o->value, o->len);
+	if (end > n->used)
+		n->used = end;
+	return true;
+}
+
+void noted_option(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct noted_option o = { .level = (uint16_t)level, .name = (uint16_t)name };
+	struct noted *n = noted_at(fd);
+
+	if (!n)
+		return;
+	if (level != o.level || name != o.name || !value || len > NOTED_VALUE_MAX) {
+		noted_spoil(fd, "an option of an unusual size was set");
+		return;
+	}
+	if (atomic_flag_test_and_set(
+		    &n->busy)) { /* another thread, or the frame that we interrupt */
+		noted_spoil(fd, "options were set at the same time");
+		return;
+	}
+	o.len = (uint8_t)len;
+	memcpy(o.value, value, len);
+	if (!put(n, &o))
+		noted_spoil(fd, "more options were set than are noted");
+	atomic_flag_clear(&n->busy);
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+#include "twin.h"
+
+#include "conn_int.h"
+#include "regs.h"
+#include "twin_options.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
+
+/* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */
+static _Atomic bool no_mptcp;
+
+static int fail(struct twin_wish *wish, const char *obstacle)
+{
+	wish->obstacle = obstacle;
+	return -1;
+}
+
+/* --------------------------------------------------------------------- making */
+
+static int make(const struct twin_wish *wish, bool mptcp, bool nonblocking)
+{
+	int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+
+	return (int)sys_result(
+		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
+}
+
+/* The numbers are all taken, or no memory: another time it may work. */
+static bool is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
+}
+
+static int open_twin(struct twin_wish *wish, bool nonblocking)
+{
+	int fd = -EPROTONOSUPPORT;
+
+	if (wish->mptcp && !atomic_load_explicit(&no_mptcp, memory_order_relaxed)) {
+		fd = make(wish, true, nonblocking);
+		if (fd < 0 && !is_shortage(-fd))
+			atomic_store(&no_mptcp, true);
+	}
+	if (fd < 0 && wish->must) {
+		wish->mptcp = false;
+		fd = make(wish, false, nonblocking);
+	}
+	if (fd < 0)
+		fail(wish, is_shortage(-fd) ? "no descriptor or memory for another socket" :
+					      "the kernel has no MPTCP for this process");
+	return fd;
+}
+
+/* -------------------------------------------------------------------- carrying over */
+
+static bool carry_options(int twin, const struct noted *n, struct twin_wish *wish)
+{
+	struct noted_option o;
+
+	for (uint16_t at = 0; noted_next(n, &at, &o);) {
+		if (o.level == IPPROTO_IPV6 && o.name == IPV6_V6ONLY && wish->must)
+			continue;
+		if (sys_setsockopt(twin, o.level, o.name, o.value, o.len) < 0 &&
+		    !twin_option_can_miss(o.level, o.name, &wish->obstacle))
+			return false;
+	}
+	return true;
+}
+
+/* The address that the program has bound, in the shape that the twin's family has. */
+static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family)
+{
+	struct addr a;
+	int err = addr_from_sockaddr(&a, (struct sockaddr *)name, *len);
+
+	if (err < 0)
+		return false;
+	if (name->ss_family == family)
+		return true;
+	if (addr_classify(&a) != ADDR_UNSPECIFIED)
+		return false;
+	memset(a.ip, 0, sizeof(a.ip));
+	*len = addr_to_sockaddr(&a, family, name);
+	return true;
+}
+
+/* The old socket holds the port, so both need SO_REUSEADDR for the moment (TRAPS 2.13). */
+static int bind_beside(int fd, int twin, const struct sockaddr_storage *name, socklen_t len)
+{
+	int one = 1, wanted = 0, err;
+	socklen_t size = sizeof(wanted);
+
+	sys_getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, &size);
+	sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	err = (int)sys_result(syscall(SYS_bind, twin, name, len));
+	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
+	if (err < 0)
+		sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
+	return err;
+}
+
+static bool carry_bound(int fd, int twin, struct twin_wish *wish)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	if (sys_getsockname(fd, (struct sockaddr *)&name, &len) < 0 ||
+	    !carry_name(&name, &len, wish->family) || bind_beside(fd, twin, &name, len) < 0) {
+		fail(wish, "its bound address");
+		return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------- taking the place */
+
+/* The twin is connected before it can be seen, so that no epoll set reports it unconnected. */
+static int connect_hidden(int twin, const struct twin_wish *wish)
+{
+	int r = wish->to ? sys_connect(twin, wish->to, wish->to_len) : 0;
+
+	return r == -EINPROGRESS ? 0 : r;
+}
+
+/* Everything that may fail comes first. Somebody who closes the number meanwhile changes its word; a
+ * close() of libc's even waits (FDT_OPENING). */
+static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
+{
+	if (!regs_lift(fd))
+		return fail(wish, "an epoll registration");
+	if (connect_hidden(twin, wish) < 0 || fdt_look(fd) != wish->word ||
+	    sys_result(syscall(SYS_dup3, twin, fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0)) <
+		    0) {
+		regs_settle(fd);
+		return fail(wish, "it cannot be put in its place");
+	}
+	return 0;
+}
+
+static const char *obstacle(const struct noted *n, const struct twin_wish *wish)
+{
+	if (wish->mark != FDT_TCP && wish->mark != FDT_TCP_SET)
+		return "it may have other numbers";
+	return noted_obstacle(n);
+}
+
+int twin_take_place(int fd, struct twin_wish *wish)
+{
+	struct noted *n = noted_at(fd);
+	int flags, descriptor_flags, twin, r = -1;
+
+	wish->obstacle = obstacle(n, wish);
+	if (wish->obstacle)
+		return -1;
+	flags = sys_fcntl(fd, F_GETFL, 0);
+	descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
+	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC)
+		return fail(wish, "its flags");
+	twin = open_twin(wish, flags & O_NONBLOCK);
+	if (twin < 0)
+		return -1;
+	if (carry_options(twin, n, wish) &&
+	    (!atomic_load(&n->bound) || carry_bound(fd, twin, wish)))
+		r = place(fd, twin, descriptor_flags, wish);
+	if (r == 0) {
+		n->twin_cookie = conn_sock_cookie(twin);
+		n->twin_family = (uint8_t)wish->family;
+	}
+	syscall(SYS_close, twin);
+	return r;
+}
+
+/* ---------------------------------------------------------------- giving it back */
+
+/* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
+ * getsockname() show, and MPTCP does not (LINUX-FACTS 3.4). So this one does the same: to itself,
+ * where nobody sees its SYN but the filter that drops the answer. */
+static void look_disconnected(int fd, int family)
+{
+	struct sock_filter drop = { .code = BPF_RET | BPF_K };
+	struct sock_fprog filter = { .len = 1, .filter = &drop };
+	struct sockaddr_storage self;
+	struct addr loopback = { .ip = { [10] = 0xff, 0xff, 127, 0, 0, 1 }, .port = 1 };
+	struct addr loopback6 = { .ip = { [15] = 1 }, .port = 1 };
+	socklen_t len;
+
+	sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+	len = addr_to_sockaddr(family == AF_INET ? &loopback : &loopback6, family, &self);
+	sys_connect(fd, (struct sockaddr *)&self, len);
+	self.ss_family = AF_UNSPEC;
+	sys_connect(fd, (struct sockaddr *)&self, sizeof(self.ss_family));
+	sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &filter, sizeof(filter));
+}
+
+/* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
+static bool place_plain(int fd, int plain, struct conn *c)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
+
+	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !regs_lift_exchanged(fd))
+		return false;
+	sys_fcntl(plain, F_SETFL, flags);
+	if (c)
+		atomic_store(&c->new_cookie, conn_sock_cookie(plain));
+	flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
+	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
+}
+
+bool twin_give_back(int fd)
+{
+	struct noted *n = noted_at(fd);
+	struct conn *c = conn_peek(fd);
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+	struct twin_wish wish = { .mptcp = false };
+	bool done = false;
+	int plain;
+
+	if (!n || !n->twin_cookie || noted_obstacle(n) || (u && atomic_load(&u->copied)) ||
+	    !twin_is(fd))
+		return false;
+	wish.family = n->family;
+	plain = make(&wish, false, true);
+	if (plain < 0)
+		return false;
+	if (carry_options(plain, n, &wish) &&
+	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
+		look_disconnected(plain, n->family);
+		done = place_plain(fd, plain, c);
+		regs_settle(fd);
+	}
+	if (done)
+		n->twin_cookie = 0;
+	syscall(SYS_close, plain);
+	return done;
+}
+
+/* ----------------------------------------------------------------- what is one */
+
+bool twin_is(int fd)
+{
+	const struct noted *n = noted_at(fd);
+
+	return n && n->twin_cookie && n->twin_cookie == conn_sock_cookie(fd);
+}
+
+void twin_ask(int fd, int *family, bool *mptcp)
+{
+	int protocol = 0;
+	socklen_t len = sizeof(*family), size = sizeof(protocol);
+
+	sys_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, family, &len);
+	sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
+	*mptcp = protocol == IPPROTO_MPTCP;
+}
+
+/* TCP_IS_MPTCP means something only between the handshake and the end (LINUX-FACTS 4.3). */
+enum twin_outcome twin_outcome(int fd)
+{
+	struct noted *n = noted_at(fd);
+	struct tcp_info info = { .tcpi_state = 0 };
+	int is_mptcp = 1;
+	socklen_t len = offsetof(struct tcp_info, tcpi_options), size = sizeof(is_mptcp);
+
+	if (!n || atomic_load(&n->checked))
+		return TWIN_ASKED;
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    info.tcpi_state == TCP_CLOSE || info.tcpi_state == TCP_SYN_SENT ||
+	    sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &size) < 0)
+		return TWIN_NOT_YET;
+	if (atomic_exchange(&n->checked, true))
+		return TWIN_ASKED;
+	return is_mptcp ? TWIN_MPTCP : TWIN_TCP;
+}
+
+/* ------------------------------------------------------------- of another family */
+
+bool twin_is_foreign(int fd)
+{
+	const struct noted *n = noted_at(fd);
+
+	return n && n->twin_cookie && n->twin_family != n->family && twin_is(fd);
+}
+
+/* An IPv6 name as an IPv4 program can take it. */
+static void to_v4(struct sockaddr_storage *name, socklen_t *len)
+{
+	struct addr a;
+
+	if (addr_from_sockaddr(&a, (struct sockaddr *)name, *len) < 0)
+		return;
+	if (!addr_is_v4(&a)) {
+		memset(a.ip, 0, sizeof(a.ip));
+		a.ip[10] = a.ip[11] = 0xff;
+	}
+	*len = addr_to_sockaddr(&a, AF_INET, name);
+}
+
+int twin_name(long call, int fd, struct sockaddr *out, socklen_t *len)
+{
+	struct sockaddr_storage name;
+	socklen_t size = sizeof(name), room = *len;
+	long r = sys_result(syscall(call, fd, &name, &size));
+
+	if (r < 0 || (int)room < 0)
+		return r < 0 ? (int)r : -EINVAL;
+	to_v4(&name, &size);
+	memcpy(out, &name, room < size ? room : size);
+	*len = size;
+	return 0;
+}
+
+const struct sockaddr *twin_address(int fd, const struct sockaddr *sa, socklen_t *len,
+				    struct sockaddr_storage *room)
+{
+	struct addr a;
+
+	if (!noted_has_twin(fd) || !sa || *len < (socklen_t)sizeof(sa->sa_family) ||
+	    sa->sa_family != AF_INET || !twin_is_foreign(fd) ||
+	    addr_from_sockaddr(&a, sa, *len) < 0)
+		return sa;
+	if (addr_classify(&a) == ADDR_UNSPECIFIED)
+		memset(a.ip, 0, sizeof(a.ip));
+	*len = addr_to_sockaddr(&a, AF_INET6, room);
+	return (struct sockaddr *)room;
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+#include "twin_options.h"
+
+#include "conn.h"
+#include "twin.h"
+
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+#ifndef SO_TXREHASH
+#define SO_TXREHASH 74
+#endif
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+#ifndef TCP_RTO_MIN_US
+#define TCP_RTO_MIN_US 45
+#endif
+#ifndef TCP_DELACK_MAX_US
+#define TCP_DELACK_MAX_US 46
+#endif
+#define ORIGINAL_DST 80 /* SO_ORIGINAL_DST: <linux/netfilter_ipv4.h> */
+
+#define UNKNOWN INT_MIN /* no answer of ours to getsockopt() */
+
+struct row {
+	int level, name;
+	/* A hint: without it the connection is as good. What is no hint a program may rely on. */
+	bool hint_before, hint_after; /* connect() */
+	int answer;		      /* of getsockopt(), when the program has set nothing */
+	const char *text;
+};
+
+#define ROW(level, name, before, after, answer)           \
+	{                                                 \
+		level, name, before, after, answer, #name \
+	}
+
+/* Which hint is one before connect() only or after it only is where the value would take effect. */
+static const struct row rows[] = {
+	ROW(IPPROTO_TCP, TCP_QUICKACK, true, true, 1),
+	ROW(IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, true, true, 0),
+	ROW(IPPROTO_TCP, TCP_THIN_DUPACK, true, true, 0),
+	ROW(IPPROTO_TCP, TCP_LINGER2, true, true, UNKNOWN),
+	ROW(IPPROTO_TCP, TCP_DELACK_MAX_US, true, true, UNKNOWN),
+	ROW(IPPROTO_TCP, TCP_SAVE_SYN, true, true, 0), /* a listener's */
+	ROW(IPPROTO_TCP, TCP_SYNCNT, false, true, UNKNOWN),
+	ROW(IPPROTO_TCP, TCP_USER_TIMEOUT, false, false, 0),
+	ROW(IPPROTO_TCP, TCP_WINDOW_CLAMP, false, false, UNKNOWN),
+	ROW(IPPROTO_TCP, TCP_TX_DELAY, false, false, 0),
+	ROW(IPPROTO_TCP, TCP_REPAIR, false, false, 0),
+	ROW(IPPROTO_TCP, TCP_RTO_MIN_US, false, false, UNKNOWN),
+	ROW(IPPROTO_TCP, TCP_RTO_MAX_MS, false, false, UNKNOWN),
+	ROW(IPPROTO_TCP, TCP_ULP, false, false, UNKNOWN),
+	ROW(IPPROTO_IP, IP_PKTINFO, true, true, 0),
+	ROW(IPPROTO_IP, IP_RECVTOS, true, true, 0),
+	ROW(IPPROTO_IP, IP_RECVTTL, true, true, 0),
+	ROW(IPPROTO_IP, IP_TTL, false, false, UNKNOWN),
+	ROW(IPPROTO_IP, IP_MINTTL, false, false, 0),
+	ROW(IPPROTO_IP, IP_MTU_DISCOVER, false, false, UNKNOWN),
+	ROW(IPPROTO_IP, IP_RECVERR, false, false, 0),
+	ROW(IPPROTO_IP, IP_OPTIONS, false, false, UNKNOWN),
+	ROW(IPPROTO_IP, IP_UNICAST_IF, false, false, 0),
+	/* refused on a connected socket, where they have nothing left to do */
+	ROW(IPPROTO_IP, IP_TRANSPARENT, false, true, UNKNOWN),
+	ROW(IPPROTO_IP, IP_FREEBIND, false, true, UNKNOWN),
+	ROW(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, false, true, UNKNOWN),
+	ROW(IPPROTO_IP, IP_LOCAL_PORT_RANGE, false, true, UNKNOWN),
+	ROW(SOL_SOCKET, SO_REUSEADDR, false, true, UNKNOWN),
+	ROW(SOL_SOCKET, SO_REUSEPORT, false, true, UNKNOWN),
+	/* urgent data comes in band on MPTCP, which is what it asks for */
+	ROW(SOL_SOCKET, SO_OOBINLINE, true, true, 0),
+	ROW(SOL_SOCKET, SO_TXREHASH, true, true, UNKNOWN),
+	ROW(SOL_SOCKET, SO_CNX_ADVICE, true, true, UNKNOWN),
+	ROW(SOL_SOCKET, SO_ZEROCOPY, false, false, 0),
+	ROW(SOL_SOCKET, SO_PEEK_OFF, false, false, -1),
+	ROW(SOL_SOCKET, SO_MAX_PACING_RATE, false, false, UNKNOWN),
+	ROW(SOL_SOCKET, SO_TXTIME, false, false, UNKNOWN),
+	ROW(SOL_SOCKET, SO_BUF_LOCK, false, false, UNKNOWN),
+	ROW(SOL_SOCKET, SO_LOCK_FILTER, false, false, 0),
+	ROW(IPPROTO_IPV6, IPV6_TCLASS, true, true, 0),
+	ROW(IPPROTO_IPV6, IPV6_RECVTCLASS, true, true, 0),
+	ROW(IPPROTO_IPV6, IPV6_RECVPKTINFO, true, true, 0),
+	ROW(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, true, true, UNKNOWN),
+	ROW(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, false, true, UNKNOWN),
+	ROW(IPPROTO_IPV6, IPV6_UNICAST_HOPS, false, false, UNKNOWN),
+	ROW(IPPROTO_IPV6, IPV6_MTU_DISCOVER, false, false, UNKNOWN),
+	ROW(IPPROTO_IPV6, IPV6_DONTFRAG, false, false, 0),
+};
+
+static const struct row *find(int level, int name)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].level == level && rows[i].name == name)
+			return &rows[i];
+	return NULL;
+}
+
+bool twin_option_can_miss(int level, int name, const char **text)
+{
+	const struct row *row = find(level, name);
+
+	if (row && row->hint_before)
+		return true;
+	*text = row ? row->text : "an option that MPTCP refuses";
+	return false;
+}
+
+static void answer(void *value, socklen_t *len, const void *bytes, socklen_t size)
+{
+	if (*len > size)
+		*len = size;
+	memcpy(value, bytes, *len);
+}
+
+static int answer_int(void *value, socklen_t *len, int number)
+{
+	answer(value, len, &number, sizeof(number));
+	return 0;
+}
+
+/* The path MTU, which TCP tells on its first subflow. */
+static int get_mtu(int fd, void *value, socklen_t *len)
+{
+	struct tcp_info info = { .tcpi_pmtu = 0 };
+	socklen_t size = sizeof(info);
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || !info.tcpi_pmtu)
+		return -ENOTCONN;
+	return answer_int(value, len, (int)info.tcpi_pmtu);
+}
+
+/* MPTCP has refused with err what TCP knows. 0 or a negative errno. */
+static int get_refused(int fd, int level, int name, void *value, socklen_t *len, int err)
+{
+	const struct row *row = find(level, name);
+	const struct noted *n = noted_at(fd);
+	struct noted_option option;
+
+	if (level == IPPROTO_IP && name == IP_MTU)
+		return get_mtu(fd, value, len);
+	if (level == IPPROTO_IP && name == ORIGINAL_DST)
+		return -ENOENT;
+	if (n && noted_find(n, level, name, &option)) {
+		answer(value, len, option.value, option.len);
+		return 0;
+	}
+	return row && row->answer != UNKNOWN ? answer_int(value, len, row->answer) : -err;
+}
+
+/* What an MPTCP socket answers, but not as TCP would: what to say instead. 1: nothing. */
+static int get_otherwise(int fd, int level, int name, void *value, socklen_t *len)
+{
+	const struct noted *n = noted_at(fd);
+	struct noted_option option;
+
+	if (level == IPPROTO_TCP && name == TCP_ULP) {
+		*len = 0; /* "mptcp" */
+		return 0;
+	}
+	if (level != SOL_SOCKET)
+		return 1;
+	switch (name) {
+	case SO_PROTOCOL:
+		return answer_int(value, len, IPPROTO_TCP);
+	case SO_DOMAIN:
+		return answer_int(value, len, n->family);
+	case SO_BROADCAST: /* taken and forgotten */
+	case SO_RXQ_OVFL:
+	case SO_WIFI_STATUS:
+		return noted_find(n, level, name, &option) ?
+			       answer_int(value, len,
+					  option.value[0] | option.value[1] || option.value[2] ||
+						  option.value[3]) :
+			       1;
+	default:
+		return 1;
+	}
+}
+
+int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int saved_errno = errno, r = REAL(getsockopt)(fd, level, name, value, len);
+
+	if ((r < 0 && errno != EOPNOTSUPP && errno != ENOPROTOOPT) || (int)*len < 0 || !twin_is(fd))
+		return r;
+	r = r < 0 ? get_refused(fd, level, name, value, len, errno) :
+		    get_otherwise(fd, level, name, value, len);
+	return libc_result(r < 0 ? r : 0, saved_errno);
+}
+
+int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int saved_errno = errno, r = REAL(setsockopt)(fd, level, name, value, len), err = errno;
+	const struct row *row = find(level, name);
+
+	if ((r < 0 && err != EOPNOTSUPP && err != ENOPROTOOPT && err != EINVAL) || !twin_is(fd))
+		return r;
+	if (r < 0 && (!row || !row->hint_after || !value || len < (socklen_t)sizeof(int))) {
+		errno = err;
+		return r;
+	}
+	noted_option(fd, level, name, value, len);
+	errno = saved_errno;
+	return 0;
+}
+
+int twin_ioctl(int fd, unsigned long request, void *arg, int r)
+{
+	int saved_errno = errno;
+
+	switch (request) {
+	case FIOASYNC:
+	case FIOSETOWN:
+	case SIOCSPGRP:
+		if (r == 0)
+			noted_spoil(fd, "its owner for signals");
+		break;
+	case SIOCATMARK: /* MPTCP has no urgent data to be at */
+		if (r < 0 && saved_errno == ENOTTY && arg && twin_is(fd)) {
+			*(int *)arg = 0;
+			r = 0;
+		}
+		break;
+	default:
+		break;
+	}
+	errno = saved_errno;
+	return r;
+}

@@ -1,0 +1,257 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Multipath TCP: the twin, what is learned of servers, the bypass."""
+import captures
+import lab as L
+import servers
+from test_wire import HEADER_WORD, V4_SERVER, V6_SERVER, message
+
+MPTCP_HTTP = 8080  # a web server that speaks MPTCP
+
+SERVER = """
+import http.server, socket, sys
+class Server(http.server.ThreadingHTTPServer):
+    def __init__(self, address, handler):
+        super().__init__(address, handler, bind_and_activate=False)
+        self.socket.close()
+        protocol = 262 if open("/proc/sys/net/mptcp/enabled").read() == "1\\n" else 0
+        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, protocol)
+        self.server_bind()
+        self.server_activate()
+Server.address_family = socket.AF_INET6
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello from MPTCP\\n")
+Server(("::", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+# connects as it is told and says what the socket then is
+ASK = """
+import os, socket, sys
+family, address, port, kind = getattr(socket, sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+s = socket.socket(family)
+{before}
+if kind == "nonblocking":
+    import select
+    s.setblocking(False)
+    s.connect_ex((address, port))
+    select.select([], [s], [])
+    assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+else:
+    s.connect((address, port))
+print(s.getsockopt(6, 43), s.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL),
+      s.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN), *s.getpeername()[:2])
+print(s.getsockname()[0])
+{after}
+"""
+
+
+def setup(lab):
+    servers.nginx(lab)
+    start_server(lab, MPTCP_HTTP)
+
+
+def start_server(lab, port):
+    server = lab.start("server", ["/usr/bin/python3", "-c", SERVER, port])
+    server.wait_for_listeners(port)
+    return server
+
+
+class Mptcp(L.TestCase):
+    def ask(self, shim, server=L.SERVER, port=80, kind="blocking", before="", after="",
+            family="AF_INET", code=0):
+        r = self.lab.run(["/usr/bin/python3", "-c", ASK.format(before=before, after=after), family,
+                          server, port, kind], shim=shim)
+        self.assertEqual(r.code, code, r)
+        return r.out.decode().split("\n"), r
+
+    def mptcp_converter(self, *options):
+        """Its addresses for IPv4 and IPv6 are fresh: no Fast Open cookie is known for them."""
+        v4, v6 = self.lab.fresh_addresses()
+        converter = self.lab.converter("--mptcp", "--fastopen", "cookie", *options,
+                                       listen=["0.0.0.0", "[::]"])
+        return converter, v4, v6
+
+    def shim(self, address, policy="", state=None, **more):
+        env = self.lab.config("", policy, address=address, **more)
+        return env | {"CONVERT_STATE": str(state or self.lab.file("state"))}
+
+
+class Twin(Mptcp):
+    def test_is_mptcp_and_looks_like_tcp(self):
+        _, v4, v6 = self.mptcp_converter()
+        for kind in "blocking", "nonblocking":
+            for family, address, server, domain in (("AF_INET", v4, L.SERVER, 2),
+                                                    ("AF_INET6", v6, L.SERVER6, 10)):
+                with self.subTest(kind=kind, family=family):
+                    out, r = self.ask(self.shim(address), server, kind=kind, family=family)
+                    self.assertEqual(out[0], f"1 6 {domain} {server} 80", r)
+
+    def test_off(self):
+        converter, v4, _ = self.mptcp_converter()
+        out, r = self.ask(self.shim(v4, "mptcp = off"))
+        self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
+        self.assertEqual(converter.events("accept")[0]["mptcp"], "no")
+
+    def test_kernel_without(self):
+        _, v4, _ = self.mptcp_converter()
+        L.sysctl("client", net__mptcp__enabled=0)
+        try:
+            out, r = self.ask(self.shim(v4))
+        finally:
+            L.sysctl("client", net__mptcp__enabled=1)
+        self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
+        self.assertIn("the kernel has no MPTCP", r.log)
+
+    def test_what_cannot_be_carried_over_keeps_tcp(self):
+        _, v4, _ = self.mptcp_converter()
+        for before, obstacle in (("s.setsockopt(0, 2, 33)", "IP_TTL"),
+                                 ("s.setsockopt(6, 18, 5000)", "TCP_USER_TIMEOUT"),
+                                 ("d = os.dup(s.fileno())", "it may have other numbers"),
+                                 ("if os.fork() == 0: os._exit(0)", "made before a fork"),
+                                 ("import fcntl; fcntl.fcntl(s, fcntl.F_SETOWN, os.getpid())",
+                                  "its owner for signals")):
+            with self.subTest(before):
+                out, r = self.ask(self.shim(v4), before=before)
+                self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
+                self.assertIn(obstacle, r.log)
+
+    def test_options_flags_and_bound_address_are_carried_over(self):
+        _, v4, _ = self.mptcp_converter()
+        before = """
+s.setsockopt(1, socket.SO_KEEPALIVE, 1)
+s.setsockopt(6, socket.TCP_KEEPIDLE, 77)
+s.setsockopt(6, socket.TCP_NODELAY, 1)
+s.setsockopt(1, socket.SO_RCVBUF, 50000)
+s.setsockopt(0, socket.IP_TOS, 0x20)
+s.setsockopt(6, socket.TCP_QUICKACK, 0)
+s.setsockopt(6, socket.TCP_CONGESTION, b"reno")
+import struct
+s.setsockopt(1, socket.SO_LINGER, struct.pack("ii", 1, 7))
+s.settimeout(5)
+os.set_inheritable(s.fileno(), True)
+s.bind(("10.1.0.1", 45678))
+"""
+        after = """
+print(s.getsockopt(1, socket.SO_KEEPALIVE), s.getsockopt(6, socket.TCP_KEEPIDLE),
+      s.getsockopt(6, socket.TCP_NODELAY), s.getsockopt(1, socket.SO_RCVBUF),
+      s.getsockopt(0, socket.IP_TOS), s.getsockopt(6, socket.TCP_QUICKACK),
+      struct.unpack("ii", s.getsockopt(1, socket.SO_LINGER, 8)),
+      s.getsockopt(6, socket.TCP_CONGESTION, 16).strip(bytes(1)).decode(),
+      s.getsockopt(1, socket.SO_REUSEADDR), os.get_inheritable(s.fileno()),
+      os.get_blocking(s.fileno()), s.getsockname()[1], s.getsockopt(6, 31, 16))
+"""
+        out, r = self.ask(self.shim(v4), before=before, after=after)
+        self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
+        self.assertEqual(out[2], "1 77 1 100000 32 0 (1, 7) reno 0 True False 45678 b''", r)
+
+    def test_other_family(self):
+        """An IPv4 program with a converter that has only IPv6, and the other way round."""
+        _, v4, v6 = self.mptcp_converter()
+        for mptcp in "auto", "off":
+            with self.subTest(mptcp):
+                is_mptcp = int(mptcp == "auto")
+                out, r = self.ask(self.shim(v6, f"mptcp = {mptcp}"))
+                self.assertEqual(out[:2], [f"{is_mptcp} 6 2 {L.SERVER} 80", "0.0.0.0"], r)
+                out, r = self.ask(self.shim(v4, f"mptcp = {mptcp}"), L.SERVER6, family="AF_INET6",
+                                  before="s.setsockopt(41, 26, 1)")
+                self.assertEqual(out[0], f"{is_mptcp} 6 10 {L.SERVER6} 80", r)
+
+    def test_programs(self):
+        _, v4, _ = self.mptcp_converter()
+        for argv in (["curl", "-sS", f"http://{L.SERVER}/page"],
+                     ["wget", "-qO-", f"http://{L.SERVER}/page"]):
+            r = self.lab.run(argv, shim=self.shim(v4))
+            self.assertEqual((r.code, r.out), (0, servers.random_bytes(300000)), r)
+            self.assertIn("connected, MPTCP", r.log)
+
+
+class Wire(Mptcp):
+    def test_one_syn(self):
+        """MP_CAPABLE, the Fast Open cookie and the whole Convert message in one SYN."""
+        _, v4, v6 = self.mptcp_converter()
+        for family, address, server, tlv, known in (
+                ("AF_INET", v4, L.SERVER, V4_SERVER, False),
+                ("AF_INET6", v6, L.SERVER6, V6_SERVER, False),
+                ("AF_INET", v4, L.SERVER, V4_SERVER, True)):
+            with self.subTest(family=family, known=known):
+                shim = self.shim(address)
+                self.ask(shim, server, family=family)  # gets the cookie, learns of the server
+                if not known:
+                    shim = self.shim(address)
+                capture = captures.Capture(self.lab)
+                self.ask(shim, server, family=family)
+                syn = captures.connections(capture.packets())[0][0]
+                self.assertEqual(len(syn.option(captures.FAST_OPEN)), 8, syn)
+                self.assertEqual(syn.option(captures.MPTCP)[0] >> 4, 0, syn)  # MP_CAPABLE
+                if not known:  # with the empty MPTCP option
+                    tlv = "0a06" + tlv[4:] + "1e020000"
+                self.assertEqual(syn.data.hex(), message(HEADER_WORD["rfc8803"], tlv).hex(), syn)
+                self.assertEqual(len(syn.data), 24 if known else 28)
+
+    def test_option_is_refused(self):
+        """Error 33: learned by the process, and asked once more without, on the same socket."""
+        converter, v4, _ = self.mptcp_converter("--kinds", "none")
+        out, r = self.ask(self.shim(v4), after=f"""
+t = socket.create_connection(("{L.SERVER}", 80))
+print(t.getsockopt(6, 43))
+""")
+        self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
+        self.assertEqual(out[2], "1", r)
+        self.assertEqual([e["code"] for e in converter.events("error")], ["33"])
+
+
+class Bypass(Mptcp):
+    def curl(self, state, v4, policy="", port=MPTCP_HTTP):
+        capture = captures.Capture(self.lab)
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}:{port}/"],
+                         shim=self.shim(v4, policy, state=state))
+        self.assertEqual((r.code, r.out), (0, b"hello from MPTCP\n"), r)
+        found = captures.connections(capture.packets())
+        self.assertEqual(len(found), 1, found)
+        return found[0][0], r
+
+    def test_servers_with_mptcp_are_reached_directly(self):
+        """First by the converter, then to the server itself; when it has lost MPTCP the third
+        notices, and the fourth is converted again."""
+        port = MPTCP_HTTP + 1
+        server = start_server(self.lab, port)
+        state = self.lab.file("state")
+        _, v4, _ = self.mptcp_converter()
+
+        def curl(policy=""):
+            return self.curl(state, v4, policy, port)
+        syn, _ = curl()
+        self.assertEqual(syn.dst, v4)
+        syn, r = curl()
+        self.assertEqual(syn.dst, L.SERVER, r)
+        self.assertEqual(syn.option(captures.MPTCP)[0] >> 4, 0, syn)
+        for policy in "bypass = never", "mptcp = off":
+            syn, r = curl(policy)
+            self.assertEqual(syn.dst, v4, r)
+        server.stop()
+        L.sysctl("server", net__mptcp__enabled=0)
+        try:
+            start_server(self.lab, port)
+            syn, r = curl()
+            self.assertEqual(syn.dst, L.SERVER, r)
+            syn, r = curl()
+            self.assertEqual(syn.dst, v4, r)
+        finally:
+            L.sysctl("server", net__mptcp__enabled=1)
+
+    def test_blocking(self):
+        state = self.lab.file("state")
+        _, v4, _ = self.mptcp_converter()
+        for to in v4, L.SERVER:
+            capture = captures.Capture(self.lab)
+            out, r = self.ask(self.shim(v4, state=state), port=MPTCP_HTTP)
+            self.assertEqual(out[0], f"1 6 2 {L.SERVER} {MPTCP_HTTP}", r)
+            self.assertEqual(captures.connections(capture.packets())[0][0].dst, to, r)
+
+
+if __name__ == "__main__":
+    L.MPTCP = "auto"
+    L.main(setup)
