@@ -43,7 +43,8 @@ static struct results {
 } * results;
 
 static char dir[] = "/tmp/test_state_storm.XXXXXX";
-static char file[80], filler[80];
+static char file[80], filler[80], decoy[80];
+static const char treasure[] = "not the state";
 static uint32_t seed;
 
 static uint32_t below(uint32_t n) /* xorshift32 */
@@ -200,13 +201,34 @@ static void scribble(bool in_header)
 	close(fd);
 }
 
+/* A vandal follows no symbolic link: what it leads to is for the code under test to spare. */
+static void cut(off_t len)
+{
+	int fd = open(file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	results->acts[CUT] += ftruncate(fd, len) == 0;
+	close(fd);
+}
+
+static void change_mode(mode_t mode)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	fchmod(fd, mode);
+	close(fd);
+}
+
 static void replace(void)
 {
 	unlink(file);
 	rmdir(file);
 	switch (below(4)) {
 	case 0:
-		results->acts[REPLACE] += symlink("/etc/passwd", file) == 0;
+		results->acts[REPLACE] += symlink(decoy, file) == 0;
 		break;
 	case 1:
 		results->acts[REPLACE] += mkfifo(file, 0600) == 0;
@@ -253,10 +275,10 @@ static void vandal(void)
 	for (;;) { /* until it is killed */
 		switch (below(12)) {
 		case 0:
-			results->acts[CUT] += truncate(file, below(STATE_FILE_MAX)) == 0;
+			cut(below(STATE_FILE_MAX));
 			break;
 		case 1:
-			results->acts[CUT] += truncate(file, 0) == 0;
+			cut(0);
 			break;
 		case 2:
 			scribble(true);
@@ -271,7 +293,7 @@ static void vandal(void)
 			read_only();
 			break;
 		case 6:
-			chmod(file, below(2) ? 0400 : 0600);
+			change_mode(below(2) ? 0400 : 0600);
 			break;
 		default:
 			scribble(false);
@@ -288,13 +310,33 @@ static void vandal(void)
 
 /* ---------------------------------------------------------------------------- the stage */
 
+static bool hide_treasure(void)
+{
+	int fd = open(decoy, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, treasure, sizeof(treasure)) == sizeof(treasure);
+
+	close(fd);
+	return ok;
+}
+
+static bool is_treasure_there(void)
+{
+	char bytes[sizeof(treasure) + 1];
+	int fd = open(decoy, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, bytes, sizeof(bytes));
+
+	close(fd);
+	return n == sizeof(treasure) && memcmp(bytes, treasure, sizeof(treasure)) == 0;
+}
+
 /* A small file system of our own. */
 static bool enter(void)
 {
 	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return false;
 	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-	       mount("none", dir, "tmpfs", 0, "size=1m,nr_inodes=100,mode=700") == 0;
+	       mount("none", dir, "tmpfs", 0, "size=1m,nr_inodes=100,mode=700") == 0 &&
+	       hide_treasure();
 }
 
 /* True: all processes have ended well, and the file was never too long. */
@@ -344,6 +386,8 @@ static bool works(void)
 
 	unlink(file);
 	rmdir(file);
+	if (!is_treasure_there())
+		return false;
 	return state_update(STATE_SERVER, key, now, put, &p) == 0 &&
 	       state_get(STATE_SERVER, key, now, value, &times) &&
 	       is_right(value, 1, STATE_SERVER_VALUE);
@@ -394,6 +438,7 @@ static int make_dir(void **state)
 		return -1;
 	snprintf(file, sizeof(file), "%s/state", dir);
 	snprintf(filler, sizeof(filler), "%s/filler", dir);
+	snprintf(decoy, sizeof(decoy), "%s/decoy", dir);
 	return 0;
 }
 
