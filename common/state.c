@@ -26,10 +26,11 @@
 static char file_path[STATE_PATH_MAX + 1], directory[STATE_PATH_MAX + 1];
 
 struct search {
-	bool found;
-	long at;	  /* where in the file: what was found, else the slot that may go */
-	int64_t at_until; /* when that would expire; INT64_MIN: there is none in it */
-	uint8_t *slot;	  /* what was found, in the block that was read last */
+	bool found;	  /* the key, and its time has not run out */
+	bool is_stale;	  /* the key, but its time has */
+	long at;	  /* where in the file the key is, else the slot that may go */
+	int64_t at_until; /* when that would expire; INT64_MIN: there is nothing in it */
+	uint8_t *slot;	  /* what is at `at`, if found, in the block that was read last */
 	struct state_times times;
 };
 
@@ -171,38 +172,43 @@ static void read_block(int fd, uint32_t number, uint8_t block[static STATE_BLOCK
 	memset(block + n, 0, (size_t)(STATE_BLOCK - n));
 }
 
-static void look_in_block(enum state_kind kind, const void *key, int64_t now_ms, uint32_t number,
-			  uint8_t *block, struct search *s)
+static void look_at_slot(enum state_kind kind, const void *key, int64_t now_ms, uint8_t *slot,
+			 long at, struct search *s)
 {
-	const unsigned int slot_len = state_shape(kind)->slot_len;
 	struct state_times times;
+	bool whole = state_slot_is_whole(kind, slot, &times);
+	bool holds = whole && state_times_hold(&times, now_ms);
+	bool is_key = whole && state_slot_has_key(kind, slot, key);
+	int64_t until = holds ? times.until_ms : INT64_MIN;
 
-	for (unsigned int i = 0; i < STATE_BLOCK && !s->found; i += slot_len) {
-		bool valid = state_slot_valid(kind, block + i, now_ms, &times);
-
-		if (!valid)
-			times.until_ms = INT64_MIN;
-		s->found = valid && state_slot_has_key(kind, block + i, key);
-		if (s->found || s->at < 0 || times.until_ms < s->at_until) {
-			s->at = (long)number * STATE_BLOCK + (long)i;
-			s->at_until = times.until_ms;
-			s->slot = block + i;
-			s->times = times;
-		}
-	}
+	s->found = is_key && holds;
+	s->is_stale = is_key && !holds;
+	if (!is_key && s->at >= 0 && until >= s->at_until)
+		return;
+	s->at = at;
+	s->at_until = until;
+	s->slot = slot;
+	s->times = times;
 }
 
+/* Ends at the key, in whatever state: there is one of each. */
 static bool look(int fd, enum state_kind kind, const void *key, int64_t now_ms,
 		 uint8_t block[static STATE_BLOCK], struct search *s)
 {
+	const struct state_shape *shape = state_shape(kind);
 	const uint32_t first = state_bucket(kind, key);
 
 	*s = (struct search){ .at = -1 };
-	for (uint32_t b = first; b < first + state_shape(kind)->bucket_blocks && !s->found; b++) {
+	for (uint32_t b = first; b < first + shape->bucket_blocks; b++) {
 		read_block(fd, b, block);
-		look_in_block(kind, key, now_ms, b, block, s);
+		for (unsigned int i = 0; i < STATE_BLOCK; i += shape->slot_len) {
+			look_at_slot(kind, key, now_ms, block + i, (long)b * STATE_BLOCK + (long)i,
+				     s);
+			if (s->found || s->is_stale)
+				return s->found;
+		}
 	}
-	return s->found;
+	return false;
 }
 
 bool state_get(enum state_kind kind, const void *key, int64_t now_ms, void *value,
@@ -240,7 +246,8 @@ static int change_locked(int fd, enum state_kind kind, const void *key, int64_t 
 	if (!look(fd, kind, key, now_ms, block, &s)) {
 		s.slot = block; /* whatever was read is not needed any more */
 		memset(block, 0, sizeof(block));
-		s.times = (struct state_times){ 0 };
+		if (!s.is_stale)
+			s.times = (struct state_times){ 0 };
 	}
 	if (!change(state_slot_value(kind, s.slot), &s.times, s.found, arg))
 		return 0;
@@ -268,18 +275,20 @@ int state_update(enum state_kind kind, const void *key, int64_t now_ms, state_ch
 	return ret;
 }
 
-/* Expired when it is written. */
+/* It has expired when it is written, and was never of any other time. */
 static bool expire(void *value, struct state_times *times, bool found, void *arg)
 {
+	bool is_there = found || times->written_ms != 0;
+
 	(void)value;
 	(void)arg;
-	times->until_ms = 0;
-	return found;
+	times->until_ms = INT64_MIN;
+	return is_there;
 }
 
-int state_erase(enum state_kind kind, const void *key)
+int state_erase(enum state_kind kind, const void *key, int64_t now_ms)
 {
-	int ret = state_update(kind, key, state_now_ms(), expire, NULL);
+	int ret = state_update(kind, key, now_ms, expire, NULL);
 
 	return ret == -ENOENT ? 0 : ret;
 }
@@ -295,7 +304,8 @@ void state_each(enum state_kind kind, int64_t now_ms, state_each_fn *each, void 
 	for (uint32_t b = shape->first_block; fd >= 0 && b < end; b++) {
 		read_block(fd, b, block);
 		for (unsigned int i = 0; i < STATE_BLOCK; i += shape->slot_len) {
-			if (state_slot_valid(kind, block + i, now_ms, &times))
+			if (state_slot_is_whole(kind, block + i, &times) &&
+			    state_times_hold(&times, now_ms))
 				each(block + i + STATE_SLOT_KEY, state_slot_value(kind, block + i),
 				     &times, arg);
 		}

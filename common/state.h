@@ -55,16 +55,17 @@ int64_t state_now_ms(void);
 bool state_get(enum state_kind kind, const void *key, int64_t now_ms, void *value,
 	       struct state_times *times);
 
-/* Changes the value in place, which is all zero, as are the times, if nothing was found; until_ms
- * is its to set, written_ms becomes now. Returns false if there is nothing to write. Must not wait: the bucket is locked
- * against other processes meanwhile. */
+/* Changes the value in place, which is all zero if nothing was found. until_ms is its to set,
+ * written_ms becomes now; before, they are 0 or say when what is not found was there. Returns
+ * false if there is nothing to write. Must not wait: the bucket is locked against other processes
+ * meanwhile. */
 typedef bool state_change_fn(void *value, struct state_times *times, bool found, void *arg);
 /* Reads, changes and writes one key. -EAGAIN: another process is just doing so, and nothing was
  * done; other -errno: nothing could be written. */
 int state_update(enum state_kind kind, const void *key, int64_t now_ms, state_change_fn *change,
 		 void *arg);
 /* As if it had never been there. -errno, as above. */
-int state_erase(enum state_kind kind, const void *key);
+int state_erase(enum state_kind kind, const void *key, int64_t now_ms);
 
 /* All that is there and has not expired, in no order. For people's tools. */
 typedef void state_each_fn(const void *key, const void *value, const struct state_times *times,

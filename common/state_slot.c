@@ -89,16 +89,19 @@ static uint64_t sum(enum state_kind kind, const uint8_t *slot)
 	return sip(0x5107 + (uint64_t)kind, slot + behind, shapes[kind].slot_len - behind);
 }
 
-bool state_slot_valid(enum state_kind kind, const uint8_t *slot, int64_t now_ms,
-		      struct state_times *times)
+bool state_slot_is_whole(enum state_kind kind, const uint8_t *slot, struct state_times *times)
 {
 	uint64_t was;
 
 	memcpy(&was, slot, 8);
 	memcpy(&times->written_ms, slot + 8, 8);
 	memcpy(&times->until_ms, slot + 16, 8);
-	return times->until_ms > now_ms && times->written_ms <= now_ms + CLOCK_STEP_MS &&
-	       was == sum(kind, slot);
+	return was == sum(kind, slot);
+}
+
+bool state_times_hold(const struct state_times *times, int64_t now_ms)
+{
+	return times->until_ms > now_ms && times->written_ms <= now_ms + CLOCK_STEP_MS;
 }
 
 bool state_slot_has_key(enum state_kind kind, const uint8_t *slot, const void *key)

@@ -29,10 +29,10 @@ uint32_t state_bucket(enum state_kind kind, const void *key);
 /* "CONVERT-STATE" and the version, the rest zero. */
 void state_header(uint8_t header[static STATE_HEADER_LEN]);
 
-/* Is the slot whole, and of the present? An expired one and one that was written more than a
- * minute from now (the clock has been set back) are not. */
-bool state_slot_valid(enum state_kind kind, const uint8_t *slot, int64_t now_ms,
-		      struct state_times *times);
+/* Is the slot whole? Then its times are filled in. */
+bool state_slot_is_whole(enum state_kind kind, const uint8_t *slot, struct state_times *times);
+/* Neither expired nor written more than a minute from now: the clock has been set back. */
+bool state_times_hold(const struct state_times *times, int64_t now_ms);
 bool state_slot_has_key(enum state_kind kind, const uint8_t *slot, const void *key);
 /* The value is in place; fills in everything else. */
 void state_slot_seal(enum state_kind kind, uint8_t *slot, const void *key,

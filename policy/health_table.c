@@ -243,7 +243,7 @@ void health_report(const struct health_key *key, const struct health_event *e, i
 		tell(key, &c);
 }
 
-void health_forget(const struct health_key *key)
+void health_forget(const struct health_key *key, int64_t now_ms)
 {
 	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct row *row;
@@ -255,7 +255,7 @@ void health_forget(const struct health_key *key)
 		unlock();
 	}
 	make_key(bytes, key);
-	state_erase(STATE_CONVERTER, bytes);
+	state_erase(STATE_CONVERTER, bytes, now_ms);
 }
 
 struct walk {

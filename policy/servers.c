@@ -380,7 +380,7 @@ bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_
 	return tell(server, &n);
 }
 
-bool servers_forget(const struct addr *server)
+bool servers_forget(const struct addr *server, int64_t now_ms)
 {
 	uint8_t key[STATE_SERVER_KEY];
 	struct row *row;
@@ -392,7 +392,7 @@ bool servers_forget(const struct addr *server)
 		unlock();
 	}
 	make_key(key, server);
-	return state_erase(STATE_SERVER, key) == 0;
+	return state_erase(STATE_SERVER, key, now_ms) == 0;
 }
 
 struct walk {

@@ -62,7 +62,7 @@ void servers_drop_cookie(const struct addr *server, int64_t now_ms);
 /* For convert-bootstrap. Other processes see it within SERVERS_REREAD_MS. False: the state file
  * could not be written. */
 bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms);
-bool servers_forget(const struct addr *server);
+bool servers_forget(const struct addr *server, int64_t now_ms);
 typedef void servers_each_fn(const struct servers_entry *entry, void *arg);
 void servers_each(int64_t now_ms, servers_each_fn *each, void *arg);
 /* Empties the table of this process only; state_clear() the file. */

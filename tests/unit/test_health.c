@@ -377,7 +377,7 @@ static void told_to_others(void **state)
 	health_find(&other, now, &h);
 	assert_int_equal(h.dialect, 0); /* in another network it may be another one */
 	assert_int_equal(h.convert_cookie_len, 0);
-	health_forget(&key);
+	health_forget(&key, now);
 	find();
 	assert_int_equal(h.dialect, 0);
 }

@@ -191,7 +191,7 @@ static void pinned(void **state)
 	now += 100 * SERVERS_KEEP_MS;
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
 	assert_int_equal(lookup(&b), SERVERS_TCP);
-	assert_true(servers_forget(&a));
+	assert_true(servers_forget(&a, now));
 	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
 	learn(&a, false);
 	assert_int_equal(lookup(&a), SERVERS_TCP);
@@ -259,7 +259,7 @@ static void do_withdraw(const struct addr *a)
 
 static void do_forget(const struct addr *a)
 {
-	servers_forget(a);
+	servers_forget(a, now);
 }
 
 /* News of others arrives with the next comparison, not before. */

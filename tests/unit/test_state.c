@@ -227,8 +227,8 @@ static void erased(void **state)
 	put(STATE_SERVER, 1);
 	put(STATE_SERVER, 2);
 	make(STATE_SERVER, 1, key, NULL);
-	assert_int_equal(state_erase(STATE_SERVER, key), 0);
-	assert_int_equal(state_erase(STATE_SERVER, key), 0);
+	assert_int_equal(state_erase(STATE_SERVER, key, now), 0);
+	assert_int_equal(state_erase(STATE_SERVER, key, now), 0);
 	assert_false(get(STATE_SERVER, 1));
 	assert_true(get(STATE_SERVER, 2));
 }
@@ -300,21 +300,58 @@ static void bounded(void **state)
 	assert_in_range(newest, ROOM / 4 * 99 / 100, ROOM / 4);
 }
 
+/* n keys of one bucket. */
+static void neighbours(unsigned int *same, unsigned int n)
+{
+	uint8_t key[STATE_SERVER_KEY];
+	unsigned int found = 0;
+	uint32_t bucket;
+
+	make(STATE_SERVER, 0, key, NULL);
+	bucket = state_bucket(STATE_SERVER, key);
+	for (unsigned int i = 0; found < n; i++) {
+		make(STATE_SERVER, i, key, NULL);
+		if (state_bucket(STATE_SERVER, key) == bucket)
+			same[found++] = i;
+	}
+}
+
+/* A key whose time has run out is written where it was, though there is room in front of it: no
+ * second copy may come back when the clock does. */
+static void no_ghosts(void **state)
+{
+	uint8_t key[STATE_SERVER_KEY], value[STATE_SERVER_VALUE] = "new";
+	struct put p = { value, sizeof(value), now + HOUR / 2, 0, false };
+	unsigned int same[2];
+	struct state_times times;
+
+	(void)state;
+	neighbours(same, 2);
+	make(STATE_SERVER, same[1], key, NULL);
+	put_until(STATE_SERVER, same[0], now + 1);
+	put_until(STATE_SERVER, same[1], now + 1000);
+	now += 1000;
+	assert_int_equal(state_update(STATE_SERVER, key, now, put_value, &p), 0);
+	assert_int_equal(p.found, 0);
+	now += HOUR / 2; /* the new one's time runs out too, and somebody takes the first slot */
+	put(STATE_SERVER, same[0]);
+	now -= HOUR / 2 + 500;
+	assert_true(state_get(STATE_SERVER, key, now, value, &times));
+	assert_string_equal(value, "new");
+	/* what was erased while nobody could see it does not come back either */
+	now += HOUR;
+	assert_int_equal(state_erase(STATE_SERVER, key, now), 0);
+	now -= HOUR;
+	assert_false(state_get(STATE_SERVER, key, now, value, &times));
+}
+
 /* The one that would have expired first goes, and what is for ever stays. */
 static void who_makes_room(void **state)
 {
-	uint8_t key[STATE_SERVER_KEY];
-	unsigned int same[9], n = 0;
-	uint32_t bucket;
+	unsigned int same[9];
 
 	(void)state;
-	make(STATE_SERVER, 0, key, NULL);
-	bucket = state_bucket(STATE_SERVER, key);
-	for (unsigned int i = 0; n < 9; i++) {
-		make(STATE_SERVER, i, key, NULL);
-		if (state_bucket(STATE_SERVER, key) == bucket)
-			same[n++] = i;
-	}
+	neighbours(same, 9);
 	put_until(STATE_SERVER, same[0], STATE_FOREVER);
 	for (unsigned int i = 1; i < 8; i++)
 		put_until(STATE_SERVER, same[i], now + (i == 5 ? HOUR : (2 + (int64_t)i) * HOUR));
@@ -845,6 +882,7 @@ int main(void)
 		TEST(cleared),
 		TEST(each),
 		TEST(bounded),
+		TEST(no_ghosts),
 		TEST(who_makes_room),
 		TEST(no_place),
 		TEST(its_directory_is_made),
