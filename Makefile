@@ -259,6 +259,7 @@ fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS))
 	$(Q)for f in $(FUZZERS); do \
 		mkdir -p $(BUILD)/fuzz/corpus/$$f && \
 		$(BUILD)/fuzz/fuzz_$$f -max_total_time=$(T) -max_len=1100 -print_final_stats=1 \
+			$$(test -r tests/fuzz/$$f.dict && echo -dict=tests/fuzz/$$f.dict) \
 			-artifact_prefix=$(BUILD)/fuzz/ \
 			$(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; \
 	done
