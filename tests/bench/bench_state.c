@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+/* What it costs to ask what is known of a server, with more and more servers known: from the table
+ * in the process, and from the file, with how long and how large that is.
+ * bench_state [MOST]: 100, 1000, ... MOST servers, 1000000 if not given. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "servers.h"
+
+#define ROUNDS 20000
+
+static char file[] = "/tmp/bench_state.XXXXXX";
+static uint64_t seed = 88172645463325252;
+
+static unsigned int below(unsigned int n) /* xorshift64 */
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (unsigned int)((seed >> 16) % n);
+}
+
+static double now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static struct addr server(unsigned int i)
+{
+	return (struct addr){ .ip = { [0] = 0x20,
+				      [1] = 0x01,
+				      [13] = (uint8_t)(i >> 16),
+				      [14] = (uint8_t)(i >> 8),
+				      [15] = (uint8_t)i },
+			      .port = 443 };
+}
+
+/* One server, again and again. */
+static double time_table(int64_t now)
+{
+	const struct addr a = server(0);
+	unsigned int known = 0;
+	double start = now_ns();
+
+	for (unsigned int i = 0; i < 100 * ROUNDS; i++)
+		known += servers_lookup(&a, now) != SERVERS_UNKNOWN;
+	if (known > 0 && known < 100 * ROUNDS)
+		exit(1);
+	return (now_ns() - start) / (100 * ROUNDS);
+}
+
+/* Any of the n; each look-up as if it were the first of its process. */
+static double time_file(unsigned int n, int64_t now, unsigned int *known)
+{
+	double ns = 0;
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		const struct addr a = server(below(n));
+		double start;
+
+		servers_clear_table();
+		start = now_ns();
+		*known += servers_lookup(&a, now) == SERVERS_MPTCP;
+		ns += now_ns() - start;
+	}
+	return ns / ROUNDS;
+}
+
+static double learn(unsigned int from, unsigned int to, int64_t now)
+{
+	const struct cvt_span no_cookie = { NULL, 0 };
+	double start = now_ns();
+
+	for (unsigned int i = from; i < to; i++) {
+		const struct addr a = server(i);
+
+		servers_learn(&a, true, no_cookie, now + i / 1000);
+	}
+	return (now_ns() - start) / (to - from);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int most = argc > 1 ? (unsigned int)strtoul(argv[1], NULL, 10) : 1000000;
+	unsigned int had = 0;
+	int64_t now = state_now_ms();
+	int fd = mkstemp(file);
+
+	if (fd < 0)
+		return 1;
+	close(fd);
+	state_setup(file);
+	printf("%9s %10s %10s %8s %10s %10s %10s\n", "servers", "bytes", "on disk", "known",
+	       "ns/table", "ns/file", "ns/learn");
+	for (unsigned int n = 100; n <= most; n *= 10) {
+		double learn_ns = learn(had, n, now), table_ns, file_ns;
+		unsigned int known = 0;
+		struct stat st;
+
+		had = n;
+		file_ns = time_file(n, now + n / 1000, &known);
+		table_ns = time_table(now + n / 1000);
+		if (stat(file, &st) < 0)
+			return 1;
+		printf("%9u %10lld %10lld %7.1f%% %10.1f %10.0f %10.0f\n", n, (long long)st.st_size,
+		       (long long)st.st_blocks * 512, 100.0 * known / ROUNDS, table_ns, file_ns,
+		       learn_ns);
+	}
+	unlink(file);
+	return 0;
+}

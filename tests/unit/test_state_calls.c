@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+/* How many system calls it costs to know things, counted by ptrace(2) as strace does it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "counts.h"
+#include "health.h"
+#include "servers.h"
+
+enum { SERVERS = 100, ROUNDS = 100 };
+
+static char dir[] = "/tmp/test_state_calls.XXXXXX";
+static char file[64];
+static int64_t now;
+static struct health_key key;
+
+static struct addr server(unsigned int i)
+{
+	return (struct addr){ .ip = { [0] = 0x20, [1] = 0x01, [15] = (uint8_t)i }, .port = 443 };
+}
+
+/* The system calls that a process makes in `what`; -1: it cannot be traced. */
+static long calls_of(void (*what)(void))
+{
+	int status;
+	long stops = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+			_exit(77);
+		raise(SIGSTOP);
+		what();
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFSTOPPED(status))
+		return -1;
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+	for (;;) {
+		ptrace(PTRACE_SYSCALL, pid, NULL, NULL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSTOPPED(status));
+		if (WSTOPSIG(status) == SIGSTOP)
+			break;
+		stops += WSTOPSIG(status) == (SIGTRAP | 0x80);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return stops / 2; /* going in and coming out */
+}
+
+static void nothing(void)
+{
+}
+
+/* Without those of raise(). */
+static long count(const char *name, void (*what)(void))
+{
+	static long others = -1;
+	long n;
+
+	if (others < 0)
+		others = calls_of(nothing);
+	if (others < 0) {
+		print_message("skipped: ptrace is not allowed\n");
+		skip();
+	}
+	n = calls_of(what) - others;
+	print_message("# %s: %ld\n", name, n);
+	return n;
+}
+
+static int start(void **state)
+{
+	const struct cvt_span no_cookie = { NULL, 0 };
+
+	(void)state;
+	unlink(file);
+	state_setup(file);
+	now = state_now_ms();
+	key = (struct health_key){ .converter = server(0), .network = 1 };
+	for (unsigned int i = 0; i < SERVERS; i++) {
+		const struct addr a = server(i);
+
+		servers_learn(&a, i % 2, no_cookie, now);
+	}
+	servers_clear_table();
+	health_clear_table();
+	counts_in_child();
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------- servers */
+
+static void look_up(unsigned int rounds, unsigned int n)
+{
+	for (unsigned int r = 0; r < rounds; r++) {
+		for (unsigned int i = 0; i < n; i++) {
+			const struct addr a = server(i);
+
+			servers_lookup(&a, now);
+		}
+	}
+}
+
+static void first_look(void)
+{
+	look_up(1, 1);
+}
+
+static void look_again(void)
+{
+	look_up(ROUNDS, SERVERS);
+}
+
+static void look_for_unknown(void)
+{
+	const struct addr a = server(255);
+
+	for (unsigned int r = 0; r < ROUNDS; r++)
+		servers_lookup(&a, now);
+}
+
+/* For half an hour, each server once a second. */
+static void look_for_long(void)
+{
+	for (unsigned int second = 0; second < 1800; second++) {
+		look_up(1, SERVERS);
+		now += 1000;
+	}
+}
+
+static void learn_the_same(void)
+{
+	const struct cvt_span no_cookie = { NULL, 0 };
+
+	look_up(1, SERVERS);
+	for (unsigned int r = 0; r < ROUNDS; r++) {
+		for (unsigned int i = 0; i < SERVERS; i++) {
+			const struct addr a = server(i);
+
+			servers_learn(&a, i % 2, no_cookie, now + r);
+		}
+	}
+}
+
+static void learn_something(void)
+{
+	const struct cvt_span no_cookie = { NULL, 0 };
+	const struct addr a = server(200);
+
+	servers_learn(&a, true, no_cookie, now);
+}
+
+static void servers(void **state)
+{
+	const long uid = geteuid() != 0; /* whose is the file? root's is anybody's */
+	long one;
+
+	(void)state;
+	one = count("a server's first look-up", first_look);
+	assert_int_equal(one, 4 + uid);
+	assert_int_equal(count("100 servers, 10,000 look-ups", look_again), SERVERS * one);
+	assert_int_equal(count("an unknown server, 100 look-ups", look_for_unknown), one);
+	assert_int_equal(count("100 servers, 180,000 look-ups in half an hour", look_for_long),
+			 SERVERS * one * 1800 / (SERVERS_REREAD_MS / 1000));
+	assert_int_equal(count("100 servers, the same news 10,000 times", learn_the_same),
+			 SERVERS * one);
+	assert_int_equal(count("news, with the look-up before", learn_something), 14 + 2 * uid);
+	unlink(file);
+	assert_int_equal(count("no file, 100 look-ups", look_for_unknown), 1);
+	state_setup(NULL);
+	assert_int_equal(count("no state, 10,000 look-ups", look_again), 0);
+}
+
+/* ---------------------------------------------------------------- health and counts */
+
+static bool no_route(const struct addr *to, struct pol_route *route)
+{
+	(void)to;
+	(void)route;
+	return false;
+}
+
+static void ask(void)
+{
+	const struct health_event e = { .kind = HEALTH_ANSWERED };
+	struct health_key where;
+
+	for (unsigned int r = 0; r < ROUNDS; r++) {
+		health_where(&key.converter, no_route, now, &where);
+		health_ask(&key, now, 1000);
+		health_report(&key, &e, now);
+	}
+}
+
+static void fail_together(void)
+{
+	struct health_event e = { .kind = HEALTH_FAILED,
+				  .delay_s = HEALTH_NO_DELAY,
+				  .retry_ms = 60000 };
+
+	for (unsigned int r = 0; r < ROUNDS; r++) {
+		e.started_ms = now - r;
+		health_report(&key, &e, now + r % 2);
+	}
+}
+
+static void converters(void **state)
+{
+	const long uid = geteuid() != 0;
+
+	(void)state;
+	assert_int_equal(count("a converter that works, 100 connections", ask), 7 + uid);
+	assert_int_equal(count("a converter that fails, 100 connections at once", fail_together),
+			 7 + uid + 13 + uid);
+}
+
+static void count_direct(void)
+{
+	for (unsigned int r = 0; r < ROUNDS; r++)
+		counts_add(COUNTS_DIRECT, now);
+}
+
+static void count_converted(void)
+{
+	for (unsigned int r = 0; r < ROUNDS; r++)
+		counts_add(COUNTS_CONVERTED, now + r);
+}
+
+static void counted(void **state)
+{
+	long uid = geteuid() != 0;
+
+	(void)state;
+	assert_int_equal(count("100 direct connections counted", count_direct), 0);
+	assert_in_range(count("100 converted connections counted", count_converted), 1, 13 + uid);
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(file, sizeof(file), "%s/state", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(file);
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(servers, start),
+		cmocka_unit_test_setup(converters, start),
+		cmocka_unit_test_setup(counted, start),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
