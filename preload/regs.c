@@ -12,7 +12,7 @@ struct reg {
 	struct epoll_event wanted; /* the program's */
 	uint32_t native;  /* the mask that the kernel has from us, 0: the program's is in place */
 	uint32_t process; /* generation of processes that entered it */
-	const struct upstream *exchange;    /* that it was last exchanged for */
+	struct upstream *exchange;	    /* that it was last exchanged for */
 	uint32_t bit;			    /* in the exchange's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
 	uint16_t next;			    /* of the same fd, or of the free list; 0 ends */
@@ -30,9 +30,11 @@ _Atomic bool regs_exchanged;
 static _Atomic bool table_was_full;
 
 /* The thread that holds the table: an address of its own. A signal handler that has interrupted
- * its own thread inside does not get it, and its epoll_ctl() then goes unfollowed. */
+ * its own thread inside does not get it: its epoll_ctl() then goes unfollowed, and what it would have
+ * exchanged or put back is left over for the frame that it has interrupted. */
 static _Atomic uintptr_t holder;
 static __thread char me __attribute__((tls_model("initial-exec")));
+static __thread volatile bool left_over __attribute__((tls_model("initial-exec")));
 
 static bool lock(void)
 {
@@ -40,17 +42,25 @@ static bool lock(void)
 
 	while (!atomic_compare_exchange_weak_explicit(&holder, &nobody, (uintptr_t)&me,
 						      memory_order_acquire, memory_order_relaxed)) {
-		if (nobody == (uintptr_t)&me)
+		if (nobody == (uintptr_t)&me) {
+			left_over = true;
 			return false;
+		}
 		nobody = 0;
 		sched_yield();
 	}
 	return true;
 }
 
+static void catch_up(void);
+
 static void unlock(void)
 {
-	atomic_store_explicit(&holder, 0, memory_order_release);
+	do {
+		while (left_over)
+			catch_up();
+		atomic_store_explicit(&holder, 0, memory_order_release);
+	} while (left_over && lock());
 }
 
 void regs_in_child(void)
@@ -271,22 +281,27 @@ static bool is_silent(struct reg *r)
 	return r->oneshot == FIRED;
 }
 
+static void exchange(struct reg *r, struct upstream *u)
+{
+	struct epoll_event native;
+
+	if (r->native == (uint32_t)upstream_wants(u) || is_silent(r))
+		return;
+	native = take(r, u);
+	if (change(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
+		drop(r);
+}
+
 void regs_exchange(int fd, struct upstream *u)
 {
 	uint16_t next;
 
 	if (!heads[fd] || upstream_is_deferred(u) || !lock())
 		return;
-	for (uint16_t i = heads[fd]; i; i = next) {
-		struct reg *r = &regs[i];
-		struct epoll_event native;
-
-		next = r->next;
-		if (r->native == (uint32_t)upstream_wants(u) || is_silent(r))
-			continue;
-		native = take(r, u);
-		if (change(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
-			drop(r);
+	/* whoever ends the exchange puts back after that: only while it is pending may we */
+	for (uint16_t i = heads[fd]; i && upstream_is_pending(u); i = next) {
+		next = regs[i].next;
+		exchange(&regs[i], u);
 	}
 	unlock();
 }
@@ -298,6 +313,22 @@ static bool put_back(struct reg *r, struct upstream *u)
 	if (u && r->bit && atomic_fetch_or(&u->put_back, r->bit) & r->bit)
 		return true; /* a process with which we share the set has */
 	return change(r, &r->wanted) == 0;
+}
+
+/* What signal handlers could not do while this thread held the table. */
+static void catch_up(void)
+{
+	left_over = false;
+	for (uint32_t i = 1; i < n_touched; i++) {
+		struct reg *r = &regs[i];
+
+		if (!r->used || !r->native)
+			continue;
+		if (fdt_get(r->fd) == FDT_PENDING && upstream_is_pending(r->exchange))
+			exchange(r, r->exchange);
+		else if (!put_back(r, r->exchange) || fdt_get(r->fd) == FDT_UP)
+			drop(r);
+	}
 }
 
 void regs_put_back(int fd, struct upstream *u, bool forget)

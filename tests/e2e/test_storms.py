@@ -65,6 +65,9 @@ class Storms:
     def test_handler_restart(self):
         self.storm("t_storm", "handler-restart", ["handler: enough"])
 
+    def test_handler_sets(self):
+        self.storm("t_storm", "sets", ["handler: enough"])
+
     def test_cancel(self):
         if "address" in L.BUILD.name:
             self.skipTest("AddressSanitizer takes a cancelled thread's stack for one in use")

@@ -231,6 +231,65 @@ static void storm_handler(int flags)
 	say("%d connections, %d handler runs", rounds, handler_runs);
 }
 
+/* ------------------------------------------------------- handler, many epoll sets */
+
+#define SETS 64
+
+static void until_connected(int sig)
+{
+	struct pollfd p = { .fd = current, .events = POLLOUT };
+	int saved_errno = errno;
+
+	(void)sig;
+	/* where only the interrupted frame can go on it is EINTR */
+	for (int tries = 0; tries < 4 && poll(&p, 1, 20) != 1; tries++)
+		;
+	handler_runs++;
+	errno = saved_errno;
+}
+
+static void connect_in_sets(const int sets[], int after_us)
+{
+	struct epoll_event event = { .events = EPOLLOUT };
+	struct itimerval when = { { 0, 0 }, { 0, after_us } }, never = { 0 };
+	int fd = new_socket(SOCK_NONBLOCK);
+
+	current = fd;
+	for (int i = 0; i < SETS; i++) {
+		event.data.fd = sets[i];
+		if (epoll_ctl(sets[i], EPOLL_CTL_ADD, fd, &event) < 0)
+			bad("epoll_ctl", i);
+	}
+	setitimer(ITIMER_REAL, &when, NULL);
+	if (connect(fd, (struct sockaddr *)&target.sa, target.len) == 0 || errno != EINPROGRESS)
+		bad("connect", after_us);
+	setitimer(ITIMER_REAL, &never, NULL);
+	for (int i = 0; i < SETS; i++) {
+		int r = epoll_wait(sets[i], &event, 1, LONG);
+
+		if (r != 1 || event.events != EPOLLOUT || event.data.fd != sets[i])
+			bad("epoll_wait", r == 1 ? (long)event.events : r);
+	}
+	echo(fd, (unsigned int)after_us, 20);
+	close(fd);
+}
+
+/* A signal handler that waits until the connection is up, while the interrupted frame is at its
+ * registrations. */
+static void storm_sets(int n)
+{
+	struct sigaction action = { .sa_handler = until_connected };
+	int sets[SETS];
+
+	sigaction(SIGALRM, &action, NULL);
+	for (int i = 0; i < SETS; i++)
+		sets[i] = epoll_create1(0);
+	for (int i = 0; i < n; i++)
+		connect_in_sets(sets, 20 + i * 7 % 600);
+	say("handler: %s", handler_runs > 10 ? "enough" : "too few");
+	say("%d connections, %d handler runs", n, handler_runs);
+}
+
 /* --------------------------------------------------------------------- cancel */
 
 struct cancelled {
@@ -588,9 +647,13 @@ static void storm_many(int n)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{ "handler", storm_handler, 0 },  { "handler-restart", storm_handler, SA_RESTART },
-		{ "cancel", storm_cancel, 2000 }, { "vfork", storm_vfork, 240 },
-		{ "fork", storm_fork, 240 },	  { "rawclose", storm_rawclose, 400 },
+		{ "handler", storm_handler, 0 },
+		{ "handler-restart", storm_handler, SA_RESTART },
+		{ "sets", storm_sets, 300 },
+		{ "cancel", storm_cancel, 2000 },
+		{ "vfork", storm_vfork, 240 },
+		{ "fork", storm_fork, 240 },
+		{ "rawclose", storm_rawclose, 400 },
 		{ "many", storm_many, 5000 },
 	};
 
