@@ -363,6 +363,20 @@ class SetUserId(L.TestCase):
         self.assertEqual(self.curl("curl", {"CONVERT_DISABLE": "1"}, text), L.CLIENT)
         self.assertEqual(self.curl("curl", {}, text), L.ROUTER)
 
+    def test_state(self):
+        """What root's processes have learned is not where a user says."""
+        text = f"[converter lab]\naddress = {L.CONVERTER}\n"
+        there = self.lab.file("state-of-users")
+        there.mkdir()
+        os.chmod(there, 0o777)
+        state, run = there / "state", there / "run"
+        environment = {"CONVERT_STATE": str(state), "XDG_RUNTIME_DIR": str(run)}
+        self.assertEqual(self.curl("curl-setuid", environment, text), L.ROUTER)
+        self.assertEqual(os.listdir(there), [])
+        self.assertEqual(os.stat("/run/convert/state").st_uid, 0)
+        self.assertEqual(self.curl("curl", environment, text), L.ROUTER)
+        self.assertEqual(os.stat(state).st_uid, 65534)
+
 
 class Wrapper(L.TestCase):
     """convert-run."""
