@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "conn.h"
+#include "memory.h"
 #include "real.h"
 #include "route.h"
 #include "servers.h"
@@ -237,9 +238,11 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	int saved_errno = errno, r;
 
 	/* what the kernel refuses before it looks at the socket */
-	if (!sa || len < (socklen_t)sizeof(sa->sa_family) ||
+	if (memory_is_absurd(sa) || len < (socklen_t)sizeof(sa->sa_family) ||
 	    len > sizeof(struct sockaddr_storage) ||
 	    (!fdt_has_record(fdt_get(fd)) && sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
+		return REAL(connect)(fd, sa, len);
+	if (fdt_has_record(fdt_get(fd)) && memory_settles_address(sa, len))
 		return REAL(connect)(fd, sa, len);
 	r = fdt_get(fd) == FDT_BYPASS ? CONN_NATIVELY : conn_connect(fd, sa, len, NULL);
 	if (r == CONN_NATIVELY)

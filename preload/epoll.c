@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* epoll_ctl and the waits: what registrations there are, and events that are for us. */
 #include "conn.h"
+#include "memory.h"
 #include "noted.h"
 #include "real.h"
 #include "regs.h"
@@ -78,7 +79,7 @@ INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		mark = fdt_get(fd);
 	if (mark == FDT_UP && noted_has_twin(fd))
 		noted_spoil(fd, "an epoll set holds it");
-	if (!is_followed(mark) || (!event && op != EPOLL_CTL_DEL))
+	if (!is_followed(mark) || (memory_is_absurd(event) && op != EPOLL_CTL_DEL))
 		return REAL(epoll_ctl)(epfd, op, fd, event);
 	if (mark == FDT_PENDING)
 		r = ctl_pending(epfd, op, fd, event);
@@ -281,7 +282,7 @@ INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 	};
 	int saved_errno = errno, n;
 
-	if (!wait_until(timeout, &w.until_ns))
+	if (is_quiet() || !wait_until(timeout, &w.until_ns))
 		return REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
 	if (fdt_any_unsettled() && regs_ever_exchanged())
 		return libc_result(wait_unsettled(&w), saved_errno);

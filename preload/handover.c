@@ -9,6 +9,7 @@
 
 #include "conn_int.h"
 #include "fastopen.h"
+#include "memory.h"
 #include "noted.h"
 #include "real.h"
 #include "wait.h"
@@ -54,7 +55,7 @@ void handover_sent(const struct msghdr *msg)
 {
 	int saved_errno = errno, fd;
 
-	if (!msg || !msg->msg_control)
+	if (memory_is_absurd(msg) || memory_is_absurd(msg->msg_control))
 		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)

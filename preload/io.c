@@ -9,11 +9,13 @@
 #include "conn.h"
 #include "fastopen.h"
 #include "handover.h"
+#include "memory.h"
 #include "real.h"
 #include "twin.h"
 #include "wait.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -29,6 +31,9 @@ static int unsettled(int fd, int flags, enum direction direction)
 	int r;
 
 	if (!c)
+		return 0;
+	/* urgent data and the error queue are not in the stream */
+	if (direction == READING && flags & (MSG_OOB | MSG_ERRQUEUE))
 		return 0;
 	if (mark == FDT_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
 		r = fastopen_start(fd, flags);
@@ -84,6 +89,27 @@ static bool may(int fd, int flags, enum direction direction)
 	return !is_unsettled(fd) || may_unsettled(fd, flags, direction);
 }
 
+/* The same for calls with arguments that the kernel looks at before the connection. */
+static bool may_vector(int fd, const struct iovec *iov, int n, int flags, enum direction direction)
+{
+	return !is_unsettled(fd) || memory_settles_vector(iov, n) ||
+	       may_unsettled(fd, flags, direction);
+}
+
+static bool may_receive(int fd, const struct msghdr *msg, int flags)
+{
+	return !is_unsettled(fd) || memory_settles_message(msg) ||
+	       may_unsettled(fd, flags, READING);
+}
+
+/* recvmmsg() tells a socket's error before it looks at what it was given. */
+static bool may_receive_messages(int fd, const struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	return !is_unsettled(fd) ||
+	       (fdt_get(fd) == FDT_PENDING && memory_settles_messages(msgs, n)) ||
+	       may_unsettled(fd, flags, READING);
+}
+
 /* recv() of nothing: 0 at once on a blocking descriptor, EAGAIN on another. */
 static bool never_waits(int fd, size_t n, int flags)
 {
@@ -102,7 +128,7 @@ INTERPOSE ssize_t readv(int fd, const struct iovec *iov, int n)
 {
 	if (!fdt_any_unsettled())
 		return real.readv(fd, iov, n);
-	return may(fd, 0, READING) ? REAL(readv)(fd, iov, n) : -1;
+	return may_vector(fd, iov, n, 0, READING) ? REAL(readv)(fd, iov, n) : -1;
 }
 
 INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
@@ -127,7 +153,7 @@ INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.recvmsg(fd, msg, flags);
-	return may(fd, flags, READING) ? REAL(recvmsg)(fd, msg, flags) : -1;
+	return may_receive(fd, msg, flags) ? REAL(recvmsg)(fd, msg, flags) : -1;
 }
 
 INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
@@ -135,7 +161,9 @@ INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 {
 	if (!fdt_any_unsettled())
 		return real.recvmmsg(fd, msgs, n, flags, timeout);
-	return may(fd, flags, READING) ? REAL(recvmmsg)(fd, msgs, n, flags, timeout) : -1;
+	return may_receive_messages(fd, msgs, n, flags) ?
+		       REAL(recvmmsg)(fd, msgs, n, flags, timeout) :
+		       -1;
 }
 
 /* The calls that may be a program's first write: what they do while something is unsettled. */
@@ -155,9 +183,11 @@ SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n, int
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
 	ssize_t r;
 
-	if (n >= 0 && is_first_write(fd) && fastopen_message(fd, &msg, &flags, &r))
+	if (!is_unsettled(fd) || memory_settles_vector(iov, n))
+		return REAL(writev)(fd, iov, n);
+	if (is_first_write(fd) && fastopen_message(fd, &msg, &flags, &r))
 		return r;
-	return may(fd, flags, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+	return may_unsettled(fd, flags, WRITING) ? REAL(writev)(fd, iov, n) : -1;
 }
 
 SLOW static ssize_t send_unsettled(int fd, const void *p, size_t n, int flags)
@@ -174,6 +204,10 @@ SLOW static ssize_t sendto_unsettled(int fd, const void *p, size_t n, int flags,
 {
 	ssize_t r;
 
+	if (!is_unsettled(fd) && !(flags & MSG_FASTOPEN))
+		return REAL(sendto)(fd, p, n, flags, sa, len);
+	if (memory_settles_address(sa, len))
+		return REAL(sendto)(fd, p, n, flags, sa, len);
 	if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
 	    fastopen_buffer(fd, p, n, &flags, sa, sa ? len : 0, &r))
 		return r;
@@ -184,16 +218,22 @@ SLOW static ssize_t sendmsg_unsettled(int fd, const struct msghdr *msg, int flag
 {
 	ssize_t r;
 
-	if (msg && (flags & MSG_FASTOPEN || is_first_write(fd)) &&
-	    fastopen_message(fd, msg, &flags, &r))
-		return r;
+	if (is_unsettled(fd) || flags & MSG_FASTOPEN) {
+		if (memory_settles_message(msg))
+			return REAL(sendmsg)(fd, msg, flags);
+		if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
+		    fastopen_message(fd, msg, &flags, &r))
+			return r;
+	}
 	handover_sent(msg);
 	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
 }
 
 SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
-	if (msgs && (flags & MSG_FASTOPEN || is_first_write(fd)))
+	if ((is_unsettled(fd) || flags & MSG_FASTOPEN) && memory_settles_messages(msgs, n))
+		return REAL(sendmmsg)(fd, msgs, n, flags);
+	if (flags & MSG_FASTOPEN || is_first_write(fd))
 		return fastopen_each(fd, msgs, n, flags);
 	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
 }
@@ -287,7 +327,9 @@ INTERPOSE ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, 
 {
 	if (!fdt_any_unsettled())
 		return real.preadv2(fd, iov, n, offset, flags);
-	return may(fd, wait_flag(flags), READING) ? REAL(preadv2)(fd, iov, n, offset, flags) : -1;
+	return may_vector(fd, iov, n, wait_flag(flags), READING) ?
+		       REAL(preadv2)(fd, iov, n, offset, flags) :
+		       -1;
 }
 
 INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
@@ -296,15 +338,18 @@ INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 		return real.pwritev2(fd, iov, n, offset, flags);
 	if (offset == -1 && is_first_write(fd))
 		return writev_unsettled(fd, iov, n, wait_flag(flags));
-	return may(fd, wait_flag(flags), WRITING) ? REAL(pwritev2)(fd, iov, n, offset, flags) : -1;
+	return may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+		       REAL(pwritev2)(fd, iov, n, offset, flags) :
+		       -1;
 }
 
 INTERPOSE ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.preadv64v2(fd, iov, n, offset, flags);
-	return may(fd, wait_flag(flags), READING) ? REAL(preadv64v2)(fd, iov, n, offset, flags) :
-						    -1;
+	return may_vector(fd, iov, n, wait_flag(flags), READING) ?
+		       REAL(preadv64v2)(fd, iov, n, offset, flags) :
+		       -1;
 }
 
 INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
@@ -313,8 +358,9 @@ INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t of
 		return real.pwritev64v2(fd, iov, n, offset, flags);
 	if (offset == -1 && is_first_write(fd))
 		return writev_unsettled(fd, iov, n, wait_flag(flags));
-	return may(fd, wait_flag(flags), WRITING) ? REAL(pwritev64v2)(fd, iov, n, offset, flags) :
-						    -1;
+	return may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+		       REAL(pwritev64v2)(fd, iov, n, offset, flags) :
+		       -1;
 }
 
 /* --------------------------------------------------- fortified names (LINUX-FACTS 8.1) */
@@ -370,6 +416,38 @@ INTERPOSE int shutdown(int fd, int how)
 	return 0;
 }
 
+/* What is queued either way is between us and the converter: of an unfinished connect the kernel says
+ * 0, and of a refused one that its SYN was never acknowledged. */
+static bool counts_queue(unsigned long request)
+{
+	return request == FIONREAD || request == SIOCOUTQ || request == SIOCOUTQNSD;
+}
+
+static int queued(enum fdt_mark mark, unsigned long request)
+{
+	return mark != FDT_PENDING && request == SIOCOUTQ;
+}
+
+static bool is_unfinished(enum fdt_mark mark)
+{
+	return mark == FDT_PENDING || mark == FDT_FAILED || mark == FDT_FAILED_TOLD;
+}
+
+SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
+{
+	int saved_errno = errno, r;
+	struct conn *c = conn_find(fd);
+	enum fdt_mark mark = fdt_get(fd);
+
+	if (c && mark == FDT_PENDING)
+		mark = conn_advance(fd, c);
+	errno = saved_errno;
+	r = REAL(ioctl)(fd, request, count);
+	if (r == 0 && c && is_unfinished(mark))
+		*count = queued(mark, request);
+	return r;
+}
+
 /* The third argument is an int, a pointer or missing; as a pointer it passes through on every
  * ABI that Linux has. */
 INTERPOSE int ioctl(int fd, unsigned long request, ...)
@@ -380,17 +458,8 @@ INTERPOSE int ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
-	if (request == FIONREAD && arg && fdt_get(fd) == FDT_PENDING) {
-		int saved_errno = errno;
-		struct conn *c = conn_find(fd);
-		bool pending = c && conn_advance(fd, c) == FDT_PENDING;
-
-		errno = saved_errno;
-		if (pending) { /* what is there is the reply, not the server's */
-			*(int *)arg = 0;
-			return 0;
-		}
-	}
+	if (counts_queue(request) && is_unfinished(fdt_get(fd)))
+		return ioctl_queue(fd, request, arg);
 	if (noted_matters(fd))
 		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, request, arg));
 	return REAL(ioctl)(fd, request, arg);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What a program can ask about a socket: its peer, its pending error, its time limits. */
 #include "conn.h"
+#include "memory.h"
 #include "noted.h"
 #include "real.h"
 #include "twin.h"
@@ -28,7 +29,7 @@ static int peer_natively(int fd, struct sockaddr *name, socklen_t *len)
 
 	if (fdt_get(fd) == FDT_BYPASS)
 		conn_check_bypass(fd);
-	if (name && len && twin_is_foreign(fd))
+	if (!memory_is_absurd(name) && !memory_is_absurd(len) && twin_is_foreign(fd))
 		return libc_result(twin_name(SYS_getpeername, fd, name, len), saved_errno);
 	errno = saved_errno;
 	return REAL(getpeername)(fd, name, len);
@@ -41,7 +42,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	struct conn *c;
 	socklen_t room;
 
-	if (!fdt_has_record(mark) || !len || !(c = conn_find(fd))) {
+	if (!fdt_has_record(mark) || !(c = conn_find(fd))) {
 		errno = saved_errno;
 		return peer_natively(fd, addr.__sockaddr__, len);
 	}
@@ -52,7 +53,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 		return -1;
 	}
 	/* the kernel checks the arguments, and knows whether the connection is still there */
-	room = *len;
+	room = memory_is_absurd(len) ? 0 : *len;
 	errno = saved_errno;
 	if (REAL(getpeername)(fd, addr.__sockaddr__, len) < 0)
 		return -1;
@@ -61,11 +62,15 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	return 0;
 }
 
+static bool has_failed(enum fdt_mark mark)
+{
+	return mark == FDT_FAILED || mark == FDT_FAILED_TOLD;
+}
+
 /* The address that a failed attempt had, as long as the failure lasts. */
 static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
 {
-	enum fdt_mark mark = fdt_get(fd);
-	struct conn *c = mark == FDT_FAILED || mark == FDT_FAILED_TOLD ? conn_find(fd) : NULL;
+	struct conn *c = conn_find(fd);
 	struct upstream *u = c ? conn_exchange(c) : NULL;
 
 	if (!u || !u->local.port)
@@ -75,83 +80,127 @@ static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t 
 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
-	socklen_t room = fdt_has_record(fdt_get(fd)) && len ? *len : 0;
+	bool failed = has_failed(fdt_get(fd)) && !memory_is_absurd(len);
+	socklen_t room = failed ? *len : 0;
 	struct sockaddr *name = addr.__sockaddr__;
 	int saved_errno = errno, r;
 
-	if (name && len && twin_is_foreign(fd))
+	if (!memory_is_absurd(name) && !memory_is_absurd(len) && twin_is_foreign(fd))
 		r = libc_result(twin_name(SYS_getsockname, fd, name, len), saved_errno);
 	else
 		r = REAL(getsockname)(fd, name, len);
 	if (r < 0)
 		return -1;
-	if (room)
+	if (failed)
 		failed_name(fd, name, room, len);
 	errno = saved_errno;
 	return 0;
 }
 
-/* What getsockopt() says of a connection that is not settled. 0: libc shall answer. */
-static int unsettled_option(int fd, int name, void *value, socklen_t *len)
+static int option_natively(int fd, int level, int name, void *value, socklen_t *len)
 {
-	struct conn *c = conn_find(fd);
-	enum fdt_mark mark = fdt_get(fd);
-	int err = 0;
+	int saved_errno = errno;
 
-	if (!c)
-		return 0;
-	if (mark == FDT_PENDING)
-		mark = conn_advance(fd, c);
-	if (mark != FDT_PENDING && mark != FDT_FAILED)
-		return 0;
-	if (name == SO_RCVLOWAT && mark == FDT_PENDING)
-		err = conn_rcvlowat(c);
-	if (name == SO_RCVLOWAT && err == 0)
-		return 0;
-	if (name == TCP_INFO) /* an unfinished connect, whatever the kernel's state is */
-		return mark == FDT_PENDING ? TCP_SYN_SENT : 0;
-	if (name == SO_ERROR && mark == FDT_FAILED)
-		err = conn_take_error(fd, c);
-	if (*len > sizeof(err))
-		*len = sizeof(err);
-	memcpy(value, &err, *len);
-	return -1;
+	if (fdt_get(fd) == FDT_BYPASS)
+		conn_check_bypass(fd);
+	errno = saved_errno;
+	if (noted_has_twin(fd) && !memory_is_absurd(value) && !memory_is_absurd(len))
+		return twin_getsockopt(fd, level, name, value, len);
+	return REAL(getsockopt)(fd, level, name, value, len);
 }
 
-static bool is_about_state(int level, int name, const socklen_t *len)
+/* SO_PEERNAME, unlike getpeername(), tells whom the socket was connected to, whatever came of it.
+ * The kernel checks the arguments; of a failed attempt it has forgotten the peer. */
+static int peer_option(int fd, void *value, socklen_t *len)
 {
-	if (level == SOL_SOCKET && (name == SO_ERROR || name == SO_RCVLOWAT))
-		return (int)*len > 0;
-	return level == IPPROTO_TCP && name == TCP_INFO && *len > 0;
+	struct conn *c = conn_find(fd);
+	struct sockaddr_storage name;
+	socklen_t whole = c ? addr_to_sockaddr(&c->server, c->family, &name) : 0;
+	int r = REAL(getsockopt)(fd, SOL_SOCKET, SO_PEERNAME, value, len);
+
+	if (r < 0 && (!c || errno != ENOTCONN || !has_failed(fdt_get(fd)) || *len > whole ||
+		      memory_is_absurd(value)))
+		return -1;
+	if (c)
+		memcpy(value, &name, *len < whole ? *len : whole);
+	return 0;
+}
+
+/* What getsockopt() says of a connection that is not settled: its state, and the options below. */
+static enum fdt_mark option_state(int fd, struct conn *c)
+{
+	enum fdt_mark mark = fdt_get(fd);
+
+	return c && mark == FDT_PENDING ? conn_advance(fd, c) : mark;
+}
+
+/* An unfinished connect, whatever the kernel's state is: it is the first byte. */
+static int state_option(int fd, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	bool pending = option_state(fd, c) == FDT_PENDING;
+	int r = option_natively(fd, IPPROTO_TCP, TCP_INFO, value, len);
+
+	if (r == 0 && c && pending && *len > 0)
+		*(uint8_t *)value = TCP_SYN_SENT;
+	return r;
+}
+
+static int number_option(int fd, int name, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	enum fdt_mark mark = option_state(fd, c);
+	int answer = 0;
+
+	if (name == SO_RCVLOWAT && c && mark == FDT_PENDING)
+		answer = conn_rcvlowat(c);
+	if (!c || (mark != FDT_PENDING && mark != FDT_FAILED) || (name == SO_RCVLOWAT && !answer))
+		return option_natively(fd, SOL_SOCKET, name, value, len);
+	/* the kernel checks the arguments, with an option that is a number, too */
+	if (REAL(getsockopt)(fd, SOL_SOCKET, SO_TYPE, value, len) < 0)
+		return -1;
+	if (name == SO_ERROR && mark == FDT_FAILED)
+		answer = conn_take_error(fd, c);
+	memcpy(value, &answer, *len < sizeof(answer) ? *len : sizeof(answer));
+	return 0;
+}
+
+SLOW static int unsettled_option(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int saved_errno = errno, r;
+
+	if (level == IPPROTO_TCP)
+		r = state_option(fd, value, len);
+	else if (name == SO_PEERNAME)
+		r = peer_option(fd, value, len);
+	else
+		r = number_option(fd, name, value, len);
+	if (r == 0)
+		errno = saved_errno;
+	return r;
+}
+
+static bool is_about_state(int level, int name)
+{
+	return level == SOL_SOCKET ? name == SO_ERROR || name == SO_RCVLOWAT :
+				     level == IPPROTO_TCP && name == TCP_INFO;
 }
 
 INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
 {
-	int saved_errno = errno, answer = 0, r;
+	enum fdt_mark mark = fdt_get(fd);
 
-	if (level == SOL_SOCKET && name == SO_PEERNAME && value && fdt_has_record(fdt_get(fd)))
-		return getpeername(fd, value, len);
-	if (fdt_is_unsettled(fdt_get(fd)) && value && len && is_about_state(level, name, len))
-		answer = unsettled_option(fd, name, value, len);
-	errno = saved_errno;
-	if (answer < 0)
-		return 0;
-	if (fdt_get(fd) == FDT_BYPASS)
-		conn_check_bypass(fd);
-	errno = saved_errno;
-	if (noted_has_twin(fd) && value && len)
-		return twin_getsockopt(fd, level, name, value, len);
-	r = REAL(getsockopt)(fd, level, name, value, len);
-	if (r == 0 && answer > 0) /* tcpi_state is the first byte */
-		*(uint8_t *)value = (uint8_t)answer;
-	return r;
+	if (fdt_has_record(mark) && ((fdt_is_unsettled(mark) && is_about_state(level, name)) ||
+				     (level == SOL_SOCKET && name == SO_PEERNAME)))
+		return unsettled_option(fd, level, name, value, len);
+	return option_natively(fd, level, name, value, len);
 }
 
 /* While the reply is awaited the program's value only waits to be set. */
 static bool set_rcvlowat(int fd, const int *value)
 {
 	int saved_errno = errno;
-	struct conn *c = value ? conn_find(fd) : NULL;
+	struct conn *c = memory_is_absurd(value) ? NULL : conn_find(fd);
 	bool pending = c && conn_advance(fd, c) == FDT_PENDING;
 
 	if (pending)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #undef _FORTIFY_SOURCE /* this file defines what <bits/poll2.h> wraps */
 #include "conn.h"
+#include "memory.h"
 #include "pollset.h"
 #include "real.h"
 #include "wait.h"
@@ -21,7 +22,7 @@ SLOW static int poll_unsettled(struct pollfd *fds, nfds_t n, int timeout)
 	int saved_errno = errno;
 	int64_t until_ns = WAIT_FOREVER;
 
-	if (!pollset_needs_us(fds, n))
+	if (memory_is_absurd(fds) || n > FDT_MAX || !pollset_needs_us(fds, n))
 		return REAL(poll)(fds, n, timeout);
 	if (timeout >= 0)
 		until_ns = now_ns() + (int64_t)timeout * 1000000;
@@ -35,7 +36,8 @@ SLOW static int ppoll_unsettled(struct pollfd *fds, nfds_t n, const struct times
 	int64_t until_ns;
 
 	/* a bad time limit is the kernel's to refuse */
-	if (!pollset_needs_us(fds, n) || !wait_until(timeout, &until_ns))
+	if (memory_is_absurd(fds) || n > FDT_MAX || !pollset_needs_us(fds, n) ||
+	    !wait_until(timeout, &until_ns))
 		return REAL(ppoll)(fds, n, timeout, mask);
 	return libc_result(pollset_wait(fds, n, until_ns, mask), saved_errno);
 }

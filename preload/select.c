@@ -5,10 +5,12 @@
  */
 #undef _FORTIFY_SOURCE
 #include "conn.h"
+#include "memory.h"
 #include "pollset.h"
 #include "real.h"
 #include "wait.h"
 
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/time.h>
 
@@ -54,8 +56,15 @@ static bool is_asked(const struct sets *sets, int fd)
 	return has(sets->read, fd) || has(sets->write, fd) || has(sets->except, fd);
 }
 
+static bool is_absurd(const void *p)
+{
+	return p && memory_is_absurd(p);
+}
+
 static bool needs_us(const struct sets *sets, int n)
 {
+	if (is_absurd(sets->read) || is_absurd(sets->write) || is_absurd(sets->except))
+		return false;
 	for (int fd = 0; fd < n; fd++)
 		if (fdt_is_unsettled(fdt_get(fd)) && is_asked(sets, fd))
 			return true;
@@ -91,6 +100,23 @@ static int left_out(int fd)
 	return -1 - fd;
 }
 
+/* select() says EBADF of a number that is closed, but does not even look at those behind the last
+ * that the process has room for. Only the kernel knows which. */
+static bool is_beyond(int fd)
+{
+	size_t size = (size_t)fd / 8 + sizeof(unsigned long);
+	struct timeval now = { 0 };
+	fd_set *set = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int r;
+
+	if (set == MAP_FAILED)
+		return false;
+	*word_of(set, fd) |= bit_of(fd);
+	r = REAL(select)(fd + 1, set, NULL, NULL, &now);
+	munmap(set, size);
+	return r == 0;
+}
+
 static bool is_ready(const struct sets *sets, struct pollfd *fds, nfds_t count)
 {
 	bool ready = false;
@@ -100,7 +126,8 @@ static bool is_ready(const struct sets *sets, struct pollfd *fds, nfds_t count)
 
 		if (fds[i].fd < 0 || !fds[i].revents)
 			continue;
-		if (a.read || a.write || a.except || fds[i].revents & POLLNVAL)
+		if (fds[i].revents & POLLNVAL ? !is_beyond(fds[i].fd) :
+						a.read || a.write || a.except)
 			ready = true;
 		else
 			fds[i].fd = left_out(fds[i].fd);
@@ -121,7 +148,7 @@ static int fill_sets(const struct sets *sets, const struct pollfd *fds, nfds_t c
 	int ready = 0;
 
 	for (nfds_t i = 0; i < count; i++)
-		if (fds[i].revents & POLLNVAL)
+		if (fds[i].fd >= 0 && fds[i].revents & POLLNVAL)
 			return -EBADF;
 	for (nfds_t i = 0; i < count; i++) {
 		int fd = fds[i].fd < 0 ? left_out(fds[i].fd) : fds[i].fd;
@@ -202,7 +229,7 @@ SLOW static int select_unsettled(const struct sets *sets, int n, struct timeval 
 	struct timespec limit = { 0 };
 	int saved_errno = errno, r;
 	int64_t until_ns = 0;
-	bool ok = needs_us(sets, n);
+	bool ok = !is_absurd(timeout) && needs_us(sets, n);
 
 	if (ok && timeout) { /* the kernel takes more than a million microseconds */
 		limit.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;

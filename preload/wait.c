@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "wait.h"
 
+#include "memory.h"
 #include "real.h"
 
 #define SLICE_FIRST_NS 10000000
@@ -25,7 +26,8 @@ bool wait_until(const struct timespec *limit, int64_t *until_ns)
 	*until_ns = WAIT_FOREVER;
 	if (!limit)
 		return true;
-	if (limit->tv_sec < 0 || limit->tv_nsec < 0 || limit->tv_nsec >= 1000000000)
+	if (memory_is_absurd(limit) || limit->tv_sec < 0 || limit->tv_nsec < 0 ||
+	    limit->tv_nsec >= 1000000000)
 		return false;
 	if (limit->tv_sec < INT64_MAX / 2000000000)
 		*until_ns = now_ns() + (int64_t)limit->tv_sec * 1000000000 + limit->tv_nsec;

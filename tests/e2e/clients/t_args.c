@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -129,8 +130,8 @@ static void mapped(int only_v6)
 
 static void places(int flags) /* that nobody should convert, or nobody can reach */
 {
-	static const char *const some[] = { "0.0.0.0",	   "127.0.0.1", "255.255.255.255",
-					    "224.0.0.1", "10.1.0.1",	"10.1.0.255" };
+	static const char *const some[] = { "0.0.0.0",	 "127.0.0.1", "255.255.255.255",
+					    "224.0.0.1", "10.1.0.1",  "10.1.0.255" };
 	struct sockaddr_in a = { .sin_family = AF_INET };
 
 	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
@@ -325,6 +326,33 @@ static void bad_pointers(int state)
 	say_result("epoll_wait", epoll_wait(epoll_create1(0), nowhere, 1, 0));
 }
 
+/* An address like any other, but nothing is there any more. */
+static void unmapped(int state)
+{
+	size_t page = 4096;
+	char *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *volatile gone = p + page, *volatile half = p + page - 8;
+	struct msghdr m = { .msg_iov = gone, .msg_iovlen = 1 };
+	int fd = in_state(state);
+
+	munmap(gone, page);
+	try(fd, gone, target.len);
+	try(fd, half, target.len);
+	say_result("readv", readv(fd, gone, 1));
+	say_result("readv", readv(fd, half, 1));
+	say_result("recvmsg", recvmsg(fd, gone, MSG_DONTWAIT));
+	say_result("recvmsg", recvmsg(fd, half, MSG_DONTWAIT));
+	say_result("recvmsg", recvmsg(fd, &m, MSG_DONTWAIT));
+	say_result("recvmmsg", recvmmsg(fd, gone, 1, MSG_DONTWAIT, NULL));
+	say_result("writev", writev(fd, gone, 1));
+	say_result("sendmsg", sendmsg(fd, gone, MSG_DONTWAIT | MSG_NOSIGNAL));
+	say_result("sendmsg", sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL));
+	say_result("sendmmsg", sendmmsg(fd, gone, 1, MSG_DONTWAIT | MSG_NOSIGNAL));
+	say_result("sendto", sendto(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL, gone, target.len));
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+}
+
 /* --------------------------------------------------------------- sets of descriptors */
 
 static void poll_sets(int state)
@@ -387,6 +415,10 @@ static void select_sets(int state)
 	FD_SET(20, &out);
 	say_result("select closed", select(21, NULL, &out, NULL, &tv));
 	say("sets: %d %d", FD_ISSET(fd, &out), FD_ISSET(20, &out));
+	FD_ZERO(&out);
+	FD_SET(fd, &out);
+	FD_SET(999, &out);
+	say_result("select beyond", select(1000, NULL, &out, NULL, &tv));
 	say_result("select minus", select(minus, NULL, &out, NULL, &tv));
 	say_result("select nothing", select(0, NULL, NULL, NULL, &tv));
 }
@@ -472,6 +504,8 @@ int main(int argc, char **argv)
 		STATES("socket_calls", socket_calls),
 		STATES("bad_buffers", bad_buffers),
 		STATES("bad_pointers", bad_pointers),
+		{ "unmapped-pending", unmapped, PENDING },
+		{ "unmapped-done", unmapped, DONE },
 		STATES("poll_sets", poll_sets),
 		STATES("select_sets", select_sets),
 		{ "mapped", mapped, 0 },

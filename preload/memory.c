@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#include "memory.h"
+
+#include "real.h"
+
+#include <limits.h>
+
+#define PAGE 4096
+
+/* The kernel copies the set in before it looks at what is to be done with it, and there is nothing
+ * that ~0 means. A call that every program makes, so no seccomp filter is surprised. */
+static bool is_there(uintptr_t p)
+{
+	long r = sys_result(syscall(SYS_rt_sigprocmask, ~0, p & ~(uintptr_t)7, NULL, _NSIG / 8));
+
+	return r != -EFAULT;
+}
+
+bool memory_is_readable(const void *p, size_t n)
+{
+	uintptr_t at = (uintptr_t)p, last = at + n - 1;
+	int saved_errno = errno;
+	bool ok = n == 0 || (!memory_is_absurd(p) && last >= at); /* the call allows NULL */
+
+	while (ok && n && at <= last) {
+		ok = is_there(at);
+		at = (at & ~(uintptr_t)(PAGE - 1)) + PAGE;
+		if (at == 0)
+			break;
+	}
+	errno = saved_errno;
+	return ok;
+}
+
+/* With room for nothing readv() and writev() are done. */
+bool memory_settles_vector(const struct iovec *iov, int n)
+{
+	bool empty = true;
+
+	if (n <= 0 || n > IOV_MAX || !memory_is_readable(iov, (size_t)n * sizeof(*iov)))
+		return true;
+	for (int i = 0; i < n; i++) {
+		if (iov[i].iov_len > SSIZE_MAX)
+			return true;
+		empty &= iov[i].iov_len == 0;
+	}
+	return empty;
+}
+
+bool memory_settles_message(const struct msghdr *msg)
+{
+	if (!memory_is_readable(msg, sizeof(*msg)))
+		return true;
+	if ((int)msg->msg_namelen < 0 || msg->msg_iovlen > IOV_MAX)
+		return true;
+	return !memory_is_readable(msg->msg_iov, msg->msg_iovlen * sizeof(*msg->msg_iov));
+}
+
+bool memory_settles_messages(const struct mmsghdr *msgs, unsigned int n)
+{
+	return n == 0 || !memory_is_readable(msgs, sizeof(*msgs)) ||
+	       memory_settles_message(&msgs->msg_hdr);
+}
+
+bool memory_settles_address(const struct sockaddr *sa, socklen_t len)
+{
+	return sa && (len > sizeof(struct sockaddr_storage) || !memory_is_readable(sa, len));
+}

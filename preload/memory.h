@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory.h - the program's pointers, before we follow them ourselves.
+ *
+ * The kernel answers EFAULT to a pointer that leads nowhere; we would die of it. POSIX leaves both
+ * open, but a program under the shim should not learn of it that way.
+ */
+#ifndef CVT_MEMORY_H
+#define CVT_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* NULL and what is near it, MAP_FAILED and its like. No system call: for paths that may not have
+ * one. A bad pointer that looks like a good one is not found out here. */
+static inline bool memory_is_absurd(const void *p)
+{
+	return (uintptr_t)p + 4096 < 8192;
+}
+
+/* Asks the kernel about a structure of at least 8 bytes (valgrind takes the first ones for read), one
+ * system call for each page. errno is untouched. */
+bool memory_is_readable(const void *p, size_t n);
+
+/* Would the kernel refuse (or be done with) a call with these arguments before it looks at the
+ * connection? Then it shall, and nothing is sent or received. errno is untouched. */
+bool memory_settles_vector(const struct iovec *iov, int n);
+bool memory_settles_message(const struct msghdr *msg);
+bool memory_settles_messages(const struct mmsghdr *msgs, unsigned int n);
+bool memory_settles_address(const struct sockaddr *sa, socklen_t len);
+
+#endif
