@@ -183,8 +183,8 @@ int twin_take_place(int fd, struct twin_wish *wish)
  * where nobody sees its SYN but the filter that drops the answer. */
 static void look_disconnected(int fd, int family)
 {
-	struct sock_filter drop = { .code = BPF_RET | BPF_K };
-	struct sock_fprog filter = { .len = 1, .filter = &drop };
+	static struct sock_filter drop = { .code = BPF_RET | BPF_K };
+	static const struct sock_fprog filter = { .len = 1, .filter = &drop };
 	struct sockaddr_storage self;
 	struct addr loopback = { .ip = { [10] = 0xff, 0xff, 127, 0, 0, 1 }, .port = 1 };
 	struct addr loopback6 = { .ip = { [15] = 1 }, .port = 1 };
