@@ -213,4 +213,6 @@ class Patience(L.TestCase):
 
 
 if __name__ == "__main__":
+    # what a Multipath TCP socket shows is compared in test_mptcp.py
+    L.MPTCP = os.environ.get("LAB_MPTCP", "off")
     L.main(setup, delay_ms=(30, 20))
