@@ -70,6 +70,8 @@ PLAIN = ["at_once_whole_data", "at_once_late_off"]
 KNOWN = [
     # what a pipe holds cannot be looked at, so it waits for the connection
     ("t_deferred", "first-blocking-splice", "mute"),
+    # of a message in many pieces the first 63 go into the SYN
+    ("t_fastopen", "in_pieces-blocking", "mute"),
 ]
 
 

@@ -171,6 +171,137 @@ static void on_pending(int call)
 	do_error(fd);
 }
 
+static void on_blocking(int call) /* here the kernel knows that connect() is over */
+{
+	int fd = new_socket(0);
+
+	fill();
+	limits(fd);
+	do_connect(fd);
+	say_result("send", send_by(call, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
+	say_result("send again", send_by(call, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
+	do_names(fd);
+}
+
+static void dontwait(int call) /* on a blocking descriptor */
+{
+	int fd = new_socket(0);
+
+	fill();
+	limits(fd);
+	say_result("send", send_by(call, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL | MSG_DONTWAIT));
+	do_names(fd);
+	say_result("again", send_by(call, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	do_connect(fd);
+}
+
+static void limited(int ms)
+{
+	struct timeval limit = { .tv_usec = ms * 1000 };
+	int fd = new_socket(0);
+
+	fill();
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	say_result("send", send_by(0, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
+	say_result("again", send_by(0, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
+	limits(fd);
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	do_names(fd);
+}
+
+static void after_failure(int flags)
+{
+	int fd = new_socket(flags);
+
+	fill();
+	limits(fd);
+	for (int i = 0; i < 3; i++) {
+		say_result("send", send_by(0, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL));
+		do_poll(fd, POLLOUT, 1500);
+		if (i != 1)
+			do_error(fd);
+	}
+	do_connect(fd);
+	do_names(fd);
+}
+
+static void in_pieces(int flags) /* more than can go along */
+{
+	struct iovec iov[300];
+	struct msghdr m = {
+		.msg_name = &target.sa, .msg_namelen = target.len, .msg_iov = iov, .msg_iovlen = 300
+	};
+	int fd = new_socket(flags);
+	size_t n;
+	long r;
+
+	fill();
+	limits(fd);
+	for (size_t i = 0; i < 300; i++)
+		iov[i] = (struct iovec){ data + 3 * i, 3 };
+	r = sendmsg(fd, &m, MSG_FASTOPEN | MSG_NOSIGNAL);
+	if (flags && r > 0)
+		say("send: a part");
+	else
+		say_result("send", r);
+	n = r > 0 ? (size_t)r : 0;
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	r = send(fd, data + n, 900 - n, MSG_NOSIGNAL);
+	say("the rest: %s", r == 900 - (long)n ? "all" : say_errno(errno));
+	come_back(fd, 900);
+}
+
+static void several(int flags) /* messages of one sendmmsg() */
+{
+	struct iovec iov[3] = { { data, 100 }, { data + 100, 100 }, { data + 200, 100 } };
+	struct mmsghdr m[3] = { 0 };
+	int fd = new_socket(flags), r;
+
+	fill();
+	limits(fd);
+	for (int i = 0; i < 3; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_name = &target.sa,
+						.msg_namelen = target.len,
+						.msg_iov = &iov[i],
+						.msg_iovlen = 1 };
+	r = sendmmsg(fd, m, 3, MSG_FASTOPEN | MSG_NOSIGNAL);
+	say_result("sendmmsg", r);
+	say("%u %u %u", m[0].msg_len, m[1].msg_len, m[2].msg_len);
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	come_back(fd, r > 0 ? m[0].msg_len : 0);
+}
+
+static void faulty(int flags)
+{
+	char *volatile nowhere = (char *)8;
+	int fd = new_socket(flags);
+
+	limits(fd);
+	say_result("sendto", sendto(fd, nowhere, 100, MSG_FASTOPEN | MSG_NOSIGNAL,
+				    (struct sockaddr *)&target.sa, target.len));
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	do_names(fd);
+}
+
+static void special(int flag) /* flags that ask for something else, too */
+{
+	int fd = new_socket(SOCK_NONBLOCK), on = 1;
+
+	fill();
+	limits(fd);
+	setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on));
+	say_result("send", send_by(1, fd, 100, MSG_FASTOPEN | MSG_NOSIGNAL | flag));
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	do_names(fd);
+}
+
 static void without_address(int call)
 {
 	struct msghdr m = { .msg_iov = &(struct iovec){ data, 10 }, .msg_iovlen = 1 };
@@ -208,6 +339,20 @@ int main(int argc, char **argv)
 		{ "on_connected-sendmsg", on_connected, 1 },
 		{ "on_pending", on_pending, 0 },
 		{ "on_pending-sendmsg", on_pending, 1 },
+		{ "on_blocking", on_blocking, 0 },
+		{ "on_blocking-sendmsg", on_blocking, 1 },
+		{ "dontwait", dontwait, 0 },
+		{ "dontwait-sendmsg", dontwait, 1 },
+		{ "limited", limited, 20 },
+		{ "after_failure", after_failure, SOCK_NONBLOCK },
+		{ "after_failure-blocking", after_failure, 0 },
+		{ "in_pieces", in_pieces, SOCK_NONBLOCK },
+		{ "in_pieces-blocking", in_pieces, 0 },
+		{ "several", several, SOCK_NONBLOCK },
+		{ "several-blocking", several, 0 },
+		{ "faulty", faulty, SOCK_NONBLOCK },
+		{ "faulty-blocking", faulty, 0 },
+		{ "more", special, MSG_MORE },
 		{ "without_address", without_address, 0 },
 	};
 

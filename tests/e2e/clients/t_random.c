@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -27,7 +29,7 @@
 #define THREADS	 64
 #define OWN_BASE 600 /* numbers from here on are reserved, one for each thread: for dup2() */
 
-static atomic_long n_ops, n_bytes, n_refused, n_forks, n_signals, n_dups, n_dropped;
+static atomic_long n_ops, n_bytes, n_early, n_refused, n_forks, n_signals, n_dups, n_dropped;
 static atomic_bool stop;
 static unsigned int seed;
 
@@ -185,13 +187,20 @@ static int change_number(int fd)
 	return other;
 }
 
-static void echo(int fd, size_t n)
-{
-	char out[4096], in[4096];
-	size_t sent = 0, got = 0;
+#define ECHO_MOST 4096
 
+static void fill(char *out, size_t n)
+{
 	for (size_t i = 0; i < n; i++)
 		out[i] = (char)any(256);
+}
+
+/* Some of out may have been sent already. */
+static void echo_rest(int fd, const char *out, size_t n, size_t sent)
+{
+	char in[ECHO_MOST];
+	size_t got = 0;
+
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	while (got < n) {
 		ssize_t r = 0;
@@ -211,6 +220,14 @@ static void echo(int fd, size_t n)
 	if (recv(fd, in, 1, MSG_DONTWAIT) != -1 || errno != EAGAIN)
 		bad("too many bytes", (long)n);
 	n_bytes += (long)n;
+}
+
+static void echo(int fd, size_t n)
+{
+	char out[ECHO_MOST];
+
+	fill(out, n);
+	echo_rest(fd, out, n, 0);
 }
 
 static void end(int fd)
@@ -237,6 +254,58 @@ static void op_connect(void)
 		bad("SO_ERROR", err);
 	fd = change_number(fd);
 	echo(fd, 1 + any(4096));
+	end(fd);
+}
+
+/* With MSG_FASTOPEN, where Fast Open is not switched off; how many bytes were taken. */
+static size_t send_with_syn(int fd, const char *out, size_t n)
+{
+	const struct sockaddr *to = (const struct sockaddr *)&target.sa;
+	ssize_t r = sendto(fd, out, n, MSG_FASTOPEN | MSG_NOSIGNAL, to, target.len);
+
+	if (r < 0 && errno == EOPNOTSUPP)
+		r = connect(fd, to, target.len);
+	if (r < 0 && errno != EINPROGRESS && errno != EALREADY)
+		bad("MSG_FASTOPEN", r);
+	return r > 0 ? (size_t)r : 0;
+}
+
+/* With TCP_FASTOPEN_CONNECT. A signal handler may come between, and send the SYN. */
+static size_t send_after_connect(int *fd, const char *out, size_t n)
+{
+	int on = 1, r;
+	ssize_t sent;
+
+	setsockopt(*fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on));
+	r = connect(*fd, (const struct sockaddr *)&target.sa, target.len);
+	if (r < 0 && errno != EINPROGRESS)
+		bad("deferred connect", r);
+	*fd = change_number(*fd);
+	if (any(2))
+		usleep(any(2000));
+	sent = send(*fd, out, n, MSG_NOSIGNAL);
+	if (sent < 0 && errno != EINPROGRESS && errno != EAGAIN)
+		bad("first write", sent);
+	return sent > 0 ? (size_t)sent : 0;
+}
+
+static void op_fastopen(void)
+{
+	char out[ECHO_MOST];
+	size_t n = 1 + any(sizeof(out)), sent;
+	int fd = open_socket(SOCK_NONBLOCK), err = -1;
+	socklen_t len = sizeof(err);
+
+	me->busy_with = fd;
+	fill(out, n);
+	sent = any(2) ? send_with_syn(fd, out, n) : send_after_connect(&fd, out, n);
+	fd = change_number(fd);
+	if (wait_any(fd) != 1)
+		bad("no outcome of Fast Open", fd);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err)
+		bad("SO_ERROR of Fast Open", err);
+	n_early += (long)sent;
+	echo_rest(fd, out, n, sent);
 	end(fd);
 }
 
@@ -351,8 +420,10 @@ static void *work(void *arg)
 	while (!stop) {
 		unsigned int which = any(100);
 
-		if (which < 50)
+		if (which < 40)
 			op_connect();
+		else if (which < 50)
+			op_fastopen();
 		else if (which < 60)
 			op_refused();
 		else if (which < 70)
@@ -458,11 +529,12 @@ static void random_storm(int param)
 	end_kb = resident_kb();
 	say("descriptors: %s", count_fds() == fds ? "as before" : "more");
 	say("memory: %s", end_kb - warm_kb < 4096 ? "as before" : "more");
-	say("seed %u: %ld operations, %ld bytes, %ld refused, %ld dropped, %ld duplicates, %ld "
+	say("seed %u: %ld operations, %ld bytes, %ld of them in a SYN, %ld refused, %ld dropped, "
+	    "%ld duplicates, %ld "
 	    "forks, "
 	    "%ld signals, %ld + %ld kB",
-	    seed, (long)n_ops, (long)n_bytes, (long)n_refused, (long)n_dropped, (long)n_dups,
-	    (long)n_forks, (long)n_signals, warm_kb, end_kb - warm_kb);
+	    seed, (long)n_ops, (long)n_bytes, (long)n_early, (long)n_refused, (long)n_dropped,
+	    (long)n_dups, (long)n_forks, (long)n_signals, warm_kb, end_kb - warm_kb);
 }
 
 int main(int argc, char **argv)
