@@ -80,7 +80,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->options_tried = false;
 	u->fast_open = request->early;
 	u->may_defer = false;
-	u->early = u->no_cookie = false;
+	u->early = u->no_cookie = u->deferred = false;
 	u->rcvlowat = 0;
 	return u;
 }

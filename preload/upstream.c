@@ -92,6 +92,7 @@ static int tcp_state(int fd)
 static int defer(struct upstream *u)
 {
 	u->deadline_ns = INT64_MAX / 2;
+	u->deferred = true;
 	go_on(u, UPSTREAM_DEFERRED);
 	return 0;
 }
@@ -117,7 +118,7 @@ static int add_early(struct msghdr *msg, const struct upstream_early *early)
 }
 
 /* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means not queued,
- * and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). On a deferred socket it does the same. */
+ * and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
 static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, socklen_t via_len,
 		     struct upstream_early *early)
 {
@@ -126,8 +127,15 @@ static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, s
 		.msg_name = via, .msg_namelen = via_len, .msg_iov = iov, .msg_iovlen = 1
 	};
 	int flags = MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL | add_early(&msg, early);
-	long n = sys_sendmsg(fd, &msg, flags);
+	long n;
 
+	if (u->deferred) { /* here MPTCP refuses the flag */
+		flags &= ~MSG_FASTOPEN;
+		msg.msg_name = NULL;
+		msg.msg_namelen = 0;
+	}
+	u->deferred = false;
+	n = sys_sendmsg(fd, &msg, flags);
 	if (n <= (long)u->request.len)
 		return n;
 	early->taken = (size_t)n - u->request.len;

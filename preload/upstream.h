@@ -53,6 +53,7 @@ struct upstream {
 	bool cookie_tried;  /* the one retry after Missing Cookie is spent (P-27) */
 	bool options_tried; /* the one retry after Unsupported TCP Option */
 	bool fast_open;	    /* the program itself asks for Fast Open (D10) */
+	bool deferred;	    /* so in the kernel: the next send is the SYN */
 	bool may_defer;	    /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
 	bool no_cookie;	    /* TCP_FASTOPEN_NO_COOKIE is from us */
 	bool early;	    /* data of the program's is behind the message: there is no way back */

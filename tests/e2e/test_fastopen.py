@@ -110,21 +110,30 @@ class FastOpen(L.TestCase):
 class Cookies(FastOpen):
     """A cookie is asked for; then the SYN carries it, the message and the data."""
 
+    MPTCP, POLICY = "", "mptcp = off"
+    OPTION, ASKED = OPTION, "34"  # in the Connect TLV
+
     def check(self, how):
         v4, v6 = self.lab.fresh_addresses()
-        converter = self.lab.converter("--fastopen", "cookie", listen=[v4, f"[{v6}]"])
+        converter = self.lab.converter("--fastopen", "cookie", *self.MPTCP.split(),
+                                       listen=[v4, f"[{v6}]"])
         for via, server, words in ((v4, L.SERVER, V4), (v6, L.SERVER6, V6)):
             with self.subTest(server):
-                message = bytes.fromhex(words)
+                message = bytes.fromhex(words.replace(OPTION, self.OPTION))
                 capture = captures.Capture(self.lab)
-                shim = self.lab.config(address=via)
+                shim = self.lab.config(address=via, policy=self.POLICY)
                 known, unknown = SAID[how]
                 self.assertEqual(self.program(how, shim, server), [unknown + " back"])
                 self.assertEqual(self.program(how, shim, server), [known + " back"])
                 first, second = self.seen(capture, 2)
                 cookie = self.check_asked(first, message)
                 self.check_syn(second, message + TEXT, cookie)
-        self.assertEqual([e["opts"] for e in converter.events("request")], ["34"] * 4)
+                for connection in (first, second):
+                    self.assertEqual(connection[0].option(captures.MPTCP) is not None,
+                                     bool(self.MPTCP), connection[0])
+        self.assertEqual([e["opts"] for e in converter.events("request")], [self.ASKED] * 4)
+        self.assertEqual({e["mptcp"] for e in converter.events("accept")},
+                         {"yes" if self.MPTCP else "no"})
         self.assertEqual([e["fastopen"] for e in converter.events("down")], ["ask"] * 4)
 
     def test_flag(self):
@@ -138,6 +147,18 @@ class Cookies(FastOpen):
 
     def test_connect_blocking(self):
         self.check("connect-blocking")
+
+
+class CookiesMptcp(Cookies):
+    """The same on the MPTCP twin."""
+
+    MPTCP, POLICY = "--mptcp", "mptcp = on"
+    OPTION, ASKED = "1e022202", "30,34"
+
+    def setUp(self):
+        super().setUp()
+        L.sysctl("client", net__mptcp__enabled=1)
+        self.addCleanup(L.sysctl, "client", net__mptcp__enabled=0)
 
 
 class NoCookies(FastOpen):
@@ -399,4 +420,5 @@ class Handed(FastOpen):
 
 
 if __name__ == "__main__":
+    L.MPTCP = "off"  # but where a test says otherwise
     L.main(setup)
