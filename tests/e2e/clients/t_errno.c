@@ -192,6 +192,7 @@ PLAIN(dup, dup(udp) > 0)
 PLAIN(dup2, dup2(udp, 800))
 PLAIN(dup3, dup3(udp, 801, O_CLOEXEC))
 PLAIN(fcntl, fcntl(udp, F_DUPFD, 802))
+PREPARED(fdopen, int fd = dup(udp), fclose(fdopen(fd, "r")))
 PREPARED(fcntl64, int (*f)(int, int, ...) = fcntl64, f(udp, F_GETFL))
 EXEC(execl, execl("/bin/true", "true", (char *)NULL))
 EXEC(execle, execle("/bin/true", "true", (char *)NULL, environ))
@@ -247,18 +248,18 @@ static const struct {
 	NAME(execl),	      NAME(execle),	  NAME(execlp),
 	NAME(execv),	      NAME(execve),	  NAME(execvp),
 	NAME(execvpe),	      NAME(fcntl),	  NAME(fcntl64),
-	NAME(fexecve),	      NAME(getpeername),  NAME(getsockname),
-	NAME(getsockopt),     NAME(ioctl),	  NAME(poll),
-	NAME(posix_spawn),    NAME(posix_spawnp), NAME(ppoll),
-	NAME(preadv2),	      NAME(preadv64v2),	  NAME(pselect),
-	NAME(pwritev2),	      NAME(pwritev64v2),  NAME(read),
-	NAME(readv),	      NAME(recv),	  NAME(recvfrom),
-	NAME(recvmmsg),	      NAME(recvmsg),	  NAME(select),
-	NAME(send),	      NAME(sendfile),	  NAME(sendfile64),
-	NAME(sendmmsg),	      NAME(sendmsg),	  NAME(sendto),
-	NAME(setsockopt),     NAME(shutdown),	  NAME(socket),
-	NAME(socketpair),     NAME(splice),	  NAME(write),
-	NAME(writev),
+	NAME(fdopen),	      NAME(fexecve),	  NAME(getpeername),
+	NAME(getsockname),    NAME(getsockopt),	  NAME(ioctl),
+	NAME(poll),	      NAME(posix_spawn),  NAME(posix_spawnp),
+	NAME(ppoll),	      NAME(preadv2),	  NAME(preadv64v2),
+	NAME(pselect),	      NAME(pwritev2),	  NAME(pwritev64v2),
+	NAME(read),	      NAME(readv),	  NAME(recv),
+	NAME(recvfrom),	      NAME(recvmmsg),	  NAME(recvmsg),
+	NAME(select),	      NAME(send),	  NAME(sendfile),
+	NAME(sendfile64),     NAME(sendmmsg),	  NAME(sendmsg),
+	NAME(sendto),	      NAME(setsockopt),	  NAME(shutdown),
+	NAME(socket),	      NAME(socketpair),	  NAME(splice),
+	NAME(write),	      NAME(writev),
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
