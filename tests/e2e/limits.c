@@ -6,8 +6,9 @@
  *
  * against an echo server. CALLS: libc, raw (system calls), ring (io_uring), stdio. WHEN they begin:
  * "own", with the connect(); after libc's "blocking" connect(); after a non-blocking one that was
- * "polled" for; or at once, while it is "pending"; or, stdio, before it ("early"). Each sends the numbers 0, 1, 2 ... as 4 bytes each and reads them back,
- * until one is wrong. Prints how many bytes came back as they were sent, and what went wrong. Built statically, too.
+ * "polled" for; or at once, while it is "pending"; stdio also before it ("early"). Each sends the
+ * numbers 0, 1, 2 ... as 4 bytes each and reads them back, until one is wrong. Prints how many
+ * bytes came back as they were sent, and what went wrong. Built statically, too.
  */
 #include <arpa/inet.h>
 #include <errno.h>
