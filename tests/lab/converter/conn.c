@@ -17,6 +17,11 @@
 #define RESET_POLLS    200 /* one second for the last bytes before the RST */
 #define SPARE	       256 /* connections above the limit that can still be told so */
 
+/* bytes; the kernel doubles them. Without root the last is net.core.wmem_max. */
+#define FIRST_SEND_BUFFER (1 << 15)
+#define LAST_SEND_BUFFER  (1 << 19)
+#define GROWTH		  8
+
 static const struct options *opts;
 static struct conn *live, *dead;
 static struct conn_totals totals;
@@ -187,6 +192,32 @@ static bool had_syn_data(int fd)
 	       (ti.tcpi_options & TCPI_OPT_SYN_DATA);
 }
 
+/* Linux (6.18) takes the window of a SYN with data for a scaled one when it makes the MPTCP
+ * socket: up to 64 MB are then sent past the client's real window, and what its MPTCP has no room
+ * for is dropped after its TCP has acknowledged it (MPTcpExtNoDSSInWindow), to be sent again by
+ * MPTCP's slow timer. So the send buffer has to be what is behind the window for once: it starts
+ * as small as windows do, and grows no faster than a client's can with what has arrived there. */
+static void bound_send_buffer(struct conn *c)
+{
+	if (!c->up_mptcp || !had_syn_data(c->up.fd))
+		return;
+	c->send_buffer = FIRST_SEND_BUFFER;
+	sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, FIRST_SEND_BUFFER);
+}
+
+static void grow_send_buffer(struct conn *c)
+{
+	bool grown = false;
+
+	while (c->send_buffer && c->send_buffer < LAST_SEND_BUFFER &&
+	       c->relay.flow[RELAY_DOWN].bytes >= GROWTH * (uint64_t)c->send_buffer) {
+		c->send_buffer *= 2;
+		grown = true;
+	}
+	if (grown && sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUFFORCE, c->send_buffer) < 0)
+		sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, c->send_buffer);
+}
+
 static void log_accept(const struct conn *c)
 {
 	char client[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
@@ -205,6 +236,7 @@ void conn_attach(struct conn *c, int fd)
 	c->up_mptcp = sockopt_get(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP;
 	c->state = CONN_REQUEST;
 	sockopt_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	bound_send_buffer(c);
 	log_accept(c);
 	if (loop_watch(&c->up, EPOLLIN) < 0) {
 		conn_drop(c, "local", true);
@@ -245,6 +277,7 @@ static void reset_after_drain(struct conn *c)
 static void relay_step(struct conn *c, enum relay_side side, uint32_t events)
 {
 	c->active_ms = loop_now_ms();
+	grow_send_buffer(c);
 	switch (relay_ready(&c->relay, side, events)) {
 	case RELAY_GOING:
 		return;

@@ -47,6 +47,7 @@ struct conn {
 	size_t reply_len, reply_sent;
 	enum conn_after_reply after_reply;
 	bool up_mptcp, delayed, serving;
+	int send_buffer;    /* upstream's, as far as it is bounded by us; 0: it is not */
 	unsigned int waits; /* polls for something that has no event */
 	bool held;	    /* came as a SYN that waited */
 	struct hold_ticket ticket;
