@@ -29,6 +29,7 @@ INCLUDE_common           := -Icommon
 INCLUDE_policy           := -Ipolicy -Icommon
 INCLUDE_preload          := -Ipreload -Ipolicy -Icommon
 INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
+INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit -Ipolicy -Icommon
 INCLUDE_tests/bench      := -Ipolicy -Icommon
@@ -52,12 +53,14 @@ E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
 # programs whose calls are compared: fortified as everything here is, and plain
 CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
 E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%)
+# what the lab is made of beside the converter
+E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line bare-client mptcp-server.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS))
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-ROOMS        := common policy preload bootstrap-helper tests/lab/converter tests/unit tests/fuzz \
-		tests/e2e tests/e2e/clients tests/bench
+ROOMS        := common policy preload bootstrap-helper tests/lab tests/lab/converter tests/unit \
+		tests/fuzz tests/e2e tests/e2e/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
 scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) tests .ci | sort -u)
@@ -108,6 +111,14 @@ $(BUILD)/convert-bootstrap: $(BOOTSTRAP) $(POLICY) $(COMMON)
 $(BUILD)/lab-converter: $(CONVERTER) $(LAB_COMMON)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lnetfilter_queue -lnfnetlink
 
+$(BUILD)/lab/%.so: $(BUILD)/obj/tests/lab/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^
+
+$(BUILD)/lab/%: $(BUILD)/obj/tests/lab/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -linih
@@ -144,7 +155,7 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
 # What the next issue asks for, with failures that are known and open: not in make check, which
 # tells what holds, but in make check-transparency, which tells what does not yet.
-E2E_OPEN   := $(addprefix tests/e2e/test_,transparency.py storms.py)
+E2E_OPEN   := $(addprefix tests/e2e/test_,transparency.py storms.py waiters.py)
 E2E_SUITES := $(filter-out $(E2E_OPEN),$(wildcard tests/e2e/test_*.py))
 
 # A suite that is not there is a failure, not a pass.
@@ -185,7 +196,7 @@ check-e2e: all $(E2E_TOOLS)
 e2e-tools: all $(E2E_TOOLS)
 
 .PHONY: check-transparency
-#: check-transparency  every call in every state; storms. Some still fail
+#: check-transparency  every call in every state; storms; waiting programs. Some still fail
 check-transparency: all $(E2E_TOOLS)
 	$(Q)$(run) --limit 1800 $(E2E_OPEN)
 
@@ -198,7 +209,7 @@ MODULES ?=
 check-python: all
 	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(MODULES)
 
-#: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes)
+#: check-programs   the programs of check-e2e with thousands of connections, and larger ones
 check-programs: all $(E2E_TOOLS)
 	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py
 
@@ -317,10 +328,10 @@ DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
 	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils \
-	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
-	      g++ libboost-dev openjdk-17-jdk-headless
+	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl procps util-linux
-DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
+DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck \
+	      libboost-dev openjdk-17-jdk-headless
 
 # DEPS=no: whoever builds elsewhere, or without dpkg, knows what is there
 need = $(if $(filter no,$(DEPS)),true,tests/deps)

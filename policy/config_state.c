@@ -20,14 +20,13 @@ static int take(struct config *config, char *path, struct config_error *err)
 
 static char *join(const char *dir, const char *below)
 {
-	const size_t len = strlen(dir), more = strlen(below);
-	char *path = malloc(len + more + 1), *end = path;
+	size_t len = strlen(dir), more = strlen(below) + 1;
+	char *path = malloc(len + more);
 
-	if (!path)
-		return NULL;
-	end = mempcpy(end, dir, len);
-	end = mempcpy(end, below, more);
-	*end = '\0';
+	if (path) {
+		memcpy(path, dir, len);
+		memcpy(path + len, below, more);
+	}
 	return path;
 }
 
@@ -35,13 +34,12 @@ static char *join(const char *dir, const char *below)
 static const char *usual_runtime_dir(char text[static 32])
 {
 	unsigned long uid = (unsigned long)syscall(SYS_geteuid);
-	static const char users[] = "/run/user/";
 	char digits[20];
-	size_t n = 0, len = sizeof(users) - 1;
+	size_t n = 0, len;
 
 	if (uid == 0)
 		return "/run";
-	memcpy(text, users, sizeof(users));
+	len = strlen(strcpy(text, "/run/user/"));
 	for (; uid > 0; uid /= 10)
 		digits[n++] = (char)('0' + uid % 10);
 	while (n > 0)

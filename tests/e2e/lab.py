@@ -28,6 +28,7 @@ BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
 if not BUILD.is_absolute():
     BUILD = ROOT / BUILD
 TOOLS = BUILD / "e2e"
+LAB_TOOLS = BUILD / "lab"
 TMP = pathlib.Path("/run/lab")
 BUILT_SHIM = BUILD / "libconvert-preload.so"
 SHIM = TMP / BUILT_SHIM.name  # a copy: for every user, and while somebody builds another one
@@ -235,8 +236,12 @@ class Lab:
             command(["ip", "-n", n1, "link", "set", d1, "up"])
             command(["ip", "-n", n2, "link", "set", d2, "up"])
         if delay_ms:
-            line = self.start(relay, [TOOLS / "delay-line", "d1", "d2", str(delay_ms)])
-            line.wait_for("ready", lambda: "ready" in line.text())
+            self.delay_line(dev1, delay_ms)
+
+    def delay_line(self, dev, delay_ms):
+        relay = f"relay-{dev}"
+        line = self.start(relay, [LAB_TOOLS / "delay-line", "d1", "d2", str(delay_ms)], name=relay)
+        line.wait_for("ready", lambda: "ready" in line.text())
 
     def start(self, ns, argv, **more):
         process = Process(ns, argv, **more)
@@ -423,8 +428,9 @@ class Results(unittest.TestResult):
             self.addFailure(subtest, error)
 
 
-def main(setup=None, **lab_options):
-    """Runs the tests of the calling file. setup(lab) starts what all of them share.
+def main(setup=None, kind=Lab, **lab_options):
+    """Runs the tests of the calling file in a lab of that kind. setup(lab) starts what all of
+    them share.
     Arguments: -k PATTERN to choose tests, -f to stop at the first failure."""
     enter()
     arguments = sys.argv[1:]
@@ -435,7 +441,7 @@ def main(setup=None, **lab_options):
         arguments.remove("-f")
     if "-k" in arguments:
         loader.testNamePatterns = [f"*{arguments[arguments.index('-k') + 1]}*"]
-    TestCase.lab = Lab(**lab_options)
+    TestCase.lab = kind(**lab_options)
     try:
         if setup:
             setup(TestCase.lab)
