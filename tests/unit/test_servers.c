@@ -144,6 +144,14 @@ static void cookies(void **state)
 	servers_learn(&a, true, other, now);
 	assert_true(servers_find(&a, now, &e));
 	assert_int_equal(e.tfo_cookie_len, 4);
+	now += SERVERS_RENEW_MS - 1; /* the same again is no news */
+	servers_learn(&a, true, other, now);
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(now - e.learned_ms, SERVERS_RENEW_MS - 1);
+	now += 1; /* but then it is, or it would expire */
+	servers_learn(&a, true, other, now);
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(e.learned_ms, now);
 	servers_drop_cookie(&a, now);
 	assert_true(servers_find(&a, now, &e));
 	assert_int_equal(e.tfo_cookie_len, 0);
@@ -173,6 +181,21 @@ static void withdrawn(void **state)
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
 	servers_withdraw(&a, now);
 	learn(&a, false); /* the server has really lost it, and then has it again */
+	learn(&a, true);
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+}
+
+/* For a day at most, however often. */
+static void withdrawn_for_ever(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		learn(&a, true);
+		servers_withdraw(&a, now);
+		now += SERVERS_KEEP_MS;
+	}
 	learn(&a, true);
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
 }
@@ -283,6 +306,65 @@ static void news_of_others(void **state)
 	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
 }
 
+static void count(const struct servers_entry *e, void *arg)
+{
+	unsigned int *seen = arg;
+
+	assert_int_equal(e->server.port, 443);
+	assert_true(e->server.ip[15] < 100);
+	assert_int_equal(e->verdict, e->server.ip[15] % 2 ? SERVERS_MPTCP : SERVERS_TCP);
+	assert_int_equal(e->learned_ms, now);
+	seen[e->server.ip[15]]++;
+}
+
+static void all_of_them(void **state)
+{
+	unsigned int seen[100] = { 0 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 100; i++) {
+		const struct addr a = server(i);
+
+		learn(&a, i % 2);
+	}
+	servers_each(now, count, seen);
+	for (unsigned int i = 0; i < 100; i++)
+		assert_int_equal(seen[i], 1);
+}
+
+static bool write_nonsense(void *value, struct state_times *times, bool found, void *arg)
+{
+	uint8_t *bytes = value;
+	const uint8_t *what = arg;
+
+	(void)found;
+	memset(bytes, 0, STATE_SERVER_VALUE);
+	bytes[what[0]] = what[1];
+	times->until_ms = now + HOUR;
+	return true;
+}
+
+/* A slot that is whole, and that no version of this code has written. */
+static void nonsense(void **state)
+{
+	static uint8_t rows[][2] = { { 0, 3 }, { 1, 2 }, { 2, 200 }, { 3, 17 }, { 3, 255 } };
+	const struct addr a = server(1);
+	uint8_t key[STATE_SERVER_KEY];
+
+	(void)state;
+	memcpy(key, a.ip, 16);
+	key[16] = 443 >> 8;
+	key[17] = 443 & 0xff;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(state_update(STATE_SERVER, key, now, write_nonsense, rows[i]), 0);
+		elsewhere();
+		assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+		learn(&a, true);
+		elsewhere();
+		assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	}
+}
+
 static void a_child_knows_what_its_parent_did(void **state)
 {
 	const struct addr a = server(1);
@@ -378,7 +460,10 @@ int main(void)
 		BOTH(expires),
 		BOTH(cookies),
 		BOTH(withdrawn),
+		BOTH(withdrawn_for_ever),
 		BOTH(pinned),
+		WITH_FILE(all_of_them),
+		WITH_FILE(nonsense),
 		WITHOUT_FILE(the_table_is_bounded),
 		WITHOUT_FILE(the_least_used_goes),
 		WITH_FILE(news_of_others),
