@@ -282,6 +282,7 @@ static enum conn_begin bypass_claimed(int fd, struct conn_request *request, enum
 		fdt_set(fd, mark);
 		return CONN_NOT_OURS;
 	}
+	request->at_once = wish.at_once;
 	fdt_set(fd, FDT_BYPASS);
 	regs_settle(fd);
 	return CONN_BEGUN;

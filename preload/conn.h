@@ -43,6 +43,7 @@ struct conn_request {
 	bool mptcp;		    /* it is an MPTCP socket */
 	const char *no_twin;	    /* why there is none, or NULL */
 	bool nonblocking;
+	bool at_once;	  /* a bypass that is connected, or deferred, already */
 	bool interrupted; /* a signal arrived while the SYN was sent */
 	int64_t until_ns; /* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
 	int err;

@@ -151,7 +151,9 @@ static int bypass(int fd, const struct sockaddr *sa, socklen_t len, struct conn_
 		return begin(fd, request);
 	addr_format(&request->server, text);
 	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP", text);
-	return request->nonblocking && !request->early ? -EINPROGRESS : CONN_NATIVELY;
+	if (!request->nonblocking || request->early)
+		return CONN_NATIVELY;
+	return request->at_once ? 0 : -EINPROGRESS;
 }
 
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,

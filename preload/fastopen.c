@@ -3,6 +3,7 @@
 
 #include "real.h"
 #include "shim.h"
+#include "twin.h"
 #include "wait.h"
 
 #include <limits.h>
@@ -98,12 +99,11 @@ static int start(int fd, struct upstream *u, struct upstream_early *early)
 /* The connect() that has been put off until now is the kernel's after all. */
 static int connect_natively(int fd, const struct addr *server, int family)
 {
-	struct sockaddr_storage name;
+	struct sockaddr_storage name, room;
 	socklen_t len = addr_to_sockaddr(server, family, &name);
+	const struct sockaddr *sa = twin_address(fd, (struct sockaddr *)&name, &len, &room);
 
-	if (REAL(connect)(fd, (struct sockaddr *)&name, len) < 0 && errno != EINPROGRESS)
-		return -errno;
-	return 0;
+	return REAL(connect)(fd, sa, len) < 0 && errno != EINPROGRESS ? -errno : 0;
 }
 
 static int first_write(int fd, struct upstream_early *early)
@@ -184,6 +184,8 @@ static enum fastopen by_flag(int fd, const struct msghdr *msg, int flags, ssize_
 	*result = -refusal(fd, msg);
 	if (*result)
 		return FASTOPEN_DONE;
+	if (fdt_get(fd) == FDT_BYPASS)
+		return FASTOPEN_NATIVELY;
 	if (!is_internet(sa, msg->msg_namelen)) {
 		if (!fdt_has_record(fdt_get(fd)))
 			return FASTOPEN_NATIVELY;
@@ -200,12 +202,30 @@ static enum fastopen by_flag(int fd, const struct msghdr *msg, int flags, ssize_
 
 /* ---------------------------------------------------------------- the program's calls */
 
+/* libc's call, where the socket under the number does not take the program's address as it is. */
+static bool send_to_twin(int fd, const struct msghdr *msg, int flags, ssize_t *result)
+{
+	struct sockaddr_storage room;
+	struct msghdr mapped = *msg;
+	const struct sockaddr *sa = twin_address(fd, msg->msg_name, &mapped.msg_namelen, &room);
+
+	if (sa == msg->msg_name)
+		return false;
+	mapped.msg_name = &room;
+	*result = REAL(sendmsg)(fd, &mapped, flags);
+	if (*result < 0)
+		*result = -errno;
+	return true;
+}
+
 SLOW bool fastopen_message(int fd, const struct msghdr *msg, int *flags, ssize_t *r)
 {
 	int saved_errno = errno;
 	enum fastopen what = *flags & MSG_FASTOPEN ? by_flag(fd, msg, *flags, r) :
 						     by_first_write(fd, msg, *flags, r);
 
+	if (what == FASTOPEN_NATIVELY && *flags & MSG_FASTOPEN && send_to_twin(fd, msg, *flags, r))
+		what = FASTOPEN_DONE;
 	errno = saved_errno;
 	if (what == FASTOPEN_CONNECTED)
 		*flags &= ~MSG_FASTOPEN;

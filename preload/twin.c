@@ -121,10 +121,11 @@ static bool carry_bound(int fd, int twin, struct twin_wish *wish)
 /* ------------------------------------------------------------------- taking the place */
 
 /* The twin is connected before it can be seen, so that no epoll set reports it unconnected. */
-static int connect_hidden(int twin, const struct twin_wish *wish)
+static int connect_hidden(int twin, struct twin_wish *wish)
 {
 	int r = wish->to ? sys_connect(twin, wish->to, wish->to_len) : 0;
 
+	wish->at_once = r == 0;
 	return r == -EINPROGRESS ? 0 : r;
 }
 

@@ -31,6 +31,7 @@ struct twin_wish {
 	/* NULL, or connect a non-blocking twin to this first: nobody may see it unconnected. */
 	const struct sockaddr *to;
 	socklen_t to_len;
+	bool at_once;	      /* out: that connect() has returned 0 (TCP_FASTOPEN_CONNECT) */
 	const char *obstacle; /* out: why there is no twin */
 };
 

@@ -329,6 +329,33 @@ class Failing(FastOpen):
                 self.assertEqual(said[0].split()[-1], "ECONNREFUSED")
 
 
+class OtherFamily(FastOpen):
+    """An IPv4 program, a converter that has only IPv6: another socket takes the number's place."""
+
+    def test_converted(self):
+        self.lab.converter()
+        for how, (known, _) in SAID.items():
+            with self.subTest(how):
+                capture = captures.Capture(self.lab)
+                shim = self.lab.config("fast-open = no-cookie", address=L.CONVERTER6)
+                self.assertEqual(self.program(how, shim), [known + " back"])
+                (connection,) = self.seen(capture, 1)
+                self.check_syn(connection, bytes.fromhex(V4) + TEXT)
+                self.assertEqual(connection[0].dst, L.CONVERTER6)
+
+    def test_fallback(self):
+        L.command(["ip", "-n", "client", "route", "add", "unreachable", "fd99::/16"])
+        _, unused = self.lab.fresh_addresses()
+        for via, port in (("fd99::1", L.PORT), (unused, 5999)):
+            for how, (_, unknown) in SAID.items():
+                with self.subTest(f"{how} {via}"):
+                    capture = captures.Capture(self.lab)
+                    shim = self.lab.config(policy="fallback = direct", address=via, port=port)
+                    self.assertEqual(self.program(how, shim), [unknown + " back"])
+                    found = captures.connections(capture.packets())
+                    self.assertEqual(found[-1][0].dst, L.SERVER)
+
+
 class Direct(FastOpen):
     """What is not converted is not touched."""
 

@@ -47,6 +47,29 @@ print(s.getsockname()[0])
 {after}
 """
 
+# two programs that send their request in the SYN
+REST = """
+s.settimeout(5)
+data = b""
+while (piece := s.recv(4096)):
+    data += piece
+print(data.decode(), end="")
+"""
+BEGIN = """
+import select, socket, sys
+host, port = sys.argv[1].split("/")[2].split(":")
+s = socket.socket()
+s.setblocking(False)
+"""
+BY_FLAG = BEGIN + """
+s.sendto(b"GET / HTTP/1.0\\r\\n\\r\\n", 0x20000000, (host, int(port)))
+""" + REST
+DEFERRED = BEGIN + """
+s.setsockopt(socket.IPPROTO_TCP, 30, 1)
+assert s.connect_ex((host, int(port))) == 0
+s.send(b"GET / HTTP/1.0\\r\\n\\r\\n")
+""" + REST
+
 
 def setup(lab):
     servers.nginx(lab)
@@ -250,6 +273,25 @@ class Bypass(Mptcp):
             out, r = self.ask(self.shim(v4, state=state), port=MPTCP_HTTP)
             self.assertEqual(out[0], f"1 6 2 {L.SERVER} {MPTCP_HTTP}", r)
             self.assertEqual(captures.connections(capture.packets())[0][0].dst, to, r)
+
+    def test_fast_open(self):
+        """A program that uses it itself does so with the server, too."""
+        L.sysctl("client", net__ipv4__tcp_fastopen=5)
+        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
+        _, v4, _ = self.mptcp_converter("--fastopen", "no-cookie")
+        for use in (["curl", "-sS", "--tcp-fastopen"], ["/usr/bin/python3", "-c", BY_FLAG],
+                    ["/usr/bin/python3", "-c", DEFERRED]):
+            state = self.lab.file("state")
+            for to in v4, L.SERVER:
+                capture = captures.Capture(self.lab)
+                r = self.lab.run(use + [f"http://{L.SERVER}:{MPTCP_HTTP}/"],
+                                 shim=self.shim(v4, state=state))
+                self.assertEqual((r.code, r.out[-17:]), (0, b"hello from MPTCP\n"), r)
+                (connection,) = captures.connections(capture.packets())
+                syn = connection[0]
+                self.assertEqual(syn.dst, to, r)
+                self.assertIsNotNone(syn.option(captures.MPTCP), syn)
+                self.assertIn(b"GET / HTTP", syn.data, syn)
 
 
 if __name__ == "__main__":
