@@ -20,13 +20,14 @@ static int take(struct config *config, char *path, struct config_error *err)
 
 static char *join(const char *dir, const char *below)
 {
-	size_t len = strlen(dir), more = strlen(below) + 1;
-	char *path = malloc(len + more);
+	const size_t len = strlen(dir), more = strlen(below);
+	char *path = malloc(len + more + 1), *end = path;
 
-	if (path) {
-		memcpy(path, dir, len);
-		memcpy(path + len, below, more);
-	}
+	if (!path)
+		return NULL;
+	end = mempcpy(end, dir, len);
+	end = mempcpy(end, below, more);
+	*end = '\0';
 	return path;
 }
 
@@ -34,12 +35,13 @@ static char *join(const char *dir, const char *below)
 static const char *usual_runtime_dir(char text[static 32])
 {
 	unsigned long uid = (unsigned long)syscall(SYS_geteuid);
+	static const char users[] = "/run/user/";
 	char digits[20];
-	size_t n = 0, len;
+	size_t n = 0, len = sizeof(users) - 1;
 
 	if (uid == 0)
 		return "/run";
-	len = strlen(strcpy(text, "/run/user/"));
+	memcpy(text, users, sizeof(users));
 	for (; uid > 0; uid /= 10)
 		digits[n++] = (char)('0' + uid % 10);
 	while (n > 0)

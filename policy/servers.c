@@ -30,7 +30,7 @@ struct news {
 	enum servers_verdict verdict;
 	struct cvt_span tfo_cookie;
 	int64_t now_ms;
-	struct servers_entry *entry; /* out: as it is afterwards */
+	struct servers_entry entry; /* out: as it is in the file afterwards */
 };
 
 /* ------------------------------------------------------------------- what news means */
@@ -179,15 +179,15 @@ static bool read_file(const struct addr *server, int64_t now_ms, struct servers_
 
 static bool change_file(void *value, struct state_times *times, bool found, void *arg)
 {
-	const struct news *n = arg;
-	struct servers_entry e = { .server = n->entry->server };
+	struct news *n = arg;
+	struct servers_entry e = { .server = n->entry.server };
 	struct stored s;
 	bool changed;
 
 	if (found)
 		decode(&e, value, times);
 	changed = apply(&e, n);
-	*n->entry = e;
+	n->entry = e;
 	encode(&s, &e);
 	memcpy(value, &s, sizeof(s));
 	times->until_ms = e.until_ms;
@@ -320,17 +320,16 @@ static bool recall(const struct addr *server, int64_t now_ms, struct servers_ent
 
 static bool tell(const struct addr *server, struct news *n)
 {
-	struct servers_entry e, written;
+	struct servers_entry e;
 	uint8_t key[STATE_SERVER_KEY];
 	bool in_file;
 
 	if (!recall(server, n->now_ms, &e) || !apply(&e, n))
 		return false;
-	blank(&written, server);
-	n->entry = &written;
+	blank(&n->entry, server);
 	make_key(key, server);
 	in_file = state_update(STATE_SERVER, key, n->now_ms, change_file, n) == 0;
-	keep(in_file ? &written : &e, n->now_ms, in_file);
+	keep(in_file ? &n->entry : &e, n->now_ms, in_file);
 	return in_file;
 }
 

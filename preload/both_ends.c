@@ -7,12 +7,13 @@
 
 #define AT_ONCE_MAX 16 /* conversions to one listener that are waited for together */
 
-/* The last conversion that this thread has begun; and the listener that it does not go to, plus one,
- * so that accept() asks the kernel once for each of its conversions and not once a call. */
+/* The last conversion that this thread has begun; the listener that it does not go to, so that
+ * accept() asks the kernel once for each of its conversions and not once a call; and the one that it
+ * or an earlier one may go to. Numbers plus one. */
 static __thread struct {
 	const struct upstream *exchange;
 	uint64_t sock_cookie;
-	int elsewhere;
+	int elsewhere, here;
 } last __attribute__((tls_model("initial-exec")));
 
 void both_ends_begun(const struct upstream *u)
@@ -57,14 +58,12 @@ static nfds_t collect(struct pollfd *set, const struct addr *local)
 	return n;
 }
 
-static int wait_for_one(int listener, const struct addr *local)
+static int wait_for_one(int listener, struct pollfd *set, nfds_t n)
 {
-	struct pollfd set[AT_ONCE_MAX];
-	nfds_t n = collect(set, local);
 	int64_t until;
 	int r;
 
-	if (n == 0 || upstream_is_interrupted() || conn_is_nonblocking(listener))
+	if (upstream_is_interrupted() || conn_is_nonblocking(listener))
 		return 0;
 	until = conn_time_limit(listener, SO_RCVTIMEO);
 	do
@@ -75,18 +74,30 @@ static int wait_for_one(int listener, const struct addr *local)
 	return r < 0 ? r : r == 0 ? -EAGAIN : 0;
 }
 
-bool both_ends_in_order(int listener)
+static bool may_go_to(int listener)
 {
 	const struct upstream *u = last.exchange;
-	int saved_errno = errno;
-	struct addr local;
 
-	if (!u || last.elsewhere == listener + 1 || !is_under_way(u) ||
-	    atomic_load(&u->sock_cookie) != last.sock_cookie)
+	if (last.here == listener + 1)
 		return true;
-	if (!local_address(listener, &local) || !goes_to(u, &local)) {
+	return u && last.elsewhere != listener + 1 && is_under_way(u) &&
+	       atomic_load(&u->sock_cookie) == last.sock_cookie;
+}
+
+bool both_ends_in_order(int listener)
+{
+	struct pollfd set[AT_ONCE_MAX];
+	int saved_errno = errno, r = 0;
+	struct addr local;
+	nfds_t n;
+
+	if (!may_go_to(listener))
+		return true;
+	n = local_address(listener, &local) ? collect(set, &local) : 0;
+	last.here = n ? listener + 1 : 0;
+	if (n)
+		r = wait_for_one(listener, set, n);
+	else
 		last.elsewhere = listener + 1;
-		return true;
-	}
-	return libc_result(wait_for_one(listener, &local), saved_errno) == 0;
+	return libc_result(r, saved_errno) == 0;
 }

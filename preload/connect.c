@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "conn.h"
+#include "handover.h"
 #include "memory.h"
 #include "real.h"
 #include "route.h"
 #include "servers.h"
 #include "shim.h"
+#include "uring.h"
 #include "twin.h"
 #include "wait.h"
 
@@ -122,8 +124,11 @@ static int begin(int fd, struct conn_request *request)
 		release_driver(request->exchange);
 		return 0;
 	}
-	if (request->nonblocking)
+	if (request->nonblocking) {
+		if (uring_is_there())
+			handover_finish(fd);
 		return -EINPROGRESS;
+	}
 	if (request->interrupted && (request->until_ns != WAIT_FOREVER || !wait_restarts_all())) {
 		release_driver(request->exchange);
 		return -EINTR;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Giving a descriptor away: to another program by exec or spawn, to another process by SCM_RIGHTS.
- * Whoever gets it may not have this library, and in any case not our memory: so what is pending is
- * brought to its end first, or the new owner would read the converter's reply as data. Bounded, as
+ * Giving a descriptor away: to another program by exec or spawn, to another process by SCM_RIGHTS, to
+ * stdio, whose reads and writes inside libc do not come by here. Whoever gets it may not have this
+ * library, and in any case not our memory: so what is pending is brought to its end first, or the new owner would read the converter's reply as data. Bounded, as
  * every exchange has a deadline.
  */
 #include "handover.h"
@@ -17,10 +17,11 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-static void finish(int fd)
+void handover_finish(int fd)
 {
 	struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_find(fd) : NULL;
 
@@ -46,7 +47,7 @@ static void finish_inherited(void)
 		int flags = fdt_get(fd) == FDT_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
 
 		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)))
-			finish(fd);
+			handover_finish(fd);
 	}
 	errno = saved_errno;
 }
@@ -62,7 +63,7 @@ void handover_sent(const struct msghdr *msg)
 			continue;
 		for (size_t at = CMSG_LEN(0); at + sizeof(fd) <= c->cmsg_len; at += sizeof(fd)) {
 			memcpy(&fd, (unsigned char *)c + at, sizeof(fd));
-			finish(fd);
+			handover_finish(fd);
 		}
 	}
 	errno = saved_errno;
@@ -187,4 +188,17 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 {
 	finish_inherited();
 	return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+}
+
+/* A socket that is not connected yet goes direct: its connect() may be one that does not wait. */
+INTERPOSE FILE *fdopen(int fd, const char *mode)
+{
+	int saved_errno = errno;
+
+	if (fdt_get(fd) == FDT_PENDING)
+		handover_finish(fd);
+	else if (fdt_is_fresh(fdt_get(fd)))
+		fdt_set(fd, FDT_OTHER);
+	errno = saved_errno;
+	return REAL(fdopen)(fd, mode);
 }

@@ -7,6 +7,9 @@
 
 #include <sys/socket.h>
 
+/* Waits until the exchange on fd, if there is one, is over. Bounded by its deadline; signals do not
+ * end it. */
+void handover_finish(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);
 

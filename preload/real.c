@@ -44,6 +44,7 @@ void real_init(void)
 	NEXT(execvp);
 	NEXT(execvpe);
 	NEXT(fexecve);
+	NEXT(fdopen);
 	NEXT(posix_spawn);
 	NEXT(posix_spawnp);
 	NEXT(shutdown);

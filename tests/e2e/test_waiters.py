@@ -4,6 +4,7 @@
 through a converter: the same bytes, messages and exit status as without the shim, and every
 server sees the converter. With HEAVY=1 thousands of connections, Java and Boost.Asio too."""
 import collections
+import concurrent.futures
 import hashlib
 import os
 import pathlib
@@ -161,7 +162,7 @@ class Base(L.TestCase):
         faults = [word for fault in self.FAULT for word in ("--fault", fault)]
         self.converter = self.lab.converter("--max-connections", 9000, "--max-pending", 9000,
                                             *self.CONVERTER, *faults)
-        self.seen = len(backend_log())
+        self.seen = backend_log_size()
 
     def shim(self, log=True):
         return self.lab.config(self.SETTINGS, self.POLICY, [L.CONVERTER, L.CONVERTER6], log=log)
@@ -169,7 +170,7 @@ class Base(L.TestCase):
     def both(self, argv, stdin=b"", timeout=60, env=None):
         """Runs it without and with the shim; returns the two results."""
         direct = self.lab.run(argv, stdin=stdin, timeout=timeout, env=env)
-        self.seen = len(backend_log())
+        self.seen = backend_log_size()
         shim = self.lab.run(argv, stdin=stdin, timeout=timeout, env=env, shim=self.shim())
         return direct, shim
 
@@ -193,7 +194,7 @@ class Base(L.TestCase):
         """The web server has answered so many requests since the direct run, each with the
         whole page, and they came from the converter."""
         def written():  # nginx logs a request after its last byte
-            lines = backend_log()[self.seen:]
+            lines = backend_log(self.seen)
             return lines if len(lines) >= requests else None
         lines = L.wait_for(f"{requests} requests in the web server's log", written, 5)
         self.assertEqual(len(lines), requests, lines[-3:])
@@ -207,8 +208,15 @@ class Base(L.TestCase):
             self.assertEqual(answer, "200 30000")
 
 
-def backend_log():
-    return (backend.base / "access.log").read_text().splitlines()
+def backend_log_size():
+    return os.path.getsize(backend.base / "access.log")
+
+
+def backend_log(since):
+    """Its whole lines from this size on: hundreds of thousands, in the end."""
+    with open(backend.base / "access.log") as log:
+        log.seek(since)
+        return log.read().rpartition("\n")[0].splitlines()
 
 
 # ------------------------------------------------------------------ waiting programs
@@ -330,9 +338,10 @@ class Heavy:
     """Only with HEAVY=1."""
 
 
-class Selectors(Heavy, AtOnce):
+class Selectors(AtOnce):
     """Java's, and Boost.Asio's edge-triggered ones."""
-    COUNT = 5000
+    COUNT = 500
+    FAULT = ("delay=700", "split=1,gap=2")
     test_asyncio = test_asyncio_refused = None
 
     def count_ends(self, argv_for, more=0):
@@ -361,14 +370,13 @@ class Selectors(Heavy, AtOnce):
                                         server, ECHO, CLOSED, self.COUNT])
 
 
-class SelectorsAtOnce(Selectors):
+class SelectorsAtOnce(Heavy, Selectors):
     FAULT = ()
-    COUNT = 500
 
 
-class SelectorsSplit(Selectors):
-    FAULT = ("delay=700", "split=1,gap=2")
-    COUNT = 500
+class SelectorsMany(Heavy, Selectors):
+    FAULT = ("delay=1500",)
+    COUNT = 5000
 
 
 # ----------------------------------------------------------------- long-lived programs
@@ -380,7 +388,7 @@ class LongLived:
         """What a proxy in the client's namespace gives to unshimmed clients."""
         for prefix, connections in prefixes.items():
             with self.subTest(prefix):
-                self.seen = len(backend_log())
+                self.seen = backend_log_size()
                 before = self.conversions_in(log)
                 r = self.lab.run(["ab", "-q", "-s", "60", "-n", MANY, "-c", 50,
                                   f"http://127.0.0.1:{FRONT}/{prefix}/page"], timeout=110)
@@ -428,6 +436,29 @@ class LongLived:
             L.SERVER: lambda made: made == MANY,
             L.SERVER6: lambda made: made == MANY,
             "warm": lambda made: 1 <= made <= MANY})
+
+    def test_nginx_wrk(self):
+        """A connection of nginx's for each request, as many as it can make."""
+        self.need("wrk")
+        shim = self.shim()
+        self.start_nginx(shim)
+        self.seen = backend_log_size()
+        r = self.lab.run(["wrk", "-t2", "-c50", f"-d{10 if HEAVY else 1}s", "--timeout", "10s",
+                          f"http://127.0.0.1:{FRONT}/{L.SERVER}/page"], timeout=60)
+        requests = re.search(r"(\d+) requests in .* ([\d.]+)([MG])B read", r.out.decode())
+        self.assertTrue(r.code == 0 and requests, r)
+        self.assertNotRegex(r.out, b"Socket errors|Non-2xx")
+        answers = collections.Counter(line.split()[0] + " " + line.split('"')[2].strip()
+                                      for line in backend_log(self.seen))
+        # at its end wrk cuts off up to one answer a connection
+        self.assertEqual(list(answers)[0], f"{L.ROUTER} 200 30000")
+        self.assertGreaterEqual(answers[f"{L.ROUTER} 200 30000"], int(requests[1]))
+        self.assertLessEqual(answers.total(), int(requests[1]) + 50)
+        read = float(requests[2]) * {"M": 2**20, "G": 2**30}[requests[3]]
+        self.assertGreaterEqual(read, int(requests[1]) * 30000 * 0.99)  # it rounds
+        made = self.conversions_in(shim["LAB_LOG"])
+        self.assertIn(made - answers.total(), range(-1, 51))
+        self.note(f"{requests[1]} requests, {made} connections")
 
     def test_nginx_errors(self):
         self.compare_errors(self.start_nginx)
@@ -494,7 +525,7 @@ class LongLived:
         for server, who in WHO.items():
             for header in "Connection: keep-alive", "Connection: close":
                 with self.subTest(header, server=server):
-                    self.seen = len(backend_log())
+                    self.seen = backend_log_size()
                     r = self.lab.run(["wrk", "-t2", "-c50", f"-d{5 if HEAVY else 1}s",
                                       "--timeout", "10s", "-H", header, url(server, "page")],
                                      shim=self.shim(), timeout=60)
@@ -503,7 +534,7 @@ class LongLived:
                     self.assertTrue(r.code == 0 and requests, r)
                     self.assertNotIn("Socket errors", text)
                     self.assertNotIn("Non-2xx", text)
-                    answers = backend_log()[self.seen:]
+                    answers = backend_log(self.seen)
                     self.assertEqual({line.split()[0] for line in answers}, {who})
                     # wrk counts what it has read; the last ones were cut off by its end
                     self.assertGreaterEqual(len(answers), int(requests[1]))
@@ -581,7 +612,7 @@ class LongLived:
                     "APT::Sandbox::User=root", "Acquire::Languages=none", "Dir::Log=/dev/null",
                     "Acquire::Retries=0", "APT::Get::AllowUnauthenticated=true",
                     "Acquire::http::Pipeline-Depth=0") for word in ("-o", option)]
-                self.seen = len(backend_log())
+                self.seen = backend_log_size()
                 logs = ""
                 for argv in (["apt-get", "-q", "update"],
                              ["apt-get", "-q", "download"] + sorted(packages)):
@@ -591,7 +622,7 @@ class LongLived:
                     self.assertNotIn("Err:", r.out.decode(), r)
                     logs += r.log
                 self.assertGreaterEqual(self.conversions(logs), 2, logs)
-                self.assertEqual({line.split()[0] for line in backend_log()[self.seen:]}, {who})
+                self.assertEqual({line.split()[0] for line in backend_log(self.seen)}, {who})
                 got = {file.name.partition("_")[0]: hashlib.sha256(file.read_bytes()).hexdigest()
                        for file in (base / "downloads").iterdir()}
                 self.assertEqual(got, packages)
@@ -640,40 +671,33 @@ class Waiting(Base):
     """Two seconds for a late reply: fewer than 20 system calls of the whole program."""
     FAULT = ("delay=2000",)
 
-    def calls_while_waiting(self, how, *more):
-        self.need("strace")
-        out = self.lab.file("strace")
-        shim = self.shim(log=False) | {"LD_PRELOAD": L.SHIM}
+    def calls_while_waiting(self, out, shim, words):
         environment = [f"-E{name}={value}" for name, value in shim.items()]
         r = self.lab.run(["strace", "-f", "-qq", "-ttt", "-o", out] + environment +
-                         [PYTHON, "-B", HERE / "wait.py", how, L.SERVER, ECHO] + list(more))
+                         [PYTHON, "-B", HERE / "wait.py", words[0], L.SERVER, ECHO] + words[1:])
         self.assertEqual(r.code, 0, r)
         lines = out.read_text().splitlines()
         start = [i for i, line in enumerate(lines) if "MSG_FASTOPEN" in line][-1]
         began = float(lines[start].split()[1])
-        during = [line for line in lines[start + 1:]
-                  if float(line.split()[1]) < began + 1.95 and "resumed>" not in line]
         late = [line for line in lines[start:] if float(line.split()[1]) > began + 1.95]
         self.assertTrue(any("recv" in line for line in late), "\n".join(late))
-        self.note(f"{how} {' '.join(more)}: {len(during)} system calls in two seconds")
-        self.assertLess(len(during), 20, "\n".join(during[:40]))
+        return [line for line in lines[start + 1:]
+                if float(line.split()[1]) < began + 1.95 and "resumed>" not in line]
 
-    def test_blocking(self):
-        self.calls_while_waiting("blocking")
-
-    def test_poll(self):
-        self.calls_while_waiting("poll")
-
-    def test_select(self):
-        self.calls_while_waiting("select")
-
-    def test_epoll(self):
-        self.calls_while_waiting("epoll")
-
-    def test_threads(self):
-        for how in "blocking", "poll", "select", "epoll":
-            with self.subTest(how):
-                self.calls_while_waiting(how, "threads")
+    def test_calls(self):
+        """Alone, and with two other threads in the process."""
+        self.need("strace")
+        ways = [[how] + more for how in ("blocking", "poll", "select", "epoll")
+                for more in ([], ["threads"])]
+        arguments = [(self.lab.file("strace"),
+                      self.shim(log=False) | {"LD_PRELOAD": L.SHIM}, way) for way in ways]
+        with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
+            found = list(pool.map(lambda a: self.calls_while_waiting(*a), arguments))
+        self.note(", ".join(f"{' '.join(way)} {len(calls)}" for way, calls in zip(ways, found)) +
+                  " system calls in two seconds")
+        for way, calls in zip(ways, found):
+            with self.subTest(" ".join(way)):
+                self.assertLess(len(calls), 20, "\n".join(calls[:40]))
 
 
 class WaitingOwed(Heavy, Owed, Waiting):

@@ -443,13 +443,14 @@ static void one_probe_among_processes(void **state)
 
 static void *ask(void *arg)
 {
-	(void)arg;
-	return (void *)(uintptr_t)health_ask(&key, now, 5000);
+	*(enum health_advice *)arg = health_ask(&key, now, 5000);
+	return NULL;
 }
 
 static void one_probe_among_threads(void **state)
 {
 	enum { N = 8, ROUNDS = 100 };
+	enum health_advice advice[N];
 	pthread_t t[N];
 	int probes = 0;
 
@@ -460,12 +461,10 @@ static void one_probe_among_threads(void **state)
 		report(failure());
 		now += RETRY;
 		for (int i = 0; i < N; i++)
-			assert_int_equal(pthread_create(&t[i], NULL, ask, NULL), 0);
+			assert_int_equal(pthread_create(&t[i], NULL, ask, &advice[i]), 0);
 		for (int i = 0; i < N; i++) {
-			void *advice;
-
-			pthread_join(t[i], &advice);
-			went += (uintptr_t)advice == HEALTH_PROBE;
+			pthread_join(t[i], NULL);
+			went += advice[i] == HEALTH_PROBE;
 		}
 		assert_in_range(went, 0, 1);
 		probes += went;

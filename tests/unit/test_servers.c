@@ -8,10 +8,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -396,13 +399,16 @@ static void a_file_that_cannot_be_written(void **state)
 
 /* ------------------------------------------------------------------------------- threads */
 
+struct hammering {
+	unsigned int seed, wrong;
+};
+
 static void *hammer(void *arg)
 {
-	const unsigned int *seed = arg;
-	unsigned long wrong = 0;
+	struct hammering *h = arg;
 
 	for (unsigned int i = 0; i < 20000; i++) {
-		unsigned int which = (i * 7919 + *seed) % (2 * SERVERS_TABLE);
+		unsigned int which = (i * 7919 + h->seed) % (2 * SERVERS_TABLE);
 		const struct addr a = server(which);
 		const bool mptcp = which % 2;
 		enum servers_verdict v = servers_lookup(&a, now);
@@ -410,24 +416,89 @@ static void *hammer(void *arg)
 		if (v == SERVERS_UNKNOWN)
 			servers_learn(&a, mptcp, no_cookie, now);
 		else
-			wrong += v != (mptcp ? SERVERS_MPTCP : SERVERS_TCP);
+			h->wrong += v != (mptcp ? SERVERS_MPTCP : SERVERS_TCP);
 	}
-	return (void *)wrong;
+	return NULL;
 }
 
 static void threads(void **state)
 {
-	unsigned int seeds[4] = { 1, 22, 333, 4444 };
+	struct hammering h[4] = { { 1, 0 }, { 22, 0 }, { 333, 0 }, { 4444, 0 } };
 	pthread_t t[4];
-	void *wrong;
 
 	(void)state;
 	for (int i = 0; i < 4; i++)
-		assert_int_equal(pthread_create(&t[i], NULL, hammer, &seeds[i]), 0);
+		assert_int_equal(pthread_create(&t[i], NULL, hammer, &h[i]), 0);
 	for (int i = 0; i < 4; i++) {
-		pthread_join(t[i], &wrong);
-		assert_null(wrong);
+		pthread_join(t[i], NULL);
+		assert_int_equal(h[i].wrong, 0);
 	}
+}
+
+static atomic_bool over;
+
+static void *hammer_on(void *arg)
+{
+	while (!over)
+		hammer(arg);
+	return NULL;
+}
+
+/* A child is forked while another thread is just changing the table: its own lock is free. */
+static void forks_among_threads(void **state)
+{
+	struct hammering h = { 1, 0 };
+	const struct addr a = server(1000000);
+	pthread_t t;
+	int status, failed = 0;
+
+	(void)state;
+	over = false;
+	assert_int_equal(pthread_create(&t, NULL, hammer_on, &h), 0);
+	for (int i = 0; i < 300; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			servers_in_child();
+			servers_learn(&a, true, no_cookie, now);
+			_exit(servers_lookup(&a, now) != SERVERS_MPTCP);
+		}
+		waitpid(pid, &status, 0);
+		failed += status != 0;
+	}
+	over = true;
+	pthread_join(t, NULL);
+	assert_int_equal(failed, 0);
+	assert_int_equal(h.wrong, 0);
+}
+
+static volatile unsigned int handled;
+
+static void handler(int signal)
+{
+	const unsigned int which = handled++ % (2 * SERVERS_TABLE);
+	const struct addr a = server(which);
+
+	(void)signal;
+	servers_lookup(&a, now);
+	servers_learn(&a, which % 2, no_cookie, now);
+}
+
+/* A handler finds the table free, or a miss; it never waits for whom it has interrupted. */
+static void signals(void **state)
+{
+	const struct sigaction act = { .sa_handler = handler, .sa_flags = SA_RESTART };
+	const struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct hammering h = { 1, 0 };
+
+	(void)state;
+	handled = 0;
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	while (handled < 1000)
+		hammer(&h);
+	setitimer(ITIMER_REAL, &never, NULL);
+	assert_int_equal(h.wrong, 0);
 }
 
 static int make_dir(void **state)
@@ -470,6 +541,8 @@ int main(void)
 		BOTH(a_child_knows_what_its_parent_did),
 		WITH_FILE(a_file_that_cannot_be_written),
 		BOTH(threads),
+		BOTH(forks_among_threads),
+		BOTH(signals),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

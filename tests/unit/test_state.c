@@ -20,10 +20,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sanitized.h"
 #include "state.h"
 #include "state_slot.h"
 
 #define HOUR (3600 * 1000LL)
+
+#ifdef __OPTIMIZE__
+#define IS_OPTIMIZED 1
+#else
+#define IS_OPTIMIZED 0
+#endif
 
 static char dir[] = "/tmp/test_state.XXXXXX";
 static char file[64], other[64];
@@ -833,15 +840,10 @@ static void little_stack(void **state)
 	size_t start_of_thread, reading, writing;
 
 	(void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
-	print_message("skipped: this build's frames are not the library's\n");
-	skip();
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-	print_message("skipped: this build's frames are not the library's\n");
-	skip();
-#endif
-#endif
+	if (IS_SANITIZED || !IS_OPTIMIZED) {
+		print_message("skipped: this build's frames are not the library's\n");
+		skip();
+	}
 	put(STATE_CONVERTER, 1);
 	depth(deep_update); /* resolves symbols */
 	start_of_thread = depth(nothing);

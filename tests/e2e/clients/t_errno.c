@@ -180,6 +180,9 @@ PLAIN(sendfile64, sendfile64(pair[1], file, NULL, 1))
 PLAIN(splice, splice(pipe_fds[0], NULL, pair[1], NULL, 1, 0))
 PREPARED(shutdown, int fds[2]; socketpair(AF_UNIX, SOCK_STREAM, 0, fds), shutdown(fds[0], SHUT_WR))
 PREPARED(ioctl, int n, ioctl(pair[0], FIONREAD, &n))
+PREPARED(bind, FRESH; struct sockaddr_in any = { .sin_family = AF_INET },
+		      bind(fd, (struct sockaddr *)&any, sizeof(any)))
+PREPARED(sockatmark, FRESH, sockatmark(fd))
 PREPARED(getpeername, len = 0, getpeername(pair[0], (struct sockaddr *)text, &len))
 PREPARED(getsockname, len = 0, getsockname(pair[0], (struct sockaddr *)text, &len))
 PREPARED(getsockopt, len = 4, getsockopt(pair[0], SOL_SOCKET, SO_ERROR, text, &len))
@@ -192,6 +195,7 @@ PLAIN(dup, dup(udp) > 0)
 PLAIN(dup2, dup2(udp, 800))
 PLAIN(dup3, dup3(udp, 801, O_CLOEXEC))
 PLAIN(fcntl, fcntl(udp, F_DUPFD, 802))
+PREPARED(fdopen, int fd = dup(udp), fclose(fdopen(fd, "r")))
 PREPARED(fcntl64, int (*f)(int, int, ...) = fcntl64, f(udp, F_GETFL))
 EXEC(execl, execl("/bin/true", "true", (char *)NULL))
 EXEC(execle, execle("/bin/true", "true", (char *)NULL, environ))
@@ -237,28 +241,23 @@ static const struct {
 	const char *name;
 	long (*run)(void);
 } names[] = {
-	NAME(__connect),      NAME(__poll),	  NAME(__poll_chk),
-	NAME(__ppoll_chk),    NAME(__read_chk),	  NAME(__recv_chk),
-	NAME(__recvfrom_chk), NAME(__select),	  NAME(accept),
-	NAME(accept4),	      NAME(close),	  NAME(close_range),
-	NAME(closefrom),      NAME(connect),	  NAME(dup),
-	NAME(dup2),	      NAME(dup3),	  NAME(epoll_ctl),
-	NAME(epoll_pwait),    NAME(epoll_pwait2), NAME(epoll_wait),
-	NAME(execl),	      NAME(execle),	  NAME(execlp),
-	NAME(execv),	      NAME(execve),	  NAME(execvp),
-	NAME(execvpe),	      NAME(fcntl),	  NAME(fcntl64),
-	NAME(fexecve),	      NAME(getpeername),  NAME(getsockname),
-	NAME(getsockopt),     NAME(ioctl),	  NAME(poll),
-	NAME(posix_spawn),    NAME(posix_spawnp), NAME(ppoll),
-	NAME(preadv2),	      NAME(preadv64v2),	  NAME(pselect),
-	NAME(pwritev2),	      NAME(pwritev64v2),  NAME(read),
-	NAME(readv),	      NAME(recv),	  NAME(recvfrom),
-	NAME(recvmmsg),	      NAME(recvmsg),	  NAME(select),
-	NAME(send),	      NAME(sendfile),	  NAME(sendfile64),
-	NAME(sendmmsg),	      NAME(sendmsg),	  NAME(sendto),
-	NAME(setsockopt),     NAME(shutdown),	  NAME(socket),
-	NAME(socketpair),     NAME(splice),	  NAME(write),
-	NAME(writev),
+	NAME(__connect),    NAME(__poll),      NAME(__poll_chk),     NAME(__ppoll_chk),
+	NAME(__read_chk),   NAME(__recv_chk),  NAME(__recvfrom_chk), NAME(__select),
+	NAME(accept),	    NAME(accept4),     NAME(bind),	     NAME(close),
+	NAME(close_range),  NAME(closefrom),   NAME(connect),	     NAME(dup),
+	NAME(dup2),	    NAME(dup3),	       NAME(epoll_ctl),	     NAME(epoll_pwait),
+	NAME(epoll_pwait2), NAME(epoll_wait),  NAME(execl),	     NAME(execle),
+	NAME(execlp),	    NAME(execv),       NAME(execve),	     NAME(execvp),
+	NAME(execvpe),	    NAME(fcntl),       NAME(fcntl64),	     NAME(fdopen),
+	NAME(fexecve),	    NAME(getpeername), NAME(getsockname),    NAME(getsockopt),
+	NAME(ioctl),	    NAME(poll),	       NAME(posix_spawn),    NAME(posix_spawnp),
+	NAME(ppoll),	    NAME(preadv2),     NAME(preadv64v2),     NAME(pselect),
+	NAME(pwritev2),	    NAME(pwritev64v2), NAME(read),	     NAME(readv),
+	NAME(recv),	    NAME(recvfrom),    NAME(recvmmsg),	     NAME(recvmsg),
+	NAME(select),	    NAME(send),	       NAME(sendfile),	     NAME(sendfile64),
+	NAME(sendmmsg),	    NAME(sendmsg),     NAME(sendto),	     NAME(setsockopt),
+	NAME(shutdown),	    NAME(sockatmark),  NAME(socket),	     NAME(socketpair),
+	NAME(splice),	    NAME(write),       NAME(writev),
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))

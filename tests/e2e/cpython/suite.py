@@ -6,7 +6,8 @@
 
 In network namespaces of their own, with every TCP connection to a loopback address converted by
 rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
-is run twice. What the runs have printed is kept in build/check-python/MODE/.
+is run twice (but see [late] in that file). What the runs have printed is kept in
+build/check-python/MODE/.
 """
 import argparse
 import collections
@@ -43,6 +44,7 @@ WITHOUT_TCP = {"test_select", "test_poll", "test_selectors"}
 MODES = {"immediate": [],
          "slow": ["--fault", "delay=20", "--fault", "split=1,gap=1"],
          "hold": ["--hold"]}
+LATE_MS = 20  # slow's delay, for refusals without a converter
 
 # They sleep most of the time: on two idle cores the outcomes are the same with 1 and with 4.
 JOBS = int(os.environ.get("JOBS", 4))
@@ -70,13 +72,16 @@ class Loopback(L.Lab):
         self.files = self.addresses = 0
 
     def place(self, name, mode):
-        """A namespace with loopback only; mode: the converter in it, or None."""
+        """A namespace with loopback only; mode: the converter in it, "late" (late_refusals), or
+        None."""
         self.namespace(name)
         # Small buffers, because a relay has some of its own, and tests write "more than fits".
         L.sysctl(name, net__ipv4__tcp_fastopen=3, net__ipv4__tcp_rmem="4096 32768 65536",
                  net__ipv4__tcp_wmem="4096 16384 65536")
         (L.TMP / name).mkdir()
-        if not mode:
+        if mode == "late":
+            self.late_refusals(name)
+        if mode in (None, "late"):
             return None
         ready = L.TMP / name / "ready"
         converter = self.start(name, [
@@ -88,6 +93,23 @@ class Loopback(L.Lab):
         config = L.TMP / name / "convert.conf"
         config.write_text(CONFIG.format(log=log))
         return {"CONVERT_CONF": str(config), "LAB_LOG": str(log)}
+
+    def late_refusals(self, name):
+        """In this namespace 127.0.0.1 answers LATE_MS late if it refuses: every RST goes out by one
+        end of a slow wire and comes in by the other."""
+        out, back = "late0", "late1"
+        self.link(name, out, name, back, LATE_MS)
+        for device in "all", out, back:
+            L.sysctl(name, **{f"net__ipv4__conf__{device}__{key}": value for key, value in
+                              (("route_localnet", 1), ("accept_local", 1), ("rp_filter", 0))})
+        address = L.command(["ip", "-n", name, "-br", "link", "show", back]).split()[2]
+        for words in (f"neigh add 127.0.0.1 lladdr {address} dev {out} nud permanent",
+                      "rule add pref 10 lookup local", "rule del pref 0 lookup local",
+                      "rule add pref 5 fwmark 1 lookup 100",
+                      f"route add 127.0.0.1 dev {out} src 127.0.0.1 table 100"):
+            L.command(["ip", "-n", name] + words.split())
+        L.command(L.inside(name, ["iptables", "-t", "mangle", "-A", "OUTPUT", "-p", "tcp",
+                                  "--tcp-flags", "RST", "RST", "-j", "MARK", "--set-mark", "1"]))
 
 
 # ------------------------------------------------------------------------------ one run
@@ -103,12 +125,13 @@ class Run:
     output: pathlib.Path
 
 
-def run(lab, module, mode, results):
-    """mode: None without the shim."""
+def run(lab, module, mode, results, only=()):
+    """mode: None or "late" without the shim; only: ids of tests, all if empty."""
     name = f"{module}.{mode or 'plain'}"
     shim = lab.place(name, mode)
     record, output = L.TMP / name / "record", results / f"{name}.txt"
     options = ["-u", "network", "-v", "-i", LEFT_OUT]
+    options += [word for test in only for word in ("-m", test)]
     for part, patterns in ONLY.items():
         if part in module:
             options += [word for pattern in patterns for word in ("-m", pattern)]
@@ -161,19 +184,24 @@ class Verdict:
         self.expected = read_expected()
         self.same = self.failed = self.converted = 0
         self.skips = collections.Counter()
-        self.listed = {"inherent": 0, "racing": 0}
+        self.listed = {"inherent": 0, "racing": 0, "late": 0}
+
+    def late_tests(self, module):
+        return [test for test, (group, _) in self.expected.items()
+                if group == "late" and test.startswith(f"test.{module}.")]
 
     def fail(self, text, number=1):
         self.failed += number
         print(f"FAIL {text}", flush=True)
 
-    def module(self, name, plain, shim):
+    def module(self, name, plain, shim, late):
+        """late: the tests of that group without the shim and with late refusals; or None."""
         self.converted += shim.converted
         print(f"{name:32} {len(plain.outcomes):5} tests {shim.converted:5} connections converted"
               f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
         before = self.failed
         for test in sorted(plain.outcomes.keys() & shim.outcomes.keys()):
-            self.test(test, plain, shim)
+            self.test(test, plain, shim, late)
         for which, other in ("with", plain.outcomes.keys() - shim.outcomes.keys()), (
                 "without", shim.outcomes.keys() - plain.outcomes.keys()):
             if other:  # one of the others has hung, or the module has crashed
@@ -182,7 +210,7 @@ class Verdict:
         for test in self.expected:
             if test.startswith(f"test.{name}.") and test not in plain.outcomes:
                 self.fail(f"{test} is listed and there is no such test")
-        for which in plain, shim:  # regrtest: 0, or 2 if a test has failed
+        for which in filter(None, (plain, shim, late)):  # regrtest: 0, or 2 if a test has failed
             ends = (0, 2) if "failed" in which.outcomes.values() else (0,)
             if which.code not in ends:
                 self.fail(f"{name}: exit status {which.code}")
@@ -193,9 +221,12 @@ class Verdict:
         if self.failed > before:
             print(f"     output: {plain.output} {shim.output}", flush=True)
 
-    def test(self, test, plain, shim):
+    def test(self, test, plain, shim, late):
         a, b = plain.outcomes[test], shim.outcomes[test]
         group, reason = self.expected.get(test, (None, None))
+        if group == "late" and (not late or (late.outcomes.get(test), late.whys.get(test)) !=
+                                (b, shim.whys.get(test))):
+            group = None
         why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
         if group == "inherent" and a == b:
             self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
@@ -225,10 +256,12 @@ def main(default_modules, arguments=None):
     lab, verdict = Loopback(), Verdict()
     try:
         with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-            pairs = [(m, pool.submit(run, lab, m, None, results),
-                      pool.submit(run, lab, m, options.mode, results)) for m in modules]
-            for module, plain, shim in pairs:
-                verdict.module(module, plain.result(), shim.result())
+            runs = [(m, pool.submit(run, lab, m, None, results),
+                     pool.submit(run, lab, m, options.mode, results)) for m in modules]
+            for module, plain, shim in runs:
+                tests = verdict.late_tests(module)
+                late = pool.submit(run, lab, module, "late", results, tests) if tests else None
+                verdict.module(module, plain.result(), shim.result(), late and late.result())
     finally:
         lab.stop()
     if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
@@ -239,8 +272,8 @@ def main(default_modules, arguments=None):
         print(f"skipped: {number} by CPython: {' '.join(str(reason).split())}")
     print(f"{total} tests in {len(modules)} modules, without the shim and with it "
           f"({options.mode}): {verdict.converted} connections converted, "
-          f"{verdict.listed['inherent']} inherent differences and {verdict.listed['racing']} "
-          "racing ones, as listed")
+          + ", ".join(f"{n} {group}" for group, n in verdict.listed.items())
+          + " differences as listed")
     print(f"{verdict.same} passed, {verdict.failed} failed, {skipped} skipped")
     sys.exit(1 if verdict.failed else 0)
 

@@ -1,0 +1,130 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""What the library cannot see (README, "What it does not do"): static programs, raw system calls,
+io_uring, stdio. None of them gets or sends a wrong byte, but for the one case that is named there;
+and in that one the server still gets none."""
+import struct
+
+import lab as L
+
+ECHO = 7000
+AMOUNT = 200000
+SENT = b"".join(struct.pack("=I", i) for i in range(AMOUNT // 4))
+ALL_RIGHT = f"{AMOUNT} bytes came back, {AMOUNT} of them right\nat last: 0\n"
+
+# An echo server that keeps what it got, and from whom: FILE.N for the Nth connection.
+RECORDER = """
+import socket, sys, threading
+def serve(s, who, path):
+    with s, open(path, "wb", 0) as file:
+        file.write(who.encode() + b" ")
+        try:
+            while data := s.recv(65536):
+                file.write(data)
+                s.sendall(data)
+        except OSError:
+            pass
+listener = socket.create_server(("", int(sys.argv[1])))
+n = 0
+while True:
+    s, who = listener.accept()
+    threading.Thread(target=serve, args=(s, who[0], f"{sys.argv[2]}.{n}"), daemon=True).start()
+    n += 1
+"""
+
+
+def setup(lab):
+    global recorded
+    recorded = lab.file("recorded")
+    lab.start("server", ["/usr/bin/python3", "-c", RECORDER, ECHO, recorded]).wait_for_listeners(ECHO)
+
+
+class Limits(L.TestCase):
+    CONVERTER = ()
+    SETTINGS = "fast-open = no-cookie"
+    number = 0  # of connections that the server has seen
+
+    def setUp(self):
+        super().setUp()
+        address = self.lab.fresh_addresses()[0]
+        self.converter = self.lab.converter(*self.CONVERTER, listen=[address])
+        self.shim = self.lab.config(self.SETTINGS, address=address)
+
+    def run_case(self, case, program="limits"):
+        return self.lab.run([L.TOOLS / program, case, L.SERVER, ECHO], shim=self.shim)
+
+    def server_got(self):
+        """From whom, and what: by the next connection that has not been looked at."""
+        path = recorded.with_name(f"{recorded.name}.{Limits.number}")
+        if not path.exists():
+            return None, b""
+        Limits.number += 1
+        who, _, data = path.read_bytes().partition(b" ")
+        return who.decode(), data
+
+    def exact(self, case, converted=True, program="limits"):
+        r = self.run_case(case, program)
+        if r.out.startswith(b"io_uring_setup"):
+            self.skipTest(f"the kernel refuses: {r.out.decode().strip()}")
+        self.assertEqual(r.out.decode(), ALL_RIGHT, r)
+        who, data = self.server_got()
+        self.assertEqual(data, SENT)
+        self.assertEqual(who, L.ROUTER if converted else L.CLIENT)
+        self.assertEqual(len(self.converter.events("request")), int(converted), r)
+        return r
+
+    def test_static(self):
+        L.command(["gcc", "-static", "-o", L.TMP / "static", L.ROOT / "tests/e2e/limits.c"])
+        for case in "blocking-libc", "polled-libc", "pending-libc":
+            with self.subTest(case):
+                r = self.exact(case, converted=False, program=L.TMP / "static")
+                self.assertEqual(r.log, "")
+
+    def test_connects_unseen(self):
+        for calls in "raw", "ring":
+            with self.subTest(calls):
+                r = self.exact(f"own-{calls}", converted=False)
+                self.assertEqual(r.log, "")
+
+    def test_stdio_pending(self):
+        self.exact("pending-stdio")
+
+    def test_stdio_before_connect(self):
+        self.exact("early-stdio", converted=False)
+
+    def test_ring_pending(self):
+        """connect() does not return before the exchange is over."""
+        self.exact("pending-ring")
+
+    def test_raw_pending(self):
+        """The one case: the program reads the reply. It is a Convert message and not more than
+        that, and the server gets the program's bytes in their order, or none of them."""
+        r = self.run_case("pending-raw")
+        self.assertRegex(r.out.decode(), "^[0-9]+ bytes came back, 0 of them right\n", r)
+        L.wait_for("the end", lambda: self.converter.events("close"))
+        who, data = self.server_got()
+        self.assertIn(who, (None, L.ROUTER))
+        self.assertEqual(data, SENT[:len(data)])
+
+
+# Once the program may believe that it is connected, everything is the kernel's alone.
+for case in (f"{when}-{calls}" for when in ("blocking", "polled")
+             for calls in ("libc", "raw", "ring", "stdio")):
+    setattr(Limits, "test_" + case.replace("-", "_"), lambda self, case=case: self.exact(case))
+
+
+class ReplyLate(Limits):
+    CONVERTER = ("--fault", "delay=300,split=1,gap=2")
+
+
+class MessageOwed(Limits):
+    CONVERTER = ("--fastopen", "cookie")
+    SETTINGS = "fast-open = cookie"
+
+
+class SynHeld(Limits):
+    CONVERTER = ("--hold",)
+
+
+if __name__ == "__main__":
+    L.main(setup)
