@@ -186,7 +186,7 @@ static void look_disconnected(int fd, int family)
 {
 	static struct sock_filter drop = { .code = BPF_RET | BPF_K };
 	static const struct sock_fprog filter = { .len = 1, .filter = &drop };
-	struct sockaddr_storage self;
+	struct sockaddr_storage self = { 0 };
 	struct addr loopback = { .ip = { [10] = 0xff, 0xff, 127, 0, 0, 1 }, .port = 1 };
 	struct addr loopback6 = { .ip = { [15] = 1 }, .port = 1 };
 	socklen_t len;
@@ -194,8 +194,7 @@ static void look_disconnected(int fd, int family)
 	sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 	len = addr_to_sockaddr(family == AF_INET ? &loopback : &loopback6, family, &self);
 	sys_connect(fd, (struct sockaddr *)&self, len);
-	self.ss_family = AF_UNSPEC;
-	sys_connect(fd, (struct sockaddr *)&self, sizeof(self.ss_family));
+	upstream_disconnect(fd);
 	sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &filter, sizeof(filter));
 }
 

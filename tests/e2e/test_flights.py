@@ -67,7 +67,7 @@ class Flights(L.TestCase):
         self.report("converted", c_flights, c_seconds)
         self.assertEqual(c_flights, flights, "\n".join(map(str, connection)))
         self.assertLess(abs(c_seconds - seconds), 0.5 * CLIENT_RTT)
-        self.assertEqual(len(connection[0].data), 24)
+        self.assertEqual(len(connection[0].data), 28)  # with the MPTCP option
 
     def test_cookie_blocking(self):
         self.check(BLOCKING, "--fastopen", "cookie")

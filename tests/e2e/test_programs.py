@@ -67,7 +67,7 @@ class Programs:
         lines = result.log.splitlines()
         self.assertTrue(lines, result)
         for line in lines:
-            self.assertRegex(line, r": converted .* via .*: connected$", result)
+            self.assertRegex(line, r": converted .* via .*: connected, M?P?TCP$", result)
 
     # ------------------------------------------------------------------ http
 

@@ -15,7 +15,7 @@ HOST = "192.0.2.1"  # the README's converter
 def setup(lab):
     servers.nginx(lab)
     L.command(["ip", "-n", "converter", "addr", "add", HOST + "/32", "dev", "k0"])
-    lab.converter("--fastopen", "cookie", listen=[L.CONVERTER, HOST])
+    lab.converter("--mptcp", "--fastopen", "cookie", listen=[L.CONVERTER, HOST])
     (L.TMP / "hosts").write_text(f"127.0.0.1 localhost\n{L.SERVER} example.com\n")
     L.command(["mount", "--bind", L.TMP / "hosts", "/etc/hosts"])
 
@@ -48,7 +48,7 @@ class Readme(L.TestCase):
                 if "curl" in command:
                     self.assertTrue(r.out, r)
                 if "-v" in command.split() or "CONVERT_LOG" in command:
-                    self.assertIn(": connected\n", r.err, r)
+                    self.assertIn(": connected, MPTCP\n", r.err, r)
         self.assertGreaterEqual(ran, 6)
 
     def test_configuration(self):
@@ -58,13 +58,13 @@ class Readme(L.TestCase):
         self.assertEqual(r.code, 0, r)
 
     def test_what_the_wire_shows(self):
-        """`length 24` from the second connection on."""
+        """`length 28` from the second connection on."""
         shim = {"CONVERT_ADDR": HOST}
         self.lab.run(["curl", "-s", "http://example.com/small"], shim=shim)
         capture = captures.Capture(self.lab)
         self.lab.run(["curl", "-s", "http://example.com/small"], shim=shim)
         (connection,) = captures.connections(capture.packets())
-        self.assertEqual(len(connection[0].data), 24)
+        self.assertEqual(len(connection[0].data), 28)
 
     def test_files_that_are_named(self):
         for name in ("LICENSE", "convert.conf.example", "policy/convert.conf.5",
@@ -77,7 +77,7 @@ class Readme(L.TestCase):
                           L.CONVERTER, "curl", "-s", f"http://{L.SERVER}/who"],
                          env={"BUILD": str(L.BUILD)}, cwd=L.ROOT)
         self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
-        self.assertIn(": connected\n", r.err)
+        self.assertIn(": connected, MPTCP\n", r.err)
 
 
 if __name__ == "__main__":
