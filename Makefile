@@ -205,7 +205,7 @@ MODE    ?= immediate
 MODULES ?=
 
 .PHONY: check-python check-programs
-#: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; MODULES="...")
+#: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; LAB_MPTCP=on; MODULES="...")
 check-python: all
 	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(MODULES)
 

@@ -226,6 +226,32 @@ print(t.getsockopt(6, 43))
         self.assertEqual([e["code"] for e in converter.events("error")], ["33"])
 
 
+CLOSED = """
+import socket, sys, time
+for protocol in 0, 262:
+    listener = socket.create_server(("127.0.0.1", 0))
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+    s.connect(listener.getsockname())
+    peer, _ = listener.accept()
+    s.close()
+    try:
+        for _ in range(100):
+            peer.send(b"x")
+            time.sleep(0.001)
+        print("goes on")
+    except BrokenPipeError:
+        print("is told")
+"""
+
+
+class Kernel(L.TestCase):
+    def test_close(self):
+        """Why two of CPython's tests differ: without any shim, what comes after close() is answered
+        with a reset by TCP, and by MPTCP taken."""
+        r = self.lab.run(["/usr/bin/python3", "-c", CLOSED])
+        self.assertEqual(r.out, b"is told\ngoes on\n", r)
+
+
 class Bypass(Mptcp):
     def curl(self, state, v4, policy="", port=MPTCP_HTTP):
         capture = captures.Capture(self.lab)

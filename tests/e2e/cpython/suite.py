@@ -50,12 +50,17 @@ LATE_MS = 20  # slow's delay, for refusals without a converter
 JOBS = int(os.environ.get("JOBS", 4))
 LIMIT = 400  # seconds for one module
 
+# With LAB_MPTCP=on both ends of the way to the converter are MPTCP sockets, and some tests have to
+# see that the connections are.
+MPTCP = "on" if os.environ.get("LAB_MPTCP") == "on" else "off"
+
 CONFIG = """
 [converter lo]
 address = 127.0.0.1
 address = ::1
 fast-open = no-cookie
 [policy]
+mptcp = {mptcp}
 rule = convert to 127.0.0.0/8,::1/128
 fallback = none
 [log]
@@ -87,11 +92,11 @@ class Loopback(L.Lab):
         converter = self.start(name, [
             L.BUILD / "lab-converter", "--listen", "127.0.0.1", "--listen", "[::1]",
             "--allow", "127.0.0.0/8", "--allow", "::1/128", "--allow-loopback",
-            "--log", L.TMP / name / "converter.log", "--ready-file", ready] + MODES[mode])
+            "--log", L.TMP / name / "converter.log", "--ready-file", ready] + MODES[mode] + ["--mptcp"] * (MPTCP == "on"))
         converter.wait_for("readiness", ready.exists)
         log = L.TMP / name / "shim.log"
         config = L.TMP / name / "convert.conf"
-        config.write_text(CONFIG.format(log=log))
+        config.write_text(CONFIG.format(log=log, mptcp=MPTCP))
         return {"CONVERT_CONF": str(config), "LAB_LOG": str(log)}
 
     def late_refusals(self, name):
@@ -121,6 +126,7 @@ class Run:
     code: int
     seconds: float
     converted: int
+    mptcp: int
     direct: int     # TCP connections to a loopback address that were not converted
     output: pathlib.Path
 
@@ -143,6 +149,7 @@ def run(lab, module, mode, results, only=()):
     outcomes, whys = read_record(record)
     return Run(outcomes, whys, r.code, r.seconds,
                len(re.findall(r"(?m): (?:converted|failed) .* via ", r.log)),
+               len(re.findall(r"(?m): connected, MPTCP$", r.log)),
                len(re.findall(r"(?m): direct (?:127\.|\[?::1\]?:)", r.log)), output)
 
 
@@ -173,7 +180,8 @@ def read_expected():
             group = line.strip("[] ")
         elif line.strip() and not line.startswith("#"):
             test, reason = line.split(None, 1)
-            expected[test] = (group, reason)
+            if group != {"on": "tcp", "off": "mptcp"}[MPTCP]:
+                expected[test] = (group, reason)
     return expected
 
 
@@ -184,7 +192,7 @@ class Verdict:
         self.expected = read_expected()
         self.same = self.failed = self.converted = 0
         self.skips = collections.Counter()
-        self.listed = {"inherent": 0, "racing": 0, "late": 0}
+        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0, "late": 0}
 
     def late_tests(self, module):
         return [test for test, (group, _) in self.expected.items()
@@ -197,6 +205,8 @@ class Verdict:
     def module(self, name, plain, shim, late):
         """late: the tests of that group without the shim and with late refusals; or None."""
         self.converted += shim.converted
+        if MPTCP == "on" and shim.converted and not shim.mptcp:
+            self.fail(f"{name}: no connection was MPTCP")
         print(f"{name:32} {len(plain.outcomes):5} tests {shim.converted:5} connections converted"
               f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
         before = self.failed
@@ -228,7 +238,7 @@ class Verdict:
                                 (b, shim.whys.get(test))):
             group = None
         why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
-        if group == "inherent" and a == b:
+        if group in ("inherent", "tcp", "mptcp") and a == b:
             self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
                       "pass: was it converted?")
         elif a == b == "skipped":
