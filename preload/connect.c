@@ -161,6 +161,18 @@ static int bypass(int fd, const struct sockaddr *sa, socklen_t len, struct conn_
 	return request->at_once ? 0 : -EINPROGRESS;
 }
 
+/* Would the kernel refuse this address on the program's socket, if not on a twin? */
+static bool is_unfit(int fd, const struct conn_request *request)
+{
+	const struct noted *n = fdt_is_fresh(fdt_get(fd)) ? noted_at(fd) : NULL;
+	struct noted_option only_v6;
+
+	if (!n || n->family != request->family)
+		return n;
+	return request->family == AF_INET6 && addr_is_v4(&request->server) &&
+	       noted_find(n, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6) && only_v6.value[0];
+}
+
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 			 struct upstream_early *early)
 {
@@ -168,7 +180,8 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 	struct conn_request request = { .config = config, .family = sa->sa_family, .early = early };
 	struct pol_verdict verdict;
 
-	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0)
+	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0 ||
+	    is_unfit(fd, &request))
 		return CONN_NATIVELY;
 	verdict = pol_decide(config, &request.server, request.family, route_lookup);
 	request.verdict = &verdict;

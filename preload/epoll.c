@@ -58,13 +58,13 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 	}
 	if (op == EPOLL_CTL_ADD && !is_refused(event->events)) {
 		r = regs_add_exchanged(epfd, fd, event, u);
-	} else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE) &&
-		   regs_change(epfd, fd, event)) {
-		regs_exchange(fd, u);
-		r = 0;
+	} else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE)) {
+		r = regs_change(epfd, fd, event, u);
 	} else {
-		return ctl_followed(epfd, op, fd, event);
+		r = 1;
 	}
+	if (r > 0)
+		return ctl_followed(epfd, op, fd, event);
 	if (!upstream_is_pending(u)) /* ended by another thread meanwhile */
 		regs_put_back(fd, u, false);
 	return r;
@@ -100,14 +100,15 @@ struct epoll_wait {
 };
 
 /* Takes our events out and serves them. Returns how many are left for the program. */
-static int filter(struct epoll_event *events, int n, bool *served)
+static int filter(const struct epoll_wait *w, int n, bool *served)
 {
+	struct epoll_event *events = w->events;
 	int kept = 0, fd;
 
 	for (int i = 0; i < n; i++) {
 		struct conn *c;
 
-		if (!regs_is_ours(&events[i], &fd)) {
+		if (!regs_is_ours(&events[i], w->epfd, &fd)) {
 			events[kept++] = events[i];
 			continue;
 		}
@@ -176,7 +177,7 @@ static int wait_filtered(const struct epoll_wait *w, int n)
 	for (;;) {
 		bool served = false, last;
 
-		n = n > 0 ? filter(w->events, n, &served) : n;
+		n = n > 0 ? filter(w, n, &served) : n;
 		if (n != 0)
 			return n;
 		served |= look_around();
@@ -200,12 +201,12 @@ static int wait_unsettled(const struct epoll_wait *w)
 }
 
 /* Did a wait that went straight to libc come back with something of ours? */
-static bool has_ours(const struct epoll_event *events, int n)
+static bool has_ours(const struct epoll_wait *w, int n)
 {
 	int fd;
 
 	for (int i = 0; i < n; i++)
-		if (regs_is_ours(&events[i], &fd))
+		if (regs_is_ours(&w->events[i], w->epfd, &fd))
 			return true;
 	return false;
 }
@@ -214,7 +215,7 @@ static int after_native(const struct epoll_wait *w, int n)
 {
 	int saved_errno = errno;
 
-	if (n <= 0 || !regs_ever_exchanged() || !has_ours(w->events, n))
+	if (n <= 0 || !regs_ever_exchanged() || !has_ours(w, n))
 		return n;
 	return libc_result(wait_filtered(w, n), saved_errno);
 }

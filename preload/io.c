@@ -110,10 +110,23 @@ static bool may_receive_messages(int fd, const struct mmsghdr *msgs, unsigned in
 	       may_unsettled(fd, flags, READING);
 }
 
-/* recv() of nothing: 0 at once on a blocking descriptor, EAGAIN on another. */
-static bool never_waits(int fd, size_t n, int flags)
+/* recv() of nothing on a blocking descriptor: the kernel waits for what happens next, and then says 0
+ * whatever that was. */
+static bool waits_for_nothing(int fd, size_t n, int flags)
 {
-	return n == 0 && !(flags & MSG_DONTWAIT) && !conn_is_nonblocking(fd);
+	int saved_errno = errno;
+	bool waits = false;
+	struct conn *c;
+
+	if (n || flags & MSG_DONTWAIT || fdt_get(fd) != FDT_PENDING)
+		return false;
+	c = conn_find(fd);
+	if (c && conn_advance(fd, c) == FDT_PENDING && !conn_is_nonblocking(fd)) {
+		conn_wait(fd, c, conn_time_limit(fd, SO_RCVTIMEO));
+		waits = true;
+	}
+	errno = saved_errno;
+	return waits;
 }
 
 INTERPOSE ssize_t read(int fd, void *p, size_t n)
@@ -135,8 +148,9 @@ INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.recv(fd, p, n, flags);
-	return never_waits(fd, n, flags) || may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) :
-								      -1;
+	if (waits_for_nothing(fd, n, flags))
+		return 0;
+	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
 }
 
 INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCKADDR_ARG addr,
@@ -144,9 +158,13 @@ INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCK
 {
 	if (!fdt_any_unsettled())
 		return real.recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
-	return never_waits(fd, n, flags) || may(fd, flags, READING) ?
-		       REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
-		       -1;
+	if (waits_for_nothing(fd, n, flags)) {
+		if (addr.__sockaddr__ && !memory_is_absurd(len))
+			*len = 0;
+		return 0;
+	}
+	return may(fd, flags, READING) ? REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
+					 -1;
 }
 
 INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)

@@ -5,6 +5,7 @@
 #include "fdt.h"
 #include "real.h"
 
+#include <linux/kcmp.h>
 #include <sched.h>
 
 struct reg {
@@ -83,22 +84,6 @@ static uint64_t word_base(void)
 	b = (b ^ b >> 29) | 1ULL << 63;
 	b &= ~(uint64_t)0xffff;
 	return atomic_compare_exchange_strong(&base, &none, b) ? b : none;
-}
-
-bool regs_is_ours(const struct epoll_event *event, int *fd)
-{
-	uint64_t word = event->data.u64;
-	struct reg *r = &regs[word & 0xffff];
-
-	if ((word & ~(uint64_t)0xffff) != word_base())
-		return false;
-	*fd = -1;
-	if (lock()) {
-		if (r->used && r->native)
-			*fd = r->fd;
-		unlock();
-	}
-	return true;
 }
 
 static int native_ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -190,21 +175,6 @@ bool regs_is_lost(int fd)
 	return atomic_load(&table_was_full) && !heads[fd];
 }
 
-bool regs_change(int epfd, int fd, const struct epoll_event *event)
-{
-	struct reg *r;
-
-	if (fd < 0 || fd >= FDT_MAX || !heads[fd] || !lock())
-		return false;
-	r = find(epfd, fd);
-	if (r) {
-		r->wanted = *event;
-		r->oneshot = ARMED;
-	}
-	unlock();
-	return r != NULL;
-}
-
 /* ---------------------------------------------------------- exchange and put back */
 
 static struct epoll_event ours(const struct reg *r, uint32_t wants)
@@ -268,6 +238,83 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct
 		drop(r);
 	unlock();
 	return err;
+}
+
+/* The set was duplicated: what was known of fd under its other numbers is this. */
+static void drop_copies(const struct reg *r)
+{
+	long self = syscall(SYS_getpid);
+	uint16_t next;
+
+	for (uint16_t i = heads[r->fd]; i; i = next) {
+		next = regs[i].next;
+		/* 1, 2: another set; not allowed to ask, or closed: nothing is lost with it */
+		if (&regs[i] != r && sys_result(syscall(SYS_kcmp, self, self, KCMP_FILE,
+							regs[i].epfd, r->epfd)) <= 0)
+			drop(&regs[i]);
+	}
+}
+
+int regs_change(int epfd, int fd, const struct epoll_event *event, struct upstream *u)
+{
+	struct epoll_event native;
+	struct reg *r;
+	bool known;
+	int err;
+
+	if (!lock())
+		return 1;
+	r = find(epfd, fd);
+	known = r != NULL;
+	if (r && r->wanted.events & EPOLLEXCLUSIVE) { /* as we have entered it, it is not */
+		unlock();
+		return -EINVAL;
+	}
+	if (!r)
+		r = enter(epfd, fd, event);
+	if (!r) {
+		unlock();
+		return -ENOSPC;
+	}
+	r->wanted = *event;
+	r->oneshot = ARMED;
+	native = take(r, u);
+	err = change(r, &native);
+	if (err < 0) /* the set was closed, or fd taken out, unseen */
+		drop(r);
+	else if (!known)
+		drop_copies(r);
+	unlock();
+	return err;
+}
+
+/* An event of r has come from the set epfd. The set may have been duplicated, and the number that r
+ * was entered by be something else by now. (Or r is not what it was for: of another process.) */
+static void follow_set(struct reg *r, int epfd)
+{
+	struct epoll_event native = ours(r, r->native);
+
+	if (r->epfd != epfd && !find(epfd, r->fd) &&
+	    native_ctl(epfd, EPOLL_CTL_MOD, r->fd, &native) == 0)
+		r->epfd = epfd;
+}
+
+bool regs_is_ours(const struct epoll_event *event, int epfd, int *fd)
+{
+	uint64_t word = event->data.u64;
+	struct reg *r = &regs[word & 0xffff];
+
+	if ((word & ~(uint64_t)0xffff) != word_base())
+		return false;
+	*fd = -1;
+	if (lock()) {
+		if (r->used && r->native) {
+			*fd = r->fd;
+			follow_set(r, epfd);
+		}
+		unlock();
+	}
+	return true;
 }
 
 /* A one-shot registration that has fired cannot be put back as it was: the kernel always adds

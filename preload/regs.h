@@ -28,9 +28,9 @@ static inline bool regs_ever_exchanged(void)
 }
 /* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
 bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event);
-/* EPOLL_CTL_MOD while a conversion is pending: changes what is put back later. The caller calls
- * regs_exchange() next. False: no such registration is known. */
-bool regs_change(int epfd, int fd, const struct epoll_event *event);
+/* EPOLL_CTL_MOD of fd, whose conversion is pending: changes what is put back later, and the kernel
+ * gets our mask and word. Returns what epoll_ctl() says, or 1: libc's shall go on. */
+int regs_change(int epfd, int fd, const struct epoll_event *event, struct upstream *u);
 /* Enters fd, whose conversion is pending, in the set: the kernel gets our mask and word. Returns
  * what epoll_ctl(EPOLL_CTL_ADD) says, 0 or -errno; -ENOSPC if the table is full. */
 int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct upstream *u);
@@ -53,8 +53,9 @@ void regs_forget(int fd);
 /* Does nobody know whether fd is in some epoll set, because the table was full? */
 bool regs_is_lost(int fd);
 
-/* Is this event for us? Then *fd is the number it was registered for, or -1 if nobody knows. */
-bool regs_is_ours(const struct epoll_event *event, int *fd);
+/* Is this event, from the set epfd, for us? Then *fd is the number it was registered for, or -1 if
+ * nobody knows. */
+bool regs_is_ours(const struct epoll_event *event, int epfd, int *fd);
 
 void regs_in_child(void);
 

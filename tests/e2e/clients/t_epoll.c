@@ -213,6 +213,37 @@ static void set_copied(int mode) /* the set is one file with two descriptors */
 	do_error(fd);
 }
 
+static void set_copied_alone(int mode) /* nothing is said by the new number, it is only waited on */
+{
+	int ep = epoll_create1(0), copy = dup(ep), fd = start();
+
+	ctl(ep, EPOLL_CTL_ADD, fd, EPOLLOUT | (uint32_t)mode, 1);
+	do_close(ep);
+	await(copy, 4, 0);
+	await(copy, 4, LONG);
+	ctl(copy, EPOLL_CTL_MOD, fd, EPOLLOUT, 2);
+	await(copy, 4, 0);
+	do_error(fd);
+}
+
+static void set_with_two_numbers(int mode)
+{
+	int ep = epoll_create1(0), copy = dup(ep), other = epoll_create1(0), fd = start();
+
+	ctl(ep, EPOLL_CTL_ADD, fd, EPOLLOUT | (uint32_t)mode, 1);
+	ctl(other, EPOLL_CTL_ADD, fd, EPOLLOUT | (uint32_t)mode, 2);
+	ctl(copy, EPOLL_CTL_ADD, fd, EPOLLOUT, 3);
+	ctl(copy, EPOLL_CTL_MOD, fd, EPOLLOUT | (uint32_t)mode, 4);
+	await(copy, 4, 0);
+	await(ep, 4, LONG);
+	await(other, 4, LONG);
+	ctl(ep, EPOLL_CTL_MOD, fd, EPOLLOUT, 5);
+	await(copy, 4, 0);
+	ctl(copy, EPOLL_CTL_DEL, fd, 0, 0);
+	await(ep, 4, 0);
+	do_error(fd);
+}
+
 static void set_number_again(int raw) /* closed, and its number is another set */
 {
 	int ep = epoll_create1(0), fd = new_socket(SOCK_NONBLOCK), again;
@@ -354,6 +385,10 @@ int main(int argc, char **argv)
 		{ "errors-pending", errors, 1 },
 		{ "set_copied", set_copied, 0 },
 		{ "set_copied-et", set_copied, (int)EPOLLET },
+		{ "set_copied_alone", set_copied_alone, 0 },
+		{ "set_copied_alone-et", set_copied_alone, (int)EPOLLET },
+		{ "set_with_two_numbers", set_with_two_numbers, 0 },
+		{ "set_with_two_numbers-et", set_with_two_numbers, (int)EPOLLET },
 		{ "set_number_again", set_number_again, 0 },
 		{ "set_number_again-raw", set_number_again, 1 },
 		{ "set_number_pipe", set_number_pipe, 0 },

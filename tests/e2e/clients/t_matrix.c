@@ -380,6 +380,7 @@ static void talk(struct waiter *w)
 	wait_once(w, 0);
 	say_result("shutdown", shutdown(w->fd, SHUT_WR));
 	do_poll(w->fd, POLLRDHUP, LONG);
+	sleep_ms(20); /* the server's FIN and the end of ours are two events */
 	wait_once(w, 0);
 	wait_once(w, 0);
 }
