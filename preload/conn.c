@@ -74,13 +74,19 @@ bool conn_is_owner(void)
 	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
 }
 
+bool conn_is_of(int fd, const struct conn *c)
+{
+	uint64_t cookie = conn_sock_cookie(fd);
+
+	return cookie && (cookie == c->sock_cookie || cookie == atomic_load(&c->new_cookie));
+}
+
 struct conn *conn_find(int fd)
 {
 	uint16_t word = fdt_look(fd);
 	struct conn *c = conn_peek(fd);
-	uint64_t cookie = c ? conn_sock_cookie(fd) : 0;
 
-	if (cookie && (cookie == c->sock_cookie || cookie == atomic_load(&c->new_cookie)))
+	if (c && conn_is_of(fd, c))
 		return c;
 	if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
 		fdt_change_seen(fd, word, FDT_UNKNOWN);
@@ -112,9 +118,10 @@ bool conn_forget(int fd)
 		return false;
 	regs_forget(fd);
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
-	/* nobody else can be interested: the slot is free for the next one */
-	if (c && (u = conn_exchange(c)) && !conn_is_shared() && !atomic_load(&u->copied))
-		u->deadline_ns = 0;
+	/* Nobody else can be interested, but another thread that is waiting, which has a second to
+	 * notice: the slot is free for the next one. */
+	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied))
+		atomic_store(&u->deadline_ns, conn_is_shared() ? now_ns() : 0);
 	fdt_set(fd, FDT_UNKNOWN);
 	return true;
 }

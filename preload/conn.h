@@ -76,6 +76,7 @@ bool conn_await_opening(int fd);
 /* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
  * the mark is gone) if the number is something else by now. One system call. */
 struct conn *conn_find(int fd);
+bool conn_is_of(int fd, const struct conn *c); /* do the cookies agree? */
 /* The same without proof, for the moments after a conn_find(). NULL if there is no record. */
 struct conn *conn_peek(int fd);
 /* The exchange, or NULL if its slot has been needed for another one. */

@@ -73,8 +73,8 @@ static int outcome(int fd, struct conn *c, const struct upstream *u)
 	default:
 		if (upstream_phase(u) == UPSTREAM_ABANDONED)
 			return -ECONNRESET;
-		/* fallback: nothing of ours is left on this socket */
-		return CONN_NATIVELY;
+		/* fallback: nothing of ours is left on this socket, if it still has the number */
+		return conn_is_of(fd, c) ? CONN_NATIVELY : -EBADF;
 	}
 }
 

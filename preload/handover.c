@@ -15,6 +15,7 @@
 #include "wait.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,12 +37,14 @@ void handover_finish(int fd)
  * we keep no record in its parent's memory: then all are finished. */
 static void finish_inherited(void)
 {
-	int saved_errno = errno;
+	int saved_errno = errno, cancel_state;
 	bool all;
 
 	noted_shared();
 	if (!fdt_any_unsettled())
 		return;
+	/* what we are called by is no cancellation point */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	all = !conn_is_owner();
 	for (int fd = 0; fd <= conn_highest(); fd++) {
 		int flags = fdt_get(fd) == FDT_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
@@ -49,6 +52,7 @@ static void finish_inherited(void)
 		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)))
 			handover_finish(fd);
 	}
+	pthread_setcancelstate(cancel_state, NULL);
 	errno = saved_errno;
 }
 

@@ -79,26 +79,29 @@ static enum fdt_mark advance(int fd, struct conn *c, bool broken)
 
 int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 {
-	struct upstream *u;
+	struct upstream *u = conn_exchange(c);
 	int64_t slice_ns = 0;
+	bool unsure = false, due;
 
 	if (upstream_is_interrupted())
 		return -EDEADLK;
-	while ((u = conn_exchange(c)) && upstream_is_pending(u)) {
-		int64_t until = limit_ns < u->deadline_ns ? limit_ns : u->deadline_ns;
+	while (u && conn_exchange(c) == u && upstream_is_pending(u)) {
+		int64_t deadline = u->deadline_ns,
+			until = limit_ns < deadline ? limit_ns : deadline;
 		int r;
 
 		/* who drives reads the reply; others may miss that it was read */
 		if (conn_is_shared() && atomic_load(&u->driver) != upstream_thread())
 			until = wait_slice(until, &slice_ns);
 		r = wait_one(fd, upstream_wants(u), until);
-		/* another thread may have closed the number, and a third made it anew */
-		if (r > 0 && conn_is_shared() && upstream_is_pending(u) && conn_find(fd) != c &&
-		    upstream_is_pending(u))
-			return -EBADF;
 		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
 			return r;
-		if (r > 0 || now_ns() >= u->deadline_ns)
+		/* another thread, or a signal handler, may have closed the number and made it anew */
+		unsure |= r < 0 || conn_is_shared();
+		due = r > 0 || now_ns() >= u->deadline_ns;
+		if (due && unsure && conn_find(fd) != c && upstream_is_pending(u))
+			return -EBADF;
+		if (due)
 			conn_advance(fd, c);
 		if (upstream_is_pending(u) && now_ns() >= limit_ns)
 			return -ETIMEDOUT;

@@ -9,6 +9,7 @@
 #include "real.h"
 #include "wait.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -80,6 +81,7 @@ static int serve(struct wait_set *set)
 		struct pollfd *p = &set->native[i];
 		enum fdt_mark mark = FDT_PENDING;
 		short events = p->revents;
+		bool due = events || now >= set->deadline_ns;
 		struct upstream *u;
 		struct conn *c;
 
@@ -89,7 +91,7 @@ static int serve(struct wait_set *set)
 		}
 		p->revents = 0;
 		/* with threads, the number may have been closed and made anew meanwhile */
-		c = events && conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
+		c = due && conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
 		u = c ? conn_exchange(c) : NULL;
 		if (!u || fdt_get(p->fd) != FDT_PENDING) {
 			over++;
@@ -97,7 +99,7 @@ static int serve(struct wait_set *set)
 		}
 		if (events & POLLERR)
 			mark = conn_advance_broken(p->fd, c);
-		else if (events || now >= set->deadline_ns || !upstream_is_pending(u))
+		else if (due || !upstream_is_pending(u))
 			mark = conn_advance(p->fd, c);
 		over += mark != FDT_PENDING;
 	}
@@ -171,29 +173,32 @@ bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
 	return false;
 }
 
-struct pollfd *pollset_room(struct pollfd on_stack[static POLLSET_ON_STACK], nfds_t n)
+struct pollfd *pollset_room(struct pollset_room *room, nfds_t n)
 {
-	struct pollfd *room;
+	void *p;
 
+	room->n = n;
 	if (n <= POLLSET_ON_STACK)
-		return on_stack;
-	room = mmap(NULL, n * sizeof(*room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		    -1, 0);
-	return room == MAP_FAILED ? NULL : room;
+		return room->fds = room->on_stack;
+	p = mmap(NULL, n * sizeof(*room->fds), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		 -1, 0);
+	return room->fds = p == MAP_FAILED ? NULL : p;
 }
 
-void pollset_release(struct pollfd *room, const struct pollfd *on_stack, nfds_t n)
+void pollset_release(void *set_room)
 {
-	if (room != on_stack)
-		munmap(room, n * sizeof(*room));
+	const struct pollset_room *room = set_room;
+
+	if (room->fds != room->on_stack)
+		munmap(room->fds, room->n * sizeof(*room->fds));
 }
 
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t *mask)
 {
-	struct pollfd on_stack[POLLSET_ON_STACK];
+	struct pollset_room room;
 	/* the flags stand behind the descriptors, eight to the room of one */
 	nfds_t whole = n + (n + sizeof(*fds) - 1) / sizeof(*fds);
-	struct wait_set set = { .asked = fds, .native = pollset_room(on_stack, whole), .n = n };
+	struct wait_set set = { .asked = fds, .native = pollset_room(&room, whole), .n = n };
 	int r;
 
 	if (!set.native)
@@ -201,7 +206,8 @@ int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t 
 	set.is_ours = (bool *)(set.native + n);
 	if (now_ns() >= conn_next_check())
 		conn_sweep();
+	pthread_cleanup_push(pollset_release, &room);
 	r = wait_in(&set, fds, until_ns, mask);
-	pollset_release(set.native, on_stack, whole);
+	pthread_cleanup_pop(1);
 	return r;
 }

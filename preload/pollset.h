@@ -12,10 +12,16 @@
 #include <stdint.h>
 
 /* Room for a set: on the caller's stack if it is small (1 KiB), else a mapping of its own (never
- * the program's allocator). */
+ * the program's allocator). pollset_release() is also for pthread_cleanup_push(), as all waits
+ * are cancellation points; a handler that leaves by longjmp() leaks a mapping. */
 #define POLLSET_ON_STACK 128
-struct pollfd *pollset_room(struct pollfd on_stack[static POLLSET_ON_STACK], nfds_t n);
-void pollset_release(struct pollfd *room, const struct pollfd *on_stack, nfds_t n);
+struct pollset_room {
+	struct pollfd *fds;
+	nfds_t n;
+	struct pollfd on_stack[POLLSET_ON_STACK];
+};
+struct pollfd *pollset_room(struct pollset_room *room, nfds_t n); /* NULL: no memory */
+void pollset_release(void *room);
 
 /* Is any of these a number that needs us? No system call. */
 bool pollset_needs_us(const struct pollfd *fds, nfds_t n);

@@ -10,6 +10,7 @@
 #include "real.h"
 #include "wait.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/time.h>
@@ -105,14 +106,14 @@ static int left_out(int fd)
 static bool is_beyond(int fd)
 {
 	size_t size = (size_t)fd / 8 + sizeof(unsigned long);
-	struct timeval now = { 0 };
+	struct timespec now = { 0 };
 	fd_set *set = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int r;
+	long r;
 
 	if (set == MAP_FAILED)
 		return false;
 	*word_of(set, fd) |= bit_of(fd);
-	r = REAL(select)(fd + 1, set, NULL, NULL, &now);
+	r = sys_result(syscall(SYS_pselect6, fd + 1, set, NULL, NULL, &now, NULL));
 	munmap(set, size);
 	return r == 0;
 }
@@ -161,13 +162,14 @@ static int fill_sets(const struct sets *sets, const struct pollfd *fds, nfds_t c
 	return ready;
 }
 
-static int wait_on(const struct sets *sets, int n, struct pollfd *fds, nfds_t count,
+static int wait_on(const struct sets *sets, int n, const struct pollset_room *room,
 		   int64_t until_ns, const sigset_t *mask)
 {
+	struct pollfd *fds = room->fds;
 	nfds_t i = 0;
 	int r;
 
-	for (int fd = 0; fd < n && i < count; fd++)
+	for (int fd = 0; fd < n && i < room->n; fd++)
 		if (is_asked(sets, fd))
 			fds[i++] = (struct pollfd){ .fd = fd, .events = asked(sets, fd) };
 	do {
@@ -180,15 +182,14 @@ static int wait_on(const struct sets *sets, int n, struct pollfd *fds, nfds_t co
 
 static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
-	struct pollfd on_stack[POLLSET_ON_STACK];
-	nfds_t count = count_asked(sets, n);
-	struct pollfd *fds = pollset_room(on_stack, count);
+	struct pollset_room room;
 	int r;
 
-	if (!fds)
+	if (!pollset_room(&room, count_asked(sets, n)))
 		return -ENOMEM;
-	r = wait_on(sets, n, fds, count, until_ns, mask);
-	pollset_release(fds, on_stack, count);
+	pthread_cleanup_push(pollset_release, &room);
+	r = wait_on(sets, n, &room, until_ns, mask);
+	pthread_cleanup_pop(1);
 	return r;
 }
 

@@ -77,7 +77,7 @@ static void read_config(void)
 const struct config *shim_config(void)
 {
 	const struct timespec moment = { .tv_nsec = 100000 };
-	int saved_errno, expected;
+	int saved_errno, expected, cancel_state;
 
 	if (atomic_load_explicit(&state, memory_order_acquire) == READ)
 		return &config;
@@ -86,7 +86,10 @@ const struct config *shim_config(void)
 		expected = UNREAD;
 		if (atomic_compare_exchange_strong(&state, &expected, READING)) {
 			reader = pthread_self();
+			/* socket() is no cancellation point */
+			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 			read_config();
+			pthread_setcancelstate(cancel_state, NULL);
 			atomic_store(&shim_active, config.n_converters > 0);
 			atomic_store_explicit(&state, READ, memory_order_release);
 		}

@@ -75,10 +75,11 @@ static struct upstream *take_slot(struct shared *all, uint32_t window)
 {
 	for (uint32_t tries = 0; tries < window; tries++) {
 		struct upstream *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % window];
-		uint32_t phase = upstream_phase(u);
+		uint32_t claims = atomic_load(&u->claims);
 
-		if (is_free(u) &&
-		    atomic_compare_exchange_strong(&u->phase, &phase, UPSTREAM_OPENING))
+		/* whoever else takes it, even if it is free again since, has changed the number */
+		if (!(claims & 1) && is_free(u) &&
+		    atomic_compare_exchange_strong(&u->claims, &claims, claims + 1))
 			return u;
 	}
 	return NULL;
@@ -115,7 +116,9 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 	atomic_store(&u->copied, false);
 	atomic_store(&u->n_exchanged, 0);
 	atomic_store(&u->put_back, 0);
-	u->deadline_ns = INT64_MAX / 2;
+	atomic_store(&u->deadline_ns, INT64_MAX / 2);
+	atomic_store(&u->phase, UPSTREAM_OPENING);
+	atomic_fetch_add(&u->claims, 1);
 	return u;
 }
 

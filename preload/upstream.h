@@ -39,7 +39,9 @@ struct upstream {
 	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
 	_Atomic int err;	 /* for UPSTREAM_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
-	int64_t started_ns, deadline_ns; /* CLOCK_MONOTONIC */
+	_Atomic uint32_t claims; /* odd: somebody who has taken the slot is filling it in */
+	int64_t started_ns;	 /* CLOCK_MONOTONIC */
+	_Atomic int64_t deadline_ns;
 	struct addr server;
 	int family;	 /* of the socket */
 	bool mptcp;	 /* the socket is an MPTCP one */

@@ -304,11 +304,37 @@ static void close_it(void *fd)
 	syscall(SYS_close, (int)(intptr_t)fd);
 }
 
+#define BYSTANDERS 300 /* more than we would keep on the stack */
+
+static int bystanders[2]; /* a pipe that stays empty; its copies have the numbers behind it */
+
+static void poll_many(int fd)
+{
+	struct pollfd many[BYSTANDERS + 1] = { { .fd = fd, .events = POLLOUT } };
+
+	for (int i = 1; i <= BYSTANDERS; i++)
+		many[i] = (struct pollfd){ .fd = bystanders[0], .events = POLLIN };
+	poll(many, BYSTANDERS + 1, LONG);
+}
+
+static void select_many(int fd)
+{
+	struct timeval limit = { LONG / 1000, 0 };
+	fd_set in, out;
+
+	FD_ZERO(&in);
+	FD_ZERO(&out);
+	FD_SET(fd, &out);
+	for (int i = 0; i < BYSTANDERS; i++)
+		FD_SET(bystanders[1] + 1 + i, &in);
+	select((fd > bystanders[1] ? fd : bystanders[1]) + 1 + BYSTANDERS, &in, &out, NULL, &limit);
+}
+
 static void *wait_to_be_cancelled(void *arg)
 {
 	struct cancelled *c = arg;
 	struct epoll_event event = { .events = EPOLLOUT };
-	struct pollfd p = { .events = POLLOUT };
+	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
 	char byte;
 	int ep;
 
@@ -319,16 +345,24 @@ static void *wait_to_be_cancelled(void *arg)
 	}
 	fcntl(c->fd, F_SETFL, O_NONBLOCK);
 	connect(c->fd, (struct sockaddr *)&target.sa, target.len);
-	if (c->way == 1) {
-		p.fd = c->fd;
+	switch (c->way) {
+	case 1:
 		poll(&p, 1, LONG);
-	} else if (c->way == 2) {
+		break;
+	case 2:
 		ep = epoll_create1(0);
 		pthread_cleanup_push(close_it, (void *)(intptr_t)ep);
 		epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &event);
 		epoll_wait(ep, &event, 1, LONG);
 		pthread_cleanup_pop(1);
-	} else {
+		break;
+	case 3:
+		poll_many(c->fd);
+		break;
+	case 4:
+		select_many(c->fd);
+		break;
+	default:
 		fcntl(c->fd, F_SETFL, 0);
 		recv(c->fd, &byte, 1, 0);
 	}
@@ -351,13 +385,36 @@ static int count_fds(bool show)
 	return n;
 }
 
+static long mapped_kb(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	long pages = 0;
+
+	if (!file || fscanf(file, "%ld", &pages) != 1)
+		bad("statm", pages);
+	fclose(file);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void make_bystanders(void)
+{
+	if (pipe(bystanders) < 0)
+		bad("pipe", 0);
+	for (int i = 0; i < BYSTANDERS; i++)
+		if (dup(bystanders[0]) != bystanders[1] + 1 + i)
+			bad("dup", i);
+}
+
 /* Threads that are cancelled in the midst of it (TRAPS 2.8). */
 static void storm_cancel(int n)
 {
-	int before = count_fds(false), cancelled = 0;
+	int before, cancelled = 0;
+	long warm_kb = 0, more_kb;
 
+	make_bystanders();
+	before = count_fds(false);
 	for (int i = 0; i < n; i++) {
-		struct cancelled c = { .way = i % 4, .fd = new_socket(0) };
+		struct cancelled c = { .way = i % 6, .fd = new_socket(0) };
 		pthread_t thread;
 		void *result;
 
@@ -372,14 +429,140 @@ static void storm_cancel(int n)
 		if (i % 50 == 0) /* what was left by the cancelled thread still works */
 			close(dup(c.fd));
 		close(c.fd);
+		if (i == n / 4)
+			warm_kb = mapped_kb();
 		if (i % 100 == 99)
 			finish(begin_connect(i % 200 == 99 ? 0 : SOCK_NONBLOCK), (unsigned int)i);
 	}
 	say("descriptors: %s", count_fds(false) == before ? "as before" : "more");
 	if (count_fds(false) != before)
 		count_fds(true);
-	say("cancelled: %s", cancelled > n / 4 ? "enough" : "too few");
-	say("%d of %d cancelled", cancelled, n);
+	more_kb = mapped_kb() - warm_kb;
+	say("mappings: %s", more_kb < n / 4 ? "as before" : "more");
+	say("cancelled: %s", cancelled > n / 8 ? "enough" : "too few");
+	say("%d of %d cancelled, %ld kB more", cancelled, n, more_kb);
+}
+
+/* Calls that are no cancellation points stay none, though our part of them waits or reads. */
+static _Noreturn void *be_cancelled_later(void *arg)
+{
+	int *fd = arg;
+	char *argv[] = { (char *)(intptr_t) "true", NULL };
+	pid_t child = -1;
+
+	pthread_cancel(pthread_self());
+	*fd = socket(target.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	connect(*fd, (struct sockaddr *)&target.sa, target.len);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	if (posix_spawn(&child, "/bin/true", NULL, NULL, argv, environ) != 0)
+		bad("posix_spawn", child);
+	waitpid(child, NULL, 0);
+	bad("waitpid is a cancellation point", child);
+}
+
+static void storm_cancel_first(int n)
+{
+	pthread_t thread;
+	void *result;
+
+	for (int i = 0; i < n; i++) {
+		int fd = -1;
+
+		pthread_create(&thread, NULL, be_cancelled_later, &fd);
+		pthread_join(thread, &result);
+		if (result != PTHREAD_CANCELED || fd < 0)
+			bad("cancelled", fd);
+		if (wait(NULL) < 0)
+			bad("no child", i);
+		finish(fd, (unsigned int)i);
+	}
+	say("%d connections", n);
+}
+
+/* ------------------------------------------------- closed while connect() waits */
+
+static struct {
+	int listener, client, waiting; /* client is connected, and not accepted yet */
+} closed;
+
+static void prepare_closed(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	closed.listener = socket(AF_INET, SOCK_STREAM, 0);
+	closed.client = socket(AF_INET, SOCK_STREAM, 0);
+	if (bind(closed.listener, (struct sockaddr *)&a, len) < 0 ||
+	    listen(closed.listener, 1) < 0 ||
+	    getsockname(closed.listener, (struct sockaddr *)&a, &len) < 0 ||
+	    connect(closed.client, (struct sockaddr *)&a, len) < 0)
+		bad("own connection", closed.listener);
+	closed.waiting = new_socket(0);
+}
+
+/* The number becomes another connection, on which a byte is waiting. */
+static void close_and_accept(int sig)
+{
+	int saved_errno = errno;
+
+	(void)sig;
+	close(closed.waiting);
+	if (accept(closed.listener, NULL, NULL) != closed.waiting)
+		bad("accept", closed.waiting);
+	if (send(closed.client, "x", 1, 0) != 1)
+		bad("send", closed.waiting);
+	handler_runs++;
+	errno = saved_errno;
+}
+
+static void *wait_in_connect(void *arg)
+{
+	(void)arg;
+	connect(closed.waiting, (struct sockaddr *)&target.sa, target.len);
+	return NULL;
+}
+
+/* Nobody but its owner has read from it, or reset it. */
+static void check_closed(void)
+{
+	char byte = 0;
+
+	if (recv(closed.waiting, &byte, 1, 0) != 1 || byte != 'x')
+		bad("a byte is missing", byte);
+	if (send(closed.waiting, "y", 1, MSG_NOSIGNAL) != 1 ||
+	    recv(closed.client, &byte, 1, 0) != 1 || byte != 'y')
+		bad("another's connection was reset", byte);
+	close(closed.listener);
+	close(closed.client);
+	close(closed.waiting);
+}
+
+static void storm_closed(int n)
+{
+	struct sigaction action = { .sa_handler = close_and_accept, .sa_flags = SA_RESTART };
+	struct itimerval when = { { 0, 0 }, { 0, 20000 } };
+	pthread_t thread;
+
+	sigaction(SIGALRM, &action, NULL);
+	for (int i = 0; i < n; i++) { /* by a signal handler, while there is one thread */
+		prepare_closed();
+		setitimer(ITIMER_REAL, &when, NULL);
+		wait_in_connect(NULL);
+		while (handler_runs <= i)
+			usleep(1000);
+		check_closed();
+	}
+	for (int i = 0; i < n; i++) { /* by another thread */
+		prepare_closed();
+		pthread_create(&thread, NULL, wait_in_connect, NULL);
+		usleep(20000);
+		close_and_accept(0);
+		pthread_join(thread, NULL);
+		check_closed();
+	}
+	say("%d connections", 2 * n);
 }
 
 /* ------------------------------------------------------------- vfork, spawn, fork */
@@ -651,6 +834,8 @@ int main(int argc, char **argv)
 		{ "handler-restart", storm_handler, SA_RESTART },
 		{ "sets", storm_sets, 300 },
 		{ "cancel", storm_cancel, 2000 },
+		{ "cancel-first", storm_cancel_first, 40 },
+		{ "closed", storm_closed, 4 },
 		{ "vfork", storm_vfork, 240 },
 		{ "fork", storm_fork, 240 },
 		{ "rawclose", storm_rawclose, 400 },
