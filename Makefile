@@ -223,6 +223,15 @@ demo:
 demo-here: all $(E2E_TOOLS)
 	$(Q)BUILD=$(BUILD) tests/e2e/demo
 
+.PHONY: demo-paths demo-paths-here
+#: demo-paths       a download over two networks, one of which is cut in the middle of it
+demo-paths:
+	$(Q)$(need) $(DEPS_BUILD) $(DEPS_DEMO)
+	$(Q)$(MAKE) --no-print-directory demo-paths-here
+
+demo-paths-here: all $(E2E_TOOLS)
+	$(Q)BUILD=$(BUILD) tests/e2e/demo-paths
+
 # Sanitizers: the unit tests once more. clang, because gcc 12's ThreadSanitizer does not know
 # the address space of newer kernels.
 SANITIZER_CC ?= clang
