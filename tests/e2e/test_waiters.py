@@ -80,10 +80,12 @@ frontend front
     default_backend v4
 backend v4
     http-request replace-path /[^/]*/(.*) /\\1
-    server s {v4}:80 check inter 100ms
+    timeout connect 10s
+    server s {v4}:80 check inter 500ms fall 5
 backend v6
+    timeout connect 10s
     http-request replace-path /[^/]*/(.*) /\\1
-    server s [{v6}]:80 check inter 100ms
+    server s [{v6}]:80 check inter 500ms fall 5
 backend closed
     server s {v4}:{closed}
 backend mute
