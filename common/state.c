@@ -155,9 +155,13 @@ static int lock_bucket(int fd, enum state_kind kind, uint32_t first, short type)
 		.l_len = (off64_t)state_shape(kind)->bucket_blocks * STATE_BLOCK,
 	};
 
-	if (syscall(SYS_FCNTL, fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
-	return errno == EACCES ? -EAGAIN : -errno;
+	return syscall(SYS_FCNTL, fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+/* That one errno is for a bucket that another process has locked. */
+static int but_not_eagain(int ret)
+{
+	return ret == -EAGAIN ? -EIO : ret;
 }
 
 /* ------------------------------------------------------------------------- its slots */
@@ -259,13 +263,13 @@ static int change_locked(int fd, enum state_kind kind, const void *key, int64_t 
 int state_update(enum state_kind kind, const void *key, int64_t now_ms, state_change_fn *change,
 		 void *arg)
 {
-	int saved_errno = errno, fd = open_for_writing(), ret = fd;
+	int saved_errno = errno, fd = open_for_writing(), ret = but_not_eagain(fd);
 	const uint32_t first = state_bucket(kind, key);
 
 	if (fd >= 0) {
 		ret = lock_bucket(fd, kind, first, F_WRLCK);
 		if (ret == 0) {
-			ret = change_locked(fd, kind, key, now_ms, change, arg);
+			ret = but_not_eagain(change_locked(fd, kind, key, now_ms, change, arg));
 			/* a child of a fork() meanwhile has the open file, and the lock, too */
 			lock_bucket(fd, kind, first, F_UNLCK);
 		}

@@ -65,7 +65,7 @@ static bool read_file(const struct health_key *key, int64_t now_ms, struct healt
 struct change {
 	const struct health_event *event;
 	int64_t now_ms;
-	struct health *health; /* out: as it is afterwards */
+	struct health *health; /* what only we know; out: as it is afterwards */
 	bool changed;
 };
 
@@ -83,7 +83,6 @@ static bool change_file(void *value, struct state_times *times, bool found, void
 {
 	struct change *c = arg;
 
-	*c->health = (struct health){ 0 };
 	if (found)
 		decode(c->health, value);
 	c->changed = apply(c->health, c->event, c->now_ms);
@@ -138,10 +137,9 @@ static void keep(const struct health_key *key, const struct health *h, int64_t n
 	unlock();
 }
 
-enum look { LOOK_BUSY, LOOK_FRESH, LOOK_OWN, LOOK_NONE };
+enum look { LOOK_BUSY, LOOK_FRESH, LOOK_STALE, LOOK_NONE };
 
-/* LOOK_OWN: to be compared with the file, where nobody else may know of it. */
-static enum look look(const struct health_key *key, int64_t now_ms, struct health *h)
+static enum look look(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
 {
 	const struct row *row;
 	enum look found = LOOK_NONE;
@@ -149,27 +147,30 @@ static enum look look(const struct health_key *key, int64_t now_ms, struct healt
 	if (!try_lock())
 		return LOOK_BUSY;
 	row = row_of(key);
-	if (row && now_ms >= row->checked_ms && now_ms - row->checked_ms < HEALTH_REREAD_MS)
-		found = LOOK_FRESH;
-	else if (row && !row->in_file)
-		found = LOOK_OWN;
-	if (found != LOOK_NONE)
+	if (row) {
+		int64_t age = now_ms - row->checked_ms;
+
 		*h = row->health;
+		*in_file = row->in_file;
+		found = age >= 0 && age < HEALTH_REREAD_MS ? LOOK_FRESH : LOOK_STALE;
+	}
 	unlock();
 	return found;
 }
 
-/* False: the table is being used. */
-static bool recall(const struct health_key *key, int64_t now_ms, struct health *h)
+/* What is known; in_file: or the file has it too. False: the table is being used. */
+static bool recall(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
 {
 	enum look found;
-	bool in_file;
 
 	*h = (struct health){ 0 };
-	found = look(key, now_ms, h);
-	if (found == LOOK_OWN || found == LOOK_NONE) {
-		in_file = read_file(key, now_ms, h);
-		keep(key, h, now_ms, in_file);
+	*in_file = false;
+	found = look(key, now_ms, h, in_file);
+	if (found == LOOK_STALE || found == LOOK_NONE) {
+		if (*in_file)
+			*h = (struct health){ 0 };
+		*in_file = read_file(key, now_ms, h);
+		keep(key, h, now_ms, *in_file);
 	}
 	health_age(h, now_ms);
 	return found != LOOK_BUSY;
@@ -213,7 +214,9 @@ static bool tell(const struct health_key *key, struct change *c)
 
 void health_find(const struct health_key *key, int64_t now_ms, struct health *h)
 {
-	recall(key, now_ms, h);
+	bool in_file;
+
+	recall(key, now_ms, h, &in_file);
 }
 
 enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms)
@@ -222,12 +225,15 @@ enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsi
 	struct health h;
 	struct change c = { .event = &e, .now_ms = now_ms, .health = &h };
 	enum health_advice advice;
+	bool in_file;
 
-	if (!recall(key, now_ms, &h))
+	if (!recall(key, now_ms, &h, &in_file))
 		return HEALTH_USE;
 	advice = health_advise(&h, now_ms);
 	if (advice != HEALTH_PROBE)
 		return advice;
+	if (in_file) /* or nothing of it may be there any more */
+		h = (struct health){ 0 };
 	if (tell(key, &c))
 		return HEALTH_PROBE;
 	return health_advise(&h, now_ms) == HEALTH_USE ? HEALTH_USE : HEALTH_LEAVE;
@@ -238,8 +244,12 @@ void health_report(const struct health_key *key, const struct health_event *e, i
 	struct health h;
 	struct change c = { .event = e, .now_ms = now_ms, .health = &h };
 	struct health known;
+	bool in_file;
 
-	if (recall(key, now_ms, &known) && health_apply(&known, e, now_ms))
+	if (!recall(key, now_ms, &known, &in_file))
+		return;
+	h = in_file ? (struct health){ 0 } : known;
+	if (health_apply(&known, e, now_ms))
 		tell(key, &c);
 }
 

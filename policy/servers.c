@@ -30,7 +30,7 @@ struct news {
 	enum servers_verdict verdict;
 	struct cvt_span tfo_cookie;
 	int64_t now_ms;
-	struct servers_entry entry; /* out: as it is in the file afterwards */
+	struct servers_entry entry; /* what only we know; out: as it is in the file afterwards */
 };
 
 /* ------------------------------------------------------------------- what news means */
@@ -180,7 +180,7 @@ static bool read_file(const struct addr *server, int64_t now_ms, struct servers_
 static bool change_file(void *value, struct state_times *times, bool found, void *arg)
 {
 	struct news *n = arg;
-	struct servers_entry e = { .server = n->entry.server };
+	struct servers_entry e = n->entry;
 	struct stored s;
 	bool changed;
 
@@ -295,23 +295,25 @@ static void blank(struct servers_entry *e, const struct addr *server)
 	*e = (struct servers_entry){ .server = *server };
 }
 
-/* What is known, blank if that is nothing. False: the table is being used. */
-static bool recall(const struct addr *server, int64_t now_ms, struct servers_entry *e)
+/* What is known, blank if that is nothing; in_file: or the file has it too. False: the table is
+ * being used. */
+static bool recall(const struct addr *server, int64_t now_ms, struct servers_entry *e,
+		   bool *in_file)
 {
 	struct row row;
 	enum look found = look(server, now_ms, &row);
-	bool in_file;
 
 	blank(e, server);
 	if (found == LOOK_BUSY)
 		return false;
 	if (found == LOOK_FRESH) {
 		*e = row.entry;
+		*in_file = row.in_file;
 	} else {
-		in_file = read_file(server, now_ms, e);
-		if (!in_file && found == LOOK_STALE && !row.in_file)
+		*in_file = read_file(server, now_ms, e);
+		if (!*in_file && found == LOOK_STALE && !row.in_file)
 			*e = row.entry; /* the file could not be written, or there is none */
-		keep(e, now_ms, in_file);
+		keep(e, now_ms, *in_file);
 	}
 	if (e->until_ms <= now_ms)
 		blank(e, server);
@@ -324,9 +326,14 @@ static bool tell(const struct addr *server, struct news *n)
 	uint8_t key[STATE_SERVER_KEY];
 	bool in_file;
 
-	if (!recall(server, n->now_ms, &e) || !apply(&e, n))
+	if (!recall(server, n->now_ms, &e, &in_file))
 		return false;
-	blank(&n->entry, server);
+	if (in_file) /* or nothing of it may be there any more */
+		blank(&n->entry, server);
+	else
+		n->entry = e;
+	if (!apply(&e, n))
+		return false;
 	make_key(key, server);
 	in_file = state_update(STATE_SERVER, key, n->now_ms, change_file, n) == 0;
 	keep(in_file ? &n->entry : &e, n->now_ms, in_file);
@@ -337,7 +344,9 @@ static bool tell(const struct addr *server, struct news *n)
 
 bool servers_find(const struct addr *server, int64_t now_ms, struct servers_entry *entry)
 {
-	return recall(server, now_ms, entry) && entry->until_ms > now_ms;
+	bool in_file;
+
+	return recall(server, now_ms, entry, &in_file) && entry->until_ms > now_ms;
 }
 
 enum servers_verdict servers_lookup(const struct addr *server, int64_t now_ms)

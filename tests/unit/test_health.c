@@ -472,6 +472,31 @@ static void one_probe_among_threads(void **state)
 	assert_true(probes > 0);
 }
 
+/* What could not be written stays known here, and gets there with the next news. */
+static void a_file_that_comes_later(void **state)
+{
+	(void)state;
+	state_setup("/proc/nothing/state");
+	report((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_HYBRID });
+	report(failure());
+	now += 10 * HEALTH_REREAD_MS;
+	find();
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
+	state_setup(file);
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	health_clear_table();
+	find();
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
+	assert_int_equal(h.failures, 1);
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	/* but what somebody has taken out of the file stays out */
+	state_clear();
+	now += HEALTH_REREAD_MS;
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+	find();
+	assert_int_equal(h.dialect, 0);
+}
+
 static void count(const struct health_key *k, const struct health *record, void *arg)
 {
 	unsigned int *n = arg;
@@ -537,6 +562,7 @@ int main(void)
 		WITH_FILE(one_probe_among_processes),
 		WITH_FILE(one_probe_among_threads),
 		WITHOUT_FILE(one_probe_among_threads),
+		WITH_FILE(a_file_that_comes_later),
 		WITH_FILE(all_of_them),
 	};
 
