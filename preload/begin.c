@@ -288,6 +288,14 @@ static enum conn_begin bypass_claimed(int fd, struct conn_request *request, enum
 	return CONN_BEGUN;
 }
 
+/* Only one connect() at a time may find the socket unconnected and send: another thread's, or one
+ * in a signal handler, would have its Connect TLV end up in the stream of the first. */
+static bool claim(int fd, enum fdt_mark mark)
+{
+	conn_raise_highest(fd); /* for a child that is forked meanwhile */
+	return fdt_change(fd, mark, FDT_OPENING);
+}
+
 enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
 			    socklen_t len)
 {
@@ -295,7 +303,7 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct s
 	enum conn_begin r = CONN_NOT_OURS;
 
 	upstream_enter();
-	if (fdt_is_fresh(mark) && fdt_change(fd, mark, FDT_OPENING))
+	if (fdt_is_fresh(mark) && claim(fd, mark))
 		r = bypass_claimed(fd, request, mark, sa, len);
 	upstream_leave();
 	return r;
@@ -324,8 +332,6 @@ bool conn_await_opening(int fd)
 	return true;
 }
 
-/* Only one connect() at a time may find the socket unconnected and send: another thread's, or one
- * in a signal handler, would have its Connect TLV end up in the stream of the first. */
 enum conn_begin conn_begin(int fd, struct conn_request *request)
 {
 	enum fdt_mark mark = fdt_get(fd);
@@ -337,7 +343,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	if (now_ns() >= conn_next_check())
 		conn_sweep();
 	upstream_enter();
-	if (fdt_has_record(mark) || mark == FDT_OPENING || !fdt_change(fd, mark, FDT_OPENING))
+	if (fdt_has_record(mark) || mark == FDT_OPENING || !claim(fd, mark))
 		r = CONN_BUSY;
 	else
 		r = begin_claimed(fd, request, mark);

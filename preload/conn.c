@@ -182,8 +182,16 @@ static void before_fork(void)
 	upstream_before_fork();
 }
 
+/* The threads that were just deciding about these numbers do not exist in the child. */
+static void forget_opening(void)
+{
+	for (int fd = 0; fd <= conn_highest(); fd++)
+		fdt_change(fd, FDT_OPENING, FDT_TCP_COPIED);
+}
+
 static void in_child(void)
 {
+	forget_opening();
 	atomic_store(&owner_pid, fdt_any_unsettled() ? (int)syscall(SYS_getpid) : 0);
 	upstream_in_child();
 	regs_in_child();

@@ -688,6 +688,46 @@ static void storm_fork(int n)
 	say("%d connections", n);
 }
 
+static atomic_bool enough_forks;
+
+static void *connect_on_and_on(void *arg)
+{
+	atomic_int *connected = arg;
+
+	while (!enough_forks) {
+		finish(begin_connect(*connected % 2 ? 0 : SOCK_NONBLOCK), 7);
+		++*connected;
+	}
+	return NULL;
+}
+
+/* Children that close what other threads were connecting at that moment. */
+static void storm_fork_closing(int n)
+{
+	pthread_t threads[8];
+	atomic_int connected = 0;
+	int status;
+
+	for (int i = 0; i < 8; i++)
+		pthread_create(&threads[i], NULL, connect_on_and_on, &connected);
+	for (int i = 0; i < n; i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			alarm(LONG / 1000);
+			for (int fd = 3; fd < 30; fd++)
+				close(fd);
+			_exit(0);
+		}
+		if (waitpid(child, &status, 0) != child || status)
+			bad("child's status", status);
+	}
+	enough_forks = true;
+	for (int i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	say("%d forks, %d connections", n, connected);
+}
+
 /* ------------------------------------------------------------------- raw close */
 
 static void other_socket(int fd)
@@ -836,6 +876,7 @@ int main(int argc, char **argv)
 		{ "cancel", storm_cancel, 2000 },
 		{ "cancel-first", storm_cancel_first, 40 },
 		{ "closed", storm_closed, 4 },
+		{ "fork-closing", storm_fork_closing, 600 },
 		{ "vfork", storm_vfork, 240 },
 		{ "fork", storm_fork, 240 },
 		{ "rawclose", storm_rawclose, 400 },
