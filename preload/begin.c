@@ -160,6 +160,8 @@ int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_ear
 		atomic_store(&u->driver, upstream_thread());
 	exchange_all(fd, u, regs_exchange);
 	r = upstream_open(u, fd, nonblocking, early);
+	if (r == -EINTR) /* perhaps nobody waits now */
+		atomic_store(&u->driver, 0);
 	if (upstream_is_pending(u)) {
 		exchange_all(fd, u, regs_exchange);
 	} else if (r < 0 && r != -EINTR) {

@@ -89,10 +89,12 @@ static int start(int fd, struct upstream *u, struct upstream_early *early)
 	bool fall_back = u->fall_back;
 	int r = conn_start(fd, u, nonblocking, early);
 
-	if (r < 0)
+	if (r < 0 && r != -EINTR)
 		return r != -EALREADY && fall_back ? CONN_NATIVELY : r;
 	if (nonblocking)
 		return -EINPROGRESS;
+	if (r == -EINTR && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
+		return r;
 	return conn_wait_for_outcome(fd, u, limit_ns, EINPROGRESS);
 }
 

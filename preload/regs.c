@@ -353,13 +353,25 @@ void regs_exchange(int fd, struct upstream *u)
 	unlock();
 }
 
+/* Of the processes that share the set one does it: the first. But a forked child may know of a set
+ * that it does not have, as other threads go on while its descriptors and then its memory are copied:
+ * it does not claim what it has not done. */
 static bool put_back(struct reg *r, struct upstream *u)
 {
+	uint32_t bit = u ? r->bit : 0;
+	bool ok;
+
 	r->native = 0;
 	r->oneshot = ASK;
-	if (u && r->bit && atomic_fetch_or(&u->put_back, r->bit) & r->bit)
-		return true; /* a process with which we share the set has */
-	return change(r, &r->wanted) == 0;
+	if (r->process == process)
+		return (bit && atomic_fetch_or(&u->put_back, bit) & bit) ||
+		       change(r, &r->wanted) == 0;
+	if (bit && atomic_load(&u->put_back) & bit)
+		return true;
+	ok = change(r, &r->wanted) == 0;
+	if (ok && bit)
+		atomic_fetch_or(&u->put_back, bit);
+	return ok;
 }
 
 /* What signal handlers could not do while this thread held the table. */

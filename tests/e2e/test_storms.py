@@ -84,6 +84,9 @@ class Storms:
     def test_fork(self):
         self.storm("t_storm", "fork")
 
+    def test_fork_set(self):
+        self.storm("t_storm", "fork-set")
+
     def test_fork_closing(self):
         self.storm("t_storm", "fork-closing")
 

@@ -688,6 +688,32 @@ static void storm_fork(int n)
 	say("%d connections", n);
 }
 
+/* A child that brings the connection to its end, but has closed the set that it is registered in. */
+static void storm_fork_set(int n)
+{
+	for (int i = 0; i < n; i++) {
+		int fd = begin_connect(SOCK_NONBLOCK), ep = epoll_create1(0), status = -1;
+		struct epoll_event event = { .events = EPOLLOUT | (i % 2 ? EPOLLET : 0) };
+		pid_t child;
+
+		if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event) < 0)
+			bad("epoll_ctl", i);
+		child = fork();
+		if (child == 0) {
+			close(ep);
+			wait_until_connected(fd);
+			_exit(0);
+		}
+		if (waitpid(child, &status, 0) != child || status)
+			bad("child's status", status);
+		if (epoll_wait(ep, &event, 1, LONG) != 1 || event.events != EPOLLOUT)
+			bad("epoll_wait", (long)event.events);
+		close(ep);
+		finish(fd, (unsigned int)i);
+	}
+	say("%d connections", n);
+}
+
 static atomic_bool enough_forks;
 
 static void *connect_on_and_on(void *arg)
@@ -877,6 +903,7 @@ int main(int argc, char **argv)
 		{ "cancel-first", storm_cancel_first, 40 },
 		{ "closed", storm_closed, 4 },
 		{ "fork-closing", storm_fork_closing, 600 },
+		{ "fork-set", storm_fork_set, 40 },
 		{ "vfork", storm_vfork, 240 },
 		{ "fork", storm_fork, 240 },
 		{ "rawclose", storm_rawclose, 400 },
