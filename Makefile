@@ -213,6 +213,11 @@ check-python: all $(BUILD)/lab/delay-line
 check-programs: all $(E2E_TOOLS)
 	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py
 
+.PHONY: bench
+#: bench            what the shim costs and gains, as ratios measured side by side (REPEAT=7)
+bench: all $(E2E_TOOLS)
+	$(Q)BUILD=$(BUILD) tests/bench/bench
+
 .PHONY: demo
 #: demo             a program through a converter, step by step
 demo:

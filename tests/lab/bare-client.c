@@ -3,11 +3,12 @@
  * bare-client - a client that speaks Convert by itself, with nothing of the project's in it: what
  * the shim is compared with. Without -c it is a plain client, which the shim may convert.
  *
- *   bare-client [-m] [-c CONVERTER:PORT] [-x] get SERVER PORT PATH    HTTP's body on stdout
- *   bare-client [-m] [-c CONVERTER:PORT] [-x] bulk SERVER PORT PATH   reads it and says how long
- *   bare-client [-m] [-c CONVERTER:PORT] [-x] rate SERVER PORT COUNT  connections, an echo on each
+ *   bare-client [-mxw] [-c CONVERTER:PORT] get SERVER PORT PATH    HTTP's body on stdout
+ *   bare-client [-mxw] [-c CONVERTER:PORT] bulk SERVER PORT PATH   reads it and says how long
+ *   bare-client [-mxw] [-c CONVERTER:PORT] rate SERVER PORT COUNT  connections, an echo on each
  *
- * -m: on Multipath TCP sockets. -x: the Connect TLV asks for the server's MPTCP option too. IPv4.
+ * -m: on Multipath TCP sockets. -x: the Connect TLV asks for the server's MPTCP option too. -w: one
+ * connection before, to that server, which does nothing and does not count. IPv4.
  * bulk and rate print "AMOUNT SECONDS SUBFLOWS": bytes or connections, and how many subflows the
  * last connection had at its end; -1 if it was plain TCP.
  */
@@ -31,7 +32,7 @@
 
 static struct {
 	int protocol;
-	bool converted, extended;
+	bool converted, extended, warm;
 	struct sockaddr_in converter, server;
 } how;
 
@@ -193,7 +194,7 @@ static void rate(unsigned int count)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bare-client [-m] [-c CONVERTER:PORT] [-x] "
+	fprintf(stderr, "usage: bare-client [-mxw] [-c CONVERTER:PORT] "
 			"get|bulk|rate SERVER PORT PATH|COUNT\n");
 	return 2;
 }
@@ -202,7 +203,7 @@ static bool read_options(int argc, char **argv)
 {
 	char *colon;
 
-	for (int c; (c = getopt(argc, argv, "mc:x")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "mc:xw")) != -1;) {
 		switch (c) {
 		case 'm':
 			how.protocol = MPTCP;
@@ -217,6 +218,9 @@ static bool read_options(int argc, char **argv)
 			break;
 		case 'x':
 			how.extended = true;
+			break;
+		case 'w':
+			how.warm = true;
 			break;
 		default:
 			return false;
@@ -237,6 +241,8 @@ int main(int argc, char **argv)
 	argv += optind;
 	what = argv[0];
 	how.server = address(argv[1], argv[2]);
+	if (how.warm)
+		close(open_connection());
 	if (!strcmp(what, "rate")) {
 		rate((unsigned int)atoi(argv[3]));
 		return 0;
