@@ -832,6 +832,19 @@ class FastOpenDownstream(Case):
             c.wait_event("close", count=2, outcome="ok")
             self.assertEqual(c.events("close")[1]["c2s"], "8")
 
+    def test_with_mptcp(self):
+        """Both options at once, to a server that has both."""
+        if mptcp_works():
+            self.skipTest(mptcp_works())
+        run("ip tcp_metrics flush", check=False)
+        with Converter() as c, Listener(echo, fastopen=True, proto=MPTCP) as l:
+            with convert(message(connect(SERVER, l.port, b"\x22\x02\x1e\x02"))) as s:
+                found = tcp_options(split_reply(read_reply(s))[1][20][2:])
+            self.assertEqual((len(found[30]), found[30][:2]), (10, b"\x01\x01"))
+            self.assertIn(len(found[34]), (4, 8))  # Linux leaves the timestamps out for it
+            down = c.events("down")[0]
+            self.assertEqual((down["mptcp"], down["fastopen"]), ("yes", "ask"))
+
     def test_server_without(self):
         with Converter(), Listener(echo) as l:
             for opts in (b"\x22\x02", b"\x22\x0a12345678"):
