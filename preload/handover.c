@@ -5,6 +5,7 @@
  * library, and in any case not our memory: so what is pending is brought to its end first, or the new owner would read the converter's reply as data. Bounded, as
  * every exchange has a deadline.
  */
+#undef _FORTIFY_SOURCE /* <bits/stdio2.h> wraps what this file defines */
 #include "handover.h"
 
 #include "conn_int.h"
@@ -194,15 +195,64 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 	return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
 }
 
-/* A socket that is not connected yet goes direct: its connect() may be one that does not wait. */
+/* ----------------------------------------------------------------------- stdio */
+
 INTERPOSE FILE *fdopen(int fd, const char *mode)
 {
 	int saved_errno = errno;
 
 	if (fdt_get(fd) == FDT_PENDING)
 		handover_finish(fd);
-	else if (fdt_is_fresh(fdt_get(fd)))
+	else if (fdt_is_fresh(fdt_get(fd))) /* its connect() may be one that does not wait */
 		fdt_set(fd, FDT_OTHER);
 	errno = saved_errno;
 	return REAL(fdopen)(fd, mode);
+}
+
+int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void before_printing(int fd)
+{
+	int saved_errno = errno;
+
+	if (fdt_get(fd) == FDT_PENDING)
+		handover_finish(fd);
+	errno = saved_errno;
+}
+
+INTERPOSE int vdprintf(int fd, const char *restrict format, va_list args)
+{
+	before_printing(fd);
+	return REAL(vdprintf)(fd, format, args);
+}
+
+INTERPOSE int dprintf(int fd, const char *restrict format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = vdprintf(fd, format, args);
+	va_end(args);
+	return r;
+}
+
+INTERPOSE int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
+{
+	before_printing(fd);
+	return REAL(__vdprintf_chk)(fd, flag, format, args);
+}
+
+INTERPOSE int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = __vdprintf_chk(fd, flag, format, args);
+	va_end(args);
+	return r;
 }

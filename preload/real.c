@@ -45,6 +45,8 @@ void real_init(void)
 	NEXT(execvpe);
 	NEXT(fexecve);
 	NEXT(fdopen);
+	NEXT(vdprintf);
+	NEXT(__vdprintf_chk);
 	NEXT(posix_spawn);
 	NEXT(posix_spawnp);
 	NEXT(shutdown);

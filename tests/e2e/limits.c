@@ -4,11 +4,11 @@
  *
  *     limits WHEN-CALLS ADDRESS PORT
  *
- * against an echo server. CALLS: libc, raw (system calls), ring (io_uring), stdio. WHEN they begin:
- * "own", with the connect(); after libc's "blocking" connect(); after a non-blocking one that was
- * "polled" for; or at once, while it is "pending"; stdio also before it ("early"). Each sends the
- * numbers 0, 1, 2 ... as 4 bytes each and reads them back, until one is wrong. Prints how many
- * bytes came back as they were sent, and what went wrong. Built statically, too.
+ * against an echo server. CALLS: libc, raw (system calls), ring (io_uring), stdio, dprintf. WHEN
+ * they begin: "own", with the connect(); after libc's "blocking" connect(); after a non-blocking one
+ * that was "polled" for; or at once, while it is "pending"; stdio also before it ("early"). Each
+ * sends the numbers 0, 1, 2 ... as 4 bytes each and reads them back, until one is wrong. Prints how
+ * many bytes came back as they were sent, and what went wrong. Built statically, too.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -208,6 +208,16 @@ static long file_write(int fd, const void *p, size_t n)
 	return done ? (long)done : -errno;
 }
 
+/* The text is whatever it is: four bytes a call. */
+static long print_write(int fd, const void *p, size_t n)
+{
+	const char *c = p;
+	int r = dprintf(fd, "%c%c%c%c", c[0], c[1], c[2], c[3]);
+
+	(void)n;
+	return r < 0 ? -errno : r;
+}
+
 /* ---------------------------------------------------------------------------- cases */
 
 struct calls {
@@ -222,6 +232,7 @@ static const struct calls all_calls[] = {
 	{ "raw", raw_connect, raw_write, raw_read },
 	{ "ring", ring_connect, ring_write, ring_read },
 	{ "stdio", libc_connect, file_write, file_read },
+	{ "dprintf", libc_connect, print_write, libc_read },
 };
 
 /* Is it one that passes, or over? Nothing to do but to try again: then a little later. */

@@ -89,6 +89,9 @@ class Limits(L.TestCase):
     def test_stdio_pending(self):
         self.exact("pending-stdio")
 
+    def test_dprintf_pending(self):
+        self.exact("pending-dprintf")
+
     def test_stdio_before_connect(self):
         self.exact("early-stdio", converted=False)
 

@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,29 @@ PLAIN(dup, dup(udp) > 0)
 PLAIN(dup2, dup2(udp, 800))
 PLAIN(dup3, dup3(udp, 801, O_CLOEXEC))
 PLAIN(fcntl, fcntl(udp, F_DUPFD, 802))
+int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
+	__attribute__((format(printf, 3, 4)));
+int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+
+static int printed(int (*print)(int, const char *, va_list), ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, print);
+	r = print(pipe_fds[1], "%d", args);
+	va_end(args);
+	return r;
+}
+__attribute__((format(printf, 2, 0))) static int checked(int fd, const char *format, va_list args)
+{
+	return __vdprintf_chk(fd, 1, format, args);
+}
+PLAIN(dprintf, (dprintf)(pipe_fds[1], "x"))
+PLAIN(__dprintf_chk, __dprintf_chk(pipe_fds[1], 1, "x"))
+PLAIN(vdprintf, printed(vdprintf, 1))
+PLAIN(__vdprintf_chk, printed(checked, 1))
 PREPARED(fdopen, int fd = dup(udp), fclose(fdopen(fd, "r")))
 PREPARED(fcntl64, int (*f)(int, int, ...) = fcntl64, f(udp, F_GETFL))
 EXEC(execl, execl("/bin/true", "true", (char *)NULL))
@@ -241,23 +265,24 @@ static const struct {
 	const char *name;
 	long (*run)(void);
 } names[] = {
-	NAME(__connect),    NAME(__poll),      NAME(__poll_chk),     NAME(__ppoll_chk),
-	NAME(__read_chk),   NAME(__recv_chk),  NAME(__recvfrom_chk), NAME(__select),
-	NAME(accept),	    NAME(accept4),     NAME(bind),	     NAME(close),
-	NAME(close_range),  NAME(closefrom),   NAME(connect),	     NAME(dup),
-	NAME(dup2),	    NAME(dup3),	       NAME(epoll_ctl),	     NAME(epoll_pwait),
-	NAME(epoll_pwait2), NAME(epoll_wait),  NAME(execl),	     NAME(execle),
-	NAME(execlp),	    NAME(execv),       NAME(execve),	     NAME(execvp),
-	NAME(execvpe),	    NAME(fcntl),       NAME(fcntl64),	     NAME(fdopen),
-	NAME(fexecve),	    NAME(getpeername), NAME(getsockname),    NAME(getsockopt),
-	NAME(ioctl),	    NAME(poll),	       NAME(posix_spawn),    NAME(posix_spawnp),
-	NAME(ppoll),	    NAME(preadv2),     NAME(preadv64v2),     NAME(pselect),
-	NAME(pwritev2),	    NAME(pwritev64v2), NAME(read),	     NAME(readv),
-	NAME(recv),	    NAME(recvfrom),    NAME(recvmmsg),	     NAME(recvmsg),
-	NAME(select),	    NAME(send),	       NAME(sendfile),	     NAME(sendfile64),
-	NAME(sendmmsg),	    NAME(sendmsg),     NAME(sendto),	     NAME(setsockopt),
-	NAME(shutdown),	    NAME(sockatmark),  NAME(socket),	     NAME(socketpair),
-	NAME(splice),	    NAME(write),       NAME(writev),
+	NAME(__connect),    NAME(__dprintf_chk), NAME(__vdprintf_chk), NAME(dprintf),
+	NAME(vdprintf),	    NAME(__poll),	 NAME(__poll_chk),     NAME(__ppoll_chk),
+	NAME(__read_chk),   NAME(__recv_chk),	 NAME(__recvfrom_chk), NAME(__select),
+	NAME(accept),	    NAME(accept4),	 NAME(bind),	       NAME(close),
+	NAME(close_range),  NAME(closefrom),	 NAME(connect),	       NAME(dup),
+	NAME(dup2),	    NAME(dup3),		 NAME(epoll_ctl),      NAME(epoll_pwait),
+	NAME(epoll_pwait2), NAME(epoll_wait),	 NAME(execl),	       NAME(execle),
+	NAME(execlp),	    NAME(execv),	 NAME(execve),	       NAME(execvp),
+	NAME(execvpe),	    NAME(fcntl),	 NAME(fcntl64),	       NAME(fdopen),
+	NAME(fexecve),	    NAME(getpeername),	 NAME(getsockname),    NAME(getsockopt),
+	NAME(ioctl),	    NAME(poll),		 NAME(posix_spawn),    NAME(posix_spawnp),
+	NAME(ppoll),	    NAME(preadv2),	 NAME(preadv64v2),     NAME(pselect),
+	NAME(pwritev2),	    NAME(pwritev64v2),	 NAME(read),	       NAME(readv),
+	NAME(recv),	    NAME(recvfrom),	 NAME(recvmmsg),       NAME(recvmsg),
+	NAME(select),	    NAME(send),		 NAME(sendfile),       NAME(sendfile64),
+	NAME(sendmmsg),	    NAME(sendmsg),	 NAME(sendto),	       NAME(setsockopt),
+	NAME(shutdown),	    NAME(sockatmark),	 NAME(socket),	       NAME(socketpair),
+	NAME(splice),	    NAME(write),	 NAME(writev),
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
