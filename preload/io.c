@@ -112,13 +112,13 @@ static bool may_receive_messages(int fd, const struct mmsghdr *msgs, unsigned in
 
 /* recv() of nothing on a blocking descriptor: the kernel waits for what happens next, and then says 0
  * whatever that was. */
-static bool waits_for_nothing(int fd, size_t n, int flags)
+SLOW static bool waits_for_nothing(int fd, int flags)
 {
 	int saved_errno = errno;
 	bool waits = false;
 	struct conn *c;
 
-	if (n || flags & MSG_DONTWAIT || fdt_get(fd) != FDT_PENDING)
+	if (flags & MSG_DONTWAIT || fdt_get(fd) != FDT_PENDING)
 		return false;
 	c = conn_find(fd);
 	if (c && conn_advance(fd, c) == FDT_PENDING && !conn_is_nonblocking(fd)) {
@@ -148,7 +148,7 @@ INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
 {
 	if (!fdt_any_unsettled())
 		return real.recv(fd, p, n, flags);
-	if (waits_for_nothing(fd, n, flags))
+	if (n == 0 && waits_for_nothing(fd, flags))
 		return 0;
 	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
 }
@@ -158,7 +158,7 @@ INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCK
 {
 	if (!fdt_any_unsettled())
 		return real.recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
-	if (waits_for_nothing(fd, n, flags)) {
+	if (n == 0 && waits_for_nothing(fd, flags)) {
 		if (addr.__sockaddr__ && !memory_is_absurd(len))
 			*len = 0;
 		return 0;
