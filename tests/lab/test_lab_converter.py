@@ -683,6 +683,21 @@ class Errors(Case):
             for s in held:
                 s.close()
 
+    def test_errors_per_second(self):  # S-15
+        with Converter("--max-errors", "3"):
+            m, started = message(connect(SERVER, free_port())), time.monotonic()
+            told = 0
+            for _ in range(30):
+                with convert(m) as s:
+                    try:
+                        told += read_all(s).hex() == "010222631e016000"
+                    except ConnectionResetError:
+                        pass
+            periods = 1 + int(time.monotonic() - started)
+            self.assertGreaterEqual(told, 3)
+            self.assertLessEqual(told, 3 * periods)
+            self.fails(m, "01022263 1e016000", source=CLIENT)  # another one's are its own
+
     def test_64_no_descriptors(self):
         with Converter(nofile=90) as c, Listener(echo) as l:
             # 32 spare pipes take 64 of them; then accept and socket() fail in turn

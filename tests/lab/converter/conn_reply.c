@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "capture.h"
+#include "limit.h"
 #include "log.h"
 #include "reply.h"
 #include "sockopt.h"
@@ -165,13 +166,15 @@ void conn_fail(struct conn *c, const struct failure *f)
 {
 	const struct options *o = conn_options();
 	int len = reply_failure(c->reply, &c->request, o, f);
+	bool reset;
 
 	c->outcome = "error";
 	conn_count_error();
 	/* draft-02 wants the Error inside a RST (S-10), which no socket can send: it goes in-stream
-	 * before the end (A-01), or there is only the RST */
-	c->after_reply = o->draft_rst ? AFTER_RST : AFTER_FIN;
-	c->reply_len = o->draft_rst || len < 0 ? 0 : (size_t)len;
+	 * before the end (A-01), or there is only the RST; and so it is with too many (S-15) */
+	reset = o->draft_rst || (o->max_errors && !limit_take(&c->client, o->max_errors));
+	c->after_reply = reset ? AFTER_RST : AFTER_FIN;
+	c->reply_len = reset || len < 0 ? 0 : (size_t)len;
 	conn_log_failure(c, f, c->reply_len);
 	reply_start(c);
 }

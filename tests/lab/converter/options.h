@@ -46,7 +46,8 @@ struct options {
 	uint8_t cookie[OPT_COOKIE_MAX]; /* with --cookie */
 	size_t cookie_len;		/* a multiple of 4; 0: computed per client */
 	unsigned int max_connections;
-	unsigned int max_pending; /* per client address, while no answer was sent (S-15) */
+	unsigned int max_pending,
+		max_errors;	  /* per client address, while no answer was sent (S-15) */
 	unsigned int retry_after; /* seconds, 0..255; 0: the client's default */
 	unsigned int request_timeout_ms, connect_timeout_ms, idle_timeout_s;
 	bool hold, hold_error_tlv, no_capture;
