@@ -119,9 +119,10 @@ bool conn_forget(int fd)
 	regs_forget(fd);
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
-	 * notice: the slot is free for the next one. */
+	 * notice: the slot is free for the next one. Those that are deferred may be many. */
 	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied))
-		atomic_store(&u->deadline_ns, conn_is_shared() ? now_ns() : 0);
+		atomic_store(&u->deadline_ns,
+			     conn_is_shared() && !upstream_is_deferred(u) ? now_ns() : 0);
 	fdt_set(fd, FDT_UNKNOWN);
 	return true;
 }

@@ -439,6 +439,29 @@ static void threads(int reads) /* one waits for what the other has not sent yet 
 	do_error(fd);
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static void dropped(int times) /* without a write, by a program that has had threads */
+{
+	pthread_t thread;
+	int on = 1, fd, r = 0;
+
+	pthread_create(&thread, NULL, nothing, NULL);
+	pthread_join(thread, NULL);
+	for (int i = 0; i < times && r == 0; i++) {
+		fd = new_socket(SOCK_NONBLOCK);
+		setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on));
+		r = connect(fd, (struct sockaddr *)&target.sa, target.len);
+		close(fd);
+	}
+	say_result("connects", r);
+	fd = deferred(SOCK_NONBLOCK);
+	go_on(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -499,6 +522,7 @@ int main(int argc, char **argv)
 		{ "dup-closed", duplicated, 2 },
 		{ "fork", forked, 0 },
 		{ "fork-parent", forked, 1 },
+		{ "dropped", dropped, 20000 },
 		{ "thread-poll", threads, 0 },
 		{ "thread-read", threads, 1 },
 	};
