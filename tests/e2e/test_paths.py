@@ -66,6 +66,17 @@ class Curl(L.TestCase):
     def test_first_path_cut_silently(self):
         self.check_cut(0, silently=True)
 
+    def test_begun_while_a_path_is_cut(self):
+        """Over the other network, and still to the converter."""
+        self.addCleanup(self.lab.mend, 0)
+        self.lab.cut(0)
+        capture = captures.Capture(self.lab, dev="c1", marker_to=paths.CONVERTER2)
+        r = self.lab.run(["curl", "-sS", f"{URL}/who"], shim=self.on)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
+        syn = captures.connections(capture.packets())[0][0]
+        self.assertEqual((syn.src, syn.dst, paths.subtype(syn)),
+                         (paths.CLIENT2, L.CONVERTER, paths.MP_CAPABLE), syn)
+
     def test_without_mptcp_a_cut_is_the_end(self):
         """The control: what is cut above is really cut."""
         self.addCleanup(self.lab.mend, 0)
