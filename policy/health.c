@@ -191,8 +191,11 @@ bool health_is_sane(const struct health *h)
 		if (h->way[i] > HEALTH_HOLDS || h->lost[i] > HEALTH_LOST_MAX)
 			return false;
 	}
-	return h->failures <= MOST_FAILURES && h->convert_cookie_len <= HEALTH_COOKIE_MAX &&
-	       h->dialect <= 1 + CVT_DIALECT_HYBRID && h->has_offers <= 1;
+	/* no moment before 1970, so that differences fit */
+	return h->failed_ms >= 0 && h->alone_until_ms >= 0 && h->probe_until_ms >= 0 &&
+	       h->learned_ms >= 0 && h->failures <= MOST_FAILURES &&
+	       h->convert_cookie_len <= HEALTH_COOKIE_MAX && h->dialect <= 1 + CVT_DIALECT_HYBRID &&
+	       h->has_offers <= 1;
 }
 
 enum health_advice health_advise(const struct health *h, int64_t now_ms)

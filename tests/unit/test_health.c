@@ -497,6 +497,53 @@ static void a_file_that_comes_later(void **state)
 	assert_int_equal(h.dialect, 0);
 }
 
+static bool write_nonsense(void *value, struct state_times *times, bool found, void *arg)
+{
+	(void)found;
+	memcpy(value, arg, sizeof(struct health));
+	times->until_ms = now + 1000;
+	return true;
+}
+
+/* A slot that is whole, and that no version of this code has written. */
+static void nonsense(void **state)
+{
+	struct health rows[] = {
+		{ .learned_ms = INT64_MIN },
+		{ .failed_ms = -1 },
+		{ .alone_until_ms = -1 },
+		{ .probe_until_ms = INT64_MIN },
+		{ .failures = UINT32_MAX },
+		{ .convert_cookie_len = HEALTH_COOKIE_MAX + 1 },
+		{ .dialect = 4 },
+		{ .has_offers = 2 },
+		{ .way = { 4 } },
+		{ .lost = { 0, 255 } },
+	};
+	uint8_t bytes[STATE_CONVERTER_KEY];
+
+	(void)state;
+	memcpy(bytes, key.converter.ip, 16);
+	bytes[16] = 5124 >> 8;
+	bytes[17] = 5124 & 0xff;
+	memcpy(bytes + 18, &key.network, 8);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		static const struct health none;
+
+		assert_false(health_is_sane(&rows[i]));
+		assert_int_equal(
+			state_update(STATE_CONVERTER, bytes, now, write_nonsense, &rows[i]), 0);
+		health_clear_table();
+		find();
+		assert_memory_equal(&h, &none, sizeof(h));
+		assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+		report((struct health_event){ .kind = HEALTH_SPEAKS });
+		health_clear_table();
+		find();
+		assert_int_equal(h.dialect, 1);
+	}
+}
+
 static void count(const struct health_key *k, const struct health *record, void *arg)
 {
 	unsigned int *n = arg;
@@ -563,6 +610,7 @@ int main(void)
 		WITH_FILE(one_probe_among_threads),
 		WITHOUT_FILE(one_probe_among_threads),
 		WITH_FILE(a_file_that_comes_later),
+		WITH_FILE(nonsense),
 		WITH_FILE(all_of_them),
 	};
 
