@@ -137,3 +137,45 @@ enum hs_verdict hs_took(struct hs *hs, size_t n, bool target_v4, struct hs_resul
 	judge(hs, target_v4, r);
 	return r->verdict;
 }
+
+/* An echo starts at byte 3 of the TLV in the draft, at byte 4 in the RFC (PROTOCOL 1.4). */
+static bool echoes_like_the_draft(const struct cvt_msg *m)
+{
+	return m->has_error &&
+	       (m->error.code == CVT_ERR_MALFORMED || m->error.code == CVT_ERR_UNSUPPORTED) &&
+	       m->error.value.len > CVT_HEADER_LEN && m->error.value.p[0] == CVT_VERSION;
+}
+
+static bool is_error_of_the_rfc(const struct cvt_msg *m)
+{
+	struct cvt_span v = m->error.value;
+
+	if (!m->has_error)
+		return false;
+	switch (m->error.code) {
+	case CVT_ERR_MISSING_COOKIE:
+		return true;
+	case CVT_ERR_TCP_OPTION: /* a list of kinds; the draft has one */
+		return v.len > 1 && v.p[1];
+	case CVT_ERR_MALFORMED:
+	case CVT_ERR_UNSUPPORTED:
+		return v.len > CVT_HEADER_LEN && v.p[0] == 0;
+	default:
+		return false;
+	}
+}
+
+bool hs_evidence(const struct hs_result *r, enum cvt_dialect spoken, enum cvt_dialect *dialect)
+{
+	if (r->parse != CVT_OK)
+		return false;
+	if (r->msg.header.word == CVT_WORD_MAGIC)
+		*dialect = CVT_DIALECT_RFC8803;
+	else if (r->msg.supported_as_22 || echoes_like_the_draft(&r->msg))
+		*dialect = CVT_DIALECT_DRAFT02;
+	else if (spoken == CVT_DIALECT_DRAFT02 && !is_error_of_the_rfc(&r->msg))
+		*dialect = CVT_DIALECT_DRAFT02;
+	else
+		*dialect = CVT_DIALECT_HYBRID;
+	return true;
+}

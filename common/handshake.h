@@ -44,6 +44,11 @@ uint8_t *hs_room(struct hs *hs);
  * which the ICMP codes of error 97 depend on. Fills r unless the verdict is HS_MORE. */
 enum hs_verdict hs_took(struct hs *hs, size_t n, bool target_v4, struct hs_result *r);
 
+/* Does this reply, which is a Convert message, show which dialect the converter speaks (PROTOCOL 6)?
+ * spoken: what the request was in. Without evidence a zero header word is the hybrid's, whose
+ * Connect has the same bytes as the draft's, unless the draft's was spoken. */
+bool hs_evidence(const struct hs_result *r, enum cvt_dialect spoken, enum cvt_dialect *dialect);
+
 /* errno for an Error TLV (PROTOCOL 2). value: from byte 3 of the TLV on. */
 int hs_errno(uint8_t code, struct cvt_span value, bool target_v4);
 

@@ -92,26 +92,36 @@ static bool is_interface_allowed(const struct config_converter *c, const struct 
 	return c->n_interfaces == 0;
 }
 
+/* What is asked of the host while deciding; NULL: nobody to ask. */
+struct facts {
+	pol_route_fn *route;
+	pol_usable_fn *usable;
+};
+
 /* F-01: the same address may be anybody's in another network. */
-static bool is_at_home(const struct config_converter *c, const struct addr *via,
-		       pol_route_fn *route)
+static bool is_at_home(const struct config_converter *c, const struct addr *via, struct facts facts)
 {
 	struct pol_route r;
 
 	if (c->n_from == 0 && c->n_interfaces == 0)
 		return true;
-	return route && route(via, &r) && is_source_allowed(c, &r) && is_interface_allowed(c, &r);
+	return facts.route && facts.route(via, &r) && is_source_allowed(c, &r) &&
+	       is_interface_allowed(c, &r);
 }
 
 /* Tries the addresses of one family. Returns false if c cannot be used by them. */
-static bool try_family(const struct config_converter *c, bool v4, pol_route_fn *route,
+static bool try_family(const struct config_converter *c, bool v4, struct facts facts,
 		       struct pol_verdict *v)
 {
 	const struct addr *a;
 
 	for (size_t turn = 0; (a = nth_address(c, v4, turn)); turn++) {
-		if (!is_at_home(c, a, route))
+		if (!is_at_home(c, a, facts))
 			continue;
+		if (facts.usable && !facts.usable(a)) {
+			v->reason = POL_LEFT_ALONE;
+			continue;
+		}
 		v->action = POL_CONVERT;
 		v->converter = c;
 		v->via = *a;
@@ -122,26 +132,27 @@ static bool try_family(const struct config_converter *c, bool v4, pol_route_fn *
 
 /* An IPv6 socket reaches both families, best by the server's own; an IPv4 one IPv4 only. */
 static bool try_converter(const struct config_converter *c, const struct addr *dst, int family,
-			  pol_route_fn *route, struct pol_verdict *v)
+			  struct facts facts, struct pol_verdict *v)
 {
 	bool v4_first = addr_is_v4(dst) || family == AF_INET;
 
-	return try_family(c, v4_first, route, v) ||
-	       (family != AF_INET && try_family(c, !v4_first, route, v));
+	return try_family(c, v4_first, facts, v) ||
+	       (family != AF_INET && try_family(c, !v4_first, facts, v));
 }
 
 /* By the socket as it is, or else by one of the other family in its place. */
 static struct pol_verdict convert(const struct config *config, const struct addr *dst, int family,
-				  pol_route_fn *route, enum pol_reason reason,
+				  struct facts facts, enum pol_reason reason,
 				  unsigned int rule_line)
 {
 	struct pol_verdict v = { .reason = POL_OUTSIDE, .rule_line = rule_line };
 	bool found = false;
 
 	for (size_t i = 0; i < config->n_converters && !found; i++)
-		found = try_converter(&config->converters[i], dst, family, route, &v);
-	for (size_t i = 0; i < config->n_converters && !found && family == AF_INET; i++)
-		found = try_family(&config->converters[i], false, route, &v);
+		found = try_converter(&config->converters[i], dst, family, facts, &v);
+	if (!found && family == AF_INET && v.reason != POL_LEFT_ALONE)
+		for (size_t i = 0; i < config->n_converters && !found; i++)
+			found = try_family(&config->converters[i], false, facts, &v);
 	if (found)
 		v.reason = reason;
 	return v;
@@ -152,8 +163,8 @@ static struct pol_verdict direct(enum pol_reason reason, unsigned int rule_line)
 	return (struct pol_verdict){ .reason = reason, .rule_line = rule_line };
 }
 
-struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
-			      int socket_family, pol_route_fn *route)
+static struct pol_verdict decide(const struct config *config, const struct addr *dst,
+				 int socket_family, struct facts facts)
 {
 	struct config_rule_match rule = { 0 };
 	enum pol_reason reason = never(dst);
@@ -173,8 +184,20 @@ struct pol_verdict pol_decide(const struct config *config, const struct addr *ds
 		return direct(POL_LOOPBACK, 0);
 	if (converter_host && !means_host(&rule))
 		return direct(POL_IS_CONVERTER, 0);
-	return convert(config, dst, socket_family, route, spoke ? POL_RULE : POL_DEFAULT,
+	return convert(config, dst, socket_family, facts, spoke ? POL_RULE : POL_DEFAULT,
 		       rule.line);
+}
+
+struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
+			      int socket_family, pol_route_fn *route)
+{
+	return decide(config, dst, socket_family, (struct facts){ .route = route });
+}
+
+struct pol_verdict pol_decide_among(const struct config *config, const struct addr *dst,
+				    int socket_family, pol_route_fn *route, pol_usable_fn *usable)
+{
+	return decide(config, dst, socket_family, (struct facts){ route, usable });
 }
 
 const char *pol_reason_text(enum pol_reason reason)
@@ -189,6 +212,7 @@ const char *pol_reason_text(enum pol_reason reason)
 		[POL_UNSPECIFIED] = "unspecified address or port",
 		[POL_BROADCAST] = "broadcast address",
 		[POL_IS_CONVERTER] = "the converter's own host",
+		[POL_LEFT_ALONE] = "every converter has failed and is left alone for a while",
 		[POL_OUTSIDE] = "outside the networks of the converters",
 	};
 

@@ -3,7 +3,7 @@
 #include "both_ends.h"
 #include "conn_int.h"
 #include "real.h"
-#include "options.h"
+#include "converters.h"
 #include "regs.h"
 #include "shim.h"
 #include "servers.h"
@@ -73,8 +73,8 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->mptcp = request->mptcp;
 	u->converter = request->verdict->converter;
 	u->via = request->verdict->via;
-	u->asks_mptcp = u->mptcp && request->known != SERVERS_TCP &&
-			!options_is_refused(u->converter, CVT_OPT_MPTCP);
+	u->asks_mptcp = u->mptcp && request->known != SERVERS_TCP;
+	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->cookie_tried = false;
 	u->options_tried = false;
@@ -220,6 +220,22 @@ static int family_needed(int fd, const struct conn_request *request, bool *must)
 	return *must ? AF_INET6 : request->family;
 }
 
+/* A number whose socket was made unseen says nothing. */
+static bool is_own_mptcp(int fd, enum fdt_mark mark)
+{
+	const struct noted *n = fdt_is_fresh(mark) ? noted_at(fd) : NULL;
+
+	return n && n->is_mptcp;
+}
+
+static bool wants_mptcp(const struct conn_request *request)
+{
+	enum config_mptcp mptcp = request->config->mptcp;
+
+	return mptcp == CONFIG_MPTCP_ON ||
+	       (mptcp == CONFIG_MPTCP_AUTO && !converters_lose_mptcp(&request->verdict->via));
+}
+
 /* False: there is none, and without one the converter cannot be reached. */
 static bool take_twin(int fd, struct conn_request *request, enum fdt_mark mark)
 {
@@ -231,7 +247,7 @@ static bool take_twin(int fd, struct conn_request *request, enum fdt_mark mark)
 		return true;
 	}
 	wish.family = family_needed(fd, request, &wish.must);
-	wish.mptcp = request->config->mptcp != CONFIG_MPTCP_OFF;
+	wish.mptcp = wants_mptcp(request);
 	if (!wish.mptcp && !wish.must)
 		return true;
 	if (twin_take_place(fd, &wish) == 0) {
@@ -240,6 +256,7 @@ static bool take_twin(int fd, struct conn_request *request, enum fdt_mark mark)
 		return true;
 	}
 	request->no_twin = wish.obstacle;
+	request->mptcp = is_own_mptcp(fd, mark);
 	return !wish.must;
 }
 

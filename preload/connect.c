@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "conn.h"
+#include "converters.h"
+#include "counts.h"
 #include "handover.h"
 #include "memory.h"
 #include "real.h"
@@ -155,6 +157,7 @@ static int bypass(int fd, const struct sockaddr *sa, socklen_t len, struct conn_
 	if (conn_bypass(fd, request, sa, len) != CONN_BEGUN)
 		return begin(fd, request);
 	addr_format(&request->server, text);
+	counts_add(COUNTS_BYPASSED, state_now_ms());
 	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP", text);
 	if (!request->nonblocking || request->early)
 		return CONN_NATIVELY;
@@ -167,10 +170,21 @@ static bool is_unfit(int fd, const struct conn_request *request)
 	const struct noted *n = fdt_is_fresh(fdt_get(fd)) ? noted_at(fd) : NULL;
 	struct noted_option only_v6;
 
-	if (!n || n->family != request->family)
-		return n;
+	if (!n || !n->family || n->family != request->family)
+		return n && n->family;
 	return request->family == AF_INET6 && addr_is_v4(&request->server) &&
 	       noted_find(n, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6) && only_v6.value[0];
+}
+
+/* Where nothing but the converter will do, one that has failed is asked all the same. */
+static struct pol_verdict decide(const struct config *config, const struct conn_request *request)
+{
+	struct pol_verdict v = pol_decide_among(config, &request->server, request->family,
+						route_lookup, converters_usable);
+
+	if (v.reason == POL_LEFT_ALONE && config->fallback == CONFIG_FALLBACK_NONE)
+		return pol_decide(config, &request->server, request->family, route_lookup);
+	return v;
 }
 
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
@@ -183,7 +197,7 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0 ||
 	    is_unfit(fd, &request))
 		return CONN_NATIVELY;
-	verdict = pol_decide(config, &request.server, request.family, route_lookup);
+	verdict = decide(config, &request);
 	request.verdict = &verdict;
 	if (verdict.action == POL_CONVERT)
 		return is_bypassed(&request) ? bypass(fd, sa, len, &request) : begin(fd, &request);

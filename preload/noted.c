@@ -42,7 +42,7 @@ static struct noted *make(int fd)
 	return noted_at(fd);
 }
 
-void noted_begin(int fd, int family)
+void noted_begin(int fd, int family, bool is_mptcp)
 {
 	int saved_errno = errno;
 	struct noted *n = make(fd);
@@ -53,10 +53,11 @@ void noted_begin(int fd, int family)
 	n->twin_cookie = 0;
 	n->generation = atomic_load(&generation);
 	n->family = (uint8_t)family;
+	n->is_mptcp = is_mptcp;
 	n->used = 0;
 	atomic_store(&n->bound, false);
 	atomic_store(&n->checked, false);
-	atomic_store(&n->spoiled, NULL);
+	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
 	atomic_flag_clear(&n->busy);
 }
 
@@ -94,7 +95,7 @@ void noted_copy(int fd, int newfd)
 
 	if (!from || !from->twin_cookie || !(to = make(newfd)))
 		return;
-	noted_begin(newfd, from->family);
+	noted_begin(newfd, from->family, from->is_mptcp);
 	if (atomic_flag_test_and_set(&from->busy))
 		return;
 	memcpy(to->bytes, from->bytes, from->used);

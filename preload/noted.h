@@ -31,6 +31,7 @@ struct noted {
 	atomic_flag busy;
 	uint8_t family; /* AF_INET, AF_INET6: as the program made it */
 	uint8_t twin_family;
+	bool is_mptcp;	    /* the program itself wanted MPTCP */
 	_Atomic bool bound; /* bind() was called */
 	_Atomic bool
 		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
@@ -46,7 +47,7 @@ struct noted_option {
 };
 
 /* A new TCP socket of the program's has the number fd. */
-void noted_begin(int fd, int family);
+void noted_begin(int fd, int family, bool is_mptcp);
 /* The note of fd, or NULL if there is none. */
 struct noted *noted_at(int fd);
 /* setsockopt() has succeeded. */

@@ -36,8 +36,8 @@ INTERPOSE int socket(int domain, int type, int protocol)
 		return fd;
 	tcp = is_tcp(domain, type, protocol);
 	mark_new(fd, tcp ? FDT_TCP : FDT_OTHER);
-	if (tcp && protocol != IPPROTO_MPTCP)
-		noted_begin(fd, domain);
+	if (tcp)
+		noted_begin(fd, domain, protocol == IPPROTO_MPTCP);
 	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
 		shim_config();
 	return fd;

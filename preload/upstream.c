@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "upstream.h"
 
+#include "converters.h"
 #include "cookies.h"
 #include "options.h"
 #include "real.h"
@@ -25,10 +26,10 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 {
 	uint8_t options[OPTIONS_MAX];
 
-	cvt_begin(&u->request, u->converter->dialect);
+	cvt_begin(&u->request, u->dialect);
 	cvt_put_connect(&u->request, u->server.ip, u->server.port, options_for(u, options));
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
-	if (convert_cookie.len && u->converter->dialect != CVT_DIALECT_DRAFT02)
+	if (convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02)
 		cvt_put_cookie(&u->request, convert_cookie);
 	u->sent = 0;
 }
@@ -58,7 +59,7 @@ static void go_on(struct upstream *u, enum upstream_phase phase)
 /* All of the request is queued in the kernel. */
 static void request_taken(struct upstream *u)
 {
-	hs_start(&u->reply, u->converter->dialect, u->converter->dialect_is_auto);
+	hs_start(&u->reply, u->dialect, u->converter->dialect_is_auto);
 	go_on(u, UPSTREAM_REPLY);
 }
 
@@ -164,6 +165,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	int len;
 	long n;
 
+	u->syn_data = false;
 	write_request(u, cookies_for(u->converter));
 	len = cvt_finish(&u->request);
 	if (len < 0)
@@ -175,10 +177,13 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
 		if (n == 0 && tcp_state(fd) == TCP_SYN_SENT)
 			return defer(u);
+	} else if (u->no_syn_data && !early) {
+		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	} else {
 		n = send_syn(u, fd, &via, via_len, early);
 	}
 	if (n == len) {
+		u->syn_data = true;
 		request_taken(u);
 		return 0;
 	}
@@ -257,12 +262,16 @@ static void log_connected(const struct upstream *u, int fd)
 }
 
 /* The exchange has failed. */
-static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why)
+/* result: the converter's reply, or NULL if there is none. */
+static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why,
+		    const struct hs_result *result)
 {
 	struct sockaddr_storage server;
 	socklen_t len;
 	int r;
 
+	if (verdict == HS_CONVERTER)
+		converters_failed(u, result, err);
 	if (verdict != HS_CONVERTER || !u->fall_back) {
 		log_failed(u, "failed", why, err);
 		refuse(u, fd, err);
@@ -302,7 +311,7 @@ static void retry(struct upstream *u, int fd)
 	r = sys_fcntl(fd, F_GETFL, 0);
 	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK, NULL);
 	if (r < 0 && r != -EINTR)
-		give_up(u, fd, HS_CONVERTER, -r, "once more");
+		give_up(u, fd, HS_CONVERTER, -r, "once more", NULL);
 }
 
 /* Missing Cookie: reset, remember the cookie, once more (P-27). */
@@ -313,7 +322,7 @@ static void retry_with_cookie(struct upstream *u, int fd, const struct hs_result
 
 	u->cookie_tried = true;
 	if (!cookies_learn(u->converter, cookie) || spent)
-		give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie");
+		give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie", result);
 	else
 		retry(u, fd);
 }
@@ -350,10 +359,12 @@ static void learn(const struct upstream *u, struct cvt_span options)
 
 static void finish(struct upstream *u, int fd, const struct hs_result *result)
 {
+	converters_replied(u, result);
 	switch (result->verdict) {
 	case HS_MORE:
 		break;
 	case HS_CONNECTED:
+		converters_connected(u, fd);
 		learn(u, result->msg.ext_tcp_header);
 		end(u, fd, UPSTREAM_CONNECTED);
 		log_connected(u, fd);
@@ -367,7 +378,8 @@ static void finish(struct upstream *u, int fd, const struct hs_result *result)
 			break;
 		give_up(u, fd, result->verdict, result->err,
 			result->parse != CVT_OK ? cvt_verdict_name(result->parse) :
-						  cvt_err_name(result->msg.error.code));
+						  cvt_err_name(result->msg.error.code),
+			result);
 		break;
 	}
 }
@@ -383,7 +395,7 @@ static void read_reply(struct upstream *u, int fd)
 			return;
 		if (n <= 0) {
 			give_up(u, fd, HS_CONVERTER, n ? (int)-n : ECONNRESET,
-				n ? "no reply" : "closed before the reply was whole");
+				n ? "no reply" : "closed before the reply was whole", NULL);
 			return;
 		}
 		if (hs_took(&u->reply, (size_t)n, addr_is_v4(&u->server), &result) != HS_MORE)
@@ -400,7 +412,7 @@ static void send_owed(struct upstream *u, int fd)
 	if (n == -EAGAIN || n == -EINTR || !upstream_is_pending(u))
 		return;
 	if (n < 0) {
-		give_up(u, fd, HS_CONVERTER, (int)-n, "no connection to the converter");
+		give_up(u, fd, HS_CONVERTER, (int)-n, "no connection to the converter", NULL);
 		return;
 	}
 	u->sent = (uint16_t)(u->sent + n);
@@ -425,6 +437,7 @@ void upstream_advance(struct upstream *u, int fd, bool broken)
 		return;
 	if (broken && upstream_is_pending(u) && leave_to_kernel(u, fd)) {
 		log_failed(u, "failed", "no connection to the converter", 0);
+		converters_failed(u, NULL, 0);
 		end(u, fd, UPSTREAM_DIRECT);
 	}
 	if (upstream_phase(u) == UPSTREAM_OWED)
@@ -439,7 +452,7 @@ void upstream_expire(struct upstream *u, int fd)
 	if (!upstream_try_lock(u))
 		return;
 	if (upstream_is_pending(u))
-		give_up(u, fd, HS_CONVERTER, ETIMEDOUT, "no reply in time");
+		give_up(u, fd, HS_CONVERTER, ETIMEDOUT, "no reply in time", NULL);
 	upstream_unlock(u);
 }
 

@@ -13,6 +13,7 @@
 #define CVT_UPSTREAM_H
 
 #include "handshake.h"
+#include "health.h"
 #include "policy.h"
 
 #include <stdatomic.h>
@@ -43,9 +44,15 @@ struct upstream {
 	int64_t started_ns;	 /* CLOCK_MONOTONIC */
 	_Atomic int64_t deadline_ns;
 	struct addr server;
-	int family;	 /* of the socket */
-	bool mptcp;	 /* the socket is an MPTCP one */
-	bool asks_mptcp; /* the Connect TLV asks what the server answers to MP_CAPABLE */
+	int family;		  /* of the socket */
+	struct health_key health; /* whom its outcome is told of (converters.h) */
+	int64_t started_ms;	  /* CLOCK_REALTIME */
+	enum cvt_dialect dialect;
+	bool no_syn_data; /* the path loses it */
+	bool looks;	  /* at what became of the SYN's data */
+	bool syn_data;	  /* the SYN has carried the message */
+	bool mptcp;	  /* the socket is an MPTCP one */
+	bool asks_mptcp;  /* the Connect TLV asks what the server answers to MP_CAPABLE */
 	const char *
 		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
 	const struct config_converter *converter;

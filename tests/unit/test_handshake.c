@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -569,6 +570,65 @@ static void started_again(void **state)
 	assert_int_equal(hs_want(&hs), 0);
 }
 
+/* PROTOCOL 6, the table, with the bytes of PROTOCOL 1.5. */
+static void evidence_of_the_dialect(void **state)
+{
+	static const struct {
+		const char *reply; /* hexadecimal */
+		enum cvt_dialect spoken, shown;
+	} cases[] = {
+		{ "01012263", RFC, RFC },
+		{ "01012263", DRAFT, RFC },
+		{ "010222631e012000", MIX, RFC },
+		{ "010400001e03030000adbeef01020304", RFC, MIX }, /* Missing Cookie */
+		{ "010400001e03030000adbeef01020304", DRAFT, MIX },
+		{ "010300001e02211e22000000", DRAFT, MIX },	    /* two kinds */
+		{ "010200001e01211e", DRAFT, DRAFT },		    /* one */
+		{ "010400001e0301000102000001010000", DRAFT, MIX }, /* echo, aligned */
+		{ "010400001e0301010200000101000000", RFC, DRAFT }, /* echo, not aligned */
+		{ "01030000160200001e220000", RFC, DRAFT },	    /* Supported as 22 */
+		{ "01010000", DRAFT, DRAFT },
+		{ "01010000", RFC, MIX },
+		{ "01010000", MIX, MIX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *hex = cases[i].reply;
+		enum hs_verdict verdict = HS_MORE;
+		enum cvt_dialect shown = 99;
+		struct hs_result r;
+		struct hs hs;
+
+		hs_start(&hs, cases[i].spoken, true);
+		for (; *hex; hex += 2) {
+			unsigned int byte;
+
+			assert_int_equal(sscanf(hex, "%2x", &byte), 1);
+			*hs_room(&hs) = (uint8_t)byte;
+			verdict = hs_took(&hs, 1, true, &r);
+		}
+		assert_int_not_equal(verdict, HS_MORE);
+		assert_int_equal(r.parse, CVT_OK);
+		assert_true(hs_evidence(&r, cases[i].spoken, &shown));
+		if (shown != cases[i].shown)
+			fail_msg("case %zu: %d, not %d", i, shown, cases[i].shown);
+	}
+}
+
+static void no_evidence(void **state)
+{
+	enum cvt_dialect dialect;
+	struct hs_result r;
+	struct hs hs;
+
+	(void)state;
+	hs_start(&hs, RFC, true);
+	memcpy(hs_room(&hs), "HTTP", 4);
+	assert_int_equal(hs_took(&hs, 4, true, &r), HS_CONVERTER);
+	assert_false(hs_evidence(&r, RFC, &dialect));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -584,6 +644,8 @@ int main(void)
 		cmocka_unit_test(base_connect_success),
 		cmocka_unit_test(pinned_and_any_word),
 		cmocka_unit_test(started_again),
+		cmocka_unit_test(evidence_of_the_dialect),
+		cmocka_unit_test(no_evidence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

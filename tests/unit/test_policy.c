@@ -355,6 +355,42 @@ static void next_converter(void **state)
 	config_free(&config);
 }
 
+static const char *left_alone; /* an address that is not to be used now */
+
+static bool fake_usable(const struct addr *via)
+{
+	struct addr a = left_alone ? address(left_alone, 0) : (struct addr){ 0 };
+
+	return !left_alone || !addr_equal_ip(&a, via);
+}
+
+static struct pol_verdict decide_usable(const char *alone, int family)
+{
+	struct addr dst = address("198.51.100.1", 80);
+
+	left_alone = alone;
+	return pol_decide_among(&config, &dst, family, NULL, fake_usable);
+}
+
+/* The next address, the next converter; IPv4 does not turn to IPv6 for it. */
+static void what_is_left_alone(void **state)
+{
+	struct pol_verdict v;
+
+	(void)state;
+	configure("[converter a]\naddress = 192.0.2.1\naddress = 192.0.2.2\n"
+		  "[converter b]\naddress = 192.0.2.3\n");
+	assert_via(decide_usable(NULL, AF_INET), POL_DEFAULT, VIA4);
+	assert_via(decide_usable("192.0.2.1", AF_INET), POL_DEFAULT, "192.0.2.2:5124");
+	config_free(&config);
+	configure(BOTH);
+	assert_via(decide_usable("192.0.2.1", AF_INET6), POL_DEFAULT, VIA6);
+	v = decide_usable("192.0.2.1", AF_INET);
+	assert_int_equal(v.action, POL_DIRECT);
+	assert_int_equal(v.reason, POL_LEFT_ALONE);
+	config_free(&config);
+}
+
 static void every_reason_has_a_text(void **state)
 {
 	(void)state;
@@ -367,12 +403,19 @@ static void every_reason_has_a_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(default_is_convert), cmocka_unit_test(without_converters),
-		cmocka_unit_test(never_converted),    cmocka_unit_test(rules_decide),
-		cmocka_unit_test(loopback),	      cmocka_unit_test(converter_host),
-		cmocka_unit_test(families),	      cmocka_unit_test(by_source),
-		cmocka_unit_test(by_interface),	      cmocka_unit_test(asks_lazily),
-		cmocka_unit_test(next_converter),     cmocka_unit_test(every_reason_has_a_text),
+		cmocka_unit_test(default_is_convert),
+		cmocka_unit_test(without_converters),
+		cmocka_unit_test(never_converted),
+		cmocka_unit_test(rules_decide),
+		cmocka_unit_test(loopback),
+		cmocka_unit_test(converter_host),
+		cmocka_unit_test(families),
+		cmocka_unit_test(by_source),
+		cmocka_unit_test(by_interface),
+		cmocka_unit_test(asks_lazily),
+		cmocka_unit_test(next_converter),
+		cmocka_unit_test(what_is_left_alone),
+		cmocka_unit_test(every_reason_has_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#include "converters.h"
+
+#include "cookies.h"
+#include "counts.h"
+#include "options.h"
+#include "route.h"
+#include "shim.h"
+#include "twin.h"
+
+#include <netinet/tcp.h>
+#include <stddef.h>
+
+/* A connection that took so long may have sent its SYN again, without the data. Faster ones are not
+ * asked once it is known that the path takes SYN data: that is a system call. */
+#define SYN_AGAIN_NS 900000000
+
+/* Without a state file health is this process's own, and then it is not worth asking for the route
+ * which network this is. */
+static void where(const struct addr *via, int64_t now_ms, struct health_key *key)
+{
+	if (*state_path())
+		health_where(via, route_lookup, now_ms, key);
+	else
+		*key = (struct health_key){ .converter = *via };
+}
+
+bool converters_usable(const struct addr *via)
+{
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+
+	where(via, now_ms, &key);
+	return health_ask(&key, now_ms, shim_config()->timeout_ms) != HEALTH_LEAVE;
+}
+
+bool converters_lose_mptcp(const struct addr *via)
+{
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+	struct health h;
+
+	where(via, now_ms, &key);
+	health_find(&key, now_ms, &h);
+	return h.way[HEALTH_MPTCP] == HEALTH_LOSES;
+}
+
+/* A converter that says nothing to the wrong dialect is convert-bootstrap's to find out: a reset or
+ * silence may be its answer about a server as well (PROTOCOL 6). */
+static enum cvt_dialect dialect_for(const struct config_converter *c, const struct health *h)
+{
+	if (!c->dialect_is_auto)
+		return c->dialect;
+	if (h->dialect)
+		return (enum cvt_dialect)(h->dialect - 1);
+	return c->dialect;
+}
+
+void converters_advise(struct upstream *u)
+{
+	const struct config_converter *c = u->converter;
+	int64_t now_ms = state_now_ms();
+	struct health h;
+
+	where(&u->via, now_ms, &u->health);
+	health_find(&u->health, now_ms, &h);
+	u->started_ms = now_ms;
+	u->dialect = dialect_for(c, &h);
+	u->asks_mptcp = u->asks_mptcp && health_may_send(&h, CVT_OPT_MPTCP) &&
+			!options_is_refused(c, CVT_OPT_MPTCP);
+	u->no_syn_data = c->fast_open == CONFIG_FO_AUTO && h.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
+	u->looks = h.way[HEALTH_SYN_DATA] != HEALTH_WORKS;
+	if (h.convert_cookie_len && !cookies_for(c).len)
+		cookies_learn(c, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
+}
+
+static void report(const struct upstream *u, struct health_event e)
+{
+	e.started_ms = u->started_ms;
+	e.retry_ms = shim_config()->retry_ms;
+	health_report(&u->health, &e, state_now_ms());
+}
+
+void converters_replied(struct upstream *u, const struct hs_result *result)
+{
+	struct cvt_span value = result->msg.error.value;
+	enum cvt_dialect dialect;
+
+	if (result->parse != CVT_OK)
+		return;
+	if (u->converter->dialect_is_auto && hs_evidence(result, u->dialect, &dialect)) {
+		u->dialect = dialect;
+		report(u, (struct health_event){ .kind = HEALTH_SPEAKS, .dialect = dialect });
+	}
+	if (result->msg.has_error && result->msg.error.code == CVT_ERR_TCP_OPTION)
+		report(u, (struct health_event){ .kind = HEALTH_REFUSES, .bytes = value });
+	if (result->verdict == HS_COOKIE && value.len > 1)
+		report(u, (struct health_event){ .kind = HEALTH_COOKIE,
+						 .bytes = { value.p + 1, value.len - 1 } });
+	if (result->verdict == HS_CONNECTED || result->verdict == HS_SERVER)
+		report(u, (struct health_event){ .kind = HEALTH_ANSWERED });
+}
+
+/* Did the path take MP_CAPABLE there and back? */
+static void look_at_mptcp(const struct upstream *u, int fd)
+{
+	int is_mptcp = 0;
+	socklen_t len = sizeof(is_mptcp);
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &len) == 0)
+		report(u, (struct health_event){ .kind = HEALTH_WAY,
+						 .path = HEALTH_MPTCP,
+						 .way = is_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
+}
+
+/* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9)? */
+static void look_at_syn_data(const struct upstream *u, int fd)
+{
+	/* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
+	 * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
+	uint8_t info[offsetof(struct tcp_info, tcpi_rto)] = { 0 };
+	socklen_t len = sizeof(info);
+	bool lost;
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) < 0)
+		return;
+	lost = (info[sizeof(info) - 1] >> 1 & 3) >= 2;
+	if (lost || info[offsetof(struct tcp_info, tcpi_options)] & TCPI_OPT_SYN_DATA)
+		report(u, (struct health_event){ .kind = HEALTH_WAY,
+						 .path = HEALTH_SYN_DATA,
+						 .way = lost ? HEALTH_LOSES : HEALTH_WORKS });
+}
+
+void converters_connected(struct upstream *u, int fd)
+{
+	counts_add(COUNTS_CONVERTED, state_now_ms());
+	if (u->mptcp)
+		look_at_mptcp(u, fd);
+	if (u->syn_data && (u->looks || now_ns() - u->started_ns > SYN_AGAIN_NS))
+		look_at_syn_data(u, fd);
+}
+
+/* Errors 64 and 65 may name a delay: one byte, or big-endian over all of the value (PROTOCOL 2). */
+static int delay_of(const struct hs_result *result)
+{
+	struct cvt_span value = result->msg.error.value;
+	uint64_t delay = 0;
+
+	if (result->parse != CVT_OK || !result->msg.has_error ||
+	    (result->msg.error.code != CVT_ERR_RESOURCE &&
+	     result->msg.error.code != CVT_ERR_NETWORK))
+		return HEALTH_NO_DELAY;
+	for (size_t i = 0; i < value.len; i++)
+		delay = delay > HEALTH_DELAY_MAX ? delay : delay << 8 | value.p[i];
+	return delay > HEALTH_DELAY_MAX / 1000 ? HEALTH_DELAY_MAX / 1000 : (int)delay;
+}
+
+/* It works, and wants to be asked otherwise: what is known now, so that the next one will be. */
+static bool only_wants_more(const struct hs_result *result)
+{
+	return result && result->parse == CVT_OK && result->msg.has_error &&
+	       (result->msg.error.code == CVT_ERR_TCP_OPTION ||
+		result->msg.error.code == CVT_ERR_MISSING_COOKIE);
+}
+
+void converters_failed(const struct upstream *u, const struct hs_result *result, int err)
+{
+	counts_add(COUNTS_FAILED, state_now_ms());
+	/* the draft's converter says by a reset that the server has refused, too (PROTOCOL 2) */
+	if (!result && err == ECONNREFUSED && u->dialect == CVT_DIALECT_DRAFT02)
+		return;
+	if (!only_wants_more(result))
+		report(u, (struct health_event){ .kind = HEALTH_FAILED,
+						 .delay_s = result ? delay_of(result) :
+								     HEALTH_NO_DELAY });
+}

@@ -1,0 +1,172 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""What is learned of converters, by one process for the next: failures, dialect, options, cookies."""
+import time
+
+import captures
+import lab as L
+import servers
+
+
+def setup(lab):
+    servers.nginx(lab)
+
+
+class Health(L.TestCase):
+    def shim(self, address, converter="", policy="", state=None):
+        return self.lab.config(converter, policy + "\nfallback = direct\nmptcp = off",
+                               address=address) | {"CONVERT_STATE": str(state or self.state)}
+
+    def setUp(self):
+        self.state = self.lab.file("state")
+        self.v4, _ = self.lab.fresh_addresses()
+
+    def who(self, shim):
+        """(whom the server saw, the client's connections, how long it took)"""
+        capture = captures.Capture(self.lab)
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=shim)
+        self.assertEqual(r.code, 0, r)
+        return (r.out.decode().strip(), captures.connections(capture.packets()), r.seconds)
+
+    def converted(self, shim):
+        seen, connections, _ = self.who(shim)
+        self.assertEqual(seen, L.ROUTER)
+        return connections
+
+    def direct(self, shim):
+        seen, connections, _ = self.who(shim)
+        self.assertEqual(seen, L.CLIENT)
+        return connections
+
+
+class Failures(Health):
+    def test_left_alone_and_found_again(self):
+        """One connection finds the converter dead, the next send it nothing; the time it is left
+        alone grows to `retry`; one probe finds it alive."""
+        shim = self.shim(self.v4, policy="retry = 2s\ntimeout = 500ms")
+        alone = []
+        for _ in range(4):
+            while True:  # by one process at a time, which is what asks
+                first = time.monotonic()
+                to = [c[0].dst for c in self.direct(shim)]
+                if self.v4 in to:
+                    break
+            ended = time.monotonic()
+            self.assertEqual(to, [self.v4, L.SERVER])
+            self.assertEqual([c[0].dst for c in self.direct(shim)], [L.SERVER])
+            alone.append(first)
+        gaps = [b - a for a, b in zip(alone, alone[1:])]
+        self.note(f"a dead converter was tried again after {', '.join(f'{g:.2f}' for g in gaps)} s")
+        self.assertTrue(0.9 < gaps[0] < 1.9 < gaps[1] < 2.9 and gaps[2] < 2.9, gaps)
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        L.wait_for("a probe", lambda: self.who(shim)[0] == L.ROUTER, 4)
+        for _ in range(3):
+            self.assertEqual(len(self.converted(shim)), 1)
+        self.assertLess(time.monotonic() - ended, 4)
+
+    def test_silence_costs_one_time_limit(self):
+        self.lab.converter("--fault", "silence", listen=[self.v4])
+        shim = self.shim(self.v4, policy="timeout = 700ms")
+        _, connections, seconds = self.who(shim)
+        self.assertEqual(len(connections), 2)
+        self.assertTrue(0.7 <= seconds < 1.5, seconds)
+        _, connections, seconds = self.who(shim)
+        self.assertEqual([c[0].dst for c in connections], [L.SERVER])
+        self.assertLess(seconds, 0.5)
+
+    def test_the_next_converter(self):
+        """While the first is left alone the second is used; and none is used where none may be."""
+        other, _ = self.lab.fresh_addresses()
+        self.lab.converter("--fastopen", "cookie", listen=[other])
+        shim = self.shim([self.v4, other])
+        self.direct(shim)
+        for _ in range(2):
+            self.assertEqual([c[0].dst for c in self.converted(shim)], [other])
+
+    def test_patience_that_is_asked_for(self):
+        self.lab.converter("--fault", "error=64:02", listen=[self.v4])
+        shim = self.shim(self.v4)
+        before = time.monotonic()
+        self.assertEqual(len(self.direct(shim)), 2)
+        while len(self.direct(shim)) == 1:
+            self.assertLess(time.monotonic() - before, 4)
+        self.assertGreater(time.monotonic() - before, 1.9)
+
+    def test_fallback_none_asks_all_the_same(self):
+        shim = self.shim(self.v4)
+        self.direct(shim)
+        none = self.lab.config(policy="fallback = none", address=self.v4) | {
+            "CONVERT_STATE": str(self.state)}
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=none)
+        self.assertEqual(r.code, 7, r)
+
+    def test_without_a_state_file_every_process_learns_by_itself(self):
+        shim = self.shim(self.v4, state="none")
+        for _ in range(2):
+            self.assertEqual(len(self.direct(shim)), 2)
+        capture = captures.Capture(self.lab)
+        r = self.lab.run(["/usr/bin/python3", "-c", "import socket\nfor _ in range(3):\n"
+                          f"    socket.create_connection(({L.SERVER!r}, 80))"], shim=shim)
+        self.assertEqual(r.code, 0, r)
+        self.assertEqual([c[0].dst for c in captures.connections(capture.packets())],
+                         [self.v4, L.SERVER, L.SERVER, L.SERVER])
+
+
+class Learned(Health):
+    def words(self, connection):
+        """The header words of the Convert messages that went out."""
+        start = connection[0].seq + 1
+        return [p.data[2:4].hex() for p in connection
+                if p.src == L.CLIENT and p.data[:1] == b"\1" and
+                (p.seq + p.is_syn() - start) % 2**32 == 0]
+
+    def test_dialect(self):
+        """A converter of the draft that does not answer another dialect: found by the second
+        connection, known to the third."""
+        for dialect in "draft-02", "hybrid":
+            with self.subTest(dialect):
+                self.setUp()
+                converter = self.lab.converter("--dialect", dialect, "--fastopen", "cookie",
+                                               listen=[self.v4])
+                shim = self.shim(self.v4)
+                first = self.direct(shim)
+                self.assertEqual(self.words(first[0]), ["2263"])
+                L.wait_for("the next try", lambda: self.who(shim)[0] == L.ROUTER, 4)
+                self.assertEqual(self.words(self.converted(shim)[0]), ["0000"])
+                converter.stop()
+
+    def test_convert_cookie(self):
+        self.lab.converter("--cookie-required", "--fastopen", "cookie", listen=[self.v4])
+        shim = self.shim(self.v4)
+        self.assertEqual(len(self.converted(shim)), 2)  # Missing Cookie, then with it
+        (connection,) = self.converted(shim)
+        self.assertEqual(connection[0].data[24], 22)  # a Cookie TLV in the SYN
+
+    def test_refused_option(self):
+        self.lab.converter("--mptcp", "--kinds", "none", "--fastopen", "cookie", listen=[self.v4])
+        shim = self.lab.config("", "fallback = direct", address=self.v4) | {
+            "CONVERT_STATE": str(self.state)}
+        L.sysctl("client", net__mptcp__enabled=1)
+        self.assertEqual(len(self.converted(shim)), 2)
+        (connection,) = self.converted(shim)
+        self.assertEqual(len(connection[0].data), 24, connection[0])
+
+    def test_syn_data_that_is_lost(self):
+        """A converter that has lost its Fast Open: after the third time no data is sent in a SYN."""
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        shim = self.shim(self.v4)
+        for expected in 0, 24:
+            (connection,) = self.converted(shim)
+            self.assertEqual(len(connection[0].data), expected)
+        L.sysctl("converter", net__ipv4__tcp_fastopen=1)
+        try:
+            state = self.lab.file("state")
+            for expected in 24, 24, 24, 0, 0:
+                (connection,) = self.converted(self.shim(self.v4, state=state))
+                self.assertEqual(len(connection[0].data), expected)
+        finally:
+            L.sysctl("converter", net__ipv4__tcp_fastopen=3)
+
+
+if __name__ == "__main__":
+    L.main(setup)
