@@ -248,7 +248,10 @@ void health_report(const struct health_key *key, const struct health_event *e, i
 
 	if (!recall(key, now_ms, &known, &in_file))
 		return;
-	h = in_file ? (struct health){ 0 } : known;
+	if (in_file)
+		memset(&h, 0, sizeof(h));
+	else
+		h = known;
 	if (health_apply(&known, e, now_ms))
 		tell(key, &c);
 }

@@ -3,14 +3,13 @@
  * The table is a fixed one, in sets of four, and not uthash's: nothing to allocate in somebody
  * else's process, a look-up whose cost has a bound, and pages that nobody touches cost nothing.
  */
-#include "servers.h"
+#include "servers_int.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#define WAYS	    4
-#define SETS	    (SERVERS_TABLE / WAYS)
-#define MOST_SHIFTS 8 /* SERVERS_HOLD_MS << 8 is more than SERVERS_KEEP_MS */
+#define WAYS 4
+#define SETS (SERVERS_TABLE / WAYS)
 
 struct row {
 	struct servers_entry entry;
@@ -22,106 +21,6 @@ struct row {
 static struct row table[SETS][WAYS];
 static uint32_t uses;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
-
-enum news_kind { NEWS_LEARNED, NEWS_WITHDRAWN, NEWS_BAD_COOKIE, NEWS_PINNED };
-
-struct news {
-	enum news_kind kind;
-	enum servers_verdict verdict;
-	struct cvt_span tfo_cookie;
-	int64_t now_ms;
-	struct servers_entry entry; /* what only we know; out: as it is in the file afterwards */
-};
-
-/* ------------------------------------------------------------------- what news means */
-
-static void put_cookie(struct servers_entry *e, struct cvt_span tfo_cookie)
-{
-	memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
-	memcpy(e->tfo_cookie, tfo_cookie.p, tfo_cookie.len);
-	e->tfo_cookie_len = (uint8_t)tfo_cookie.len;
-}
-
-static bool is_same_cookie(const struct servers_entry *e, struct cvt_span tfo_cookie)
-{
-	return e->tfo_cookie_len == tfo_cookie.len &&
-	       memcmp(e->tfo_cookie, tfo_cookie.p, tfo_cookie.len) == 0;
-}
-
-static bool is_held(const struct servers_entry *e, int64_t now_ms)
-{
-	int64_t hold = e->withdrawals ? SERVERS_HOLD_MS << (e->withdrawals - 1) : 0;
-
-	if (hold > SERVERS_KEEP_MS)
-		hold = SERVERS_KEEP_MS;
-	return now_ms >= e->learned_ms && now_ms - e->learned_ms < hold;
-}
-
-static bool learn(struct servers_entry *e, const struct news *n)
-{
-	const struct cvt_span *c = &n->tfo_cookie;
-	bool is_news = c->len > 0 && c->len <= SERVERS_COOKIE_MAX && !is_same_cookie(e, *c);
-
-	if (is_news)
-		put_cookie(e, *c);
-	if (e->is_pinned || (n->verdict == SERVERS_MPTCP && is_held(e, n->now_ms)))
-		return is_news;
-	is_news |= e->verdict != n->verdict || n->now_ms < e->learned_ms ||
-		   n->now_ms - e->learned_ms >= SERVERS_RENEW_MS;
-	e->verdict = n->verdict;
-	if (n->verdict == SERVERS_TCP) {
-		is_news |= e->withdrawals > 0;
-		e->withdrawals = 0;
-	}
-	return is_news;
-}
-
-static bool withdraw(struct servers_entry *e)
-{
-	if (e->is_pinned)
-		return false;
-	e->verdict = SERVERS_TCP;
-	if (e->withdrawals < MOST_SHIFTS)
-		e->withdrawals++;
-	return true;
-}
-
-static bool drop_cookie(struct servers_entry *e)
-{
-	bool had_one = e->tfo_cookie_len > 0;
-
-	memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
-	e->tfo_cookie_len = 0;
-	return had_one;
-}
-
-/* Returns whether e has changed. */
-static bool apply(struct servers_entry *e, const struct news *n)
-{
-	bool changed = true;
-
-	switch (n->kind) {
-	case NEWS_LEARNED:
-		changed = learn(e, n);
-		break;
-	case NEWS_WITHDRAWN:
-		changed = withdraw(e);
-		break;
-	case NEWS_BAD_COOKIE:
-		changed = drop_cookie(e);
-		break;
-	case NEWS_PINNED:
-		e->is_pinned = true;
-		e->verdict = n->verdict;
-		e->withdrawals = 0;
-		break;
-	}
-	if (changed) {
-		e->learned_ms = n->now_ms;
-		e->until_ms = e->is_pinned ? STATE_FOREVER : n->now_ms + SERVERS_KEEP_MS;
-	}
-	return changed;
-}
 
 /* ------------------------------------------------------------------------- the file */
 
@@ -155,7 +54,7 @@ static bool decode(struct servers_entry *e, const void *value, const struct stat
 	struct stored s;
 
 	memcpy(&s, value, sizeof(s));
-	if (s.verdict > SERVERS_TCP || s.is_pinned > 1 || s.withdrawals > MOST_SHIFTS ||
+	if (s.verdict > SERVERS_TCP || s.is_pinned > 1 || s.withdrawals > SERVERS_SHIFTS_MAX ||
 	    s.tfo_cookie_len > SERVERS_COOKIE_MAX)
 		return false;
 	e->verdict = (enum servers_verdict)s.verdict;
@@ -179,14 +78,14 @@ static bool read_file(const struct addr *server, int64_t now_ms, struct servers_
 
 static bool change_file(void *value, struct state_times *times, bool found, void *arg)
 {
-	struct news *n = arg;
+	struct servers_news *n = arg;
 	struct servers_entry e = n->entry;
 	struct stored s;
 	bool changed;
 
 	if (found)
 		decode(&e, value, times);
-	changed = apply(&e, n);
+	changed = servers_apply(&e, n);
 	n->entry = e;
 	encode(&s, &e);
 	memcpy(value, &s, sizeof(s));
@@ -320,7 +219,7 @@ static bool recall(const struct addr *server, int64_t now_ms, struct servers_ent
 	return true;
 }
 
-static bool tell(const struct addr *server, struct news *n)
+static bool tell(const struct addr *server, struct servers_news *n)
 {
 	struct servers_entry e;
 	uint8_t key[STATE_SERVER_KEY];
@@ -332,7 +231,7 @@ static bool tell(const struct addr *server, struct news *n)
 		blank(&n->entry, server);
 	else
 		n->entry = e;
-	if (!apply(&e, n))
+	if (!servers_apply(&e, n))
 		return false;
 	make_key(key, server);
 	in_file = state_update(STATE_SERVER, key, n->now_ms, change_file, n) == 0;
@@ -359,31 +258,33 @@ enum servers_verdict servers_lookup(const struct addr *server, int64_t now_ms)
 void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_cookie,
 		   int64_t now_ms)
 {
-	struct news n = { .kind = NEWS_LEARNED,
-			  .verdict = mptcp ? SERVERS_MPTCP : SERVERS_TCP,
-			  .tfo_cookie = tfo_cookie,
-			  .now_ms = now_ms };
+	struct servers_news n = { .kind = SERVERS_NEWS_LEARNED,
+				  .verdict = mptcp ? SERVERS_MPTCP : SERVERS_TCP,
+				  .tfo_cookie = tfo_cookie,
+				  .now_ms = now_ms };
 
 	tell(server, &n);
 }
 
 void servers_withdraw(const struct addr *server, int64_t now_ms)
 {
-	struct news n = { .kind = NEWS_WITHDRAWN, .now_ms = now_ms };
+	struct servers_news n = { .kind = SERVERS_NEWS_WITHDRAWN, .now_ms = now_ms };
 
 	tell(server, &n);
 }
 
 void servers_drop_cookie(const struct addr *server, int64_t now_ms)
 {
-	struct news n = { .kind = NEWS_BAD_COOKIE, .now_ms = now_ms };
+	struct servers_news n = { .kind = SERVERS_NEWS_BAD_COOKIE, .now_ms = now_ms };
 
 	tell(server, &n);
 }
 
 bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms)
 {
-	struct news n = { .kind = NEWS_PINNED, .verdict = verdict, .now_ms = now_ms };
+	struct servers_news n = { .kind = SERVERS_NEWS_PINNED,
+				  .verdict = verdict,
+				  .now_ms = now_ms };
 
 	return tell(server, &n);
 }
