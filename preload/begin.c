@@ -58,6 +58,22 @@ static int lower_rcvlowat(int fd)
 	return wanted;
 }
 
+/* Will TCP_FASTOPEN_NO_COOKIE be set by us? */
+static bool is_no_cookie_ours(int fd, const struct config_converter *converter)
+{
+	const struct noted *n = noted_at(fd);
+	struct noted_option option;
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	if (converter->fast_open != CONFIG_FO_NO_COOKIE)
+		return false;
+	if (n && !noted_obstacle(n))
+		return !noted_find(n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &option) ||
+		       !option.value[0];
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, &len) < 0 || !on;
+}
+
 static struct upstream *new_exchange(struct conn *c, const struct conn_request *request,
 				     int64_t now)
 {
@@ -80,7 +96,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->options_tried = false;
 	u->fast_open = request->early;
 	u->may_defer = false;
-	u->early = u->no_cookie = u->deferred = false;
+	u->early = u->deferred = false;
 	u->rcvlowat = 0;
 	return u;
 }
@@ -190,6 +206,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	if (!u || flags < 0)
 		return false;
 	c->exchange = upstream_index(u);
+	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u->converter);
 	request->exchange = u;
 	request->nonblocking = flags & O_NONBLOCK ||
 			       (request->early && request->early->flags & MSG_DONTWAIT);

@@ -18,6 +18,7 @@ struct conn {
 	_Atomic uint64_t new_cookie; /* of a socket that is taking its place (twin.h), or 0 */
 	struct addr server;
 	uint8_t family;	   /* of the program's socket: AF_INET or AF_INET6 */
+	bool no_cookie;	   /* as in struct upstream */
 	_Atomic bool told; /* connect() has reported the outcome through this number */
 	uint32_t exchange; /* upstream_index() */
 };

@@ -165,11 +165,24 @@ static int number_option(int fd, int name, void *value, socklen_t *len)
 	return 0;
 }
 
-SLOW static int unsettled_option(int fd, int level, int name, void *value, socklen_t *len)
+/* On a connection of ours the converter's option is not the program's. */
+static int cookie_option(int fd, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	int r = option_natively(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, value, len);
+
+	if (r == 0 && c && c->no_cookie && !has_failed(fdt_get(fd)))
+		memset(value, 0, *len);
+	return r;
+}
+
+SLOW static int connection_option(int fd, int level, int name, void *value, socklen_t *len)
 {
 	int saved_errno = errno, r;
 
-	if (level == IPPROTO_TCP)
+	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_NO_COOKIE)
+		r = cookie_option(fd, value, len);
+	else if (level == IPPROTO_TCP)
 		r = state_option(fd, value, len);
 	else if (name == SO_PEERNAME)
 		r = peer_option(fd, value, len);
@@ -180,19 +193,21 @@ SLOW static int unsettled_option(int fd, int level, int name, void *value, sockl
 	return r;
 }
 
-static bool is_about_state(int level, int name)
+static bool is_about_connection(enum fdt_mark mark, int level, int name)
 {
-	return level == SOL_SOCKET ? name == SO_ERROR || name == SO_RCVLOWAT :
-				     level == IPPROTO_TCP && name == TCP_INFO;
+	if (level == SOL_SOCKET)
+		return name == SO_PEERNAME ||
+		       (fdt_is_unsettled(mark) && (name == SO_ERROR || name == SO_RCVLOWAT));
+	return level == IPPROTO_TCP &&
+	       (name == TCP_FASTOPEN_NO_COOKIE || (fdt_is_unsettled(mark) && name == TCP_INFO));
 }
 
 INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
 {
 	enum fdt_mark mark = fdt_get(fd);
 
-	if (fdt_has_record(mark) && ((fdt_is_unsettled(mark) && is_about_state(level, name)) ||
-				     (level == SOL_SOCKET && name == SO_PEERNAME)))
-		return unsettled_option(fd, level, name, value, len);
+	if (fdt_has_record(mark) && is_about_connection(mark, level, name))
+		return connection_option(fd, level, name, value, len);
 	return option_natively(fd, level, name, value, len);
 }
 
@@ -223,7 +238,7 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	if (noted_has_twin(fd))
 		return twin_setsockopt(fd, level, name, value, len);
 	r = REAL(setsockopt)(fd, level, name, value, len);
-	if (r == 0 && fdt_is_fresh(fdt_get(fd)))
+	if (r == 0 && (fdt_is_fresh(fdt_get(fd)) || fdt_get(fd) == FDT_PENDING))
 		noted_option(fd, level, name, value, len);
 	return r;
 }

@@ -37,13 +37,8 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 /* The exchange is over: the program's own settings, then the new phase. */
 static void end(struct upstream *u, int fd, enum upstream_phase phase)
 {
-	int off = 0;
-
 	if (u->rcvlowat)
 		sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &u->rcvlowat, sizeof(u->rcvlowat));
-	/* the program's own Fast Open goes to the server now */
-	if (phase == UPSTREAM_DIRECT && u->no_cookie)
-		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
 	set_phase(u, phase);
 }
 
@@ -145,24 +140,12 @@ static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, s
 	return (long)u->request.len;
 }
 
-/* For programs that do not use Fast Open themselves it does not matter who has set it. */
-static void allow_no_cookie(struct upstream *u, int fd)
-{
-	int on = 0;
-	socklen_t len = sizeof(on);
-
-	if (u->fast_open && sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, &len) == 0)
-		u->no_cookie |= !on;
-	on = 1;
-	sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
-}
-
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
 	bool may_defer = u->may_defer && !early;
-	int len;
+	int len, on = 1;
 	long n;
 
 	u->syn_data = false;
@@ -171,7 +154,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	if (len < 0)
 		return len;
 	if (u->converter->fast_open == CONFIG_FO_NO_COOKIE)
-		allow_no_cookie(u, fd);
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
 		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
@@ -212,6 +195,21 @@ void upstream_disconnect(int fd)
 	sys_connect(fd, &none, sizeof(none));
 }
 
+/* The same, but the program's own settings stay: the kernel forgets one of them, and only now it lets
+ * us undo what we have set. */
+static void take_back(struct upstream *u, int fd)
+{
+	const struct noted *n = noted_at(fd);
+	struct noted_option clamp;
+	int off = 0;
+
+	upstream_disconnect(fd);
+	if (n && noted_find(n, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp))
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, clamp.value, clamp.len);
+	if (u->no_cookie)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
+}
+
 /* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
  * (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
 static void refuse(struct upstream *u, int fd, int err)
@@ -223,7 +221,7 @@ static void refuse(struct upstream *u, int fd, int err)
 	if (sys_getsockname(fd, (struct sockaddr *)&local, &len) < 0 ||
 	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
 		u->local = (struct addr){ .port = 0 };
-	upstream_disconnect(fd);
+	take_back(u, fd);
 	twin_give_back(fd);
 	sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
@@ -278,7 +276,7 @@ static void give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err
 		return;
 	}
 	log_failed(u, "falling back from", why, err);
-	upstream_disconnect(fd);
+	take_back(u, fd);
 	if (twin_give_back(fd))
 		u->family = noted_at(fd)->family;
 	if (atomic_load(&u->driver)) { /* the blocking connect() goes on by itself */
@@ -306,7 +304,7 @@ static void retry(struct upstream *u, int fd)
 {
 	int r;
 
-	upstream_disconnect(fd);
+	take_back(u, fd);
 	go_on(u, UPSTREAM_OPENING);
 	r = sys_fcntl(fd, F_GETFL, 0);
 	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK, NULL);

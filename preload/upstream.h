@@ -64,7 +64,7 @@ struct upstream {
 	bool fast_open;	    /* the program itself asks for Fast Open (D10) */
 	bool deferred;	    /* so in the kernel: the next send is the SYN */
 	bool may_defer;	    /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
-	bool no_cookie;	    /* TCP_FASTOPEN_NO_COOKIE is from us */
+	bool no_cookie;	    /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
 	bool early;	    /* data of the program's is behind the message: there is no way back */
 	_Atomic bool told;  /* connect() has reported the outcome */
 	_Atomic bool settled; /* the marks of the process that began it show the outcome */
