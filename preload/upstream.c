@@ -195,19 +195,25 @@ void upstream_disconnect(int fd)
 	sys_connect(fd, &none, sizeof(none));
 }
 
-/* The same, but the program's own settings stay: the kernel forgets one of them, and only now it lets
- * us undo what we have set. */
+/* Only an unconnected socket lets us. */
+static void undo_no_cookie(struct upstream *u, int fd)
+{
+	int off = 0;
+
+	if (u->no_cookie)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
+}
+
+/* upstream_disconnect(), but the program's own settings stay: the kernel forgets one of them. */
 static void take_back(struct upstream *u, int fd)
 {
 	const struct noted *n = noted_at(fd);
 	struct noted_option clamp;
-	int off = 0;
 
 	upstream_disconnect(fd);
 	if (n && noted_find(n, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp))
 		sys_setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, clamp.value, clamp.len);
-	if (u->no_cookie)
-		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
+	undo_no_cookie(u, fd);
 }
 
 /* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
@@ -436,6 +442,7 @@ void upstream_advance(struct upstream *u, int fd, bool broken)
 	if (broken && upstream_is_pending(u) && leave_to_kernel(u, fd)) {
 		log_failed(u, "failed", "no connection to the converter", 0);
 		converters_failed(u, NULL, 0);
+		undo_no_cookie(u, fd);
 		end(u, fd, UPSTREAM_DIRECT);
 	}
 	if (upstream_phase(u) == UPSTREAM_OWED)
