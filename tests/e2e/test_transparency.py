@@ -8,11 +8,11 @@ not agree on is no test), and then through each kind of converter.
 """
 import concurrent.futures
 import difflib
-import fnmatch
 import itertools
 import os
 import re
 
+import known_differences
 import lab as L
 import servers
 
@@ -66,20 +66,6 @@ CHOSEN = ["at_once_whole_data", "at_once_split_ask", "at_once_late_off", "hold_s
 # Where the clients that were built without _FORTIFY_SOURCE run, too.
 PLAIN = ["at_once_whole_data", "at_once_late_off"]
 
-# Differences that are accepted: (client, case, outcome), shell patterns, and why.
-KNOWN = [
-    # what a pipe holds cannot be looked at, so it waits for the connection
-    ("t_deferred", "first-blocking-splice", "mute"),
-    # of a message in many pieces the first 63 go into the SYN
-    ("t_fastopen", "in_pieces-blocking", "mute"),
-]
-
-
-def is_known(client, case, outcome):
-    return any(all(map(fnmatch.fnmatchcase, (client, case, outcome), patterns[:3]))
-               for patterns in KNOWN)
-
-
 class Transparency(L.TestCase):
     direct = {}  # shared by all: what plain runs said
 
@@ -102,13 +88,23 @@ class Transparency(L.TestCase):
             self.assertFalse(unsure, "two plain runs differ:\n" + "\n".join(unsure))
             self.direct[(fast_open,) + what] = first
 
+    def difference(self, label, what, case, direct, converted):
+        """A text if there is one that should not be, or none that should."""
+        _, client, _, outcome = what
+        known = known_differences.find(label.replace(" ", "_"), client, case, outcome)
+        lines = [d for d in difflib.ndiff(direct, converted) if d[0] != "?"]
+        if known_differences.explains(known, [d for d in lines if d[0] in "+-"]) \
+                if known else direct == converted:
+            return []
+        head = f"{label} {' '.join(what)} {case}:"
+        if direct == converted:
+            return [f"{head}\n  does not differ any more"]
+        return [f"{head}\n  " + "\n  ".join(lines)]
+
     def differences(self, label, what, direct, converted):
         self.assertEqual(set(direct), set(converted))
-        bad = [f"{label} {' '.join(what)} {case}:\n  " +
-               "\n  ".join(d for d in difflib.ndiff(direct[case], converted[case])
-                           if d[0] != "?")
-               for case in direct
-               if direct[case] != converted[case] and not is_known(what[1], case, what[3])]
+        bad = sum((self.difference(label, what, case, direct[case], converted[case])
+                   for case in direct), [])
         return [f"{label} {' '.join(what)}: {len(bad)} of {len(direct)} differ"] * bool(bad) + bad
 
     def through(self, answer, reply, syn, runs, enough=10, at_once=3, **more):

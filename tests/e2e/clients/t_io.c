@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -346,11 +347,20 @@ static void without_waiting(int which)
 	rest(fd);
 }
 
+/* From whom there is something to read; but a server that speaks first may do so before the client has
+ * completed, which recv() of nothing would tell. */
+static enum role role_for(int which)
+{
+	bool reads = calls[which].kind == READS && calls[which].run != c_recv_nothing;
+
+	return reads ? GREET : ECHO;
+}
+
 static void waiting(int which)
 {
 	int fd;
 
-	choose(calls[which].kind == READS ? GREET : ECHO);
+	choose(role_for(which));
 	fd = start();
 	limits(fd, patience);
 	block(fd);

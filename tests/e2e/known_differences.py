@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Where a program can tell that its connection is converted, one by one: test_transparency.py allows
+these lines to differ and no others, and fails too if they do not differ any more."""
+import fnmatch
+import typing
+
+
+class Known(typing.NamedTuple):
+    kinds: str  # of converter; this and the next three are shell patterns
+    client: str
+    case: str
+    outcome: str
+    why: str
+    lines: list  # shell patterns of "- direct" and "+ converted"
+
+
+def find(kind, client, case, outcome):
+    """The entry for a case, or None."""
+    for known in KNOWN:
+        if all(map(fnmatch.fnmatchcase, (kind, client, case, outcome), known[:4])):
+            return known
+    return None
+
+
+def explains(known, differing):
+    return bool(differing) and all(any(fnmatch.fnmatchcase(line, pattern)
+                                       for pattern in known.lines) for line in differing)
+
+
+BROADCAST = """the broadcast address of a subnet is known to the kernel, which refuses it at once; the shim
+would have to ask for the route of every destination. The converter says the same later."""
+LISTEN = """listen() on a socket whose connect() was refused is EINVAL, as the socket still counts as
+connecting; the shim has disconnected it."""
+CLAMP = """the window that the kernel has chosen for a connection is gone once the shim has disconnected
+the socket; one that the program has set stays."""
+RESET_BY_CONVERTER = """a converter that refuses with a RST leaves the failure to the kernel, which has
+connected to the converter and has sent it the Connect TLV."""
+OTHER_PROCESS = """whoever gets a descriptor by exec, spawn or SCM_RIGHTS has not the library's memory: a
+connection that is being made is made first, and the socket is then what the kernel knows."""
+CLOSED_IN_SET = """the kernel keeps what a closed number was registered for as long as a duplicate lives, and
+nobody can change it any more (epoll(7)): the program's own mask has to be in place before that."""
+
+# a descriptor is handed over only when its connection is made, or has failed
+MADE_FIRST = ["- poll IN|OUT|RDHUP: 0 -", "+ poll IN|OUT|RDHUP: 1 *"]
+CONVERTER_AS_PEER = ["- getpeername: ENOTCONN", "- getpeername: * 10.2.0.2 port 7000",
+                     "+ getpeername: * 10.1.0.2 port 5124"]
+NO_ADDRESS = ["- getsockname: * 10.1.0.1 port 1", "+ getsockname: * 0.0.0.0 port 1"]
+OTHER_ERROR = ["- SO_ERROR: ECONNREFUSED", "+ SO_ERROR: ECONNRESET"]
+NO_ERROR = ["- SO_ERROR: ECONNREFUSED", "+ SO_ERROR: 0",
+            "- poll OUT: 1 OUT|ERR|HUP", "+ poll OUT: 1 OUT|HUP"]
+# of which the parent, too, wants to know
+TOLD_TWICE = ["- poll OUT: 1 OUT|HUP", "+ poll OUT: 1 OUT|ERR|HUP",
+              "- send: EPIPE", "+ send: ECONNREFUSED"]
+
+KNOWN = [
+    Known("*_late_*", "t_args", "places", "*", BROADCAST, [ # and the reply is later than it waits
+        "- connect: ENETUNREACH", "+ connect: EINPROGRESS", "[-+] poll OUT: *",
+        "[-+] SO_ERROR: *", "- getsockname: * 0.0.0.0 port 0",
+        "+ getsockname: * 10.1.0.1 port 1"]),
+    Known("*", "t_args", "places", "*", BROADCAST, [
+        "- connect: ENETUNREACH", "+ connect: EINPROGRESS", "+ poll OUT: 1 OUT|ERR|HUP",
+        "+ SO_ERROR: E*", "- getsockname: * 0.0.0.0 port 0",
+        "+ getsockname: * 10.1.0.1 port 1"]),
+    Known("at_once_*", "t_args", "listen_after", "refused", LISTEN, [
+        "- listen: EINVAL", "+ listen: 0", "- poll IN|OUT: 1 IN|OUT|ERR|HUP",
+        "+ poll IN|OUT: 0 -"]),
+    Known("hold_*", "t_args", "socket_calls-done", "refused", RESET_BY_CONVERTER, [
+        "- queued: 1", "+ queued: 25"]),
+    Known("at_once_*", "t_options", "TCP_WINDOW_CLAMP-after", "refused", CLAMP, [
+        "- TCP_WINDOW_CLAMP: 67107840 length 4", "+ TCP_WINDOW_CLAMP: 0 length 4"]),
+    Known("hold_*", "t_options", "peer_option", "refused", RESET_BY_CONVERTER, [
+        "- length 16, the target's: yes", "+ length 16, the target's: no"]),
+    Known("*", "t_life", "epoll_of_copy*", "accepted", CLOSED_IN_SET, [
+        "- poll IN|OUT|RDHUP: 1 OUT", "+ poll IN|OUT|RDHUP: 0 -",
+        "- getpeername: * 10.2.0.2 port 7000", "+ getpeername: ENOTCONN"]),
+    Known("at_once_*", "t_life", "epoll_of_copy*", "refused", CLOSED_IN_SET, [
+        "- epoll_wait: 1 OUT|ERR|HUP 5", "+ epoll_wait: 1 OUT 5",
+        "- poll IN|OUT|RDHUP: 1 IN|OUT|ERR|HUP|RDHUP", "+ poll IN|OUT|RDHUP: 0 -"]),
+]
+for case in ("hand-exec_pending", "hand-spawn_pending", "hand-sent_to_child"):
+    KNOWN.append(Known("*", "t_life", case, "accepted", OTHER_PROCESS,
+                       MADE_FIRST + CONVERTER_AS_PEER))
+for case in ("hand-exec_connected", "hand-sent_to_child-connected"):
+    KNOWN += [Known("*", "t_life", case, "accepted", OTHER_PROCESS, CONVERTER_AS_PEER),
+              Known("at_once_*", "t_life", case, "refused", OTHER_PROCESS,
+                    NO_ADDRESS + OTHER_ERROR)]
+for case in ("hand-exec_pending", "hand-spawn_pending", "hand-sent_to_child",
+             "hand-sent_to_itself"):
+    told_twice = TOLD_TWICE * (case == "hand-spawn_pending")
+    KNOWN += [Known("at_once_*", "t_life", case, "refused", OTHER_PROCESS,
+                    MADE_FIRST + NO_ADDRESS + OTHER_ERROR + told_twice),
+              Known("hold_*", "t_life", case, "refused", OTHER_PROCESS,
+                    MADE_FIRST + NO_ADDRESS + NO_ERROR + told_twice)]
+KNOWN += [
+    Known("*", "t_life", "hand-sent_to_itself", "accepted", OTHER_PROCESS,
+          MADE_FIRST + ["- getpeername: ENOTCONN", "+ getpeername: * 10.2.0.2 port 7000"]),
+    Known("at_once_*", "t_life", "hand-sent_to_itself-connected", "refused", OTHER_PROCESS,
+          NO_ADDRESS + OTHER_ERROR),
+]
