@@ -115,7 +115,8 @@ static int finish(struct wait_set *set, struct pollfd *out)
 	for (nfds_t i = 0; i < set->n; i++) {
 		short events = set->native[i].revents;
 
-		if (events && fdt_get(out[i].fd) == FDT_FAILED && conn_is_untold(out[i].fd))
+		if (events && fdt_get(out[i].fd) == FDT_FAILED && conn_find(out[i].fd) &&
+		    conn_is_untold(out[i].fd))
 			events |= POLLERR | POLLHUP;
 		out[i].revents = events;
 		ready += events != 0;
