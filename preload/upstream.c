@@ -140,6 +140,15 @@ static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, s
 	return (long)u->request.len;
 }
 
+/* Only an unconnected socket lets us. */
+static void undo_no_cookie(struct upstream *u, int fd)
+{
+	int off = 0;
+
+	if (u->no_cookie)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
+}
+
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
@@ -179,6 +188,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	if (!upstream_is_pending(u))
 		return 0;
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR) {
+		undo_no_cookie(u, fd);
 		end(u, fd, UPSTREAM_DIRECT);
 		return (int)n;
 	}
@@ -193,15 +203,6 @@ void upstream_disconnect(int fd)
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
 	sys_connect(fd, &none, sizeof(none));
-}
-
-/* Only an unconnected socket lets us. */
-static void undo_no_cookie(struct upstream *u, int fd)
-{
-	int off = 0;
-
-	if (u->no_cookie)
-		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
 }
 
 /* upstream_disconnect(), but the program's own settings stay: the kernel forgets one of them. */
