@@ -54,6 +54,14 @@ int wait_one(int fd, short events, int64_t until_ns)
 	return r < 0 ? -errno : r;
 }
 
+/* What a program's own mistake raises is not what has interrupted a wait; and handlers for it
+ * (Python's faulthandler, sanitizers) often lack SA_RESTART. */
+static bool is_fault(int sig)
+{
+	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
+	       sig == SIGTRAP || sig == SIGABRT || sig == SIGSYS;
+}
+
 bool wait_restarts_all(void)
 {
 	/* the kernel's own layout: libc's sigaction() hides two signals of its own */
@@ -65,7 +73,8 @@ bool wait_restarts_all(void)
 	} action;
 
 	for (int sig = 1; sig <= 64; sig++) {
-		if (syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) < 0)
+		if (is_fault(sig) ||
+		    syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) < 0)
 			continue;
 		if (action.handler == (void *)SIG_DFL || action.handler == (void *)SIG_IGN)
 			continue;

@@ -24,7 +24,7 @@ int wait_one(int fd, short events, int64_t until_ns);
 /* For slicing a wait whose descriptors others may serve too: the moment to look again. Starts
  * at 10 ms and doubles up to 640, so that waiting long stays cheap. *slice_ns starts as 0. */
 int64_t wait_slice(int64_t until_ns, int64_t *slice_ns);
-/* After EINTR: does every installed handler have SA_RESTART? (TRAPS 2.9) */
+/* After EINTR: does every installed handler have SA_RESTART, but those for faults? (TRAPS 2.9) */
 bool wait_restarts_all(void);
 
 #endif

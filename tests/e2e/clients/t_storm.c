@@ -171,6 +171,11 @@ static void on_alarm(int sig)
 	errno = saved_errno;
 }
 
+static void on_fault(int sig)
+{
+	_exit(sig);
+}
+
 static void every_us(int us, int flags)
 {
 	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = flags };
@@ -180,7 +185,7 @@ static void every_us(int us, int flags)
 	setitimer(ITIMER_REAL, &when, NULL);
 }
 
-static int ways_to_connect(int i)
+static int ways_to_connect(int i, int flags)
 {
 	struct epoll_event event = { .events = EPOLLOUT };
 	int fd, ep, r;
@@ -188,7 +193,7 @@ static int ways_to_connect(int i)
 	if (i % 3 == 0) { /* blocking; EINTR only without SA_RESTART, and it goes on by itself */
 		fd = current = new_socket(0);
 		r = connect(fd, (struct sockaddr *)&target.sa, target.len);
-		if (r < 0 && errno != EINTR && errno != EISCONN)
+		if (r < 0 && errno != EISCONN && (errno != EINTR || flags & SA_RESTART))
 			bad("blocking connect", i);
 		return fd;
 	}
@@ -213,12 +218,14 @@ static void storm_handler(int flags)
 {
 	int rounds = 0;
 	int64_t end = now_ms() + 2500;
+	struct sigaction fault = { .sa_handler = on_fault };
 
 	for (int i = 0; i < VICTIMS; i++)
 		victims[i].fd = -1;
+	sigaction(SIGSEGV, &fault, NULL); /* Python's faulthandler and others do that */
 	every_us(300, flags);
 	for (; now_ms() < end; rounds++) {
-		int fd = ways_to_connect(rounds);
+		int fd = ways_to_connect(rounds, flags);
 
 		wait_until_connected(fd);
 		echo(fd, (unsigned int)rounds, 1 + (size_t)rounds % 500);
