@@ -198,9 +198,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	if (!page)
 		return false;
 	c = &page[fd % CONN_PAGE];
-	*c = (struct conn){ .sock_cookie = conn_sock_cookie(fd),
-			    .server = request->server,
-			    .family = (uint8_t)request->family };
+	conn_fill(c, conn_sock_cookie(fd), &request->server, (uint8_t)request->family);
 	u = c->sock_cookie ? new_exchange(c, request, now) : NULL;
 	flags = sys_fcntl(fd, F_GETFL, 0);
 	if (!u || flags < 0)

@@ -127,6 +127,16 @@ bool conn_forget(int fd)
 	return true;
 }
 
+void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family)
+{
+	c->sock_cookie = sock_cookie;
+	c->new_cookie = 0;
+	c->server = *server;
+	c->family = family;
+	c->told = false;
+	c->exchange = 0;
+}
+
 /* newfd gets the record of fd, which has mark. */
 void conn_copy_record(int fd, int newfd, enum fdt_mark mark)
 {
@@ -135,7 +145,11 @@ void conn_copy_record(int fd, int newfd, enum fdt_mark mark)
 
 	if (!from || !to)
 		return;
-	to[newfd % CONN_PAGE] = *from;
+	to += newfd % CONN_PAGE;
+	conn_fill(to, from->sock_cookie, &from->server, from->family);
+	to->told = atomic_load(&from->told);
+	to->new_cookie = atomic_load(&from->new_cookie);
+	to->exchange = atomic_load(&from->exchange);
 	if (mark == FDT_PENDING) {
 		if (u)
 			atomic_store(&u->copied, true);

@@ -13,14 +13,16 @@
 #include "servers.h"
 #include "upstream.h"
 
+/* What is atomic other threads look at, also while the number is being made anew; the cookie and
+ * the mark then tell them that it has nothing to say (conn_settle()). */
 struct conn {
-	uint64_t sock_cookie;
+	_Atomic uint64_t sock_cookie;
 	_Atomic uint64_t new_cookie; /* of a socket that is taking its place (twin.h), or 0 */
 	struct addr server;
-	uint8_t family;	   /* of the program's socket: AF_INET or AF_INET6 */
-	bool no_cookie;	   /* as in struct upstream */
-	_Atomic bool told; /* connect() has reported the outcome through this number */
-	uint32_t exchange; /* upstream_index() */
+	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
+	bool no_cookie;		   /* as in struct upstream */
+	_Atomic bool told;	   /* connect() has reported the outcome through this number */
+	_Atomic uint32_t exchange; /* upstream_index() */
 };
 
 /* What conn_begin() found. */

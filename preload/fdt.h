@@ -11,6 +11,9 @@
 
 #include "real.h"
 
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -75,6 +78,16 @@ static inline bool fdt_is_unsettled(enum fdt_mark mark)
 static inline bool fdt_any_unsettled(void)
 {
 	return __builtin_expect(atomic_load_explicit(&fdt_unsettled, memory_order_relaxed) > 0, 0);
+}
+
+/* The kernel orders the life of a number and the next one's, which ThreadSanitizer must be told. */
+static inline void fdt_closing(int fd)
+{
+#ifdef __SANITIZE_THREAD__
+	if (fd >= 0 && fd < FDT_MAX)
+		__tsan_release(&fdt_words[fd]);
+#endif
+	(void)fd;
 }
 
 /* The next symbols are known (real.h). */

@@ -23,7 +23,7 @@ struct reg {
 
 /* Index 0 is not used. Pages are touched only as far as entries were ever needed. */
 static struct reg regs[REGS_MAX];
-static uint16_t heads[FDT_MAX]; /* fd -> its first registration */
+static _Atomic uint16_t heads[FDT_MAX]; /* fd -> its first registration */
 static uint16_t free_list;
 static uint32_t n_touched = 1;
 static uint32_t process;
@@ -123,11 +123,14 @@ static struct reg *enter(int epfd, int fd, const struct epoll_event *event)
 
 static void drop(struct reg *r)
 {
-	uint16_t index = (uint16_t)(r - regs), *at = &heads[r->fd];
+	uint16_t index = (uint16_t)(r - regs), before = 0;
 
-	while (*at != index)
-		at = &regs[*at].next;
-	*at = r->next;
+	for (uint16_t i = heads[r->fd]; i != index; i = regs[i].next)
+		before = i;
+	if (before)
+		regs[before].next = r->next;
+	else
+		heads[r->fd] = r->next;
 	*r = (struct reg){ .next = free_list };
 	free_list = index;
 }

@@ -17,7 +17,7 @@ enum { UNREAD, READING, READ };
 
 _Atomic bool shim_active;
 static _Atomic int state = UNREAD;
-static pthread_t reader;
+static _Atomic pthread_t reader;
 static struct config config, empty_config;
 static struct config_env env;
 

@@ -98,6 +98,7 @@ INTERPOSE int close(int fd)
 	 * and the socket cookie tells where the number came back unseen */
 	if (mark != FDT_UNKNOWN && mark != FDT_OTHER && mark != FDT_UP)
 		conn_forget(fd);
+	fdt_closing(fd);
 	return REAL(close)(fd);
 }
 
