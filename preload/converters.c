@@ -58,6 +58,7 @@ static enum cvt_dialect dialect_for(const struct config_converter *c, const stru
 
 void converters_advise(struct upstream *u)
 {
+	static const uint8_t asked[] = { CVT_OPT_MPTCP, CVT_OPT_FAST_OPEN };
 	const struct config_converter *c = u->converter;
 	int64_t now_ms = state_now_ms();
 	struct health h;
@@ -66,8 +67,10 @@ void converters_advise(struct upstream *u)
 	health_find(&u->health, now_ms, &h);
 	u->started_ms = now_ms;
 	u->dialect = dialect_for(c, &h);
-	u->asks_mptcp = u->asks_mptcp && health_may_send(&h, CVT_OPT_MPTCP) &&
-			!options_is_refused(c, CVT_OPT_MPTCP);
+	for (size_t i = 0; i < sizeof(asked); i++)
+		if (!health_may_send(&h, asked[i]))
+			options_refused(c, (struct cvt_span){ &asked[i], 1 });
+	u->asks_mptcp = u->asks_mptcp && !options_is_refused(c, CVT_OPT_MPTCP);
 	u->no_syn_data = c->fast_open == CONFIG_FO_AUTO && h.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
 	u->looks = h.way[HEALTH_SYN_DATA] != HEALTH_WORKS;
 	if (h.convert_cookie_len && !cookies_for(c).len)

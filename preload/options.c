@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "options.h"
 
+#include "servers.h"
+
+#include <string.h>
+
 /* Written once, from the first one on; who reads one too few asks for the option once more. */
 static struct refusal {
 	_Atomic(const struct config_converter *) converter;
@@ -56,13 +60,29 @@ static void ask(struct cvt_span *options, uint8_t *room, const struct upstream *
 	room[options->len++] = 2;
 }
 
+/* The cookie that the server has given, through a converter, is copied into the SYN to it (P-23). */
+static bool add_tfo_cookie(struct cvt_span *options, uint8_t *room, const struct upstream *u)
+{
+	struct servers_entry known;
+
+	if (options_is_refused(u->converter, CVT_OPT_FAST_OPEN) ||
+	    !servers_find(&u->server, state_now_ms(), &known) || !known.tfo_cookie_len ||
+	    options->len + 2 + known.tfo_cookie_len > OPTIONS_MAX)
+		return false;
+	room[options->len++] = CVT_OPT_FAST_OPEN;
+	room[options->len++] = (uint8_t)(2 + known.tfo_cookie_len);
+	memcpy(room + options->len, known.tfo_cookie, known.tfo_cookie_len);
+	options->len += known.tfo_cookie_len;
+	return true;
+}
+
 struct cvt_span options_for(const struct upstream *u, uint8_t room[static OPTIONS_MAX])
 {
 	struct cvt_span options = { room, 0 };
 
 	if (u->asks_mptcp)
 		ask(&options, room, u, CVT_OPT_MPTCP);
-	if (u->fast_open)
+	if (u->fast_open && !add_tfo_cookie(&options, room, u))
 		ask(&options, room, u, CVT_OPT_FAST_OPEN);
 	return options;
 }

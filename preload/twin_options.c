@@ -4,7 +4,6 @@
 #include "conn.h"
 #include "twin.h"
 
-#include <limits.h>
 #include <netinet/tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -29,73 +28,69 @@
 #ifndef TCP_DELACK_MAX_US
 #define TCP_DELACK_MAX_US 46
 #endif
-#define ORIGINAL_DST 80 /* SO_ORIGINAL_DST: <linux/netfilter_ipv4.h> */
-
-#define UNKNOWN INT_MIN /* no answer of ours to getsockopt() */
 
 struct row {
 	int level, name;
 	/* A hint: without it the connection is as good. What is no hint a program may rely on. */
 	bool hint_before, hint_after; /* connect() */
-	int answer;		      /* of getsockopt(), when the program has set nothing */
 	const char *text;
 };
 
-#define ROW(level, name, before, after, answer)           \
-	{                                                 \
-		level, name, before, after, answer, #name \
+#define ROW(level, name, before, after)           \
+	{                                         \
+		level, name, before, after, #name \
 	}
 
 /* Which hint is one before connect() only or after it only is where the value would take effect. */
 static const struct row rows[] = {
-	ROW(IPPROTO_TCP, TCP_QUICKACK, true, true, 1),
-	ROW(IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, true, true, 0),
-	ROW(IPPROTO_TCP, TCP_THIN_DUPACK, true, true, 0),
-	ROW(IPPROTO_TCP, TCP_LINGER2, true, true, UNKNOWN),
-	ROW(IPPROTO_TCP, TCP_DELACK_MAX_US, true, true, UNKNOWN),
-	ROW(IPPROTO_TCP, TCP_SAVE_SYN, true, true, 0), /* a listener's */
-	ROW(IPPROTO_TCP, TCP_SYNCNT, false, true, UNKNOWN),
-	ROW(IPPROTO_TCP, TCP_USER_TIMEOUT, false, false, 0),
-	ROW(IPPROTO_TCP, TCP_WINDOW_CLAMP, false, false, UNKNOWN),
-	ROW(IPPROTO_TCP, TCP_TX_DELAY, false, false, 0),
-	ROW(IPPROTO_TCP, TCP_REPAIR, false, false, 0),
-	ROW(IPPROTO_TCP, TCP_RTO_MIN_US, false, false, UNKNOWN),
-	ROW(IPPROTO_TCP, TCP_RTO_MAX_MS, false, false, UNKNOWN),
-	ROW(IPPROTO_TCP, TCP_ULP, false, false, UNKNOWN),
-	ROW(IPPROTO_IP, IP_PKTINFO, true, true, 0),
-	ROW(IPPROTO_IP, IP_RECVTOS, true, true, 0),
-	ROW(IPPROTO_IP, IP_RECVTTL, true, true, 0),
-	ROW(IPPROTO_IP, IP_TTL, false, false, UNKNOWN),
-	ROW(IPPROTO_IP, IP_MINTTL, false, false, 0),
-	ROW(IPPROTO_IP, IP_MTU_DISCOVER, false, false, UNKNOWN),
-	ROW(IPPROTO_IP, IP_RECVERR, false, false, 0),
-	ROW(IPPROTO_IP, IP_OPTIONS, false, false, UNKNOWN),
-	ROW(IPPROTO_IP, IP_UNICAST_IF, false, false, 0),
+	ROW(IPPROTO_TCP, TCP_QUICKACK, true, true),
+	ROW(IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, true, true),
+	ROW(IPPROTO_TCP, TCP_THIN_DUPACK, true, true),
+	ROW(IPPROTO_TCP, TCP_LINGER2, true, true),
+	ROW(IPPROTO_TCP, TCP_DELACK_MAX_US, true, true),
+	ROW(IPPROTO_TCP, TCP_SAVE_SYN, true, true), /* a listener's */
+	ROW(IPPROTO_TCP, TCP_SYNCNT, false, true),
+	ROW(IPPROTO_TCP, TCP_USER_TIMEOUT, false, false),
+	ROW(IPPROTO_TCP, TCP_WINDOW_CLAMP, false, false),
+	ROW(IPPROTO_TCP, TCP_TX_DELAY, false, false),
+	ROW(IPPROTO_TCP, TCP_REPAIR, false, false),
+	ROW(IPPROTO_TCP, TCP_RTO_MIN_US, false, false),
+	ROW(IPPROTO_TCP, TCP_RTO_MAX_MS, false, false),
+	ROW(IPPROTO_TCP, TCP_ULP, false, false),
+	ROW(IPPROTO_IP, IP_PKTINFO, true, true),
+	ROW(IPPROTO_IP, IP_RECVTOS, true, true),
+	ROW(IPPROTO_IP, IP_RECVTTL, true, true),
+	ROW(IPPROTO_IP, IP_TTL, false, false),
+	ROW(IPPROTO_IP, IP_MINTTL, false, false),
+	ROW(IPPROTO_IP, IP_MTU_DISCOVER, false, false),
+	ROW(IPPROTO_IP, IP_RECVERR, false, false),
+	ROW(IPPROTO_IP, IP_OPTIONS, false, false),
+	ROW(IPPROTO_IP, IP_UNICAST_IF, false, false),
 	/* refused on a connected socket, where they have nothing left to do */
-	ROW(IPPROTO_IP, IP_TRANSPARENT, false, true, UNKNOWN),
-	ROW(IPPROTO_IP, IP_FREEBIND, false, true, UNKNOWN),
-	ROW(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, false, true, UNKNOWN),
-	ROW(IPPROTO_IP, IP_LOCAL_PORT_RANGE, false, true, UNKNOWN),
-	ROW(SOL_SOCKET, SO_REUSEADDR, false, true, UNKNOWN),
-	ROW(SOL_SOCKET, SO_REUSEPORT, false, true, UNKNOWN),
+	ROW(IPPROTO_IP, IP_TRANSPARENT, false, true),
+	ROW(IPPROTO_IP, IP_FREEBIND, false, true),
+	ROW(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, false, true),
+	ROW(IPPROTO_IP, IP_LOCAL_PORT_RANGE, false, true),
+	ROW(SOL_SOCKET, SO_REUSEADDR, false, true),
+	ROW(SOL_SOCKET, SO_REUSEPORT, false, true),
 	/* urgent data comes in band on MPTCP, which is what it asks for */
-	ROW(SOL_SOCKET, SO_OOBINLINE, true, true, 0),
-	ROW(SOL_SOCKET, SO_TXREHASH, true, true, UNKNOWN),
-	ROW(SOL_SOCKET, SO_CNX_ADVICE, true, true, UNKNOWN),
-	ROW(SOL_SOCKET, SO_ZEROCOPY, false, false, 0),
-	ROW(SOL_SOCKET, SO_PEEK_OFF, false, false, -1),
-	ROW(SOL_SOCKET, SO_MAX_PACING_RATE, false, false, UNKNOWN),
-	ROW(SOL_SOCKET, SO_TXTIME, false, false, UNKNOWN),
-	ROW(SOL_SOCKET, SO_BUF_LOCK, false, false, UNKNOWN),
-	ROW(SOL_SOCKET, SO_LOCK_FILTER, false, false, 0),
-	ROW(IPPROTO_IPV6, IPV6_TCLASS, true, true, 0),
-	ROW(IPPROTO_IPV6, IPV6_RECVTCLASS, true, true, 0),
-	ROW(IPPROTO_IPV6, IPV6_RECVPKTINFO, true, true, 0),
-	ROW(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, true, true, UNKNOWN),
-	ROW(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, false, true, UNKNOWN),
-	ROW(IPPROTO_IPV6, IPV6_UNICAST_HOPS, false, false, UNKNOWN),
-	ROW(IPPROTO_IPV6, IPV6_MTU_DISCOVER, false, false, UNKNOWN),
-	ROW(IPPROTO_IPV6, IPV6_DONTFRAG, false, false, 0),
+	ROW(SOL_SOCKET, SO_OOBINLINE, true, true),
+	ROW(SOL_SOCKET, SO_TXREHASH, true, true),
+	ROW(SOL_SOCKET, SO_CNX_ADVICE, true, true),
+	ROW(SOL_SOCKET, SO_ZEROCOPY, false, false),
+	ROW(SOL_SOCKET, SO_PEEK_OFF, false, false),
+	ROW(SOL_SOCKET, SO_MAX_PACING_RATE, false, false),
+	ROW(SOL_SOCKET, SO_TXTIME, false, false),
+	ROW(SOL_SOCKET, SO_BUF_LOCK, false, false),
+	ROW(SOL_SOCKET, SO_LOCK_FILTER, false, false),
+	ROW(IPPROTO_IPV6, IPV6_TCLASS, true, true),
+	ROW(IPPROTO_IPV6, IPV6_RECVTCLASS, true, true),
+	ROW(IPPROTO_IPV6, IPV6_RECVPKTINFO, true, true),
+	ROW(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, true, true),
+	ROW(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, false, true),
+	ROW(IPPROTO_IPV6, IPV6_UNICAST_HOPS, false, false),
+	ROW(IPPROTO_IPV6, IPV6_MTU_DISCOVER, false, false),
+	ROW(IPPROTO_IPV6, IPV6_DONTFRAG, false, false),
 };
 
 static const struct row *find(int level, int name)
@@ -140,32 +135,52 @@ static int get_mtu(int fd, void *value, socklen_t *len)
 	return answer_int(value, len, (int)info.tcpi_pmtu);
 }
 
-/* MPTCP has refused with err what TCP knows. 0 or a negative errno. */
-static int get_refused(int fd, int level, int name, void *value, socklen_t *len, int err)
+/* What a new TCP socket says, as nothing was set. 0 or a negative errno. */
+static int get_default(int family, int level, int name, void *value, socklen_t *len)
 {
-	const struct row *row = find(level, name);
+	int fd = (int)sys_result(syscall(SYS_socket, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = sys_getsockopt(fd, level, name, value, len);
+	syscall(SYS_close, fd);
+	return r;
+}
+
+/* MPTCP has refused what TCP knows. 0 or a negative errno. */
+static int get_refused(int fd, int level, int name, void *value, socklen_t *len)
+{
 	const struct noted *n = noted_at(fd);
 	struct noted_option option;
+	socklen_t room = *len;
+	int r;
 
 	if (level == IPPROTO_IP && name == IP_MTU)
 		return get_mtu(fd, value, len);
-	if (level == IPPROTO_IP && name == ORIGINAL_DST)
-		return -ENOENT;
-	if (n && noted_find(n, level, name, &option)) {
+	if (level == IPPROTO_TCP && name == TCP_WINDOW_CLAMP) /* a matter of the connection */
+		return -EOPNOTSUPP;
+	r = get_default(n->family, level, name, value, len);
+	if (r == 0 && noted_find(n, level, name, &option)) {
+		*len = room;
 		answer(value, len, option.value, option.len);
-		return 0;
 	}
-	return row && row->answer != UNKNOWN ? answer_int(value, len, row->answer) : -err;
+	return r;
 }
 
 /* What an MPTCP socket answers, but not as TCP would: what to say instead. 1: nothing. */
 static int get_otherwise(int fd, int level, int name, void *value, socklen_t *len)
 {
+	const struct row *row = find(level, name);
 	const struct noted *n = noted_at(fd);
 	struct noted_option option;
 
 	if (level == IPPROTO_TCP && name == TCP_ULP) {
 		*len = 0; /* "mptcp" */
+		return 0;
+	}
+	if (row && row->hint_after && noted_find(n, level, name, &option)) {
+		answer(value, len, option.value, option.len); /* refused, or taken earlier */
 		return 0;
 	}
 	if (level != SOL_SOCKET)
@@ -194,7 +209,7 @@ int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 
 	if ((r < 0 && errno != EOPNOTSUPP && errno != ENOPROTOOPT) || (int)*len < 0 || !twin_is(fd))
 		return r;
-	r = r < 0 ? get_refused(fd, level, name, value, len, errno) :
+	r = r < 0 ? get_refused(fd, level, name, value, len) :
 		    get_otherwise(fd, level, name, value, len);
 	return libc_result(r < 0 ? r : 0, saved_errno);
 }

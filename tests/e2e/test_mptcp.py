@@ -3,6 +3,7 @@
 """Multipath TCP: the twin, what is learned of servers, the bypass."""
 import captures
 import lab as L
+import options
 import servers
 from test_wire import HEADER_WORD, V4_SERVER, V6_SERVER, message
 
@@ -242,6 +243,63 @@ for protocol in 0, 262:
     except BrokenPipeError:
         print("is told")
 """
+
+
+class Options(Mptcp):
+    """LINUX-FACTS 4.2, row by row: this kernel's TCP, its MPTCP, and a connection of ours."""
+
+    def table(self, shim, protocol, address, port=MPTCP_HTTP):
+        r = self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/options.py", protocol,
+                          address, port], shim=shim)
+        self.assertEqual(r.code, 0, r)
+        return dict(line.split(" ", 1) for line in r.out.decode().splitlines())
+
+    def check(self, server, converter):
+        tcp, mptcp = self.table(None, 0, server), self.table(None, 262, server)
+        ours = self.table(self.shim(converter, "bypass = never"), 0, server)
+        for name, (_, _, _, kind) in options.OPTIONS.items():
+            if name not in tcp:
+                continue
+            (no, *by_tcp), (yes, *by_mptcp), (is_mptcp, *said) = (
+                table[name].split() for table in (tcp, mptcp, ours))
+            self.assertEqual((no, yes, is_mptcp), ("0", "1", "1"))
+            with self.subTest(name, TCP=by_tcp, MPTCP=by_mptcp):
+                if kind == options.HINT:
+                    self.assertEqual(said, by_tcp)
+                    continue
+                before, result, after = said
+                self.assertIn(before, (by_tcp[0], by_mptcp[0]))
+                self.assertEqual(result, by_mptcp[1])
+                self.assertIn(after, (by_tcp[0], by_mptcp[2]))
+
+    def test_ipv4(self):
+        self.check(L.SERVER, self.mptcp_converter()[1])
+
+    def test_ipv6(self):
+        self.check(L.SERVER6, self.mptcp_converter()[2])
+
+
+class Many(Mptcp):
+    """Thousands of sockets, no two prepared alike: the same transcript as direct."""
+
+    MANY = 4000
+
+    def run_them(self, shim, address):
+        return self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/many.py", address, 80, 1,
+                             self.MANY], shim=shim, timeout=100)
+
+    def test_transcript(self):
+        _, v4, _ = self.mptcp_converter()
+        direct = self.run_them(None, L.SERVER)
+        converted = self.run_them(self.shim(v4), L.SERVER)
+        self.assertEqual((direct.code, converted.code), (0, 0), converted)
+        self.assertEqual(direct.err, "0\n")
+        differ = [(a, b) for a, b in zip(direct.out.split(b"\n"), converted.out.split(b"\n"))
+                  if a != b]
+        self.note(f"{converted.err.strip()} of {self.MANY} connections were MPTCP, "
+                  f"{len(differ)} transcripts differ")
+        self.assertEqual(differ[:3], [])
+        self.assertGreater(int(converted.err), self.MANY // 4)
 
 
 class Kernel(L.TestCase):
