@@ -93,7 +93,10 @@ enum fdt_mark conn_advance_broken(int fd, struct conn *c);
 /* Waits as a blocking connect() does: 0 when the exchange is over; -ETIMEDOUT at limit_ns
  * (CLOCK_MONOTONIC, WAIT_FOREVER for none); -EINTR after a signal that does not restart (TRAPS
  * 2.9; with a time limit the kernel never restarts); -EDEADLK if waiting could not help
- * (upstream_is_interrupted()). A cancellation point; holds no lock. */
+ * (upstream_is_interrupted()). -EBADF if the number
+ * means something else by now. A cancellation point; holds no lock.
+ * A signal between the SYN and the wait is not seen, as one just before connect() is not: to see it,
+ * all signals would have to be blocked around both, two system calls more for each connect(). */
 int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
