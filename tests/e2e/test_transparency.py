@@ -3,8 +3,8 @@
 """Each call that a program can make around a connection: the same lines converted as direct.
 
 The clients are in clients/; a client runs many cases, each in a process of its own, and prints what
-every call returned. It runs once without the shim for each outcome (twice: what two plain runs do
-not agree on is no test), and then through each kind of converter.
+every call returned. It runs twice without the shim for each outcome, and then through each kind of
+converter, where it has to say what one of the plain runs has said.
 """
 import concurrent.futures
 import difflib
@@ -80,16 +80,19 @@ class Transparency(L.TestCase):
         """Runs without the shim what has not run yet with the same Fast Open in the kernel."""
         missing = [what for what in runs if (fast_open,) + what not in self.direct]
         twice = [[pool.submit(self.client, *what, **more) for _ in range(2)] for what in missing]
-        for what, (first, second) in zip(missing, twice):
-            first, second = first.result(), second.result()
-            unsure = [f"{' '.join(what)} {case}:\n" +
-                      "\n".join(difflib.ndiff(first[case], second[case]))
-                      for case in first if first[case] != second.get(case)]
-            self.assertFalse(unsure, "two plain runs differ:\n" + "\n".join(unsure))
-            self.direct[(fast_open,) + what] = first
+        for what, both in zip(missing, twice):
+            first, second = (run.result() for run in both)
+            self.assertEqual(set(first), set(second))
+            unsure = [case for case in first if first[case] != second[case]]
+            if unsure:
+                self.note(f"two plain runs of {' '.join(what)} differ: {', '.join(unsure)}")
+            self.direct[(fast_open,) + what] = {case: (first[case], second[case])
+                                                for case in first}
 
-    def difference(self, label, what, case, direct, converted):
-        """A text if there is one that should not be, or none that should."""
+    def difference(self, label, what, case, plain, converted):
+        """A text if there is one that should not be, or none that should. plain: what two plain runs
+        said, which now and then race with the network by themselves: then one of the two counts."""
+        direct = plain[1] if converted == plain[1] else plain[0]
         _, client, _, outcome = what
         known = known_differences.find(label.replace(" ", "_"), client, case, outcome)
         lines = [d for d in difflib.ndiff(direct, converted) if d[0] != "?"]
