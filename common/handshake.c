@@ -171,9 +171,8 @@ bool hs_evidence(const struct hs_result *r, enum cvt_dialect spoken, enum cvt_di
 		return false;
 	if (r->msg.header.word == CVT_WORD_MAGIC)
 		*dialect = CVT_DIALECT_RFC8803;
-	else if (r->msg.supported_as_22 || echoes_like_the_draft(&r->msg))
-		*dialect = CVT_DIALECT_DRAFT02;
-	else if (spoken == CVT_DIALECT_DRAFT02 && !is_error_of_the_rfc(&r->msg))
+	else if (r->msg.supported_as_22 || echoes_like_the_draft(&r->msg) ||
+		 (spoken == CVT_DIALECT_DRAFT02 && !is_error_of_the_rfc(&r->msg)))
 		*dialect = CVT_DIALECT_DRAFT02;
 	else
 		*dialect = CVT_DIALECT_HYBRID;

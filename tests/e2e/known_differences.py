@@ -39,6 +39,10 @@ OTHER_PROCESS = """whoever gets a descriptor by exec, spawn or SCM_RIGHTS has no
 connection that is being made is made first, and the socket is then what the kernel knows."""
 CLOSED_IN_SET = """the kernel keeps what a closed number was registered for as long as a duplicate lives, and
 nobody can change it any more (epoll(7)): the program's own mask has to be in place before that."""
+PIECES = """63 pieces of a message fit beside the Connect TLV; what is left of a blocking one waits for the
+connection, which a mute server never makes."""
+SPLICED = """splice() cannot put data behind the Connect TLV: as a deferred socket's first write it connects,
+and then waits."""
 
 # a descriptor is handed over only when its connection is made, or has failed
 MADE_FIRST = ["- poll IN|OUT|RDHUP: 0 -", "+ poll IN|OUT|RDHUP: 1 *"]
@@ -53,6 +57,9 @@ TOLD_TWICE = ["- poll OUT: 1 OUT|HUP", "+ poll OUT: 1 OUT|ERR|HUP",
               "- send: EPIPE", "+ send: ECONNREFUSED"]
 
 KNOWN = [
+    Known("*", "t_fastopen", "in_pieces-blocking", "mute", PIECES, ["- send: 900", "+ send: 189"]),
+    Known("*", "t_deferred", "first-blocking-splice", "mute", SPLICED, [
+        "- first: 100", "+ first: EAGAIN", "[-+] back: 0 of *, the same, then nothing"]),
     Known("*_late_*", "t_args", "places", "*", BROADCAST, [ # and the reply is later than it waits
         "- connect: ENETUNREACH", "+ connect: EINPROGRESS", "[-+] poll OUT: *",
         "[-+] SO_ERROR: *", "- getsockname: * 0.0.0.0 port 0",

@@ -597,7 +597,7 @@ static void evidence_of_the_dialect(void **state)
 		const char *hex = cases[i].reply;
 		enum hs_verdict verdict = HS_MORE;
 		enum cvt_dialect shown = 99;
-		struct hs_result r;
+		struct hs_result r = { .parse = CVT_TRUNCATED };
 		struct hs hs;
 
 		hs_start(&hs, cases[i].spoken, true);
@@ -619,7 +619,7 @@ static void evidence_of_the_dialect(void **state)
 static void no_evidence(void **state)
 {
 	enum cvt_dialect dialect;
-	struct hs_result r;
+	struct hs_result r = { .parse = CVT_OK };
 	struct hs hs;
 
 	(void)state;
