@@ -16,17 +16,16 @@
 
 #include "counts.h"
 #include "state.h"
+#include "state_dir.h"
 
-static char dir[] = "/tmp/test_counts.XXXXXX";
-static char file[64];
 static int64_t now;
 
 static int start(void **state)
 {
 	(void)state;
 	now = state_now_ms();
-	unlink(file);
-	state_setup(file);
+	unlink(state_file);
+	state_setup(state_file);
 	counts_in_child();
 	return 0;
 }
@@ -55,7 +54,7 @@ static void the_first_at_once_then_together(void **state)
 	(void)state;
 	add(COUNTS_DIRECT);
 	assert_counts(0, 0, 0, 0);
-	assert_int_equal(access(file, F_OK), -1);
+	assert_int_equal(access(state_file, F_OK), -1);
 	add(COUNTS_CONVERTED);
 	assert_counts(1, 0, 1, 0);
 	for (int i = 0; i < 100; i++) {
@@ -102,7 +101,7 @@ static void kept_for_later_if_it_cannot_be_written(void **state)
 	(void)state;
 	state_setup("/proc/nothing/state");
 	add(COUNTS_CONVERTED);
-	state_setup(file);
+	state_setup(state_file);
 	now += COUNTS_FLUSH_MS;
 	add(COUNTS_CONVERTED);
 	assert_counts(2, 0, 0, 0);
@@ -130,22 +129,6 @@ static void threads(void **state)
 	assert_counts(40001, 0, 0, 0);
 }
 
-static int make_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(file, sizeof(file), "%s/state", dir);
-	return 0;
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	unlink(file);
-	return rmdir(dir);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,5 +138,5 @@ int main(void)
 		cmocka_unit_test_setup(threads, start),
 	};
 
-	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+	return cmocka_run_group_tests(tests, state_dir_make, state_dir_remove);
 }

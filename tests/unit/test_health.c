@@ -15,11 +15,10 @@
 #include <unistd.h>
 
 #include "health.h"
+#include "state_dir.h"
 
 #define RETRY 60000
 
-static char dir[] = "/tmp/test_health.XXXXXX";
-static char file[64];
 static int64_t now;
 static struct health h;
 static struct health_key key;
@@ -29,8 +28,8 @@ static int start(void **state)
 	(void)state;
 	now = state_now_ms();
 	memset(&h, 0, sizeof(h));
-	unlink(file);
-	state_setup(file);
+	unlink(state_file);
+	state_setup(state_file);
 	health_clear_table();
 	key = (struct health_key){ .converter.port = 5124, .network = 7 };
 	return addr_parse(&key.converter, "192.0.2.1");
@@ -482,7 +481,7 @@ static void a_file_that_comes_later(void **state)
 	now += 10 * HEALTH_REREAD_MS;
 	find();
 	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
-	state_setup(file);
+	state_setup(state_file);
 	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
 	health_clear_table();
 	find();
@@ -566,22 +565,6 @@ static void all_of_them(void **state)
 	assert_int_equal(n, 10);
 }
 
-static int make_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(file, sizeof(file), "%s/state", dir);
-	return 0;
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	unlink(file);
-	return rmdir(dir);
-}
-
 #define PURE(test)	   cmocka_unit_test_setup(test, start)
 #define WITH_FILE(test)	   cmocka_unit_test_setup(test, start)
 #define WITHOUT_FILE(test) cmocka_unit_test_setup(test, start_without_file)
@@ -614,5 +597,5 @@ int main(void)
 		WITH_FILE(all_of_them),
 	};
 
-	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+	return cmocka_run_group_tests(tests, state_dir_make, state_dir_remove);
 }

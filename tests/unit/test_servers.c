@@ -19,13 +19,12 @@
 #include <unistd.h>
 
 #include "servers.h"
+#include "state_dir.h"
 
 #define SECOND 1000LL
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 
-static char dir[] = "/tmp/test_servers.XXXXXX";
-static char file[64];
 static int64_t now;
 
 static const struct cvt_span no_cookie;
@@ -45,8 +44,8 @@ static int start(void **state)
 {
 	(void)state;
 	now = state_now_ms();
-	unlink(file);
-	state_setup(file);
+	unlink(state_file);
+	state_setup(state_file);
 	servers_clear_table();
 	return 0;
 }
@@ -91,7 +90,7 @@ static void nothing_is_known_at_first(void **state)
 	(void)state;
 	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
 	assert_false(servers_find(&a, now, &e));
-	assert_int_equal(access(file, F_OK), -1); /* a look-up makes no file */
+	assert_int_equal(access(state_file, F_OK), -1); /* a look-up makes no file */
 }
 
 static void learned_and_remembered(void **state)
@@ -501,22 +500,6 @@ static void signals(void **state)
 	assert_int_equal(h.wrong, 0);
 }
 
-static int make_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(file, sizeof(file), "%s/state", dir);
-	return 0;
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	unlink(file);
-	return rmdir(dir);
-}
-
 #define BOTH(test)                                          \
 	cmocka_unit_test_setup_teardown(test, start, NULL), \
 		cmocka_unit_test_setup_teardown(test, start_without_file, NULL)
@@ -545,5 +528,5 @@ int main(void)
 		BOTH(signals),
 	};
 
-	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+	return cmocka_run_group_tests(tests, state_dir_make, state_dir_remove);
 }

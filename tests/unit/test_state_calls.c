@@ -17,11 +17,10 @@
 #include "health.h"
 #include "sanitized.h"
 #include "servers.h"
+#include "state_dir.h"
 
 enum { SERVERS = 100, ROUNDS = 100 };
 
-static char dir[] = "/tmp/test_state_calls.XXXXXX";
-static char file[64];
 static int64_t now;
 static struct health_key key;
 
@@ -92,8 +91,8 @@ static int start(void **state)
 	const struct cvt_span no_cookie = { NULL, 0 };
 
 	(void)state;
-	unlink(file);
-	state_setup(file);
+	unlink(state_file);
+	state_setup(state_file);
 	now = state_now_ms();
 	key = (struct health_key){ .converter = server(0), .network = 1 };
 	for (unsigned int i = 0; i < SERVERS; i++) {
@@ -184,8 +183,8 @@ static void servers(void **state)
 	assert_int_equal(count("100 servers, the same news 10,000 times", learn_the_same),
 			 SERVERS * one);
 	assert_int_equal(count("news, with the look-up before", learn_something), 14 + 2 * uid);
-	unlink(file);
-	assert_int_equal(count("no file, 100 look-ups", look_for_unknown), 1);
+	unlink(state_file);
+	assert_int_equal(count("no state_file, 100 look-ups", look_for_unknown), 1);
 	state_setup(NULL);
 	assert_int_equal(count("no state, 10,000 look-ups", look_again), 0);
 }
@@ -254,22 +253,6 @@ static void counted(void **state)
 	assert_in_range(count("100 converted connections counted", count_converted), 1, 13 + uid);
 }
 
-static int make_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(file, sizeof(file), "%s/state", dir);
-	return 0;
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	unlink(file);
-	return rmdir(dir);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,5 +261,5 @@ int main(void)
 		cmocka_unit_test_setup(counted, start),
 	};
 
-	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+	return cmocka_run_group_tests(tests, state_dir_make, state_dir_remove);
 }

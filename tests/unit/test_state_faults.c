@@ -26,6 +26,7 @@
 #include "health.h"
 #include "servers.h"
 #include "state.h"
+#include "state_dir.h"
 
 static const struct call {
 	long number;
@@ -44,9 +45,6 @@ static const struct call {
 
 static const int errors[] = { EPERM,  ENOSYS, EINTR,  EIO,   EAGAIN, ENOMEM, EACCES,
 			      ENOSPC, EDQUOT, EMFILE, EROFS, EBADF,  EINVAL, ENOLCK };
-
-static char dir[] = "/tmp/test_state_faults.XXXXXX";
-static char file[64];
 
 enum { RIGHT, WRONG_ERRNO, WRONG_VALUE, DESCRIPTOR, NO_FILTER };
 
@@ -146,8 +144,8 @@ static void each_call_fails(void **state)
 			/* a lock's own word: another process is the one that tries */
 			if (calls[c].number == SYS_fcntl && err == EAGAIN)
 				continue;
-			unlink(file);
-			state_setup(file);
+			unlink(state_file);
+			state_setup(state_file);
 			servers_clear_table();
 			if (has_file)
 				use(now);
@@ -174,27 +172,11 @@ static void each_call_fails(void **state)
 	print_message("# %u faults\n", n);
 }
 
-static int make_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(file, sizeof(file), "%s/state", dir);
-	return 0;
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	unlink(file);
-	return rmdir(dir);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_call_fails),
 	};
 
-	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+	return cmocka_run_group_tests(tests, state_dir_make, state_dir_remove);
 }

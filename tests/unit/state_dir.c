@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#include "state_dir.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/test_state.XXXXXX";
+char state_file[64];
+
+int state_dir_make(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(state_file, sizeof(state_file), "%s/state", dir);
+	return 0;
+}
+
+int state_dir_remove(void **state)
+{
+	(void)state;
+	unlink(state_file);
+	return rmdir(dir);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* A folder of the test's own, and in it the path of a state file: set-up and clean-up of a group. */
+#ifndef CVT_STATE_DIR_H
+#define CVT_STATE_DIR_H
+
+extern char state_file[64];
+
+int state_dir_make(void **state);
+int state_dir_remove(void **state);
+
+#endif
