@@ -15,7 +15,7 @@ def setup(lab):
     servers.redis(lab)
 
 
-class Costs(L.TestCase):
+class Counted(L.TestCase):
     def setUp(self):
         super().setUp()
         self.need("strace")
@@ -57,6 +57,8 @@ class Costs(L.TestCase):
                   f"connection {added}, {fixed - direct_fixed:+g} once")
         self.assertLessEqual(more, limit, "\n".join(lines[-25:]))
 
+
+class Costs(Counted):
     def connections(self, how):
         v4, _ = self.lab.fresh_addresses()
         self.lab.converter("--fastopen", "cookie", listen=[v4])

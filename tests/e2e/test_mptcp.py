@@ -5,6 +5,7 @@ import captures
 import lab as L
 import options
 import servers
+import test_costs
 from test_wire import HEADER_WORD, V4_SERVER, V6_SERVER, message
 
 MPTCP_HTTP = 8080  # a web server that speaks MPTCP
@@ -300,6 +301,26 @@ class Many(Mptcp):
                   f"{len(differ)} transcripts differ")
         self.assertEqual(differ[:3], [])
         self.assertGreater(int(converted.err), self.MANY // 4)
+
+
+class Costs(test_costs.Counted):
+    """The twin costs 8 system calls at most (D3), and one per option."""
+
+    TWIN = 8
+
+    def test_twin(self):
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        for how in test_costs.LIMITS:
+            shim = self.lab.config("fast-open = no-cookie", "mptcp = off", log=False)
+            without, _, _ = self.per_item(how, shim)
+            shim = self.lab.config("fast-open = no-cookie", "mptcp = on", log=False)
+            calls, _, lines = self.per_item(how, shim)
+            more = sum(calls.values()) - sum(without.values())
+            added = {k: f"{calls.get(k, 0) - without.get(k, 0):+g}"
+                     for k in sorted(calls | without) if calls.get(k) != without.get(k)}
+            self.note(f"{how}: {more:+g} system calls for the twin {added}")
+            self.assertTrue(any("IPPROTO_MPTCP" in line for line in lines), lines[-30:])
+            self.assertLessEqual(more, self.TWIN, "\n".join(lines[-30:]))
 
 
 class Kernel(L.TestCase):
