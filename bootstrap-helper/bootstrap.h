@@ -13,5 +13,9 @@ enum {
 };
 
 int check_main(int argc, char **argv);
+int status_main(int argc, char **argv);
+int flush_main(int argc, char **argv);
+int forget_main(int argc, char **argv);
+int pin_main(int argc, char **argv);
 
 #endif

@@ -2,12 +2,11 @@
 /* check - says what a program would find in the configuration. */
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bootstrap.h"
-#include "config.h"
+#include "load.h"
 #include "rules.h"
 
 static void line(const char *key, const char *value)
@@ -109,40 +108,11 @@ static void show(const struct config *config)
 		puts("log          none");
 }
 
-static int complain(const struct config_error *err)
-{
-	if (err->line)
-		fprintf(stderr, "%s:%u: %s\n", err->file, err->line, err->what);
-	else
-		fprintf(stderr, "%s: %s\n", err->file, err->what);
-	return BOOTSTRAP_FAILED;
-}
-
-/* With -c the file alone; without, what a program started from here would find. */
-static struct config_env environment(const char *file)
-{
-	if (file)
-		return (struct config_env){ .conf = file,
-					    .runtime_dir = getenv("XDG_RUNTIME_DIR") };
-	return (struct config_env){
-		.conf = getenv("CONVERT_CONF"),
-		.addr = getenv("CONVERT_ADDR"),
-		.port = getenv("CONVERT_PORT"),
-		.convert_cookie = getenv("CONVERT_COOKIE"),
-		.log = getenv("CONVERT_LOG"),
-		.disable = getenv("CONVERT_DISABLE"),
-		.state = getenv("CONVERT_STATE"),
-		.runtime_dir = getenv("XDG_RUNTIME_DIR"),
-	};
-}
-
 int check_main(int argc, char **argv)
 {
 	const char *file = NULL;
 	struct config config;
-	struct config_error err;
-	struct config_env env;
-	int option, status = BOOTSTRAP_OK;
+	int option, status;
 
 	while ((option = getopt(argc, argv, "c:")) != -1) {
 		if (option != 'c')
@@ -153,10 +123,8 @@ int check_main(int argc, char **argv)
 		fputs("Usage: convert-bootstrap check [-c FILE]\n", stderr);
 		return BOOTSTRAP_USAGE;
 	}
-	env = environment(file);
-	if (config_load(&config, &env, NULL, &err) < 0)
-		status = complain(&err);
-	else
+	status = load_config(&config, file);
+	if (status == BOOTSTRAP_OK)
 		show(&config);
 	config_free(&config);
 	return status;

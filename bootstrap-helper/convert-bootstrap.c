@@ -9,7 +9,12 @@ static const struct verb {
 	int (*main)(int argc, char **argv);
 	const char *help;
 } verbs[] = {
-	{ "check", check_main, "check [-c FILE]   read the configuration and say what it means" },
+	{ "check", check_main, "check [-c FILE]          the configuration, and what it means" },
+	{ "status", status_main,
+	  "status [-c FILE] [-j]    what is known of converters and servers" },
+	{ "flush", flush_main, "flush [-c FILE]          forget all of it" },
+	{ "forget", forget_main, "forget [-c FILE] SERVER  forget one server, ADDRESS:PORT" },
+	{ "pin", pin_main, "pin [-c FILE] SERVER mptcp|tcp   never learn what it speaks" },
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -19,8 +24,8 @@ static void usage(FILE *out)
 	fputs("Usage: convert-bootstrap VERB [OPTION...]\n\n", out);
 	for (size_t i = 0; i < N_VERBS; i++)
 		fprintf(out, "  %s\n", verbs[i].help);
-	fputs("\n  --help            this text\n"
-	      "  --version         the version\n\n"
+	fputs("\n  --help                   this text\n"
+	      "  --version                the version\n\n"
 	      "Exit status: 0 if all is well, 1 if not, 2 if this text is not followed.\n",
 	      out);
 }

@@ -35,14 +35,14 @@ def blocks():
 
 class Readme(L.TestCase):
     def test_commands(self):
-        ran = 0
+        ran, state = 0, str(self.lab.file("state"))
         for command in "".join(b for b in blocks() if not b.startswith("[")).splitlines():
             if not command or command.startswith(NOT_HERE):
                 continue
             with self.subTest(command):
                 if L.BUILD != L.ROOT / "build":
                     command = command.replace("build/", f"{L.BUILD}/").replace("$PWD//", "/")
-                r = self.lab.run(["sh", "-c", command], cwd=L.ROOT)
+                r = self.lab.run(["sh", "-c", command], cwd=L.ROOT, env={"CONVERT_STATE": state})
                 self.assertEqual(r.code, 0, r)
                 ran += 1
                 if "curl" in command:

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* load.h - the configuration that a program started from here would find, or one file alone. */
+#ifndef CVT_LOAD_H
+#define CVT_LOAD_H
+
+#include "config.h"
+
+/* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
+ * been written to standard error. config_free() in any case. */
+int load_config(struct config *config, const char *file);
+
+#endif

@@ -1,0 +1,114 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-bootstrap status, flush, forget, pin: what people see of what programs have learned."""
+import json
+
+import lab as L
+import servers
+
+SECRET = "SECRETcookie"
+
+
+def setup(lab):
+    servers.nginx(lab)
+
+
+class Known(L.TestCase):
+    def setUp(self):
+        self.state = str(self.lab.file("state"))
+        self.v4, _ = self.lab.fresh_addresses()
+
+    def helper(self, *words, code=0):
+        r = self.lab.run([L.BUILD / "convert-bootstrap", *words],
+                         env={"CONVERT_STATE": self.state})
+        self.assertEqual(r.code, code, r)
+        if not {"-j", "--json"} & set(words):
+            self.assertTrue(all(len(line) <= 80 for line in r.out.decode().splitlines()), r)
+        return r
+
+    def status(self):
+        return json.loads(self.helper("status", "--json").out)
+
+    def curl(self, **more):
+        shim = self.lab.config(address=self.v4, **more) | {"CONVERT_STATE": self.state}
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=shim)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode().strip()
+
+    def test_nothing_is_known(self):
+        nothing = {"converters": [], "servers": [],
+                   "counts": {"converted": 0, "bypassed": 0, "direct": 0, "failed": 0}}
+        self.assertEqual(self.status(), nothing)
+        self.helper("flush")
+        self.assertEqual(self.status(), nothing)
+
+    def test_what_programs_have_learned(self):
+        self.lab.converter("--mptcp", "--fastopen", "cookie", "--cookie-required",
+                           listen=["0.0.0.0"])
+        for _ in range(2):
+            self.assertEqual(self.curl(), L.ROUTER)
+        status = self.status()
+        (converter,) = status["converters"]
+        self.assertEqual(converter["address"], f"{self.v4}:{L.PORT}")
+        self.assertEqual(converter["dialect"], "rfc8803")
+        self.assertEqual(converter["failures"], 0)
+        self.assertIs(converter["convert_cookie"], True)
+        self.assertEqual(status["counts"]["converted"], 2)
+        (server,) = status["servers"]
+        self.assertEqual((server["address"], server["verdict"]), (f"{L.SERVER}:80", "tcp"))
+        text = self.helper("status").out.decode()
+        for words in (f"converter {self.v4}:{L.PORT}", "rfc8803", f"server {L.SERVER}:80", "tcp",
+                      "2 converted"):
+            self.assertIn(words, text)
+        self.helper("forget", f"{L.SERVER}:80")
+        self.assertEqual(self.status()["servers"], [])
+        self.helper("flush")
+        self.assertEqual(self.status()["converters"], [])
+
+    def test_a_failing_converter(self):
+        self.assertEqual(self.curl(policy="fallback = direct"), L.CLIENT)
+        status = self.status()
+        (converter,) = status["converters"]
+        self.assertEqual((converter["failures"], converter["left_alone_s"]), (1, 1))
+        self.assertEqual(status["counts"]["failed"], 1)
+
+    def test_cookies_are_never_shown(self):
+        self.lab.converter("--cookie", SECRET, "--cookie-required", "--fastopen", "cookie",
+                           listen=[self.v4])
+        shim = self.lab.config(f"cookie = {SECRET}", address=self.v4)
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"],
+                         shim=shim | {"CONVERT_STATE": self.state})
+        self.assertEqual(r.out.decode().strip(), L.ROUTER, r)
+        for out in (self.helper("status"), self.helper("status", "-j"),
+                    self.helper("check", "-c", shim["CONVERT_CONF"])):
+            for written in (out.out, out.err.encode(), r.err.encode(), r.log.encode()):
+                self.assertNotIn(SECRET.encode(), written)
+                self.assertNotIn(SECRET.encode().hex().encode(), written)
+
+    def test_a_pinned_server(self):
+        """Nothing that is learned changes it: this one is taken for one with MPTCP."""
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=["0.0.0.0"])
+        self.helper("pin", f"{L.SERVER}:80", "mptcp")
+        for _ in range(2):
+            self.assertEqual(self.curl(), L.CLIENT)
+        (server,) = self.status()["servers"]
+        self.assertEqual((server["verdict"], server["pinned"]), ("mptcp", True))
+        self.helper("pin", f"{L.SERVER}:80", "tcp")
+        self.assertEqual(self.curl(), L.ROUTER)
+
+    def test_usage(self):
+        for words in (["status", "x"], ["forget"], ["forget", "10.0.0.1"], ["forget", "::1:80"],
+                      ["pin", "10.0.0.1:80"], ["pin", "10.0.0.1:80", "maybe"], ["flush", "-j"],
+                      ["pin", "10.0.0.1:0", "tcp"], ["pin", "10.0.0.1:65536", "tcp"]):
+            self.assertTrue(self.helper(*words, code=2).err, words)
+        self.state = "none"
+        self.assertIn("no state file", self.helper("status", code=1).err)
+        other = self.lab.file("other", "not a state file\n")
+        self.state = str(other)
+        self.helper("pin", "10.0.0.1:80", "tcp", code=1)
+        self.helper("flush", code=1)
+        self.assertEqual(other.read_text(), "not a state file\n")
+
+
+if __name__ == "__main__":
+    L.main(setup)
