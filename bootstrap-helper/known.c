@@ -94,15 +94,22 @@ static void converter_as_text(const struct health_key *key, const struct health 
 	if (key->network)
 		printf("  in network %016" PRIx64, key->network);
 	putchar('\n');
-	if (h->failures)
+	if (h->failures && h->alone_until_ms > now_ms)
 		printf("    failed     %" PRIu32 " in a row, left alone for %" PRId64 " s\n",
 		       h->failures, seconds_until(h->alone_until_ms));
+	else if (h->failures)
+		printf("    failed     %" PRIu32 " in a row, the next connection tries it\n",
+		       h->failures);
 	printf("    dialect    %s\n", dialects[h->dialect]);
 	printf("    SYN data   %s\n", ways[h->way[HEALTH_SYN_DATA]]);
 	printf("    MPTCP      %s\n", ways[h->way[HEALTH_MPTCP]]);
 	printf("    cookie     %s\n", h->convert_cookie_len ? "known" : "none");
 	fputs("    refuses    ", stdout);
 	show_kinds(h->refuses);
+	if (h->has_offers) {
+		fputs("\n    offers     ", stdout);
+		show_kinds(h->offers);
+	}
 	putchar('\n');
 	n_listed++;
 }
@@ -132,7 +139,7 @@ static void show_server(const struct servers_entry *e, void *arg)
 		       e->is_pinned ? "true" : "false", age, e->tfo_cookie_len ? "true" : "false",
 		       e->withdrawals);
 	else
-		printf("server %-40s %s%s, %" PRId64 " s ago\n", text, verdicts[e->verdict],
+		printf("server %-40s %s%s, %" PRId64 " s\n", text, verdicts[e->verdict],
 		       e->is_pinned ? ", pinned" : "", age);
 }
 

@@ -3,6 +3,7 @@
 """convert-bootstrap status, flush, forget, pin: what people see of what programs have learned."""
 import json
 
+import captures
 import lab as L
 import servers
 
@@ -79,11 +80,24 @@ class Known(L.TestCase):
         r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"],
                          shim=shim | {"CONVERT_STATE": self.state})
         self.assertEqual(r.out.decode().strip(), L.ROUTER, r)
+        # and one that was learned
+        self.v4, _ = self.lab.fresh_addresses()
+        self.lab.converter("--cookie-required", "--fastopen", "cookie", listen=[self.v4])
+        capture = captures.Capture(self.lab)
+        self.assertEqual(self.curl(), L.ROUTER)
+        refused, connection = captures.connections(capture.packets())
+        sent = connection[0].data or next(p.data for p in connection
+                                          if p.data and p.src == L.CLIENT)
+        learned = sent[sent.index(b"\x16", 24) + 4:]
+        self.assertGreaterEqual(len(learned), 4)
+        self.assertIn(True, [c["convert_cookie"] for c in self.status()["converters"]])
         for out in (self.helper("status"), self.helper("status", "-j"),
                     self.helper("check", "-c", shim["CONVERT_CONF"])):
             for written in (out.out, out.err.encode(), r.err.encode(), r.log.encode()):
                 self.assertNotIn(SECRET.encode(), written)
                 self.assertNotIn(SECRET.encode().hex().encode(), written)
+                self.assertNotIn(learned, written)
+                self.assertNotIn(learned.hex().encode(), written.lower())
 
     def test_a_pinned_server(self):
         """Nothing that is learned changes it: this one is taken for one with MPTCP."""
