@@ -100,8 +100,7 @@ static int bind_beside(int fd, int twin, const struct sockaddr_storage *name, so
 	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	err = (int)sys_result(syscall(SYS_bind, twin, name, len));
 	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
-	if (err < 0)
-		sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
+	sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
 	return err;
 }
 
