@@ -61,6 +61,17 @@ void noted_begin(int fd, int family, bool is_mptcp)
 	atomic_flag_clear(&n->busy);
 }
 
+void noted_end(int fd)
+{
+	struct noted *n = noted_at(fd);
+
+	if (!n)
+		return;
+	n->twin_cookie = 0;
+	n->family = 0;
+	n->used = 0;
+}
+
 bool noted_has_twin(int fd)
 {
 	const struct noted *n = noted_at(fd);
@@ -93,6 +104,7 @@ void noted_copy(int fd, int newfd)
 {
 	struct noted *from = noted_at(fd), *to;
 
+	noted_end(newfd);
 	if (!from || !from->twin_cookie || !(to = make(newfd)))
 		return;
 	noted_begin(newfd, from->family, from->is_mptcp);
@@ -197,6 +209,11 @@ void noted_option(int fd, int level, int name, const void *value, socklen_t len)
 
 	if (!n)
 		return;
+	if (level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_ATTACH_REUSEPORT_CBPF)) {
+		/* its value is a pointer, to what will be something else by then */
+		noted_spoil(fd, "a packet filter");
+		return;
+	}
 	if (level != o.level || name != o.name || !value || len > NOTED_VALUE_MAX) {
 		noted_spoil(fd, "an option of an unusual size was set");
 		return;

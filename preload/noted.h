@@ -48,6 +48,8 @@ struct noted_option {
 
 /* A new TCP socket of the program's has the number fd. */
 void noted_begin(int fd, int family, bool is_mptcp);
+/* The number means something else: what is noted is of an earlier socket. */
+void noted_end(int fd);
 /* The note of fd, or NULL if there is none. */
 struct noted *noted_at(int fd);
 /* setsockopt() has succeeded. */

@@ -25,6 +25,7 @@ static void mark_new(int fd, enum fdt_mark mark)
 {
 	if (fdt_get(fd) != mark && conn_forget(fd))
 		fdt_set(fd, mark);
+	noted_end(fd);
 }
 
 INTERPOSE int socket(int domain, int type, int protocol)

@@ -73,6 +73,15 @@ s.send(b"GET / HTTP/1.0\\r\\n\\r\\n")
 """ + REST
 
 
+# The kernel copies what struct sock_fprog points to; a note of it would point into memory that is
+# something else by then.
+FILTER = """
+import ctypes, struct
+accept = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0xffff))
+s.setsockopt(1, 26, struct.pack("HxxxxxxP", 1, ctypes.addressof(accept)))
+"""
+
+
 def setup(lab):
     servers.nginx(lab)
     start_server(lab, MPTCP_HTTP)
@@ -136,12 +145,43 @@ class Twin(Mptcp):
                                  ("s.setsockopt(6, 18, 5000)", "TCP_USER_TIMEOUT"),
                                  ("d = os.dup(s.fileno())", "it may have other numbers"),
                                  ("if os.fork() == 0: os._exit(0)", "made before a fork"),
+                                 (FILTER, "a packet filter"),
                                  ("import fcntl; fcntl.fcntl(s, fcntl.F_SETOWN, os.getpid())",
                                   "its owner for signals")):
             with self.subTest(before):
                 out, r = self.ask(self.shim(v4), before=before)
                 self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
                 self.assertIn(obstacle, r.log)
+
+    def test_a_bound_socket_that_stays(self):
+        """What was done to it for the twin is undone."""
+        _, v4, _ = self.mptcp_converter()
+        before = """
+import select
+s.bind(("", 0))
+e = select.epoll()
+e.register(s, select.EPOLLOUT | select.EPOLLONESHOT)
+e.poll(0)
+"""
+        out, r = self.ask(self.shim(v4), before=before,
+                          after="print(s.getsockopt(1, socket.SO_REUSEADDR))")
+        self.assertEqual((out[0], out[2]), (f"0 6 2 {L.SERVER} 80", "0"), r)
+        self.assertIn("an epoll registration", r.log)
+
+    def test_a_number_used_again(self):
+        """What is known of an IPv6 socket says nothing of the IPv4 one that has its number now."""
+        _, v4, _ = self.mptcp_converter()
+        before = """
+six = socket.socket(socket.AF_INET6)
+number = six.fileno()
+six.close()
+os.dup2(s.fileno(), number)
+s.detach()
+s = socket.socket(fileno=number)
+"""
+        out, r = self.ask(self.shim(v4), before=before)
+        self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
+        self.assertIn("converted", r.log)
 
     def test_options_flags_and_bound_address_are_carried_over(self):
         _, v4, _ = self.mptcp_converter()
