@@ -6,8 +6,7 @@
 
 In network namespaces of their own, with every TCP connection to a loopback address converted by
 rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
-is run twice (but see [late] in that file). What the runs have printed is kept in
-build/check-python/MODE/.
+is run twice. What the runs have printed is kept in build/check-python/MODE/.
 """
 import argparse
 import collections
@@ -44,7 +43,10 @@ WITHOUT_TCP = {"test_select", "test_poll", "test_selectors"}
 MODES = {"immediate": [],
          "slow": ["--fault", "delay=20", "--fault", "split=1,gap=1"],
          "hold": ["--hold"]}
-LATE_MS = 20  # slow's delay, for refusals without a converter
+# The runs without the shim that a mode is compared with. Where the converter's answers come late, a
+# direct connection's refusals do too: what a program makes of a late refusal is its own doing.
+DIRECT = {"immediate": None, "slow": "late", "hold": None}
+LATE_MS = 20  # slow's delay
 
 # They sleep most of the time: on two idle cores the outcomes are the same with 1 and with 4.
 JOBS = int(os.environ.get("JOBS", 4))
@@ -131,13 +133,12 @@ class Run:
     output: pathlib.Path
 
 
-def run(lab, module, mode, results, only=()):
-    """mode: None or "late" without the shim; only: ids of tests, all if empty."""
+def run(lab, module, mode, results):
+    """mode: None or "late" without the shim."""
     name = f"{module}.{mode or 'plain'}"
     shim = lab.place(name, mode)
     record, output = L.TMP / name / "record", results / f"{name}.txt"
     options = ["-u", "network", "-v", "-i", LEFT_OUT]
-    options += [word for test in only for word in ("-m", test)]
     for part, patterns in ONLY.items():
         if part in module:
             options += [word for pattern in patterns for word in ("-m", pattern)]
@@ -192,18 +193,13 @@ class Verdict:
         self.expected = read_expected()
         self.same = self.failed = self.converted = 0
         self.skips = collections.Counter()
-        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0, "late": 0}
-
-    def late_tests(self, module):
-        return [test for test, (group, _) in self.expected.items()
-                if group == "late" and test.startswith(f"test.{module}.")]
+        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0}
 
     def fail(self, text, number=1):
         self.failed += number
         print(f"FAIL {text}", flush=True)
 
-    def module(self, name, plain, shim, late):
-        """late: the tests of that group without the shim and with late refusals; or None."""
+    def module(self, name, plain, shim):
         self.converted += shim.converted
         if MPTCP == "on" and shim.converted and not shim.mptcp:
             self.fail(f"{name}: no connection was MPTCP")
@@ -211,7 +207,7 @@ class Verdict:
               f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
         before = self.failed
         for test in sorted(plain.outcomes.keys() & shim.outcomes.keys()):
-            self.test(test, plain, shim, late)
+            self.test(test, plain, shim)
         for which, other in ("with", plain.outcomes.keys() - shim.outcomes.keys()), (
                 "without", shim.outcomes.keys() - plain.outcomes.keys()):
             if other:  # one of the others has hung, or the module has crashed
@@ -220,7 +216,7 @@ class Verdict:
         for test in self.expected:
             if test.startswith(f"test.{name}.") and test not in plain.outcomes:
                 self.fail(f"{test} is listed and there is no such test")
-        for which in filter(None, (plain, shim, late)):  # regrtest: 0, or 2 if a test has failed
+        for which in (plain, shim):  # regrtest: 0, or 2 if a test has failed
             ends = (0, 2) if "failed" in which.outcomes.values() else (0,)
             if which.code not in ends:
                 self.fail(f"{name}: exit status {which.code}")
@@ -231,12 +227,9 @@ class Verdict:
         if self.failed > before:
             print(f"     output: {plain.output} {shim.output}", flush=True)
 
-    def test(self, test, plain, shim, late):
+    def test(self, test, plain, shim):
         a, b = plain.outcomes[test], shim.outcomes[test]
         group, reason = self.expected.get(test, (None, None))
-        if group == "late" and (not late or (late.outcomes.get(test), late.whys.get(test)) !=
-                                (b, shim.whys.get(test))):
-            group = None
         why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
         if group in ("inherent", "tcp", "mptcp") and a == b:
             self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
@@ -266,12 +259,10 @@ def main(default_modules, arguments=None):
     lab, verdict = Loopback(), Verdict()
     try:
         with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-            runs = [(m, pool.submit(run, lab, m, None, results),
+            runs = [(m, pool.submit(run, lab, m, DIRECT[options.mode], results),
                      pool.submit(run, lab, m, options.mode, results)) for m in modules]
             for module, plain, shim in runs:
-                tests = verdict.late_tests(module)
-                late = pool.submit(run, lab, module, "late", results, tests) if tests else None
-                verdict.module(module, plain.result(), shim.result(), late and late.result())
+                verdict.module(module, plain.result(), shim.result())
     finally:
         lab.stop()
     if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
