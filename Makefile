@@ -50,9 +50,10 @@ LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
 UNIT_HELP  := $(filter-out $(BUILD)/obj/tests/unit/test_%,$(call objects,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
-# programs whose calls are compared: fortified as everything here is, and plain
+# programs whose calls are compared: fortified as everything here is, plain, and past libc
 CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
-E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%)
+PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
+E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC)
 # what the lab is made of beside the converter
 E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line bare-client mptcp-server.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -92,14 +93,15 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(INCLUDE_$(patsubst %/,%,$(dir $<))) -c -o $@ $<
 
-# inih's and policy/'s malloc go to preload/arena.c; no symbol of inih's leaves the library.
+# inih's and policy/'s malloc go to preload/arena.c, our own system calls past preload/raw.c; no symbol
+# of inih's leaves the library.
 $(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(PRELOAD) $(POLICY) $(COMMON) \
 		-Wl,-Bstatic -linih -Wl,-Bdynamic \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
 		-Wl,-z,defs,-z,now,-z,relro,-z,nodlopen,--gc-sections \
 		-Wl,-soname,libconvert-preload.so \
-		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=syscall
 
 $(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/paths
 	@mkdir -p $(@D)
@@ -132,6 +134,14 @@ $(BUILD)/obj/plain/%.o: %.c
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -c -o $@ $<
 
 $(CLIENTS:%=$(BUILD)/e2e/%): $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/clients/%.o $(BUILD)/obj/tests/e2e/clients/say.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+
+$(BUILD)/obj/past-libc/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -include tests/e2e/clients/past-libc.h -c -o $@ $<
+
+$(PAST_LIBC): $(BUILD)/e2e/past-libc/%: $(BUILD)/obj/past-libc/tests/e2e/clients/%.o $(BUILD)/obj/past-libc/tests/e2e/clients/say.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 

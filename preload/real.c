@@ -75,5 +75,6 @@ void real_init(void)
 	NEXT(dup3);
 	NEXT(fcntl);
 	NEXT(fcntl64);
+	NEXT(syscall);
 #undef NEXT
 }

@@ -93,6 +93,7 @@ struct real {
 	int (*dup3)(int, int, int);
 	int (*fcntl)(int, int, ...);
 	int (*fcntl64)(int, int, ...);
+	long (*syscall)(long, ...);
 };
 
 extern struct real real INTERNAL;

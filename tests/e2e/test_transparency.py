@@ -63,8 +63,10 @@ def blocks(text):
 # TRANSPARENCY=all.
 CHOSEN = ["at_once_whole_data", "at_once_split_ask", "at_once_late_off", "hold_split_data",
           "hold_late_data", "at_once_whole_free", "hold_split_free", "at_once_late_free"]
-# Where the clients that were built without _FORTIFY_SOURCE run, too.
+# Where the clients that were built without _FORTIFY_SOURCE run, too, and those whose calls are made by
+# syscall().
 PLAIN = ["at_once_whole_data", "at_once_late_off"]
+PAST_LIBC = ["at_once_split_ask", "hold_late_data"]
 
 class Transparency(L.TestCase):
     direct = {}  # shared by all: what plain runs said
@@ -134,7 +136,8 @@ class Transparency(L.TestCase):
                                 "too little was converted")
 
 
-def through_each(name, runs, every=False, syns=("data", "ask", "off"), **more):
+def through_each(name, runs, every=False, syns=("data", "ask", "off"), build="", chosen=CHOSEN,
+                 **more):
     """A class with one test for each kind of converter; runs: [(client, pattern, outcome)...]. A
     SYN without the Connect TLV is one that a converter cannot hold."""
     tests = {}
@@ -142,9 +145,9 @@ def through_each(name, runs, every=False, syns=("data", "ask", "off"), **more):
         label = "_".join(kind)
         if kind[0] == "hold" and kind[2] not in ("data", "free"):
             continue
-        if not every and os.environ.get("TRANSPARENCY") != "all" and label not in CHOSEN:
+        if not every and os.environ.get("TRANSPARENCY") != "all" and label not in chosen:
             continue
-        builds = ["", "plain"] if label in PLAIN else [""]
+        builds = ["", "plain"] if not build and label in PLAIN else [build]
 
         def test(self, kind=kind, builds=builds):
             self.through(*kind, [(build,) + run for build in builds for run in runs], **more)
@@ -172,6 +175,11 @@ FastOpen = through_each("FastOpen", with_outcomes("t_fastopen", *ALL) +
 FastOpenOwed = through_each("FastOpenOwed", with_outcomes("t_fastopen", *BOTH) +
                             with_outcomes("t_deferred", *BOTH), syns=["ask", "off"])
 Errno = through_each("Errno", with_outcomes("t_errno", *BOTH), enough=3)
+PastLibc = through_each(
+    "PastLibc", with_outcomes("t_matrix", *BOTH) + with_outcomes("t_io", *ALL) +
+    with_outcomes("t_life", *BOTH, pattern="[!h]*") + with_outcomes("t_epoll", *BOTH) +
+    with_outcomes("t_time", *ALL, pattern="[ls]*") + with_outcomes("t_options", *BOTH),
+    build="past-libc", chosen=PAST_LIBC)
 
 
 class Names(L.TestCase):

@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -192,6 +193,7 @@ PREPARED(close, int fd = open("/dev/null", O_RDONLY), close(fd))
 PREPARED(close_range, int fd = open("/dev/null", O_RDONLY),
 	 close_range((unsigned int)fd, (unsigned int)fd, 0))
 PREPARED(closefrom, int fd = fcntl(udp, F_DUPFD, 900), (closefrom(fd), 0))
+PLAIN(syscall, syscall(SYS_read, pipe_fds[0], text, 1))
 PLAIN(dup, dup(udp) > 0)
 PLAIN(dup2, dup2(udp, 800))
 PLAIN(dup3, dup3(udp, 801, O_CLOEXEC))
@@ -282,7 +284,7 @@ static const struct {
 	NAME(select),	    NAME(send),		 NAME(sendfile),       NAME(sendfile64),
 	NAME(sendmmsg),	    NAME(sendmsg),	 NAME(sendto),	       NAME(setsockopt),
 	NAME(shutdown),	    NAME(sockatmark),	 NAME(socket),	       NAME(socketpair),
-	NAME(splice),	    NAME(write),	 NAME(writev),
+	NAME(splice),	    NAME(syscall),	 NAME(write),	       NAME(writev),
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
