@@ -39,7 +39,7 @@ CONVERTER, CONVERTER6 = "10.1.0.2", "fd01::2"
 ROUTER, ROUTER6 = "10.2.0.1", "fd02::1"  # the converter as servers see it
 SERVER, SERVER6 = "10.2.0.2", "fd02::2"
 
-# Multipath TCP in the client: auto, off (by configuration), or kernel-off (by its sysctl). A suite
+# Multipath TCP in the client: auto, on, off (by configuration), or kernel-off (by its sysctl). A suite
 # that is about the bytes and calls of TCP alone says off before it calls main().
 MPTCP = os.environ.get("LAB_MPTCP", "auto")
 
@@ -198,7 +198,7 @@ class Lab:
         sysctl("converter", net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
                net__ipv4__tcp_fastopen=3, net__ipv4__icmp_ratelimit=0,
                net__ipv6__icmp__ratelimit=0)
-        if MPTCP != "auto":
+        if MPTCP not in ("auto", "on"):
             sysctl("client", net__mptcp__enabled=0)
         self.link("client", "c0", "converter", "k0", delay_ms[0])
         self.link("converter", "k1", "server", "s0", delay_ms[1])

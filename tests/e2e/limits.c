@@ -4,7 +4,8 @@
  *
  *     limits WHEN-CALLS ADDRESS PORT
  *
- * against an echo server. CALLS: libc, raw (system calls), ring (io_uring), stdio, dprintf. WHEN
+ * against an echo server. CALLS: libc, raw (by syscall()), code (system calls by the program's own
+ * instructions), ring (io_uring), stdio, dprintf. WHEN
  * they begin: "own", with the connect(); after libc's "blocking" connect(); after a non-blocking one
  * that was "polled" for; or at once, while it is "pending"; stdio also before it ("early"). Each
  * sends the numbers 0, 1, 2 ... as 4 bytes each and reads them back, until one is wrong. Prints how
@@ -67,6 +68,43 @@ static long raw_write(int fd, const void *p, size_t n)
 static long raw_read(int fd, void *p, size_t n)
 {
 	return raw(SYS_read, fd, (long)p, (long)n, 0, 0, 0);
+}
+
+/* What is written in machine code comes by nobody. */
+static long code(long number, long a, long b, long c)
+{
+#if defined(__x86_64__)
+	long r;
+
+	__asm__ volatile("syscall"
+			 : "=a"(r)
+			 : "a"(number), "D"(a), "S"(b), "d"(c)
+			 : "rcx", "r11", "memory");
+	return r;
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b,
+			 x2 __asm__("x2") = c;
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+	return x0;
+#else
+#error "one more instruction"
+#endif
+}
+
+static long code_connect(int fd)
+{
+	return code(SYS_connect, fd, (long)&server, sizeof(server));
+}
+
+static long code_write(int fd, const void *p, size_t n)
+{
+	return code(SYS_write, fd, (long)p, (long)n);
+}
+
+static long code_read(int fd, void *p, size_t n)
+{
+	return code(SYS_read, fd, (long)p, (long)n);
 }
 
 /* ------------------------------------------------------------------------ io_uring */
@@ -230,6 +268,7 @@ struct calls {
 static const struct calls all_calls[] = {
 	{ "libc", libc_connect, libc_write, libc_read },
 	{ "raw", raw_connect, raw_write, raw_read },
+	{ "code", code_connect, code_write, code_read },
 	{ "ring", ring_connect, ring_write, ring_read },
 	{ "stdio", libc_connect, file_write, file_read },
 	{ "dprintf", libc_connect, print_write, libc_read },

@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""What the library cannot see (README, "What it does not do"): static programs, raw system calls,
-io_uring, stdio. None of them gets or sends a wrong byte, but for the one case that is named there;
+"""What the library cannot see (README, "What it does not do"): static programs, system calls by the
+program's own instructions, io_uring, stdio. None of them gets or sends a wrong byte, but for the one case that is named there;
 and in that one the server still gets none."""
 import struct
 
@@ -81,7 +81,7 @@ class Limits(L.TestCase):
                 self.assertEqual(r.log, "")
 
     def test_connects_unseen(self):
-        for calls in "raw", "ring":
+        for calls in "raw", "code", "ring":
             with self.subTest(calls):
                 r = self.exact(f"own-{calls}", converted=False)
                 self.assertEqual(r.log, "")
@@ -100,9 +100,12 @@ class Limits(L.TestCase):
         self.exact("pending-ring")
 
     def test_raw_pending(self):
+        self.exact("pending-raw")
+
+    def test_code_pending(self):
         """The one case: the program reads the reply. It is a Convert message and not more than
         that, and the server gets the program's bytes in their order, or none of them."""
-        r = self.run_case("pending-raw")
+        r = self.run_case("pending-code")
         self.assertRegex(r.out.decode(), "^[0-9]+ bytes came back, 0 of them right\n", r)
         L.wait_for("the end", lambda: self.converter.events("close"))
         who, data = self.server_got()
@@ -112,7 +115,7 @@ class Limits(L.TestCase):
 
 # Once the program may believe that it is connected, everything is the kernel's alone.
 for case in (f"{when}-{calls}" for when in ("blocking", "polled")
-             for calls in ("libc", "raw", "ring", "stdio")):
+             for calls in ("libc", "raw", "code", "ring", "stdio")):
     setattr(Limits, "test_" + case.replace("-", "_"), lambda self, case=case: self.exact(case))
 
 

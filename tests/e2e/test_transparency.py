@@ -5,7 +5,12 @@
 The clients are in clients/; a client runs many cases, each in a process of its own, and prints what
 every call returned. It runs twice without the shim for each outcome, and then through each kind of
 converter, where it has to say what one of the plain runs has said.
+
+With LAB_MPTCP=on the connections to the converter and the server's are Multipath TCP. Then a client
+runs directly over an MPTCP socket besides, and a line may be what that one has said: options and
+readiness that the kernel's MPTCP has and TCP has not are the kernel's.
 """
+import collections
 import concurrent.futures
 import difflib
 import itertools
@@ -24,8 +29,10 @@ OUTCOMES = {
     "mute": (servers.MUTE, ECHO),
 }
 
-# Longer than any case: what ends a wait on a mute server is the program.
-TIMEOUT = "timeout = 30s"
+# Longer than any case: what ends a wait on a mute server is the program. No bypass: the server speaks
+# MPTCP, too.
+POLICY = "timeout = 30s\nbypass = never"
+LISTEN = ["0.0.0.0", "[::]"]  # the wildcard, for subflows that join
 
 # How the converter answers: it accepts TCP at once and replies later, or holds the SYN.
 ANSWERS = {"at_once": [], "hold": ["--hold"]}
@@ -40,11 +47,18 @@ SYNS = {"data": ([], "fast-open = no-cookie", 1),
         "off": ([], "", 0),
         "free": ([], "fast-open = no-cookie", 5)}
 
+BARE_MPTCP = {"LD_PRELOAD": str(L.LAB_TOOLS / "mptcp-sockets.so")}
+
+
+def is_mptcp():
+    return L.MPTCP == "on"
+
 
 def setup(lab):
     servers.nowhere(lab)
     L.sysctl("server", net__ipv4__tcp_fastopen=3)
-    server = lab.start("server", [L.TOOLS / "echo-server", ECHO])
+    server = lab.start("server", [L.TOOLS / "echo-server", ECHO],
+                       env=BARE_MPTCP if is_mptcp() else None)
     server.wait_for_listeners(ECHO, SILENT)
 
 
@@ -68,13 +82,24 @@ CHOSEN = ["at_once_whole_data", "at_once_split_ask", "at_once_late_off", "hold_s
 PLAIN = ["at_once_whole_data", "at_once_late_off"]
 PAST_LIBC = ["at_once_split_ask", "hold_late_data"]
 
-class Transparency(L.TestCase):
-    direct = {}  # shared by all: what plain runs said
 
-    def client(self, build, client, pattern, outcome, shim=None, jobs=150):
+def as_tcp(converted, direct, mptcp):
+    """converted, with the lines of direct where it says what MPTCP does."""
+    if mptcp is None or converted == mptcp:
+        return converted if mptcp is None else direct
+    if not len(converted) == len(direct) == len(mptcp):
+        return converted
+    return [tcp if line == bare else line for line, tcp, bare in zip(converted, direct, mptcp)]
+
+
+class Transparency(L.TestCase):
+    direct = {}  # shared by all: what plain runs said, and what bare MPTCP said
+
+    def client(self, build, client, pattern, outcome, shim=None, jobs=150, env=None):
         program = L.TOOLS / build / client
         target = [str(word) for word in OUTCOMES[outcome] + (L.SERVER, ECHO)]
-        result = self.lab.run([program, "-j", jobs, pattern] + target, shim=shim, timeout=100)
+        result = self.lab.run([program, "-j", jobs, pattern] + target, shim=shim, env=env,
+                              timeout=100)
         self.assertIn(result.code, (0, 1), result)
         return blocks(result.out.decode(errors="replace"))
 
@@ -82,19 +107,24 @@ class Transparency(L.TestCase):
         """Runs without the shim what has not run yet with the same Fast Open in the kernel."""
         missing = [what for what in runs if (fast_open,) + what not in self.direct]
         twice = [[pool.submit(self.client, *what, **more) for _ in range(2)] for what in missing]
-        for what, both in zip(missing, twice):
+        bare = [pool.submit(self.client, *what, env=BARE_MPTCP, **more) if is_mptcp() else None
+                for what in missing]
+        for what, both, mptcp in zip(missing, twice, bare):
             first, second = (run.result() for run in both)
+            mptcp = mptcp.result() if mptcp else dict.fromkeys(first)
             self.assertEqual(set(first), set(second))
             unsure = [case for case in first if first[case] != second[case]]
             if unsure:
                 self.note(f"two plain runs of {' '.join(what)} differ: {', '.join(unsure)}")
-            self.direct[(fast_open,) + what] = {case: (first[case], second[case])
+            self.direct[(fast_open,) + what] = {case: (first[case], second[case], mptcp[case])
                                                 for case in first}
 
     def difference(self, label, what, case, plain, converted):
         """A text if there is one that should not be, or none that should. plain: what two plain runs
-        said, which now and then race with the network by themselves: then one of the two counts."""
+        said, which now and then race with the network by themselves: then one of the two counts; and
+        what bare MPTCP said."""
         direct = plain[1] if converted == plain[1] else plain[0]
+        converted = as_tcp(converted, direct, plain[2])
         _, client, _, outcome = what
         known = known_differences.find(label.replace(" ", "_"), client, case, outcome)
         lines = [d for d in difflib.ndiff(direct, converted) if d[0] != "?"]
@@ -115,14 +145,15 @@ class Transparency(L.TestCase):
     def through(self, answer, reply, syn, runs, enough=10, at_once=3, **more):
         """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
         options, settings, fast_open = SYNS[syn]
-        converter = self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options)
+        converter = self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options,
+                                       *["--mptcp"] * is_mptcp(), listen=LISTEN)
         L.sysctl("client", net__ipv4__tcp_fastopen=fast_open)
         bad = []
         try:
             with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
                 self.plainly(fast_open, pool, runs, **more)
                 found = [pool.submit(self.client, *what, **more,
-                                     shim=self.lab.config(settings, TIMEOUT)) for what in runs]
+                                     shim=self.lab.config(settings, POLICY)) for what in runs]
             for what, converted in zip(runs, found):
                 bad += self.differences(f"{answer} {reply} {syn}", what,
                                         self.direct[(fast_open,) + what], converted.result())
@@ -134,6 +165,10 @@ class Transparency(L.TestCase):
         self.assertFalse(bad, "\n".join(bad))
         self.assertGreaterEqual(len(converter.events("request")), enough * len(runs),
                                 "too little was converted")
+        if is_mptcp():
+            kinds = collections.Counter(event["mptcp"] for event in converter.events("accept"))
+            self.note(f"{kinds['yes']} of {kinds.total()} connections to the converter were MPTCP")
+            self.assertGreater(kinds["yes"], kinds.total() / 4)
 
 
 def through_each(name, runs, every=False, syns=("data", "ask", "off"), build="", chosen=CHOSEN,

@@ -12,6 +12,7 @@ import argparse
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -77,6 +78,7 @@ class Loopback(L.Lab):
     def __init__(self):
         self.running = []
         self.files = self.addresses = 0
+        self.wires = itertools.count()
 
     def place(self, name, mode):
         """A namespace with loopback only; mode: the converter in it, "late" (late_refusals), or
@@ -104,7 +106,8 @@ class Loopback(L.Lab):
     def late_refusals(self, name):
         """In this namespace 127.0.0.1 answers LATE_MS late if it refuses: every RST goes out by one
         end of a slow wire and comes in by the other."""
-        out, back = "late0", "late1"
+        number = next(self.wires)
+        out, back = f"out{number}", f"back{number}"
         self.link(name, out, name, back, LATE_MS)
         for device in "all", out, back:
             L.sysctl(name, **{f"net__ipv4__conf__{device}__{key}": value for key, value in

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* mptcp-server.so - preloaded into a server that knows nothing of Multipath TCP, lets it listen
- * with it: every TCP socket that the program asks for is an MPTCP one. */
+/* mptcp-sockets.so - preloaded into a program that knows nothing of Multipath TCP, lets it listen and
+ * connect with it: every TCP socket that the program asks for is an MPTCP one. */
 #include <dlfcn.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
