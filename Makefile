@@ -216,7 +216,7 @@ MODULES ?=
 
 .PHONY: check-python check-programs
 #: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; LAB_MPTCP=on; MODULES="...")
-check-python: all $(BUILD)/lab/delay-line
+check-python: all $(BUILD)/lab/delay-line $(BUILD)/lab/mptcp-sockets.so
 	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(MODULES)
 
 #: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes)

@@ -6,7 +6,7 @@
 
 In network namespaces of their own, with every TCP connection to a loopback address converted by
 rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
-is run twice. What the runs have printed is kept in build/check-python/MODE/.
+is run twice but for [mptcp] in that file. What the runs have printed is kept in build/check-python/MODE/.
 """
 import argparse
 import collections
@@ -54,7 +54,8 @@ JOBS = int(os.environ.get("JOBS", 4))
 LIMIT = 400  # seconds for one module
 
 # With LAB_MPTCP=on both ends of the way to the converter are MPTCP sockets, and some tests have to
-# see that the connections are.
+# see that the connections are. BARE_MPTCP makes a program's own sockets such ones, without the shim.
+BARE_MPTCP = {"LD_PRELOAD": str(L.LAB_TOOLS / "mptcp-sockets.so")}
 MPTCP = "on" if os.environ.get("LAB_MPTCP") == "on" else "off"
 
 CONFIG = """
@@ -81,8 +82,8 @@ class Loopback(L.Lab):
         self.wires = itertools.count()
 
     def place(self, name, mode):
-        """A namespace with loopback only; mode: the converter in it, "late" (late_refusals), or
-        None."""
+        """A namespace with loopback only; mode: the converter in it, "late" (late_refusals),
+        "bare" MPTCP, or None."""
         self.namespace(name)
         # Small buffers, because a relay has some of its own, and tests write "more than fits".
         L.sysctl(name, net__ipv4__tcp_fastopen=3, net__ipv4__tcp_rmem="4096 32768 65536",
@@ -90,7 +91,7 @@ class Loopback(L.Lab):
         (L.TMP / name).mkdir()
         if mode == "late":
             self.late_refusals(name)
-        if mode in (None, "late"):
+        if mode in (None, "late", "bare"):
             return None
         ready = L.TMP / name / "ready"
         converter = self.start(name, [
@@ -136,18 +137,20 @@ class Run:
     output: pathlib.Path
 
 
-def run(lab, module, mode, results):
-    """mode: None or "late" without the shim."""
+def run(lab, module, mode, results, only=()):
+    """mode: None, "late" or "bare" without the shim; only: ids of tests, all if empty."""
     name = f"{module}.{mode or 'plain'}"
     shim = lab.place(name, mode)
     record, output = L.TMP / name / "record", results / f"{name}.txt"
     options = ["-u", "network", "-v", "-i", LEFT_OUT]
+    options += [word for test in only for word in ("-m", test)]
     for part, patterns in ONLY.items():
         if part in module:
             options += [word for pattern in patterns for word in ("-m", pattern)]
     r = lab.run(["/usr/bin/python3", "-B", HERE / "record.py", record] + options + [module],
                 ns=name, shim=shim, timeout=LIMIT,
-                env={"LC_ALL": "C.UTF-8", "TMPDIR": str(L.TMP / name)})
+                env={"LC_ALL": "C.UTF-8", "TMPDIR": str(L.TMP / name)} |
+                (BARE_MPTCP if mode == "bare" else {}))
     output.write_text(r.out.decode(errors="replace") + r.err +
                       f"\nexit status {r.code}\n\n" + r.log)
     outcomes, whys = read_record(record)
@@ -198,11 +201,16 @@ class Verdict:
         self.skips = collections.Counter()
         self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0}
 
+    def mptcp_tests(self, module):
+        return [test for test, (group, _) in self.expected.items()
+                if group == "mptcp" and test.startswith(f"test.{module}.")]
+
     def fail(self, text, number=1):
         self.failed += number
         print(f"FAIL {text}", flush=True)
 
-    def module(self, name, plain, shim):
+    def module(self, name, plain, shim, bare):
+        """bare: mptcp_tests() over bare MPTCP, or None."""
         self.converted += shim.converted
         if MPTCP == "on" and shim.converted and not shim.mptcp:
             self.fail(f"{name}: no connection was MPTCP")
@@ -210,7 +218,7 @@ class Verdict:
               f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
         before = self.failed
         for test in sorted(plain.outcomes.keys() & shim.outcomes.keys()):
-            self.test(test, plain, shim)
+            self.test(test, plain, shim, bare)
         for which, other in ("with", plain.outcomes.keys() - shim.outcomes.keys()), (
                 "without", shim.outcomes.keys() - plain.outcomes.keys()):
             if other:  # one of the others has hung, or the module has crashed
@@ -230,9 +238,11 @@ class Verdict:
         if self.failed > before:
             print(f"     output: {plain.output} {shim.output}", flush=True)
 
-    def test(self, test, plain, shim):
+    def test(self, test, plain, shim, bare):
         a, b = plain.outcomes[test], shim.outcomes[test]
         group, reason = self.expected.get(test, (None, None))
+        if group == "mptcp" and bare.outcomes.get(test) != b:
+            group = None
         why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
         if group in ("inherent", "tcp", "mptcp") and a == b:
             self.fail(f"{test}: {a} in both runs although it is listed as one that no relay can "
@@ -265,7 +275,9 @@ def main(default_modules, arguments=None):
             runs = [(m, pool.submit(run, lab, m, DIRECT[options.mode], results),
                      pool.submit(run, lab, m, options.mode, results)) for m in modules]
             for module, plain, shim in runs:
-                verdict.module(module, plain.result(), shim.result())
+                tests = verdict.mptcp_tests(module)
+                bare = pool.submit(run, lab, module, "bare", results, tests) if tests else None
+                verdict.module(module, plain.result(), shim.result(), bare and bare.result())
     finally:
         lab.stop()
     if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
