@@ -155,7 +155,7 @@ class Transparency(L.TestCase):
                 found = [pool.submit(self.client, *what, **more,
                                      shim=self.lab.config(settings, POLICY)) for what in runs]
             for what, converted in zip(runs, found):
-                bad += self.differences(f"{answer} {reply} {syn}", what,
+                bad += self.differences(f"{'mptcp ' * is_mptcp()}{answer} {reply} {syn}", what,
                                         self.direct[(fast_open,) + what], converted.result())
         finally:
             L.sysctl("client", net__ipv4__tcp_fastopen=1)

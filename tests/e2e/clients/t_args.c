@@ -405,7 +405,8 @@ static void select_sets(int state)
 			FD_SET(fd, &out);
 		if (i & 4)
 			FD_SET(fd, &except);
-		tv.tv_usec = i == 7 && state ? 900000 : 1000;
+		tv.tv_sec = i == 7 && state; /* longer than any outcome takes */
+		tv.tv_usec = i == 7 && state ? 500000 : 1000;
 		r = select(fd + 1, i & 1 ? &in : NULL, i & 2 ? &out : NULL, i & 4 ? &except : NULL,
 			   &tv);
 		say("select %d: %d %d%d%d", i, r, FD_ISSET(fd, &in), FD_ISSET(fd, &out),
