@@ -6,13 +6,13 @@
 
 In network namespaces of their own, with every TCP connection to a loopback address converted by
 rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
-is run twice but for [mptcp] in that file. What the runs have printed is kept in build/check-python/MODE/.
+is run twice (but see [late] and [mptcp] in that file). What the runs have printed is kept in
+build/check-python/MODE/.
 """
 import argparse
 import collections
 import concurrent.futures
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
@@ -44,10 +44,9 @@ WITHOUT_TCP = {"test_select", "test_poll", "test_selectors"}
 MODES = {"immediate": [],
          "slow": ["--fault", "delay=20", "--fault", "split=1,gap=1"],
          "hold": ["--hold"]}
-# The runs without the shim that a mode is compared with. Where the converter's answers come late, a
-# direct connection's refusals do too: what a program makes of a late refusal is its own doing.
-DIRECT = {"immediate": None, "slow": "late", "hold": None}
-LATE_MS = 20  # slow's delay
+LATE_MS = 20  # slow's delay, for refusals without a converter
+# Groups of expected-differences.txt that each run proves, by a run without the shim in such a place.
+PROOFS = {"late": "late", "mptcp": "bare"}
 
 # They sleep most of the time: on two idle cores the outcomes are the same with 1 and with 4.
 JOBS = int(os.environ.get("JOBS", 4))
@@ -79,7 +78,6 @@ class Loopback(L.Lab):
     def __init__(self):
         self.running = []
         self.files = self.addresses = 0
-        self.wires = itertools.count()
 
     def place(self, name, mode):
         """A namespace with loopback only; mode: the converter in it, "late" (late_refusals),
@@ -107,8 +105,7 @@ class Loopback(L.Lab):
     def late_refusals(self, name):
         """In this namespace 127.0.0.1 answers LATE_MS late if it refuses: every RST goes out by one
         end of a slow wire and comes in by the other."""
-        number = next(self.wires)
-        out, back = f"out{number}", f"back{number}"
+        out, back = "late0", "late1"
         self.link(name, out, name, back, LATE_MS)
         for device in "all", out, back:
             L.sysctl(name, **{f"net__ipv4__conf__{device}__{key}": value for key, value in
@@ -199,18 +196,22 @@ class Verdict:
         self.expected = read_expected()
         self.same = self.failed = self.converted = 0
         self.skips = collections.Counter()
-        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0}
+        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0, "late": 0}
 
-    def mptcp_tests(self, module):
-        return [test for test, (group, _) in self.expected.items()
-                if group == "mptcp" and test.startswith(f"test.{module}.")]
+    def to_prove(self, module):
+        """{mode: ids of the tests}"""
+        found = collections.defaultdict(list)
+        for test, (group, _) in self.expected.items():
+            if group in PROOFS and test.startswith(f"test.{module}."):
+                found[PROOFS[group]].append(test)
+        return found
 
     def fail(self, text, number=1):
         self.failed += number
         print(f"FAIL {text}", flush=True)
 
-    def module(self, name, plain, shim, bare):
-        """bare: mptcp_tests() over bare MPTCP, or None."""
+    def module(self, name, plain, shim, proofs):
+        """proofs: {mode: Run}"""
         self.converted += shim.converted
         if MPTCP == "on" and shim.converted and not shim.mptcp:
             self.fail(f"{name}: no connection was MPTCP")
@@ -218,7 +219,7 @@ class Verdict:
               f" {plain.seconds:7.1f} s plain {shim.seconds:7.1f} s converted", flush=True)
         before = self.failed
         for test in sorted(plain.outcomes.keys() & shim.outcomes.keys()):
-            self.test(test, plain, shim, bare)
+            self.test(test, plain, shim, proofs)
         for which, other in ("with", plain.outcomes.keys() - shim.outcomes.keys()), (
                 "without", shim.outcomes.keys() - plain.outcomes.keys()):
             if other:  # one of the others has hung, or the module has crashed
@@ -227,7 +228,7 @@ class Verdict:
         for test in self.expected:
             if test.startswith(f"test.{name}.") and test not in plain.outcomes:
                 self.fail(f"{test} is listed and there is no such test")
-        for which in (plain, shim):  # regrtest: 0, or 2 if a test has failed
+        for which in (plain, shim, *proofs.values()):  # regrtest: 0, or 2 if a test has failed
             ends = (0, 2) if "failed" in which.outcomes.values() else (0,)
             if which.code not in ends:
                 self.fail(f"{name}: exit status {which.code}")
@@ -238,10 +239,11 @@ class Verdict:
         if self.failed > before:
             print(f"     output: {plain.output} {shim.output}", flush=True)
 
-    def test(self, test, plain, shim, bare):
+    def test(self, test, plain, shim, proofs):
         a, b = plain.outcomes[test], shim.outcomes[test]
         group, reason = self.expected.get(test, (None, None))
-        if group == "mptcp" and bare.outcomes.get(test) != b:
+        proof = proofs.get(PROOFS.get(group))
+        if proof and (proof.outcomes.get(test), proof.whys.get(test)) != (b, shim.whys.get(test)):
             group = None
         why = f"\n     {shim.whys[test]}"[:500] if test in shim.whys else ""
         if group in ("inherent", "tcp", "mptcp") and a == b:
@@ -272,12 +274,13 @@ def main(default_modules, arguments=None):
     lab, verdict = Loopback(), Verdict()
     try:
         with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-            runs = [(m, pool.submit(run, lab, m, DIRECT[options.mode], results),
+            runs = [(m, pool.submit(run, lab, m, None, results),
                      pool.submit(run, lab, m, options.mode, results)) for m in modules]
             for module, plain, shim in runs:
-                tests = verdict.mptcp_tests(module)
-                bare = pool.submit(run, lab, module, "bare", results, tests) if tests else None
-                verdict.module(module, plain.result(), shim.result(), bare and bare.result())
+                proofs = {where: pool.submit(run, lab, module, where, results, tests)
+                          for where, tests in verdict.to_prove(module).items()}
+                verdict.module(module, plain.result(), shim.result(),
+                               {where: proof.result() for where, proof in proofs.items()})
     finally:
         lab.stop()
     if not verdict.converted and not WITHOUT_TCP.issuperset(modules):
