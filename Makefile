@@ -164,13 +164,16 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
 E2E_SUITES := $(wildcard tests/e2e/test_*.py)
+# These measure rates and times, or need both cores by themselves.
+E2E_ALONE  := $(addprefix tests/e2e/,test_paths.py test_flights.py test_storms.py)
 
 # A suite that is not there is a failure, not a pass.
 run_unit    = --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
 	      $(or $(REPLAYS),--missing tests/fuzz)
 run_exports = --limit 60 tests/exports
 run_lab     = --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
-run_e2e     = --limit 1800 $(or $(E2E_SUITES),--missing tests/e2e)
+run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
+	      --jobs 2 $(or $(filter-out $(E2E_ALONE),$(E2E_SUITES)),--missing tests/e2e)
 run = BUILD=$(BUILD) LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
 
 .PHONY: check check-unit check-exports check-lab check-e2e

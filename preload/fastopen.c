@@ -142,13 +142,21 @@ int fastopen_start(int fd, int flags)
 /* -------------------------------------------------------------------- MSG_FASTOPEN */
 
 /* Is Fast Open switched off in the kernel? Then the flag is refused on every socket. The option is
- * refused anyway once a socket is connecting, but for that reason first. */
+ * refused anyway once a socket is connecting, but for that reason first; not so by MPTCP, instead of
+ * which a new socket is asked. */
 static bool is_switched_off(int fd)
 {
-	int off = 0;
+	int off = 0, plain, r;
 
-	return sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off)) ==
-	       -EOPNOTSUPP;
+	r = sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
+	if (r != -EINVAL || !twin_is(fd))
+		return r == -EOPNOTSUPP;
+	plain = (int)sys_result(syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (plain < 0)
+		return false;
+	r = sys_setsockopt(plain, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
+	syscall(SYS_close, plain);
+	return r == -EOPNOTSUPP;
 }
 
 /* What the kernel says of the call before it looks at the connection. Natively the address of one

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
 """Where a program can tell that its connection is converted, one by one: test_transparency.py allows
-these lines to differ and no others, and fails too if they do not differ any more."""
+these lines to differ and no others, and fails too if they do not differ any more.
+
+A kind of converter is its way to answer, its reply, and the SYN; with mptcp_ before it if the
+connections are Multipath TCP (where lines that bare MPTCP says, too, need not be here)."""
 import fnmatch
 import typing
 
 
 class Known(typing.NamedTuple):
-    kinds: str  # of converter; this and the next three are shell patterns
+    kinds: str  # this and the next three are shell patterns
     client: str
     case: str
     outcome: str
     why: str
-    lines: list  # shell patterns of "- direct" and "+ converted"
+    lines: list  # shell patterns of "- direct" and "+ converted"; none: it does not differ
+    always: bool = True  # and not only at times
 
 
 def find(kind, client, case, outcome):
@@ -23,9 +27,9 @@ def find(kind, client, case, outcome):
 
 
 def explains(known, differing):
-    if not known.lines:
-        return not differing
-    return bool(differing) and all(any(fnmatch.fnmatchcase(line, pattern)
+    if not differing:
+        return not known.lines or not known.always
+    return all(any(fnmatch.fnmatchcase(line, pattern)
                                        for pattern in known.lines) for line in differing)
 
 
@@ -41,6 +45,11 @@ OTHER_PROCESS = """whoever gets a descriptor by exec, spawn or SCM_RIGHTS has no
 connection that is being made is made first, and the socket is then what the kernel knows."""
 CLOSED_IN_SET = """the kernel keeps what a closed number was registered for as long as a duplicate lives, and
 nobody can change it any more (epoll(7)): the program's own mask has to be in place before that."""
+OPTION_REFUSED = """an option that MPTCP refuses while it connects or later fails (preload/twin_options.c),
+and is then what it was."""
+BUFFER = """how large MPTCP makes its send buffer depends on what its subflow has seen."""
+SHARED_MPTCP = """a refused MPTCP socket that another number or process has, too, is not replaced by one of TCP:
+disconnected, it has no EPOLLERR."""
 PIECES = """63 pieces of a message fit beside the Connect TLV; what is left of a blocking one waits for the
 connection, which a mute server never makes."""
 SPLICED = """splice() cannot put data behind the Connect TLV: as a deferred socket's first write it connects,
@@ -84,21 +93,48 @@ KNOWN = [
     Known("*", "t_life", "epoll_of_copy*", "accepted", CLOSED_IN_SET, [
         "- poll IN|OUT|RDHUP: 1 OUT", "+ poll IN|OUT|RDHUP: 0 -",
         "- getpeername: * 10.2.0.2 port 7000", "+ getpeername: ENOTCONN"]),
-    Known("at_once_*", "t_life", "epoll_of_copy*", "refused", CLOSED_IN_SET, [
+    *(Known(kinds, "t_life", "epoll_of_copy*", "refused", CLOSED_IN_SET, [
         "- epoll_wait: 1 OUT|ERR|HUP 5", "+ epoll_wait: 1 OUT 5",
-        "- poll IN|OUT|RDHUP: 1 IN|OUT|ERR|HUP|RDHUP", "+ poll IN|OUT|RDHUP: 0 -"]),
+        "- poll IN|OUT|RDHUP: 1 IN|OUT|ERR|HUP|RDHUP", "+ poll IN|OUT|RDHUP: 0 -"])
+      for kinds in ("at_once_*", "mptcp_at_once_*")),
+]
+for option in "IP_TTL", "TCP_USER_TIMEOUT":
+    # after a refusal it is a TCP socket again
+    KNOWN += [Known("mptcp_*", "t_options", option + when, outcome, OPTION_REFUSED, [
+        f"- {option}: * length 4", f"+ {option}: * length 4"])
+              for when, outcome in (("-pending", "*"), ("-after", "accepted"))]
+KNOWN += [
+    Known("mptcp_*", "t_options", "TCP_WINDOW_CLAMP-pending", "refused", OPTION_REFUSED, [
+        "- TCP_WINDOW_CLAMP: 8888 length 4", "+ TCP_WINDOW_CLAMP: 0 length 4"]),
+    Known("mptcp_*", "t_options", "TCP_WINDOW_CLAMP-after", "refused", CLAMP, [
+        "- TCP_WINDOW_CLAMP: 67107840 length 4", "+ TCP_WINDOW_CLAMP: 0 length 4"]),
+    Known("mptcp_*", "t_options", "SO_SNDBUF-*", "*", BUFFER, ["[-+] SO_SNDBUF: * length 4"], False),
+    Known("mptcp_*", "t_args", "listen_after", "refused", LISTEN, [
+        "- listen: EINVAL", "+ listen: 0", "- poll IN|OUT: 1 IN|OUT|ERR|HUP",
+        "+ poll IN|OUT: 0 -"]),
+    Known("mptcp_*", "t_epoll", "file_twice", "refused", SHARED_MPTCP, [
+        "-   OUT|ERR|HUP word 2", "+   OUT|HUP word 2"]),
+    Known("mptcp_*", "t_matrix", "epoll_*-child-inout", "refused", SHARED_MPTCP, [
+        "- *: 1 IN|OUT|ERR|HUP *", "+ *: 1 IN|OUT|HUP *"]),
+    Known("mptcp_*", "t_matrix", "epoll_*-both-inout", "refused", SHARED_MPTCP, [
+        "- *: 1 IN|OUT|ERR|HUP *", "+ *: 1 IN|OUT|HUP *"]),
 ]
 for case in ("hand-exec_pending", "hand-spawn_pending", "hand-sent_to_child"):
     KNOWN.append(Known("*", "t_life", case, "accepted", OTHER_PROCESS,
                        MADE_FIRST + CONVERTER_AS_PEER))
+KNOWN.append(Known("mptcp_*", "t_life", "hand-exec_connected", "refused", OTHER_PROCESS, NO_ADDRESS))
 for case in ("hand-exec_connected", "hand-sent_to_child-connected"):
-    KNOWN += [Known("*", "t_life", case, "accepted", OTHER_PROCESS, CONVERTER_AS_PEER),
+    KNOWN += [Known("mptcp_*", "t_life", case, "refused", OTHER_PROCESS, NO_ADDRESS + OTHER_ERROR),
+              Known("*", "t_life", case, "accepted", OTHER_PROCESS, CONVERTER_AS_PEER),
               Known("at_once_*", "t_life", case, "refused", OTHER_PROCESS,
                     NO_ADDRESS + OTHER_ERROR)]
 for case in ("hand-exec_pending", "hand-spawn_pending", "hand-sent_to_child",
              "hand-sent_to_itself"):
     told_twice = TOLD_TWICE * (case == "hand-spawn_pending")
-    KNOWN += [Known("at_once_*", "t_life", case, "refused", OTHER_PROCESS,
+    sent = case.startswith("hand-sent")
+    KNOWN += [Known("mptcp_*", "t_life", case, "refused", OTHER_PROCESS,
+                    MADE_FIRST + (NO_ADDRESS + OTHER_ERROR if sent else NO_ERROR + told_twice)),
+              Known("at_once_*", "t_life", case, "refused", OTHER_PROCESS,
                     MADE_FIRST + NO_ADDRESS + OTHER_ERROR + told_twice),
               Known("hold_*", "t_life", case, "refused", OTHER_PROCESS,
                     MADE_FIRST + NO_ADDRESS + NO_ERROR + told_twice)]
@@ -106,5 +142,7 @@ KNOWN += [
     Known("*", "t_life", "hand-sent_to_itself", "accepted", OTHER_PROCESS,
           MADE_FIRST + ["- getpeername: ENOTCONN", "+ getpeername: * 10.2.0.2 port 7000"]),
     Known("at_once_*", "t_life", "hand-sent_to_itself-connected", "refused", OTHER_PROCESS,
+          NO_ADDRESS + OTHER_ERROR),
+    Known("mptcp_*", "t_life", "hand-sent_to_itself-connected", "refused", OTHER_PROCESS,
           NO_ADDRESS + OTHER_ERROR),
 ]

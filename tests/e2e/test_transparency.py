@@ -73,14 +73,22 @@ def blocks(text):
     return found
 
 
-# All of these kinds of converter for the matrix; of the rest each value of each, pairwise, unless
-# TRANSPARENCY=all.
+# All kinds of converter for the matrix; of the rest each value of each, pairwise, unless
+# TRANSPARENCY says "all" or "few".
+FEW = ["at_once_whole_data", "hold_split_data", "at_once_whole_free"]
 CHOSEN = ["at_once_whole_data", "at_once_split_ask", "at_once_late_off", "hold_split_data",
           "hold_late_data", "at_once_whole_free", "hold_split_free", "at_once_late_free"]
 # Where the clients that were built without _FORTIFY_SOURCE run, too, and those whose calls are made by
 # syscall().
 PLAIN = ["at_once_whole_data", "at_once_late_off"]
 PAST_LIBC = ["at_once_split_ask", "hold_late_data"]
+EXTENT = os.environ.get("TRANSPARENCY")
+
+
+def is_chosen(label, every, chosen):
+    if EXTENT == "few":
+        return label in FEW and label in chosen
+    return EXTENT == "all" or every or label in chosen
 
 
 def as_tcp(converted, direct, mptcp):
@@ -180,9 +188,9 @@ def through_each(name, runs, every=False, syns=("data", "ask", "off"), build="",
         label = "_".join(kind)
         if kind[0] == "hold" and kind[2] not in ("data", "free"):
             continue
-        if not every and os.environ.get("TRANSPARENCY") != "all" and label not in chosen:
+        if not is_chosen(label, every, chosen):
             continue
-        builds = ["", "plain"] if not build and label in PLAIN else [build]
+        builds = ["", "plain"] if not build and EXTENT != "few" and label in PLAIN else [build]
 
         def test(self, kind=kind, builds=builds):
             self.through(*kind, [(build,) + run for build in builds for run in runs], **more)
