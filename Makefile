@@ -271,7 +271,7 @@ check-storms-address check-storms-thread: check-storms-%:
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$*' storms
 storms: $(SHIM) $(BUILD)/lab-converter $(addprefix $(BUILD)/e2e/,echo-server t_storm t_random)
 	$(Q)ASAN_OPTIONS=verify_asan_link_order=0 TSAN_OPTIONS=history_size=4:log_path=stderr \
-		$(run) --limit 600 tests/e2e/test_storms.py
+		$(run) --limit 1800 tests/e2e/test_storms.py
 
 COMPILATIONS := gcc-O2 gcc-O0 clang-O2 clang-O0
 

@@ -11,13 +11,9 @@
 #include "handover.h"
 #include "memory.h"
 #include "real.h"
-#include "twin.h"
 #include "wait.h"
 
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <stdarg.h>
-#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 
 enum direction { READING, WRITING };
@@ -409,84 +405,4 @@ INTERPOSE ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_le
 	if (n > p_len)
 		__chk_fail();
 	return recvfrom(fd, p, n, flags, addr, len);
-}
-
-/* ------------------------------------------------------------------ shutdown, ioctl */
-
-/* On an unfinished connect the kernel's shutdown() is a disconnect (TRAPS 2.16). */
-INTERPOSE int shutdown(int fd, int how)
-{
-	int saved_errno = errno;
-	struct conn *c;
-
-	if (how < SHUT_RD || how > SHUT_RDWR || fdt_get(fd) != FDT_PENDING ||
-	    !(c = conn_find(fd)) || conn_advance(fd, c) != FDT_PENDING) {
-		errno = saved_errno;
-		/* an unconnected socket keeps it, and could not read a reply any more */
-		if (fdt_is_fresh(fdt_get(fd)))
-			fdt_set(fd, FDT_OTHER);
-		return REAL(shutdown)(fd, how);
-	}
-	conn_abandon(fd, c);
-	upstream_disconnect(fd);
-	twin_give_back(fd);
-	errno = saved_errno;
-	return 0;
-}
-
-/* What is queued either way is between us and the converter: of an unfinished connect the kernel says
- * 0, and of a refused one that its SYN was never acknowledged. */
-static bool counts_queue(unsigned long request)
-{
-	return request == FIONREAD || request == SIOCOUTQ || request == SIOCOUTQNSD;
-}
-
-static int queued(enum fdt_mark mark, unsigned long request)
-{
-	return mark != FDT_PENDING && request == SIOCOUTQ;
-}
-
-static bool is_unfinished(enum fdt_mark mark)
-{
-	return mark == FDT_PENDING || mark == FDT_FAILED || mark == FDT_FAILED_TOLD;
-}
-
-SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
-{
-	int saved_errno = errno, r;
-	struct conn *c = conn_find(fd);
-	enum fdt_mark mark = fdt_get(fd);
-
-	if (c && mark == FDT_PENDING)
-		mark = conn_advance(fd, c);
-	errno = saved_errno;
-	r = REAL(ioctl)(fd, request, count);
-	if (r == 0 && c && is_unfinished(mark))
-		*count = queued(mark, request);
-	return r;
-}
-
-/* The third argument is an int, a pointer or missing; as a pointer it passes through on every
- * ABI that Linux has. */
-INTERPOSE int ioctl(int fd, unsigned long request, ...)
-{
-	va_list args;
-	void *arg;
-
-	va_start(args, request);
-	arg = va_arg(args, void *);
-	va_end(args);
-	if (counts_queue(request) && is_unfinished(fdt_get(fd)))
-		return ioctl_queue(fd, request, arg);
-	if (noted_matters(fd))
-		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, request, arg));
-	return REAL(ioctl)(fd, request, arg);
-}
-
-/* libc's own makes an ioctl() that does not come by here. */
-INTERPOSE int sockatmark(int fd)
-{
-	int at_mark;
-
-	return ioctl(fd, SIOCATMARK, &at_mark) < 0 ? -1 : at_mark;
 }
