@@ -114,6 +114,7 @@ KNOWN += [
         "+ poll IN|OUT: 0 -"]),
     Known("mptcp_*", "t_epoll", "file_twice", "refused", SHARED_MPTCP, [
         "-   OUT|ERR|HUP word 2", "+   OUT|HUP word 2"]),
+    Known("mptcp_*", "t_matrix", "*-look-*oneshot-child-inout", "refused", SHARED_MPTCP, []),
     Known("mptcp_*", "t_matrix", "epoll_*-child-inout", "refused", SHARED_MPTCP, [
         "- *: 1 IN|OUT|ERR|HUP *", "+ *: 1 IN|OUT|HUP *"]),
     Known("mptcp_*", "t_matrix", "epoll_*-both-inout", "refused", SHARED_MPTCP, [
