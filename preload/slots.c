@@ -147,6 +147,12 @@ void upstream_leave(void)
 	inside--;
 }
 
+/* Signed: whoever took the lock after this moment was read, is not stale. */
+static bool is_stale(uint64_t held, uint32_t now_ms)
+{
+	return (int32_t)(now_ms - (uint32_t)held) >= LOCK_STALE_MS;
+}
+
 bool upstream_try_lock(struct upstream *u)
 {
 	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
@@ -156,7 +162,7 @@ bool upstream_try_lock(struct upstream *u)
 	upstream_enter();
 	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
 		return true;
-	if (held >> 32 != mine >> 32 && now_ms - (uint32_t)held >= LOCK_STALE_MS &&
+	if (held >> 32 != mine >> 32 && is_stale(held, now_ms) &&
 	    atomic_compare_exchange_strong(&u->lock, &held, mine))
 		return true;
 	upstream_leave();
@@ -165,6 +171,9 @@ bool upstream_try_lock(struct upstream *u)
 
 void upstream_unlock(struct upstream *u)
 {
-	atomic_store_explicit(&u->lock, 0, memory_order_release);
+	uint64_t held = atomic_load_explicit(&u->lock, memory_order_relaxed);
+
+	if (held >> 32 == upstream_thread()) /* it has not been overruled */
+		atomic_compare_exchange_strong(&u->lock, &held, 0);
 	upstream_leave();
 }

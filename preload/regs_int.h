@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* regs_int.h - the table of registrations, for regs.c and regs_table.c only. */
+#ifndef CVT_REGS_INT_H
+#define CVT_REGS_INT_H
+
+#include "fdt.h"
+#include "regs.h"
+
+struct reg {
+	int epfd, fd;
+	struct epoll_event wanted; /* the program's */
+	uint32_t native;  /* the mask that the kernel has from us, 0: the program's is in place */
+	uint32_t process; /* generation of processes that entered it */
+	struct upstream *exchange;	    /* that it was last exchanged for */
+	uint32_t bit;			    /* in the exchange's put_back, 0 for none */
+	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
+	uint16_t next;			    /* of the same fd, or of the free list; 0 ends */
+	bool lifted;			    /* taken out, to be entered again with another socket */
+	bool used;
+};
+
+/* Index 0 is not used. Pages are touched only as far as entries were ever needed. */
+extern struct reg regs_table[REGS_MAX] INTERNAL;
+extern _Atomic uint16_t regs_heads[FDT_MAX] INTERNAL; /* fd -> its first registration */
+extern uint32_t regs_touched INTERNAL;
+/* Generation of processes: one more after each fork, in the child. */
+extern uint32_t regs_process INTERNAL;
+
+/* False: this thread has it already, and this is a signal handler that has interrupted it. What it
+ * would have exchanged or put back is then left over for regs_catch_up(). */
+bool regs_lock(void);
+void regs_unlock(void);
+/* By regs_unlock(): what signal handlers could not do while this thread held the table. */
+void regs_catch_up(void);
+
+/* With the lock held. */
+struct reg *regs_find(int epfd, int fd);
+/* NULL: the table is full. */
+struct reg *regs_enter(int epfd, int fd, const struct epoll_event *event);
+void regs_drop(struct reg *r);
+
+#endif

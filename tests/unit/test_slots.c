@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+/* The lock of an exchange, which processes share: who has it, and when somebody else may. */
+#include "slots.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define SOMEBODY 4711u
+
+static struct upstream *u;
+
+static int set_up(void **state)
+{
+	(void)state;
+	u = upstream_new(1);
+	return u ? 0 : -1;
+}
+
+static uint64_t held_since(int ms_ago)
+{
+	return (uint64_t)SOMEBODY << 32 | (uint32_t)(now_ns() / 1000000 - ms_ago);
+}
+
+static void test_one_at_a_time(void **state)
+{
+	(void)state;
+	assert_true(upstream_try_lock(u));
+	assert_true(upstream_is_interrupted());
+	assert_false(upstream_try_lock(u)); /* a signal handler */
+	upstream_unlock(u);
+	assert_false(upstream_is_interrupted());
+	assert_int_equal(atomic_load(&u->lock), 0);
+}
+
+static void test_somebody_has_it(void **state)
+{
+	(void)state;
+	atomic_store(&u->lock, held_since(LOCK_STALE_MS / 2));
+	assert_false(upstream_try_lock(u));
+}
+
+/* Its holder took it after we had looked at the clock, as may be where processes share a processor. */
+static void test_somebody_took_it_just_now(void **state)
+{
+	(void)state;
+	atomic_store(&u->lock, held_since(-20));
+	assert_false(upstream_try_lock(u));
+}
+
+static void test_its_holder_is_gone(void **state)
+{
+	(void)state;
+	atomic_store(&u->lock, held_since(LOCK_STALE_MS + 1));
+	assert_true(upstream_try_lock(u));
+	upstream_unlock(u);
+	assert_int_equal(atomic_load(&u->lock), 0);
+}
+
+/* Who was away for too long does not let go of what somebody else has by now. */
+static void test_overruled(void **state)
+{
+	uint64_t theirs = held_since(0);
+
+	(void)state;
+	assert_true(upstream_try_lock(u));
+	atomic_store(&u->lock, theirs);
+	upstream_unlock(u);
+	assert_int_equal(atomic_load(&u->lock), theirs);
+	assert_false(upstream_is_interrupted());
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_one_at_a_time, set_up),
+		cmocka_unit_test_setup(test_somebody_has_it, set_up),
+		cmocka_unit_test_setup(test_somebody_took_it_just_now, set_up),
+		cmocka_unit_test_setup(test_its_holder_is_gone, set_up),
+		cmocka_unit_test_setup(test_overruled, set_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
