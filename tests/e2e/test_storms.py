@@ -44,6 +44,7 @@ class Base(L.TestCase):
         return self.lab.config(self.CONFIG, f"timeout = {self.TIMEOUT}")
 
     def storm(self, program, case, enough=(), limit=40, env=None, converted=20):
+        limit *= 3 if SANITIZERS else 1
         argv = [L.TOOLS / program, "-l", limit, case, L.SERVER, ECHO, L.SERVER, CLOSED]
         shim = self.shim()
         result = self.lab.run(argv, shim=shim, timeout=limit + 10, env=SANITIZERS | (env or {}))
