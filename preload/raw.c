@@ -4,8 +4,9 @@
  * socket of ours goes the way of that function, or the program would read the converter's reply as
  * the server's first bytes, and an option or a registration in an epoll set would be lost with a twin.
  *
- * Everything else is a jump to libc without a frame of ours, as some calls return twice, or on
- * another stack. Nothing is refused. connect() is not looked at: who connects past libc is direct.
+ * Everything else is a jump to libc: some calls return twice, or on another stack, and where fewer
+ * arguments were given the place of the last one is somebody's variable, so nothing is pushed and
+ * nothing is copied. Nothing is refused. connect() is not looked at: who connects past libc is direct.
  */
 #include "conn.h"
 #include "memory.h"
@@ -15,13 +16,13 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 
-/* syscall() is declared with "...". On every ABI that Linux has, its arguments come as seven of type
- * long do; declared as those they can stay where they are. */
-INTERPOSE long raw_syscall(long number, long a, long b, long c, long d, long e,
-			   long f) __asm__("syscall");
-/* Where the linker sends our own system calls (-Wl,--wrap=syscall). */
-INTERNAL long own_syscall(long number, long a, long b, long c, long d, long e,
-			  long f) __asm__("__wrap_syscall");
+#define RAW_NUMBERS 512 /* none of those above concerns us */
+
+static long first(long number, long a, long b, long c, long d, long e, long f);
+
+/* libc's. */
+INTERNAL long (*raw_next)(long, long, long, long, long, long, long) = first;
+INTERNAL long raw_ours(long number, long a, long b, long c, long d, long e, long f);
 
 /* When a system call is libc's function to us. */
 enum concern {
@@ -35,7 +36,7 @@ enum concern {
 	ALWAYS, /* another thread may begin something while it waits */
 };
 
-static const uint8_t concerns[] = {
+INTERNAL const uint8_t raw_concerns[RAW_NUMBERS] = {
 	[SYS_read] = UNSETTLED,
 	[SYS_readv] = UNSETTLED,
 	[SYS_recvfrom] = UNSETTLED,
@@ -220,30 +221,75 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 		return dup2(I a, I b);
 #endif
 	}
-	return real.syscall(number, a, b, c, d, e, f); /* a number above without its line */
+	return raw_next(number, a, b, c, d, e, f); /* a number above without its line */
 }
 
-/* No cancellation point, unlike what stands in for it. */
-SLOW static long ours(long number, long a, long b, long c, long d, long e, long f)
+/* A number that may concern us. No cancellation point, unlike what stands in for it. */
+long raw_ours(long number, long a, long b, long c, long d, long e, long f)
 {
 	int state;
 	long r;
 
+	if (!concerns_us((enum concern)raw_concerns[number], a, b, c))
+		return raw_next(number, a, b, c, d, e, f);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	r = by_libc(number, a, b, c, d, e, f);
 	pthread_setcancelstate(state, NULL);
 	return r;
 }
 
+static long first(long number, long a, long b, long c, long d, long e, long f)
+{
+	real_init();
+	raw_next = real.syscall;
+	return raw_next(number, a, b, c, d, e, f);
+}
+
+/* ------------------------------------------------------------------------ the entries */
+
+/* __wrap_syscall is where the linker sends our own system calls (-Wl,--wrap=syscall). */
+#ifdef __x86_64__
+__asm__(".pushsection .text\n"
+	"	.globl syscall, __wrap_syscall\n"
+	"	.hidden __wrap_syscall\n"
+	"	.type syscall, @function\n"
+	"	.type __wrap_syscall, @function\n"
+	"	.p2align 4\n"
+	"syscall:\n"
+	"	.cfi_startproc\n"
+	"	endbr64\n"
+	"	cmp	$512, %rdi\n"
+	"	jae	1f\n"
+	"	lea	raw_concerns(%rip), %rax\n"
+	"	cmpb	$0, (%rax, %rdi)\n"
+	"	jne	raw_ours\n"
+	"1:	jmp	*raw_next(%rip)\n"
+	"	.cfi_endproc\n"
+	"	.size syscall, . - syscall\n"
+	"__wrap_syscall:\n"
+	"	.cfi_startproc\n"
+	"	endbr64\n"
+	"	jmp	*raw_next(%rip)\n"
+	"	.cfi_endproc\n"
+	"	.size __wrap_syscall, . - __wrap_syscall\n"
+	".popsection\n");
+_Static_assert(RAW_NUMBERS == 512, "as it is written there");
+#else
+/* syscall() is declared with "...": where seven arguments are in registers this is the same. */
+INTERPOSE long raw_syscall(long number, long a, long b, long c, long d, long e,
+			   long f) __asm__("syscall");
+INTERNAL long own_syscall(long number, long a, long b, long c, long d, long e,
+			  long f) __asm__("__wrap_syscall");
+
 long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	if (number >= 0 && number < (long)sizeof(concerns) && concerns[number] != NONE &&
-	    concerns_us((enum concern)concerns[number], a, b, c))
-		return ours(number, a, b, c, d, e, f);
-	return REAL(syscall)(number, a, b, c, d, e, f);
+	if (number >= 0 && number < RAW_NUMBERS && raw_concerns[number] != NONE)
+		return raw_ours(number, a, b, c, d, e, f);
+	return raw_next(number, a, b, c, d, e, f);
 }
 
 long own_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	return REAL(syscall)(number, a, b, c, d, e, f);
+	return raw_next(number, a, b, c, d, e, f);
 }
+#endif

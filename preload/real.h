@@ -93,7 +93,7 @@ struct real {
 	int (*dup3)(int, int, int);
 	int (*fcntl)(int, int, ...);
 	int (*fcntl64)(int, int, ...);
-	long (*syscall)(long, ...);
+	long (*syscall)(long, long, long, long, long, long, long); /* see raw.c */
 };
 
 extern struct real real INTERNAL;

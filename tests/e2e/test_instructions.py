@@ -7,8 +7,8 @@ import re
 import lab as L
 
 N = 20000
-CALLS = ["read", "write", "send", "recv", "poll", "select", "epoll_wait"]
-LIMITS = {call: 16 if call in ("read", "write", "send", "recv") else 12 for call in CALLS}
+CALLS = ["read", "write", "send", "recv", "poll", "select", "epoll_wait", "syscall"]
+LIMITS = {call: 12 if call in ("poll", "select", "epoll_wait") else 16 for call in CALLS}
 SILENT = 7005
 MUTE_PORT = 5125
 

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int zero, sink, pair[2], ep;
@@ -28,6 +29,7 @@ __attribute__((noinline)) void loop_recv(int n);
 __attribute__((noinline)) void loop_poll(int n);
 __attribute__((noinline)) void loop_select(int n);
 __attribute__((noinline)) void loop_epoll_wait(int n);
+__attribute__((noinline)) void loop_syscall(int n);
 __attribute__((noinline)) void loop_none(void);
 
 static _Noreturn void bad(const char *what)
@@ -94,6 +96,13 @@ void loop_epoll_wait(int n)
 			bad("epoll_wait");
 }
 
+void loop_syscall(int n) /* by which many programs wait for each other (futex) */
+{
+	while (n--)
+		if (syscall(SYS_getppid) < 0)
+			bad("getppid");
+}
+
 void loop_none(void) /* where the last one's count ends */
 {
 	sink = -1;
@@ -134,6 +143,7 @@ int main(int argc, char **argv)
 	loop_poll(n);
 	loop_select(n);
 	loop_epoll_wait(n);
+	loop_syscall(n);
 	loop_none();
 	return 0;
 }
