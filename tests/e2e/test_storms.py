@@ -52,7 +52,7 @@ class Base(L.TestCase):
         reports = sorted(set(re.findall(r"SUMMARY: \w+Sanitizer.*", text)))
         self.assertEqual(result.code, 0, "\n".join([str(result)] + reports))
         for line in enough:
-            self.assertIn(line, text)
+            self.assertIn(line, text, str(result))
         self.note(text.splitlines()[-1])
         if shim:
             self.assertGreaterEqual(result.log.count("converted"), converted, "converted too little")
