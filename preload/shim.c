@@ -13,11 +13,12 @@
 
 #define ENV_MAX 8192
 
-enum { UNREAD, READING, READ };
+/* The configuration is UNREAD, READ, or being read by a thread, whose pthread_self() this then is: in
+ * one word, so that a signal handler at any moment sees whether it has interrupted the reading. */
+enum { UNREAD, READ };
 
 _Atomic bool shim_active;
-static _Atomic int state = UNREAD;
-static _Atomic pthread_t reader;
+static _Atomic pthread_t state = UNREAD;
 static struct config config, empty_config;
 static struct config_env env;
 
@@ -77,15 +78,16 @@ static void read_config(void)
 const struct config *shim_config(void)
 {
 	const struct timespec moment = { .tv_nsec = 100000 };
-	int saved_errno, expected, cancel_state;
+	int saved_errno, cancel_state;
+	pthread_t self, now;
 
 	if (atomic_load_explicit(&state, memory_order_acquire) == READ)
 		return &config;
 	saved_errno = errno;
+	self = pthread_self();
 	for (int tries = 0; tries < 20000; tries++) { /* two seconds for another thread to read */
-		expected = UNREAD;
-		if (atomic_compare_exchange_strong(&state, &expected, READING)) {
-			reader = pthread_self();
+		now = UNREAD;
+		if (atomic_compare_exchange_strong(&state, &now, self)) {
 			/* socket() is no cancellation point */
 			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 			read_config();
@@ -93,7 +95,7 @@ const struct config *shim_config(void)
 			atomic_store(&shim_active, config.n_converters > 0);
 			atomic_store_explicit(&state, READ, memory_order_release);
 		}
-		if (expected != READING || pthread_equal(reader, pthread_self()))
+		if (now == UNREAD || now == READ || now == self)
 			break;
 		syscall(SYS_nanosleep, &moment, NULL);
 	}
@@ -101,12 +103,13 @@ const struct config *shim_config(void)
 	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : &empty_config;
 }
 
-/* The thread that was reading does not exist in the child. */
+/* Another thread that was reading does not exist in the child. */
 static void in_child(void)
 {
-	int expected = READING;
+	pthread_t now = atomic_load(&state);
 
-	atomic_compare_exchange_strong(&state, &expected, UNREAD);
+	if (now != READ && now != pthread_self())
+		atomic_store(&state, UNREAD);
 	servers_in_child();
 	health_in_child();
 	counts_in_child();
