@@ -405,6 +405,8 @@ class LongLived:
                 self.assertTrue(connections(made), f"{made} connections for {MANY} requests")
                 r = self.lab.run(["curl", "-sS", f"http://127.0.0.1:{FRONT}/{prefix}/page"])
                 self.assertEqual(hashlib.sha256(r.out).hexdigest(), page_sum, r)
+                L.wait_for("its line in the web server's log",
+                           lambda: len(backend_log(self.seen)) == MANY + 1)
                 self.note(re.search(r"Requests per second: .*?(\d+)\.", text)[1] +
                           f" requests/s over {made} upstream connections")
 
