@@ -53,13 +53,25 @@ static bool decode(struct health *h, const void *value)
 	return false;
 }
 
-static bool read_file(const struct health_key *key, int64_t now_ms, struct health *h)
+/* What is asked for, with room for all that the file has in its place: a second copy would be half
+ * a KiB of somebody's stack. */
+union room {
+	struct health health;
+	uint8_t value[STATE_CONVERTER_VALUE];
+};
+
+static bool read_file(const struct health_key *key, int64_t now_ms, union room *r)
 {
-	uint8_t bytes[STATE_CONVERTER_KEY], value[STATE_CONVERTER_VALUE];
+	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct state_times times;
 
 	make_key(bytes, key);
-	return state_get(STATE_CONVERTER, bytes, now_ms, value, &times) && decode(h, value);
+	if (!state_get(STATE_CONVERTER, bytes, now_ms, r->value, &times))
+		return false;
+	if (health_is_sane(&r->health))
+		return true;
+	r->health = (struct health){ 0 };
+	return false;
 }
 
 struct change {
@@ -159,8 +171,9 @@ static enum look look(const struct health_key *key, int64_t now_ms, struct healt
 }
 
 /* What is known; in_file: or the file has it too. False: the table is being used. */
-static bool recall(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
+static bool recall(const struct health_key *key, int64_t now_ms, union room *r, bool *in_file)
 {
+	struct health *h = &r->health;
 	enum look found;
 
 	*h = (struct health){ 0 };
@@ -169,7 +182,7 @@ static bool recall(const struct health_key *key, int64_t now_ms, struct health *
 	if (found == LOOK_STALE || found == LOOK_NONE) {
 		if (*in_file)
 			*h = (struct health){ 0 };
-		*in_file = read_file(key, now_ms, h);
+		*in_file = read_file(key, now_ms, r);
 		keep(key, h, now_ms, *in_file);
 	}
 	health_age(h, now_ms);
@@ -214,46 +227,48 @@ static bool tell(const struct health_key *key, struct change *c)
 
 void health_find(const struct health_key *key, int64_t now_ms, struct health *h)
 {
+	union room room;
 	bool in_file;
 
-	recall(key, now_ms, h, &in_file);
+	recall(key, now_ms, &room, &in_file);
+	*h = room.health;
 }
 
 enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms)
 {
 	const struct health_event e = { .kind = HEALTH_PROBED, .probe_ms = probe_ms };
-	struct health h;
-	struct change c = { .event = &e, .now_ms = now_ms, .health = &h };
+	union room room;
+	struct health *h = &room.health;
+	struct change c = { .event = &e, .now_ms = now_ms, .health = h };
 	enum health_advice advice;
 	bool in_file;
 
-	if (!recall(key, now_ms, &h, &in_file))
+	if (!recall(key, now_ms, &room, &in_file))
 		return HEALTH_USE;
-	advice = health_advise(&h, now_ms);
+	advice = health_advise(h, now_ms);
 	if (advice != HEALTH_PROBE)
 		return advice;
 	if (in_file) /* or nothing of it may be there any more */
-		h = (struct health){ 0 };
+		*h = (struct health){ 0 };
 	if (tell(key, &c))
 		return HEALTH_PROBE;
-	return health_advise(&h, now_ms) == HEALTH_USE ? HEALTH_USE : HEALTH_LEAVE;
+	return health_advise(h, now_ms) == HEALTH_USE ? HEALTH_USE : HEALTH_LEAVE;
 }
 
 void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms)
 {
-	struct health h;
-	struct change c = { .event = e, .now_ms = now_ms, .health = &h };
-	struct health known;
+	union room room;
+	struct change c = { .event = e, .now_ms = now_ms, .health = &room.health };
 	bool in_file;
 
-	if (!recall(key, now_ms, &known, &in_file))
+	if (!recall(key, now_ms, &room, &in_file) || !health_apply(&room.health, e, now_ms))
+		return;
+	/* as it was: from the file, or else once more, as there is no second copy */
+	if (!in_file && !recall(key, now_ms, &room, &in_file))
 		return;
 	if (in_file)
-		memset(&h, 0, sizeof(h));
-	else
-		h = known;
-	if (health_apply(&known, e, now_ms))
-		tell(key, &c);
+		room.health = (struct health){ 0 };
+	tell(key, &c);
 }
 
 void health_forget(const struct health_key *key, int64_t now_ms)
