@@ -83,6 +83,8 @@ static const char *no_file(const struct config *config)
 {
 	if (config->is_disabled)
 		return "not read: CONVERT_DISABLE is set";
+	if (config->is_switched_off)
+		return "not read: " CONFIG_OFF_SWITCH " is there";
 	return config->n_converters ? "not read: CONVERT_ADDR is set" :
 				      CONFIG_DEFAULT_FILE " is not there";
 }

@@ -29,6 +29,7 @@ static struct config_env environment(const char *file)
 		.log = getenv("CONVERT_LOG"),
 		.disable = getenv("CONVERT_DISABLE"),
 		.state = getenv("CONVERT_STATE"),
+		.off_switch = CONFIG_OFF_SWITCH,
 		.runtime_dir = getenv("XDG_RUNTIME_DIR"),
 	};
 }

@@ -134,7 +134,9 @@ int config_load(struct config *config, const struct config_env *env, const char 
 	config_init(config);
 	*err = (struct config_error){ .file = "environment" };
 	config->is_disabled = is_off(env);
-	if (!config->is_disabled) {
+	config->is_switched_off = !config->is_disabled && env->off_switch &&
+				  config_file_is_there(env->off_switch);
+	if (!config->is_disabled && !config->is_switched_off) {
 		ret = load(config, env, program, err);
 		if (ret == 0)
 			ret = config_locate_state(config, env, err);

@@ -15,6 +15,7 @@
 #include "wire.h"
 
 #define CONFIG_DEFAULT_FILE "/etc/convert.conf"
+#define CONFIG_OFF_SWITCH   "/etc/convert.disable"
 #define CONFIG_DEFAULT_PORT 5124
 #define CONFIG_NO_STATE	    "none" /* in place of a state file's name */
 #define CONFIG_COOKIE_MAX   992	   /* largest Convert cookie beside a Connect TLV (PROTOCOL 1.4) */
@@ -41,8 +42,9 @@ struct config_converter {
 struct config_rules; /* rules.h */
 
 struct config {
-	const char *file; /* the one that was read, as it was named to us; NULL: none */
-	bool is_disabled; /* by CONVERT_DISABLE: nothing was read */
+	const char *file;     /* the one that was read, as it was named to us; NULL: none */
+	bool is_disabled;     /* by CONVERT_DISABLE, or ... */
+	bool is_switched_off; /* ... by the switch: nothing was read */
 	struct config_converter *converters;
 	size_t n_converters;
 	struct config_rules *rules;
@@ -68,6 +70,9 @@ struct config_error {
 struct config_env {
 	const char *conf, *addr, *port, *convert_cookie, *log, *disable, *state;
 	const char *runtime_dir; /* XDG_RUNTIME_DIR */
+	/* Not of the environment. The file that switches every process off by being there, whatever
+	 * else is said; NULL: none is asked for. */
+	const char *off_switch;
 };
 
 /* Puts the whole configuration together: the environment, then the file that it names, or

@@ -70,6 +70,16 @@ static int map_open_file(int fd, size_t most, char **bytes, size_t *len, const c
 	return got < 0 ? (int)got : -EAGAIN;
 }
 
+/* openat() once more, as a program that may read its configuration may call that. */
+bool config_file_is_there(const char *path)
+{
+	long fd = syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	return fd >= 0;
+}
+
 static const char *reason(int err, const char *why)
 {
 	switch (err) {

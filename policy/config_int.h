@@ -71,6 +71,8 @@ void config_set_port(struct config_converter *c, uint16_t port);
 int config_locate_state(struct config *config, const struct config_env *env,
 			struct config_error *err);
 
+/* Whatever it is. False where that cannot be told. */
+bool config_file_is_there(const char *path);
 /* A regular file's bytes, mapped so that they can be given back; len may be 0. -errno, with
  * *why in words for people. */
 int config_map_file(const char *path, size_t most, char **bytes, size_t *len, const char **why);

@@ -20,7 +20,7 @@ enum { UNREAD, READ };
 _Atomic bool shim_active;
 static _Atomic pthread_t state = UNREAD;
 static struct config config, empty_config;
-static struct config_env env;
+static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 
 /* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
  * malloc'ed, as the allocator may not be up yet. secure_getenv(): nothing from the environment

@@ -210,6 +210,36 @@ static void switched_off(void **state)
 	config_free(&config);
 }
 
+static void switched_off_by_a_file(void **state)
+{
+	struct path p = write_text("e.conf", "[converter a]\naddress = 192.0.2.1\n");
+	struct path s = write_text("switch", "");
+	struct config_env env = { .conf = p.text, .log = "stderr", .off_switch = s.text };
+
+	(void)state;
+	load_good(&env);
+	assert_true(config.is_switched_off);
+	assert_false(config.is_disabled);
+	assert_null(config.file);
+	assert_int_equal(config.n_converters, 0);
+	assert_string_equal(config.log_target, "stderr");
+	config_free(&config);
+	assert_int_equal(chmod(s.text, 0), 0);
+	load_good(&env);
+	assert_true(config.is_switched_off);
+	config_free(&config);
+	assert_int_equal(unlink(s.text), 0);
+	assert_int_equal(symlink("/nonexistent", s.text), 0);
+	load_good(&env);
+	assert_true(config.is_switched_off);
+	config_free(&config);
+	assert_int_equal(unlink(s.text), 0);
+	load_good(&env);
+	assert_false(config.is_switched_off);
+	assert_int_equal(config.n_converters, 1);
+	config_free(&config);
+}
+
 static void bad_variables(void **state)
 {
 	static const struct {
@@ -469,6 +499,7 @@ int main(void)
 		cmocka_unit_test(empty_variables_are_not_set),
 		cmocka_unit_test(port_and_cookie_without_address),
 		cmocka_unit_test(switched_off),
+		cmocka_unit_test(switched_off_by_a_file),
 		cmocka_unit_test(bad_variables),
 		cmocka_unit_test(a_mistake_still_logs),
 		cmocka_unit_test(not_a_file),
