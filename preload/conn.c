@@ -58,12 +58,18 @@ struct conn *conn_peek(int fd)
 	return page ? &page[fd % CONN_PAGE] : NULL;
 }
 
+static int ask_sock_cookie(int fd, uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+
+	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len);
+}
+
 uint64_t conn_sock_cookie(int fd)
 {
 	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
 
-	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+	return ask_sock_cookie(fd, &cookie) < 0 ? 0 : cookie;
 }
 
 /* Asked only where a record is at stake: it is a system call. */
@@ -74,10 +80,15 @@ bool conn_is_owner(void)
 	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
 }
 
+/* Where a filter does not let us ask any more, the mark has to do: without its record the program
+ * would read the converter's reply. */
 bool conn_is_of(int fd, const struct conn *c)
 {
-	uint64_t cookie = conn_sock_cookie(fd);
+	uint64_t cookie = 0;
+	int err = ask_sock_cookie(fd, &cookie);
 
+	if (err < 0)
+		return err != -EBADF && err != -ENOTSOCK;
 	return cookie && (cookie == c->sock_cookie || cookie == atomic_load(&c->new_cookie));
 }
 
