@@ -41,12 +41,17 @@ static struct epoll_event ours(const struct reg *r, uint32_t wants)
 /* An EPOLLEXCLUSIVE registration cannot be modified, only made anew (TRAPS 2.12). */
 static int change(struct reg *r, struct epoll_event *event)
 {
+	int err;
+
 	if (r->lifted) {
 		r->lifted = false;
 		return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
 	}
-	if (!(r->wanted.events & EPOLLEXCLUSIVE))
-		return native_ctl(r->epfd, EPOLL_CTL_MOD, r->fd, event);
+	if (!(r->wanted.events & EPOLLEXCLUSIVE)) {
+		err = native_ctl(r->epfd, EPOLL_CTL_MOD, r->fd, event);
+		if (err == 0 || err == -ENOENT || err == -EBADF)
+			return err;
+	}
 	native_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, event);
 	return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
 }
