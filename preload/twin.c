@@ -157,6 +157,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 {
 	struct noted *n = noted_at(fd);
 	int flags, descriptor_flags, twin, r = -1;
+	uint64_t cookie;
 
 	wish->obstacle = obstacle(n, wish);
 	if (wish->obstacle)
@@ -168,11 +169,14 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	twin = open_twin(wish, flags & O_NONBLOCK);
 	if (twin < 0)
 		return -1;
-	if (carry_options(twin, n, wish) &&
-	    (!atomic_load(&n->bound) || carry_bound(fd, twin, wish, false)))
+	cookie = conn_sock_cookie(twin);
+	if (!cookie) /* by which it is known later */
+		fail(wish, "its socket cookie");
+	else if (carry_options(twin, n, wish) &&
+		 (!atomic_load(&n->bound) || carry_bound(fd, twin, wish, false)))
 		r = place(fd, twin, descriptor_flags, wish);
 	if (r == 0) {
-		n->twin_cookie = conn_sock_cookie(twin);
+		n->twin_cookie = cookie;
 		n->twin_family = (uint8_t)wish->family;
 	}
 	syscall(SYS_close, twin);
@@ -183,8 +187,8 @@ int twin_take_place(int fd, struct twin_wish *wish)
 
 /* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
  * getsockname() show, and MPTCP does not (LINUX-FACTS 3.4). So this one does the same: to itself,
- * where nobody sees its SYN but the filter that drops the answer. */
-static void look_disconnected(int fd, int family)
+ * where nobody sees its SYN but the filter that drops the answer. False: the filter is still there. */
+static bool look_disconnected(int fd, int family)
 {
 	static struct sock_filter drop = { .code = BPF_RET | BPF_K };
 	static const struct sock_fprog filter = { .len = 1, .filter = &drop };
@@ -193,23 +197,25 @@ static void look_disconnected(int fd, int family)
 	struct addr loopback6 = { .ip = { [15] = 1 }, .port = 1 };
 	socklen_t len;
 
-	sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+	if (sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
+		return true;
 	len = addr_to_sockaddr(family == AF_INET ? &loopback : &loopback6, family, &self);
 	sys_connect(fd, (struct sockaddr *)&self, len);
 	upstream_disconnect(fd);
-	sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &filter, sizeof(filter));
+	return sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &filter, sizeof(filter)) == 0;
 }
 
 /* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
 static bool place_plain(int fd, int plain, struct conn *c)
 {
 	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
+	uint64_t cookie = conn_sock_cookie(plain);
 
-	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !regs_lift_exchanged(fd))
+	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !cookie ||
+	    sys_fcntl(plain, F_SETFL, flags) < 0 || !regs_lift_exchanged(fd))
 		return false;
-	sys_fcntl(plain, F_SETFL, flags);
 	if (c)
-		atomic_store(&c->new_cookie, conn_sock_cookie(plain));
+		atomic_store(&c->new_cookie, cookie);
 	flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
 	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
 }
@@ -233,8 +239,7 @@ bool twin_give_back(int fd)
 	if (carry_options(plain, n, &wish) &&
 	    (!atomic_load(&n->bound) ||
 	     carry_bound(fd, plain, &wish, atomic_load(&n->bound) == NOTED_BOUND_ANY_PORT))) {
-		look_disconnected(plain, n->family);
-		done = place_plain(fd, plain, c);
+		done = look_disconnected(plain, n->family) && place_plain(fd, plain, c);
 		regs_settle(fd);
 	}
 	if (done)
