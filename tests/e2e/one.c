@@ -7,8 +7,10 @@
  * Its own system calls are few and always the same.
  *
  *  -f EPERM|ENOSYS|kill  a seccomp filter: what calls get that a plain run of this does not make
+ *  -a NAME               what the filter lets through, too; repeatable
  *  -n                    RLIMIT_NOFILE leaves room for the socket only
  *  -m                    RLIMIT_AS leaves no room for any mapping
+ *  -l                    all that after a first socket(), for which files may be read
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -202,27 +204,86 @@ static int count_descriptors(void)
 /* ---------------------------------------------------------------------------- hard times */
 
 /* What a plain run of this makes from here on, and what the loader has made before: a filter that
- * came with the program must have allowed that. */
-static const int allowed[] = {
-	SYS_socket,    SYS_connect,    SYS_poll,       SYS_select, SYS_pselect6, SYS_epoll_create1,
-	SYS_epoll_ctl, SYS_epoll_wait, SYS_getsockopt, SYS_sendto, SYS_recvfrom, SYS_close,
-	SYS_write,     SYS_fcntl,      SYS_exit_group, SYS_openat, SYS_read,	 SYS_pread64,
-	SYS_fstat,     SYS_newfstatat, SYS_mmap,       SYS_munmap, SYS_mprotect, SYS_brk,
+ * came with the program must have allowed that. Then the names for -a. */
+static const struct call {
+	const char *name; /* NULL: always allowed */
+	int number;
+} calls[] = {
+	{ NULL, SYS_socket },
+	{ NULL, SYS_connect },
+	{ NULL, SYS_poll },
+	{ NULL, SYS_select },
+	{ NULL, SYS_pselect6 },
+	{ NULL, SYS_epoll_create1 },
+	{ NULL, SYS_epoll_ctl },
+	{ NULL, SYS_epoll_wait },
+	{ NULL, SYS_getsockopt },
+	{ NULL, SYS_sendto },
+	{ NULL, SYS_recvfrom },
+	{ NULL, SYS_close },
+	{ NULL, SYS_write },
+	{ NULL, SYS_fcntl },
+	{ NULL, SYS_exit_group },
+	{ NULL, SYS_openat },
+	{ NULL, SYS_read },
+	{ NULL, SYS_pread64 },
+	{ NULL, SYS_fstat },
+	{ NULL, SYS_newfstatat },
+	{ NULL, SYS_mmap },
+	{ NULL, SYS_munmap },
+	{ NULL, SYS_mprotect },
+	{ NULL, SYS_brk },
+	{ "bind", SYS_bind },
+	{ "dup3", SYS_dup3 },
+	{ "epoll_pwait", SYS_epoll_pwait },
+	{ "ftruncate", SYS_ftruncate },
+	{ "geteuid", SYS_geteuid },
+	{ "getpeername", SYS_getpeername },
+	{ "getpid", SYS_getpid },
+	{ "getrandom", SYS_getrandom },
+	{ "getsockname", SYS_getsockname },
+	{ "ioctl", SYS_ioctl },
+	{ "mkdirat", SYS_mkdirat },
+	{ "ppoll", SYS_ppoll },
+	{ "pwrite64", SYS_pwrite64 },
+	{ "rt_sigaction", SYS_rt_sigaction },
+	{ "rt_sigpending", SYS_rt_sigpending },
+	{ "rt_sigprocmask", SYS_rt_sigprocmask },
+	{ "rt_sigtimedwait", SYS_rt_sigtimedwait },
+	{ "sched_yield", SYS_sched_yield },
+	{ "sendmsg", SYS_sendmsg },
+	{ "setsockopt", SYS_setsockopt },
+	{ "shutdown", SYS_shutdown },
 };
+#define N_CALLS (sizeof(calls) / sizeof(calls[0]))
+
+static bool allowed[N_CALLS];
+
+static bool allow(const char *name)
+{
+	for (size_t i = 0; i < N_CALLS; i++)
+		if (calls[i].name && strcmp(calls[i].name, name) == 0)
+			return allowed[i] = true;
+	fprintf(stderr, "one: no call %s\n", name);
+	return false;
+}
 
 static void filter(uint32_t otherwise)
 {
-	enum { N = sizeof(allowed) / sizeof(allowed[0]) };
-	struct sock_filter code[N + 3] = {
+	struct sock_filter code[2 * N_CALLS + 2] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 	};
-	const struct sock_fprog program = { .len = N + 3, .filter = code };
+	struct sock_fprog program = { .len = 1, .filter = code };
 
-	for (unsigned int i = 0; i < N; i++)
-		code[i + 1] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allowed[i], (uint8_t)(N - i), 0);
-	code[N + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, otherwise);
-	code[N + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	for (size_t i = 0; i < N_CALLS; i++) {
+		if (calls[i].name && !allowed[i])
+			continue;
+		code[program.len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+								   (uint32_t)calls[i].number, 0, 1);
+		code[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+								   SECCOMP_RET_ALLOW);
+	}
+	code[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, otherwise);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
 		perror("seccomp");
@@ -250,23 +311,25 @@ static void limit(__rlimit_resource_t what, rlim_t most)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: one [-f EPERM|ENOSYS|kill] [-n] [-m] HOW ADDRESS PORT PATH\n");
+	fprintf(stderr, "usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-n] [-m] [-l] HOW ADDRESS "
+			"PORT PATH\n");
 	return 2;
 }
 
 int main(int argc, char **argv)
 {
 	const char *filter_with = NULL;
-	bool few_descriptors = false, no_memory = false;
+	bool few_descriptors = false, no_memory = false, late = false;
 	int option, before, fd, bad;
 	char text[100];
 
-	while ((option = getopt(argc, argv, "f:nm")) != -1) {
+	while ((option = getopt(argc, argv, "f:a:nml")) != -1) {
 		if (option == 'f')
 			filter_with = optarg;
 		few_descriptors |= option == 'n';
 		no_memory |= option == 'm';
-		if (option == '?')
+		late |= option == 'l';
+		if (option == '?' || (option == 'a' && !allow(optarg)))
 			return usage();
 	}
 	argv += optind;
@@ -275,6 +338,8 @@ int main(int argc, char **argv)
 	    inet_pton(AF_INET, argv[1], &server.sin_addr) != 1)
 		return usage();
 	server.sin_port = htons((in_port_t)atoi(argv[2]));
+	if (late)
+		close(socket(AF_INET, SOCK_STREAM, 0));
 	before = count_descriptors();
 	if (few_descriptors) /* and one for epoll */
 		limit(RLIMIT_NOFILE, (rlim_t)before + 1 + (wait_for == wait_epoll));

@@ -83,6 +83,10 @@ NO_WAY_ON = {
     ("epoll_ctl", "change"): "the registration of the socket that has taken the other's place is lost",
 }
 
+# What is not so: with these, the number, or what is registered for it, would be gone.
+LIES = {("getsockopt", "conn_is_of", "EBADF"), ("getsockopt", "conn_is_of", "ENOTSOCK"),
+        ("epoll_ctl", "change", "EBADF"), ("epoll_ctl", "change", "ENOENT")}
+
 # strace's injected close() and munmap() close and unmap nothing.
 LEAKS_BY_ITSELF = {"close"}
 
@@ -167,6 +171,8 @@ class Inject(L.TestCase):
         for site in self.calls_of(argv, fast_open, port):
             errnos = ERRNOS.get(site.name, OTHERS).split()
             for name in errnos if ALL else errnos[:1]:
+                if (site.name, site.where, name) in LIES:
+                    continue
                 inject = f"inject={site.name}:error={name}:when={site.nth}"
                 shim = self.shim(fast_open, port)
                 r, trace = self.strace(["-e", inject, "-e", f"trace={site.name}"], argv, shim)
@@ -207,4 +213,5 @@ class Inject(L.TestCase):
 
 
 if __name__ == "__main__":
+    L.TEST_LIMIT *= 5 if ALL else 1
     L.main(setup)
