@@ -32,6 +32,18 @@ fallback = none
 file = %s
 """
 
+# To whom it says, as a page that a browser shows, who they are.
+PAGES = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(f"<p>{self.client_address[0]}</p>".encode())
+http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+"""
+
 JAVA = """
 public class Who {
     public static void main(String[] a) throws Exception {
@@ -263,13 +275,16 @@ class Languages(Everywhere):
         if os.environ.get("HEAVY") != "1":
             self.skipTest("HEAVY=1 only")
         self.need("chromium")
+        pages = self.lab.start("server", ["/usr/bin/python3", "-c", PAGES])
+        pages.wait_for_listeners(8080)
         for kind, etc in self.kinds().items():
             home = self.lab.file("chromium")
             home.mkdir()
             os.chmod(home, 0o777)
             r = self.run_on(etc, [*NOBODY, "env", f"HOME={home}", "chromium", "--headless",
                                   "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                                  f"--user-data-dir={home}/data", "--dump-dom", WHO], timeout=60)
+                                  f"--user-data-dir={home}/data", "--dump-dom",
+                                  f"http://{L.SERVER}:8080/"], timeout=60)
             wanted = L.ROUTER if kind == "configured" else L.CLIENT
             self.assertRegex(r.out.decode(), rf">{re.escape(wanted)}\s*<", f"{kind}: {r}")
 

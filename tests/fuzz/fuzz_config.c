@@ -315,11 +315,11 @@ static void check_written(const struct config *c)
 	struct config again;
 	int ret;
 
-	for (size_t i = 0; i < c->n_converters; i++) {
+	for (size_t i = 0; i < c->n_converters; i++)
 		if (!can_be_written(c->converters[i].convert_cookie))
 			return;
+	for (size_t i = 0; i < c->n_converters; i++)
 		put_converter(&t, &c->converters[i]);
-	}
 	put_settings(&t, c);
 	ret = config_parse(&again, "written", t.bytes, t.len, program, &err);
 	if (ret < 0)
