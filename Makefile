@@ -125,6 +125,9 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -linih
 
+# its memory ends when the test says so
+$(BUILD)/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
@@ -261,6 +264,17 @@ $(addprefix check-,$(SANITIZERS)): check-%:
 	$(Q)$(MAKE) --no-print-directory BUILD=build/$* CC=$(SANITIZER_CC) FORTIFY= \
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$* -fno-sanitize-recover=all' \
 		check-unit
+
+# gcc's own counters: nothing to install
+.PHONY: coverage coverage-here
+#: coverage         which lines of common/ and policy/ no unit test and no kept input runs
+coverage:
+	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || true
+	$(Q)$(MAKE) --no-print-directory BUILD=build/coverage CC=gcc FORTIFY= \
+		CFLAGS='-O0 -g --coverage' coverage-here
+coverage-here: $(UNIT_TESTS) $(REPLAYS)
+	$(Q)FUZZ_RUNS=5000 $(run) --limit 120 $(UNIT_TESTS) $(REPLAYS)
+	$(Q)$(PYTHON) -B tests/coverage $(BUILD)
 
 # The storms with a shim and clients that were built with a sanitizer, whose library comes behind
 # ours; gcc, because clang 14's shared ThreadSanitizer crashes at once.

@@ -565,6 +565,18 @@ static void all_of_them(void **state)
 	assert_int_equal(n, 10);
 }
 
+/* Nobody was using the tables when the parent forked: they hold. */
+static void a_child_goes_on(void **state)
+{
+	(void)state;
+	report(failure());
+	health_in_child();
+	assert_int_equal(health_ask(&key, now, 1000), HEALTH_LEAVE);
+	health_where(&key.converter, NULL, now, &key);
+	report((struct health_event){ .kind = HEALTH_ANSWERED });
+	assert_int_equal(health_ask(&key, now, 1000), HEALTH_USE);
+}
+
 #define PURE(test)	   cmocka_unit_test_setup(test, start)
 #define WITH_FILE(test)	   cmocka_unit_test_setup(test, start)
 #define WITHOUT_FILE(test) cmocka_unit_test_setup(test, start_without_file)
@@ -595,6 +607,7 @@ int main(void)
 		WITH_FILE(a_file_that_comes_later),
 		WITH_FILE(nonsense),
 		WITH_FILE(all_of_them),
+		WITHOUT_FILE(a_child_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, state_dir_make, state_dir_remove);

@@ -402,6 +402,17 @@ struct hammering {
 	unsigned int seed, wrong;
 };
 
+/* Nobody was using the table when the parent forked: it holds. */
+static void a_child_goes_on(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	learn(&a, true);
+	servers_in_child();
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+}
+
 static void *hammer(void *arg)
 {
 	struct hammering *h = arg;
@@ -522,6 +533,7 @@ int main(void)
 		WITHOUT_FILE(the_least_used_goes),
 		WITH_FILE(news_of_others),
 		BOTH(a_child_knows_what_its_parent_did),
+		BOTH(a_child_goes_on),
 		WITH_FILE(a_file_that_cannot_be_written),
 		BOTH(threads),
 		BOTH(forks_among_threads),
