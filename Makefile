@@ -58,6 +58,7 @@ E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PA
 E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line bare-client mptcp-sockets.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS))
+E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 ROOMS        := common policy preload bootstrap-helper tests/lab tests/lab/converter tests/unit \
@@ -164,6 +165,14 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 			$(BUILD)/obj/tests/unit/reference.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
+
+$(BUILD)/fuzz/shim-client: $(BUILD)/obj/tests/fuzz/shim-client.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/fuzz/shim-converter: $(BUILD)/obj/tests/fuzz/shim-converter.o $(BUILD)/obj/tests/unit/reference.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
 E2E_SUITES := $(wildcard tests/e2e/test_*.py)
@@ -315,6 +324,20 @@ fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS))
 			-artifact_prefix=$(BUILD)/fuzz/ \
 			$(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; \
 	done
+
+N    ?= 10000
+SEED ?= 1
+
+.PHONY: fuzz-shim fuzz-shim-address fuzz-shim-here
+#: fuzz-shim N=10000  the whole shim against a converter that answers with anything (SEED=1)
+fuzz-shim: all fuzz-shim-here
+#: fuzz-shim-address  the same under AddressSanitizer
+fuzz-shim-address:
+	$(Q)$(MAKE) --no-print-directory BUILD=build/storm-address CC=gcc FORTIFY= \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address' fuzz-shim-here
+fuzz-shim-here: $(SHIM) $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
+	$(Q)ASAN_OPTIONS=verify_asan_link_order=0 FUZZ_CONNECTIONS=$(N) FUZZ_SEED=$(SEED) \
+		$(run) --limit 7200 tests/e2e/test_fuzz_shim.py
 
 FUZZ_SOURCES := $(wildcard common/*.c policy/*.c) tests/unit/reference.c
 FUZZ_HEADERS := $(wildcard common/*.h policy/*.h tests/unit/*.h tests/fuzz/*.h)
