@@ -9,7 +9,6 @@ FUZZ_SEED=1 and FUZZ_CONNECTIONS=400 choose which and how many.
 import collections
 import errno
 import os
-import re
 
 import lab as L
 
@@ -18,6 +17,7 @@ N = int(os.environ.get("FUZZ_CONNECTIONS", 400))
 TIMEOUT_MS = 300
 CLIENTS = 2  # at the same time
 FUZZ = L.BUILD / "fuzz"
+SANITIZERS = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
 
 # What a direct connection can fail with, and PROTOCOL 2's for a converter that is none.
 SANE = {getattr(errno, name) for name in (
@@ -30,7 +30,7 @@ class Shim(L.TestCase):
         """What shim-client says of each port."""
         each = n // CLIENTS
         running = [self.lab.start("client", [
-            "env", *(f"{k}={v}" for k, v in (shim | {"LD_PRELOAD": L.SHIM}).items()),
+            "env", *(f"{k}={v}" for k, v in (shim | SANITIZERS | {"LD_PRELOAD": L.SHIM}).items()),
             FUZZ / "shim-client", L.SERVER, first + i * each, each]) for i in range(CLIENTS)]
         said, opened = {}, []
         for client in running:
