@@ -393,7 +393,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
 	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
-	      g++ libboost-dev openjdk-17-jdk-headless
+	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 

@@ -89,12 +89,12 @@ static void c_connect(void)
 
 static void c_accept(void)
 {
-	accept(fd, NULL, NULL);
+	number = accept(fd, NULL, NULL);
 }
 
 static void c_accept4(void)
 {
-	accept4(fd, NULL, NULL, 0);
+	number = accept4(fd, NULL, NULL, 0);
 }
 
 static void c_getpeername(void)

@@ -66,7 +66,7 @@ static struct addr_prefix take_prefix(struct input *in)
 	};
 	const uint8_t base = take(in), bits = take(in);
 	struct addr_prefix p = { .len = bits % 129 };
-	struct addr a;
+	struct addr a = { 0 };
 
 	memcpy(p.ip, bases[base % 8], 16);
 	p.ip[12 + base / 8 % 4] ^= base >> 5;
