@@ -79,12 +79,14 @@ static void c_socketpair(void)
 
 static void c_bind(void)
 {
-	bind(fd, (struct sockaddr *)&name, sizeof(struct sockaddr_in));
+	if (bind(fd, (struct sockaddr *)&name, sizeof(struct sockaddr_in)) < 0)
+		number = -1;
 }
 
 static void c_connect(void)
 {
-	connect(fd, (struct sockaddr *)&server, sizeof(server));
+	if (connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0)
+		number = -1;
 }
 
 static void c_accept(void)
@@ -309,7 +311,8 @@ static void c_recvfrom(void)
 
 static void c_recvmsg(void)
 {
-	recvmsg(fd, &message, 0);
+	if (recvmsg(fd, &message, 0) < 0)
+		number = -1;
 }
 
 static void c_recvmmsg(void)
