@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+/* How an exchange ends, and what is left of it on the socket. */
+#include "upstream_int.h"
+
+#include "converters.h"
+#include "real.h"
+#include "twin.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* Not before the program's own settings are back. */
+void upstream_end(struct upstream *u, int fd, enum upstream_phase phase)
+{
+	if (u->rcvlowat)
+		sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &u->rcvlowat, sizeof(u->rcvlowat));
+	atomic_store_explicit(&u->phase, phase, memory_order_release);
+}
+
+/* Only an unconnected socket lets us. */
+void upstream_undo_no_cookie(struct upstream *u, int fd)
+{
+	int off = 0;
+
+	if (u->no_cookie)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &off, sizeof(off));
+}
+
+void upstream_disconnect(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	sys_connect(fd, &none, sizeof(none));
+}
+
+void upstream_take_back(struct upstream *u, int fd)
+{
+	const struct noted *n = noted_at(fd);
+	struct noted_option clamp;
+
+	upstream_disconnect(fd);
+	if (n && noted_find(n, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp))
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, clamp.value, clamp.len);
+	upstream_undo_no_cookie(u, fd);
+}
+
+/* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
+ * (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
+static void refuse(struct upstream *u, int fd, int err)
+{
+	struct sockaddr_storage local = { 0 };
+	socklen_t len = sizeof(local);
+
+	/* disconnecting forgets it, a refused connect keeps it */
+	if (sys_getsockname(fd, (struct sockaddr *)&local, &len) < 0 ||
+	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
+		u->local = (struct addr){ .port = 0 };
+	upstream_take_back(u, fd);
+	twin_give_back(fd);
+	sys_shutdown(fd, SHUT_RDWR);
+	atomic_store(&u->err, err);
+	upstream_end(u, fd, UPSTREAM_REFUSED);
+}
+
+static void log_end(const struct upstream *u, const char *what, const char *why, const char *joint,
+		    const char *more)
+{
+	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	addr_format(&u->server, server);
+	addr_format(&u->via, via);
+	log_line(LOG_LEVEL_INFO, "%s %s via %s (%s) after %d ms: %s%s%s", what, server, via,
+		 u->converter->name, (int)((now_ns() - u->started_ns) / 1000000), why,
+		 more ? joint : "", more ? more : "");
+}
+
+void upstream_log_failed(const struct upstream *u, const char *what, const char *why, int err)
+{
+	log_end(u, what, why, ", ", err ? strerrorname_np(err) : NULL);
+}
+
+void upstream_log_connected(const struct upstream *u, int fd)
+{
+	int is_mptcp = 0;
+	socklen_t len = sizeof(is_mptcp);
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &len);
+	log_end(u, "converted", is_mptcp ? "connected, MPTCP" : "connected, TCP", ": ",
+		is_mptcp ? NULL : u->no_twin);
+}
+
+void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why,
+		      const struct hs_result *result)
+{
+	struct sockaddr_storage server;
+	socklen_t len;
+	int r;
+
+	if (verdict == HS_CONVERTER)
+		converters_failed(u, result, err);
+	if (verdict != HS_CONVERTER || !u->fall_back) {
+		upstream_log_failed(u, "failed", why, err);
+		refuse(u, fd, err);
+		return;
+	}
+	upstream_log_failed(u, "falling back from", why, err);
+	upstream_take_back(u, fd);
+	if (twin_give_back(fd))
+		u->family = noted_at(fd)->family;
+	if (atomic_load(&u->driver)) { /* the blocking connect() goes on by itself */
+		upstream_end(u, fd, UPSTREAM_DIRECT);
+		return;
+	}
+	/* A blocking descriptor here means that its connect() was interrupted by a signal: a
+	 * connect that waits cannot be made under the lock. */
+	r = sys_fcntl(fd, F_GETFL, 0);
+	if (r < 0 || !(r & O_NONBLOCK)) {
+		refuse(u, fd, err);
+		return;
+	}
+	len = addr_to_sockaddr(&u->server, u->family, &server);
+	r = sys_connect(fd, (struct sockaddr *)&server, len);
+	if (r < 0 && r != -EINPROGRESS)
+		refuse(u, fd, -r);
+	else
+		upstream_end(u, fd, UPSTREAM_DIRECT);
+}

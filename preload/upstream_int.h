@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * upstream_int.h - what upstream.c (going on), upstream_syn.c (the SYN), upstream_retry.c and
+ * upstream_end.c (the ends) share among themselves. All of it under the exchange's lock, or before anybody else can see it.
+ */
+#ifndef CVT_UPSTREAM_INT_H
+#define CVT_UPSTREAM_INT_H
+
+#include "upstream.h"
+
+/* From one pending phase to the next, unless the program has taken the connection back. */
+void upstream_go_on(struct upstream *u, enum upstream_phase phase);
+/* All of the request is queued in the kernel. */
+void upstream_request_taken(struct upstream *u);
+/* TCP_SYN_SENT and so on; 0: the kernel does not say. */
+int upstream_tcp_state(int fd);
+
+/* upstream_disconnect(), but the program's own settings stay: the kernel forgets one of them. */
+void upstream_take_back(struct upstream *u, int fd);
+/* TCP_FASTOPEN_NO_COOKIE as the program had it. */
+void upstream_undo_no_cookie(struct upstream *u, int fd);
+/* The exchange is over. */
+void upstream_end(struct upstream *u, int fd, enum upstream_phase phase);
+/* It has failed: a direct connection if it may be, or the failure for the program to see. result: the
+ * converter's reply, or NULL if there is none. */
+void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why,
+		      const struct hs_result *result);
+
+/* Missing Cookie: reset, remember the cookie, once more (P-27). */
+void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_result *result);
+/* Unsupported TCP Option: reset, remember the kinds, once more without them. False: it is not that, or
+ * the attempt is spent. */
+bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_result *result);
+
+void upstream_log_failed(const struct upstream *u, const char *what, const char *why, int err);
+void upstream_log_connected(const struct upstream *u, int fd);
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+/* The SYN of an exchange, with the Convert message or before it. */
+#include "upstream_int.h"
+
+#include "cookies.h"
+#include "options.h"
+#include "real.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+static void write_request(struct upstream *u, struct cvt_span convert_cookie)
+{
+	uint8_t options[OPTIONS_MAX];
+
+	cvt_begin(&u->request, u->dialect);
+	cvt_put_connect(&u->request, u->server.ip, u->server.port, options_for(u, options));
+	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
+	if (convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02)
+		cvt_put_cookie(&u->request, convert_cookie);
+	u->sent = 0;
+}
+
+/* Fast Open is switched off in this kernel: a plain connect, and the message right behind it.
+ * A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
+ * it, so for a moment its time limit is the shortest that there is (TRAPS 2.18). */
+static int open_plainly(int fd, const struct sockaddr *via, socklen_t via_len, bool nonblocking)
+{
+	struct timeval shortest = { .tv_usec = 1 }, saved = { 0 };
+	socklen_t len = sizeof(saved);
+	int r;
+
+	if (nonblocking)
+		return sys_connect(fd, via, via_len);
+	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &shortest, sizeof(shortest));
+	r = sys_connect(fd, via, via_len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
+	return r;
+}
+
+/* The first write may come at any time, or never. */
+static int defer(struct upstream *u)
+{
+	u->deadline_ns = INT64_MAX / 2;
+	u->deferred = true;
+	upstream_go_on(u, UPSTREAM_DEFERRED);
+	return 0;
+}
+
+/* The program's data that may ride behind the message. Not what would have to be sent in a special
+ * way, or needs an answer of its own in the error queue. */
+#define EARLY_PIECES 64
+
+static int add_early(struct msghdr *msg, const struct upstream_early *early)
+{
+	const struct msghdr *more = early ? early->msg : NULL;
+	size_t n = more ? more->msg_iovlen : 0;
+
+	if (n == 0 || early->flags & (MSG_OOB | MSG_ZEROCOPY))
+		return 0;
+	if (n > EARLY_PIECES - 1)
+		n = EARLY_PIECES - 1;
+	memcpy(msg->msg_iov + 1, more->msg_iov, n * sizeof(*more->msg_iov));
+	msg->msg_iovlen += n;
+	msg->msg_control = more->msg_control;
+	msg->msg_controllen = more->msg_controllen;
+	return early->flags;
+}
+
+/* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means not queued,
+ * and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
+static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, socklen_t via_len,
+		     struct upstream_early *early)
+{
+	struct iovec iov[EARLY_PIECES] = { { u->request.bytes, u->request.len } };
+	struct msghdr msg = {
+		.msg_name = via, .msg_namelen = via_len, .msg_iov = iov, .msg_iovlen = 1
+	};
+	int flags = MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL | add_early(&msg, early);
+	long n;
+
+	if (u->deferred) { /* here MPTCP refuses the flag */
+		flags &= ~MSG_FASTOPEN;
+		msg.msg_name = NULL;
+		msg.msg_namelen = 0;
+	}
+	u->deferred = false;
+	n = sys_sendmsg(fd, &msg, flags);
+	if (n <= (long)u->request.len)
+		return n;
+	early->taken = (size_t)n - u->request.len;
+	u->early = true;
+	u->fall_back = false;
+	return (long)u->request.len;
+}
+
+int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
+{
+	struct sockaddr_storage via;
+	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
+	bool may_defer = u->may_defer && !early;
+	int len, on = 1;
+	long n;
+
+	u->syn_data = false;
+	write_request(u, cookies_for(u->converter));
+	len = cvt_finish(&u->request);
+	if (len < 0)
+		return len;
+	if (u->converter->fast_open == CONFIG_FO_NO_COOKIE)
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
+	u->may_defer = false;
+	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
+		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		if (n == 0 && upstream_tcp_state(fd) == TCP_SYN_SENT)
+			return defer(u);
+	} else if (u->no_syn_data && !early) {
+		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+	} else {
+		n = send_syn(u, fd, &via, via_len, early);
+	}
+	if (n == len) {
+		u->syn_data = true;
+		upstream_request_taken(u);
+		return 0;
+	}
+	if (n >= 0) /* the path's MTU is smaller than the message (PROTOCOL L10) */
+		u->sent = (uint16_t)n;
+	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
+		n = 0;
+	else if (n == -EOPNOTSUPP && !early)
+		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+	if (!upstream_is_pending(u))
+		return 0;
+	if (n < 0 && n != -EINPROGRESS && n != -EINTR) {
+		upstream_undo_no_cookie(u, fd);
+		upstream_end(u, fd, UPSTREAM_DIRECT);
+		return (int)n;
+	}
+	upstream_go_on(u, UPSTREAM_OWED);
+	return n == -EINTR ? -EINTR : 0;
+}
