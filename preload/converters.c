@@ -56,6 +56,14 @@ static enum cvt_dialect dialect_for(const struct config_converter *c, const stru
 	return c->dialect;
 }
 
+/* Where it is lost, and with MPTCP where the reply to it is held back: that may be for ever, so it holds
+ * whatever is configured. */
+static bool syn_data_is_useless(const struct upstream *u, uint8_t way)
+{
+	return (way == HEALTH_LOSES && u->converter->fast_open == CONFIG_FO_AUTO) ||
+	       (way == HEALTH_HOLDS && u->mptcp);
+}
+
 void converters_advise(struct upstream *u)
 {
 	static const uint8_t asked[] = { CVT_OPT_MPTCP, CVT_OPT_FAST_OPEN };
@@ -71,7 +79,7 @@ void converters_advise(struct upstream *u)
 		if (!health_may_send(&h, asked[i]))
 			options_refused(c, (struct cvt_span){ &asked[i], 1 });
 	u->asks_mptcp = u->asks_mptcp && !options_is_refused(c, CVT_OPT_MPTCP);
-	u->no_syn_data = c->fast_open == CONFIG_FO_AUTO && h.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
+	u->no_syn_data = syn_data_is_useless(u, h.way[HEALTH_SYN_DATA]);
 	u->looks = h.way[HEALTH_SYN_DATA] != HEALTH_WORKS;
 	if (h.convert_cookie_len && !cookies_for(c).len)
 		cookies_learn(c, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });

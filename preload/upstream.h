@@ -48,7 +48,7 @@ struct upstream {
 	struct health_key health; /* whom its outcome is told of (converters.h) */
 	int64_t started_ms;	  /* CLOCK_REALTIME */
 	enum cvt_dialect dialect;
-	bool no_syn_data; /* the path loses it */
+	bool no_syn_data; /* the path loses it, or the converter's reply to it is held back */
 	bool looks;	  /* at what became of the SYN's data */
 	bool syn_data;	  /* the SYN has carried the message */
 	bool mptcp;	  /* the socket is an MPTCP one */
