@@ -93,7 +93,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->cookie_tried = false;
-	u->options_tried = false;
+	u->options_tried = u->syn_tried = u->hold_tried = false;
 	u->fast_open = request->early;
 	u->may_defer = false;
 	u->early = u->deferred = false;
@@ -152,6 +152,7 @@ static int go(int fd, struct conn_request *request, enum fdt_mark mark)
 	if (mark == FDT_TCP_COPIED)
 		copy_to_twins(fd, conn_peek(fd));
 	r = upstream_open(u, fd, request->nonblocking, request->early);
+	conn_check_at(upstream_due_ns(u));
 	if (upstream_is_deferred(u))
 		exchange_all(fd, u, put_back);
 	else if (upstream_is_pending(u))
@@ -176,6 +177,7 @@ int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_ear
 		atomic_store(&u->driver, upstream_thread());
 	exchange_all(fd, u, regs_exchange);
 	r = upstream_open(u, fd, nonblocking, early);
+	conn_check_at(upstream_due_ns(u));
 	if (r == -EINTR) /* perhaps nobody waits now */
 		atomic_store(&u->driver, 0);
 	if (upstream_is_pending(u)) {

@@ -81,6 +81,10 @@ void converters_advise(struct upstream *u)
 	u->asks_mptcp = u->asks_mptcp && !options_is_refused(c, CVT_OPT_MPTCP);
 	u->no_syn_data = syn_data_is_useless(u, h.way[HEALTH_SYN_DATA]);
 	u->looks = h.way[HEALTH_SYN_DATA] != HEALTH_WORKS;
+	u->tells_over_tcp = h.way[HEALTH_SYN_DATA] != HEALTH_HOLDS &&
+			    (shim_config()->mptcp == CONFIG_MPTCP_OFF || !twin_has_mptcp() ||
+			     h.way[HEALTH_MPTCP] == HEALTH_LOSES);
+	u->rtt_us = h.rtt_us;
 	if (h.convert_cookie_len && !cookies_for(c).len)
 		cookies_learn(c, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
 }
@@ -110,10 +114,14 @@ void converters_replied(struct upstream *u, const struct hs_result *result)
 						 .bytes = { value.p + 1, value.len - 1 } });
 	if (result->verdict == HS_CONNECTED || result->verdict == HS_SERVER)
 		report(u, (struct health_event){ .kind = HEALTH_ANSWERED });
+	if (u->hold_tried)
+		report(u, (struct health_event){ .kind = HEALTH_WAY,
+						 .path = HEALTH_SYN_DATA,
+						 .way = HEALTH_HOLDS });
 }
 
 /* Did the path take MP_CAPABLE there and back? */
-static void look_at_mptcp(const struct upstream *u, int fd)
+static bool look_at_mptcp(const struct upstream *u, int fd)
 {
 	int is_mptcp = 0;
 	socklen_t len = sizeof(is_mptcp);
@@ -122,33 +130,44 @@ static void look_at_mptcp(const struct upstream *u, int fd)
 		report(u, (struct health_event){ .kind = HEALTH_WAY,
 						 .path = HEALTH_MPTCP,
 						 .way = is_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
+	return is_mptcp;
 }
 
-/* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9)? */
-static void look_at_syn_data(const struct upstream *u, int fd)
+/* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? */
+static void look_at_syn_data(const struct upstream *u, int fd, bool is_mptcp)
 {
 	/* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
 	 * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
-	uint8_t info[offsetof(struct tcp_info, tcpi_rto)] = { 0 };
-	socklen_t len = sizeof(info);
-	bool lost;
+	union {
+		struct tcp_info info;
+		uint8_t bytes[sizeof(struct tcp_info)];
+	} tcp = { .bytes = { 0 } };
+	socklen_t len = sizeof(tcp);
+	unsigned int fail;
+	bool works;
 
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) < 0)
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &tcp, &len) < 0)
 		return;
-	lost = (info[sizeof(info) - 1] >> 1 & 3) >= 2;
-	if (lost || info[offsetof(struct tcp_info, tcpi_options)] & TCPI_OPT_SYN_DATA)
+	fail = tcp.bytes[offsetof(struct tcp_info, tcpi_rto) - 1] >> 1 & 3;
+	works = fail < 2 && tcp.info.tcpi_options & TCPI_OPT_SYN_DATA;
+	if (fail < 3)
+		report(u, (struct health_event){ .kind = HEALTH_ANSWERED,
+						 .rtt_us = tcp.info.tcpi_rtt });
+	/* what works over TCP may be held back over MPTCP */
+	if (fail >= 2 || (works && (is_mptcp || u->tells_over_tcp)))
 		report(u, (struct health_event){ .kind = HEALTH_WAY,
 						 .path = HEALTH_SYN_DATA,
-						 .way = lost ? HEALTH_LOSES : HEALTH_WORKS });
+						 .way = works ? HEALTH_WORKS : HEALTH_LOSES });
 }
 
 void converters_connected(struct upstream *u, int fd)
 {
+	bool is_mptcp, slow = u->syn_tried || now_ns() - u->started_ns > SYN_AGAIN_NS;
+
 	counts_add(COUNTS_CONVERTED, state_now_ms());
-	if (u->mptcp)
-		look_at_mptcp(u, fd);
-	if (u->syn_data && (u->looks || now_ns() - u->started_ns > SYN_AGAIN_NS))
-		look_at_syn_data(u, fd);
+	is_mptcp = u->mptcp && look_at_mptcp(u, fd);
+	if (u->syn_data && (u->looks || slow))
+		look_at_syn_data(u, fd, is_mptcp);
 }
 
 /* Errors 64 and 65 may name a delay: one byte, or big-endian over all of the value (PROTOCOL 2). */

@@ -86,8 +86,7 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 	if (upstream_is_interrupted())
 		return -EDEADLK;
 	while (u && conn_exchange(c) == u && upstream_is_pending(u)) {
-		int64_t deadline = u->deadline_ns,
-			until = limit_ns < deadline ? limit_ns : deadline;
+		int64_t due_ns = upstream_due_ns(u), until = limit_ns < due_ns ? limit_ns : due_ns;
 		int r;
 
 		/* who drives reads the reply; others may miss that it was read */
@@ -98,7 +97,7 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 			return r;
 		/* another thread, or a signal handler, may have closed the number and made it anew */
 		unsure |= r < 0 || conn_is_shared();
-		due = r > 0 || now_ns() >= u->deadline_ns;
+		due = r > 0 || now_ns() >= due_ns;
 		if (due && unsure && conn_find(fd) != c && upstream_is_pending(u))
 			return -EBADF;
 		if (due)
@@ -127,7 +126,7 @@ void conn_look(void)
 
 void conn_sweep(void)
 {
-	int64_t soonest = now_ns() + 10000000;
+	int64_t soonest = now_ns() + 10000000, due_ns;
 
 	atomic_store(&next_check, INT64_MAX);
 	for (int fd = 0; fd <= conn_highest(); fd++) {
@@ -136,10 +135,12 @@ void conn_sweep(void)
 
 		if (!c || fdt_get(fd) != FDT_PENDING)
 			continue;
-		if (u && now_ns() < u->deadline_ns)
-			conn_check_at(u->deadline_ns);
-		else if (conn_advance(fd, c) == FDT_PENDING) /* somebody is at it */
-			conn_check_at(soonest);
+		if (u && now_ns() < upstream_due_ns(u))
+			conn_check_at(upstream_due_ns(u));
+		else if (conn_advance(fd, c) == FDT_PENDING) { /* or somebody is at it */
+			due_ns = u ? upstream_due_ns(u) : 0;
+			conn_check_at(due_ns > soonest ? due_ns : soonest);
+		}
 	}
 }
 

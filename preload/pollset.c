@@ -18,9 +18,9 @@ struct wait_set {
 	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
 	bool *is_ours;		    /* this one is watched for its exchange, not for the program */
 	nfds_t n;
-	nfds_t n_pending;    /* how many are watched for us */
-	nfds_t n_deferred;   /* how many would be, but for their first write */
-	int64_t deadline_ns; /* the nearest of theirs */
+	nfds_t n_pending;  /* how many are watched for us */
+	nfds_t n_deferred; /* how many would be, but for their first write */
+	int64_t due_ns;	   /* the nearest of theirs, at which one has to be looked after */
 };
 
 /* Fills the native set from the program's; counts what is pending. verify: compare cookies
@@ -28,7 +28,7 @@ struct wait_set {
 static void fill(struct wait_set *set, bool verify)
 {
 	set->n_pending = set->n_deferred = 0;
-	set->deadline_ns = WAIT_FOREVER;
+	set->due_ns = WAIT_FOREVER;
 	for (nfds_t i = 0; i < set->n; i++) {
 		struct pollfd *p = &set->native[i];
 		struct upstream *u;
@@ -53,8 +53,8 @@ static void fill(struct wait_set *set, bool verify)
 		p->events = upstream_wants(u);
 		set->is_ours[i] = true;
 		set->n_pending++;
-		if (u->deadline_ns < set->deadline_ns)
-			set->deadline_ns = u->deadline_ns;
+		if (upstream_due_ns(u) < set->due_ns)
+			set->due_ns = upstream_due_ns(u);
 	}
 }
 
@@ -81,7 +81,7 @@ static int serve(struct wait_set *set)
 		struct pollfd *p = &set->native[i];
 		enum fdt_mark mark = FDT_PENDING;
 		short events = p->revents;
-		bool due = events || now >= set->deadline_ns;
+		bool due = events || now >= set->due_ns;
 		struct upstream *u;
 		struct conn *c;
 
@@ -141,10 +141,10 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 
 	fill(set, true);
 	for (;;) {
-		int64_t until = foreign_ready		    ? 0 :
-				!set->n_pending		    ? until_ns :
-				set->deadline_ns < until_ns ? set->deadline_ns :
-							      until_ns;
+		int64_t until = foreign_ready	       ? 0 :
+				!set->n_pending	       ? until_ns :
+				set->due_ns < until_ns ? set->due_ns :
+							 until_ns;
 		struct timespec left;
 
 		if (set->n_pending && until && (conn_is_shared() || upstream_is_interrupted()))

@@ -117,6 +117,7 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 	atomic_store(&u->n_exchanged, 0);
 	atomic_store(&u->put_back, 0);
 	atomic_store(&u->deadline_ns, INT64_MAX / 2);
+	atomic_store(&u->look_ns, INT64_MAX);
 	atomic_store(&u->phase, UPSTREAM_OPENING);
 	atomic_fetch_add(&u->claims, 1);
 	return u;

@@ -15,6 +15,11 @@
 /* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */
 static _Atomic bool no_mptcp;
 
+bool twin_has_mptcp(void)
+{
+	return !atomic_load_explicit(&no_mptcp, memory_order_relaxed);
+}
+
 static int fail(struct twin_wish *wish, const char *obstacle)
 {
 	wish->obstacle = obstacle;

@@ -42,6 +42,8 @@ int twin_take_place(int fd, struct twin_wish *wish);
  * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
  * process has it too), which shows only in the bits that poll() reports of a failure. */
 bool twin_give_back(int fd);
+/* False: the kernel has refused this process an MPTCP socket. */
+bool twin_has_mptcp(void);
 /* Is what has the number a twin of ours? One system call if it may be. */
 bool twin_is(int fd);
 /* The same, and its family is not the one that the program asked for (IPv4). */

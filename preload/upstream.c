@@ -138,6 +138,8 @@ void upstream_advance(struct upstream *u, int fd, bool broken)
 		send_owed(u, fd);
 	else if (upstream_phase(u) == UPSTREAM_REPLY)
 		read_reply(u, fd);
+	if (upstream_phase(u) == UPSTREAM_REPLY && now_ns() >= atomic_load(&u->look_ns))
+		upstream_look(u, fd);
 	upstream_unlock(u);
 }
 

@@ -43,16 +43,19 @@ struct upstream {
 	_Atomic uint32_t claims; /* odd: somebody who has taken the slot is filling it in */
 	int64_t started_ns;	 /* CLOCK_MONOTONIC */
 	_Atomic int64_t deadline_ns;
+	_Atomic int64_t look_ns; /* when to look why nothing has come yet; INT64_MAX: never */
 	struct addr server;
 	int family;		  /* of the socket */
 	struct health_key health; /* whom its outcome is told of (converters.h) */
 	int64_t started_ms;	  /* CLOCK_REALTIME */
 	enum cvt_dialect dialect;
-	bool no_syn_data; /* the path loses it, or the converter's reply to it is held back */
-	bool looks;	  /* at what became of the SYN's data */
-	bool syn_data;	  /* the SYN has carried the message */
-	bool mptcp;	  /* the socket is an MPTCP one */
-	bool asks_mptcp;  /* the Connect TLV asks what the server answers to MP_CAPABLE */
+	bool no_syn_data;    /* the path loses it, or the converter's reply to it is held back */
+	bool looks;	     /* at what became of the SYN's data */
+	bool tells_over_tcp; /* what it sees then, if the connection is not one of MPTCP */
+	uint32_t rtt_us;     /* of the handshake with the converter, 0: unknown */
+	bool syn_data;	     /* the SYN has carried the message */
+	bool mptcp;	     /* the socket is an MPTCP one */
+	bool asks_mptcp;     /* the Connect TLV asks what the server answers to MP_CAPABLE */
 	const char *
 		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
 	const struct config_converter *converter;
@@ -61,6 +64,8 @@ struct upstream {
 	int rcvlowat;	    /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	bool cookie_tried;  /* the one retry after Missing Cookie is spent (P-27) */
 	bool options_tried; /* the one retry after Unsupported TCP Option */
+	bool syn_tried;	    /* ... after a SYN that was not answered */
+	bool hold_tried;    /* ... without SYN data, whose reply may be held back (2b.3) */
 	bool fast_open;	    /* the program itself asks for Fast Open (D10) */
 	bool deferred;	    /* so in the kernel: the next send is the SYN */
 	bool may_defer;	    /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
@@ -131,6 +136,14 @@ void upstream_leave(void);
  * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early);
+/* When there is something to be done even if nothing happens: the next look, or the end of its time. */
+static inline int64_t upstream_due_ns(const struct upstream *u)
+{
+	int64_t look_ns = atomic_load(&u->look_ns), deadline_ns = atomic_load(&u->deadline_ns);
+
+	return look_ns < deadline_ns ? look_ns : deadline_ns;
+}
+
 /* Does what can be done without waiting; the program's descriptor is fd. broken: a wait has
  * reported an error on it. */
 void upstream_advance(struct upstream *u, int fd, bool broken);

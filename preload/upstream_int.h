@@ -31,6 +31,13 @@ void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_resu
 /* Unsupported TCP Option: reset, remember the kinds, once more without them. False: it is not that, or
  * the attempt is spent. */
 bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_result *result);
+/* Nothing has come by look_ns: has the SYN, or its answer, been lost? Is the reply held back? Then once
+ * more. Sets look_ns anew. */
+void upstream_look(struct upstream *u, int fd);
+/* May it be held back, as data in the SYN has not been seen to work with MPTCP (LINUX-FACTS 2b.3)? If
+ * so it has until half of the time is over. */
+bool upstream_may_be_held(const struct upstream *u);
+int64_t upstream_half_time_ns(const struct upstream *u);
 
 void upstream_log_failed(const struct upstream *u, const char *what, const char *why, int err);
 void upstream_log_connected(const struct upstream *u, int fd);

@@ -6,19 +6,24 @@
 #include "cookies.h"
 #include "options.h"
 #include "real.h"
+#include "twin.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
 
-static void retry(struct upstream *u, int fd)
+static void retry(struct upstream *u, int fd, const char *why)
 {
 	int r;
 
+	upstream_log_failed(u, "retrying", why, 0);
 	upstream_take_back(u, fd);
 	upstream_go_on(u, UPSTREAM_OPENING);
 	r = sys_fcntl(fd, F_GETFL, 0);
 	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK, NULL);
 	if (r < 0 && r != -EINTR)
-		upstream_give_up(u, fd, HS_CONVERTER, -r, "once more", NULL);
+		upstream_give_up(u, fd, HS_CONVERTER, -r, why, NULL);
 }
 
 void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_result *result)
@@ -30,7 +35,7 @@ void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_resu
 	if (!cookies_learn(u->converter, cookie) || spent)
 		upstream_give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie", result);
 	else
-		retry(u, fd);
+		retry(u, fd, "Missing Cookie");
 }
 
 bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_result *result)
@@ -43,6 +48,50 @@ bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_
 	if (!options_refused(u->converter, result->msg.error.value) || spent)
 		return false;
 	u->asks_mptcp = u->asks_mptcp && !options_is_refused(u->converter, CVT_OPT_MPTCP);
-	retry(u, fd);
+	retry(u, fd, "Unsupported TCP Option");
 	return true;
+}
+
+/* ------------------------------------------------------------- when nothing comes */
+
+bool upstream_may_be_held(const struct upstream *u)
+{
+	return u->mptcp && u->looks && !u->early && !u->hold_tried;
+}
+
+int64_t upstream_half_time_ns(const struct upstream *u)
+{
+	return u->started_ns / 2 + u->deadline_ns / 2;
+}
+
+/* A server that is mute looks the same; only an attempt that fares better tells (converters.h). */
+static bool is_held(const struct upstream *u, int fd)
+{
+	struct tcp_info info = { .tcpi_options = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_rto), size = sizeof(int);
+	int is_mptcp = 0;
+
+	return upstream_may_be_held(u) &&
+	       sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_options & TCPI_OPT_SYN_DATA &&
+	       sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &size) == 0 && is_mptcp;
+}
+
+void upstream_look(struct upstream *u, int fd)
+{
+	int64_t half_ns = upstream_half_time_ns(u);
+
+	atomic_store(&u->look_ns, INT64_MAX);
+	if (u->reply.got)
+		return;
+	if (!u->syn_tried && upstream_tcp_state(fd) == TCP_SYN_SENT) {
+		u->syn_tried = true;
+		retry(u, fd, "no answer to the SYN");
+	} else if (now_ns() < half_ns) {
+		if (upstream_may_be_held(u))
+			atomic_store(&u->look_ns, half_ns);
+	} else if (is_held(u, fd)) {
+		u->hold_tried = u->no_syn_data = true;
+		retry(u, fd, "no reply to the data in the SYN");
+	}
 }

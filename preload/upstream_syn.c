@@ -96,6 +96,33 @@ static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, s
 	return (long)u->request.len;
 }
 
+/* The kernel sends a lost SYN again after a second and without the data, which is no answer to a
+ * converter that ignores such SYNs (PROTOCOL L4). So ours comes first: after three round trips, as far
+ * as they are known. */
+#define PATIENCE_LEAST_NS 250000000
+#define PATIENCE_MOST_NS  900000000
+
+static int64_t patience_ns(const struct upstream *u)
+{
+	int64_t ns = u->rtt_us ? 3000LL * u->rtt_us : PATIENCE_MOST_NS;
+
+	return ns < PATIENCE_LEAST_NS ? PATIENCE_LEAST_NS :
+	       ns > PATIENCE_MOST_NS  ? PATIENCE_MOST_NS :
+					ns;
+}
+
+/* The SYN is out, with the message. */
+static void look_later(struct upstream *u)
+{
+	int64_t look_ns = INT64_MAX;
+
+	if (!u->early && !u->syn_tried)
+		look_ns = now_ns() + patience_ns(u);
+	else if (upstream_may_be_held(u))
+		look_ns = upstream_half_time_ns(u);
+	atomic_store(&u->look_ns, look_ns);
+}
+
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
@@ -105,6 +132,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	long n;
 
 	u->syn_data = false;
+	atomic_store(&u->look_ns, INT64_MAX);
 	write_request(u, cookies_for(u->converter));
 	len = cvt_finish(&u->request);
 	if (len < 0)
@@ -124,6 +152,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	if (n == len) {
 		u->syn_data = true;
 		upstream_request_taken(u);
+		look_later(u);
 		return 0;
 	}
 	if (n >= 0) /* the path's MTU is smaller than the message (PROTOCOL L10) */
