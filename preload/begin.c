@@ -92,7 +92,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->asks_mptcp = u->mptcp && request->known != SERVERS_TCP;
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
-	u->cookie_tried = false;
+	u->cookie_tried = u->drop_tried = u->omits_cookie = false;
 	u->options_tried = u->syn_tried = u->hold_tried = false;
 	u->fast_open = request->early;
 	u->may_defer = false;

@@ -85,8 +85,8 @@ void converters_advise(struct upstream *u)
 			    (shim_config()->mptcp == CONFIG_MPTCP_OFF || !twin_has_mptcp() ||
 			     h.way[HEALTH_MPTCP] == HEALTH_LOSES);
 	u->rtt_us = h.rtt_us;
-	if (h.convert_cookie_len && !cookies_for(c).len)
-		cookies_learn(c, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
+	if (h.convert_cookie_len && !cookies_for(u).len)
+		cookies_learn(u, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
 }
 
 static void report(const struct upstream *u, struct health_event e)
@@ -118,6 +118,11 @@ void converters_replied(struct upstream *u, const struct hs_result *result)
 		report(u, (struct health_event){ .kind = HEALTH_WAY,
 						 .path = HEALTH_SYN_DATA,
 						 .way = HEALTH_HOLDS });
+}
+
+void converters_refused_cookie(const struct upstream *u)
+{
+	report(u, (struct health_event){ .kind = HEALTH_COOKIE });
 }
 
 /* Did the path take MP_CAPABLE there and back? */

@@ -20,6 +20,8 @@ bool converters_lose_mptcp(const struct addr *via);
 
 /* A whole reply has come, whatever it says. */
 void converters_replied(struct upstream *u, const struct hs_result *result);
+/* It does not take the Convert cookie that it has given. */
+void converters_refused_cookie(const struct upstream *u);
 /* It has made the connection of fd. */
 void converters_connected(struct upstream *u, int fd);
 /* The exchange has failed by its fault, as it seems. result: its reply, or NULL and the errno. */

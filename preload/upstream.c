@@ -65,7 +65,8 @@ static void finish(struct upstream *u, int fd, const struct hs_result *result)
 		break;
 	case HS_SERVER:
 	case HS_CONVERTER:
-		if (upstream_retry_without_options(u, fd, result))
+		if (upstream_retry_without_options(u, fd, result) ||
+		    upstream_retry_without_cookie(u, fd, result))
 			break;
 		upstream_give_up(u, fd, result->verdict, result->err,
 				 result->parse != CVT_OK ? cvt_verdict_name(result->parse) :

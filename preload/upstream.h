@@ -63,6 +63,9 @@ struct upstream {
 	bool fall_back;	    /* fallback = direct */
 	int rcvlowat;	    /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	bool cookie_tried;  /* the one retry after Missing Cookie is spent (P-27) */
+	bool sends_cookie;  /* a Cookie TLV is in the message */
+	bool omits_cookie;  /* even if there is one: the converter does not know what it is */
+	bool drop_tried;    /* ... after a cookie that was refused */
 	bool options_tried; /* the one retry after Unsupported TCP Option */
 	bool syn_tried;	    /* ... after a SYN that was not answered */
 	bool hold_tried;    /* ... without SYN data, whose reply may be held back (2b.3) */

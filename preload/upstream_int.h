@@ -31,6 +31,9 @@ void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_resu
 /* Unsupported TCP Option: reset, remember the kinds, once more without them. False: it is not that, or
  * the attempt is spent. */
 bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_result *result);
+/* Not Authorized, with a cookie that was learned; Unsupported Message, with any: reset, forget the cookie,
+ * once more without it (PROTOCOL 2). False as above. */
+bool upstream_retry_without_cookie(struct upstream *u, int fd, const struct hs_result *result);
 /* Nothing has come by look_ns: has the SYN, or its answer, been lost? Is the reply held back? Then once
  * more. Sets look_ns anew. */
 void upstream_look(struct upstream *u, int fd);

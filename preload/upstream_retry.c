@@ -3,6 +3,7 @@
  * the exchange has anyway. */
 #include "upstream_int.h"
 
+#include "converters.h"
 #include "cookies.h"
 #include "options.h"
 #include "real.h"
@@ -32,7 +33,7 @@ void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_resu
 	bool spent = u->cookie_tried || u->early;
 
 	u->cookie_tried = true;
-	if (!cookies_learn(u->converter, cookie) || spent)
+	if (!cookies_learn(u, cookie) || spent)
 		upstream_give_up(u, fd, HS_CONVERTER, EACCES, "Missing Cookie", result);
 	else
 		retry(u, fd, "Missing Cookie");
@@ -49,6 +50,27 @@ bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_
 		return false;
 	u->asks_mptcp = u->asks_mptcp && !options_is_refused(u->converter, CVT_OPT_MPTCP);
 	retry(u, fd, "Unsupported TCP Option");
+	return true;
+}
+
+bool upstream_retry_without_cookie(struct upstream *u, int fd, const struct hs_result *result)
+{
+	uint8_t code = result->msg.error.code;
+	bool configured = u->converter->convert_cookie.len > 0;
+	bool spent = u->drop_tried || u->early;
+
+	if (!u->sends_cookie || !result->msg.has_error ||
+	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))
+		return false;
+	if (!configured) {
+		cookies_drop(u);
+		converters_refused_cookie(u);
+	}
+	if (spent)
+		return false;
+	u->drop_tried = true;
+	u->omits_cookie = code == CVT_ERR_UNSUPPORTED;
+	retry(u, fd, cvt_err_name(code));
 	return true;
 }
 

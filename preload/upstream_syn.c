@@ -17,7 +17,9 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 	cvt_begin(&u->request, u->dialect);
 	cvt_put_connect(&u->request, u->server.ip, u->server.port, options_for(u, options));
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
-	if (convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02)
+	u->sends_cookie = convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02 &&
+			  !u->omits_cookie;
+	if (u->sends_cookie)
 		cvt_put_cookie(&u->request, convert_cookie);
 	u->sent = 0;
 }
@@ -133,7 +135,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 
 	u->syn_data = false;
 	atomic_store(&u->look_ns, INT64_MAX);
-	write_request(u, cookies_for(u->converter));
+	write_request(u, cookies_for(u));
 	len = cvt_finish(&u->request);
 	if (len < 0)
 		return len;

@@ -142,6 +142,32 @@ class Learned(Health):
         (connection,) = self.converted(shim)
         self.assertEqual(connection[0].data[24], 22)  # a Cookie TLV in the SYN
 
+    def test_convert_cookie_that_is_refused(self):
+        """Its key has changed since: dropped, asked for a new one, and that is kept."""
+        cookie = ["--cookie-required", "--fastopen", "cookie"]
+        converter = self.lab.converter(*cookie, listen=[self.v4])
+        shim = self.shim(self.v4)
+        self.assertEqual([len(self.converted(shim)) for _ in range(2)], [2, 1])
+        converter.stop()
+        converter = self.lab.converter(*cookie, listen=[self.v4])
+        self.assertEqual(len(self.converted(shim)), 3)
+        self.assertEqual([e["code"] for e in converter.events("error")], ["32", "3"])
+        self.assertEqual(len(self.converted(shim)), 1)
+
+    def test_configured_cookie_that_is_refused(self):
+        """It is nobody's to drop."""
+        converter = self.lab.converter("--cookie-required", "--cookie", "right", "--fastopen",
+                                       "cookie", listen=[self.v4])
+        self.assertEqual(len(self.direct(self.shim(self.v4, "cookie = wrong"))), 2)
+        self.assertEqual([e["code"] for e in converter.events("error")], ["32"])
+
+    def test_cookie_that_is_not_understood(self):
+        """Unsupported Message: once more without, and no more than once."""
+        self.lab.converter("--fault", "error=2:00", "--fastopen", "no-cookie", listen=[self.v4])
+        connections = self.direct(self.shim(self.v4, "cookie = text\nfast-open = no-cookie"))
+        self.assertEqual([(c[0].dst, len(c[0].data)) for c in connections],
+                         [(self.v4, 32), (self.v4, 24), (L.SERVER, 0)])
+
     def test_refused_option(self):
         self.lab.converter("--mptcp", "--kinds", "none", "--fastopen", "cookie", listen=[self.v4])
         shim = self.lab.config("", "fallback = direct", address=self.v4) | {
