@@ -55,7 +55,7 @@ CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard
 PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
 E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC)
 # what the lab is made of beside the converter
-E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line bare-client mptcp-sockets.so)
+E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line middlebox bare-client mptcp-sockets.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS))
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
@@ -118,6 +118,8 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^
 
+$(BUILD)/lab/delay-line: $(BUILD)/obj/tests/lab/line.o
+$(BUILD)/lab/middlebox: $(BUILD)/obj/tests/lab/line.o $(BUILD)/obj/tests/lab/segment.o
 $(BUILD)/lab/%: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

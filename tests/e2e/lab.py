@@ -191,6 +191,8 @@ class Process:
 class Lab:
     """The namespaces, addresses and routes; and all that runs in them until stop()."""
 
+    relayed = ()  # devices whose link has a relay even without a delay
+
     def __init__(self, delay_ms=(0, 0)):
         """delay_ms: one way, on the client's and on the server's link."""
         self.running = []
@@ -226,7 +228,8 @@ class Lab:
 
     def link(self, ns1, dev1, ns2, dev2, delay_ms):
         """Two ends of one wire; with a delay, of two wires with a relay between them."""
-        if not delay_ms:
+        has_relay = delay_ms or dev1 in self.relayed
+        if not has_relay:
             ends = [(ns1, dev1, ns2, dev2)]
         else:
             relay = f"relay-{dev1}"
@@ -237,7 +240,7 @@ class Lab:
                      "peer", "name", d2, "netns", n2])
             command(["ip", "-n", n1, "link", "set", d1, "up"])
             command(["ip", "-n", n2, "link", "set", d2, "up"])
-        if delay_ms:
+        if has_relay:
             self.delay_line(dev1, delay_ms)
 
     def delay_line(self, dev, delay_ms):
