@@ -117,16 +117,11 @@ void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int e
 		upstream_end(u, fd, UPSTREAM_DIRECT);
 		return;
 	}
-	/* A blocking descriptor here means that its connect() was interrupted by a signal: a
-	 * connect that waits cannot be made under the lock. */
-	r = sys_fcntl(fd, F_GETFL, 0);
-	if (r < 0 || !(r & O_NONBLOCK)) {
-		refuse(u, fd, err);
-		return;
-	}
 	len = addr_to_sockaddr(&u->server, u->family, &server);
-	r = sys_connect(fd, (struct sockaddr *)&server, len);
-	if (r < 0 && r != -EINPROGRESS)
+	/* a blocking descriptor here is one whose connect() was interrupted by a signal */
+	r = sys_fcntl(fd, F_GETFL, 0);
+	r = upstream_connect(fd, (struct sockaddr *)&server, len, r >= 0 && r & O_NONBLOCK);
+	if (r < 0 && r != -EINPROGRESS && r != -EINTR)
 		refuse(u, fd, -r);
 	else
 		upstream_end(u, fd, UPSTREAM_DIRECT);

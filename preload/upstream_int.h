@@ -15,6 +15,9 @@ void upstream_request_taken(struct upstream *u);
 /* TCP_SYN_SENT and so on; 0: the kernel does not say. */
 int upstream_tcp_state(int fd);
 
+/* connect() that never waits. */
+int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
+
 /* upstream_disconnect(), but the program's own settings stay: the kernel forgets one of them. */
 void upstream_take_back(struct upstream *u, int fd);
 /* TCP_FASTOPEN_NO_COOKIE as the program had it. */

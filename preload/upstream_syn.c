@@ -24,20 +24,19 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 	u->sent = 0;
 }
 
-/* Fast Open is switched off in this kernel: a plain connect, and the message right behind it.
- * A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
+/* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
  * it, so for a moment its time limit is the shortest that there is (TRAPS 2.18). */
-static int open_plainly(int fd, const struct sockaddr *via, socklen_t via_len, bool nonblocking)
+int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking)
 {
 	struct timeval shortest = { .tv_usec = 1 }, saved = { 0 };
-	socklen_t len = sizeof(saved);
+	socklen_t size = sizeof(saved);
 	int r;
 
 	if (nonblocking)
-		return sys_connect(fd, via, via_len);
-	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &len);
+		return sys_connect(fd, to, len);
+	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &size);
 	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &shortest, sizeof(shortest));
-	r = sys_connect(fd, via, via_len);
+	r = sys_connect(fd, to, len);
 	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
 	return r;
 }
@@ -116,12 +115,12 @@ static int64_t patience_ns(const struct upstream *u)
 /* The SYN is out, with the message. */
 static void look_later(struct upstream *u)
 {
-	int64_t look_ns = INT64_MAX;
+	int64_t look_ns = INT64_MAX, half_ns = upstream_half_time_ns(u);
 
 	if (!u->early && !u->syn_tried)
 		look_ns = now_ns() + patience_ns(u);
-	else if (upstream_may_be_held(u))
-		look_ns = upstream_half_time_ns(u);
+	if (look_ns > half_ns && (look_ns < INT64_MAX || upstream_may_be_held(u)))
+		look_ns = half_ns;
 	atomic_store(&u->look_ns, look_ns);
 }
 
@@ -143,11 +142,11 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
-		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = upstream_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 		if (n == 0 && upstream_tcp_state(fd) == TCP_SYN_SENT)
 			return defer(u);
 	} else if (u->no_syn_data && !early) {
-		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = upstream_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	} else {
 		n = send_syn(u, fd, &via, via_len, early);
 	}
@@ -161,8 +160,8 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 		u->sent = (uint16_t)n;
 	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
 		n = 0;
-	else if (n == -EOPNOTSUPP && !early)
-		n = open_plainly(fd, (struct sockaddr *)&via, via_len, nonblocking);
+	else if (n == -EOPNOTSUPP && !early) /* Fast Open is switched off: the message follows */
+		n = upstream_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (!upstream_is_pending(u))
 		return 0;
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR) {

@@ -27,6 +27,34 @@ except OSError as e:
     print(names[e.errno] if e.errno else "poll timed out")
 """
 
+INTERRUPTED = """
+import ctypes, errno, select, signal, socket, struct, sys, time
+how, address = sys.argv[1:]
+connect = ctypes.CDLL(None, use_errno=True).connect  # Python's own goes on after a signal
+to = struct.pack("=H", socket.AF_INET) + struct.pack("!H", 80) + socket.inet_aton(address) + bytes(8)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, True)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+s = socket.socket()
+print(connect(s.fileno(), to, len(to)) and errno.errorcode[ctypes.get_errno()])
+try:
+    if how == "poll":
+        waiting = select.poll()
+        waiting.register(s, select.POLLOUT)
+        waiting.poll()
+        if (error := s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            raise OSError(error, "")
+    elif how == "connect" and connect(s.fileno(), to, len(to)):
+        raise OSError(ctypes.get_errno(), "")
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    answer = b""
+    while (piece := s.recv(4096)):
+        answer += piece
+    print(answer.split(b"\\r\\n\\r\\n", 1)[1].decode().strip())
+except OSError as e:
+    print(errno.errorcode[e.errno])
+"""
+
 TARGETS = {
     "refused": (L.SERVER, L.SERVER6, 81),
     "host unreachable": (servers.UNREACHABLE, servers.UNREACHABLE6, 80),
@@ -273,6 +301,17 @@ class Converter(Failures):
         r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/page"], shim=self.shim("direct"))
         self.assertEqual(r.code, 56, r)  # receive error
         self.assertEqual(len(converter.events("accept")), 1)
+
+    def test_interrupted(self):
+        """A signal has ended the blocking connect(); what is left of it falls back all the same,
+        whoever notices: poll(), a second connect(), or the first write."""
+        self.lab.converter("--fault", "silence")
+        for fallback, wanted in ("direct", L.CLIENT), ("none", "ETIMEDOUT"):
+            shim = self.shim(fallback, policy="timeout = 400ms")
+            for how in "poll", "connect", "send":
+                r = self.lab.run(["/usr/bin/python3", "-c", INTERRUPTED, how, L.SERVER], shim=shim)
+                self.assertEqual((r.code, r.err), (0, ""), r)
+                self.assertEqual(r.out.decode().split(), ["EINTR", wanted], f"{how} {r}")
 
     def test_draft02_bare_reset(self):
         """draft-02: its fatal errors are a RST, whose payload no socket shows (PROTOCOL L6)."""
