@@ -58,15 +58,24 @@ static int lower_rcvlowat(int fd)
 	return wanted;
 }
 
+/* By this converter, or one that takes over from it. */
+static bool may_need_no_cookie(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_converters; i++)
+		if (config->converters[i].fast_open == CONFIG_FO_NO_COOKIE)
+			return true;
+	return false;
+}
+
 /* Will TCP_FASTOPEN_NO_COOKIE be set by us? */
-static bool is_no_cookie_ours(int fd, const struct config_converter *converter)
+static bool is_no_cookie_ours(int fd, const struct config *config)
 {
 	const struct noted *n = noted_at(fd);
 	struct noted_option option;
 	int on = 0;
 	socklen_t len = sizeof(on);
 
-	if (converter->fast_open != CONFIG_FO_NO_COOKIE)
+	if (!may_need_no_cookie(config))
 		return false;
 	if (n && !noted_obstacle(n))
 		return !noted_find(n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &option) ||
@@ -92,8 +101,8 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->asks_mptcp = u->mptcp && request->known != SERVERS_TCP;
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
-	u->cookie_tried = u->drop_tried = u->omits_cookie = false;
-	u->options_tried = u->syn_tried = u->hold_tried = false;
+	u->moves = 0;
+	upstream_begin_tries(u);
 	u->fast_open = request->early;
 	u->may_defer = false;
 	u->early = u->deferred = false;
@@ -206,7 +215,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	if (!u || flags < 0)
 		return false;
 	c->exchange = upstream_index(u);
-	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u->converter);
+	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, request->config);
 	request->exchange = u;
 	request->nonblocking = flags & O_NONBLOCK ||
 			       (request->early && request->early->flags & MSG_DONTWAIT);

@@ -121,7 +121,8 @@ static bool leave_to_kernel(const struct upstream *u, int fd)
 {
 	int unread = 1;
 
-	return !u->fall_back && !u->mptcp && upstream_tcp_state(fd) == TCP_CLOSE &&
+	return !u->fall_back && !u->mptcp && !upstream_has_elsewhere(u) &&
+	       upstream_tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
 }
 

@@ -62,6 +62,7 @@ struct upstream {
 	struct addr via;
 	bool fall_back;	    /* fallback = direct */
 	int rcvlowat;	    /* SO_RCVLOWAT to set again at the end, 0: as it is */
+	uint8_t moves;	    /* converters that were tried before this one */
 	bool cookie_tried;  /* the one retry after Missing Cookie is spent (P-27) */
 	bool sends_cookie;  /* a Cookie TLV is in the message */
 	bool omits_cookie;  /* even if there is one: the converter does not know what it is */
@@ -135,6 +136,8 @@ bool upstream_is_interrupted(void);
 void upstream_enter(void);
 void upstream_leave(void);
 
+/* Nothing has been tried yet with its converter. */
+void upstream_begin_tries(struct upstream *u);
 /* Sends the SYN, without ever waiting; with u->may_defer and no early data perhaps only prepares it.
  * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */

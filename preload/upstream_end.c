@@ -102,8 +102,11 @@ void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int e
 	socklen_t len;
 	int r;
 
-	if (verdict == HS_CONVERTER)
+	if (verdict == HS_CONVERTER) {
 		converters_failed(u, result, err);
+		if (upstream_retry_elsewhere(u, fd, why, err))
+			return;
+	}
 	if (verdict != HS_CONVERTER || !u->fall_back) {
 		upstream_log_failed(u, "failed", why, err);
 		refuse(u, fd, err);

@@ -15,6 +15,8 @@ void upstream_request_taken(struct upstream *u);
 /* TCP_SYN_SENT and so on; 0: the kernel does not say. */
 int upstream_tcp_state(int fd);
 
+/* upstream_open(), but if nothing was sent the exchange is not over. */
+int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early);
 /* connect() that never waits. */
 int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
 
@@ -37,6 +39,10 @@ bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_
 /* Not Authorized, with a cookie that was learned; Unsupported Message, with any: reset, forget the cookie,
  * once more without it (PROTOCOL 2). False as above. */
 bool upstream_retry_without_cookie(struct upstream *u, int fd, const struct hs_result *result);
+/* The converter has failed: by another one of the configuration, if there is one that may be used and
+ * that the socket as it is can reach. */
+bool upstream_retry_elsewhere(struct upstream *u, int fd, const char *why, int err);
+bool upstream_has_elsewhere(const struct upstream *u);
 /* Nothing has come by look_ns: has the SYN, or its answer, been lost? Is the reply held back? Then once
  * more. Sets look_ns anew. */
 void upstream_look(struct upstream *u, int fd);

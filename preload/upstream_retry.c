@@ -7,6 +7,8 @@
 #include "cookies.h"
 #include "options.h"
 #include "real.h"
+#include "route.h"
+#include "shim.h"
 #include "twin.h"
 
 #include <fcntl.h>
@@ -14,17 +16,24 @@
 #include <netinet/tcp.h>
 #include <stddef.h>
 
+void upstream_begin_tries(struct upstream *u)
+{
+	u->cookie_tried = u->drop_tried = u->omits_cookie = false;
+	u->options_tried = u->syn_tried = u->hold_tried = false;
+}
+
 static void retry(struct upstream *u, int fd, const char *why)
 {
 	int r;
 
-	upstream_log_failed(u, "retrying", why, 0);
+	if (why)
+		upstream_log_failed(u, "retrying", why, 0);
 	upstream_take_back(u, fd);
 	upstream_go_on(u, UPSTREAM_OPENING);
 	r = sys_fcntl(fd, F_GETFL, 0);
-	r = upstream_open(u, fd, r >= 0 && r & O_NONBLOCK, NULL);
+	r = upstream_send_syn(u, fd, r >= 0 && r & O_NONBLOCK, NULL);
 	if (r < 0 && r != -EINTR)
-		upstream_give_up(u, fd, HS_CONVERTER, -r, why, NULL);
+		upstream_give_up(u, fd, HS_CONVERTER, -r, why ? why : "no SYN could be sent", NULL);
 }
 
 void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_result *result)
@@ -71,6 +80,52 @@ bool upstream_retry_without_cookie(struct upstream *u, int fd, const struct hs_r
 	u->drop_tried = true;
 	u->omits_cookie = code == CVT_ERR_UNSUPPORTED;
 	retry(u, fd, cvt_err_name(code));
+	return true;
+}
+
+/* ------------------------------------------------------------- another converter */
+
+#define MOVES_MOST 3
+
+static bool is_other(const struct upstream *u, const struct addr *via)
+{
+	return addr_is_v4(via) == addr_is_v4(&u->via) &&
+	       (via->port != u->via.port || !addr_equal_ip(via, &u->via));
+}
+
+bool upstream_has_elsewhere(const struct upstream *u)
+{
+	const struct config *config = shim_config();
+
+	if (u->early || u->moves == MOVES_MOST)
+		return false;
+	for (size_t i = 0; i < config->n_converters; i++) {
+		const struct config_converter *c = &config->converters[i];
+
+		for (size_t k = 0; k < c->n_addrs; k++)
+			if (is_other(u, &c->addrs[k]))
+				return true;
+	}
+	return false;
+}
+
+bool upstream_retry_elsewhere(struct upstream *u, int fd, const char *why, int err)
+{
+	struct pol_verdict v;
+
+	if (!upstream_has_elsewhere(u) || now_ns() >= u->deadline_ns)
+		return false;
+	/* the one that has failed is left alone by now */
+	v = pol_decide_among(shim_config(), &u->server, u->family, route_lookup, converters_usable);
+	if (v.action != POL_CONVERT || !is_other(u, &v.via))
+		return false;
+	upstream_log_failed(u, "next converter after", why, err);
+	u->moves++;
+	u->converter = v.converter;
+	u->via = v.via;
+	upstream_begin_tries(u);
+	converters_advise(u);
+	retry(u, fd, NULL);
 	return true;
 }
 

@@ -72,8 +72,8 @@ static int add_early(struct msghdr *msg, const struct upstream_early *early)
 
 /* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means not queued,
  * and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
-static long send_syn(struct upstream *u, int fd, struct sockaddr_storage *via, socklen_t via_len,
-		     struct upstream_early *early)
+static long send_message(struct upstream *u, int fd, struct sockaddr_storage *via,
+			 socklen_t via_len, struct upstream_early *early)
 {
 	struct iovec iov[EARLY_PIECES] = { { u->request.bytes, u->request.len } };
 	struct msghdr msg = {
@@ -124,7 +124,7 @@ static void look_later(struct upstream *u)
 	atomic_store(&u->look_ns, look_ns);
 }
 
-int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
+int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
@@ -148,7 +148,7 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 	} else if (u->no_syn_data && !early) {
 		n = upstream_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	} else {
-		n = send_syn(u, fd, &via, via_len, early);
+		n = send_message(u, fd, &via, via_len, early);
 	}
 	if (n == len) {
 		u->syn_data = true;
@@ -164,11 +164,19 @@ int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_
 		n = upstream_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (!upstream_is_pending(u))
 		return 0;
-	if (n < 0 && n != -EINPROGRESS && n != -EINTR) {
-		upstream_undo_no_cookie(u, fd);
-		upstream_end(u, fd, UPSTREAM_DIRECT);
+	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
 		return (int)n;
-	}
 	upstream_go_on(u, UPSTREAM_OWED);
 	return n == -EINTR ? -EINTR : 0;
+}
+
+int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
+{
+	int r = upstream_send_syn(u, fd, nonblocking, early);
+
+	if (r < 0 && r != -EINTR) {
+		upstream_undo_no_cookie(u, fd);
+		upstream_end(u, fd, UPSTREAM_DIRECT);
+	}
+	return r;
 }

@@ -75,13 +75,35 @@ class Failures(Health):
         self.assertLess(seconds, 0.5)
 
     def test_the_next_converter(self):
-        """While the first is left alone the second is used; and none is used where none may be."""
+        """The connection that finds the first dead goes on by the second, the next ones begin there;
+        so they do with fallback = none."""
         other, _ = self.lab.fresh_addresses()
         self.lab.converter("--fastopen", "cookie", listen=[other])
-        shim = self.shim([self.v4, other])
-        self.direct(shim)
-        for _ in range(2):
-            self.assertEqual([c[0].dst for c in self.converted(shim)], [other])
+        for more in "", "\nfallback = none":
+            with self.subTest(more):
+                self.state = self.lab.file("state")
+                shim = self.lab.config("", "mptcp = off" + (more or "\nfallback = direct"),
+                                       address=[self.v4, other]) | {
+                                           "CONVERT_STATE": str(self.state)}
+                for expected in [self.v4, other], [other], [other]:
+                    self.assertEqual([c[0].dst for c in self.converted(shim)], expected)
+
+    def test_no_converter_is_left(self):
+        """Each is asked once, and then the server."""
+        others = [self.lab.fresh_addresses()[0] for _ in range(5)]
+        self.lab.converter("--fault", "close", "--fastopen", "cookie", listen=others[:1])
+        shim = self.shim(others)
+        self.assertEqual([c[0].dst for c in self.direct(shim)], others[:4] + [L.SERVER])
+
+    def test_the_next_converter_has_no_time_left(self):
+        other, _ = self.lab.fresh_addresses()
+        self.lab.converter("--fault", "silence", listen=[self.v4])
+        self.lab.converter("--fastopen", "cookie", listen=[other])
+        shim = self.shim([self.v4, other], policy="timeout = 700ms")
+        _, connections, seconds = self.who(shim)
+        self.assertEqual([c[0].dst for c in connections], [self.v4, L.SERVER])
+        self.assertTrue(0.7 <= seconds < 1.5, seconds)
+        self.assertEqual([c[0].dst for c in self.converted(shim)], [other])
 
     def test_patience_that_is_asked_for(self):
         self.lab.converter("--fault", "error=64:02", listen=[self.v4])
