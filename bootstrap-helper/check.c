@@ -62,6 +62,8 @@ static void show_converter(const struct config_converter *c)
 	line("fast-open", fast_open[c->fast_open]);
 	line("cookie", c->convert_cookie.len ? "given" : "none");
 	show_networks(c);
+	if (c->weight)
+		printf("    %-10s %u\n", "weight", c->weight);
 }
 
 static void show_policy(const struct config *config)
@@ -75,6 +77,7 @@ static void show_policy(const struct config *config)
 	line("mptcp", mptcp[config->mptcp]);
 	line("bypass", config->bypass ? "auto" : "never");
 	line("fallback", config->fallback == CONFIG_FALLBACK_NONE ? "none" : "direct");
+	line("strict", config->strict ? "yes" : "no");
 	printf("    %-10s %u ms\n", "timeout", config->timeout_ms);
 	printf("    %-10s %u ms\n", "retry", config->retry_ms);
 }

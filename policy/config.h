@@ -17,6 +17,7 @@
 #define CONFIG_DEFAULT_FILE "/etc/convert.conf"
 #define CONFIG_OFF_SWITCH   "/etc/convert.disable"
 #define CONFIG_DEFAULT_PORT 5124
+#define CONFIG_WEIGHT_MAX   1000
 #define CONFIG_NO_STATE	    "none" /* in place of a state file's name */
 #define CONFIG_COOKIE_MAX   992	   /* largest Convert cookie beside a Connect TLV (PROTOCOL 1.4) */
 
@@ -36,6 +37,8 @@ struct config_converter {
 	size_t n_from;
 	char (*interfaces)[16];
 	size_t n_interfaces;
+	unsigned int
+		weight; /* 0: none; else its share of what it and its neighbours that have one take */
 	unsigned int line; /* of its section header */
 };
 
@@ -51,6 +54,7 @@ struct config {
 	enum config_mptcp mptcp;
 	bool bypass;
 	enum config_fallback fallback;
+	bool strict; /* a converter is not used from a network that takes data out of SYNs (P-30) */
 	unsigned int timeout_ms; /* for the converter's reply */
 	unsigned int retry_ms;	 /* longest time that a failing converter is left alone */
 	/* After config_load() where the state is, or CONFIG_NO_STATE; after config_parse() NULL if the

@@ -110,6 +110,14 @@ static int set_interface(struct config_parser *p, const char *value)
 	return 0;
 }
 
+static int set_weight(struct config_parser *p, const char *value)
+{
+	if (!config_number(value, strlen(value), CONFIG_WEIGHT_MAX, &current(p)->weight) ||
+	    current(p)->weight == 0)
+		return config_expected(p, value, "a number from 1 to 1000");
+	return 0;
+}
+
 static int set_rule(struct config_parser *p, const char *value)
 {
 	return config_rules_add(p->config->rules, value, p->line, p->program, p->err);
@@ -137,6 +145,17 @@ static int set_bypass(struct config_parser *p, const char *value)
 	if (bypass < 0)
 		return config_expected(p, value, "auto or never");
 	p->config->bypass = bypass;
+	return 0;
+}
+
+static int set_strict(struct config_parser *p, const char *value)
+{
+	static const char *const words[] = { "no", "yes", NULL };
+	int strict = place(words, value);
+
+	if (strict < 0)
+		return config_expected(p, value, "yes or no");
+	p->config->strict = strict;
 	return 0;
 }
 
@@ -223,10 +242,12 @@ static const struct key {
 	{ CONFIG_SEC_CONVERTER, "cookie", false, set_cookie },
 	{ CONFIG_SEC_CONVERTER, "from", true, set_from },
 	{ CONFIG_SEC_CONVERTER, "interface", true, set_interface },
+	{ CONFIG_SEC_CONVERTER, "weight", false, set_weight },
 	{ CONFIG_SEC_POLICY, "rule", true, set_rule },
 	{ CONFIG_SEC_POLICY, "mptcp", false, set_mptcp },
 	{ CONFIG_SEC_POLICY, "bypass", false, set_bypass },
 	{ CONFIG_SEC_POLICY, "fallback", false, set_fallback },
+	{ CONFIG_SEC_POLICY, "strict", false, set_strict },
 	{ CONFIG_SEC_POLICY, "timeout", false, set_timeout },
 	{ CONFIG_SEC_POLICY, "retry", false, set_retry },
 	{ CONFIG_SEC_STATE, "file", false, set_state_file },
@@ -235,8 +256,9 @@ static const struct key {
 };
 
 static const char *const key_names[] = {
-	[CONFIG_SEC_CONVERTER] = "address, port, dialect, fast-open, cookie, from or interface",
-	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback, timeout or retry",
+	[CONFIG_SEC_CONVERTER] =
+		"address, port, dialect, fast-open, cookie, from, interface or weight",
+	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback, strict, timeout or retry",
 	[CONFIG_SEC_STATE] = "file",
 	[CONFIG_SEC_LOG] = "file or level",
 };

@@ -116,17 +116,27 @@ static bool keep_cookie(struct health *h, struct cvt_span cookie)
 	return true;
 }
 
-static bool went(struct health *h, enum health_path path, enum health_way way)
+/* A SYN that had to be sent again says nothing of that. */
+static bool is_stripped(struct health *h, const struct health_event *e)
 {
-	bool is_news;
+	if (e->path != HEALTH_SYN_DATA || (e->way == HEALTH_LOSES && !e->stripped))
+		return false;
+	return set_byte(&h->stripped, e->way == HEALTH_LOSES);
+}
+
+static bool went(struct health *h, const struct health_event *e)
+{
+	enum health_path path = e->path;
+	enum health_way way = e->way;
+	bool is_news = is_stripped(h, e);
 
 	if (way == HEALTH_LOSES && h->lost[path] < HEALTH_LOST_MAX) {
-		is_news = true;
 		h->lost[path]++;
 		if (h->lost[path] < HEALTH_LOST_MAX)
-			return is_news; /* once is an accident */
+			return true; /* once is an accident */
+		is_news = true;
 	} else {
-		is_news = way != HEALTH_LOSES && set_byte(&h->lost[path], 0);
+		is_news |= way != HEALTH_LOSES && set_byte(&h->lost[path], 0);
 	}
 	return set_byte(&h->way[path], way) || is_news;
 }
@@ -158,7 +168,7 @@ bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms
 	case HEALTH_COOKIE:
 		return keep_cookie(h, e->bytes);
 	case HEALTH_WAY:
-		return went(h, e->path, e->way);
+		return went(h, e);
 	case HEALTH_PROBED:
 		return probed(h, e, now_ms);
 	}
@@ -195,7 +205,7 @@ bool health_is_sane(const struct health *h)
 	return h->failed_ms >= 0 && h->alone_until_ms >= 0 && h->probe_until_ms >= 0 &&
 	       h->learned_ms >= 0 && h->failures <= MOST_FAILURES &&
 	       h->convert_cookie_len <= HEALTH_COOKIE_MAX && h->dialect <= 1 + CVT_DIALECT_HYBRID &&
-	       h->has_offers <= 1;
+	       h->has_offers <= 1 && h->stripped <= 1;
 }
 
 enum health_advice health_advise(const struct health *h, int64_t now_ms)

@@ -56,7 +56,8 @@ struct health {
 	uint8_t offers[32];  /* a bit for each TCP option kind of its Supported TLV ... */
 	uint8_t refuses[32]; /* ... and of its errors 33 */
 	uint8_t convert_cookie[HEALTH_COOKIE_MAX];
-	uint8_t unused[4];
+	uint8_t stripped; /* the last SYN data was not acknowledged by the SYN+ACK (PROTOCOL 4.5) */
+	uint8_t unused[3];
 };
 
 enum health_event_kind {
@@ -82,6 +83,7 @@ struct health_event {
 	enum cvt_dialect dialect;
 	enum health_path path;
 	enum health_way way;
+	bool stripped; /* with HEALTH_LOSES of SYN data: a SYN+ACK has come that left it out */
 	struct cvt_span bytes;
 };
 

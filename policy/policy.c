@@ -113,13 +113,15 @@ static bool is_at_home(const struct config_converter *c, const struct addr *via,
 static bool try_family(const struct config_converter *c, bool v4, struct facts facts,
 		       struct pol_verdict *v)
 {
+	enum pol_reason why_not;
 	const struct addr *a;
 
 	for (size_t turn = 0; (a = nth_address(c, v4, turn)); turn++) {
 		if (!is_at_home(c, a, facts))
 			continue;
-		if (facts.usable && !facts.usable(a)) {
-			v->reason = POL_LEFT_ALONE;
+		why_not = facts.usable ? facts.usable(a) : POL_DEFAULT;
+		if (why_not != POL_DEFAULT) {
+			v->reason = why_not;
 			continue;
 		}
 		v->action = POL_CONVERT;
@@ -140,20 +142,103 @@ static bool try_converter(const struct config_converter *c, const struct addr *d
 	       (family != AF_INET && try_family(c, !v4_first, facts, v));
 }
 
+/* Of an IPv4 socket: by another one of the other family in its place. */
+static bool try_otherwise(const struct config_converter *c, const struct addr *dst, int family,
+			  struct facts facts, struct pol_verdict *v)
+{
+	(void)dst;
+	return family == AF_INET && v->reason == POL_OUTSIDE && try_family(c, false, facts, v);
+}
+
+/* Neighbours that have a weight share the connections; without one a converter is alone. */
+#define TURN_MOST 64 /* converters */
+
+static size_t turn_of(const struct config *config, size_t first)
+{
+	size_t n = 1;
+
+	if (config->converters[first].weight)
+		while (n < TURN_MOST && first + n < config->n_converters &&
+		       config->converters[first + n].weight)
+			n++;
+	return n;
+}
+
+/* FNV-1a of the server's address, in which every bit counts. */
+static uint32_t lot(const struct addr *dst)
+{
+	uint32_t h = 0x811c9dc5;
+
+	for (size_t i = 0; i < sizeof(dst->ip); i++)
+		h = (h ^ dst->ip[i]) * 0x01000193;
+	h = (h ^ h >> 16) * 0x85ebca6b;
+	h = (h ^ h >> 13) * 0xc2b2ae35;
+	return h ^ h >> 16;
+}
+
+/* Which of those that are not in `tried` takes this lot. */
+static size_t draw(const struct config_converter *c, size_t n, uint64_t tried, uint32_t lot)
+{
+	uint32_t total = 0, at;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		total += tried >> i & 1 ? 0 : c[i].weight;
+	at = total ? lot % total : 0;
+	for (i = 0; i < n; i++) {
+		uint32_t share = tried >> i & 1 ? 0 : c[i].weight;
+
+		if (!(tried >> i & 1) && at < (share ? share : 1))
+			break;
+		at -= share;
+	}
+	return i;
+}
+
+typedef bool try_fn(const struct config_converter *c, const struct addr *dst, int family,
+		    struct facts facts, struct pol_verdict *v);
+
+/* A server stays with the converter that it was drawn, as long as that can be used; of two that go on
+ * from there by the others each goes by its own lot. */
+static bool try_turn(const struct config_converter *c, size_t n, const struct addr *dst, int family,
+		     struct facts facts, struct pol_verdict *v, try_fn *try)
+{
+	uint64_t tried = 0;
+	uint32_t h = n > 1 ? lot(dst) : 0;
+
+	for (size_t left = n; left > 0; left--) {
+		size_t i = draw(c, n, tried, h);
+
+		if (try(&c[i], dst, family, facts, v))
+			return true;
+		tried |= (uint64_t)1 << i;
+		h = h >> 7 | h << 25;
+	}
+	return false;
+}
+
+static bool try_all(const struct config *config, const struct addr *dst, int family,
+		    struct facts facts, struct pol_verdict *v, try_fn *try)
+{
+	size_t n;
+
+	for (size_t i = 0; i < config->n_converters; i += n) {
+		n = turn_of(config, i);
+		if (try_turn(&config->converters[i], n, dst, family, facts, v, try))
+			return true;
+	}
+	return false;
+}
+
 /* By the socket as it is, or else by one of the other family in its place. */
 static struct pol_verdict convert(const struct config *config, const struct addr *dst, int family,
 				  struct facts facts, enum pol_reason reason,
 				  unsigned int rule_line)
 {
 	struct pol_verdict v = { .reason = POL_OUTSIDE, .rule_line = rule_line };
-	bool found = false;
 
-	for (size_t i = 0; i < config->n_converters && !found; i++)
-		found = try_converter(&config->converters[i], dst, family, facts, &v);
-	if (!found && family == AF_INET && v.reason != POL_LEFT_ALONE)
-		for (size_t i = 0; i < config->n_converters && !found; i++)
-			found = try_family(&config->converters[i], false, facts, &v);
-	if (found)
+	if (try_all(config, dst, family, facts, &v, try_converter) ||
+	    try_all(config, dst, family, facts, &v, try_otherwise))
 		v.reason = reason;
 	return v;
 }
@@ -213,6 +298,7 @@ const char *pol_reason_text(enum pol_reason reason)
 		[POL_BROADCAST] = "broadcast address",
 		[POL_IS_CONVERTER] = "the converter's own host",
 		[POL_LEFT_ALONE] = "every converter has failed and is left alone for a while",
+		[POL_STRIPPED] = "the network takes the data out of SYNs, and strict = yes",
 		[POL_OUTSIDE] = "outside the networks of the converters",
 	};
 

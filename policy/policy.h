@@ -24,6 +24,7 @@ enum pol_reason {
 	POL_BROADCAST,
 	POL_IS_CONVERTER,
 	POL_LEFT_ALONE, /* every converter that could be used has failed lately (health.h) */
+	POL_STRIPPED,	/* `strict`, and the network takes the data out of SYNs (P-30) */
 	POL_OUTSIDE,	/* every converter is bound to another network (F-01) */
 };
 
@@ -50,8 +51,8 @@ typedef bool pol_route_fn(const struct addr *to, struct pol_route *route);
 struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
 			      int socket_family, pol_route_fn *route);
 /* The same among the converters' addresses that are usable now; which is asked only of those that
- * would be chosen. */
-typedef bool pol_usable_fn(const struct addr *via);
+ * would be chosen. POL_DEFAULT is yes, anything else why not. */
+typedef enum pol_reason pol_usable_fn(const struct addr *via);
 struct pol_verdict pol_decide_among(const struct config *config, const struct addr *dst,
 				    int socket_family, pol_route_fn *route, pol_usable_fn *usable);
 const char *pol_reason_text(enum pol_reason reason);

@@ -31,7 +31,8 @@ static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
 	return r;
 }
 
-static void log_direct(const struct addr *server, const struct pol_verdict *verdict)
+static void log_verdict(const char *what, const struct addr *server,
+			const struct pol_verdict *verdict)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -39,9 +40,9 @@ static void log_direct(const struct addr *server, const struct pol_verdict *verd
 		return;
 	addr_format(server, text);
 	if (verdict->reason == POL_RULE)
-		log_line(LOG_LEVEL_INFO, "direct %s: rule in line %u", text, verdict->rule_line);
+		log_line(LOG_LEVEL_INFO, "%s %s: rule in line %u", what, text, verdict->rule_line);
 	else
-		log_line(LOG_LEVEL_INFO, "direct %s: %s", text, pol_reason_text(verdict->reason));
+		log_line(LOG_LEVEL_INFO, "%s %s: %s", what, text, pol_reason_text(verdict->reason));
 }
 
 /* ------------------------------------------------------------------ blocking */
@@ -183,7 +184,8 @@ static struct pol_verdict decide(const struct config *config, const struct conn_
 						route_lookup, converters_usable);
 
 	if (v.reason == POL_LEFT_ALONE && config->fallback == CONFIG_FALLBACK_NONE)
-		return pol_decide(config, &request->server, request->family, route_lookup);
+		return pol_decide_among(config, &request->server, request->family, route_lookup,
+					converters_allowed);
 	return v;
 }
 
@@ -201,8 +203,13 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 	request.verdict = &verdict;
 	if (verdict.action == POL_CONVERT)
 		return is_bypassed(&request) ? bypass(fd, sa, len, &request) : begin(fd, &request);
-	if (fdt_get(fd) != FDT_OTHER)
-		log_direct(&request.server, &verdict);
+	if (fdt_get(fd) == FDT_OTHER)
+		return CONN_NATIVELY;
+	if (verdict.reason == POL_STRIPPED && config->fallback == CONFIG_FALLBACK_NONE) {
+		log_verdict("failed", &request.server, &verdict);
+		return -ENETUNREACH;
+	}
+	log_verdict("direct", &request.server, &verdict);
 	return CONN_NATIVELY;
 }
 

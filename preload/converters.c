@@ -25,13 +25,37 @@ static void where(const struct addr *via, int64_t now_ms, struct health_key *key
 		*key = (struct health_key){ .converter = *via };
 }
 
-bool converters_usable(const struct addr *via)
+/* P-30: from a network that takes the data out of SYNs a converter is not used. */
+static bool is_stripped(const struct health_key *key, int64_t now_ms)
+{
+	struct health h;
+
+	if (!shim_config()->strict)
+		return false;
+	health_find(key, now_ms, &h);
+	return h.stripped;
+}
+
+enum pol_reason converters_allowed(const struct addr *via)
 {
 	int64_t now_ms = state_now_ms();
 	struct health_key key;
 
 	where(via, now_ms, &key);
-	return health_ask(&key, now_ms, shim_config()->timeout_ms) != HEALTH_LEAVE;
+	return is_stripped(&key, now_ms) ? POL_STRIPPED : POL_DEFAULT;
+}
+
+enum pol_reason converters_usable(const struct addr *via)
+{
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+
+	where(via, now_ms, &key);
+	if (is_stripped(&key, now_ms))
+		return POL_STRIPPED;
+	return health_ask(&key, now_ms, shim_config()->timeout_ms) == HEALTH_LEAVE ?
+		       POL_LEFT_ALONE :
+		       POL_DEFAULT;
 }
 
 bool converters_lose_mptcp(const struct addr *via)
@@ -80,7 +104,8 @@ void converters_advise(struct upstream *u)
 			options_refused(c, (struct cvt_span){ &asked[i], 1 });
 	u->asks_mptcp = u->asks_mptcp && !options_is_refused(c, CVT_OPT_MPTCP);
 	u->no_syn_data = syn_data_is_useless(u, h.way[HEALTH_SYN_DATA]);
-	u->looks = h.way[HEALTH_SYN_DATA] != HEALTH_WORKS;
+	u->is_proven = h.way[HEALTH_SYN_DATA] == HEALTH_WORKS;
+	u->syn_data_lost = h.lost[HEALTH_SYN_DATA];
 	u->tells_over_tcp = h.way[HEALTH_SYN_DATA] != HEALTH_HOLDS &&
 			    (shim_config()->mptcp == CONFIG_MPTCP_OFF || !twin_has_mptcp() ||
 			     h.way[HEALTH_MPTCP] == HEALTH_LOSES);
@@ -138,6 +163,21 @@ static bool look_at_mptcp(const struct upstream *u, int fd)
 	return is_mptcp;
 }
 
+/* What is going to be otherwise because of this. */
+static void log_lost(const struct upstream *u, bool stripped)
+{
+	const char *what = NULL;
+
+	if (stripped && shim_config()->strict)
+		what = "it is not used from here any more (strict)";
+	else if (u->syn_data_lost + 1 == HEALTH_LOST_MAX &&
+		 u->converter->fast_open == CONFIG_FO_AUTO)
+		what = "from here its message follows the SYN from now on";
+	if (what)
+		log_line(LOG_LEVEL_INFO, "converter %s: data in the SYN is lost: %s",
+			 u->converter->name, what);
+}
+
 /* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? */
 static void look_at_syn_data(const struct upstream *u, int fd, bool is_mptcp)
 {
@@ -158,11 +198,14 @@ static void look_at_syn_data(const struct upstream *u, int fd, bool is_mptcp)
 	if (fail < 3)
 		report(u, (struct health_event){ .kind = HEALTH_ANSWERED,
 						 .rtt_us = tcp.info.tcpi_rtt });
+	if (fail >= 2)
+		log_lost(u, fail == 2);
 	/* what works over TCP may be held back over MPTCP */
 	if (fail >= 2 || (works && (is_mptcp || u->tells_over_tcp)))
 		report(u, (struct health_event){ .kind = HEALTH_WAY,
 						 .path = HEALTH_SYN_DATA,
-						 .way = works ? HEALTH_WORKS : HEALTH_LOSES });
+						 .way = works ? HEALTH_WORKS : HEALTH_LOSES,
+						 .stripped = fail == 2 });
 }
 
 void converters_connected(struct upstream *u, int fd)
@@ -171,7 +214,7 @@ void converters_connected(struct upstream *u, int fd)
 
 	counts_add(COUNTS_CONVERTED, state_now_ms());
 	is_mptcp = u->mptcp && look_at_mptcp(u, fd);
-	if (u->syn_data && (u->looks || slow))
+	if (u->syn_data && (!u->is_proven || slow || shim_config()->strict))
 		look_at_syn_data(u, fd, is_mptcp);
 }
 

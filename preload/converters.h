@@ -12,7 +12,9 @@
 
 /* May the converter at this address be used now (pol_usable_fn)? When it has failed, only one
  * connection at a time gets a yes, to find out. */
-bool converters_usable(const struct addr *via);
+enum pol_reason converters_usable(const struct addr *via);
+/* The same, but one that has failed may. */
+enum pol_reason converters_allowed(const struct addr *via);
 /* A new exchange: its dialect, and what of Fast Open and MPTCP the converter takes. */
 void converters_advise(struct upstream *u);
 /* Does the network lose MPTCP on the way to it? Then a socket that speaks it gains nothing. */

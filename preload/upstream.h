@@ -49,13 +49,14 @@ struct upstream {
 	struct health_key health; /* whom its outcome is told of (converters.h) */
 	int64_t started_ms;	  /* CLOCK_REALTIME */
 	enum cvt_dialect dialect;
-	bool no_syn_data;    /* the path loses it, or the converter's reply to it is held back */
-	bool looks;	     /* at what became of the SYN's data */
-	bool tells_over_tcp; /* what it sees then, if the connection is not one of MPTCP */
-	uint32_t rtt_us;     /* of the handshake with the converter, 0: unknown */
-	bool syn_data;	     /* the SYN has carried the message */
-	bool mptcp;	     /* the socket is an MPTCP one */
-	bool asks_mptcp;     /* the Connect TLV asks what the server answers to MP_CAPABLE */
+	bool no_syn_data;      /* the path loses it, or the converter's reply to it is held back */
+	bool is_proven;	       /* that data in the SYN gets there, and with MPTCP its answer back */
+	uint8_t syn_data_lost; /* so often in a row, before this one */
+	bool tells_over_tcp;   /* a connection that is not one of MPTCP may prove it */
+	uint32_t rtt_us;       /* of the handshake with the converter, 0: unknown */
+	bool syn_data;	       /* the SYN has carried the message */
+	bool mptcp;	       /* the socket is an MPTCP one */
+	bool asks_mptcp;       /* the Connect TLV asks what the server answers to MP_CAPABLE */
 	const char *
 		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
 	const struct config_converter *converter;

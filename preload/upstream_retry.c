@@ -133,7 +133,7 @@ bool upstream_retry_elsewhere(struct upstream *u, int fd, const char *why, int e
 
 bool upstream_may_be_held(const struct upstream *u)
 {
-	return u->mptcp && u->looks && !u->early && !u->hold_tried;
+	return u->mptcp && !u->is_proven && !u->early && !u->hold_tried;
 }
 
 int64_t upstream_half_time_ns(const struct upstream *u)

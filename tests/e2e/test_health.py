@@ -215,6 +215,58 @@ class Learned(Health):
         finally:
             L.sysctl("converter", net__ipv4__tcp_fastopen=3)
 
+    def test_strict(self):
+        """The first time that the SYN+ACK leaves the data out is the last (P-30)."""
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        shim = self.shim(self.v4, policy="strict = yes")
+        for expected in 0, 24, 24:
+            (connection,) = self.converted(shim)
+            self.assertEqual(len(connection[0].data), expected)
+        L.sysctl("converter", net__ipv4__tcp_fastopen=1)
+        try:
+            (connection,) = self.converted(shim)
+            self.assertEqual(len(connection[0].data), 24)
+            for _ in range(2):
+                self.assertEqual([c[0].dst for c in self.direct(shim)], [L.SERVER])
+            none = self.lab.config(policy="strict = yes\nfallback = none\nmptcp = off",
+                                   address=self.v4) | {"CONVERT_STATE": str(self.state)}
+            r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=none)
+            self.assertEqual(r.code, 7, r)
+            self.assertRegex(r.log, "failed .*strict")
+            # another configuration that is not strict has no quarrel with it
+            (connection,) = self.converted(self.shim(self.v4))
+            self.assertEqual(len(connection[0].data), 24)
+        finally:
+            L.sysctl("converter", net__ipv4__tcp_fastopen=3)
+
+
+class Weights(Health):
+    def test_shares(self):
+        """By server, and those of a converter that is dead go to the other."""
+        others = [self.lab.fresh_addresses()[0] for _ in range(2)]
+        self.lab.converter("--fastopen", "no-cookie", listen=others)
+        for i in range(16):
+            L.command(["ip", "-n", "server", "addr", "add", f"10.2.0.{100 + i}/24", "dev", "s0"])
+        program = ("import socket\nfor i in range(16):\n"
+                   "    socket.create_connection((f'10.2.0.{100 + i}', 80)).close()")
+
+        def run(addresses):
+            file = self.lab.file("convert.conf", "".join(
+                f"[converter {name}]\naddress = {address}\nweight = 1\nfast-open = no-cookie\n"
+                for name, address in zip("ab", addresses)) + "[policy]\nmptcp = off\n")
+            capture = captures.Capture(self.lab)
+            r = self.lab.run(["/usr/bin/python3", "-c", program],
+                             shim={"CONVERT_CONF": str(file), "CONVERT_STATE": str(self.state)})
+            self.assertEqual(r.code, 0, r)
+            return [c[0].dst for c in captures.connections(capture.packets())]
+        both = run(others)
+        self.assertEqual(len(both), 16)
+        self.assertGreaterEqual(min(both.count(a) for a in others), 3, both)
+        self.assertEqual(run(others), both)
+        dead = run([self.v4, others[1]])
+        self.assertEqual(dead.count(self.v4), 1)
+        self.assertEqual(dead.count(others[1]), 16)
+
 
 if __name__ == "__main__":
     L.main(setup)

@@ -85,10 +85,10 @@ static void converter_keys(void **state)
 	const struct config_converter *c;
 
 	(void)state;
-	parse_good(
-		"[log]\n[converter a]\naddress = 192.0.2.1\naddress=2001:db8::1\nport = 443\n"
-		"dialect = draft-02\nfast-open = no-cookie\ncookie = open sesame\n"
-		"from = 10.0.0.0/8\nfrom = 2001:db8::/32\ninterface = wwan0\ninterface = eth0\n");
+	parse_good("[log]\n[converter a]\naddress = 192.0.2.1\naddress=2001:db8::1\nport = 443\n"
+		   "dialect = draft-02\nfast-open = no-cookie\ncookie = open sesame\n"
+		   "from = 10.0.0.0/8\nfrom = 2001:db8::/32\ninterface = wwan0\ninterface = "
+		   "eth0\nweight = 7\n");
 	assert_int_equal(config.n_converters, 1);
 	c = &config.converters[0];
 	assert_string_equal(c->name, "a");
@@ -107,6 +107,7 @@ static void converter_keys(void **state)
 	assert_int_equal(c->n_interfaces, 2);
 	assert_string_equal(c->interfaces[0], "wwan0");
 	assert_string_equal(c->interfaces[1], "eth0");
+	assert_int_equal(c->weight, 7);
 	config_free(&config);
 }
 
@@ -126,6 +127,7 @@ static void converter_defaults(void **state)
 	assert_int_equal(c->fast_open, CONFIG_FO_AUTO);
 	assert_int_equal(c->convert_cookie.len, 0);
 	assert_int_equal(c->n_from + c->n_interfaces, 0);
+	assert_int_equal(c->weight, 0);
 	config_free(&config);
 }
 
@@ -339,9 +341,13 @@ static const struct {
 	{ CONVERTER "interface = eth0 eth1\n", 3, "one network interface" },
 	{ CONVERTER "interface = ..\n", 3, "one network interface" },
 	{ CONVERTER "interface = a/b\n", 3, "one network interface" },
+	{ CONVERTER "weight = 0\n", 3, "weight = 0: expected a number from 1 to 1000" },
+	{ CONVERTER "weight = 1001\n", 3, "expected a number from 1 to 1000" },
+	{ CONVERTER "weight = half\n", 3, "expected a number from 1 to 1000" },
 	{ "[policy]\nmptcp = yes\n", 2, "mptcp = yes: expected auto, on or off" },
 	{ "[policy]\nbypass = on\n", 2, "bypass = on: expected auto or never" },
 	{ "[policy]\nfallback = never\n", 2, "fallback = never: expected direct or none" },
+	{ "[policy]\nstrict = 1\n", 2, "strict = 1: expected yes or no" },
 	{ "[policy]\nrule = maybe port 80\n", 2, "\"maybe\": expected direct, convert" },
 	{ "[state]\nfile = state\n", 2, "file = state: expected none, or a path" },
 	{ "[log]\nfile = convert.log\n", 2, "expected stderr, or a path" },

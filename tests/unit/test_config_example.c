@@ -116,10 +116,13 @@ static void all_enabled(void **state)
 	assert_int_equal(c[0].n_from, 2);
 	assert_int_equal(c[0].n_interfaces, 2);
 	assert_int_equal(c[1].n_from, 1);
+	assert_int_equal(c[0].weight, 3);
+	assert_int_equal(c[1].weight, 1);
 	assert_int_equal(config_rules_count(config.rules), 5);
 	assert_int_equal(config.mptcp, CONFIG_MPTCP_AUTO);
 	assert_true(config.bypass);
 	assert_int_equal(config.fallback, CONFIG_FALLBACK_DIRECT);
+	assert_false(config.strict);
 	assert_int_equal(config.timeout_ms, 5000);
 	assert_int_equal(config.retry_ms, 60000);
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
@@ -130,9 +133,9 @@ static void all_enabled(void **state)
 static void names_every_key(void **state)
 {
 	static const char *const keys[] = {
-		"[converter ", "address",  "port", "dialect", "fast-open", "cookie",   "from",
-		"interface",   "[policy]", "rule", "mptcp",   "bypass",	   "fallback", "timeout",
-		"retry",       "[state]",  "file", "[log]",   "level",
+		"[converter ", "address",  "port",   "dialect", "fast-open", "cookie",	 "from",
+		"interface",   "[policy]", "rule",   "mptcp",	"bypass",    "fallback", "timeout",
+		"retry",       "strict",   "weight", "[state]", "file",	     "[log]",	 "level",
 	};
 	char line[40];
 

@@ -214,6 +214,30 @@ static void what_the_path_loses(void **state)
 	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_HOLDS);
 }
 
+/* A SYN+ACK that leaves the data out says so at once, a SYN that was sent again does not. */
+static void what_the_path_strips(void **state)
+{
+	struct health_event e = { .kind = HEALTH_WAY,
+				  .path = HEALTH_SYN_DATA,
+				  .way = HEALTH_LOSES };
+
+	(void)state;
+	assert_true(apply(e));
+	assert_int_equal(h.stripped, 0);
+	e.stripped = true;
+	assert_true(apply(e));
+	assert_int_equal(h.stripped, 1);
+	assert_true(goes(HEALTH_MPTCP, HEALTH_WORKS)); /* another matter */
+	assert_int_equal(h.stripped, 1);
+	assert_true(goes(HEALTH_SYN_DATA, HEALTH_WORKS));
+	assert_int_equal(h.stripped, 0);
+	e.path = HEALTH_MPTCP;
+	assert_true(apply(e));
+	assert_int_equal(h.stripped, 0);
+	h.stripped = 2;
+	assert_false(health_is_sane(&h));
+}
+
 static void the_time_of_the_handshake(void **state)
 {
 	struct health_event e = { .kind = HEALTH_ANSWERED, .rtt_us = 20000 };
@@ -592,6 +616,7 @@ int main(void)
 		PURE(what_may_be_sent),
 		PURE(cookies),
 		PURE(what_the_path_loses),
+		PURE(what_the_path_strips),
 		PURE(the_time_of_the_handshake),
 		PURE(forgotten_after_a_day),
 		PURE(a_clock_that_was_wrong),

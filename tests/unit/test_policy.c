@@ -357,11 +357,11 @@ static void next_converter(void **state)
 
 static const char *left_alone; /* an address that is not to be used now */
 
-static bool fake_usable(const struct addr *via)
+static enum pol_reason fake_usable(const struct addr *via)
 {
 	struct addr a = left_alone ? address(left_alone, 0) : (struct addr){ 0 };
 
-	return !left_alone || !addr_equal_ip(&a, via);
+	return left_alone && addr_equal_ip(&a, via) ? POL_LEFT_ALONE : POL_DEFAULT;
 }
 
 static struct pol_verdict decide_usable(const char *alone, int family)
@@ -391,6 +391,112 @@ static void what_is_left_alone(void **state)
 	config_free(&config);
 }
 
+/* ---------------------------------------------------------------------------- weights */
+
+#define SERVERS 4000
+
+static const char *alone[2]; /* addresses that are not to be used now */
+
+static enum pol_reason not_alone(const struct addr *via)
+{
+	for (size_t i = 0; i < 2 && alone[i]; i++) {
+		struct addr a = address(alone[i], 0);
+
+		if (addr_equal_ip(&a, via))
+			return POL_LEFT_ALONE;
+	}
+	return POL_DEFAULT;
+}
+
+/* Which converter each of many servers gets, and how many each has got. */
+static void hand_out(char names[SERVERS], unsigned int shares[3])
+{
+	memset(shares, 0, 3 * sizeof(*shares));
+	for (unsigned int i = 0; i < SERVERS; i++) {
+		struct addr dst = address("198.51.0.0", 80);
+		struct pol_verdict v;
+
+		dst.ip[14] = (uint8_t)(i >> 8);
+		dst.ip[15] = (uint8_t)i;
+		v = pol_decide_among(&config, &dst, AF_INET, NULL, not_alone);
+		names[i] = v.converter ? v.converter->name[0] : '-';
+		if (v.converter)
+			shares[names[i] - 'a']++;
+	}
+}
+
+static void by_weight(void **state)
+{
+	static char first[SERVERS], again[SERVERS];
+	unsigned int shares[3], moved[3] = { 0 };
+
+	(void)state;
+	configure("[converter a]\naddress = 192.0.2.1\nweight = 3\n"
+		  "[converter b]\naddress = 192.0.2.2\nweight = 1\n"
+		  "[converter c]\naddress = 192.0.2.3\nweight = 4\n");
+	hand_out(first, shares);
+	assert_in_range(shares[0], SERVERS * 3 / 8 - 150, SERVERS * 3 / 8 + 150);
+	assert_in_range(shares[1], SERVERS * 1 / 8 - 150, SERVERS * 1 / 8 + 150);
+	hand_out(again, shares);
+	assert_memory_equal(first, again, SERVERS);
+	/* without the third its servers are shared, by weight again, and no other one moves */
+	alone[0] = "192.0.2.3";
+	hand_out(again, shares);
+	for (unsigned int i = 0; i < SERVERS; i++) {
+		if (first[i] == 'c')
+			moved[again[i] - 'a']++;
+		else
+			assert_int_equal(again[i], first[i]);
+	}
+	assert_int_equal(moved[2], 0);
+	assert_in_range(moved[0], moved[1] * 2, moved[1] * 4);
+	alone[1] = "192.0.2.1";
+	hand_out(again, shares);
+	assert_int_equal(shares[1], SERVERS);
+	alone[0] = alone[1] = NULL;
+	config_free(&config);
+}
+
+/* The order of the file is kept between those that share and those that do not. */
+static void weights_and_order(void **state)
+{
+	static char names[SERVERS];
+	unsigned int shares[3];
+
+	(void)state;
+	configure("[converter a]\naddress = 192.0.2.1\n"
+		  "[converter b]\naddress = 192.0.2.2\nweight = 1\n"
+		  "[converter c]\naddress = 192.0.2.3\nweight = 1\n");
+	hand_out(names, shares);
+	assert_int_equal(shares[0], SERVERS);
+	alone[0] = "192.0.2.1";
+	hand_out(names, shares);
+	assert_int_equal(shares[1] + shares[2], SERVERS);
+	assert_in_range(shares[1], SERVERS / 2 - 200, SERVERS / 2 + 200);
+	alone[0] = NULL;
+	config_free(&config);
+}
+
+/* More than share one turn; and a server's ports go one way. */
+static void very_many_weights(void **state)
+{
+	static char text[100 * 64];
+	struct addr a = address("198.51.100.1", 80), b = address("198.51.100.1", 443);
+	struct pol_verdict v;
+	size_t at = 0;
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at,
+				       "[converter c%d]\naddress = 192.0.2.%d\nweight = %d\n", i,
+				       i + 1, i % 2 ? 1 : 1000);
+	configure(text);
+	v = pol_decide(&config, &a, AF_INET, NULL);
+	assert_in_range(v.converter - config.converters, 0, 63);
+	assert_ptr_equal(pol_decide(&config, &b, AF_INET, NULL).converter, v.converter);
+	config_free(&config);
+}
+
 static void every_reason_has_a_text(void **state)
 {
 	(void)state;
@@ -403,19 +509,14 @@ static void every_reason_has_a_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(default_is_convert),
-		cmocka_unit_test(without_converters),
-		cmocka_unit_test(never_converted),
-		cmocka_unit_test(rules_decide),
-		cmocka_unit_test(loopback),
-		cmocka_unit_test(converter_host),
-		cmocka_unit_test(families),
-		cmocka_unit_test(by_source),
-		cmocka_unit_test(by_interface),
-		cmocka_unit_test(asks_lazily),
-		cmocka_unit_test(next_converter),
-		cmocka_unit_test(what_is_left_alone),
-		cmocka_unit_test(every_reason_has_a_text),
+		cmocka_unit_test(default_is_convert), cmocka_unit_test(without_converters),
+		cmocka_unit_test(never_converted),    cmocka_unit_test(rules_decide),
+		cmocka_unit_test(loopback),	      cmocka_unit_test(converter_host),
+		cmocka_unit_test(families),	      cmocka_unit_test(by_source),
+		cmocka_unit_test(by_interface),	      cmocka_unit_test(asks_lazily),
+		cmocka_unit_test(next_converter),     cmocka_unit_test(what_is_left_alone),
+		cmocka_unit_test(by_weight),	      cmocka_unit_test(weights_and_order),
+		cmocka_unit_test(very_many_weights),  cmocka_unit_test(every_reason_has_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
