@@ -42,6 +42,7 @@ struct upstream {
 	_Atomic uint64_t sock_cookie;
 	_Atomic uint32_t claims; /* odd: somebody who has taken the slot is filling it in */
 	int64_t started_ns;	 /* CLOCK_MONOTONIC */
+	int64_t attempt_ns;	 /* ... of the last SYN with the message */
 	_Atomic int64_t deadline_ns;
 	_Atomic int64_t look_ns; /* when to look why nothing has come yet; INT64_MAX: never */
 	struct addr server;

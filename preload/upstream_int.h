@@ -47,7 +47,7 @@ bool upstream_has_elsewhere(const struct upstream *u);
  * more. Sets look_ns anew. */
 void upstream_look(struct upstream *u, int fd);
 /* May it be held back, as data in the SYN has not been seen to work with MPTCP (LINUX-FACTS 2b.3)? If
- * so it has until half of the time is over. */
+ * so it has until half of the attempt's time is over. */
 bool upstream_may_be_held(const struct upstream *u);
 int64_t upstream_half_time_ns(const struct upstream *u);
 

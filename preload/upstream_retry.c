@@ -138,7 +138,7 @@ bool upstream_may_be_held(const struct upstream *u)
 
 int64_t upstream_half_time_ns(const struct upstream *u)
 {
-	return u->started_ns / 2 + u->deadline_ns / 2;
+	return u->attempt_ns / 2 + u->deadline_ns / 2;
 }
 
 /* A server that is mute looks the same; only an attempt that fares better tells (converters.h). */

@@ -115,10 +115,12 @@ static int64_t patience_ns(const struct upstream *u)
 /* The SYN is out, with the message. */
 static void look_later(struct upstream *u)
 {
-	int64_t look_ns = INT64_MAX, half_ns = upstream_half_time_ns(u);
+	int64_t look_ns = INT64_MAX, half_ns;
 
+	u->attempt_ns = now_ns();
+	half_ns = upstream_half_time_ns(u);
 	if (!u->early && !u->syn_tried)
-		look_ns = now_ns() + patience_ns(u);
+		look_ns = u->attempt_ns + patience_ns(u);
 	if (look_ns > half_ns && (look_ns < INT64_MAX || upstream_may_be_held(u)))
 		look_ns = half_ns;
 	atomic_store(&u->look_ns, look_ns);

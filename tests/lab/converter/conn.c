@@ -26,6 +26,7 @@ static const struct options *opts;
 static struct conn *live, *dead;
 static struct conn_totals totals;
 static size_t serving;
+static unsigned int fault_seed;
 
 static void on_timer(struct loop_timer *t);
 static void on_up(struct loop_watch *w, uint32_t events);
@@ -34,6 +35,7 @@ static void on_down(struct loop_watch *w, uint32_t events);
 void conn_init(const struct options *o)
 {
 	opts = o;
+	fault_seed = (unsigned int)getpid();
 }
 
 const struct options *conn_options(void)
@@ -98,6 +100,9 @@ struct conn *conn_new(const struct addr *client, const struct addr *local)
 	c->up = (struct loop_watch){ .fd = -1, .ready = on_up };
 	c->down = (struct loop_watch){ .fd = -1, .ready = on_down };
 	c->timer.fire = on_timer;
+	c->fault = opts->fault;
+	if (opts->fault.random)
+		fault_draw(&c->fault, &fault_seed);
 	c->started_ms = c->active_ms = loop_now_ms();
 	request_begin(&c->request);
 	c->next = live;
@@ -304,7 +309,7 @@ void conn_start_relay(struct conn *c)
 {
 	c->state = CONN_RELAY;
 	relay_start(&c->relay, &c->up, &c->down);
-	c->relay.limit_down = opts->fault.drop_after;
+	c->relay.limit_down = c->fault.drop_after;
 	loop_arm(&c->timer, (uint64_t)opts->idle_timeout_s * 1000);
 	relay_step(c, RELAY_UP, 0);
 }

@@ -43,7 +43,8 @@ struct conn *conn_hold_find(const struct addr *client, const struct addr *local)
 
 void conn_hold_admit(struct conn *c)
 {
-	hold_accept(&c->ticket);
+	if (!c->fault.keep_syn)
+		hold_accept(&c->ticket);
 	request_begin(&c->request); /* the kernel will hand out the message once more */
 	c->state = CONN_ADMITTED;
 	loop_arm(&c->timer, ADMIT_MS);

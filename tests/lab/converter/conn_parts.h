@@ -39,6 +39,7 @@ struct conn {
 	struct loop_watch up, down; /* fd -1: none */
 	struct loop_timer timer;
 	struct request request;
+	struct fault fault;
 	struct down_wish wish;
 	size_t early;	/* bytes of user data that went in the downstream SYN... */
 	size_t discard; /* ...and of these, how many upstream still has to deliver */

@@ -42,7 +42,7 @@ static bool must_wait_for_ack(struct conn *c)
 	struct tcp_info ti = { 0 };
 	socklen_t len = sizeof(ti);
 
-	if (!c->up_mptcp || c->waits > ESTAB_POLLS)
+	if (!c->up_mptcp || c->waits > ESTAB_POLLS || c->fault.eager)
 		return false;
 	getsockopt(c->up.fd, IPPROTO_TCP, TCP_INFO, &ti, &len);
 	if (ti.tcpi_state != TCP_SYN_RECV) {
@@ -57,7 +57,7 @@ static bool must_wait_for_ack(struct conn *c)
 /* The next piece. True: there may be more at once. */
 static bool send_piece(struct conn *c)
 {
-	const struct fault *fault = &conn_options()->fault;
+	const struct fault *fault = &c->fault;
 	size_t want = c->reply_len - c->reply_sent;
 	ssize_t n;
 
@@ -83,7 +83,7 @@ static bool send_piece(struct conn *c)
 
 void conn_reply_step(struct conn *c)
 {
-	const struct fault *fault = &conn_options()->fault;
+	const struct fault *fault = &c->fault;
 
 	if (must_wait_for_ack(c))
 		return;
@@ -131,7 +131,7 @@ static void apply_fault(struct conn *c, const struct fault *fault)
 /* c->reply holds the bytes that the protocol wants. */
 static void reply_start(struct conn *c)
 {
-	const struct fault *fault = &conn_options()->fault;
+	const struct fault *fault = &c->fault;
 
 	c->state = CONN_REPLY;
 	c->waits = 0;

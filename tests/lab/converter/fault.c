@@ -123,6 +123,24 @@ static int set_silence(struct fault *f, char *value)
 	return value ? -EINVAL : 0;
 }
 
+static int set_keep_syn(struct fault *f, char *value)
+{
+	f->keep_syn = true;
+	return value ? -EINVAL : 0;
+}
+
+static int set_eager(struct fault *f, char *value)
+{
+	f->eager = true;
+	return value ? -EINVAL : 0;
+}
+
+static int set_random(struct fault *f, char *value)
+{
+	f->random = true;
+	return value ? -EINVAL : 0;
+}
+
 /* Instead of the reply: a reply of which nothing is sent. */
 static int set_close(struct fault *f, char *value)
 {
@@ -151,10 +169,11 @@ static const struct fault_name {
 	const char *name;
 	int (*set)(struct fault *f, char *value); /* value: NULL if none was given */
 } names[] = {
-	{ "split", set_split },	    { "gap", set_gap },		{ "delay", set_delay },
-	{ "error", set_error },	    { "raw", set_raw },		{ "raw-relay", set_raw_relay },
-	{ "silence", set_silence }, { "close", set_close },	{ "rst", set_rst },
-	{ "cut", set_cut },	    { "cut-rst", set_cut_rst }, { "drop-after", set_drop_after },
+	{ "split", set_split },	      { "gap", set_gap },	  { "delay", set_delay },
+	{ "error", set_error },	      { "raw", set_raw },	  { "raw-relay", set_raw_relay },
+	{ "silence", set_silence },   { "close", set_close },	  { "rst", set_rst },
+	{ "cut", set_cut },	      { "cut-rst", set_cut_rst }, { "drop-after", set_drop_after },
+	{ "keep-syn", set_keep_syn }, { "eager", set_eager },	  { "random", set_random },
 };
 
 static int parse_one(struct fault *f, char *item)
@@ -180,4 +199,66 @@ int fault_parse(struct fault *f, const char *spec)
 	free(copy);
 	f->active = true;
 	return err;
+}
+
+static unsigned int up_to(unsigned int *seed, unsigned int most)
+{
+	return (unsigned int)rand_r(seed) % (most + 1);
+}
+
+static void draw_bytes(struct fault *f, unsigned int *seed, unsigned int most)
+{
+	f->n_bytes = up_to(seed, most);
+	for (size_t i = 0; i < f->n_bytes; i++)
+		f->bytes[i] = (uint8_t)up_to(seed, 255);
+}
+
+static void draw_error(struct fault *f, unsigned int *seed)
+{
+	static const uint8_t codes[] = { 0, 1, 2, 3, 32, 33, 64, 65 };
+
+	f->has_error = true;
+	f->error = codes[up_to(seed, sizeof(codes) - 1)];
+	draw_bytes(f, seed, 12);
+}
+
+static void draw_end(struct fault *f, unsigned int *seed)
+{
+	f->has_cut = true;
+	f->cut = up_to(seed, 1) ? up_to(seed, 30) : 0;
+	f->end = up_to(seed, 1) ? FAULT_END_FIN : FAULT_END_RST;
+}
+
+void fault_draw(struct fault *f, unsigned int *seed)
+{
+	*f = (struct fault){ .active = true };
+	switch (up_to(seed, 15)) {
+	case 0:
+		f->silence = true;
+		break;
+	case 1:
+	case 2:
+		draw_end(f, seed);
+		break;
+	case 3:
+		draw_error(f, seed);
+		break;
+	case 4:
+		f->raw = true;
+		f->end = FAULT_END_FIN;
+		draw_bytes(f, seed, 40);
+		break;
+	case 5:
+		f->split = 1 + up_to(seed, 3);
+		f->gap_ms = up_to(seed, 20);
+		break;
+	case 6:
+		f->delay_ms = up_to(seed, 200);
+		break;
+	case 7:
+		f->drop_after = 1 + up_to(seed, 400000);
+		break;
+	default:
+		break;
+	}
 }

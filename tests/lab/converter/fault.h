@@ -22,6 +22,9 @@ enum fault_end {
 struct fault {
 	bool active;
 	bool silence;	       /* the reply never comes */
+	bool random;	       /* each connection draws one for itself */
+	bool keep_syn;	       /* a held SYN is held for ever */
+	bool eager;	       /* the reply is not kept until the third ACK (LINUX-FACTS 2b.3) */
 	size_t split;	       /* bytes per piece; 0: all at once */
 	unsigned int gap_ms;   /* between pieces */
 	unsigned int delay_ms; /* before the first byte */
@@ -36,6 +39,8 @@ struct fault {
 	uint64_t drop_after; /* bytes of server data, then RST; 0: never */
 };
 
+/* Another fault for each call, often none, out of those that are always the converter's. */
+void fault_draw(struct fault *f, unsigned int *seed);
 /* Adds "name[=value][,name=value...]" to the fault. -EINVAL: unknown or senseless. */
 int fault_parse(struct fault *f, const char *spec);
 

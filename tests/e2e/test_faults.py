@@ -1,0 +1,392 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""The fault matrix: everything that can be wrong with a converter or the way to it, and what becomes
+of a program's connection, however it waits.
+
+(each fault) x (blocking, poll, epoll, asyncio) x (IPv4, IPv6) x (fallback direct, none) x (TCP, MPTCP):
+the outcome, its time and the bytes. FAULTS=all runs every cell, else each fault is run with half of
+them. The matrix is tests/e2e/faults.md; FAULTS=write writes it.
+"""
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import zlib
+
+import lab as L
+import middlebox
+import servers
+
+EVERYTHING = os.environ.get("FAULTS") in ("all", "write")
+TABLE = pathlib.Path(__file__).with_name("faults.md")
+
+WAYS = ["blocking", "poll", "epoll", "asyncio"]
+FALLBACKS = ["direct", "none"]
+PERIOD = 600  # ms, of `timeout`
+PORTS = range(6000, 6000 + len(WAYS) * len(FALLBACKS))  # one for each client of a family
+
+ASYNCIO = """
+import asyncio, errno, sys, time, zlib
+async def fetch(address, port):
+    start = time.monotonic()
+    ms = lambda: int((time.monotonic() - start) * 1000)
+    try:
+        reader, writer = await asyncio.open_connection(address, port)
+    except OSError as e:
+        return print(errno.errorcode[e.errno], ms(), "-", 0)
+    connected = ms()
+    writer.write(b"GET /who HTTP/1.1\\r\\nHost: lab\\r\\n\\r\\nGET /page HTTP/1.0\\r\\n\\r\\n")
+    answer = await reader.read(-1)
+    who = answer.split(b"\\r\\n\\r\\n")[1].split()[0].decode()
+    print("connected", connected, who, zlib.adler32(answer.split(b"\\r\\n\\r\\n")[2]))
+asyncio.run(fetch(*sys.argv[1:]))
+"""
+
+# ------------------------------------------------------------------------- the faults
+
+
+def netfilter(text, text6=None):
+    """Rules for iptables-restore in the converter's namespace, {port} being one client's."""
+    def apply(_):
+        @contextlib.contextmanager
+        def rules():
+            for command, body in ("iptables", text), ("ip6tables", text6 or text):
+                lines = "\n".join(body.format(port=port) for port in PORTS)
+                restore(command, f"*filter\n{lines}\nCOMMIT\n")
+            try:
+                yield
+            finally:
+                for command in "iptables", "ip6tables":
+                    restore(command, "*filter\n-F INPUT\n-F OUTPUT\nCOMMIT\n")
+        return rules()
+    return apply
+
+
+def restore(command, text):
+    subprocess.run(L.inside("converter", [f"{command}-restore", "--noflush"]), input=text,
+                   text=True, check=True, env=L.ENVIRONMENT, timeout=20)
+
+
+def box(rule):
+    return lambda test: test.lab.box.rules(rule)
+
+
+ONCE = "-m statistic --mode nth --every 1000000 --packet 0 -j DROP"
+SYN = "-A INPUT -p tcp --syn --dport {port} "
+BARE, BARE6 = (SYN + f"-m length --length 0:{n} -j DROP" for n in (76, 96))  # no data in it
+
+# 255 words of which we know none
+LONG = "01ff2263" + "c0fe0000" + "00000000" * 253
+BIG_COOKIE = "01ff2263" + "1efe0300" + "11223344" * 253
+
+# When the program knows: at once; after half of `timeout` at most, which is when we try once more
+# without knowing the round trip; or when `timeout` is over.
+AT_ONCE, HALF, ONE = "at once", "half of `timeout`", "`timeout`"
+AT_MOST_HALF = "at most half of `timeout`"  # the kernel's race decides
+BOUNDS = {AT_ONCE: (0, PERIOD), HALF: (PERIOD / 2, PERIOD), AT_MOST_HALF: (0, PERIOD),
+          ONE: (PERIOD, 2 * PERIOD)}
+
+
+@dataclasses.dataclass
+class Fault:
+    name: str
+    none: str            # with fallback = none: an errno, or converted
+    direct: str          # with fallback = direct: direct, or converted
+    when: str            # AT_ONCE, HALF or ONE
+    log: str             # what the line in the log says (a regular expression)
+    options: tuple = ()  # of the converter; None: there is none
+    around: object = None
+    when_mptcp: str = None
+    mptcp: bool = True   # an MPTCP socket's connection ends up as MPTCP
+
+
+def reply(name, fault, errno, log, when=AT_ONCE, **more):
+    """The converter says something else than it should."""
+    return Fault(name, errno, "direct", when, log, ("--ext-header", "always", "--fault", fault),
+                 **more)
+
+
+def once(name, rules, rules6=None, log="retrying .*no answer to the SYN"):
+    return Fault(name, "converted", "converted", HALF, log, around=netfilter(rules, rules6))
+
+
+FAULTS = [
+    Fault("no converter: the port is closed", "ECONNREFUSED", "direct", AT_ONCE, "ECONNREFUSED|no "
+          "connection to the converter", None),
+    Fault("no converter: silence", "ETIMEDOUT", "direct", ONE, "no reply in time", None,
+          netfilter(SYN + "-j DROP")),
+    once("a SYN is lost", SYN + ONCE),
+    once("a SYN is lost, and SYNs without data are ignored", SYN + ONCE + "\n" + BARE,
+         SYN + ONCE + "\n" + BARE6),
+    once("a SYN+ACK is lost",
+         "-A OUTPUT -p tcp --tcp-flags SYN,ACK SYN,ACK --sport {port} " + ONCE),
+    Fault("SYNs with data are lost", "ETIMEDOUT", "direct", ONE, "no reply in time",
+          around=box("drop-syn-data")),
+    Fault("the data is taken out of SYNs", "converted", "converted", AT_ONCE, "converted",
+          around=box("strip-syn-data"), mptcp=False),
+    Fault("MPTCP's options are taken out", "converted", "converted", AT_ONCE, "converted",
+          around=box("strip-mptcp"), mptcp=False),
+    Fault("the SYN is held for ever", "ETIMEDOUT", "direct", ONE, "no reply in time",
+          ("--hold", "--fault", "keep-syn")),
+    reply("accepts, and says nothing", "silence", "ETIMEDOUT", "no reply in time", ONE),
+    Fault("its kernel keeps the reply back (MPTCP)", "converted", "converted", AT_ONCE,
+          "converted", ("--fault", "eager"), when_mptcp=AT_MOST_HALF),
+    reply("a byte at a time, too slowly", "split=1,gap=100", "ETIMEDOUT", "no reply in time", ONE),
+    Fault("killed while it is connecting", "ECONNRESET", "direct", AT_ONCE,
+          "ECONNRESET|closed before the reply was whole|no connection to the converter",
+          ("--fault", "silence")),
+    reply("closes at once", "close", "ECONNRESET", "closed before the reply was whole"),
+    reply("closes in the middle of the reply", "cut=9", "ECONNRESET",
+          "closed before the reply was whole"),
+    reply("resets in the middle of the reply", "cut-rst=9", "ECONNRESET", "ECONNRESET"),
+    reply("noise", "raw=485454502f312e3120343030", "EPROTO", "EPROTO"),
+    reply("another version", "raw=02012263", "EPROTO", "EPROTO"),
+    reply("another magic number", "raw=01011234", "EPROTO", "EPROTO"),
+    reply("Total Length 0", "raw=01002263", "EPROTO", "EPROTO"),
+    reply("a TLV of length 0", "raw=0102226314000000", "EPROTO", "EPROTO"),
+    reply("a TLV beyond the end", "raw=0102226314020000", "EPROTO", "EPROTO"),
+    reply("announces more than it sends", "raw=01ff22631401", "ECONNRESET",
+          "closed before the reply was whole"),
+    Fault("255 words that nobody knows", "converted", "converted", AT_ONCE, "converted",
+          ("--fault", f"raw-relay={LONG}")),
+    reply("error 0, Unsupported Version", "error=0:02", "EPROTO", "Unsupported Version"),
+    reply("error 1, Malformed Message", "error=1:00", "EPROTO", "Malformed Message"),
+    reply("error 2, Unsupported Message", "error=2:00", "EPROTO", "Unsupported Message"),
+    reply("error 3, Missing Cookie, twice", "error=3:00deadbeef01020304", "EACCES",
+          "Missing Cookie"),
+    reply("error 3 with a cookie of 1012 bytes", f"raw={BIG_COOKIE}", "EACCES", "Missing Cookie"),
+    reply("error 32, Not Authorized", "error=32:00", "EACCES", "Not Authorized"),
+    reply("error 33, Unsupported TCP Option", "error=33:1e", "EPROTO", "Unsupported TCP Option"),
+    reply("error 64, Resource Exceeded", "error=64:3c", "ENOBUFS", "Resource Exceeded"),
+    reply("error 64 for 2^32 seconds", "error=64:ffffffffff", "ENOBUFS", "Resource Exceeded"),
+    reply("error 65, Network Failure", "error=65:00", "ENETUNREACH", "Network Failure"),
+]
+
+
+# ------------------------------------------------------------------------- the matrix
+
+@dataclasses.dataclass
+class Cell:
+    fault: Fault
+    way: str
+    v6: bool
+    fallback: str
+    mptcp: bool
+
+    def __str__(self):
+        return (f"{self.fault.name}, {self.way}, {'IPv6' if self.v6 else 'IPv4'}, fallback = "
+                f"{self.fallback}, {'MPTCP' if self.mptcp else 'TCP'}")
+
+    def port(self):
+        return PORTS[WAYS.index(self.way) * len(FALLBACKS) + FALLBACKS.index(self.fallback)]
+
+    def outcome(self):
+        return getattr(self.fault, self.fallback)
+
+    def when(self):
+        return self.mptcp and self.fault.when_mptcp or self.fault.when
+
+    def log(self):
+        return self.fault.log
+
+
+def cells(fault, mptcp):
+    """Of the short form half of all: each two settings of different kinds meet."""
+    number = FAULTS.index(fault) + mptcp
+    for way in WAYS:
+        for v6 in False, True:
+            for fallback in FALLBACKS:
+                shown = WAYS.index(way) + v6 + FALLBACKS.index(fallback) + number
+                if EVERYTHING or shown % 2:
+                    yield Cell(fault, way, v6, fallback, mptcp)
+
+
+def table():
+    rows = ["| what is wrong | `fallback = direct` | `fallback = none` | the program knows after |",
+            "| --- | --- | --- | --- |"]
+    for f in FAULTS:
+        when = f.when + (f"; over MPTCP {f.when_mptcp}" if f.when_mptcp else "")
+        rows.append(f"| {f.name} | {f.direct} | {f.none} | {when} |")
+    n = len(FAULTS) * len(WAYS) * len(FALLBACKS) * 4
+    return (f"""# What becomes of a connection
+
+Made by `FAULTS=write tests/e2e/test_faults.py`; `make check-faults` runs all {n} cells: each row by a
+blocking `connect()`, `poll`, `epoll` and asyncio, over IPv4 and IPv6, TCP and MPTCP, without a state
+file. *converted* and *direct* are connections over which every byte came; `timeout` is what the
+configuration says, 5 s if it says nothing.
+
+""" + "\n".join(rows) + """
+
+"Half of `timeout`" is for a program that knows nothing of the converter yet, and 900 ms at most. With
+a state file a lost SYN costs three round trips to the converter, at least 250 ms.
+""")
+
+
+def setup(lab):
+    lab.nginx = servers.nginx(lab)
+    lab.sum = zlib.adler32((lab.nginx.base / "www/page").read_bytes())
+
+
+class Matrix(L.TestCase):
+    def start(self, cell):
+        address, converter = (L.SERVER6, L.CONVERTER6) if cell.v6 else (L.SERVER, L.CONVERTER)
+        # whoever has to be seen by another process before it is killed gets more time
+        limit = 8 * PERIOD if "killed" in cell.fault.name else PERIOD
+        shim = self.lab.config("fast-open = no-cookie",
+                               f"mptcp = {'auto' if cell.mptcp else 'off'}\n"
+                               f"timeout = {limit}ms\nfallback = {cell.fallback}",
+                               address=converter, port=cell.port())
+        program = (["/usr/bin/python3", "-c", ASYNCIO] if cell.way == "asyncio" else
+                   [L.TOOLS / "faults", "fetch", cell.way])
+        environment = [f"{k}={v}" for k, v in ({"LD_PRELOAD": L.SHIM} | shim).items()]
+        process = L.Process("client", ["env", *environment, *program, address, "80"])
+        process.shim_log = pathlib.Path(shim["LAB_LOG"])
+        return process
+
+    def converter(self, fault, mptcp):
+        if fault.options is None:
+            return None
+        listen = [f"{a}:{p}" for p in PORTS for a in (L.CONVERTER, f"[{L.CONVERTER6}]")]
+        more = [f"--listen={a}" for a in listen[2:]]
+        return self.lab.converter(*more, *fault.options, *(["--mptcp"] if mptcp else []),
+                                  listen=[L.CONVERTER, f"[{L.CONVERTER6}]"], port=PORTS[0])
+
+    def judge(self, cell, process):
+        process.process.wait(20)
+        text, log = process.text(), process.shim_log.read_text()
+        context = f"{cell}:\n{text}\n{log}"
+        self.assertRegex(text, r"^\w+ \d+ \S+ \d+\n$", context)
+        outcome, ms, saw, total = text.split()
+        if outcome == "connected":
+            outcome = {L.CLIENT: "direct", L.CLIENT6: "direct", L.ROUTER: "converted",
+                       L.ROUTER6: "converted"}[saw]
+            self.assertEqual(int(total), self.lab.sum, context)
+        self.assertEqual(outcome, cell.outcome(), context)
+        least, most = BOUNDS[cell.when()]
+        if "killed" not in cell.fault.name:  # that is when we did it
+            self.assertTrue(least <= int(ms) < most, context)
+        self.assertRegex(log, cell.log(), context)
+        if outcome == "converted":
+            over = "MPTCP" if cell.mptcp and cell.fault.mptcp else "TCP"
+            self.assertIn(f"connected, {over}", log, context)
+
+    def run_cells(self, fault, mptcp):
+        chosen = list(cells(fault, mptcp))
+        with fault.around(self) if fault.around else contextlib.nullcontext():
+            converter = self.converter(fault, mptcp)
+            processes = [self.start(cell) for cell in chosen]
+            if "killed" in fault.name:
+                L.wait_for("the requests",
+                           lambda: len(converter.events("request")) == len(chosen))
+                converter.stop(signal.SIGKILL)
+            for cell, process in zip(chosen, processes):
+                with self.subTest(str(cell)):
+                    self.judge(cell, process)
+            if converter:
+                converter.stop()
+        return len(chosen)
+
+    def test_every_fault(self):
+        if not EVERYTHING:
+            self.note("FAULTS=all runs the other half, too")
+        ran = sum(self.run_cells(f, mptcp) for f in FAULTS for mptcp in (False, True))
+        self.note(f"{ran} cells, {len(FAULTS)} faults")
+        if EVERYTHING:
+            print(table())
+
+
+class Held(L.TestCase):
+    """A converter whose kernel keeps its reply to SYN data back (LINUX-FACTS 2b.3)."""
+
+    def connection(self, state, mptcp="auto"):
+        shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\ntimeout = 1s") | {
+            "CONVERT_STATE": str(state)}
+        r = self.lab.run([L.TOOLS / "faults", "fetch", "blocking", L.SERVER, "80"], shim=shim)
+        self.assertRegex(r.out.decode(), f"connected [0-9]+ {L.ROUTER} {self.lab.sum}", r)
+        return int(r.out.split()[1]), r
+
+    def test_is_found_out(self):
+        converter = self.lab.converter("--mptcp", "--fault", "eager")
+        for _ in range(10):  # until the reply was there before the third ACK
+            state = self.lab.file("state")
+            ms, r = self.connection(state)
+            if ms >= 500:
+                break
+        self.assertIn("no reply to the data in the SYN", r.log)
+        self.assertIn("connected, MPTCP", r.log)
+        # known to all programs, and a connection over TCP does not change that
+        for mptcp, data in ("auto", "no"), ("off", "yes"), ("auto", "no"):
+            ms, r = self.connection(state, mptcp)
+            self.assertLess(ms, 500)
+            self.assertEqual(converter.events("accept")[-1]["syn_data"], data, r)
+
+
+class Chaos(L.TestCase):
+    """Random faults at random points, and a converter that is killed and started again all the
+    while: everything arrives, or ends as a direct connection could have."""
+
+    N = int(os.environ.get("CHAOS", 10000 if EVERYTHING else 600))
+    LIMIT = 300  # ms, of `timeout`
+
+    def run_with(self, mptcp, fallback, *words):
+        shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\nfallback = {fallback}\n"
+                               f"timeout = {self.LIMIT}ms\nretry = 1s", log=False)
+        environment = [f"{k}={v}" for k, v in ({"LD_PRELOAD": L.SHIM} | shim).items()]
+        process = self.lab.start("client", ["env", *environment, L.TOOLS / "faults", *words])
+        options = ["--fault", "random"] + (["--mptcp"] if mptcp == "auto" else [])
+        converter, kills = self.lab.converter(*options), 0
+        while process.process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.process.wait(0.7)
+            converter.stop(signal.SIGKILL)
+            kills += 1
+            converter = self.lab.converter(*options)
+        converter.stop()
+        totals = dict(line.split() for line in process.text().splitlines())
+        self.note(f"{' '.join(map(str, words[:2]))}, mptcp = {mptcp}, fallback = {fallback}, "
+                  f"{kills} converters killed: {totals}")
+        return {name: int(n) for name, n in totals.items()}
+
+    def check(self, totals, allowed):
+        rest = {name for name in totals if name.startswith("E")} - allowed
+        self.assertFalse(rest, totals)
+        self.assertEqual(totals["wrong"], 0)
+        self.assertGreater(totals["good"], 0)
+        # its own limit, and then what is left of a busy machine
+        self.assertLess(totals["slowest"], 10000)
+
+    def test_every_connection_by_a_process_of_its_own(self):
+        """With fallback = direct no connect() fails, whatever the converter does: the server lives.
+        What breaks later breaks as it would with the server's death."""
+        for mptcp in "off", "auto":
+            totals = self.run_with(mptcp, "direct", "many", self.N // 2, 16, L.SERVER, 80,
+                                   self.lab.sum)
+            self.check(totals, set())
+            self.assertEqual(totals["crashed"], 0)
+            self.assertEqual(totals["good"] + totals["torn"], self.N // 2)
+            self.assertGreater(totals["good"], self.N // 3)
+
+    def test_all_by_one_process(self):
+        """Which gains no descriptor and no memory; with fallback = none every connection is tried."""
+        for mptcp in "off", "auto":
+            totals = self.run_with(mptcp, "none", "same", self.N // 4, L.SERVER, 80, self.lab.sum)
+            self.check(totals, {"ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "EPROTO",
+                                "EACCES", "ENOBUFS", "ENETUNREACH"})
+            self.assertEqual(totals["descriptors"], 0)
+            # its table of exchanges is as long as it needs, and learned cookies are 64 pages
+            self.assertLess(totals["kilobytes"], 600)
+
+
+class Table(L.TestCase):
+    def test_is_up_to_date(self):
+        if os.environ.get("FAULTS") == "write":
+            TABLE.write_text(table())
+        self.assertEqual(TABLE.read_text(), table(), "FAULTS=write writes it anew")
+
+
+if __name__ == "__main__":
+    L.TEST_LIMIT = 300
+    L.main(setup, kind=middlebox.Lab, delay_ms=(2, 1))
