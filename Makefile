@@ -219,10 +219,14 @@ check-e2e: all $(E2E_TOOLS)
 .PHONY: e2e-tools
 e2e-tools: all $(E2E_TOOLS)
 
-.PHONY: check-transparency check-storms
+.PHONY: check-transparency check-storms check-faults
 #: check-transparency  every call in every state, with every kind of converter (long)
 check-transparency: all $(E2E_TOOLS)
 	$(Q)TRANSPARENCY=all $(run) --limit 3600 tests/e2e/test_transparency.py
+
+#: check-faults     everything that can be wrong with a converter, and 10,000 connections in chaos
+check-faults: all $(E2E_TOOLS)
+	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py
 
 #: check-storms     threads, signals and forks at random, for a minute each
 check-storms: all $(E2E_TOOLS)

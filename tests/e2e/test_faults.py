@@ -333,7 +333,7 @@ class Chaos(L.TestCase):
 
     def run_with(self, mptcp, fallback, *words):
         shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\nfallback = {fallback}\n"
-                               f"timeout = {self.LIMIT}ms\nretry = 1s", log=False)
+                               f"timeout = {self.LIMIT}ms\nretry = 1s")
         environment = [f"{k}={v}" for k, v in ({"LD_PRELOAD": L.SHIM} | shim).items()]
         process = self.lab.start("client", ["env", *environment, L.TOOLS / "faults", *words])
         options = ["--fault", "random"] + (["--mptcp"] if mptcp == "auto" else [])
@@ -348,7 +348,8 @@ class Chaos(L.TestCase):
         totals = dict(line.split() for line in process.text().splitlines())
         self.note(f"{' '.join(map(str, words[:2]))}, mptcp = {mptcp}, fallback = {fallback}, "
                   f"{kills} converters killed: {totals}")
-        return {name: int(n) for name, n in totals.items()}
+        return ({name: int(n) for name, n in totals.items()},
+                pathlib.Path(shim["LAB_LOG"]).read_text())
 
     def check(self, totals, allowed):
         rest = {name for name in totals if name.startswith("E")} - allowed
@@ -359,20 +360,23 @@ class Chaos(L.TestCase):
         self.assertLess(totals["slowest"], 10000)
 
     def test_every_connection_by_a_process_of_its_own(self):
-        """With fallback = direct no connect() fails, whatever the converter does: the server lives.
-        What breaks later breaks as it would with the server's death."""
+        """With fallback = direct no conversion fails, whatever the converter does: the server lives.
+        What breaks later breaks as it would with the server's death; so it may have broken between
+        poll() and SO_ERROR."""
         for mptcp in "off", "auto":
-            totals = self.run_with(mptcp, "direct", "many", self.N // 2, 16, L.SERVER, 80,
-                                   self.lab.sum)
-            self.check(totals, set())
+            totals, log = self.run_with(mptcp, "direct", "many", self.N // 2, 16, L.SERVER, 80,
+                                        self.lab.sum)
+            self.check(totals, {"ECONNRESET"})
+            self.assertNotRegex(log, "info: failed ")
             self.assertEqual(totals["crashed"], 0)
-            self.assertEqual(totals["good"] + totals["torn"], self.N // 2)
-            self.assertGreater(totals["good"], self.N // 3)
+            torn = totals["torn"] + totals.get("ECONNRESET", 0)
+            self.assertEqual(totals["good"] + torn, self.N // 2)
+            self.assertLess(torn, self.N // 6)
 
     def test_all_by_one_process(self):
         """Which gains no descriptor and no memory; with fallback = none every connection is tried."""
         for mptcp in "off", "auto":
-            totals = self.run_with(mptcp, "none", "same", self.N // 4, L.SERVER, 80, self.lab.sum)
+            totals, _ = self.run_with(mptcp, "none", "same", self.N // 8, L.SERVER, 80, self.lab.sum)
             self.check(totals, {"ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "EPROTO",
                                 "EACCES", "ENOBUFS", "ENETUNREACH"})
             self.assertEqual(totals["descriptors"], 0)
@@ -388,5 +392,5 @@ class Table(L.TestCase):
 
 
 if __name__ == "__main__":
-    L.TEST_LIMIT = 300
+    L.TEST_LIMIT = 600
     L.main(setup, kind=middlebox.Lab, delay_ms=(2, 1))
