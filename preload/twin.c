@@ -193,7 +193,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 /* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
  * getsockname() show, and MPTCP does not (LINUX-FACTS 3.4). So this one does the same: to itself,
  * where nobody sees its SYN but the filter that drops the answer. False: the filter is still there. */
-static bool look_disconnected(int fd, int family)
+static bool look_disconnected(int fd, const struct noted *n)
 {
 	static struct sock_filter drop = { .code = BPF_RET | BPF_K };
 	static const struct sock_fprog filter = { .len = 1, .filter = &drop };
@@ -204,9 +204,9 @@ static bool look_disconnected(int fd, int family)
 
 	if (sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
 		return true;
-	len = addr_to_sockaddr(family == AF_INET ? &loopback : &loopback6, family, &self);
+	len = addr_to_sockaddr(n->family == AF_INET ? &loopback : &loopback6, n->family, &self);
 	sys_connect(fd, (struct sockaddr *)&self, len);
-	upstream_disconnect(fd);
+	upstream_disconnect_noted(fd, n);
 	return sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &filter, sizeof(filter)) == 0;
 }
 
@@ -244,7 +244,7 @@ bool twin_give_back(int fd)
 	if (carry_options(plain, n, &wish) &&
 	    (!atomic_load(&n->bound) ||
 	     carry_bound(fd, plain, &wish, atomic_load(&n->bound) == NOTED_BOUND_ANY_PORT))) {
-		done = look_disconnected(plain, n->family) && place_plain(fd, plain, c);
+		done = look_disconnected(plain, n) && place_plain(fd, plain, c);
 		regs_settle(fd);
 	}
 	if (done)

@@ -161,5 +161,8 @@ void upstream_expire(struct upstream *u, int fd);
 short upstream_wants(const struct upstream *u);
 /* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
 void upstream_disconnect(int fd);
+/* The same, but the options that the kernel forgets thereby are set again as n (NULL: nothing) has them. */
+struct noted;
+void upstream_disconnect_noted(int fd, const struct noted *n);
 
 #endif

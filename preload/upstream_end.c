@@ -35,14 +35,20 @@ void upstream_disconnect(int fd)
 	sys_connect(fd, &none, sizeof(none));
 }
 
-void upstream_take_back(struct upstream *u, int fd)
+void upstream_disconnect_noted(int fd, const struct noted *n)
 {
-	const struct noted *n = noted_at(fd);
-	struct noted_option clamp;
+	static const int forgotten[] = { TCP_WINDOW_CLAMP, TCP_MAXSEG };
+	struct noted_option o;
 
 	upstream_disconnect(fd);
-	if (n && noted_find(n, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp))
-		sys_setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, clamp.value, clamp.len);
+	for (size_t i = 0; n && i < sizeof(forgotten) / sizeof(forgotten[0]); i++)
+		if (noted_find(n, IPPROTO_TCP, forgotten[i], &o))
+			sys_setsockopt(fd, IPPROTO_TCP, forgotten[i], o.value, o.len);
+}
+
+void upstream_take_back(struct upstream *u, int fd)
+{
+	upstream_disconnect_noted(fd, noted_at(fd));
 	upstream_undo_no_cookie(u, fd);
 }
 

@@ -20,7 +20,7 @@ int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstr
 /* connect() that never waits. */
 int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
 
-/* upstream_disconnect(), but the program's own settings stay: the kernel forgets one of them. */
+/* upstream_disconnect(), but the program's own settings stay. */
 void upstream_take_back(struct upstream *u, int fd);
 /* TCP_FASTOPEN_NO_COOKIE as the program had it. */
 void upstream_undo_no_cookie(struct upstream *u, int fd);

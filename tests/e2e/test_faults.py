@@ -16,6 +16,7 @@ import signal
 import subprocess
 import zlib
 
+import captures
 import lab as L
 import middlebox
 import servers
@@ -296,6 +297,136 @@ class Matrix(L.TestCase):
         self.note(f"{ran} cells, {len(FAULTS)} faults")
         if EVERYTHING:
             print(table())
+
+
+WAITING = """
+import select, socket, sys, time
+how, address = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+s.setblocking(how == "blocking")
+s.connect_ex((address, 80))
+if how == "select":
+    select.select([], [s], [])
+elif how == "another":  # somebody else's descriptor, again and again
+    for _ in range(10):
+        select.select([], [], [], 0.05)
+        select.select([sys.stdin], [], [], 0)
+elif how != "blocking":  # nobody waits; the next call finds it
+    time.sleep(0.4)
+    s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    time.sleep(0.1)
+s.setblocking(True)
+print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+answer = b""
+while (piece := s.recv(4096)):
+    answer += piece
+print(answer.split(b"\\r\\n\\r\\n", 1)[1].decode().strip())
+"""
+
+
+class LostSyn(L.TestCase):
+    """What is sent, and when it is noticed, with what is known of the converter."""
+
+    def syns(self, how, shim):
+        """[bytes in each SYN to the converter]"""
+        capture = captures.Capture(self.lab)
+        r = self.lab.run(["/usr/bin/python3", "-c", WAITING, how, L.SERVER], shim=shim)
+        self.assertEqual(r.out.decode().split(), ["0", L.ROUTER], f"{how} {r}")
+        return [len(p.data) for p in capture.packets() if p.is_syn() and p.dst == L.CONVERTER], r
+
+    def check(self, mptcp, length):
+        shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\ntimeout = 5s",
+                               port=PORTS[0]) | {"CONVERT_STATE": str(self.lab.file("state"))}
+        self.lab.converter(*(["--mptcp"] if mptcp == "auto" else []), port=PORTS[0])
+        for _ in range(2):  # learns the round trip
+            self.assertEqual(self.syns("blocking", shim)[0], [length or 28])
+            length = length or 24  # known to have no MPTCP by now
+        for how in "blocking", "select", "alone", "another":
+            with self.subTest(f"mptcp = {mptcp}, {how}"), netfilter(SYN + ONCE)(self):
+                sent, r = self.syns(how, shim)
+                self.assertEqual(sent, [24, 24], r)
+                again = int(re.findall(r"retrying .* after (\d+) ms: no answer", r.log)[-1])
+                # 250 ms, not 900 and not the kernel's second
+                self.assertTrue(250 <= again < 900, r)
+
+    def test_tcp(self):
+        self.check("off", 24)
+
+    def test_mptcp(self):
+        self.check("auto", None)
+
+
+KEPT = """
+import select, socket, sys
+address, port = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+           (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 7), (socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1),
+           (socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000), (socket.SOL_SOCKET, socket.SO_PRIORITY, 3)]
+for option in options:
+    s.setsockopt(*option)
+s.bind(("", int(port)))
+s.setblocking(False)
+edge, level = select.epoll(), select.epoll()
+edge.register(s, select.EPOLLOUT | select.EPOLLIN | select.EPOLLET)
+s.connect_ex((address, 80))
+level.register(s, select.EPOLLOUT)
+print([events for _, events in level.poll(5)], [events for _, events in edge.poll(5)], edge.poll(0))
+print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), s.getsockname()[1], s.getpeername()[:2])
+print([s.getsockopt(level, name) for level, name, _ in options], s.getblocking())
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+print([events for _, events in edge.poll(5)][0] & select.EPOLLIN)
+s.setblocking(True)
+answer = b""
+while (piece := s.recv(4096)):
+    answer += piece
+print(answer.split(b"\\r\\n\\r\\n", 1)[1].decode().strip())
+"""
+
+
+class Kept(L.TestCase):
+    """A connection that fell back is the one that the program has made: its options, bound port,
+    registrations."""
+
+    def test_like_a_direct_one(self):
+        port = 7000
+        for v6 in False, True:
+            server, client = (L.SERVER6, L.CLIENT6) if v6 else (L.SERVER, L.CLIENT)
+            for mptcp in "off", "auto":
+                for fault in "close", "silence", "error=64:3c":
+                    port += 2
+                    direct = self.lab.run(["/usr/bin/python3", "-c", KEPT, server, port])
+                    self.assertEqual((direct.code, direct.err), (0, ""), direct)
+                    converter = self.lab.converter("--fault", fault,
+                                                   *(["--mptcp"] if mptcp == "auto" else []))
+                    shim = self.lab.config(
+                        "fast-open = no-cookie", f"mptcp = {mptcp}\nfallback = direct\n"
+                        "timeout = 300ms", address=L.CONVERTER6 if v6 else L.CONVERTER)
+                    r = self.lab.run(["/usr/bin/python3", "-c", KEPT, server, port + 1], shim=shim)
+                    self.assertEqual((r.code, r.err), (0, ""), r)
+                    self.assertIn("falling back", r.log)
+                    self.assertEqual(r.out.decode().replace(str(port + 1), str(port)),
+                                     direct.out.decode(), f"{fault} mptcp = {mptcp} {r}")
+                    self.assertIn(client, r.out.decode())
+                    converter.stop()
+
+
+class Hostile(L.TestCase):
+    def test_reset_at_every_byte_of_the_reply(self):
+        for n in range(0, 28):
+            converter = self.lab.converter("--ext-header", "always", "--fault", f"cut-rst={n}")
+            shim = self.lab.config("fast-open = no-cookie", "mptcp = off\nfallback = direct")
+            r = self.lab.run([L.TOOLS / "faults", "fetch", WAYS[n % 3], L.SERVER, "80"], shim=shim)
+            outcome, _, saw, total = r.out.decode().split()
+            size = len(converter.events("accept")) and int(converter.events("reply")[-1]["bytes"])
+            if n < size:
+                self.assertEqual((outcome, saw, int(total)), ("connected", L.CLIENT, self.lab.sum),
+                                 f"{n} of {size} {r}")
+            else:  # the whole reply: from there on it is the server's connection that breaks
+                self.assertIn(outcome, ("ECONNRESET", "EPIPE"), f"{n} of {size} {r}")
+                self.assertIn("converted", r.log)
+            converter.stop()
 
 
 class Held(L.TestCase):
