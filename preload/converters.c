@@ -150,17 +150,12 @@ void converters_refused_cookie(const struct upstream *u)
 	report(u, (struct health_event){ .kind = HEALTH_COOKIE });
 }
 
-/* Did the path take MP_CAPABLE there and back? */
-static bool look_at_mptcp(const struct upstream *u, int fd)
+static bool is_mptcp(int fd)
 {
-	int is_mptcp = 0;
-	socklen_t len = sizeof(is_mptcp);
+	int is = 0;
+	socklen_t len = sizeof(is);
 
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &len) == 0)
-		report(u, (struct health_event){ .kind = HEALTH_WAY,
-						 .path = HEALTH_MPTCP,
-						 .way = is_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
-	return is_mptcp;
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is, &len) == 0 && is;
 }
 
 /* What is going to be otherwise because of this. */
@@ -178,8 +173,9 @@ static void log_lost(const struct upstream *u, bool stripped)
 			 u->converter->name, what);
 }
 
-/* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? */
-static void look_at_syn_data(const struct upstream *u, int fd, bool is_mptcp)
+/* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? Returns
+ * whether it was lost. */
+static bool look_at_syn_data(const struct upstream *u, int fd, bool over_mptcp)
 {
 	/* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
 	 * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
@@ -192,7 +188,7 @@ static void look_at_syn_data(const struct upstream *u, int fd, bool is_mptcp)
 	bool works;
 
 	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &tcp, &len) < 0)
-		return;
+		return false;
 	fail = tcp.bytes[offsetof(struct tcp_info, tcpi_rto) - 1] >> 1 & 3;
 	works = fail < 2 && tcp.info.tcpi_options & TCPI_OPT_SYN_DATA;
 	if (fail < 3)
@@ -201,21 +197,29 @@ static void look_at_syn_data(const struct upstream *u, int fd, bool is_mptcp)
 	if (fail >= 2)
 		log_lost(u, fail == 2);
 	/* what works over TCP may be held back over MPTCP */
-	if (fail >= 2 || (works && (is_mptcp || u->tells_over_tcp)))
+	if (fail >= 2 || (works && (over_mptcp || u->tells_over_tcp)))
 		report(u, (struct health_event){ .kind = HEALTH_WAY,
 						 .path = HEALTH_SYN_DATA,
 						 .way = works ? HEALTH_WORKS : HEALTH_LOSES,
 						 .stripped = fail == 2 });
+	return fail >= 2;
 }
 
 void converters_connected(struct upstream *u, int fd)
 {
-	bool is_mptcp, slow = u->syn_tried || now_ns() - u->started_ns > SYN_AGAIN_NS;
+	bool slow = u->syn_tried || now_ns() - u->started_ns > SYN_AGAIN_NS;
+	bool over_mptcp = u->mptcp && is_mptcp(fd), data_is_lost = false;
 
 	counts_add(COUNTS_CONVERTED, state_now_ms());
-	is_mptcp = u->mptcp && look_at_mptcp(u, fd);
-	if (u->syn_data && (!u->is_proven || slow || shim_config()->strict))
-		look_at_syn_data(u, fd, is_mptcp);
+	if (u->syn_data &&
+	    (!u->is_proven || slow || shim_config()->strict || u->mptcp != over_mptcp))
+		data_is_lost = look_at_syn_data(u, fd, over_mptcp);
+	/* Did the path take MP_CAPABLE there and back? Without the SYN's data it does not matter if it
+	 * did: the connection is one of TCP in any case (LINUX-FACTS 2b.2). */
+	if (u->mptcp && !data_is_lost)
+		report(u, (struct health_event){ .kind = HEALTH_WAY,
+						 .path = HEALTH_MPTCP,
+						 .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
 }
 
 /* Errors 64 and 65 may name a delay: one byte, or big-endian over all of the value (PROTOCOL 2). */

@@ -356,6 +356,24 @@ class LostSyn(L.TestCase):
         self.check("auto", None)
 
 
+class Stripped(L.TestCase):
+    """A network that takes the data out of SYNs: learned, and not held against MPTCP."""
+
+    def test_is_learned(self):
+        self.lab.converter("--mptcp", "--fastopen", "cookie")
+        state = self.lab.file("state")
+        self.lab.run([L.TOOLS / "faults", "fetch", "poll", L.SERVER, "80"], shim=self.lab.config())
+        with self.lab.box.rules("strip-syn-data") as box:  # the kernel has a cookie by now
+            for data, over in [(True, "TCP")] * 3 + [(False, "MPTCP")] * 2:
+                shim = self.lab.config("fast-open = auto") | {"CONVERT_STATE": str(state)}
+                before = len(box.did("strip-syn-data"))
+                r = self.lab.run([L.TOOLS / "faults", "fetch", "poll", L.SERVER, "80"], shim=shim)
+                self.assertRegex(r.out.decode(), f"connected [0-9]+ {L.ROUTER} {self.lab.sum}", r)
+                self.assertIn(f"connected, {over}", r.log)
+                self.assertEqual(len(box.did("strip-syn-data")) - before, data, r)
+        self.assertNotIn("data in the SYN is lost", r.log)
+
+
 KEPT = """
 import select, socket, sys
 address, port = sys.argv[1:]
