@@ -165,16 +165,37 @@ static bool is_error_of_the_rfc(const struct cvt_msg *m)
 	}
 }
 
-bool hs_evidence(const struct hs_result *r, enum cvt_dialect spoken, enum cvt_dialect *dialect)
+enum hs_sign hs_sign(const struct hs_result *r)
 {
 	if (r->parse != CVT_OK)
-		return false;
+		return HS_SIGN_NONE;
 	if (r->msg.header.word == CVT_WORD_MAGIC)
+		return HS_SIGN_MAGIC;
+	if (r->msg.supported_as_22)
+		return HS_SIGN_TYPE_22;
+	if (echoes_like_the_draft(&r->msg))
+		return HS_SIGN_DRAFT_ECHO;
+	return is_error_of_the_rfc(&r->msg) ? HS_SIGN_RFC_ERROR : HS_SIGN_ZERO_WORD;
+}
+
+bool hs_evidence(const struct hs_result *r, enum cvt_dialect spoken, enum cvt_dialect *dialect)
+{
+	switch (hs_sign(r)) {
+	case HS_SIGN_NONE:
+		return false;
+	case HS_SIGN_MAGIC:
 		*dialect = CVT_DIALECT_RFC8803;
-	else if (r->msg.supported_as_22 || echoes_like_the_draft(&r->msg) ||
-		 (spoken == CVT_DIALECT_DRAFT02 && !is_error_of_the_rfc(&r->msg)))
+		break;
+	case HS_SIGN_TYPE_22:
+	case HS_SIGN_DRAFT_ECHO:
 		*dialect = CVT_DIALECT_DRAFT02;
-	else
+		break;
+	case HS_SIGN_RFC_ERROR:
 		*dialect = CVT_DIALECT_HYBRID;
+		break;
+	case HS_SIGN_ZERO_WORD:
+		*dialect = spoken == CVT_DIALECT_DRAFT02 ? spoken : CVT_DIALECT_HYBRID;
+		break;
+	}
 	return true;
 }

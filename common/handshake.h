@@ -44,6 +44,17 @@ uint8_t *hs_room(struct hs *hs);
  * which the ICMP codes of error 97 depend on. Fills r unless the verdict is HS_MORE. */
 enum hs_verdict hs_took(struct hs *hs, size_t n, bool target_v4, struct hs_result *r);
 
+/* What in a reply shows the converter's dialect (PROTOCOL 6). */
+enum hs_sign {
+	HS_SIGN_NONE,	    /* no Convert message */
+	HS_SIGN_MAGIC,	    /* header word 0x2263: RFC 8803 */
+	HS_SIGN_TYPE_22,    /* Supported TLV as type 22: draft-02 */
+	HS_SIGN_DRAFT_ECHO, /* an error's echo begins at byte 3 of the TLV: draft-02 */
+	HS_SIGN_RFC_ERROR,  /* zero header word, and an error as only the RFC has them: hybrid */
+	HS_SIGN_ZERO_WORD,  /* zero header word and no more: draft-02 or hybrid */
+};
+enum hs_sign hs_sign(const struct hs_result *r);
+
 /* Does this reply, which is a Convert message, show which dialect the converter speaks (PROTOCOL 6)?
  * spoken: what the request was in. Without evidence a zero header word is the hybrid's, whose
  * Connect has the same bytes as the draft's, unless the draft's was spoken. */

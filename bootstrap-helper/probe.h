@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * probe.h - asks one converter what it is: a few connections of our own, and what they showed.
+ *
+ * Promises: nothing is printed, nothing is written to the state file; every wait has an end, and
+ * ends at once when stop_fd has something to read. What the connections mean, and which is next, is
+ * decided by pure functions (probe_plan.h).
+ * Never: a server. A converter is asked by Info (draft-02: Bootstrap) alone.
+ *
+ * A struct probe holds a Convert cookie: it is a secret (F-02).
+ */
+#ifndef CVT_PROBE_H
+#define CVT_PROBE_H
+
+#include "config.h"
+#include "health.h"
+
+struct probe_request {
+	struct addr to;
+	struct addr source; /* the address that it is reached from; all zero: not known */
+	const struct config_converter *converter;
+	const struct health *known; /* where to start; NULL: nothing */
+	bool mptcp;		    /* by an MPTCP socket, if the kernel has them */
+	unsigned int timeout_ms;    /* for each connection and reply */
+	int stop_fd;		    /* -1: none */
+};
+
+enum probe_verdict {
+	PROBE_WORKS,	   /* it has answered as a converter does */
+	PROBE_UNREACHABLE, /* no connection: err */
+	PROBE_MUTE,	   /* a connection, but no whole reply: err, ETIMEDOUT for silence */
+	PROBE_STRANGE,	   /* what it says is no Convert message: parse */
+	PROBE_REFUSES,	   /* it says by an Error TLV that it does not serve us: error_code */
+	PROBE_STOPPED,	   /* by stop_fd */
+};
+
+enum probe_tfo_cookie {
+	PROBE_TFO_UNKNOWN, /* not asked for: fast-open = no-cookie, or no SYN+ACK came */
+	PROBE_TFO_HELD,	   /* the kernel holds one, from now or from before */
+	PROBE_TFO_NONE,	   /* asked for, and no TFO option came back */
+	PROBE_TFO_OFF,	   /* Fast Open is switched off in this kernel */
+};
+
+enum probe_syn_data {
+	PROBE_SYN_UNTRIED,
+	PROBE_SYN_ACKED,     /* by the SYN+ACK: 0-RTT */
+	PROBE_SYN_NOT_ACKED, /* the SYN+ACK was for the SYN alone: refused, or stripped on the way */
+	PROBE_SYN_LOST,	     /* only a SYN sent again, which has no data, was answered */
+};
+
+enum probe_mptcp {
+	PROBE_MPTCP_UNTRIED,
+	PROBE_MPTCP_OFF,      /* the kernel has none, or it is switched off there */
+	PROBE_MPTCP_WORKS,    /* the connection was one */
+	PROBE_MPTCP_FALLBACK, /* MP_CAPABLE was not answered: the converter, or the path */
+};
+
+struct probe {
+	enum probe_verdict verdict;
+	int err;		/* errno, 0 if there is none */
+	enum cvt_verdict parse; /* for PROBE_STRANGE */
+	bool has_error;
+	uint8_t error_code; /* of the last Error TLV that decided */
+	int delay_s;	    /* errors 64 and 65: as health_event has it */
+	uint32_t handshake_us, reply_us; /* the fastest; 0: not measured */
+	enum probe_tfo_cookie tfo_cookie;
+	enum probe_syn_data syn_data; /* of the last connection that sent any */
+	unsigned int syn_data_lost;   /* so many times in a row not acknowledged, or lost */
+	bool syn_data_bare;	      /* syn_data was sent without a TFO cookie */
+	enum probe_mptcp mptcp;
+	bool holds; /* MPTCP, SYN data acknowledged, but no reply: LINUX-FACTS 2b.3 */
+	bool has_dialect;
+	enum cvt_dialect dialect; /* has_dialect: what it speaks, else what was tried last */
+	enum hs_sign sign;	  /* what showed it */
+	unsigned int probes;	  /* connections until the dialect was settled */
+	unsigned int connections; /* all of them */
+	bool has_offers;
+	uint8_t n_offers, offers[255]; /* option kinds, padding left out */
+	bool cookie_is_new;  /* convert_cookie is not what `known` or the configuration has */
+	bool cookie_refused; /* the one that was sent is not right (Error 32) */
+	uint16_t convert_cookie_len; /* 0: none needed, as far as was seen */
+	uint8_t convert_cookie[CONFIG_COOKIE_MAX];
+};
+
+/* Takes at most 2 timeout_ms if nobody answers. */
+void probe_converter(const struct probe_request *q, struct probe *p);
+
+#endif
