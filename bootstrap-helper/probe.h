@@ -60,8 +60,8 @@ struct probe {
 	int err;		/* errno, 0 if there is none */
 	enum cvt_verdict parse; /* for PROBE_STRANGE */
 	bool has_error;
-	uint8_t error_code; /* of the last Error TLV that decided */
-	int delay_s;	    /* errors 64 and 65: as health_event has it */
+	uint8_t error_code;		 /* of the last Error TLV that decided */
+	int delay_s;			 /* errors 64 and 65: as health_event has it */
 	uint32_t handshake_us, reply_us; /* the fastest; 0: not measured */
 	enum probe_tfo_cookie tfo_cookie;
 	enum probe_syn_data syn_data; /* of the last connection that sent any */

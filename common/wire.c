@@ -69,6 +69,11 @@ void cvt_put_info(struct cvt_writer *w)
 	put_tlv(w, CVT_TLV_INFO, 2);
 }
 
+void cvt_put_unknown(struct cvt_writer *w, uint8_t type)
+{
+	put_tlv(w, type, 2);
+}
+
 void cvt_put_connect(struct cvt_writer *w, const uint8_t addr[16], uint16_t port,
 		     struct cvt_span opts)
 {

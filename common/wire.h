@@ -78,6 +78,8 @@ struct cvt_writer {
 
 void cvt_begin(struct cvt_writer *w, enum cvt_dialect dialect);
 void cvt_put_info(struct cvt_writer *w);
+/* One word, its value zero; of a type of its own, to see what a receiver says to it. */
+void cvt_put_unknown(struct cvt_writer *w, uint8_t type);
 /* addr: IPv6, or IPv4 as v4-mapped (P-18). opts: TCP options, padded here to a word. */
 void cvt_put_connect(struct cvt_writer *w, const uint8_t addr[16], uint16_t port,
 		     struct cvt_span opts);
