@@ -169,6 +169,9 @@ bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms
 		return keep_cookie(h, e->bytes);
 	case HEALTH_WAY:
 		return went(h, e);
+	case HEALTH_SEEN:
+		h->learned_ms = now_ms;
+		return true;
 	case HEALTH_PROBED:
 		return probed(h, e, now_ms);
 	}

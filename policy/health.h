@@ -31,7 +31,12 @@ struct health_key {
 };
 
 /* What a path may lose, and what a converter may do with it. */
-enum health_path { HEALTH_SYN_DATA, HEALTH_MPTCP, HEALTH_N_PATHS };
+enum health_path {
+	HEALTH_SYN_DATA,
+	HEALTH_MPTCP,
+	HEALTH_BARE_DATA, /* SYN data without a TCP Fast Open cookie (D9a) */
+	HEALTH_N_PATHS,
+};
 enum health_way {
 	HEALTH_UNTRIED,
 	HEALTH_WORKS,
@@ -57,7 +62,7 @@ struct health {
 	uint8_t refuses[32]; /* ... and of its errors 33 */
 	uint8_t convert_cookie[HEALTH_COOKIE_MAX];
 	uint8_t stripped; /* the last SYN data was not acknowledged by the SYN+ACK (PROTOCOL 4.5) */
-	uint8_t unused[3];
+	uint8_t unused[1];
 };
 
 enum health_event_kind {
@@ -68,6 +73,7 @@ enum health_event_kind {
 	HEALTH_REFUSES,	 /* bytes: the kinds of an error 33 */
 	HEALTH_COOKIE,	 /* bytes: the Convert cookie that it wants, none to forget it */
 	HEALTH_WAY,	 /* path, way: HEALTH_WORKS, HEALTH_LOSES (this once) or HEALTH_HOLDS */
+	HEALTH_SEEN,	 /* all that is known was found to be so today, by the helper */
 	HEALTH_PROBED,	 /* for health_ask(): somebody tries it, for probe_ms */
 };
 

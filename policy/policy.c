@@ -99,14 +99,18 @@ struct facts {
 };
 
 /* F-01: the same address may be anybody's in another network. */
+bool pol_is_at_home(const struct config_converter *c, const struct pol_route *route)
+{
+	return is_source_allowed(c, route) && is_interface_allowed(c, route);
+}
+
 static bool is_at_home(const struct config_converter *c, const struct addr *via, struct facts facts)
 {
 	struct pol_route r;
 
 	if (c->n_from == 0 && c->n_interfaces == 0)
 		return true;
-	return facts.route && facts.route(via, &r) && is_source_allowed(c, &r) &&
-	       is_interface_allowed(c, &r);
+	return facts.route && facts.route(via, &r) && pol_is_at_home(c, &r);
 }
 
 /* Tries the addresses of one family. Returns false if c cannot be used by them. */

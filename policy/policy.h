@@ -43,6 +43,8 @@ struct pol_route {
 	char interface[16];
 };
 typedef bool pol_route_fn(const struct addr *to, struct pol_route *route);
+/* May the converter be used from there, by `from` and `interface` (F-01)? */
+bool pol_is_at_home(const struct config_converter *c, const struct pol_route *route);
 
 /* dst: where the program wants to go. socket_family: AF_INET or AF_INET6; for an AF_INET socket the
  * verdict's via may be IPv6, if there is nothing else: then another socket has to take its place.

@@ -209,6 +209,8 @@ static void what_the_path_loses(void **state)
 	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_LOSES);
 	assert_false(goes(HEALTH_SYN_DATA, HEALTH_LOSES));
 	assert_int_equal(h.way[HEALTH_MPTCP], HEALTH_UNTRIED);
+	assert_int_equal(h.way[HEALTH_BARE_DATA], HEALTH_UNTRIED);
+	assert_true(goes(HEALTH_BARE_DATA, HEALTH_WORKS));
 	assert_true(goes(HEALTH_MPTCP, HEALTH_WORKS));
 	assert_true(goes(HEALTH_SYN_DATA, HEALTH_HOLDS));
 	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_HOLDS);
@@ -287,6 +289,21 @@ static void forgotten_after_a_day(void **state)
 	assert_true(health_may_send(&h, 30));
 	assert_int_equal(h.failures, 1);
 	assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+}
+
+/* Unless the helper has seen in the meantime that it is still so. */
+static void seen_again(void **state)
+{
+	(void)state;
+	apply((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_HYBRID });
+	now += HEALTH_KEEP_MS - 1;
+	assert_true(apply((struct health_event){ .kind = HEALTH_SEEN }));
+	now += HEALTH_KEEP_MS - 1;
+	health_age(&h, now);
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
+	now += 1;
+	health_age(&h, now);
+	assert_int_equal(h.dialect, 0);
 }
 
 /* Nothing is left alone until a moment that only a wrong clock has known. */
@@ -619,6 +636,7 @@ int main(void)
 		PURE(what_the_path_strips),
 		PURE(the_time_of_the_handshake),
 		PURE(forgotten_after_a_day),
+		PURE(seen_again),
 		PURE(a_clock_that_was_wrong),
 		PURE(networks),
 		PURE(the_route_is_asked_for_once_in_a_while),
