@@ -12,6 +12,7 @@ enum {
 	BOOTSTRAP_USAGE = 2,
 };
 
+int run_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int status_main(int argc, char **argv);
 int flush_main(int argc, char **argv);

@@ -9,6 +9,7 @@ static const struct verb {
 	int (*main)(int argc, char **argv);
 	const char *help;
 } verbs[] = {
+	{ "run", run_main, "run [-c FILE] [-v] [-w]   asks the converters what they can do" },
 	{ "check", check_main, "check [-c FILE]          the configuration, and what it means" },
 	{ "status", status_main,
 	  "status [-c FILE] [-j]    what is known of converters and servers" },

@@ -13,6 +13,7 @@
 #define CVT_PROBE_H
 
 #include "config.h"
+#include "handshake.h"
 #include "health.h"
 
 struct probe_request {
@@ -68,7 +69,8 @@ struct probe {
 	unsigned int syn_data_lost;   /* so many times in a row not acknowledged, or lost */
 	bool syn_data_bare;	      /* syn_data was sent without a TFO cookie */
 	enum probe_mptcp mptcp;
-	bool holds; /* MPTCP, SYN data acknowledged, but no reply: LINUX-FACTS 2b.3 */
+	unsigned int mptcp_lost; /* connections that fell back, of those that count */
+	bool holds;		 /* MPTCP, SYN data acknowledged, but no reply: LINUX-FACTS 2b.3 */
 	bool has_dialect;
 	enum cvt_dialect dialect; /* has_dialect: what it speaks, else what was tried last */
 	enum hs_sign sign;	  /* what showed it */

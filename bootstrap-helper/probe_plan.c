@@ -129,10 +129,13 @@ static void learn_syn(struct probe *p, const struct probe_step *step, const stru
  * (LINUX-FACTS 2b.2). */
 static void learn_mptcp(struct probe *p, const struct probe_seen *seen)
 {
-	if (seen->is_mptcp)
+	if (seen->is_mptcp) {
 		p->mptcp = PROBE_MPTCP_WORKS;
-	else if (p->mptcp != PROBE_MPTCP_WORKS && (!seen->syn_data || seen->syn_data_acked))
+	} else if (p->mptcp != PROBE_MPTCP_WORKS && !seen->syn_again &&
+		   (!seen->syn_data || seen->syn_data_acked)) {
 		p->mptcp = PROBE_MPTCP_FALLBACK;
+		p->mptcp_lost++;
+	}
 }
 
 static void end(struct probe_plan *plan, enum probe_verdict verdict, int err)

@@ -8,7 +8,6 @@
 #ifndef CVT_PROBE_PLAN_H
 #define CVT_PROBE_PLAN_H
 
-#include "handshake.h"
 #include "probe.h"
 
 #define PROBE_MOST	  8

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* probe_text.h - a probe in words. Never: a cookie. */
+#ifndef CVT_PROBE_TEXT_H
+#define CVT_PROBE_TEXT_H
+
+#include "probe.h"
+
+#define PROBE_TEXT_MAX 200
+
+/* "rfc8803, 12.3 ms, 0-RTT, MPTCP", or what is wrong. */
+void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
+/* "0-RTT", or why not. */
+const char *probe_zero_rtt_text(const struct probe *p);
+const char *probe_mptcp_text(const struct probe *p);
+const char *probe_sign_text(enum hs_sign sign);
+const char *probe_dialect_text(enum cvt_dialect dialect);
+/* Some lines, each with four spaces before it, to standard output. */
+void probe_print_details(const struct probe *p);
+
+#endif

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/* run - asks the converters what they are, from each network, before programs have to. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bootstrap.h"
+#include "load.h"
+#include "metrics.h"
+#include "probe_record.h"
+#include "probe_text.h"
+#include "targets.h"
+#include "watch.h"
+
+/* --watch: when it looks again although nothing has changed. */
+#define EARLY_MS (3600 * 1000) /* before what is known expires (HEALTH_KEEP_MS) */
+#define CHECK_MS (600 * 1000)  /* is what was found still there? */
+#define LEAST_MS 1000
+
+struct job {
+	struct target target;
+	bool failed, tfo_held;
+	int64_t due_ms; /* CLOCK_REALTIME; INT64_MAX: only when the network changes */
+	char told[PROBE_TEXT_MAX];
+};
+
+struct run {
+	struct config config;
+	struct job *jobs;
+	size_t n;
+	bool verbose, watches, stopped;
+	struct watch watch;
+};
+
+/* Of the same thing once: --watch tries a dead converter every minute. */
+static bool is_news(struct job *j, const char *text)
+{
+	if (strcmp(j->told, text) == 0)
+		return false;
+	snprintf(j->told, sizeof(j->told), "%s", text);
+	return true;
+}
+
+static void print(const struct job *j, const char *what, const char *text)
+{
+	char address[ADDR_TEXT_MAX];
+
+	addr_format(&j->target.to, address);
+	printf("%s %s", j->target.converter->name, address);
+	if (j->target.has_route)
+		printf(" by %s", j->target.route.interface);
+	printf(": %s%s\n", what, text);
+}
+
+/* Is it to be asked from here at all? */
+static bool is_usable(struct job *j)
+{
+	const struct target *t = &j->target;
+	const char *text = t->has_route ? "not used in this network (\"from\", \"interface\")" :
+					  "no route";
+
+	if (t->at_home)
+		return true;
+	if (is_news(j, text))
+		print(j, "", text);
+	return false;
+}
+
+static void tell(const struct run *run, struct job *j, const struct probe *p)
+{
+	char text[PROBE_TEXT_MAX];
+
+	probe_summary(p, text);
+	if (!j->failed || is_news(j, text)) {
+		print(j, j->failed ? "FAILS: " : "", text);
+		if (run->verbose)
+			probe_print_details(p);
+	}
+	if (!j->failed)
+		j->told[0] = '\0';
+}
+
+/* Others have written to the file since; without one the process is all that remembers. */
+static void find_known(const struct health_key *key, struct health *known)
+{
+	if (*state_path())
+		health_clear_table();
+	health_find(key, state_now_ms(), known);
+}
+
+static void set_due(struct job *j, const struct health_key *key)
+{
+	int64_t now_ms = state_now_ms();
+	struct health h;
+
+	if (!j->failed) {
+		j->due_ms = now_ms + HEALTH_KEEP_MS - EARLY_MS;
+		return;
+	}
+	health_find(key, now_ms, &h);
+	j->due_ms = h.alone_until_ms > now_ms + LEAST_MS ? h.alone_until_ms : now_ms + LEAST_MS;
+}
+
+static void ask(struct run *run, struct job *j)
+{
+	const struct target *t = &j->target;
+	const struct health_key key = { .converter = t->to, .network = t->network };
+	int64_t started_ms = state_now_ms();
+	struct health known;
+	struct probe_request q = {
+		.to = t->to,
+		.source = t->route.source,
+		.converter = t->converter,
+		.known = &known,
+		.mptcp = run->config.mptcp != CONFIG_MPTCP_OFF,
+		.timeout_ms = run->config.timeout_ms,
+		.stop_fd = run->watches ? run->watch.signals : -1,
+	};
+	struct probe p;
+
+	find_known(&key, &known);
+	probe_converter(&q, &p);
+	run->stopped = p.verdict == PROBE_STOPPED;
+	if (!run->stopped) {
+		probe_record(&q, &p, &key, run->config.retry_ms, started_ms);
+		j->failed = p.verdict != PROBE_WORKS;
+		j->tfo_held = p.tfo_cookie == PROBE_TFO_HELD;
+		tell(run, j, &p);
+		set_due(j, &key);
+	}
+	explicit_bzero(&known, sizeof(known));
+	explicit_bzero(&p, sizeof(p));
+}
+
+static void ask_those_that_are_due(struct run *run)
+{
+	for (size_t i = 0; i < run->n && !run->stopped; i++) {
+		struct job *j = &run->jobs[i];
+
+		if (state_now_ms() < j->due_ms)
+			continue;
+		j->due_ms = INT64_MAX;
+		j->failed = false;
+		if (is_usable(j))
+			ask(run, j);
+		fflush(stdout);
+	}
+}
+
+static bool has_route(const struct run *run, const struct config_converter *c)
+{
+	for (size_t i = 0; i < run->n; i++)
+		if (run->jobs[i].target.converter == c && run->jobs[i].target.has_route)
+			return true;
+	return false;
+}
+
+/* To have no route is a failure for a converter, not for one of its addresses, IPv6's say. */
+static int verdict(const struct run *run)
+{
+	for (size_t i = 0; i < run->n; i++)
+		if (run->jobs[i].failed || !has_route(run, run->jobs[i].target.converter))
+			return BOOTSTRAP_FAILED;
+	return BOOTSTRAP_OK;
+}
+
+/* ------------------------------------------------------------------------------ --watch */
+
+/* Somebody may have made the kernel forget its cookie, or the file all that is known. */
+static bool is_forgotten(const struct job *j)
+{
+	const struct target *t = &j->target;
+	const struct health_key key = { .converter = t->to, .network = t->network };
+	struct health known;
+
+	if (j->due_ms == INT64_MAX || j->failed)
+		return false;
+	find_known(&key, &known);
+	return known.learned_ms == 0 ||
+	       (j->tfo_held && !metrics_has_tfo_cookie(&t->to, &t->route.source));
+}
+
+static void look_again(struct run *run)
+{
+	for (size_t i = 0; i < run->n; i++) {
+		struct job *j = &run->jobs[i];
+
+		if (targets_look(&j->target) || is_forgotten(j))
+			j->due_ms = 0;
+	}
+}
+
+static int64_t time_until_due(const struct run *run)
+{
+	int64_t now_ms = state_now_ms(), soonest = now_ms + CHECK_MS;
+
+	for (size_t i = 0; i < run->n; i++)
+		if (run->jobs[i].due_ms < soonest)
+			soonest = run->jobs[i].due_ms;
+	return soonest > now_ms ? soonest - now_ms : 0;
+}
+
+static int watch(struct run *run)
+{
+	do {
+		ask_those_that_are_due(run);
+		if (run->stopped || watch_wait(&run->watch, time_until_due(run)) == WATCH_STOP)
+			return BOOTSTRAP_OK;
+		look_again(run);
+	} while (true);
+}
+
+static int begin_watching(struct run *run)
+{
+	int err = watch_open(&run->watch, state_path());
+
+	if (err == 0)
+		return BOOTSTRAP_OK;
+	if (err == -EBUSY)
+		fprintf(stderr, "another convert-bootstrap run --watch writes to %s\n",
+			state_path());
+	else
+		fprintf(stderr, "--watch: %s\n", strerror(-err));
+	return BOOTSTRAP_FAILED;
+}
+
+/* ---------------------------------------------------------------------- the command line */
+
+static int find_jobs(struct run *run)
+{
+	struct target *targets = targets_find(&run->config, &run->n);
+
+	run->jobs = targets ? calloc(run->n, sizeof(*run->jobs)) : NULL;
+	for (size_t i = 0; run->jobs && i < run->n; i++)
+		run->jobs[i].target = targets[i];
+	free(targets);
+	if (!run->jobs)
+		fputs(run->config.n_converters ? "no memory\n" : "no converter is configured\n",
+		      stderr);
+	return run->jobs ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
+}
+
+static int go(struct run *run, const char *file)
+{
+	int status = load_config(&run->config, file);
+
+	if (status == BOOTSTRAP_OK)
+		state_setup(run->config.state_file);
+	if (status == BOOTSTRAP_OK && run->watches)
+		status = begin_watching(run);
+	if (status == BOOTSTRAP_OK)
+		status = find_jobs(run);
+	if (status == BOOTSTRAP_OK && run->watches) {
+		status = watch(run);
+	} else if (status == BOOTSTRAP_OK) {
+		ask_those_that_are_due(run);
+		status = verdict(run);
+	}
+	return status;
+}
+
+int run_main(int argc, char **argv)
+{
+	static const struct option longer[] = { { "watch", no_argument, NULL, 'w' },
+						{ "verbose", no_argument, NULL, 'v' },
+						{ 0 } };
+	struct run run = { .watch = { -1, -1, -1 } };
+	const char *file = NULL;
+	bool ok = true;
+	int option, status;
+
+	while ((option = getopt_long(argc, argv, "c:vw", longer, NULL)) != -1) {
+		if (option == 'c')
+			file = optarg;
+		ok &= option != '?';
+		run.verbose |= option == 'v';
+		run.watches |= option == 'w';
+	}
+	if (!ok || optind != argc || (file && !*file)) {
+		fputs("Usage: convert-bootstrap run [-c FILE] [-v] [-w | --watch]\n", stderr);
+		return BOOTSTRAP_USAGE;
+	}
+	status = go(&run, file);
+	watch_close(&run.watch);
+	free(run.jobs);
+	config_free(&run.config);
+	return status;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+#include "watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUIET_MS   300	/* so long nothing more may come: then the change is over ... */
+#define FLURRY_MS  3000 /* ... or it goes on, and is looked at all the same */
+#define SCRAP_SIZE 8192
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int open_network(void)
+{
+	const struct sockaddr_nl groups = {
+		.nl_family = AF_NETLINK,
+		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+			     RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+	};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd >= 0 && bind(fd, (const struct sockaddr *)&groups, sizeof(groups)) < 0) {
+		int err = errno;
+
+		close(fd);
+		return -err;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_signals(void)
+{
+	sigset_t ends;
+	int fd;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A file beside the state file, which may not be there yet. It stays, and means nothing then. */
+static int take_lock(const char *state_file)
+{
+	char path[PATH_MAX];
+	char *slash;
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s", state_file) >= (int)sizeof(path) - 8)
+		return -ENAMETOOLONG;
+	slash = strrchr(path, '/');
+	if (slash && slash != path) {
+		*slash = '\0';
+		mkdir(path, 0700); /* as state.h does it */
+		*slash = '/';
+	}
+	strcat(path, ".watch");
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int err = errno;
+
+		close(fd);
+		return err == EWOULDBLOCK ? -EBUSY : -err;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+int watch_open(struct watch *w, const char *state_file)
+{
+	*w = (struct watch){ .network = -1, .signals = -1, .lock = -1 };
+	if (*state_file)
+		w->lock = take_lock(state_file);
+	if (*state_file && w->lock < 0)
+		return w->lock;
+	w->network = open_network();
+	w->signals = w->network < 0 ? w->network : open_signals();
+	return w->signals < 0 ? w->signals : 0;
+}
+
+void watch_close(struct watch *w)
+{
+	int *const fds[] = { &w->network, &w->signals, &w->lock };
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+/* What it was is asked of the kernel afterwards; so too many of them to be kept are no harm. */
+static void swallow(int network)
+{
+	char scrap[SCRAP_SIZE];
+
+	while (recv(network, scrap, sizeof(scrap), MSG_DONTWAIT) >= 0 || errno == ENOBUFS)
+		;
+}
+
+static enum watch_event wait_once(const struct watch *w, int64_t ms)
+{
+	struct pollfd fds[] = { { .fd = w->signals, .events = POLLIN },
+				{ .fd = w->network, .events = POLLIN } };
+
+	if (poll(fds, 2, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms) <= 0)
+		return WATCH_TIME;
+	if (fds[0].revents)
+		return WATCH_STOP;
+	swallow(w->network);
+	return WATCH_NETWORK;
+}
+
+enum watch_event watch_wait(const struct watch *w, int64_t ms)
+{
+	enum watch_event e = wait_once(w, ms), more = e;
+	int64_t until = now_ms() + FLURRY_MS;
+
+	while (more == WATCH_NETWORK && now_ms() < until)
+		more = wait_once(w, QUIET_MS);
+	return more == WATCH_STOP ? WATCH_STOP : e;
+}
