@@ -437,6 +437,22 @@ class Dialects(Case):
                     with convert(message(connect(SERVER, l.port), word=foreign)) as s:
                         self.assertEqual(split_reply(read_reply(s))[0], own)
 
+    def test_wrong_word(self):
+        """No text says what a strict one does (A-08)."""
+        asked = message(info(), word=0)
+        with Converter("--wrong-word", "error"):
+            self.assertBytes(ask(asked), hexed("01032263 1e020100") + asked[:4])
+        with Converter("--wrong-word", "reset") as c:
+            try:
+                self.assertReset(convert(asked))
+            except ConnectionResetError:
+                pass  # before sendto() returned
+            c.wait_event("close", outcome="no-request")
+        with Converter("--wrong-word", "silence") as c:
+            with convert(asked) as s:
+                self.assertFalse(select.select([s], [], [], 0.3)[0])
+            c.wait_event("close", outcome="silence")
+
     def test_tlv_order_does_not_matter(self):
         with Converter("--cookie", "text"), Listener(echo) as l:
             cookie = tlv(22, b"\0\0text")

@@ -89,6 +89,8 @@ void conn_serve(struct conn *c, struct cvt_span early_data);
 void conn_reply_success(struct conn *c);
 /* The request cannot be granted. */
 void conn_fail(struct conn *c, const struct failure *f);
+/* There is none, and there will not be. */
+void conn_stay_silent(struct conn *c);
 void conn_log_failure(const struct conn *c, const struct failure *f, size_t bytes);
 /* Sends what can be sent; to be called again by the timer and when there is room. */
 void conn_reply_step(struct conn *c);

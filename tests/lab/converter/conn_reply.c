@@ -42,7 +42,8 @@ static bool must_wait_for_ack(struct conn *c)
 	struct tcp_info ti = { 0 };
 	socklen_t len = sizeof(ti);
 
-	if (!c->up_mptcp || c->waits > ESTAB_POLLS || c->fault.eager)
+	if (!c->up_mptcp || conn_options()->reply_at_once || c->fault.eager ||
+	    c->waits > ESTAB_POLLS)
 		return false;
 	getsockopt(c->up.fd, IPPROTO_TCP, TCP_INFO, &ti, &len);
 	if (ti.tcpi_state != TCP_SYN_RECV) {
@@ -128,6 +129,13 @@ static void apply_fault(struct conn *c, const struct fault *fault)
 		c->outcome = "fault";
 }
 
+void conn_stay_silent(struct conn *c)
+{
+	c->outcome = "silence";
+	c->state = CONN_SILENT;
+	loop_arm(&c->timer, SILENCE_MS);
+}
+
 /* c->reply holds the bytes that the protocol wants. */
 static void reply_start(struct conn *c)
 {
@@ -144,9 +152,7 @@ static void reply_start(struct conn *c)
 		return;
 	}
 	if (fault->silence) {
-		c->outcome = "silence";
-		c->state = CONN_SILENT;
-		loop_arm(&c->timer, SILENCE_MS);
+		conn_stay_silent(c);
 		return;
 	}
 	conn_reply_step(c);

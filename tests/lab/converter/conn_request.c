@@ -220,6 +220,10 @@ static void judge_request(struct conn *c, bool eof)
 	case REQUEST_RESET:
 		conn_drop(c, "no-request", true);
 		return;
+	case REQUEST_IGNORED:
+		loop_watch(&c->up, 0);
+		conn_stay_silent(c);
+		return;
 	case REQUEST_FAILED:
 		loop_disarm(&c->timer);
 		conn_fail(c, &f);

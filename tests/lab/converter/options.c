@@ -122,6 +122,21 @@ static int set_no_fast_open(struct options *o, const char *arg)
 	return 0;
 }
 
+static int set_wrong_word(struct options *o, const char *arg)
+{
+	static const char *const names[] = { [WRONG_WORD_ERROR] = "error",
+					     [WRONG_WORD_RESET] = "reset",
+					     [WRONG_WORD_SILENCE] = "silence" };
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(names[i], arg) != 0)
+			continue;
+		o->wrong_word = (enum opt_wrong_word)i;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int set_ext_header(struct options *o, const char *arg)
 {
 	static const char *const names[] = { [EXT_HEADER_REQUIRED] = "required",
@@ -220,6 +235,9 @@ static const struct option_row {
 	  FLAG(allow_loopback) },
 	{ "dialect", "NAME", "rfc8803 (default), draft-02 or hybrid", SET(set_dialect) },
 	{ "lenient", NULL, "accept either header word; answer in the own dialect", FLAG(lenient) },
+	{ "wrong-word", "ANSWER",
+	  "to the other header word, if not lenient: error (Error 1, default), reset, silence",
+	  SET(set_wrong_word) },
 	{ "supported-type", "21|22", "type of the Supported TLV in draft-02 (default 21)",
 	  SET(set_supported_type) },
 	{ "draft-rst", NULL, "draft-02: fail with a bare RST, not an Error TLV and FIN",
@@ -233,6 +251,9 @@ static const struct option_row {
 	{ "no-fastopen", NULL, "the same as --fastopen off", SET(set_no_fast_open) },
 	{ "mptcp", NULL, "listen with MPTCP; bind to a wildcard if subflows shall join",
 	  FLAG(mptcp) },
+	{ "reply-at-once", NULL,
+	  "with MPTCP and SYN data: before the third ACK, so that Linux keeps the reply",
+	  FLAG(reply_at_once) },
 	{ "mptcp-down", NULL, "connect to servers with MPTCP always", FLAG(mptcp_down) },
 	{ "cookie-required", NULL, "demand a Cookie TLV: absent Error 3, wrong Error 32",
 	  SET(set_cookie_required) },

@@ -23,6 +23,7 @@
 #define OPT_PORT       5124
 
 enum opt_fast_open { FAST_OPEN_NO_COOKIE, FAST_OPEN_COOKIE, FAST_OPEN_OFF };
+enum opt_wrong_word { WRONG_WORD_ERROR, WRONG_WORD_RESET, WRONG_WORD_SILENCE };
 enum opt_ext_header { EXT_HEADER_REQUIRED, EXT_HEADER_ALWAYS, EXT_HEADER_NEVER };
 enum opt_cookie_mode {
 	COOKIE_NONE,
@@ -35,7 +36,8 @@ struct options {
 	size_t listens;
 	struct addr_prefix allow[OPT_PREFIX_MAX], deny_to[OPT_PREFIX_MAX];
 	size_t allows, denies;
-	bool allow_loopback, lenient, draft_rst, mptcp, mptcp_down, verbose;
+	bool allow_loopback, lenient, draft_rst, mptcp, mptcp_down, reply_at_once, verbose;
+	enum opt_wrong_word wrong_word;
 	enum cvt_dialect dialect;
 	uint8_t supported_type;
 	uint8_t kinds[OPT_KINDS_MAX];

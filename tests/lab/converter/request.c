@@ -67,6 +67,10 @@ static enum request_verdict judge_header(struct request *r, const struct options
 	case CVT_BAD_TOTAL_LENGTH:
 		return REQUEST_RESET;
 	default: /* no text says what to do; our header in the answer shows the dialect */
+		if (o->wrong_word == WRONG_WORD_RESET)
+			return REQUEST_RESET;
+		if (o->wrong_word == WRONG_WORD_SILENCE)
+			return REQUEST_IGNORED;
 		return refuse(f, CVT_ERR_MALFORMED, cvt_verdict_name(v));
 	}
 }
