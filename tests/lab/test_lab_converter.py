@@ -448,10 +448,8 @@ class Dialects(Case):
             except ConnectionResetError:
                 pass  # before sendto() returned
             c.wait_event("close", outcome="no-request")
-        with Converter("--wrong-word", "silence") as c:
-            with convert(asked) as s:
-                self.assertFalse(select.select([s], [], [], 0.3)[0])
-            c.wait_event("close", outcome="silence")
+        with Converter("--wrong-word", "silence"), convert(asked) as s:
+            self.assertFalse(select.select([s], [], [], 0.3)[0])
 
     def test_tlv_order_does_not_matter(self):
         with Converter("--cookie", "text"), Listener(echo) as l:
