@@ -31,7 +31,7 @@ INCLUDE_preload          := -Ipreload -Ipolicy -Icommon
 INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
-INCLUDE_tests/unit       := -Itests/unit -Ipreload -Ipolicy -Icommon
+INCLUDE_tests/unit       := -Itests/unit -Ipreload -Ibootstrap-helper -Ipolicy -Icommon
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/e2e        :=
 INCLUDE_tests/e2e/clients :=
@@ -124,7 +124,11 @@ $(BUILD)/lab/%: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(POLICY) $(COMMON)
+# of which a test takes what it calls
+$(BUILD)/bootstrap.a: $(filter-out %/convert-bootstrap.o,$(BOOTSTRAP))
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -linih
 
