@@ -91,8 +91,9 @@ static void describe_failure(const struct probe *p, char out[static PROBE_TEXT_M
 void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX])
 {
 	if (p->verdict == PROBE_WORKS)
-		snprintf(out, PROBE_TEXT_MAX, "%s, %.1f ms, %s, %s", probe_dialect_text(p->dialect),
-			 p->handshake_us / 1000.0, probe_zero_rtt_text(p), probe_mptcp_text(p));
+		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s", probe_dialect_text(p->dialect),
+			 p->handshake_us < 10000 ? 2 : 0, p->handshake_us / 1000.0,
+			 probe_zero_rtt_text(p), probe_mptcp_text(p));
 	else
 		describe_failure(p, out);
 }
@@ -129,6 +130,7 @@ void probe_print_details(const struct probe *p)
 	printf("    Fast Open     %s\n", cookies[p->tfo_cookie]);
 	printf("    SYN data      %s\n", data[p->syn_data]);
 	if (p->reply_us)
-		printf("    reply         after %.1f ms\n", p->reply_us / 1000.0);
+		printf("    reply         after %.*f ms\n", p->reply_us < 10000 ? 2 : 0,
+		       p->reply_us / 1000.0);
 	printf("    connections   %u, %u of them for the dialect\n", p->connections, p->probes);
 }

@@ -16,7 +16,7 @@
 
 /* --watch: when it looks again although nothing has changed. */
 #define EARLY_MS (3600 * 1000) /* before what is known expires (HEALTH_KEEP_MS) */
-#define CHECK_MS (600 * 1000)  /* is what was found still there? */
+#define CHECK_MS (30 * 1000)   /* is what was found still there, and do programs find it so? */
 #define LEAST_MS 1000
 
 struct job {
@@ -168,8 +168,9 @@ static int verdict(const struct run *run)
 
 /* ------------------------------------------------------------------------------ --watch */
 
-/* Somebody may have made the kernel forget its cookie, or the file all that is known. */
-static bool is_forgotten(const struct job *j)
+/* Somebody may have made the kernel forget its cookie, or the file all that is known; and for programs
+ * the converter may have stopped working. */
+static bool is_out_of_date(const struct job *j)
 {
 	const struct target *t = &j->target;
 	const struct health_key key = { .converter = t->to, .network = t->network };
@@ -178,7 +179,7 @@ static bool is_forgotten(const struct job *j)
 	if (j->due_ms == INT64_MAX || j->failed)
 		return false;
 	find_known(&key, &known);
-	return known.learned_ms == 0 ||
+	return known.learned_ms == 0 || known.failures > 0 ||
 	       (j->tfo_held && !metrics_has_tfo_cookie(&t->to, &t->route.source));
 }
 
@@ -187,7 +188,7 @@ static void look_again(struct run *run)
 	for (size_t i = 0; i < run->n; i++) {
 		struct job *j = &run->jobs[i];
 
-		if (targets_look(&j->target) || is_forgotten(j))
+		if (targets_look(&j->target) || is_out_of_date(j))
 			j->due_ms = 0;
 	}
 }

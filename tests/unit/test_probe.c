@@ -23,11 +23,11 @@ struct fake {
 	uint8_t supported_type;
 	enum tfo tfo;
 	enum unknown unknown;
-	bool wants_cookie, mptcp, holds;
-	bool wants_data;   /* leaves a SYN alone that has none (S-14) */
-	bool is_dead;	   /* no SYN is answered */
-	int always;	   /* this Error instead of a success; -1: none */
-	unsigned int lost; /* SYNs with data are, so many of them */
+	bool wants_cookie, forgetful, mptcp, holds; /* forgetful: of what it has given out */
+	bool wants_data;			    /* leaves a SYN alone that has none (S-14) */
+	bool is_dead;				    /* no SYN is answered */
+	int always;				    /* this Error instead of a success; -1: none */
+	unsigned int lost;			    /* SYNs with data are, so many of them */
 	/* what it has given out */
 	bool tfo_cookie;
 	unsigned int cookie;
@@ -77,6 +77,7 @@ static void put_missing_cookie(struct cvt_writer *w)
 
 	memcpy(value + 1, the_cookie().p, 8);
 	put_error(w, CVT_ERR_MISSING_COOKIE, (struct cvt_span){ value, sizeof(value) });
+	fake.cookie += fake.forgetful;
 }
 
 static bool cookie_is_right(struct cvt_span sent)
@@ -530,6 +531,11 @@ static void a_cookie_for_ever(void **state)
 	assert_int_equal(p.verdict, PROBE_REFUSES);
 	assert_int_equal(p.convert_cookie_len, 0);
 	assert_int_equal(p.connections, 2);
+	fake.always = -1;
+	fake.wants_cookie = fake.forgetful = true;
+	probe();
+	assert_int_equal(p.verdict, PROBE_REFUSES);
+	assert_int_equal(p.connections, 3);
 }
 
 static void errors(void **state)
