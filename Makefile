@@ -5,6 +5,8 @@ PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 LIBDIR     ?= $(PREFIX)/lib
 MANDIR     ?= $(PREFIX)/share/man
+DATADIR    ?= $(PREFIX)/share/convert
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= /etc
 BUILD      ?= build
 CC         ?= cc
@@ -70,19 +72,23 @@ SHELL_FILES   = $(call scripts,(ba)?sh)
 PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py tests/*/*/*.py))
 
 SHIM := $(BUILD)/libconvert-preload.so
+# who starts the helper: systemd, or an example for others
+UNITS := $(addprefix $(BUILD)/,convert-bootstrap.service convert-bootstrap-watch.service \
+	   convert-bootstrap.timer)
+INIT  := $(BUILD)/convert-bootstrap.init
 
 # so that an object is not taken for an intermediate and deleted
 .SECONDARY:
 
 .PHONY: all
 #: all              the library, the wrapper, the helper and the lab's converter (the default)
-all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-converter
+all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-converter $(UNITS) $(INIT)
 
 .DELETE_ON_ERROR:
 
 # What the command line changes is made again.
 $(BUILD)/flags: export TEXT = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
-$(BUILD)/paths: export TEXT = $(LIBDIR)
+$(BUILD)/paths: export TEXT = $(LIBDIR) $(BINDIR)
 $(BUILD)/flags $(BUILD)/paths: FORCE
 	@mkdir -p $(@D)
 	@echo "$$TEXT" | cmp -s - $@ || echo "$$TEXT" > $@
@@ -107,6 +113,16 @@ $(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 $(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/paths
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@ && chmod +x $@
+
+$(BUILD)/convert-bootstrap%: bootstrap-helper/convert-bootstrap%.in bootstrap-helper/sandbox.in \
+			     Makefile $(BUILD)/paths
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)sed -e 's|@BINDIR@|$(BINDIR)|' -e '/@SANDBOX@/{r bootstrap-helper/sandbox.in' \
+		-e 'd;}' $< > $@ && chmod $(if $(filter %.init,$@),755,644) $@
+
+$(BUILD)/convert-bootstrap.timer: bootstrap-helper/convert-bootstrap.timer
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)cp $< $@
 
 $(BUILD)/convert-bootstrap: $(BOOTSTRAP) $(POLICY) $(COMMON)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
@@ -416,7 +432,8 @@ deps:
 	$(Q)tests/deps $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_DEVEL)
 
 # ----------------------------------------------------------------------------- install
-# DESTDIR, PREFIX, BINDIR, LIBDIR, MANDIR, SYSCONFDIR. convert.conf itself is never touched.
+# DESTDIR, PREFIX, BINDIR, LIBDIR, MANDIR, DATADIR, UNITDIR, SYSCONFDIR. convert.conf itself is never
+# touched, and no unit is enabled.
 
 MAN_PAGES := $(wildcard preload/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
 PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
@@ -425,19 +442,24 @@ EXAMPLE   := $(wildcard convert.conf.example)
 
 .PHONY: install uninstall
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
-install: $(SHIM) $(PROGRAMS)
+install: $(SHIM) $(PROGRAMS) $(UNITS) $(INIT)
 	install -D -m 644 $(SHIM) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
 	install -d $(DESTDIR)$(BINDIR)
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
 	$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) $(call man_path,$(page)) &&) true
 	$(foreach file,$(EXAMPLE),install -D -m 644 $(file) $(DESTDIR)$(SYSCONFDIR)/$(file) &&) true
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR)
+	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
+	install -m 755 $(INIT) $(DESTDIR)$(DATADIR)
 
 #: uninstall        removes what install put there
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
 		$(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
 		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
-		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE))
+		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE)) \
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(DATADIR)/$(notdir $(INIT))
+	[ ! -d $(DESTDIR)$(DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(DATADIR)
 
 .PHONY: clean help
 #: clean            removes build/

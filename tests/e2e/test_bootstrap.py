@@ -4,6 +4,7 @@
 import itertools
 import json
 import os
+import pathlib
 import re
 import signal
 
@@ -350,6 +351,52 @@ class Watch(Bootstrap):
         self.lines(second, 1)
         other = self.watch(config | {"CONVERT_STATE": str(self.lab.file("other-state"))})
         self.lines(other, 1)
+
+
+class Started(Bootstrap):
+    """By systemd, or by a script."""
+
+    def test_units(self):
+        self.need("systemd-analyze")
+        directory = self.lab.file("units")
+        directory.mkdir()
+        units = []
+        for unit in sorted(L.BUILD.glob("convert-bootstrap*.[st][ei][rm]*")):
+            units.append(directory / unit.name)
+            units[-1].write_text(re.sub("ExecStart=.*/", f"ExecStart={L.BUILD}/",
+                                        unit.read_text()))
+        self.assertEqual(len(units), 3)
+        r = self.lab.run(["systemd-analyze", "verify", "--man=no", *units])
+        self.assertEqual((r.code, r.out, r.err), (0, b"", ""), r)
+
+    def test_script(self):
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        log, pid_file = self.lab.file("script.log"), self.lab.file("script.pid")
+        config = self.config() | {"PROGRAM": str(L.BUILD / "convert-bootstrap"),
+                                  "LOG": str(log), "PID_FILE": str(pid_file)}
+
+        def script(verb, code=0):
+            r = self.lab.run([L.BUILD / "convert-bootstrap.init", verb], env=config)
+            self.assertEqual(r.code, code, r)
+            return pid_file.exists() and pid_file.read_text().strip()
+
+        script("status", 3)
+        pid = script("start")
+        L.wait_for("a line", lambda: "0-RTT" in log.read_text())
+        self.assertEqual(script("start"), pid)
+        self.assertEqual(script("status"), pid)
+        again = script("restart")
+        self.assertNotEqual(again, pid)
+        self.assertEqual(script("status"), again)
+        script("stop")
+        script("stop")
+        script("status", 3)
+        pid_file.write_text(f"{os.getpid()}\n")  # somebody else's number
+        script("stop")
+        script("bad", 2)
+        pathlib.Path(config["CONVERT_CONF"]).write_text("[x]\n")
+        script("start", 1)
+        self.assertIn("convert.conf:1: ", log.read_text())
 
 
 if __name__ == "__main__":
