@@ -1,0 +1,43 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-bootstrap run on a path with a round trip of 40 ms: its time, and what takes time on it."""
+import json
+import re
+
+import lab as L
+import servers
+
+
+def setup(lab):
+    servers.nginx(lab)
+
+
+class Path(L.TestCase):
+    def setUp(self):
+        self.v4, _ = self.lab.fresh_addresses()
+        self.config = self.lab.config(address=self.v4, policy="timeout = 2s") | {
+            "CONVERT_STATE": str(self.lab.file("state"))}
+
+    def helper(self, *words):
+        r = self.lab.run([L.BUILD / "convert-bootstrap", *words], env=self.config)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode()
+
+    def test_time_of_the_handshake(self):
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=[self.v4])
+        for _ in range(2):
+            ms = float(re.search(" ([0-9.]+) ms", self.helper("run"))[1])
+            self.assertTrue(39 <= ms < 100, ms)
+
+    def test_replies_that_are_held_back(self):
+        """Linux keeps what a converter sends before the third ACK. That of SYN data alone: over
+        TCP, and without it, nothing is kept."""
+        self.lab.converter("--mptcp", "--reply-at-once", "--fastopen", "cookie", listen=[self.v4])
+        self.assertIn("held back", self.helper("run"))
+        (known,) = json.loads(self.helper("status", "--json"))["converters"]
+        self.assertEqual((known["syn_data"], known["mptcp"]), ("held back", "works"))
+        self.assertIn("held back", self.helper("run"))
+
+
+if __name__ == "__main__":
+    L.main(setup, delay_ms=(20, 0))
