@@ -119,7 +119,7 @@ static bool keep_cookie(struct health *h, struct cvt_span cookie)
 /* A SYN that had to be sent again says nothing of that. */
 static bool is_stripped(struct health *h, const struct health_event *e)
 {
-	if (e->path != HEALTH_SYN_DATA || (e->way == HEALTH_LOSES && !e->stripped))
+	if (e->path == HEALTH_MPTCP || (e->way == HEALTH_LOSES && !e->stripped))
 		return false;
 	return set_byte(&h->stripped, e->way == HEALTH_LOSES);
 }

@@ -58,24 +58,28 @@ static int lower_rcvlowat(int fd)
 	return wanted;
 }
 
-/* By this converter, or one that takes over from it. */
+/* By a converter that takes over from the one that has failed. */
 static bool may_need_no_cookie(const struct config *config)
 {
+	bool has_several = config->n_converters > 1 ||
+			   (config->n_converters == 1 && config->converters[0].n_addrs > 1);
+
 	for (size_t i = 0; i < config->n_converters; i++)
-		if (config->converters[i].fast_open == CONFIG_FO_NO_COOKIE)
+		if (config->converters[i].fast_open == CONFIG_FO_NO_COOKIE ||
+		    (config->converters[i].fast_open == CONFIG_FO_AUTO && has_several))
 			return true;
 	return false;
 }
 
 /* Will TCP_FASTOPEN_NO_COOKIE be set by us? */
-static bool is_no_cookie_ours(int fd, const struct config *config)
+static bool is_no_cookie_ours(int fd, const struct upstream *u, const struct config *config)
 {
 	const struct noted *n = noted_at(fd);
 	struct noted_option option;
 	int on = 0;
 	socklen_t len = sizeof(on);
 
-	if (!may_need_no_cookie(config))
+	if (!u->bare && !may_need_no_cookie(config))
 		return false;
 	if (n && !noted_obstacle(n))
 		return !noted_find(n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &option) ||
@@ -215,7 +219,7 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	if (!u || flags < 0)
 		return false;
 	c->exchange = upstream_index(u);
-	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, request->config);
+	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u, request->config);
 	request->exchange = u;
 	request->nonblocking = flags & O_NONBLOCK ||
 			       (request->early && request->early->flags & MSG_DONTWAIT);

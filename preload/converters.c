@@ -80,12 +80,24 @@ static enum cvt_dialect dialect_for(const struct config_converter *c, const stru
 	return c->dialect;
 }
 
-/* Where it is lost, and with MPTCP where the reply to it is held back: that may be for ever, so it holds
- * whatever is configured. */
-static bool syn_data_is_useless(const struct upstream *u, uint8_t way)
+/* Data without a TFO cookie goes where that is configured, or known to work (D9a). None goes where it is
+ * lost, nor with MPTCP where the reply to it is held back: that may be for ever, so it holds whatever is
+ * configured. */
+static void advise_on_syn_data(struct upstream *u, const struct health *h)
 {
-	return (way == HEALTH_LOSES && u->converter->fast_open == CONFIG_FO_AUTO) ||
-	       (way == HEALTH_HOLDS && u->mptcp);
+	bool is_auto = u->converter->fast_open == CONFIG_FO_AUTO;
+	bool known = is_auto && h->way[HEALTH_BARE_DATA] == HEALTH_WORKS;
+	bool holds = h->way[HEALTH_SYN_DATA] == HEALTH_HOLDS;
+	uint8_t way;
+
+	u->bare = known || u->converter->fast_open == CONFIG_FO_NO_COOKIE;
+	u->syn_path = known ? HEALTH_BARE_DATA : HEALTH_SYN_DATA;
+	way = h->way[u->syn_path];
+	u->no_syn_data = (way == HEALTH_LOSES && is_auto) || (holds && u->mptcp);
+	u->is_proven = way == HEALTH_WORKS;
+	u->syn_data_lost = h->lost[u->syn_path];
+	u->tells_over_tcp = !holds && (shim_config()->mptcp == CONFIG_MPTCP_OFF ||
+				       !twin_has_mptcp() || h->way[HEALTH_MPTCP] == HEALTH_LOSES);
 }
 
 void converters_advise(struct upstream *u)
@@ -103,12 +115,7 @@ void converters_advise(struct upstream *u)
 		if (!health_may_send(&h, asked[i]))
 			options_refused(c, (struct cvt_span){ &asked[i], 1 });
 	u->asks_mptcp = u->asks_mptcp && !options_is_refused(c, CVT_OPT_MPTCP);
-	u->no_syn_data = syn_data_is_useless(u, h.way[HEALTH_SYN_DATA]);
-	u->is_proven = h.way[HEALTH_SYN_DATA] == HEALTH_WORKS;
-	u->syn_data_lost = h.lost[HEALTH_SYN_DATA];
-	u->tells_over_tcp = h.way[HEALTH_SYN_DATA] != HEALTH_HOLDS &&
-			    (shim_config()->mptcp == CONFIG_MPTCP_OFF || !twin_has_mptcp() ||
-			     h.way[HEALTH_MPTCP] == HEALTH_LOSES);
+	advise_on_syn_data(u, &h);
 	u->rtt_us = h.rtt_us;
 	if (h.convert_cookie_len && !cookies_for(u).len)
 		cookies_learn(u, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
@@ -199,7 +206,7 @@ static bool look_at_syn_data(const struct upstream *u, int fd, bool over_mptcp)
 	/* what works over TCP may be held back over MPTCP */
 	if (fail >= 2 || (works && (over_mptcp || u->tells_over_tcp)))
 		report(u, (struct health_event){ .kind = HEALTH_WAY,
-						 .path = HEALTH_SYN_DATA,
+						 .path = u->syn_path,
 						 .way = works ? HEALTH_WORKS : HEALTH_LOSES,
 						 .stripped = fail == 2 });
 	return fail >= 2;

@@ -50,7 +50,9 @@ struct upstream {
 	struct health_key health; /* whom its outcome is told of (converters.h) */
 	int64_t started_ms;	  /* CLOCK_REALTIME */
 	enum cvt_dialect dialect;
-	bool no_syn_data;      /* the path loses it, or the converter's reply to it is held back */
+	bool no_syn_data; /* the path loses it, or the converter's reply to it is held back */
+	bool bare;	  /* SYN data goes without a TFO cookie (D9a) */
+	enum health_path syn_path; /* what is learned of the SYN's data */
 	bool is_proven;	       /* that data in the SYN gets there, and with MPTCP its answer back */
 	uint8_t syn_data_lost; /* so often in a row, before this one */
 	bool tells_over_tcp;   /* a connection that is not one of MPTCP may prove it */

@@ -211,6 +211,62 @@ class Dialects(Bootstrap):
         self.helper("run", config=self.config("dialect = hybrid"))
 
 
+class Programs(Bootstrap):
+    """What programs make of it."""
+
+    def curls(self, config, n):
+        """The SYNs to the converter of so many programs."""
+        capture = captures.Capture(self.lab)
+        for _ in range(n):
+            self.curl(config)
+        return [c[0] for c in captures.connections(capture.packets())]
+
+    def test_data_without_a_cookie(self):
+        """No TFO option comes back, and data is taken without: then programs send it so. Not before
+        that is known, and not any more when it is not so any more."""
+        self.lab.converter("--mptcp", "--fastopen", "no-cookie", listen=[self.v4])
+        config = self.config()
+        for syn in self.curls(config, 2):
+            self.assertEqual(syn.data, b"")
+        self.assertIn("0-RTT without a cookie, MPTCP",
+                      self.helper("run", config=config).out.decode())
+        for syn in self.curls(config, 2):
+            self.assertIsNone(syn.option(captures.FAST_OPEN))
+            self.assertIsNotNone(syn.option(captures.MPTCP))
+            self.assertEqual((syn.data[2:4].hex(), syn.data[4]), ("2263", 10))
+        L.sysctl("converter", net__ipv4__tcp_fastopen=1)
+        try:
+            syns = self.curls(config, 4)
+        finally:
+            L.sysctl("converter", net__ipv4__tcp_fastopen=3)
+        self.assertEqual([bool(syn.data) for syn in syns], [True, True, True, False])
+
+    def test_refused_data_is_not_held_against_mptcp(self):
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=[self.v4])
+        config = self.config()
+        self.helper("run", config=config)
+        L.sysctl("converter", net__ipv4__tcp_fastopen=1)
+        try:
+            syns = self.curls(config, 4)
+            self.assertEqual([bool(syn.data) for syn in syns], [True, True, True, False])
+            for syn in syns:
+                self.assertIsNotNone(syn.option(captures.MPTCP))
+            r = self.curl(config)
+            self.assertIn("connected, MPTCP", r.log)
+            (known,) = self.status(config)
+            self.assertEqual((known["syn_data"], known["mptcp"]), ("lost on the path", "works"))
+            # and the helper finds the same
+            self.helper("run", config=config)
+            (known,) = self.status(config)
+            self.assertEqual((known["syn_data"], known["mptcp"]), ("lost on the path", "works"))
+        finally:
+            L.sysctl("converter", net__ipv4__tcp_fastopen=3)
+        # until it takes it again
+        self.assertIn("0-RTT, MPTCP", self.helper("run", config=config).out.decode())
+        (syn,) = self.curls(config, 1)
+        self.assertTrue(syn.data)
+
+
 class Secrets(Bootstrap):
     def test_nowhere(self):
         """Neither Fast Open cookies nor Convert cookies, learned or configured."""
