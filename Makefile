@@ -256,9 +256,9 @@ MODE    ?= immediate
 MODULES ?=
 
 .PHONY: check-python check-programs
-#: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; LAB_MPTCP=on; MODULES="...")
+#: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; LAB_MPTCP=on; HELPER=1; MODULES="...")
 check-python: all $(BUILD)/lab/delay-line $(BUILD)/lab/mptcp-sockets.so
-	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(MODULES)
+	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(if $(HELPER),--helper) $(MODULES)
 
 #: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes)
 check-programs: all $(E2E_TOOLS)

@@ -282,16 +282,6 @@ static void learn_not_authorized(struct probe_plan *plan)
 	plan->again = true;
 }
 
-/* One byte, or big-endian over all of the value (PROTOCOL 2). */
-static int delay_of(struct cvt_span value)
-{
-	uint64_t delay = 0;
-
-	for (size_t i = 0; i < value.len; i++)
-		delay = delay > HEALTH_DELAY_MAX ? delay : delay << 8 | value.p[i];
-	return delay > HEALTH_DELAY_MAX / 1000 ? HEALTH_DELAY_MAX / 1000 : (int)delay;
-}
-
 static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 			const struct hs_result *r)
 {
@@ -311,7 +301,7 @@ static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 		return;
 	case CVT_ERR_RESOURCE:
 	case CVT_ERR_NETWORK:
-		p->delay_s = delay_of(r->msg.error.value);
+		p->delay_s = health_delay_s(r->msg.error.value);
 		break;
 	default: /* it wants to be asked in its own dialect */
 		if (plan->dialect != step->dialect) {

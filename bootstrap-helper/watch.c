@@ -64,18 +64,16 @@ static int open_signals(void)
 static int take_lock(const char *state_file)
 {
 	char path[PATH_MAX];
-	char *slash;
+	const char *slash = strrchr(state_file, '/');
 	int fd;
 
-	if (snprintf(path, sizeof(path), "%s", state_file) >= (int)sizeof(path) - 8)
-		return -ENAMETOOLONG;
-	slash = strrchr(path, '/');
-	if (slash && slash != path) {
-		*slash = '\0';
+	if (slash && slash != state_file && slash - state_file < PATH_MAX) {
+		memcpy(path, state_file, (size_t)(slash - state_file));
+		path[slash - state_file] = '\0';
 		mkdir(path, 0700); /* as state.h does it */
-		*slash = '/';
 	}
-	strcat(path, ".watch");
+	if (snprintf(path, sizeof(path), "%s.watch", state_file) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		int err = errno;

@@ -178,6 +178,15 @@ bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms
 	return false;
 }
 
+int health_delay_s(struct cvt_span value)
+{
+	uint64_t delay = 0;
+
+	for (size_t i = 0; i < value.len; i++)
+		delay = delay > HEALTH_DELAY_MAX ? delay : delay << 8 | value.p[i];
+	return delay > HEALTH_DELAY_MAX / 1000 ? HEALTH_DELAY_MAX / 1000 : (int)delay;
+}
+
 void health_age(struct health *h, int64_t now_ms)
 {
 	if (h->failed_ms > now_ms)

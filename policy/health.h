@@ -104,6 +104,10 @@ void health_age(struct health *h, int64_t now_ms);
 /* False: no record has such values. */
 bool health_is_sane(const struct health *h);
 
+/* What errors 64 and 65 ask for, in seconds: one byte, or big-endian over all of the value (PROTOCOL
+ * 2). */
+int health_delay_s(struct cvt_span value);
+
 enum health_advice {
 	HEALTH_USE,
 	HEALTH_PROBE, /* it was failing; you are the one that tries */

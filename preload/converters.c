@@ -229,19 +229,14 @@ void converters_connected(struct upstream *u, int fd)
 						 .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
 }
 
-/* Errors 64 and 65 may name a delay: one byte, or big-endian over all of the value (PROTOCOL 2). */
+/* Errors 64 and 65 may name a delay. */
 static int delay_of(const struct hs_result *result)
 {
-	struct cvt_span value = result->msg.error.value;
-	uint64_t delay = 0;
-
 	if (result->parse != CVT_OK || !result->msg.has_error ||
 	    (result->msg.error.code != CVT_ERR_RESOURCE &&
 	     result->msg.error.code != CVT_ERR_NETWORK))
 		return HEALTH_NO_DELAY;
-	for (size_t i = 0; i < value.len; i++)
-		delay = delay > HEALTH_DELAY_MAX ? delay : delay << 8 | value.p[i];
-	return delay > HEALTH_DELAY_MAX / 1000 ? HEALTH_DELAY_MAX / 1000 : (int)delay;
+	return health_delay_s(result->msg.error.value);
 }
 
 /* It works, and wants to be asked otherwise: what is known now, so that the next one will be. */

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: MIT
 """CPython's network tests as judges: every outcome without the shim and with it, compared.
 
-    suite.py [--mode immediate|slow|hold] [MODULE...]
+    suite.py [--mode immediate|slow|hold] [--helper] [MODULE...]
+
+--helper: convert-bootstrap watches the converter meanwhile, and another one asks it all the time, so
+that the state file is written to under the programs' hands.
 
 In network namespaces of their own, with every TCP connection to a loopback address converted by
 rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
@@ -75,9 +78,26 @@ level = info
 class Loopback(L.Lab):
     """Instead of three namespaces in a row, as many unconnected ones as there are runs."""
 
-    def __init__(self):
+    def __init__(self, helper=False):
         self.running = []
         self.files = self.addresses = 0
+        self.helper = helper
+        self.helpers = {}
+
+    def help(self, name, config):
+        """The state file and what else programs find in their environment."""
+        config = config | {"CONVERT_STATE": str(L.TMP / name / "state")}
+        program = L.BUILD / "convert-bootstrap"
+        self.helpers[name] = [
+            self.start(name, [program, "run", "--watch"], env=config, name=f"watch-{name}"),
+            self.start(name, ["sh", "-c", f"while :; do {program} run; sleep 0.05; done"],
+                       env=config, name=f"run-{name}")]
+        return config
+
+    def end_help(self, name):
+        """How often the converter was asked."""
+        texts = [h.text() for h in self.helpers.get(name, []) if h.stop() is not None]
+        return sum(text.count(" by lo: ") for text in texts)
 
     def place(self, name, mode):
         """A namespace with loopback only; mode: the converter in it, "late" (late_refusals),
@@ -100,7 +120,8 @@ class Loopback(L.Lab):
         log = L.TMP / name / "shim.log"
         config = L.TMP / name / "convert.conf"
         config.write_text(CONFIG.format(log=log, mptcp=MPTCP))
-        return {"CONVERT_CONF": str(config), "LAB_LOG": str(log)}
+        shim = {"CONVERT_CONF": str(config), "LAB_LOG": str(log)}
+        return self.help(name, shim) if self.helper else shim
 
     def late_refusals(self, name):
         """In this namespace 127.0.0.1 answers LATE_MS late if it refuses: every RST goes out by one
@@ -148,6 +169,9 @@ def run(lab, module, mode, results, only=()):
                 ns=name, shim=shim, timeout=LIMIT,
                 env={"LC_ALL": "C.UTF-8", "TMPDIR": str(L.TMP / name)} |
                 (BARE_MPTCP if mode == "bare" else {}))
+    asked = lab.end_help(name)
+    if asked:
+        print(f"{name:32} {asked:5} probes by convert-bootstrap", flush=True)
     output.write_text(r.out.decode(errors="replace") + r.err +
                       f"\nexit status {r.code}\n\n" + r.log)
     outcomes, whys = read_record(record)
@@ -265,13 +289,14 @@ class Verdict:
 def main(default_modules, arguments=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", choices=MODES, default="immediate")
+    parser.add_argument("--helper", action="store_true")
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     options = parser.parse_args(arguments)
     modules = options.modules or default_modules
     L.enter()
     results = L.BUILD / "check-python" / options.mode
     results.mkdir(parents=True, exist_ok=True)
-    lab, verdict = Loopback(), Verdict()
+    lab, verdict = Loopback(options.helper), Verdict()
     try:
         with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
             runs = [(m, pool.submit(run, lab, m, None, results),
