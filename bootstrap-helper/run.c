@@ -22,6 +22,7 @@
 struct job {
 	struct target target;
 	bool failed, tfo_held;
+	bool is_kept;	/* what was found could be written */
 	int64_t due_ms; /* CLOCK_REALTIME; INT64_MAX: only when the network changes */
 	char told[PROBE_TEXT_MAX];
 };
@@ -30,7 +31,7 @@ struct run {
 	struct config config;
 	struct job *jobs;
 	size_t n;
-	bool verbose, watches, stopped;
+	bool verbose, watches, stopped, unwritable;
 	struct watch watch;
 };
 
@@ -90,7 +91,19 @@ static void find_known(const struct health_key *key, struct health *known)
 	health_find(key, state_now_ms(), known);
 }
 
-static void set_due(struct job *j, const struct health_key *key)
+static void look_what_is_kept(struct run *run, struct job *j, const struct health_key *key)
+{
+	struct health h;
+
+	find_known(key, &h);
+	j->is_kept = h.learned_ms > 0 || h.failures > 0;
+	if (!j->is_kept && !run->unwritable)
+		fprintf(stderr, "%s cannot be written\n", state_path());
+	run->unwritable |= !j->is_kept;
+	explicit_bzero(&h, sizeof(h));
+}
+
+static void set_due(const struct run *run, struct job *j, const struct health_key *key)
 {
 	int64_t now_ms = state_now_ms();
 	struct health h;
@@ -100,7 +113,11 @@ static void set_due(struct job *j, const struct health_key *key)
 		return;
 	}
 	health_find(key, now_ms, &h);
-	j->due_ms = h.alone_until_ms > now_ms + LEAST_MS ? h.alone_until_ms : now_ms + LEAST_MS;
+	if (!j->is_kept)
+		j->due_ms = now_ms + run->config.retry_ms + LEAST_MS;
+	else
+		j->due_ms = h.alone_until_ms > now_ms + LEAST_MS ? h.alone_until_ms :
+								   now_ms + LEAST_MS;
 }
 
 static void ask(struct run *run, struct job *j)
@@ -128,7 +145,8 @@ static void ask(struct run *run, struct job *j)
 		j->failed = p.verdict != PROBE_WORKS;
 		j->tfo_held = p.tfo_cookie == PROBE_TFO_HELD;
 		tell(run, j, &p);
-		set_due(j, &key);
+		look_what_is_kept(run, j, &key);
+		set_due(run, j, &key);
 	}
 	explicit_bzero(&known, sizeof(known));
 	explicit_bzero(&p, sizeof(p));
@@ -160,6 +178,8 @@ static bool has_route(const struct run *run, const struct config_converter *c)
 /* To have no route is a failure for a converter, not for one of its addresses, IPv6's say. */
 static int verdict(const struct run *run)
 {
+	if (run->unwritable)
+		return BOOTSTRAP_FAILED;
 	for (size_t i = 0; i < run->n; i++)
 		if (run->jobs[i].failed || !has_route(run, run->jobs[i].target.converter))
 			return BOOTSTRAP_FAILED;
@@ -176,7 +196,7 @@ static bool is_out_of_date(const struct job *j)
 	const struct health_key key = { .converter = t->to, .network = t->network };
 	struct health known;
 
-	if (j->due_ms == INT64_MAX || j->failed)
+	if (j->due_ms == INT64_MAX || j->failed || !j->is_kept)
 		return false;
 	find_known(&key, &known);
 	return known.learned_ms == 0 || known.failures > 0 ||
@@ -223,7 +243,8 @@ static int begin_watching(struct run *run)
 		fprintf(stderr, "another convert-bootstrap run --watch writes to %s\n",
 			state_path());
 	else
-		fprintf(stderr, "--watch: %s\n", strerror(-err));
+		fprintf(stderr, "--watch: %s%s%s\n", state_path(), *state_path() ? ".watch: " : "",
+			strerror(-err));
 	return BOOTSTRAP_FAILED;
 }
 

@@ -118,6 +118,26 @@ class Run(Bootstrap):
         r = self.helper("run", "-c", str(self.lab.file("bad.conf", "[x]\n")), config={}, code=1)
         self.assertRegex(r.err, r"bad\.conf:1: ")
 
+    def test_a_state_file_that_cannot_be_written(self):
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        config = self.config()
+        other = self.lab.file("other", "not a state file\n")
+        r = self.helper("run", config=config | {"CONVERT_STATE": str(other)}, code=1)
+        self.assertIn("0-RTT", r.out.decode())
+        self.assertIn(f"{other} cannot be written", r.err)
+        r = self.helper("run", config=config | {"CONVERT_STATE": "none"})
+        self.assertEqual(r.err, "")
+        r = self.helper("run", "-w", config=config | {"CONVERT_STATE": "/proc/x/state"}, code=1)
+        self.assertIn("/proc/x/state.watch: No such file", r.err)
+
+    def test_under_the_shim(self):
+        """Where every process has it."""
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=[self.v4])
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "run"], shim=self.config())
+        self.assertEqual(r.code, 0, r)
+        self.assertIn("rfc8803", r.out.decode())
+        self.assertIn("0-RTT, MPTCP", r.out.decode())
+
     def test_details(self):
         self.lab.converter("--fastopen", "cookie", "--dialect", "draft-02", listen=[self.v4])
         out = self.helper("run", "-v", config=self.config()).out.decode()
