@@ -389,6 +389,36 @@ class Watch(Bootstrap):
         self.assertEqual(self.status(config)[0]["failures"], 0)
         self.curl(config)
 
+    def look(self):
+        """Any change makes it look whether all is as it was; else it does so twice a minute."""
+        for verb in "add", "del":
+            L.command(["ip", "-n", "client", "addr", verb, "10.45.0.1/24", "dev", "lo"])
+
+    def test_what_was_forgotten(self):
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        config = self.config()
+        process = self.watch(config)
+        self.lines(process, 1)
+        self.helper("flush", config=config)
+        self.look()
+        self.lines(process, 2)
+        L.wait_for("the file", lambda: self.status(config))
+
+    def test_what_programs_find(self):
+        """A converter of another dialect that says nothing to them: they cannot find out."""
+        config = self.config(policy="fallback = direct\ntimeout = 500ms\nretry = 1s")
+        converter = self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        process = self.watch(config)
+        self.assertIn("rfc8803", self.lines(process, 1)[0])
+        self.curl(config)
+        self.assertEqual(converter.stop(), 0)
+        self.lab.converter("--dialect", "draft-02", "--wrong-word", "silence",
+                           "--fastopen", "cookie", listen=[self.v4])
+        self.curl(config, seen=L.CLIENT)
+        self.look()
+        self.assertIn("draft-02", self.lines(process, 2)[1])
+        self.curl(config)
+
     def test_it_sleeps(self):
         """Nothing happens, so nothing is done; and a signal ends it at once, cleanly."""
         self.lab.converter("--fastopen", "cookie", listen=[self.v4])
