@@ -45,6 +45,7 @@ COMMON    := $(call objects,common)
 POLICY    := $(call objects,policy)
 PRELOAD   := $(call objects,preload)
 BOOTSTRAP := $(call objects,bootstrap-helper)
+BOOTSTRAP_LIBS := -linih -ljansson
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
@@ -125,7 +126,7 @@ $(BUILD)/convert-bootstrap.timer: bootstrap-helper/convert-bootstrap.timer
 	$(call say,GEN,$@)cp $< $@
 
 $(BUILD)/convert-bootstrap: $(BOOTSTRAP) $(POLICY) $(COMMON)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BOOTSTRAP_LIBS)
 
 $(BUILD)/lab-converter: $(CONVERTER) $(LAB_COMMON)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lnetfilter_queue -lnfnetlink
@@ -140,13 +141,14 @@ $(BUILD)/lab/%: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-# of which a test takes what it calls
+# of which a test takes what it calls, and so only those of the helper need the helper's libraries
 $(BUILD)/bootstrap.a: $(filter-out %/convert-bootstrap.o,$(BOOTSTRAP))
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -linih
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed -lcmocka \
+		$(BOOTSTRAP_LIBS)
 
 # its memory ends when the test says so
 $(BUILD)/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
@@ -414,10 +416,10 @@ lint-python:
 # Debian's names. What make, make check and make demo need; then what only developers do.
 
 DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
-	      libnetfilter-queue-dev libnfnetlink-dev
+	      libjansson-dev libnetfilter-queue-dev libnfnetlink-dev
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
-	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils \
+	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils python3-jsonschema \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl procps util-linux
