@@ -441,6 +441,8 @@ MAN_PAGES := $(wildcard preload/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
 PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
+SCHEMAS   := $(wildcard bootstrap-helper/*.schema.json)
+DATADIR   ?= $(PREFIX)/share/convert
 
 .PHONY: install uninstall
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
@@ -453,6 +455,7 @@ install: $(SHIM) $(PROGRAMS) $(UNITS) $(INIT)
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR)
 	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
 	install -m 755 $(INIT) $(DESTDIR)$(DATADIR)
+	install -m 644 $(SCHEMAS) $(DESTDIR)$(DATADIR)
 
 #: uninstall        removes what install put there
 uninstall:
@@ -460,7 +463,8 @@ uninstall:
 		$(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
 		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
 		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE)) \
-		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(DATADIR)/$(notdir $(INIT))
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(DATADIR)/$(notdir $(INIT)) \
+		$(addprefix $(DESTDIR)$(DATADIR)/,$(notdir $(SCHEMAS)))
 	[ ! -d $(DESTDIR)$(DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(DATADIR)
 
 .PHONY: clean help

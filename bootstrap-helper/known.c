@@ -11,8 +11,11 @@
 #include "bootstrap.h"
 #include "counts.h"
 #include "health.h"
+#include "json.h"
 #include "load.h"
 #include "servers.h"
+
+#define LINE_MAX_COLUMNS 80
 
 static int64_t now_ms;
 
@@ -35,65 +38,137 @@ static int find_state(const char *file)
 
 /* ------------------------------------------------------------------------------- status */
 
-/* People's lines, or one JSON object. What stands in it is numbers, addresses and our words. */
+/* People's lines, or one JSON object (status.schema.json). */
 static bool as_json;
-static unsigned int n_listed;
 
 static const char *const dialects[] = { "unknown", "rfc8803", "draft-02", "hybrid" };
 static const char *const ways[] = { [HEALTH_UNTRIED] = "untried",
 				    [HEALTH_WORKS] = "works",
 				    [HEALTH_LOSES] = "lost on the path",
 				    [HEALTH_HOLDS] = "held back" };
+static const char *const verdicts
+	[] = { [SERVERS_UNKNOWN] = "unknown", [SERVERS_MPTCP] = "mptcp", [SERVERS_TCP] = "tcp" };
 
 static int64_t seconds_until(int64_t at_ms)
 {
 	return at_ms > now_ms ? (at_ms - now_ms + 999) / 1000 : 0;
 }
 
-static void show_kinds(const uint8_t kinds[static 32])
+static int64_t seconds_since(int64_t at_ms)
 {
-	const char *comma = "";
+	return at_ms < now_ms ? (now_ms - at_ms) / 1000 : 0;
+}
+
+static json_t *address_as_json(const struct addr *a)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(a, text);
+	return json_text(text);
+}
+
+static json_t *kinds_as_json(const uint8_t kinds[static 32])
+{
+	json_t *array = json_array();
 
 	for (unsigned int kind = 0; kind < 256; kind++)
-		if (health_has_kind(kinds, (uint8_t)kind)) {
-			printf("%s%u", comma, kind);
-			comma = as_json ? "," : ", ";
-		}
-	if (!as_json && !*comma)
-		fputs("none", stdout);
+		if (health_has_kind(kinds, (uint8_t)kind))
+			json_add(array, json_integer(kind));
+	return array;
 }
 
-static void converter_as_json(const struct health_key *key, const struct health *h)
+static void converter_as_json(const struct health_key *key, const struct health *h, void *array)
 {
-	char text[ADDR_TEXT_MAX];
+	json_t *o = json_object();
+	char network[17];
 
-	addr_format(&key->converter, text);
-	printf("%s\n    {\"address\":\"%s\",\"network\":\"%016" PRIx64 "\",\"dialect\":\"%s\","
-	       "\"failures\":%" PRIu32 ",\"left_alone_s\":%" PRId64 ",\"syn_data\":\"%s\","
-	       "\"mptcp\":\"%s\",\"convert_cookie\":%s,\"refuses\":[",
-	       n_listed++ ? "," : "", text, key->network, dialects[h->dialect], h->failures,
-	       seconds_until(h->alone_until_ms), ways[h->way[HEALTH_SYN_DATA]],
-	       ways[h->way[HEALTH_MPTCP]], h->convert_cookie_len ? "true" : "false");
-	show_kinds(h->refuses);
-	fputs("],\"offers\":", stdout);
-	if (!h->has_offers) {
-		fputs("null}", stdout);
-		return;
+	snprintf(network, sizeof(network), "%016" PRIx64, key->network);
+	json_put(o, "address", address_as_json(&key->converter));
+	json_put(o, "network", json_text(network));
+	json_put(o, "dialect", json_text(dialects[h->dialect]));
+	json_put(o, "failures", json_integer(h->failures));
+	json_put(o, "left_alone_s", json_integer(seconds_until(h->alone_until_ms)));
+	json_put(o, "rtt_us", h->rtt_us ? json_integer(h->rtt_us) : json_null());
+	json_put(o, "age_s",
+		 h->learned_ms ? json_integer(seconds_since(h->learned_ms)) : json_null());
+	json_put(o, "syn_data", json_text(ways[h->way[HEALTH_SYN_DATA]]));
+	json_put(o, "mptcp", json_text(ways[h->way[HEALTH_MPTCP]]));
+	json_put(o, "convert_cookie", json_boolean(h->convert_cookie_len));
+	json_put(o, "refuses", kinds_as_json(h->refuses));
+	json_put(o, "offers", h->has_offers ? kinds_as_json(h->offers) : json_null());
+	json_add(array, o);
+}
+
+static void server_as_json(const struct servers_entry *e, void *array)
+{
+	json_t *o = json_object();
+
+	json_put(o, "address", address_as_json(&e->server));
+	json_put(o, "verdict", json_text(verdicts[e->verdict]));
+	json_put(o, "pinned", json_boolean(e->is_pinned));
+	json_put(o, "age_s", json_integer(seconds_since(e->learned_ms)));
+	json_put(o, "tfo_cookie", json_boolean(e->tfo_cookie_len));
+	json_put(o, "withdrawals", json_integer(e->withdrawals));
+	json_add(array, o);
+}
+
+static void show_as_json(const struct counts *c)
+{
+	json_t *o = json_object(), *converters = json_array(), *servers = json_array();
+	json_t *counts = json_object();
+
+	health_each(now_ms, converter_as_json, converters);
+	servers_each(now_ms, server_as_json, servers);
+	json_put(counts, "since_s",
+		 c->since_ms ? json_integer(seconds_since(c->since_ms)) : json_null());
+	json_put(counts, "converted", json_integer((json_int_t)c->n[COUNTS_CONVERTED]));
+	json_put(counts, "bypassed", json_integer((json_int_t)c->n[COUNTS_BYPASSED]));
+	json_put(counts, "direct", json_integer((json_int_t)c->n[COUNTS_DIRECT]));
+	json_put(counts, "failed", json_integer((json_int_t)c->n[COUNTS_FAILED]));
+	json_put(o, "state", json_text(state_path()));
+	json_put(o, "converters", converters);
+	json_put(o, "servers", servers);
+	json_put(o, "counts", counts);
+	json_print(o);
+}
+
+/* "30 (MPTCP), 34 (Fast Open)", as many to a line as there is room for */
+static void show_kinds(const char *key, const uint8_t kinds[static 32])
+{
+	static const char *const names[256] = {
+		[2] = "MSS",	       [3] = "window scale", [4] = "SACK",   [8] = "timestamps",
+		[28] = "user timeout", [29] = "TCP-AO",	     [30] = "MPTCP", [34] = "Fast Open"
+	};
+	int column = printf("    %-10s ", key);
+	bool any = false;
+
+	for (unsigned int kind = 0; kind < 256; kind++) {
+		char text[32];
+		int len;
+
+		if (!health_has_kind(kinds, (uint8_t)kind))
+			continue;
+		len = names[kind] ? snprintf(text, sizeof(text), "%u (%s)", kind, names[kind]) :
+				    snprintf(text, sizeof(text), "%u", kind);
+		if (any && column + len + 3 > LINE_MAX_COLUMNS)
+			column = printf(",\n%15s", "") - 2;
+		else if (any)
+			column += printf(", ");
+		column += printf("%s", text);
+		any = true;
 	}
-	putchar('[');
-	show_kinds(h->offers);
-	fputs("]}", stdout);
+	puts(any ? "" : "none");
 }
 
-static void converter_as_text(const struct health_key *key, const struct health *h)
+static void converter_as_text(const struct health_key *key, const struct health *h, void *arg)
 {
 	char text[ADDR_TEXT_MAX];
 
+	(void)arg;
 	addr_format(&key->converter, text);
-	printf("converter %s", text);
+	printf("converter %s\n", text);
 	if (key->network)
-		printf("  in network %016" PRIx64, key->network);
-	putchar('\n');
+		printf("    network    %016" PRIx64 "\n", key->network);
 	if (h->failures && h->alone_until_ms > now_ms)
 		printf("    failed     %" PRIu32 " in a row, left alone for %" PRId64 " s\n",
 		       h->failures, seconds_until(h->alone_until_ms));
@@ -104,67 +179,42 @@ static void converter_as_text(const struct health_key *key, const struct health 
 	printf("    SYN data   %s\n", ways[h->way[HEALTH_SYN_DATA]]);
 	printf("    MPTCP      %s\n", ways[h->way[HEALTH_MPTCP]]);
 	printf("    cookie     %s\n", h->convert_cookie_len ? "known" : "none");
-	fputs("    refuses    ", stdout);
-	show_kinds(h->refuses);
-	if (h->has_offers) {
-		fputs("\n    offers     ", stdout);
-		show_kinds(h->offers);
-	}
-	putchar('\n');
-	n_listed++;
+	if (h->rtt_us)
+		printf("    handshake  %.1f ms\n", h->rtt_us / 1000.0);
+	show_kinds("refuses", h->refuses);
+	if (h->has_offers)
+		show_kinds("offers", h->offers);
 }
 
-static void show_converter(const struct health_key *key, const struct health *h, void *arg)
+static void server_as_text(const struct servers_entry *e, void *arg)
 {
-	(void)arg;
-	if (as_json)
-		converter_as_json(key, h);
-	else
-		converter_as_text(key, h);
-}
-
-static void show_server(const struct servers_entry *e, void *arg)
-{
-	static const char *const verdicts[] = { "unknown", "mptcp", "tcp" };
-	int64_t age = e->learned_ms < now_ms ? (now_ms - e->learned_ms) / 1000 : 0;
 	char text[ADDR_TEXT_MAX];
 
 	(void)arg;
 	addr_format(&e->server, text);
-	if (as_json)
-		printf("%s\n    "
-		       "{\"address\":\"%s\",\"verdict\":\"%s\",\"pinned\":%s,\"age_s\":%" PRId64
-		       ",\"tfo_cookie\":%s,\"withdrawals\":%u}",
-		       n_listed++ ? "," : "", text, verdicts[e->verdict],
-		       e->is_pinned ? "true" : "false", age, e->tfo_cookie_len ? "true" : "false",
-		       e->withdrawals);
-	else
-		printf("server %-40s %s%s, %" PRId64 " s\n", text, verdicts[e->verdict],
-		       e->is_pinned ? ", pinned" : "", age);
+	printf("server %-40s %s%s, %" PRId64 " s\n", text, verdicts[e->verdict],
+	       e->is_pinned ? ", pinned" : "", seconds_since(e->learned_ms));
 }
 
-static void show_counts(void)
+static void show_as_text(const struct counts *c)
 {
-	struct counts c;
-
-	counts_read(&c, now_ms);
-	printf(as_json ? "  \"counts\":{\"converted\":%" PRIu64 ",\"bypassed\":%" PRIu64
-			 ",\"direct\":%" PRIu64 ",\"failed\":%" PRIu64 "}\n" :
-			 "connections  %" PRIu64 " converted, %" PRIu64 " bypassed, %" PRIu64
-			 " direct, %" PRIu64 " failures\n",
-	       c.n[COUNTS_CONVERTED], c.n[COUNTS_BYPASSED], c.n[COUNTS_DIRECT], c.n[COUNTS_FAILED]);
+	health_each(now_ms, converter_as_text, NULL);
+	servers_each(now_ms, server_as_text, NULL);
+	printf("connections  %" PRIu64 " converted, %" PRIu64 " bypassed, %" PRIu64
+	       " direct, %" PRIu64 " failures\n",
+	       c->n[COUNTS_CONVERTED], c->n[COUNTS_BYPASSED], c->n[COUNTS_DIRECT],
+	       c->n[COUNTS_FAILED]);
 }
 
 static void show(void)
 {
-	fputs(as_json ? "{\n  \"converters\":[" : "", stdout);
-	health_each(now_ms, show_converter, NULL);
-	n_listed = 0;
-	fputs(as_json ? "],\n  \"servers\":[" : "", stdout);
-	servers_each(now_ms, show_server, NULL);
-	fputs(as_json ? "],\n" : "", stdout);
-	show_counts();
-	fputs(as_json ? "}\n" : "", stdout);
+	struct counts c;
+
+	counts_read(&c, now_ms);
+	if (as_json)
+		show_as_json(&c);
+	else
+		show_as_text(&c);
 }
 
 /* --------------------------------------------------------------------- the command lines */

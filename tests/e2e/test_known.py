@@ -1,10 +1,9 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """convert-bootstrap status, flush, forget, pin: what people see of what programs have learned."""
-import json
-
 import captures
 import lab as L
+import schemas
 import servers
 
 SECRET = "SECRETcookie"
@@ -28,7 +27,7 @@ class Known(L.TestCase):
         return r
 
     def status(self):
-        return json.loads(self.helper("status", "--json").out)
+        return schemas.validated("status", self.helper("status", "--json").out)
 
     def curl(self, **more):
         shim = self.lab.config(address=self.v4, **more) | {"CONVERT_STATE": self.state}
@@ -37,8 +36,9 @@ class Known(L.TestCase):
         return r.out.decode().strip()
 
     def test_nothing_is_known(self):
-        nothing = {"converters": [], "servers": [],
-                   "counts": {"converted": 0, "bypassed": 0, "direct": 0, "failed": 0}}
+        nothing = {"state": self.state, "converters": [], "servers": [],
+                   "counts": {"since_s": None, "converted": 0, "bypassed": 0, "direct": 0,
+                              "failed": 0}}
         self.assertEqual(self.status(), nothing)
         self.helper("flush")
         self.assertEqual(self.status(), nothing)
