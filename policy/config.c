@@ -64,31 +64,41 @@ static bool is_off(const struct config_env *env)
 	return is_set(env->disable) && strcmp(env->disable, "0") != 0;
 }
 
+static int use_port(struct config_converter *c, const struct config_env *env,
+		    struct config_error *err)
+{
+	unsigned int port = CONFIG_DEFAULT_PORT;
+
+	if (is_set(env->port) &&
+	    (!config_number(env->port, strlen(env->port), 65535, &port) || port == 0))
+		return config_mistake(err, 0, "CONVERT_PORT = ", env->port,
+				      ": expected a port from 1 to 65535", NULL);
+	config_set_port(c, (uint16_t)port);
+	return 0;
+}
+
 /* The environment's converter in place of those of the file. */
 static int use_environment(struct config *config, const struct config_env *env,
 			   struct config_error *err)
 {
 	static const char name[] = "environment";
 	struct config_converter *c;
-	unsigned int port = CONFIG_DEFAULT_PORT;
-	int ret;
+	int ret, failed;
 
 	free_converters(config);
 	c = config_converter_add(config);
 	if (!c)
 		return config_no_memory(err, 0);
 	memcpy(c->name, name, sizeof(name));
-	ret = config_add_address(c, env->addr, "CONVERT_ADDR", err, 0);
-	if (ret)
-		return ret;
-	if (is_set(env->port) &&
-	    (!config_number(env->port, strlen(env->port), 65535, &port) || port == 0))
-		return config_mistake(err, 0, "CONVERT_PORT = ", env->port,
-				      ": expected a port from 1 to 65535", NULL);
-	config_set_port(c, (uint16_t)port);
-	if (!is_set(env->convert_cookie))
-		return 0;
-	return config_set_cookie(c, env->convert_cookie, "CONVERT_COOKIE", err, 0);
+	failed = config_add_address(c, env->addr, "CONVERT_ADDR", err, 0);
+	if (config_stops(err, failed))
+		return failed;
+	ret = use_port(c, env, err);
+	failed = failed ? failed : ret;
+	if (config_stops(err, failed) || !is_set(env->convert_cookie))
+		return failed;
+	ret = config_set_cookie(c, env->convert_cookie, "CONVERT_COOKIE", err, 0);
+	return failed ? failed : ret;
 }
 
 static int load_file(struct config *config, const char *file, bool may_miss, const char *program,
@@ -106,7 +116,7 @@ static int load_file(struct config *config, const char *file, bool may_miss, con
 		config_mistake(err, 0, why, NULL);
 		return ret;
 	}
-	ret = config_parse(config, file, text, len, program, err);
+	ret = config_parse_on(config, file, text, len, program, err);
 	config_unmap_file(text, len);
 	return ret;
 }
@@ -114,33 +124,36 @@ static int load_file(struct config *config, const char *file, bool may_miss, con
 static int load(struct config *config, const struct config_env *env, const char *program,
 		struct config_error *err)
 {
-	int ret = 0;
+	int failed = 0, ret = 0;
 
 	if (is_set(env->conf))
-		ret = load_file(config, env->conf, false, program, err);
+		failed = load_file(config, env->conf, false, program, err);
 	else if (!is_set(env->addr))
-		ret = load_file(config, CONFIG_DEFAULT_FILE, true, program, err);
-	if (ret || !is_set(env->addr))
-		return ret;
-	err->file = "environment";
-	return use_environment(config, env, err);
+		failed = load_file(config, CONFIG_DEFAULT_FILE, true, program, err);
+	if (config_stops(err, failed))
+		return failed;
+	if (is_set(env->addr)) {
+		err->file = "environment";
+		ret = use_environment(config, env, err);
+		failed = failed ? failed : ret;
+	}
+	if (config_stops(err, failed))
+		return failed;
+	ret = config_locate_state(config, env, err);
+	return failed ? failed : ret;
 }
 
-int config_load(struct config *config, const struct config_env *env, const char *program,
-		struct config_error *err)
+static int load_on(struct config *config, const struct config_env *env, const char *program,
+		   struct config_error *err)
 {
 	int saved_errno = errno, ret = 0;
 
 	config_init(config);
-	*err = (struct config_error){ .file = "environment" };
 	config->is_disabled = is_off(env);
 	config->is_switched_off = !config->is_disabled && env->off_switch &&
 				  config_file_is_there(env->off_switch);
-	if (!config->is_disabled && !config->is_switched_off) {
+	if (!config->is_disabled && !config->is_switched_off)
 		ret = load(config, env, program, err);
-		if (ret == 0)
-			ret = config_locate_state(config, env, err);
-	}
 	if (ret)
 		config_empty(config);
 	if (is_set(env->log)) {
@@ -149,4 +162,19 @@ int config_load(struct config *config, const struct config_env *env, const char 
 	}
 	errno = saved_errno;
 	return ret;
+}
+
+int config_load(struct config *config, const struct config_env *env, const char *program,
+		struct config_error *err)
+{
+	*err = (struct config_error){ .file = "environment" };
+	return load_on(config, env, program, err);
+}
+
+int config_check(struct config *config, const struct config_env *env, const char *program,
+		 config_each_fn *each, void *arg)
+{
+	struct config_error err = { .file = "environment", .each = each, .arg = arg };
+
+	return load_on(config, env, program, &err);
 }

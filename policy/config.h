@@ -5,7 +5,8 @@
  * Promises: the parser takes text and fills a structure; it prints nothing and opens nothing
  * but the file of a cookie.
  * The first mistake stops it and is reported with its line and what was expected; then the
- * configuration is empty, so that a half-read one can never act.
+ * configuration is empty, so that a half-read one can never act. config_check() goes on behind a
+ * mistake, for people who want to know of all of them; its configuration is then just as empty.
  */
 #ifndef CVT_CONFIG_H
 #define CVT_CONFIG_H
@@ -64,10 +65,15 @@ struct config {
 	enum log_level log_level;
 };
 
+struct config_error;
+typedef void config_each_fn(const struct config_error *err, void *arg);
+
 struct config_error {
 	const char *file;
-	unsigned int line; /* 0: the file as a whole, or an environment variable */
-	char what[160];	   /* "timeout = 5x: expected a number with s or ms, such as 5s" */
+	unsigned int line;    /* 0: the file as a whole, or an environment variable */
+	char what[160];	      /* "timeout = 5x: expected a number with s or ms, such as 5s" */
+	config_each_fn *each; /* config_check()'s, else NULL */
+	void *arg;
 };
 
 /* The environment as it was when the process started; NULL for what is not set. */
@@ -86,6 +92,9 @@ struct config_env {
  * malloc() of the caller's link and lives until config_free(). */
 int config_load(struct config *config, const struct config_env *env, const char *program,
 		struct config_error *err);
+/* The same; each is called for every mistake, in the order in which they are found. */
+int config_check(struct config *config, const struct config_env *env, const char *program,
+		 config_each_fn *each, void *arg);
 /* The parser alone: text need not end with a zero. */
 int config_parse(struct config *config, const char *file, const char *text, size_t len,
 		 const char *program, struct config_error *err);

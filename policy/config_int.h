@@ -16,6 +16,7 @@ enum config_section {
 	CONFIG_SEC_POLICY,
 	CONFIG_SEC_STATE,
 	CONFIG_SEC_LOG,
+	CONFIG_SEC_UNKNOWN, /* its name is a mistake: nothing can be said of its keys */
 };
 
 struct config_parser {
@@ -34,13 +35,19 @@ struct config_parser {
 	int failed; /* 0, or the -errno of the first mistake */
 };
 
+/* Whether this ends the reading; with config_check() no mistake does. */
+static inline bool config_stops(const struct config_error *err, int failed)
+{
+	return failed && !err->each;
+}
+
 /* Everything at its default. */
 void config_init(struct config *config);
 /* As config_free(), but where to log is kept: a mistake is still to be reported. */
 void config_empty(struct config *config);
 
-/* Fills in err from the texts that follow, which end with NULL. All but the last, which says
- * what was expected, are cut if they are long. Returns -EINVAL. */
+/* Fills in err from the texts that follow, which end with NULL, and tells err->each. All but the
+ * last, which says what was expected, are cut if they are long. Returns -EINVAL. */
 int config_mistake(struct config_error *err, unsigned int line, const char *part, ...)
 	__attribute__((sentinel));
 /* The common form: "key = value: expected ...". */
@@ -55,6 +62,9 @@ char *config_copy(const char *text, size_t len);
 bool config_number(const char *text, size_t len, unsigned int most, unsigned int *number);
 bool config_is_space(char c);
 
+/* config_parse() without forgetting err->each. */
+int config_parse_on(struct config *config, const char *file, const char *text, size_t len,
+		    const char *program, struct config_error *err);
 /* The key of a section that was opened; value has no spaces at its ends. */
 int config_set_key(struct config_parser *p, const char *key, const char *value);
 int config_section_begin(struct config_parser *p, char *header);

@@ -278,6 +278,8 @@ int config_set_key(struct config_parser *p, const char *name, const char *value)
 {
 	size_t i;
 
+	if (p->section == CONFIG_SEC_UNKNOWN)
+		return 0;
 	if (p->section == CONFIG_SEC_NONE)
 		return config_mistake(p->err, p->line, "key \"", quotable(name),
 				      "\" before any section: expected a line [section] above",

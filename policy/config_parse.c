@@ -19,11 +19,12 @@ struct line {
 	size_t len;
 };
 
-static int fail(struct config_parser *p, int err)
+/* False: that is the end of it. */
+static bool goes_on(struct config_parser *p, int err)
 {
 	if (!p->failed)
 		p->failed = err;
-	return err;
+	return !config_stops(p->err, p->failed);
 }
 
 /* The next line without its end (\n or \r\n). */
@@ -79,6 +80,7 @@ static int read_line(struct config_parser *p, char *out, size_t size)
 {
 	struct line l = take_line(p);
 
+	out[0] = '\0';
 	if (has_control(&l))
 		return config_mistake(p->err, p->line, "a control character: expected text", NULL);
 	strip(&l);
@@ -103,11 +105,12 @@ static char *reader(char *out, int size, void *user)
 {
 	struct config_parser *p = user;
 
-	if (!p->failed && is_key_lost(p))
-		fail(p, config_mistake(p->err, p->key_line, no_key, NULL));
-	if (p->failed || p->at == p->len)
+	if (!config_stops(p->err, p->failed) && is_key_lost(p))
+		goes_on(p, config_mistake(p->err, p->key_line, no_key, NULL));
+	p->key_line = 0;
+	if (config_stops(p->err, p->failed) || p->at == p->len)
 		return NULL;
-	return fail(p, read_line(p, out, (size_t)size)) == 0 ? out : NULL;
+	return goes_on(p, read_line(p, out, (size_t)size)) ? out : NULL;
 }
 
 static int handler(void *user, const char *section, const char *key, const char *value)
@@ -116,7 +119,7 @@ static int handler(void *user, const char *section, const char *key, const char 
 
 	(void)section; /* ours is not cut */
 	p->key_line = 0;
-	return fail(p, config_set_key(p, key, value)) == 0;
+	return goes_on(p, config_set_key(p, key, value));
 }
 
 static void skip_byte_order_mark(struct config_parser *p)
@@ -127,24 +130,22 @@ static void skip_byte_order_mark(struct config_parser *p)
 
 static int parse(struct config_parser *p)
 {
-	int err;
-
 	p->config->rules = config_rules_new();
 	if (!p->config->rules)
 		return config_no_memory(p->err, 0);
 	skip_byte_order_mark(p);
 	if (ini_parse_stream(reader, p, handler, p) != 0 && !p->failed)
 		return config_mistake(p->err, p->line, "cannot be parsed", NULL);
+	if (config_stops(p->err, p->failed))
+		return p->failed;
+	goes_on(p, config_section_end(p));
 	if (p->failed)
 		return p->failed;
-	err = config_section_end(p);
-	if (err)
-		return err;
 	return config_rules_finish(p->config->rules) ? config_no_memory(p->err, 0) : 0;
 }
 
-int config_parse(struct config *config, const char *file, const char *text, size_t len,
-		 const char *program, struct config_error *err)
+int config_parse_on(struct config *config, const char *file, const char *text, size_t len,
+		    const char *program, struct config_error *err)
 {
 	struct config_parser p = {
 		.config = config,
@@ -157,9 +158,16 @@ int config_parse(struct config *config, const char *file, const char *text, size
 
 	config_init(config);
 	config->file = file;
-	*err = (struct config_error){ .file = file };
+	err->file = file;
 	ret = parse(&p);
 	if (ret)
 		config_empty(config);
 	return ret;
+}
+
+int config_parse(struct config *config, const char *file, const char *text, size_t len,
+		 const char *program, struct config_error *err)
+{
+	*err = (struct config_error){ .file = file };
+	return config_parse_on(config, file, text, len, program, err);
 }

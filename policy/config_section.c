@@ -40,24 +40,25 @@ static bool is_name(const char *name)
 
 static int begin_converter(struct config_parser *p, const char *name)
 {
-	struct config_converter *c;
+	struct config_converter *c = config_converter_add(p->config);
 	size_t len = strlen(name);
 
+	if (!c) {
+		p->section = CONFIG_SEC_UNKNOWN;
+		return config_no_memory(p->err, p->line);
+	}
+	c->line = p->line;
+	p->port = CONFIG_DEFAULT_PORT;
 	if (len == 0 || len >= sizeof(c->name) || !is_name(name))
 		return config_mistake(p->err, p->line, "[converter ", name,
 				      "]: expected a name of up to 31 letters, digits and -_.",
 				      NULL);
-	for (size_t i = 0; i < p->config->n_converters; i++) {
+	for (size_t i = 0; i < p->config->n_converters - 1; i++) {
 		if (strcmp(p->config->converters[i].name, name) == 0)
 			return config_mistake(p->err, p->line, "a second [converter ", name,
 					      "]: expected another name", NULL);
 	}
-	c = config_converter_add(p->config);
-	if (!c)
-		return config_no_memory(p->err, p->line);
 	memcpy(c->name, name, len + 1);
-	c->line = p->line;
-	p->port = CONFIG_DEFAULT_PORT;
 	return 0;
 }
 
@@ -96,15 +97,12 @@ int config_section_end(struct config_parser *p)
 	return 0;
 }
 
-int config_section_begin(struct config_parser *p, char *header)
+static int begin(struct config_parser *p, char *header)
 {
-	int err = config_section_end(p);
-	const char *name;
+	const char *name = split_header(header);
+	bool again;
 	unsigned int s;
 
-	if (err)
-		return err;
-	name = split_header(header);
 	if (!name)
 		return config_mistake(p->err, p->line, "expected ] at the end of a section's name",
 				      NULL);
@@ -115,11 +113,23 @@ int config_section_begin(struct config_parser *p, char *header)
 	if (s > CONFIG_SEC_LOG || (s != CONFIG_SEC_CONVERTER && *name))
 		return config_mistake(p->err, p->line, "unknown section [", header,
 				      *name ? " " : "", name, "]: expected ", section_list, NULL);
-	if (s != CONFIG_SEC_CONVERTER && (p->sections_seen & (1U << s)) != 0)
-		return config_mistake(p->err, p->line, "a second [", header, "]: expected one",
-				      NULL);
+	again = s != CONFIG_SEC_CONVERTER && (p->sections_seen & (1U << s)) != 0;
 	p->section = (enum config_section)s;
 	p->sections_seen |= 1U << s;
 	p->keys_seen = 0;
+	if (again)
+		return config_mistake(p->err, p->line, "a second [", header, "]: expected one",
+				      NULL);
 	return s == CONFIG_SEC_CONVERTER ? begin_converter(p, name) : 0;
+}
+
+int config_section_begin(struct config_parser *p, char *header)
+{
+	int err = config_section_end(p), begun;
+
+	if (config_stops(p->err, err))
+		return err;
+	p->section = CONFIG_SEC_UNKNOWN;
+	begun = begin(p, header);
+	return err ? err : begun;
 }

@@ -37,6 +37,8 @@ int config_mistake(struct config_error *err, unsigned int line, const char *part
 		part = next;
 	}
 	va_end(parts);
+	if (err->each)
+		err->each(err, err->arg);
 	return -EINVAL;
 }
 
