@@ -148,8 +148,10 @@ static void look_at_connection(struct attempt *a)
 	seen->handshake_us = since(a->started_us);
 	if (getsockopt(a->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
 		seen->syn_data_acked = seen->syn_data && info.tcpi_options & TCPI_OPT_SYN_DATA;
+		/* data that the SYN+ACK did not acknowledge has been sent again by now, alone */
 		seen->syn_again = info.tcpi_fastopen_client_fail == FAIL_SYN_AGAIN ||
-				  info.tcpi_total_retrans > 0;
+				  (info.tcpi_fastopen_client_fail != FAIL_NOT_ACKED &&
+				   info.tcpi_total_retrans > 0);
 		/* the kernel's own measure has not waited for this process */
 		if (info.tcpi_rtt && info.tcpi_rtt < seen->handshake_us && !seen->syn_again)
 			seen->handshake_us = info.tcpi_rtt;
