@@ -17,6 +17,7 @@ from scapy.utils import RawPcapReader  # noqa: E402
 MARKER_PORT = 9
 
 NOP, MSS, WSCALE, SACK_OK, TIMESTAMPS, MPTCP, FAST_OPEN = 1, 2, 3, 4, 8, 30, 34
+EXPERIMENT = 254
 
 
 @dataclasses.dataclass

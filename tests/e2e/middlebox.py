@@ -11,7 +11,7 @@ import re
 
 import lab as L
 
-LINE = re.compile(r"([a-z-]+) \[?([0-9a-f.:]+?)\]?:(\d+) > \[?([0-9a-f.:]+?)\]?:(\d+)")
+LINE = re.compile(r"([a-z0-9-]+) \[?([0-9a-f.:]+?)\]?:(\d+) > \[?([0-9a-f.:]+?)\]?:(\d+)")
 
 
 class Box(L.Process):

@@ -17,7 +17,8 @@ from scapy.layers.l2 import Ether  # noqa: E402
 from scapy.utils import RawPcapReader, checksum  # noqa: E402
 
 TFO, MPTCP, MSS = (34, b"\x11\x22\x33\x44\x55\x66\x77\x88"), (30, b"\x01\x01"), ("MSS", 1460)
-NOPS = {34: [("NOP", None)] * 10, 30: [("NOP", None)] * 4}
+EXPERIMENT, OTHER_EXPERIMENT = (254, b"\xf9\x89\1\2\3\4"), (254, b"\xf9\x88\1\2")
+NOPS = {254: [("NOP", None)] * 8, 34: [("NOP", None)] * 10, 30: [("NOP", None)] * 4}
 DATA = b"twenty-four bytes of it."
 SIZE = 20_000_000
 
@@ -28,6 +29,10 @@ CASES = [
     ("strip-tfo", (SYN_ACK, [MSS, TFO], b""), (SYN_ACK, [MSS, *NOPS[34]], b"")),
     ("strip-tfo", (OTHER, [TFO], b"x"), (OTHER, [TFO], b"x")),
     ("strip-tfo", (SYN, [MSS, MPTCP], b"odd"), (SYN, [MSS, MPTCP], b"odd")),
+    ("strip-tfo", (SYN, [MSS, EXPERIMENT], b""), (SYN, [MSS, *NOPS[254]], b"")),
+    ("strip-tfo", (SYN_ACK, [EXPERIMENT, TFO], b""), (SYN_ACK, [*NOPS[254], *NOPS[34]], b"")),
+    ("strip-tfo", (SYN, [OTHER_EXPERIMENT], b""), (SYN, [OTHER_EXPERIMENT], b"")),
+    ("strip-tfo-34", (SYN, [TFO, EXPERIMENT], DATA), (SYN, [*NOPS[34], EXPERIMENT], DATA)),
     ("strip-mptcp", (SYN, [MSS, MPTCP, TFO], DATA), (SYN, [MSS, *NOPS[30], TFO], DATA)),
     ("strip-mptcp", (OTHER, [MPTCP], b"odd"), (OTHER, NOPS[30], b"odd")),
     ("strip-syn-data", (SYN, [MSS, TFO], DATA), (SYN, [MSS, TFO], b"")),

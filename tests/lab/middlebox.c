@@ -7,7 +7,9 @@
  * It hands every frame of one interface to the other, as delay-line does (line.h), and applies the
  * rules to the TCP segments among them, IPv4 and IPv6, in both directions:
  *
- *     strip-tfo          the Fast Open option (34) of a SYN or SYN+ACK becomes NOPs
+ *     strip-tfo          the Fast Open option of a SYN or SYN+ACK becomes NOPs, as kind 34 and in its
+ *                        experimental form, which Linux tries when 34 is not answered
+ *     strip-tfo-34       only the former
  *     strip-mptcp        the MPTCP option (30) of any segment becomes NOPs
  *     strip-syn-data     a SYN loses its data
  *     drop-mptcp         a SYN with the MPTCP option is lost
@@ -26,10 +28,19 @@
 #include "line.h"
 #include "segment.h"
 
-static bool strip_tfo(struct segment *s)
+static bool strip_tfo_34(struct segment *s)
 {
 	return (segment_is_syn(s) || segment_is_syn_ack(s)) &&
 	       segment_strip_option(s, SEGMENT_FAST_OPEN);
+}
+
+static bool strip_tfo(struct segment *s)
+{
+	bool found = strip_tfo_34(s);
+
+	return ((segment_is_syn(s) || segment_is_syn_ack(s)) &&
+		segment_strip_experiment(s, SEGMENT_FAST_OPEN_EXPERIMENT)) ||
+	       found;
 }
 
 static bool strip_mptcp(struct segment *s)
@@ -64,6 +75,7 @@ static struct rule {
 	bool is_on;
 } rules[] = {
 	{ "strip-tfo", strip_tfo, false, false },
+	{ "strip-tfo-34", strip_tfo_34, false, false },
 	{ "strip-mptcp", strip_mptcp, false, false },
 	{ "strip-syn-data", strip_syn_data, false, false },
 	{ "drop-mptcp", is_mptcp, true, false },

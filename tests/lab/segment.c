@@ -88,8 +88,15 @@ bool segment_has_port(const struct segment *s, uint16_t port)
 	return get16(s->frame + s->tcp) == port || get16(s->frame + s->tcp + 2) == port;
 }
 
-/* The option, or NULL. One that does not fit ends the list, as it does for the kernel. */
-static uint8_t *find_option(const struct segment *s, uint8_t kind)
+/* RFC 6994: the kinds for experiments are told apart by two bytes behind the length. */
+static bool is_experiment(const uint8_t *option, uint16_t id)
+{
+	return (option[0] == 253 || option[0] == 254) && option[1] >= 4 && get16(option + 2) == id;
+}
+
+/* The option, or NULL. One that does not fit ends the list, as it does for the kernel. id: of an
+ * experiment, instead of a kind. */
+static uint8_t *find_option(const struct segment *s, uint8_t kind, uint16_t id)
 {
 	size_t at = s->tcp + TCP_HEADER;
 
@@ -102,28 +109,38 @@ static uint8_t *find_option(const struct segment *s, uint8_t kind)
 		}
 		if (at + 2 > s->data || option[1] < 2 || at + option[1] > s->data)
 			return NULL;
-		if (option[0] == kind)
+		if (id ? is_experiment(option, id) : option[0] == kind)
 			return option;
 		at += option[1];
 	}
 	return NULL;
 }
 
-bool segment_has_option(const struct segment *s, uint8_t kind)
-{
-	return find_option(s, kind) != NULL;
-}
-
-bool segment_strip_option(struct segment *s, uint8_t kind)
+static bool strip(struct segment *s, uint8_t kind, uint16_t id)
 {
 	uint8_t *option;
 	bool found = false;
 
-	while ((option = find_option(s, kind))) {
+	while ((option = find_option(s, kind, id))) {
 		memset(option, NOP, option[1]);
 		found = true;
 	}
 	return found;
+}
+
+bool segment_has_option(const struct segment *s, uint8_t kind)
+{
+	return find_option(s, kind, 0) != NULL;
+}
+
+bool segment_strip_option(struct segment *s, uint8_t kind)
+{
+	return strip(s, kind, 0);
+}
+
+bool segment_strip_experiment(struct segment *s, uint16_t id)
+{
+	return strip(s, 0, id);
 }
 
 bool segment_strip_data(struct segment *s)

@@ -14,6 +14,7 @@
 enum {
 	SEGMENT_FAST_OPEN = 34, /* kinds of TCP options */
 	SEGMENT_MPTCP = 30,
+	SEGMENT_FAST_OPEN_EXPERIMENT = 0xf989, /* RFC 7413, 4.1.1: in kind 253 or 254 */
 };
 
 struct segment {
@@ -30,6 +31,8 @@ bool segment_has_port(const struct segment *s, uint16_t port);
 bool segment_has_option(const struct segment *s, uint8_t kind);
 /* NOPs in its place. False: there was none. */
 bool segment_strip_option(struct segment *s, uint8_t kind);
+/* The same of an experiment's option (RFC 6994). */
+bool segment_strip_experiment(struct segment *s, uint16_t id);
 /* Takes the data away. False: there was none. */
 bool segment_strip_data(struct segment *s);
 /* After changes. A checksum that the virtio header leaves to the interface stays left to it. */
