@@ -45,7 +45,7 @@ COMMON    := $(call objects,common)
 POLICY    := $(call objects,policy)
 PRELOAD   := $(call objects,preload)
 BOOTSTRAP := $(call objects,bootstrap-helper)
-BOOTSTRAP_LIBS := -linih -ljansson
+BOOTSTRAP_LIBS := -linih -ljansson -lcurl
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
@@ -442,7 +442,6 @@ PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
 SCHEMAS   := $(wildcard bootstrap-helper/*.schema.json)
-DATADIR   ?= $(PREFIX)/share/convert
 
 .PHONY: install uninstall
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf

@@ -1,136 +1,208 @@
 // SPDX-License-Identifier: MIT
-/* check - says what a program would find in the configuration. */
-#include <arpa/inet.h>
+/* check - the doctor: looks at the host, the configuration, the converters and one request. */
+#include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bootstrap.h"
+#include "judge.h"
 #include "load.h"
-#include "rules.h"
+#include "route.h"
+#include "show.h"
+#include "state.h"
 
-static void line(const char *key, const char *value)
+/* A third SYN with MPTCP's option is out by then, and the kernel has not yet given it up for all
+ * connections (LINUX-FACTS 1.10): a doctor must not do harm. */
+#define PROBE_TIMEOUT_MS 2500
+
+struct options {
+	const char *file, *library, *host;
+	bool as_json, config_only;
+};
+
+static const char usage[] =
+	"Usage: convert-bootstrap check [-c FILE] [-j | --json] [--library FILE] [HOST[:PORT]]\n"
+	"       convert-bootstrap check --config [-c FILE]\n";
+
+static bool parse(int argc, char **argv, struct options *o)
 {
-	printf("    %-10s %s\n", key, value);
+	static const struct option longer[] = { { "json", no_argument, NULL, 'j' },
+						{ "config", no_argument, NULL, 'C' },
+						{ "library", required_argument, NULL, 'l' },
+						{ 0 } };
+	int option;
+
+	*o = (struct options){ .file = NULL };
+	while ((option = getopt_long(argc, argv, "c:j", longer, NULL)) != -1) {
+		if (option == 'c')
+			o->file = optarg;
+		else if (option == 'j')
+			o->as_json = true;
+		else if (option == 'C')
+			o->config_only = true;
+		else if (option == 'l')
+			o->library = optarg;
+		else
+			return false;
+	}
+	if (optind < argc)
+		o->host = argv[optind++];
+	if (optind != argc || (o->file && !*o->file) || (o->library && !*o->library))
+		return false;
+	return o->config_only ? !o->host && !o->as_json && !o->library :
+				!o->host || request_is_host(o->host);
 }
 
-/* addr_format() has a port instead */
-static void show_prefix(const char *key, const struct addr_prefix *p)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct addr a = { 0 };
-	bool v4;
+/* ------------------------------------------------------------------ the configuration */
 
-	memcpy(a.ip, p->ip, sizeof(a.ip));
-	v4 = p->len >= 96 && addr_is_v4(&a);
-	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? p->ip + 12 : p->ip, text, sizeof(text));
-	printf("    %-10s %s/%d\n", key, text, v4 ? p->len - 96 : p->len);
+/* In the form that editors know. */
+static void complain(const struct findings *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		fprintf(stderr, "%s: %s\n", f->all[i].what, f->all[i].mend);
 }
 
-static void show_addresses(const struct config_converter *c)
+static int check_config(const struct options *o)
 {
-	char text[ADDR_TEXT_MAX];
+	struct findings f = { .all = NULL };
+	struct config config;
+	int status = load_check(&config, o->file, judge_mistake, &f);
 
-	for (size_t i = 0; i < c->n_addrs; i++) {
-		addr_format(&c->addrs[i], text);
-		line("address", text);
+	if (status == BOOTSTRAP_OK)
+		show_config(&config);
+	complain(&f);
+	findings_free(&f);
+	config_free(&config);
+	return status;
+}
+
+/* ---------------------------------------------------------------------- the converters */
+
+static void probe(const struct judge_converter *j, const struct config_converter *converter,
+		  bool mptcp, const struct health *known, struct probe *p)
+{
+	const struct probe_request q = { .to = *j->to,
+					 .source = j->route.source,
+					 .converter = converter,
+					 .known = known,
+					 .mptcp = mptcp,
+					 .timeout_ms = j->timeout_ms,
+					 .stop_fd = -1 };
+
+	*p = (struct probe){ .err = 0 };
+	probe_converter(&q, p);
+}
+
+/* Asked once more where the first answer leaves two explanations. */
+static void ask_again(struct judge_converter *j, bool mptcp)
+{
+	struct config_converter automatic = *j->converter;
+	const struct probe *p = &j->probe;
+
+	j->has_plain = mptcp && p->verdict == PROBE_UNREACHABLE && p->err == ETIMEDOUT;
+	if (j->has_plain)
+		probe(j, j->converter, false, NULL, &j->plain);
+	j->has_auto = !j->converter->dialect_is_auto &&
+		      (p->verdict == PROBE_MUTE || p->verdict == PROBE_STRANGE ||
+		       p->verdict == PROBE_REFUSES);
+	j->has_again = p->tfo_cookie == PROBE_TFO_NONE && p->syn_data != PROBE_SYN_ACKED;
+	if (j->has_again)
+		probe(j, j->converter, mptcp, NULL, &j->again);
+	automatic.dialect_is_auto = true;
+	if (j->has_auto)
+		probe(j, &automatic, mptcp, NULL, &j->automatic);
+}
+
+static void check_converter(struct findings *f, struct judge_converter *j)
+{
+	bool mptcp = j->config->mptcp != CONFIG_MPTCP_OFF;
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+	struct health known;
+
+	j->has_route = route_lookup(j->to, &j->route);
+	j->is_at_home = j->has_route && pol_is_at_home(j->converter, &j->route);
+	if (j->is_at_home) {
+		health_where(j->to, route_lookup, now_ms, &key);
+		health_find(&key, now_ms, &known);
+		j->left_alone_ms = known.alone_until_ms - now_ms;
+		probe(j, j->converter, mptcp, &known, &j->probe);
+		ask_again(j, mptcp);
+	}
+	judge_converter(f, j);
+	/* they may hold a Convert cookie */
+	explicit_bzero(&known, sizeof(known));
+	explicit_bzero(j, sizeof(*j));
+}
+
+static void check_converters(struct findings *f, const struct config *config)
+{
+	for (size_t i = 0; i < config->n_converters; i++) {
+		const struct config_converter *c = &config->converters[i];
+
+		for (size_t k = 0; k < c->n_addrs; k++) {
+			struct judge_converter j = { .config = config,
+						     .converter = c,
+						     .to = &c->addrs[k],
+						     .timeout_ms = PROBE_TIMEOUT_MS };
+
+			check_converter(f, &j);
+		}
 	}
 }
 
-static void show_networks(const struct config_converter *c)
+/* ------------------------------------------------------------------------- one request */
+
+/* The second goes to the address that the first has found behind the name. */
+static void check_request(struct findings *f, const struct options *o, const struct host *h)
 {
-	for (size_t i = 0; i < c->n_from; i++)
-		show_prefix("from", &c->from[i]);
-	for (size_t i = 0; i < c->n_interfaces; i++)
-		line("interface", c->interfaces[i]);
-	if (c->n_from == 0 && c->n_interfaces == 0)
-		line("networks", "all: neither \"from\" nor \"interface\" is given");
+	struct request direct, converted = { .has_run = false };
+	struct request_how how = { .host = o->host, .config_file = o->file };
+
+	request_run(&direct, &how);
+	if (h->library[0]) {
+		how.library = h->library;
+		how.to = direct.error[0] ? NULL : &direct.to;
+		request_run(&converted, &how);
+	}
+	judge_requests(f, &direct, &converted);
 }
 
-static void show_converter(const struct config_converter *c)
+static int check_all(const struct options *o)
 {
-	static const char *const dialects[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
-						[CVT_DIALECT_DRAFT02] = "draft-02",
-						[CVT_DIALECT_HYBRID] = "hybrid" };
-	static const char *const fast_open[] = { [CONFIG_FO_AUTO] = "auto",
-						 [CONFIG_FO_COOKIE] = "cookie",
-						 [CONFIG_FO_NO_COOKIE] = "no-cookie" };
+	struct findings f = { .all = NULL };
+	struct config config;
+	struct host h;
+	int status = load_check(&config, o->file, judge_mistake, &f);
 
-	printf("converter %s\n", c->name);
-	show_addresses(c);
-	line("dialect", c->dialect_is_auto ? "auto" : dialects[c->dialect]);
-	line("fast-open", fast_open[c->fast_open]);
-	line("cookie", c->convert_cookie.len ? "given" : "none");
-	show_networks(c);
-	if (c->weight)
-		printf("    %-10s %u\n", "weight", c->weight);
-}
-
-static void show_policy(const struct config *config)
-{
-	static const char *const mptcp[] = {
-		[CONFIG_MPTCP_AUTO] = "auto", [CONFIG_MPTCP_ON] = "on", [CONFIG_MPTCP_OFF] = "off"
-	};
-
-	puts("policy");
-	printf("    %-10s %zu\n", "rules", config->rules ? config_rules_count(config->rules) : 0);
-	line("mptcp", mptcp[config->mptcp]);
-	line("bypass", config->bypass ? "auto" : "never");
-	line("fallback", config->fallback == CONFIG_FALLBACK_NONE ? "none" : "direct");
-	line("strict", config->strict ? "yes" : "no");
-	printf("    %-10s %u ms\n", "timeout", config->timeout_ms);
-	printf("    %-10s %u ms\n", "retry", config->retry_ms);
-}
-
-static const char *no_file(const struct config *config)
-{
-	if (config->is_disabled)
-		return "not read: CONVERT_DISABLE is set";
-	if (config->is_switched_off)
-		return "not read: " CONFIG_OFF_SWITCH " is there";
-	return config->n_converters ? "not read: CONVERT_ADDR is set" :
-				      CONFIG_DEFAULT_FILE " is not there";
-}
-
-static void show(const struct config *config)
-{
-	static const char *const levels[] = { [LOG_LEVEL_OFF] = "off",
-					      [LOG_LEVEL_ERROR] = "error",
-					      [LOG_LEVEL_INFO] = "info",
-					      [LOG_LEVEL_DEBUG] = "debug" };
-
-	printf("file         %s\n", config->file ? config->file : no_file(config));
-	if (config->n_converters == 0)
-		puts("No converter is configured: every connection is direct.");
-	for (size_t i = 0; i < config->n_converters; i++)
-		show_converter(&config->converters[i]);
-	show_policy(config);
-	printf("state        %s\n", config->state_file ? config->state_file : CONFIG_NO_STATE);
-	if (config->log_target)
-		printf("log          %s, level %s\n", config->log_target,
-		       levels[config->log_level]);
+	host_look(&h, o->library, &config);
+	if (status == BOOTSTRAP_OK) {
+		state_setup(config.state_file);
+		judge_config(&f, &config, host_state_file(config.state_file),
+			     host_log_file(config.log_target));
+	}
+	judge_host(&f, &h, &config);
+	check_converters(&f, &config);
+	if (o->host)
+		check_request(&f, o, &h);
+	if (o->as_json)
+		findings_print_json(&f);
 	else
-		puts("log          none");
+		findings_print(&f);
+	status = findings_count(&f, FINDING_PROBLEM) ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
+	findings_free(&f);
+	config_free(&config);
+	return status;
 }
 
 int check_main(int argc, char **argv)
 {
-	const char *file = NULL;
-	struct config config;
-	int option, status;
+	struct options o;
 
-	while ((option = getopt(argc, argv, "c:")) != -1) {
-		if (option != 'c')
-			return BOOTSTRAP_USAGE;
-		file = optarg;
-	}
-	if (optind != argc || (file && !*file)) {
-		fputs("Usage: convert-bootstrap check [-c FILE]\n", stderr);
+	if (!parse(argc, argv, &o)) {
+		fputs(usage, stderr);
 		return BOOTSTRAP_USAGE;
 	}
-	status = load_config(&config, file);
-	if (status == BOOTSTRAP_OK)
-		show(&config);
-	config_free(&config);
-	return status;
+	return o.config_only ? check_config(&o) : check_all(&o);
 }

@@ -3,19 +3,25 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "request.h"
 
 static const struct verb {
 	const char *name;
 	int (*main)(int argc, char **argv);
 	const char *help;
 } verbs[] = {
-	{ "run", run_main, "run [-c FILE] [-v] [-w]   asks the converters what they can do" },
-	{ "check", check_main, "check [-c FILE]          the configuration, and what it means" },
+	{ "run", run_main,
+	  "run [-c FILE] [-v] [-w]              asks the converters what they can do" },
+	{ "check", check_main,
+	  "check [-c FILE] [-j] [HOST[:PORT]]   what is wrong here, and what mends it\n"
+	  "  check --config [-c FILE]             the configuration, and what it means" },
 	{ "status", status_main,
-	  "status [-c FILE] [-j]    what is known of converters and servers" },
-	{ "flush", flush_main, "flush [-c FILE]          forget all of it" },
-	{ "forget", forget_main, "forget [-c FILE] SERVER  forget one server, ADDRESS:PORT" },
-	{ "pin", pin_main, "pin [-c FILE] SERVER mptcp|tcp   never learn what it speaks" },
+	  "status [-c FILE] [-j]                what is known of converters and servers" },
+	{ "flush", flush_main, "flush [-c FILE]                      forget all of it" },
+	{ "forget", forget_main,
+	  "forget [-c FILE] SERVER              forget one server, ADDRESS:PORT" },
+	{ "pin", pin_main, "pin [-c FILE] SERVER mptcp|tcp       never learn what it speaks" },
+	{ "request", request_main, NULL }, /* for check */
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -24,9 +30,10 @@ static void usage(FILE *out)
 {
 	fputs("Usage: convert-bootstrap VERB [OPTION...]\n\n", out);
 	for (size_t i = 0; i < N_VERBS; i++)
-		fprintf(out, "  %s\n", verbs[i].help);
-	fputs("\n  --help                   this text\n"
-	      "  --version                the version\n\n"
+		if (verbs[i].help)
+			fprintf(out, "  %s\n", verbs[i].help);
+	fputs("\n  --help                               this text\n"
+	      "  --version                            the version\n\n"
 	      "Exit status: 0 if all is well, 1 if not, 2 if this text is not followed.\n",
 	      out);
 }

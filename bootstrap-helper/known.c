@@ -12,6 +12,7 @@
 #include "counts.h"
 #include "health.h"
 #include "json.h"
+#include "kinds.h"
 #include "load.h"
 #include "servers.h"
 
@@ -92,6 +93,7 @@ static void converter_as_json(const struct health_key *key, const struct health 
 	json_put(o, "age_s",
 		 h->learned_ms ? json_integer(seconds_since(h->learned_ms)) : json_null());
 	json_put(o, "syn_data", json_text(ways[h->way[HEALTH_SYN_DATA]]));
+	json_put(o, "bare_syn_data", json_text(ways[h->way[HEALTH_BARE_DATA]]));
 	json_put(o, "mptcp", json_text(ways[h->way[HEALTH_MPTCP]]));
 	json_put(o, "convert_cookie", json_boolean(h->convert_cookie_len));
 	json_put(o, "refuses", kinds_as_json(h->refuses));
@@ -132,24 +134,19 @@ static void show_as_json(const struct counts *c)
 	json_print(o);
 }
 
-/* "30 (MPTCP), 34 (Fast Open)", as many to a line as there is room for */
+/* As many to a line as there is room for. */
 static void show_kinds(const char *key, const uint8_t kinds[static 32])
 {
-	static const char *const names[256] = {
-		[2] = "MSS",	       [3] = "window scale", [4] = "SACK",   [8] = "timestamps",
-		[28] = "user timeout", [29] = "TCP-AO",	     [30] = "MPTCP", [34] = "Fast Open"
-	};
 	int column = printf("    %-10s ", key);
 	bool any = false;
 
 	for (unsigned int kind = 0; kind < 256; kind++) {
-		char text[32];
+		char text[KINDS_TEXT_MAX];
 		int len;
 
 		if (!health_has_kind(kinds, (uint8_t)kind))
 			continue;
-		len = names[kind] ? snprintf(text, sizeof(text), "%u (%s)", kind, names[kind]) :
-				    snprintf(text, sizeof(text), "%u", kind);
+		len = kinds_format((uint8_t)kind, text);
 		if (any && column + len + 3 > LINE_MAX_COLUMNS)
 			column = printf(",\n%15s", "") - 2;
 		else if (any)
@@ -177,6 +174,8 @@ static void converter_as_text(const struct health_key *key, const struct health 
 		       h->failures);
 	printf("    dialect    %s\n", dialects[h->dialect]);
 	printf("    SYN data   %s\n", ways[h->way[HEALTH_SYN_DATA]]);
+	if (h->way[HEALTH_BARE_DATA] != HEALTH_UNTRIED)
+		printf("    no cookie  %s\n", ways[h->way[HEALTH_BARE_DATA]]);
 	printf("    MPTCP      %s\n", ways[h->way[HEALTH_MPTCP]]);
 	printf("    cookie     %s\n", h->convert_cookie_len ? "known" : "none");
 	if (h->rtt_us)

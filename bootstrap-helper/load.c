@@ -41,3 +41,10 @@ int load_config(struct config *config, const char *file)
 
 	return config_load(config, &env, NULL, &err) < 0 ? complain(&err) : BOOTSTRAP_OK;
 }
+
+int load_check(struct config *config, const char *file, config_each_fn *each, void *arg)
+{
+	struct config_env env = environment(file);
+
+	return config_check(config, &env, NULL, each, arg) < 0 ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
+}

@@ -8,5 +8,7 @@
 /* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
  * been written to standard error. config_free() in any case. */
 int load_config(struct config *config, const char *file);
+/* The same; every mistake goes to each, and nothing is written. */
+int load_check(struct config *config, const char *file, config_each_fn *each, void *arg);
 
 #endif

@@ -92,7 +92,7 @@ class Known(L.TestCase):
         self.assertGreaterEqual(len(learned), 4)
         self.assertIn(True, [c["convert_cookie"] for c in self.status()["converters"]])
         for out in (self.helper("status"), self.helper("status", "-j"),
-                    self.helper("check", "-c", shim["CONVERT_CONF"])):
+                    self.helper("check", "--config", "-c", shim["CONVERT_CONF"])):
             for written in (out.out, out.err.encode(), r.err.encode(), r.log.encode()):
                 self.assertNotIn(SECRET.encode(), written)
                 self.assertNotIn(SECRET.encode().hex().encode(), written)

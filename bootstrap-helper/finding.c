@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+#include "finding.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bootstrap.h"
+#include "json.h"
+
+#define COLUMNS	    80
+#define WHAT_COLUMN 11 /* behind "  problem  " */
+#define MEND_COLUMN 15
+
+static const char *const verdicts
+	[] = { [FINDING_OK] = "ok", [FINDING_NOTE] = "note", [FINDING_PROBLEM] = "problem" };
+
+/* ------------------------------------------------------------------------------ adding */
+
+void findings_about(struct findings *f, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(f->about, sizeof(f->about), format, args);
+	va_end(args);
+}
+
+struct finding *finding_add(struct findings *f, const char *id, enum finding_verdict verdict,
+			    const char *format, ...)
+{
+	struct finding *all = reallocarray(f->all, f->n + 1, sizeof(*all)), *found;
+	va_list args;
+
+	if (!all) {
+		fputs("convert-bootstrap: out of memory\n", stderr);
+		exit(BOOTSTRAP_FAILED);
+	}
+	f->all = all;
+	found = &all[f->n++];
+	*found = (struct finding){ .id = id, .verdict = verdict };
+	memcpy(found->about, f->about, sizeof(found->about));
+	va_start(args, format);
+	vsnprintf(found->what, sizeof(found->what), format, args);
+	va_end(args);
+	return found;
+}
+
+void finding_mend(struct finding *found, const char *format, ...)
+{
+	size_t len = strlen(found->mend);
+	va_list args;
+
+	if (len && len < sizeof(found->mend) - 1)
+		found->mend[len++] = '\n';
+	va_start(args, format);
+	vsnprintf(found->mend + len, sizeof(found->mend) - len, format, args);
+	va_end(args);
+}
+
+void finding_advise(struct finding *found, const char *words)
+{
+	finding_mend(found, "%s", words);
+	found->in_words = true;
+}
+
+static struct finding_value *value(struct finding *found, const char *name)
+{
+	struct finding_value *v;
+
+	if (found->n_values == FINDING_VALUES)
+		abort(); /* the judge that adds so many is wrong */
+	v = &found->values[found->n_values++];
+	v->name = name;
+	return v;
+}
+
+void finding_number(struct finding *found, const char *name, int64_t number)
+{
+	struct finding_value *v = value(found, name);
+
+	v->kind = FINDING_NUMBER;
+	v->number = number;
+}
+
+void finding_flag(struct finding *found, const char *name, bool flag)
+{
+	struct finding_value *v = value(found, name);
+
+	v->kind = FINDING_FLAG;
+	v->number = flag;
+}
+
+void finding_word(struct finding *found, const char *name, const char *word)
+{
+	struct finding_value *v = value(found, name);
+
+	v->kind = FINDING_WORD;
+	snprintf(v->word, sizeof(v->word), "%s", word);
+}
+
+size_t findings_count(const struct findings *f, enum finding_verdict verdict)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		n += f->all[i].verdict == verdict;
+	return n;
+}
+
+void findings_free(struct findings *f)
+{
+	free(f->all);
+	*f = (struct findings){ .all = NULL };
+}
+
+/* ----------------------------------------------------------------------- for people */
+
+/* What a terminal would obey becomes a question mark. */
+static void put_clean(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		putchar(c < ' ' || c == 0x7f ? '?' : c);
+	}
+}
+
+/* Words, broken at spaces into lines that begin at that column; the first is there already. */
+static void put_words(const char *text, size_t column)
+{
+	const size_t room = COLUMNS - column;
+	size_t len = strlen(text);
+
+	while (len > room) {
+		size_t cut = room;
+
+		while (cut > 0 && text[cut] != ' ')
+			cut--;
+		if (cut == 0)
+			cut = room;
+		put_clean(text, cut);
+		text += cut + (text[cut] == ' ');
+		len = strlen(text);
+		printf("\n%*s", (int)column, "");
+	}
+	put_clean(text, len);
+	putchar('\n');
+}
+
+static void put_mend(const struct finding *found)
+{
+	const char *mend = found->mend;
+
+	if (found->in_words) {
+		printf("%*s", MEND_COLUMN, "");
+		put_words(mend, MEND_COLUMN);
+		return;
+	}
+	while (*mend) {
+		size_t len = strcspn(mend, "\n");
+
+		printf("%*s", MEND_COLUMN, "");
+		put_clean(mend, len);
+		putchar('\n');
+		mend += len + (mend[len] == '\n');
+	}
+}
+
+static void put_count(size_t n, const char *what)
+{
+	printf("%zu %s%s", n, what, n == 1 ? "" : "s");
+}
+
+void findings_print(const struct findings *f)
+{
+	const char *about = "";
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct finding *found = &f->all[i];
+
+		if (strcmp(about, found->about) != 0) {
+			put_clean(found->about, strlen(found->about));
+			putchar('\n');
+		}
+		about = found->about;
+		printf("  %-9s", verdicts[found->verdict]);
+		put_words(found->what, WHAT_COLUMN);
+		put_mend(found);
+	}
+	put_count(findings_count(f, FINDING_PROBLEM), "problem");
+	fputs(", ", stdout);
+	put_count(findings_count(f, FINDING_NOTE), "note");
+	putchar('\n');
+}
+
+/* --------------------------------------------------------------------- for programs */
+
+static json_t *lines_as_json(const char *text)
+{
+	json_t *array = json_array();
+
+	while (*text) {
+		char line[sizeof(((struct finding *)NULL)->mend)];
+		size_t len = strcspn(text, "\n");
+
+		memcpy(line, text, len);
+		line[len] = '\0';
+		json_add(array, json_text(line));
+		text += len + (text[len] == '\n');
+	}
+	return array;
+}
+
+static json_t *values_as_json(const struct finding *found)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < found->n_values; i++) {
+		const struct finding_value *v = &found->values[i];
+
+		json_put(object, v->name,
+			 v->kind == FINDING_WORD ? json_text(v->word) :
+			 v->kind == FINDING_FLAG ? json_boolean(v->number) :
+						   json_integer(v->number));
+	}
+	return object;
+}
+
+void findings_print_json(const struct findings *f)
+{
+	json_t *o = json_object(), *array = json_array();
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct finding *found = &f->all[i];
+		json_t *one = json_object();
+
+		json_put(one, "id", json_text(found->id));
+		json_put(one, "verdict", json_text(verdicts[found->verdict]));
+		json_put(one, "about", json_text(found->about));
+		json_put(one, "what", json_text(found->what));
+		json_put(one, "mend", lines_as_json(found->mend));
+		json_put(one, "values", values_as_json(found));
+		json_add(array, one);
+	}
+	json_put(o, "version", json_text(CONVERT_VERSION));
+	json_put(o, "problems", json_integer((json_int_t)findings_count(f, FINDING_PROBLEM)));
+	json_put(o, "notes", json_integer((json_int_t)findings_count(f, FINDING_NOTE)));
+	json_put(o, "findings", array);
+	json_print(o);
+}

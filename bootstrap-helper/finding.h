@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * finding.h - what the doctor has found: a list of findings, shown to people or to programs.
+ *
+ * Each has an id that stays the same from version to version (convert-bootstrap(8) has them all), says
+ * what is, and if that is not well, the exact command or configuration line that mends it.
+ * Promises: adding and judging prints nothing. Never: a cookie (F-02).
+ */
+#ifndef CVT_FINDING_H
+#define CVT_FINDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum finding_verdict { FINDING_OK, FINDING_NOTE, FINDING_PROBLEM };
+
+#define FINDING_VALUES 12
+
+struct finding {
+	const char *id;
+	enum finding_verdict verdict;
+	char about[96]; /* what it is about: "host", "converter home 192.0.2.1:5124" */
+	char what[360];
+	char mend[360]; /* lines to be copied; "" if there is nothing to mend */
+	bool in_words;	/* mend is for people to read instead */
+	struct finding_value {
+		const char *name;
+		enum { FINDING_NUMBER, FINDING_WORD, FINDING_FLAG } kind;
+		int64_t number;
+		char word[256];
+	} values[FINDING_VALUES]; /* the same for programs */
+	size_t n_values;
+};
+
+struct findings {
+	struct finding *all;
+	size_t n;
+	char about[96]; /* of those that are added next */
+};
+
+void findings_about(struct findings *f, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Valid until the next one is added. No memory ends the program. */
+struct finding *finding_add(struct findings *f, const char *id, enum finding_verdict verdict,
+			    const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* One line more of what mends it: a command, or a line of the configuration. Behind a # may stand what
+ * has to be said of it. */
+void finding_mend(struct finding *found, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The same, if it can only be said in words. */
+void finding_advise(struct finding *found, const char *words);
+void finding_number(struct finding *found, const char *name, int64_t number);
+void finding_flag(struct finding *found, const char *name, bool flag);
+void finding_word(struct finding *found, const char *name, const char *word);
+
+size_t findings_count(const struct findings *f, enum finding_verdict verdict);
+/* No line is longer than 80 columns, but for one that is there to be copied. */
+void findings_print(const struct findings *f);
+void findings_print_json(const struct findings *f); /* check.schema.json */
+void findings_free(struct findings *f);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * host.h - the facts of this host that decide how well the Convert client works here.
+ *
+ * Promises: looks and changes nothing; starts no program, sends no packet. What cannot be found out
+ * is said to be unknown (-1).
+ */
+#ifndef CVT_HOST_H
+#define CVT_HOST_H
+
+#include <limits.h>
+
+#include "config.h"
+#include "paths.h"
+
+#define HOST_INTERFACES 16
+
+struct host {
+	char release[65], machine[65];
+	unsigned int major, minor;
+	int fast_open;		  /* net.ipv4.tcp_fastopen */
+	int fast_open_pause_s;	  /* net.ipv4.tcp_fastopen_blackhole_timeout_sec */
+	int64_t fast_open_pauses; /* how often, since this network namespace is there */
+	int mptcp;		  /* net.mptcp.enabled; -1: the kernel has no MPTCP */
+	int mptcp_pause_s;	  /* net.mptcp.blackhole_timeout */
+	int64_t mptcp_pauses;
+	struct paths paths;
+	struct host_interface {
+		char name[16];
+		struct addr address;   /* the first that is neither loopback's nor link-local */
+		int rp_filter;	       /* what holds for it */
+	} interfaces[HOST_INTERFACES]; /* up, with such an address and a default route */
+	unsigned int n_interfaces;
+	char main_interface[16]; /* by which packets to the first converter leave; "": not known */
+	uint64_t files, files_most; /* RLIMIT_NOFILE */
+	unsigned int uid;
+	int own_users;		 /* a user namespace with one user */
+	int own_network;	 /* another network namespace than process 1's */
+	char library[PATH_MAX];	 /* "": not found */
+	bool library_is_for_all; /* everybody may read it */
+	char preload[PATH_MAX];	 /* our line of /etc/ld.so.preload; "": none */
+	int preload_err;	 /* errno of its file */
+};
+
+/* library: where it is, if somebody has said; else it is looked for. config: for its first converter. */
+void host_look(struct host *h, const char *library, const struct config *config);
+
+enum host_file {
+	HOST_FILE_NONE, /* there is to be none */
+	HOST_FILE_FINE,
+	HOST_FILE_TO_MAKE, /* not there, but can be made */
+	HOST_FILE_NO_DIRECTORY,
+	HOST_FILE_NOT_WRITABLE,
+	HOST_FILE_NOT_TRUSTED, /* another user can write it */
+	HOST_FILE_STRANGE,     /* not a state file */
+};
+
+enum host_file host_state_file(const char *path);
+enum host_file host_log_file(const char *path);
+
+#endif

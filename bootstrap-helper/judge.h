@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * judge.h - what facts mean: findings, with what mends them.
+ *
+ * Promises: pure functions; all that they know is in their arguments.
+ */
+#ifndef CVT_JUDGE_H
+#define CVT_JUDGE_H
+
+#include "finding.h"
+#include "handshake.h"
+#include "host.h"
+#include "probe.h"
+#include "request.h"
+
+void judge_host(struct findings *f, const struct host *h, const struct config *config);
+/* A config_each_fn: arg is the struct findings. They are kept in the order of their lines. */
+void judge_mistake(const struct config_error *err, void *arg);
+/* A configuration without mistakes. */
+void judge_config(struct findings *f, const struct config *config, enum host_file state,
+		  enum host_file log);
+
+/* One address of a converter. */
+struct judge_converter {
+	const struct config *config;
+	const struct config_converter *converter;
+	const struct addr *to;
+	bool has_route, is_at_home; /* else it was not asked */
+	struct pol_route route;
+	unsigned int timeout_ms;
+	struct probe probe; /* as programs would meet it */
+	bool has_plain, has_auto, has_again;
+	struct probe plain;	/* without MPTCP, if that did not get an answer by MPTCP */
+	struct probe automatic; /* with dialect = auto, if no answer came in the dialect given */
+	struct probe again;	/* the same once more, if no Fast Open cookie came */
+	int64_t left_alone_ms;	/* for so long programs will not use it yet */
+};
+
+void judge_converter(struct findings *f, const struct judge_converter *j);
+
+/* The same request directly, and by way of the library. */
+void judge_requests(struct findings *f, const struct request *direct,
+		    const struct request *converted);
+
+#endif

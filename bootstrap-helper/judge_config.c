@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "judge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "rules.h"
+
+/* "what: expected this" is what is wrong, and what mends it. */
+static void add_mistake(struct findings *f, const struct config_error *err)
+{
+	static const char expected[] = ": expected ";
+	const char *mend = strstr(err->what, expected);
+	int len = mend ? (int)(mend - err->what) : (int)strlen(err->what);
+	struct finding *found;
+	char line[16] = "";
+
+	if (err->line)
+		snprintf(line, sizeof(line), "%u: ", err->line);
+	found = finding_add(f, "configuration", FINDING_PROBLEM, "%s:%s%.*s", err->file,
+			    err->line ? line : " ", len, err->what);
+	finding_advise(found, mend ? mend + strlen(": ") : "expected a file that can be read");
+	finding_word(found, "file", err->file);
+	finding_number(found, "line", err->line);
+}
+
+static bool is_before(const struct finding *a, const struct finding *b)
+{
+	return strcmp(a->id, b->id) == 0 && a->n_values == 2 && b->n_values == 2 &&
+	       strcmp(a->values[0].word, b->values[0].word) == 0 &&
+	       a->values[1].number < b->values[1].number;
+}
+
+void judge_mistake(const struct config_error *err, void *arg)
+{
+	struct findings *f = arg;
+
+	findings_about(f, "configuration");
+	add_mistake(f, err);
+	for (size_t i = f->n - 1; i > 0 && is_before(&f->all[i], &f->all[i - 1]); i--) {
+		struct finding moved = f->all[i];
+
+		f->all[i] = f->all[i - 1];
+		f->all[i - 1] = moved;
+	}
+}
+
+static void judge_state(struct findings *f, const char *path, enum host_file state)
+{
+	struct finding *found;
+
+	switch (state) {
+	case HOST_FILE_NONE:
+		found = finding_add(f, "state", FINDING_NOTE,
+				    "no state file: every process learns by itself, and forgets");
+		finding_mend(found, "[state]");
+		finding_mend(found, "file = /run/convert/state");
+		return;
+	case HOST_FILE_FINE:
+		finding_add(f, "state", FINDING_OK, "the state is in %s", path);
+		return;
+	case HOST_FILE_TO_MAKE:
+		finding_add(f, "state", FINDING_OK, "%s is made by the first program", path);
+		return;
+	case HOST_FILE_NO_DIRECTORY:
+		found = finding_add(f, "state", FINDING_PROBLEM,
+				    "%s can be made neither here nor by programs of this user",
+				    path);
+		finding_mend(found, "install -d -m 700 -o \"$(id -u)\" \"$(dirname %s)\"", path);
+		return;
+	case HOST_FILE_NOT_WRITABLE:
+		found = finding_add(f, "state", FINDING_PROBLEM, "%s cannot be written", path);
+		finding_mend(found, "chown \"$(id -u)\" %s", path);
+		return;
+	case HOST_FILE_NOT_TRUSTED:
+		found = finding_add(f, "state", FINDING_PROBLEM,
+				    "%s is no file that only this user can write: it is not used",
+				    path);
+		finding_mend(found, "rm %s", path);
+		return;
+	case HOST_FILE_STRANGE:
+		found = finding_add(f, "state", FINDING_PROBLEM,
+				    "%s is no state file of this version: it is not used", path);
+		finding_mend(found, "rm %s", path);
+		return;
+	}
+}
+
+static void judge_log(struct findings *f, const char *path, enum host_file log)
+{
+	static const char all[] = "touch %s && chmod 666 %s";
+	struct finding *found;
+
+	switch (log) {
+	case HOST_FILE_NONE:
+		return;
+	case HOST_FILE_NO_DIRECTORY:
+	case HOST_FILE_NOT_WRITABLE:
+	case HOST_FILE_NOT_TRUSTED:
+	case HOST_FILE_STRANGE:
+		found = finding_add(f, "log", FINDING_PROBLEM,
+				    "the log %s cannot be written by programs of this user", path);
+		finding_mend(found, all, path, path);
+		return;
+	case HOST_FILE_FINE:
+	case HOST_FILE_TO_MAKE:
+		finding_add(f, "log", FINDING_OK, "the log goes to %s", path);
+		return;
+	}
+}
+
+static void judge_converters(struct findings *f, const struct config *config)
+{
+	struct finding *found;
+	size_t rules = config->rules ? config_rules_count(config->rules) : 0;
+
+	if (config->is_disabled) {
+		found = finding_add(f, "configuration", FINDING_PROBLEM,
+				    "CONVERT_DISABLE is set: every connection is direct");
+		finding_mend(found, "unset CONVERT_DISABLE");
+		return;
+	}
+	if (config->n_converters > 0) {
+		found = finding_add(
+			f, "configuration", FINDING_OK, "%s: %zu converter%s, %zu rule%s",
+			config->file ? config->file : "the environment", config->n_converters,
+			config->n_converters == 1 ? "" : "s", rules, rules == 1 ? "" : "s");
+	} else {
+		found = finding_add(f, "configuration", FINDING_PROBLEM,
+				    "%s%s: no converter is configured, and every connection is "
+				    "direct",
+				    config->file ? config->file : CONFIG_DEFAULT_FILE,
+				    config->file ? "" : " is not there");
+		finding_mend(found, "[converter NAME]");
+		finding_mend(found, "address = ADDRESS");
+	}
+	finding_number(found, "converters", (int64_t)config->n_converters);
+	finding_number(found, "rules", (int64_t)rules);
+}
+
+void judge_config(struct findings *f, const struct config *config, enum host_file state,
+		  enum host_file log)
+{
+	findings_about(f, "configuration");
+	judge_converters(f, config);
+	if (config->is_disabled)
+		return;
+	judge_state(f, config->state_file, state);
+	judge_log(f, config->log_target, log);
+}

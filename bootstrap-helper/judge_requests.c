@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+/* One request, directly and by way of the library. */
+#include "judge.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double ms(int64_t us)
+{
+	return (double)us / 1000.0;
+}
+
+static void put_figures(struct finding *found, const struct request *r)
+{
+	char peer[ADDR_TEXT_MAX];
+
+	finding_number(found, "connect_us", r->connect_us);
+	finding_number(found, "first_byte_us", r->first_byte_us);
+	finding_number(found, "http_status", r->status);
+	finding_flag(found, "mptcp", r->is_mptcp);
+	if (!r->has_peer)
+		return;
+	addr_format(&r->peer, peer);
+	finding_word(found, "peer", peer);
+}
+
+static struct finding *succeeded(struct findings *f, const char *id, enum finding_verdict verdict,
+				 const char *how, const struct request *r)
+{
+	char peer[ADDR_TEXT_MAX] = "?";
+	struct finding *found;
+
+	if (r->has_peer)
+		addr_format(&r->peer, peer);
+	found = finding_add(
+		f, id, verdict,
+		"%s %s: connected after %.1f ms, first byte after %.1f ms, %s, HTTP %ld%s%s", how,
+		peer, ms(r->connect_us), ms(r->first_byte_us), r->is_mptcp ? "MPTCP" : "TCP",
+		r->status, r->server[0] ? " of " : "", r->server);
+	put_figures(found, r);
+	return found;
+}
+
+static void failed(struct findings *f, const char *id, const char *how, const struct request *r)
+{
+	struct finding *found = finding_add(f, id, FINDING_PROBLEM, "%s: %s", how, r->error);
+
+	finding_mend(found, "curl -v -o /dev/null %s", r->url);
+}
+
+static bool is_same(const struct addr *a, const struct addr *b)
+{
+	return a->port == b->port && addr_equal_ip(a, b);
+}
+
+/* "... : rule in line 7" */
+static unsigned int rule_line(const char *log)
+{
+	static const char words[] = "rule in line ";
+	const char *at = strstr(log, words);
+
+	return at ? (unsigned int)strtoul(at + strlen(words), NULL, 10) : 0;
+}
+
+/* The library let it go directly; its log line says why. */
+static void not_converted(struct findings *f, const struct request *r)
+{
+	unsigned int line = rule_line(r->log);
+	char to[ADDR_TEXT_MAX], *port;
+	struct finding *found;
+
+	addr_format(&r->to, to);
+	port = strrchr(to, ':');
+	*port++ = '\0';
+	if (!r->log[0]) {
+		found = finding_add(
+			f, "converted", FINDING_PROBLEM,
+			"the library was not loaded into the program, or had nothing to "
+			"do in it: the connection is direct");
+		finding_mend(found, "convert-bootstrap check --library FILE");
+	} else if (strncmp(r->log, "falling back", strlen("falling back")) == 0) {
+		found = finding_add(f, "converted", FINDING_PROBLEM, "not converted: %s", r->log);
+		finding_mend(found, "convert-bootstrap check");
+	} else {
+		found = finding_add(f, "converted", FINDING_NOTE, "not converted: %s", r->log);
+		if (line)
+			finding_mend(found, "rule = convert to %s port %s   # above line %u", to,
+				     port, line);
+		else
+			finding_mend(found, "convert-bootstrap status");
+	}
+	put_figures(found, r);
+}
+
+static void judge_converted(struct findings *f, const struct request *direct,
+			    const struct request *r)
+{
+	struct finding *found;
+
+	if (r->error[0]) {
+		failed(f, "converted", "by way of the library", r);
+		return;
+	}
+	if (r->has_peer && !is_same(&r->peer, &r->to)) {
+		succeeded(f, "converted", FINDING_OK, "converted by", r);
+	} else if (strncmp(r->log, "bypass", strlen("bypass")) == 0) {
+		succeeded(f, "converted", FINDING_OK, "past the converter, over MPTCP to", r);
+	} else {
+		not_converted(f, r);
+		return;
+	}
+	if (direct->error[0])
+		return;
+	found = finding_add(f, "compared", FINDING_OK,
+			    "compared with direct: connected %+.1f ms, first byte %+.1f ms",
+			    ms(r->connect_us - direct->connect_us),
+			    ms(r->first_byte_us - direct->first_byte_us));
+	finding_number(found, "connect_us", r->connect_us - direct->connect_us);
+	finding_number(found, "first_byte_us", r->first_byte_us - direct->first_byte_us);
+}
+
+void judge_requests(struct findings *f, const struct request *direct,
+		    const struct request *converted)
+{
+	findings_about(f, "request %.80s", direct->url);
+	if (direct->error[0])
+		failed(f, "direct", "directly", direct);
+	else
+		succeeded(f, "direct", FINDING_OK, "directly to", direct);
+	if (converted->has_run)
+		judge_converted(f, direct, converted);
+}

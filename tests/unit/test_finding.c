@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+/* Findings as people and as programs get them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "finding.h"
+#include "json.h"
+
+static char file[] = "/tmp/test_finding.XXXXXX";
+static char text[16384];
+static struct findings f;
+
+/* What print writes to standard output. */
+static const char *printed(void (*print)(const struct findings *f))
+{
+	int saved = dup(STDOUT_FILENO), to = open(file, O_RDWR | O_TRUNC | O_CLOEXEC);
+	ssize_t n;
+
+	assert_true(saved >= 0 && to >= 0);
+	fflush(stdout);
+	dup2(to, STDOUT_FILENO);
+	print(&f);
+	fflush(stdout);
+	dup2(saved, STDOUT_FILENO);
+	n = pread(to, text, sizeof(text) - 1, 0);
+	assert_true(n > 0);
+	text[n] = '\0';
+	close(saved);
+	close(to);
+	return text;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	findings_free(&f);
+	return 0;
+}
+
+static void for_people(void **state)
+{
+	struct finding *found;
+
+	(void)state;
+	findings_about(&f, "host");
+	finding_add(&f, "one", FINDING_OK, "all is well");
+	found = finding_add(&f, "two", FINDING_PROBLEM, "a \x1b[31mbell\a and\nmore");
+	finding_mend(found, "first --line %d", 1);
+	finding_mend(found, "second line");
+	findings_about(&f, "converter");
+	found = finding_add(&f, "three", FINDING_NOTE, "words");
+	finding_advise(found, "advice");
+	assert_string_equal(printed(findings_print), "host\n"
+						     "  ok       all is well\n"
+						     "  problem  a ?[31mbell? and?more\n"
+						     "               first --line 1\n"
+						     "               second line\n"
+						     "converter\n"
+						     "  note     words\n"
+						     "               advice\n"
+						     "1 problem, 1 note\n");
+}
+
+/* Words of every length: no line is too long, and no word is broken that need not be. */
+static void no_long_line(void **state)
+{
+	(void)state;
+	for (int width = 1; width < 100; width++) {
+		struct finding *found;
+		char words[320] = "";
+		const char *line;
+
+		while (strlen(words) + (size_t)width + 2 < 300)
+			sprintf(words + strlen(words), "%0*d ", width, width);
+		words[strlen(words) - 1] = '\0';
+		findings_free(&f);
+		found = finding_add(&f, "x", FINDING_NOTE, "%s", words);
+		finding_advise(found, words);
+		line = printed(findings_print);
+		while (*line) {
+			size_t len = strcspn(line, "\n");
+
+			assert_true(len <= 80);
+			assert_true(len == 0 || line[len - 1] != ' ');
+			if (width <= 65 && *line == ' ') /* it ends with a whole word */
+				assert_int_equal(atoi(line + len - width), width);
+			line += len + 1;
+		}
+	}
+}
+
+/* What is there to be copied is not broken. */
+static void long_commands(void **state)
+{
+	struct finding *found = finding_add(&f, "x", FINDING_NOTE, "y");
+	char command[200];
+
+	(void)state;
+	memset(command, 'c', sizeof(command) - 1);
+	command[sizeof(command) - 1] = '\0';
+	finding_mend(found, "%s", command);
+	assert_non_null(strstr(printed(findings_print), command));
+}
+
+static void for_programs(void **state)
+{
+	struct finding *found;
+	json_t *o;
+	char *compact;
+
+	(void)state;
+	findings_about(&f, "a\x80");
+	found = finding_add(&f, "x", FINDING_PROBLEM, "\"what\"\n");
+	finding_mend(found, "first");
+	finding_mend(found, "second");
+	finding_number(found, "n", INT64_MIN);
+	finding_flag(found, "f", true);
+	finding_word(found, "w", "word");
+	finding_add(&f, "y", FINDING_OK, "%s", "");
+	o = json_loads(printed(findings_print_json), 0, NULL);
+	assert_non_null(o);
+	compact = json_dumps(json_object_get(o, "findings"), JSON_COMPACT);
+	assert_string_equal(compact,
+			    "[{\"id\":\"x\",\"verdict\":\"problem\",\"about\":\"a\xef\xbf\xbd\","
+			    "\"what\":\"\\\"what\\\"\\n\",\"mend\":[\"first\",\"second\"],"
+			    "\"values\":{\"n\":-9223372036854775808,\"f\":true,\"w\":\"word\"}},"
+			    "{\"id\":\"y\",\"verdict\":\"ok\",\"about\":\"a\xef\xbf\xbd\","
+			    "\"what\":\"\",\"mend\":[],\"values\":{}}]");
+	assert_int_equal(json_integer_value(json_object_get(o, "problems")), 1);
+	assert_int_equal(json_integer_value(json_object_get(o, "notes")), 0);
+	free(compact);
+	json_decref(o);
+}
+
+/* Too long is cut, and nothing else. */
+static void cut(void **state)
+{
+	struct finding *found;
+	char words[600];
+
+	(void)state;
+	memset(words, 'w', sizeof(words) - 1);
+	words[sizeof(words) - 1] = '\0';
+	findings_about(&f, "%s", words);
+	found = finding_add(&f, "x", FINDING_NOTE, "%s", words);
+	finding_mend(found, "%s", words);
+	finding_mend(found, "%s", words);
+	finding_word(found, "w", words);
+	assert_int_equal(strlen(found->about), sizeof(found->about) - 1);
+	assert_int_equal(strlen(found->what), sizeof(found->what) - 1);
+	assert_int_equal(strlen(found->mend), sizeof(found->mend) - 1);
+	assert_string_equal(found->id, "x");
+	assert_int_equal(found->n_values, 1);
+}
+
+static int start_all(void **state)
+{
+	int fd = mkstemp(file);
+
+	(void)state;
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int end_all(void **state)
+{
+	(void)state;
+	return unlink(file);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(for_people, end),
+		cmocka_unit_test_teardown(no_long_line, end),
+		cmocka_unit_test_teardown(long_commands, end),
+		cmocka_unit_test_teardown(for_programs, end),
+		cmocka_unit_test_teardown(cut, end),
+	};
+
+	return cmocka_run_group_tests(tests, start_all, end_all);
+}

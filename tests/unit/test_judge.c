@@ -1,0 +1,676 @@
+// SPDX-License-Identifier: MIT
+/* The doctor's judgements: facts in, findings out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "judge.h"
+
+static struct findings f;
+static struct config config;
+static struct config_converter converter;
+static struct host host;
+static struct judge_converter j;
+static struct addr to;
+
+static int start(void **state)
+{
+	(void)state;
+	config = (struct config){ .mptcp = CONFIG_MPTCP_AUTO, .n_converters = 1 };
+	converter = (struct config_converter){ .name = "home", .dialect_is_auto = true };
+	config.converters = &converter;
+	assert_int_equal(addr_parse(&to, "192.0.2.1"), 0);
+	to.port = 5124;
+	host = (struct host){
+		.release = "6.18.1",
+		.machine = "x86_64",
+		.major = 6,
+		.minor = 18,
+		.fast_open = 1,
+		.mptcp = 1,
+		.mptcp_pause_s = 3600,
+		.paths = { .subflows = 2 },
+		.n_interfaces = 1,
+		.files = 1024,
+		.files_most = 4096,
+		.library = "/usr/local/lib/libconvert-preload.so",
+		.library_is_for_all = true,
+	};
+	j = (struct judge_converter){
+		.config = &config,
+		.converter = &converter,
+		.to = &to,
+		.has_route = true,
+		.is_at_home = true,
+		.route = { .interface = "wwan0" },
+		.timeout_ms = 2500,
+		.probe = { .verdict = PROBE_WORKS,
+			   .handshake_us = 20000,
+			   .reply_us = 40000,
+			   .tfo_cookie = PROBE_TFO_HELD,
+			   .syn_data = PROBE_SYN_ACKED,
+			   .mptcp = PROBE_MPTCP_WORKS,
+			   .has_dialect = true,
+			   .has_offers = true,
+			   .n_offers = 2,
+			   .offers = { 30, 34 } },
+	};
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	findings_free(&f);
+	return 0;
+}
+
+/* What holds for all: what is not well says what mends it, and only that. */
+static const struct finding *find(const char *id)
+{
+	const struct finding *found = NULL;
+
+	for (size_t i = 0; i < f.n; i++) {
+		assert_true(strlen(f.all[i].what) < sizeof(f.all[i].what) - 1);
+		assert_true(strlen(f.all[i].mend) < sizeof(f.all[i].mend) - 1);
+		if ((f.all[i].verdict == FINDING_OK) != (f.all[i].mend[0] == '\0'))
+			fail_msg("%s: \"%s\", mended by \"%s\"", f.all[i].id, f.all[i].what,
+				 f.all[i].mend);
+		if (!found && strcmp(f.all[i].id, id) == 0)
+			found = &f.all[i];
+	}
+	return found;
+}
+
+static void assert_finding(const char *id, enum finding_verdict verdict, const char *mend)
+{
+	const struct finding *found = find(id);
+
+	if (!found)
+		fail_msg("no finding %s", id);
+	assert_int_equal(found->verdict, verdict);
+	if (!strstr(found->mend, mend))
+		fail_msg("%s: \"%s\" (wanted: %s)", id, found->mend, mend);
+}
+
+/* ---------------------------------------------------------------------------- the host */
+
+static void host_again(void)
+{
+	findings_free(&f);
+	judge_host(&f, &host, &config);
+}
+
+static void a_good_host(void **state)
+{
+	(void)state;
+	host_again();
+	find("");
+	assert_int_equal(findings_count(&f, FINDING_OK), f.n);
+	assert_finding("kernel", FINDING_OK, "");
+	assert_finding("mptcp-paths", FINDING_OK, "");
+}
+
+static void kernels(void **state)
+{
+	static const struct {
+		unsigned int major, minor;
+		enum finding_verdict verdict;
+		const char *mend;
+	} cases[] = {
+		{ 3, 10, FINDING_PROBLEM, "6.2" },
+		{ 4, 13, FINDING_PROBLEM, "6.2" },
+		{ 4, 14, FINDING_NOTE, "mptcp = off" },
+		{ 5, 6, FINDING_NOTE, "mptcp = off" },
+		{ 6, 1, FINDING_NOTE, "mptcp = off" },
+		{ 6, 2, FINDING_OK, "" },
+		{ 7, 0, FINDING_OK, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		host.major = cases[i].major;
+		host.minor = cases[i].minor;
+		host_again();
+		assert_finding("kernel", cases[i].verdict, cases[i].mend);
+	}
+	host.major = 5;
+	config.mptcp = CONFIG_MPTCP_OFF;
+	host_again();
+	assert_finding("kernel", FINDING_OK, "");
+}
+
+static void fast_open(void **state)
+{
+	static const struct {
+		int value;
+		enum finding_verdict verdict;
+		const char *mend;
+	} cases[] = {
+		{ -1, FINDING_NOTE, "mount" },
+		{ 0, FINDING_PROBLEM, "tcp_fastopen=1" },
+		{ 2, FINDING_PROBLEM, "tcp_fastopen=3" },
+		{ 1, FINDING_OK, "" },
+		{ 3, FINDING_OK, "" },
+		{ 0x401, FINDING_OK, "" },
+		{ 5, FINDING_NOTE, "tcp_fastopen=1" },
+		{ 4, FINDING_PROBLEM, "tcp_fastopen=5" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		host.fast_open = cases[i].value;
+		host_again();
+		assert_finding("fast-open", cases[i].verdict, cases[i].mend);
+	}
+	assert_null(find("fast-open-pause"));
+	host.fast_open_pause_s = 3600;
+	host_again();
+	assert_finding("fast-open-pause", FINDING_NOTE, "timeout_sec=0");
+}
+
+static void multipath(void **state)
+{
+	(void)state;
+	host.mptcp = 0;
+	host_again();
+	assert_finding("mptcp", FINDING_NOTE, "net.mptcp.enabled=1");
+	assert_null(find("mptcp-paths"));
+	config.mptcp = CONFIG_MPTCP_ON;
+	host_again();
+	assert_finding("mptcp", FINDING_PROBLEM, "net.mptcp.enabled=1");
+	host.mptcp = -1;
+	host_again();
+	assert_finding("mptcp", FINDING_NOTE, "mptcp = off");
+	config.mptcp = CONFIG_MPTCP_OFF;
+	host_again();
+	assert_finding("mptcp", FINDING_OK, "");
+	assert_int_equal(findings_count(&f, FINDING_NOTE), 0);
+	config.mptcp = CONFIG_MPTCP_AUTO;
+	host.mptcp = 1;
+	host.mptcp_pauses = 2;
+	host_again();
+	assert_finding("mptcp-pause", FINDING_NOTE, "net.mptcp.blackhole_timeout=3600");
+}
+
+static void second_interface(void)
+{
+	struct host_interface *second = &host.interfaces[1];
+
+	host.n_interfaces = 2;
+	host.interfaces[0] = (struct host_interface){ .name = "eth0" };
+	*second = (struct host_interface){ .name = "wwan0", .rp_filter = 2 };
+	assert_int_equal(addr_parse(&host.interfaces[0].address, "198.51.100.7"), 0);
+	assert_int_equal(addr_parse(&second->address, "2001:db8::7"), 0);
+}
+
+static void paths(void **state)
+{
+	(void)state;
+	second_interface();
+	host_again();
+	assert_finding("mptcp-paths", FINDING_NOTE,
+		       "ip mptcp endpoint add 2001:db8::7 dev wwan0 subflow");
+	assert_null(strstr(find("mptcp-paths")->mend, "eth0"));
+	/* one that only names an address to the other side makes no path from here */
+	host.paths.n_endpoints = 1;
+	host.paths.endpoints[0].address = host.interfaces[0].address;
+	host_again();
+	assert_finding("mptcp-paths", FINDING_NOTE, "2001:db8::7");
+	strcpy(host.main_interface, "wwan0");
+	host_again();
+	assert_string_equal(find("mptcp-paths")->mend,
+			    "ip mptcp endpoint add 198.51.100.7 dev eth0 subflow");
+}
+
+static void endpoints(void **state)
+{
+	(void)state;
+	second_interface();
+	host.paths.n_endpoints = 1;
+	host.paths.endpoints[0].address = host.interfaces[1].address;
+	host.paths.endpoints[0].makes_subflows = true;
+	host_again();
+	assert_finding("mptcp-paths", FINDING_OK, "");
+	assert_null(find("mptcp-limits"));
+	assert_null(find("rp-filter"));
+	host.interfaces[0].rp_filter = 1; /* not the further path's */
+	host_again();
+	assert_null(find("rp-filter"));
+	host.interfaces[1].rp_filter = 1;
+	host.paths.subflows = 0;
+	host_again();
+	assert_finding("mptcp-limits", FINDING_PROBLEM, "limits set subflows 2");
+	assert_finding("rp-filter", FINDING_NOTE, "net.ipv4.conf.wwan0.rp_filter=2");
+	host.paths.err = -EPERM;
+	host_again();
+	assert_finding("mptcp-paths", FINDING_NOTE, "sudo");
+	host.paths.err = -ENOENT;
+	host_again();
+	assert_null(find("mptcp-paths"));
+}
+
+static void process_and_library(void **state)
+{
+	(void)state;
+	host.files = 64;
+	host.files_most = 512;
+	host.library_is_for_all = false;
+	strcpy(host.preload, "/nowhere/libconvert-preload.so");
+	host.preload_err = ENOENT;
+	host_again();
+	assert_finding("open-files", FINDING_NOTE, "ulimit -n 512");
+	assert_finding("library", FINDING_PROBLEM, "chmod 755 /usr");
+	assert_finding("ld-so-preload", FINDING_PROBLEM, "/etc/ld.so.preload");
+	host.library[0] = '\0';
+	host.preload_err = 0;
+	host_again();
+	assert_finding("library", FINDING_NOTE, "--library");
+	assert_finding("ld-so-preload", FINDING_OK, "");
+}
+
+/* ------------------------------------------------------------------ the configuration */
+
+static void mistake(unsigned int line, const char *what)
+{
+	struct config_error err = { .file = "/etc/convert.conf", .line = line };
+
+	snprintf(err.what, sizeof(err.what), "%s", what);
+	judge_mistake(&err, &f);
+}
+
+static void mistakes_in_the_order_of_lines(void **state)
+{
+	(void)state;
+	mistake(3, "port = 0: expected a port from 1 to 65535");
+	mistake(7, "a line");
+	mistake(2, "[converter a] has no address: expected \"address = ...\"");
+	mistake(5, "timeout = 5x: expected a number");
+	assert_int_equal(f.n, 4);
+	assert_string_equal(f.all[0].what, "/etc/convert.conf:2: [converter a] has no address");
+	assert_string_equal(f.all[0].mend, "expected \"address = ...\"");
+	assert_string_equal(f.all[1].what, "/etc/convert.conf:3: port = 0");
+	assert_string_equal(f.all[2].what, "/etc/convert.conf:5: timeout = 5x");
+	assert_string_equal(f.all[3].what, "/etc/convert.conf:7: a line");
+	mistake(0, "no such file");
+	assert_int_equal(findings_count(&f, FINDING_PROBLEM), 5);
+	find("");
+}
+
+static void config_again(enum host_file state, enum host_file log)
+{
+	findings_free(&f);
+	judge_config(&f, &config, state, log);
+}
+
+static void files(void **state)
+{
+	static const struct {
+		enum host_file fact;
+		enum finding_verdict verdict;
+		const char *mend;
+	} cases[] = {
+		{ HOST_FILE_NONE, FINDING_NOTE, "[state]\nfile = /" },
+		{ HOST_FILE_FINE, FINDING_OK, "" },
+		{ HOST_FILE_TO_MAKE, FINDING_OK, "" },
+		{ HOST_FILE_NO_DIRECTORY, FINDING_PROBLEM, "install -d" },
+		{ HOST_FILE_NOT_WRITABLE, FINDING_PROBLEM, "chown" },
+		{ HOST_FILE_NOT_TRUSTED, FINDING_PROBLEM, "rm /run/s" },
+		{ HOST_FILE_STRANGE, FINDING_PROBLEM, "rm /run/s" },
+	};
+
+	(void)state;
+	config.state_file = "/run/s";
+	config.log_target = "/var/log/c";
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		config_again(cases[i].fact, HOST_FILE_NONE);
+		assert_finding("state", cases[i].verdict, cases[i].mend);
+		assert_null(find("log"));
+	}
+	config_again(HOST_FILE_FINE, HOST_FILE_NOT_WRITABLE);
+	assert_finding("log", FINDING_PROBLEM, "chmod 666 /var/log/c");
+	config_again(HOST_FILE_FINE, HOST_FILE_TO_MAKE);
+	assert_finding("log", FINDING_OK, "");
+}
+
+static void no_converter(void **state)
+{
+	(void)state;
+	config.n_converters = 0;
+	config_again(HOST_FILE_FINE, HOST_FILE_NONE);
+	assert_finding("configuration", FINDING_PROBLEM, "[converter NAME]\naddress = ");
+	config.is_disabled = true;
+	config_again(HOST_FILE_FINE, HOST_FILE_NONE);
+	assert_finding("configuration", FINDING_PROBLEM, "unset CONVERT_DISABLE");
+}
+
+/* ---------------------------------------------------------------------- the converters */
+
+static void converter_again(void)
+{
+	findings_free(&f);
+	judge_converter(&f, &j);
+}
+
+static void a_good_converter(void **state)
+{
+	static struct addr_prefix from[1];
+
+	(void)state;
+	converter.from = from;
+	converter.n_from = 1;
+	converter_again();
+	find("");
+	assert_int_equal(findings_count(&f, FINDING_OK), f.n);
+	assert_string_equal(f.all[0].about, "converter home, 192.0.2.1:5124");
+	assert_non_null(strstr(find("extensions")->what, "30 (MPTCP), 34 (Fast Open)"));
+	converter.n_from = 0;
+	converter_again();
+	assert_finding("network", FINDING_NOTE, "interface = wwan0");
+	assert_finding("0-rtt", FINDING_OK, "");
+}
+
+static void not_for_here(void **state)
+{
+	(void)state;
+	j.is_at_home = false;
+	converter_again();
+	assert_finding("network", FINDING_NOTE, "interface = wwan0");
+	assert_int_equal(f.n, 1);
+	j.has_route = false;
+	converter_again();
+	assert_finding("route", FINDING_PROBLEM, "ip route");
+	assert_int_equal(f.n, 1);
+}
+
+static void no_answer(void **state)
+{
+	static const struct {
+		enum probe_verdict verdict;
+		int err;
+		const char *id, *mend;
+	} cases[] = {
+		{ PROBE_UNREACHABLE, ECONNREFUSED, "reachable", "port = PORT" },
+		{ PROBE_UNREACHABLE, ETIMEDOUT, "reachable",
+		  "tcpdump -n -i wwan0 host 192.0.2.1 and tcp port 5124" },
+		{ PROBE_UNREACHABLE, EHOSTUNREACH, "reachable", "ip route get 192.0.2.1" },
+		{ PROBE_MUTE, ETIMEDOUT, "reply", "port = PORT" },
+		{ PROBE_STRANGE, 0, "reply", "port = PORT" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		j.probe.verdict = cases[i].verdict;
+		j.probe.err = cases[i].err;
+		converter_again();
+		assert_finding(cases[i].id, FINDING_PROBLEM, cases[i].mend);
+		assert_null(find("0-rtt"));
+	}
+}
+
+static void refusals(void **state)
+{
+	static const struct {
+		uint8_t code;
+		const char *mend;
+	} cases[] = {
+		{ 32, "cookie = @FILE" }, { 3, "cookie = @FILE" }, { 64, "sleep 7;" },
+		{ 65, "sleep 7;" },	  { 2, "dialect = auto" }, { 200, "dialect = auto" }
+	};
+
+	(void)state;
+	j.probe.verdict = PROBE_REFUSES;
+	j.probe.delay_s = 7;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		j.probe.error_code = cases[i].code;
+		converter_again();
+		assert_finding("refuses", FINDING_PROBLEM, cases[i].mend);
+	}
+}
+
+static void another_dialect(void **state)
+{
+	(void)state;
+	converter.dialect_is_auto = false;
+	converter.dialect = CVT_DIALECT_RFC8803;
+	j.probe.verdict = PROBE_MUTE;
+	j.has_auto = true;
+	j.automatic = (struct probe){ .verdict = PROBE_WORKS, .dialect = CVT_DIALECT_DRAFT02 };
+	converter_again();
+	assert_finding("dialect", FINDING_PROBLEM, "dialect = draft-02");
+	j.probe.verdict = PROBE_REFUSES;
+	converter_again();
+	assert_finding("dialect", FINDING_PROBLEM, "dialect = draft-02");
+	assert_null(find("refuses"));
+	j.probe.verdict = PROBE_MUTE;
+	j.automatic.verdict = PROBE_MUTE;
+	converter_again();
+	assert_finding("reply", FINDING_PROBLEM, "dialect = auto");
+	j.probe.verdict = PROBE_WORKS;
+	j.probe.dialect = CVT_DIALECT_HYBRID;
+	converter_again();
+	assert_finding("dialect", FINDING_PROBLEM, "dialect = hybrid");
+}
+
+static void middleboxes(void **state)
+{
+	struct probe *p = &j.probe;
+
+	(void)state;
+	p->tfo_cookie = PROBE_TFO_NONE;
+	p->syn_data = PROBE_SYN_UNTRIED;
+	converter_again();
+	assert_finding("tfo-stripped", FINDING_PROBLEM, "tcp_fastopen=3");
+	j.has_again = true;
+	j.again = *p;
+	converter_again();
+	assert_finding("tfo-stripped", FINDING_PROBLEM, "tcp_fastopen=3");
+	j.again.tfo_cookie = PROBE_TFO_HELD;
+	j.again.syn_data = PROBE_SYN_ACKED;
+	converter_again();
+	assert_finding("0-rtt", FINDING_OK, "");
+	assert_non_null(strstr(find("0-rtt")->what, "(254)"));
+	j.has_again = false;
+	p->syn_data = PROBE_SYN_NOT_ACKED; /* tried without a cookie */
+	p->syn_data_bare = true;
+	converter_again();
+	assert_finding("tfo-stripped", FINDING_PROBLEM, "no-cookie");
+	p->syn_data = PROBE_SYN_ACKED;
+	converter_again();
+	assert_finding("0-rtt", FINDING_OK, "");
+	p->tfo_cookie = PROBE_TFO_UNKNOWN;
+	p->syn_data = PROBE_SYN_NOT_ACKED;
+	converter_again();
+	assert_finding("syn-data-refused", FINDING_PROBLEM, "fast-open = cookie");
+	p->tfo_cookie = PROBE_TFO_HELD;
+	p->syn_data_bare = false;
+	converter_again();
+	assert_finding("syn-data-stripped", FINDING_PROBLEM, "convert-bootstrap run");
+	p->syn_data = PROBE_SYN_LOST;
+	converter_again();
+	assert_finding("syn-data-dropped", FINDING_PROBLEM, "convert-bootstrap run");
+	p->tfo_cookie = PROBE_TFO_OFF;
+	converter_again();
+	assert_finding("0-rtt", FINDING_PROBLEM, "tcp_fastopen=1");
+	p->tfo_cookie = PROBE_TFO_HELD;
+	p->syn_data = PROBE_SYN_UNTRIED;
+	converter_again();
+	assert_finding("0-rtt", FINDING_NOTE, "check");
+}
+
+static void multipath_on_the_way(void **state)
+{
+	struct probe *p = &j.probe;
+
+	(void)state;
+	p->mptcp = PROBE_MPTCP_FALLBACK;
+	converter_again();
+	assert_finding("mptcp-stripped", FINDING_PROBLEM, "mptcp = off");
+	p->offers[0] = 8;
+	converter_again();
+	assert_finding("converter-mptcp", FINDING_NOTE, "mptcp = off");
+	assert_null(find("mptcp-stripped"));
+	p->mptcp = PROBE_MPTCP_OFF;
+	converter_again();
+	assert_null(find("converter-mptcp"));
+	p->holds = true;
+	converter_again();
+	assert_finding("reply-held", FINDING_NOTE, "mptcp = off");
+	p->verdict = PROBE_UNREACHABLE;
+	p->err = ETIMEDOUT;
+	j.has_plain = true;
+	j.plain.verdict = PROBE_WORKS;
+	converter_again();
+	assert_finding("mptcp-dropped", FINDING_PROBLEM, "mptcp = off");
+	j.plain.verdict = PROBE_UNREACHABLE;
+	converter_again();
+	assert_finding("reachable", FINDING_PROBLEM, "tcpdump");
+}
+
+static void cookie_and_patience(void **state)
+{
+	(void)state;
+	j.probe.cookie_refused = true;
+	j.left_alone_ms = 1500;
+	converter_again();
+	assert_finding("convert-cookie", FINDING_PROBLEM, "cookie = @FILE");
+	assert_finding("left-alone", FINDING_NOTE, "flush");
+	assert_non_null(strstr(find("left-alone")->what, " 2 s "));
+	j.probe.verdict = PROBE_REFUSES;
+	j.probe.error_code = 32;
+	converter_again();
+	assert_finding("convert-cookie", FINDING_PROBLEM, "cookie = @FILE");
+	assert_null(find("refuses"));
+	/* bytes of a cookie are in no finding */
+	j.probe.verdict = PROBE_WORKS;
+	j.probe.cookie_refused = false;
+	j.probe.convert_cookie_len = 6;
+	memcpy(j.probe.convert_cookie, "SECRET", 6);
+	converter_again();
+	assert_finding("convert-cookie", FINDING_OK, "");
+	for (size_t i = 0; i < f.n; i++)
+		assert_null(memmem(&f.all[i], sizeof(f.all[i]), "SECRET", 6));
+}
+
+/* ------------------------------------------------------------------------- the requests */
+
+static struct request direct, converted;
+
+static void request_again(void)
+{
+	findings_free(&f);
+	judge_requests(&f, &direct, &converted);
+}
+
+static void good_requests(void)
+{
+	direct = (struct request){ .url = "http://192.0.2.80:80/",
+				   .has_run = true,
+				   .connect_us = 10000,
+				   .first_byte_us = 20000,
+				   .status = 200,
+				   .has_peer = true };
+	assert_int_equal(addr_parse(&direct.to, "192.0.2.80"), 0);
+	direct.to.port = 80;
+	direct.peer = direct.to;
+	converted = direct;
+	converted.peer = to;
+	converted.is_mptcp = true;
+	converted.connect_us = 9000;
+	strcpy(converted.log, "converted 192.0.2.80:80 via 192.0.2.1:5124: connected, MPTCP");
+}
+
+static void requests(void **state)
+{
+	(void)state;
+	good_requests();
+	request_again();
+	assert_int_equal(findings_count(&f, FINDING_OK), 3);
+	assert_finding("converted", FINDING_OK, "");
+	assert_non_null(strstr(find("converted")->what, "192.0.2.1:5124"));
+	assert_non_null(strstr(find("compared")->what, "connected -1.0 ms, first byte +0.0 ms"));
+	strcpy(converted.error, "Timeout was reached");
+	request_again();
+	assert_finding("converted", FINDING_PROBLEM, "curl -v");
+	assert_null(find("compared"));
+	converted.has_run = false;
+	request_again();
+	assert_int_equal(f.n, 1);
+	strcpy(direct.error, "Could not resolve hostname");
+	request_again();
+	assert_finding("direct", FINDING_PROBLEM, "curl -v");
+}
+
+static void not_converted(void **state)
+{
+	static const struct {
+		const char *log;
+		enum finding_verdict verdict;
+		const char *mend;
+	} cases[] = {
+		{ "bypass 192.0.2.80:80: connected, MPTCP", FINDING_OK, "" },
+		{ "direct 192.0.2.80:80: rule in line 12", FINDING_NOTE,
+		  "rule = convert to 192.0.2.80 port 80   # above line 12" },
+		{ "direct 192.0.2.80:80: every converter has failed", FINDING_NOTE, "status" },
+		{ "falling back from 192.0.2.1:5124: no reply in time", FINDING_PROBLEM, "check" },
+		{ "", FINDING_PROBLEM, "--library" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		good_requests();
+		converted.peer = converted.to;
+		strcpy(converted.log, cases[i].log);
+		request_again();
+		assert_finding("converted", cases[i].verdict, cases[i].mend);
+		assert_int_equal(find("compared") != NULL, cases[i].verdict == FINDING_OK);
+	}
+}
+
+static void hosts(void **state)
+{
+	(void)state;
+	assert_true(request_is_host("example.com"));
+	assert_true(request_is_host("[2001:db8::1]:80"));
+	assert_false(request_is_host(""));
+	assert_false(request_is_host("-o"));
+	assert_false(request_is_host("http://example.com/"));
+	assert_false(request_is_host("user@host"));
+	assert_false(request_is_host("a b"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_good_host, start, end),
+		cmocka_unit_test_setup_teardown(kernels, start, end),
+		cmocka_unit_test_setup_teardown(fast_open, start, end),
+		cmocka_unit_test_setup_teardown(multipath, start, end),
+		cmocka_unit_test_setup_teardown(paths, start, end),
+		cmocka_unit_test_setup_teardown(endpoints, start, end),
+		cmocka_unit_test_setup_teardown(process_and_library, start, end),
+		cmocka_unit_test_setup_teardown(mistakes_in_the_order_of_lines, start, end),
+		cmocka_unit_test_setup_teardown(files, start, end),
+		cmocka_unit_test_setup_teardown(no_converter, start, end),
+		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
+		cmocka_unit_test_setup_teardown(not_for_here, start, end),
+		cmocka_unit_test_setup_teardown(no_answer, start, end),
+		cmocka_unit_test_setup_teardown(refusals, start, end),
+		cmocka_unit_test_setup_teardown(another_dialect, start, end),
+		cmocka_unit_test_setup_teardown(middleboxes, start, end),
+		cmocka_unit_test_setup_teardown(multipath_on_the_way, start, end),
+		cmocka_unit_test_setup_teardown(cookie_and_patience, start, end),
+		cmocka_unit_test_setup_teardown(requests, start, end),
+		cmocka_unit_test_setup_teardown(not_converted, start, end),
+		cmocka_unit_test(hosts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
