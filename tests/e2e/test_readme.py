@@ -54,7 +54,7 @@ class Readme(L.TestCase):
     def test_configuration(self):
         (text,) = [b for b in blocks() if b.startswith("[")]
         file = self.lab.file("convert.conf", text)
-        r = self.lab.run([L.BUILD / "convert-bootstrap", "check", "-c", file])
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "check", "--config", "-c", file])
         self.assertEqual(r.code, 0, r)
 
     def test_what_the_wire_shows(self):
