@@ -101,6 +101,10 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(INCLUDE_$(patsubst %/,%,$(dir $<))) -c -o $@ $<
 
+# where the doctor looks for the library, if it is not beside it
+$(BUILD)/obj/bootstrap-helper/host.o: ALL_CFLAGS += -DCONVERT_LIBDIR='"$(LIBDIR)"'
+$(BUILD)/obj/bootstrap-helper/host.o: $(BUILD)/paths
+
 # inih's and policy/'s malloc go to preload/arena.c, our own system calls past preload/raw.c; no symbol
 # of inih's leaves the library.
 $(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map

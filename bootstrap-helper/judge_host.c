@@ -297,7 +297,7 @@ static void judge_library(struct findings *f, const struct host *h)
 		return;
 	}
 	if (h->library_is_for_all) {
-		found = finding_add(f, "library", FINDING_OK, "the library is %s", h->library);
+		finding_add(f, "library", FINDING_OK, "the library is %s", h->library);
 	} else {
 		found = finding_add(f, "library", FINDING_PROBLEM,
 				    "%s cannot be read by other users' programs", h->library);
