@@ -19,13 +19,13 @@
 
 struct request {
 	char url[300];
-	bool has_run;	 /* else error says why it could not be tried */
-	char error[128]; /* curl's; "": an answer has come */
+	bool has_run;			   /* else error says why it could not be tried */
+	char error[128];		   /* curl's; "": an answer has come */
 	int64_t connect_us, first_byte_us; /* since the name was looked up */
-	long status;	  /* HTTP */
-	char server[64];  /* its Server header, "" if there was none */
-	struct addr to;	  /* where the program believes to be connected to */
-	struct addr peer; /* where it is */
+	long status;			   /* HTTP */
+	char server[64];		   /* its Server header, "" if there was none */
+	struct addr to;			   /* where the program believes to be connected to */
+	struct addr peer;		   /* where it is */
 	bool has_peer, is_mptcp;
 	char log[REQUEST_LOG_MAX]; /* the library's last line, without date and program; "": none */
 };
