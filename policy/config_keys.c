@@ -24,6 +24,7 @@ static int place(const char *const words[], const char *value)
 
 static int set_address(struct config_parser *p, const char *value)
 {
+	p->has_address = true;
 	return config_add_address(current(p), value, p->key, p->err, p->line);
 }
 

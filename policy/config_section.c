@@ -49,6 +49,7 @@ static int begin_converter(struct config_parser *p, const char *name)
 	}
 	c->line = p->line;
 	p->port = CONFIG_DEFAULT_PORT;
+	p->has_address = false;
 	if (len == 0 || len >= sizeof(c->name) || !is_name(name))
 		return config_mistake(p->err, p->line, "[converter ", name,
 				      "]: expected a name of up to 31 letters, digits and -_.",
@@ -90,7 +91,7 @@ int config_section_end(struct config_parser *p)
 	if (p->section != CONFIG_SEC_CONVERTER)
 		return 0;
 	c = &p->config->converters[p->config->n_converters - 1];
-	if (c->n_addrs == 0)
+	if (!p->has_address)
 		return config_mistake(p->err, c->line, "[converter ", c->name,
 				      "] has no address: expected \"address = ...\"", NULL);
 	config_set_port(c, p->port);

@@ -369,6 +369,8 @@ class Configuration(Doctor):
     BROKEN = """[converter lab]
 address = converter.example
 colour = green
+[converter other]
+port = 0
 [policy]
 timeout = 5x
 rule = convert to nowhere
@@ -380,16 +382,16 @@ rule = convert to nowhere
             r = self.run_check(env | {"CONVERT_STATE": self.state}, "--json", *words, code=1)
             found = [f for f in schemas.validated("check", r.out)["findings"]
                      if f["id"] == "configuration"]
-            self.assertEqual([f["values"]["line"] for f in found], [1, 2, 3, 5, 6])
+            self.assertEqual([f["values"]["line"] for f in found], [2, 3, 4, 5, 7, 8])
             self.assertTrue(all(f["verdict"] == "problem" for f in found))
-            self.assertEqual(found[3]["what"], f"{file}:5: timeout = 5x")
-            self.assertEqual(found[3]["mend"],
+            self.assertEqual(found[4]["what"], f"{file}:7: timeout = 5x")
+            self.assertEqual(found[4]["mend"],
                              ["expected a number with s or ms, such as 5s or 500ms"])
         self.assertIn("\n  problem  ", self.text({}, "-c", file, code=1))
         r = self.lab.run([TOOL, "check", "--config", "-c", file])
         self.assertEqual((r.code, r.out), (1, b""), r)
         self.assertEqual([line.split(":")[1] for line in r.err.splitlines()],
-                         ["1", "2", "3", "5", "6"])
+                         ["2", "3", "4", "5", "7", "8"])
 
     def test_environment(self):
         r = self.run_check({"CONVERT_ADDR": "x", "CONVERT_PORT": "0", "CONVERT_STATE": "y"},
