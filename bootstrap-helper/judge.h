@@ -13,6 +13,9 @@
 #include "probe.h"
 #include "request.h"
 
+/* As commands want an address: without port and brackets. */
+void judge_ip(const struct addr *a, char text[static ADDR_TEXT_MAX]);
+
 void judge_host(struct findings *f, const struct host *h, const struct config *config);
 /* A config_each_fn: arg is the struct findings. They are kept in the order of their lines. */
 void judge_mistake(const struct config_error *err, void *arg);

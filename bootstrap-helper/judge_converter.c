@@ -27,15 +27,15 @@ static bool offers(const struct probe *p, uint8_t kind)
 static bool judge_network(struct findings *f, const struct judge_converter *j)
 {
 	struct finding *found;
-	char source[ADDR_TEXT_MAX];
+	char source[ADDR_TEXT_MAX], to[ADDR_TEXT_MAX];
 
+	judge_ip(j->to, to);
+	judge_ip(&j->route.source, source);
 	if (!j->has_route) {
 		found = finding_add(f, "route", FINDING_PROBLEM, "there is no route to it");
-		finding_mend(found, "ip route add ADDRESS via ROUTER");
+		finding_mend(found, "ip route add %s via ROUTER", to);
 		return false;
 	}
-	addr_format(&j->route.source, source);
-	*strrchr(source, ':') = '\0';
 	if (!j->is_at_home) {
 		found = finding_add(
 			f, "network", FINDING_NOTE,
@@ -63,8 +63,7 @@ static void unreachable(struct findings *f, const struct judge_converter *j)
 	struct finding *found;
 	char to[ADDR_TEXT_MAX];
 
-	addr_format(j->to, to);
-	*strrchr(to, ':') = '\0';
+	judge_ip(j->to, to);
 	if (j->has_plain && j->plain.verdict == PROBE_WORKS) {
 		found = finding_add(
 			f, "mptcp-dropped", FINDING_PROBLEM,

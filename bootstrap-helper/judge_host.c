@@ -129,10 +129,7 @@ static void judge_mptcp_pause(struct findings *f, const struct host *h)
 	finding_number(found, "pauses", h->mptcp_pauses);
 }
 
-/* ----------------------------------------------------------------------------- paths */
-
-/* Without the port, which means nothing here. */
-static void ip_text(const struct addr *a, char text[static ADDR_TEXT_MAX])
+void judge_ip(const struct addr *a, char text[static ADDR_TEXT_MAX])
 {
 	char *end;
 
@@ -145,6 +142,8 @@ static void ip_text(const struct addr *a, char text[static ADDR_TEXT_MAX])
 		memmove(text, text + 1, strlen(text));
 	}
 }
+
+/* ----------------------------------------------------------------------------- paths */
 
 static unsigned int count_subflow_endpoints(const struct paths *p)
 {
@@ -191,7 +190,7 @@ static void judge_networks(struct findings *f, const struct host *h)
 		for (unsigned int i = 0; i < h->n_interfaces && i < 4; i++) {
 			if (is_main(h, &h->interfaces[i]))
 				continue;
-			ip_text(&h->interfaces[i].address, text);
+			judge_ip(&h->interfaces[i].address, text);
 			finding_mend(found, "ip mptcp endpoint add %s dev %s subflow", text,
 				     h->interfaces[i].name);
 		}

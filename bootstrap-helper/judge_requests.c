@@ -68,12 +68,10 @@ static unsigned int rule_line(const char *log)
 static void not_converted(struct findings *f, const struct request *r)
 {
 	unsigned int line = rule_line(r->log);
-	char to[ADDR_TEXT_MAX], *port;
+	char to[ADDR_TEXT_MAX];
 	struct finding *found;
 
-	addr_format(&r->to, to);
-	port = strrchr(to, ':');
-	*port++ = '\0';
+	judge_ip(&r->to, to);
 	if (!r->log[0]) {
 		found = finding_add(
 			f, "converted", FINDING_PROBLEM,
@@ -86,8 +84,8 @@ static void not_converted(struct findings *f, const struct request *r)
 	} else {
 		found = finding_add(f, "converted", FINDING_NOTE, "not converted: %s", r->log);
 		if (line)
-			finding_mend(found, "rule = convert to %s port %s   # above line %u", to,
-				     port, line);
+			finding_mend(found, "rule = convert to %s port %u   # above line %u", to,
+				     r->to.port, line);
 		else
 			finding_mend(found, "convert-bootstrap status");
 	}

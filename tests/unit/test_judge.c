@@ -351,6 +351,32 @@ static void no_converter(void **state)
 	assert_finding("configuration", FINDING_PROBLEM, "unset CONVERT_DISABLE");
 }
 
+static struct request direct, converted;
+
+static void request_again(void)
+{
+	findings_free(&f);
+	judge_requests(&f, &direct, &converted);
+}
+
+static void good_requests(void)
+{
+	direct = (struct request){ .url = "http://192.0.2.80:80/",
+				   .has_run = true,
+				   .connect_us = 10000,
+				   .first_byte_us = 20000,
+				   .status = 200,
+				   .has_peer = true };
+	assert_int_equal(addr_parse(&direct.to, "192.0.2.80"), 0);
+	direct.to.port = 80;
+	direct.peer = direct.to;
+	converted = direct;
+	converted.peer = to;
+	converted.is_mptcp = true;
+	converted.connect_us = 9000;
+	strcpy(converted.log, "converted 192.0.2.80:80 via 192.0.2.1:5124: connected, MPTCP");
+}
+
 /* ---------------------------------------------------------------------- the converters */
 
 static void converter_again(void)
@@ -413,6 +439,32 @@ static void no_answer(void **state)
 		assert_finding(cases[i].id, FINDING_PROBLEM, cases[i].mend);
 		assert_null(find("0-rtt"));
 	}
+}
+
+/* Brackets are for where a port follows. */
+static void ipv6(void **state)
+{
+	(void)state;
+	assert_int_equal(addr_parse(&to, "2001:db8::1"), 0);
+	assert_int_equal(addr_parse(&j.route.source, "2001:db8::2"), 0);
+	j.probe.verdict = PROBE_UNREACHABLE;
+	j.probe.err = ETIMEDOUT;
+	converter_again();
+	assert_string_equal(f.all[0].about, "converter home, [2001:db8::1]:5124");
+	assert_non_null(strstr(find("network")->what, "used in every network"));
+	assert_finding("reachable", FINDING_PROBLEM, "host 2001:db8::1 and tcp port 5124");
+	j.probe.err = EHOSTUNREACH;
+	converter_again();
+	assert_finding("reachable", FINDING_PROBLEM, "ip route get 2001:db8::1");
+	j.has_route = false;
+	converter_again();
+	assert_finding("route", FINDING_PROBLEM, "ip route add 2001:db8::1 via");
+	good_requests();
+	assert_int_equal(addr_parse(&converted.to, "2001:db8::80"), 0);
+	converted.peer = converted.to;
+	strcpy(converted.log, "direct [2001:db8::80]:80: rule in line 3");
+	request_again();
+	assert_finding("converted", FINDING_NOTE, "rule = convert to 2001:db8::80 port 80 ");
 }
 
 static void refusals(void **state)
@@ -561,32 +613,6 @@ static void cookie_and_patience(void **state)
 
 /* ------------------------------------------------------------------------- the requests */
 
-static struct request direct, converted;
-
-static void request_again(void)
-{
-	findings_free(&f);
-	judge_requests(&f, &direct, &converted);
-}
-
-static void good_requests(void)
-{
-	direct = (struct request){ .url = "http://192.0.2.80:80/",
-				   .has_run = true,
-				   .connect_us = 10000,
-				   .first_byte_us = 20000,
-				   .status = 200,
-				   .has_peer = true };
-	assert_int_equal(addr_parse(&direct.to, "192.0.2.80"), 0);
-	direct.to.port = 80;
-	direct.peer = direct.to;
-	converted = direct;
-	converted.peer = to;
-	converted.is_mptcp = true;
-	converted.connect_us = 9000;
-	strcpy(converted.log, "converted 192.0.2.80:80 via 192.0.2.1:5124: connected, MPTCP");
-}
-
 static void requests(void **state)
 {
 	(void)state;
@@ -662,6 +688,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
 		cmocka_unit_test_setup_teardown(not_for_here, start, end),
 		cmocka_unit_test_setup_teardown(no_answer, start, end),
+		cmocka_unit_test_setup_teardown(ipv6, start, end),
 		cmocka_unit_test_setup_teardown(refusals, start, end),
 		cmocka_unit_test_setup_teardown(another_dialect, start, end),
 		cmocka_unit_test_setup_teardown(middleboxes, start, end),
