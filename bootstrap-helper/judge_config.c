@@ -120,6 +120,12 @@ static void judge_converters(struct findings *f, const struct config *config)
 		finding_mend(found, "unset CONVERT_DISABLE");
 		return;
 	}
+	if (config->is_switched_off) {
+		found = finding_add(f, "configuration", FINDING_PROBLEM,
+				    CONFIG_OFF_SWITCH " is there: every connection is direct");
+		finding_mend(found, "rm " CONFIG_OFF_SWITCH);
+		return;
+	}
 	if (config->n_converters > 0) {
 		found = finding_add(
 			f, "configuration", FINDING_OK, "%s: %zu converter%s, %zu rule%s",
@@ -143,7 +149,7 @@ void judge_config(struct findings *f, const struct config *config, enum host_fil
 {
 	findings_about(f, "configuration");
 	judge_converters(f, config);
-	if (config->is_disabled)
+	if (config->is_disabled || config->is_switched_off)
 		return;
 	judge_state(f, config->state_file, state);
 	judge_log(f, config->log_target, log);

@@ -60,6 +60,8 @@ static void show_converter(const struct config_converter *c)
 	line("fast-open", fast_open[c->fast_open]);
 	line("cookie", c->convert_cookie.len ? "given" : "none");
 	show_networks(c);
+	if (c->weight)
+		printf("    %-10s %u\n", "weight", c->weight);
 }
 
 static void show_policy(const struct config *config)
@@ -73,6 +75,7 @@ static void show_policy(const struct config *config)
 	line("mptcp", mptcp[config->mptcp]);
 	line("bypass", config->bypass ? "auto" : "never");
 	line("fallback", config->fallback == CONFIG_FALLBACK_NONE ? "none" : "direct");
+	line("strict", config->strict ? "yes" : "no");
 	printf("    %-10s %u ms\n", "timeout", config->timeout_ms);
 	printf("    %-10s %u ms\n", "retry", config->retry_ms);
 }
@@ -81,6 +84,8 @@ static const char *no_file(const struct config *config)
 {
 	if (config->is_disabled)
 		return "not read: CONVERT_DISABLE is set";
+	if (config->is_switched_off)
+		return "not read: " CONFIG_OFF_SWITCH " is there";
 	return config->n_converters ? "not read: CONVERT_ADDR is set" :
 				      CONFIG_DEFAULT_FILE " is not there";
 }
