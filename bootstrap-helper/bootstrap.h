@@ -10,6 +10,7 @@ enum {
 	BOOTSTRAP_OK = 0,
 	BOOTSTRAP_FAILED = 1,
 	BOOTSTRAP_USAGE = 2,
+	BOOTSTRAP_UNCHANGED = 3, /* fetch: there was nothing to do */
 };
 
 int run_main(int argc, char **argv);
@@ -18,5 +19,6 @@ int status_main(int argc, char **argv);
 int flush_main(int argc, char **argv);
 int forget_main(int argc, char **argv);
 int pin_main(int argc, char **argv);
+int fetch_main(int argc, char **argv);
 
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ static const struct verb {
 	{ "forget", forget_main,
 	  "forget [-c FILE] SERVER              forget one server, ADDRESS:PORT" },
 	{ "pin", pin_main, "pin [-c FILE] SERVER mptcp|tcp       never learn what it speaks" },
+	{ "fetch", fetch_main, "fetch [OPTION...] URL                a configuration by HTTPS" },
 	{ "request", request_main, NULL }, /* for check */
 };
 
@@ -57,9 +59,10 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < N_VERBS; i++) {
 		if (strcmp(verbs[i].name, verb) == 0) {
-			int status = verbs[i].main(argc - 1, argv + 1);
+			int status = verbs[i].main(argc - 1, argv + 1), flushed = flush();
+			bool is_well = status == BOOTSTRAP_OK || status == BOOTSTRAP_UNCHANGED;
 
-			return status == BOOTSTRAP_OK ? flush() : status;
+			return is_well && flushed ? flushed : status;
 		}
 	}
 	usage(stderr);

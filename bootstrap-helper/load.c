@@ -6,7 +6,7 @@
 
 #include "bootstrap.h"
 
-static int complain(const struct config_error *err)
+int load_complain(const struct config_error *err)
 {
 	if (err->line)
 		fprintf(stderr, "%s:%u: %s\n", err->file, err->line, err->what);
@@ -39,7 +39,7 @@ int load_config(struct config *config, const char *file)
 	struct config_env env = environment(file);
 	struct config_error err;
 
-	return config_load(config, &env, NULL, &err) < 0 ? complain(&err) : BOOTSTRAP_OK;
+	return config_load(config, &env, NULL, &err) < 0 ? load_complain(&err) : BOOTSTRAP_OK;
 }
 
 int load_check(struct config *config, const char *file, config_each_fn *each, void *arg)

@@ -10,5 +10,7 @@
 int load_config(struct config *config, const char *file);
 /* The same; every mistake goes to each, and nothing is written. */
 int load_check(struct config *config, const char *file, config_each_fn *each, void *arg);
+/* "FILE:LINE: what" to standard error. Returns BOOTSTRAP_FAILED. */
+int load_complain(const struct config_error *err);
 
 #endif

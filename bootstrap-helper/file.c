@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int read_bytes(int fd, char *bytes, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len) {
+		ssize_t got = read(fd, bytes + n, len - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			return -EAGAIN;
+		n += (size_t)got;
+	}
+	return 0;
+}
+
+static int read_open(struct file_bytes *f, int fd, size_t most)
+{
+	int err;
+
+	if (fstat(fd, &f->st) < 0)
+		return -errno;
+	if (!S_ISREG(f->st.st_mode))
+		return S_ISDIR(f->st.st_mode) ? -EISDIR : -EINVAL;
+	if ((uintmax_t)f->st.st_size > most)
+		return -EFBIG;
+	f->len = (size_t)f->st.st_size;
+	f->bytes = malloc(f->len + 1);
+	if (!f->bytes)
+		return -ENOMEM;
+	err = read_bytes(fd, f->bytes, f->len);
+	if (err)
+		file_free(f);
+	return err;
+}
+
+int file_read(struct file_bytes *f, const char *path, size_t most)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err;
+
+	*f = (struct file_bytes){ .bytes = NULL };
+	if (fd < 0)
+		return -errno;
+	err = read_open(f, fd, most);
+	close(fd);
+	return err;
+}
+
+void file_free(struct file_bytes *f)
+{
+	free(f->bytes);
+	f->bytes = NULL;
+	f->len = 0;
+}
+
+int file_complain(const char *path, const char *what, int err)
+{
+	fprintf(stderr, "%s: %s: %s\n", path, what, strerror(-err));
+	return err;
+}

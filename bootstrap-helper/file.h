@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* file.h - whole files, for the helper only; and how it says what is wrong with one. */
+#ifndef CVT_FILE_H
+#define CVT_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+struct file_bytes {
+	char *bytes; /* from malloc() */
+	size_t len;
+	struct stat st;
+};
+
+/* Reads a regular file of at most `most` bytes. Waits for nothing: a FIFO is refused, not opened
+ * until somebody writes. Returns 0 or -errno: -EISDIR, -EINVAL (not a regular file), -EFBIG,
+ * -EAGAIN (it shrank while it was read) and what open() and read() say. */
+int file_read(struct file_bytes *f, const char *path, size_t most);
+void file_free(struct file_bytes *f);
+
+/* "PATH: WHAT: STRERROR" to standard error; returns err, which is a -errno. */
+int file_complain(const char *path, const char *what, int err);
+
+#endif
