@@ -37,7 +37,7 @@ INCLUDE_tests/unit       := -Itests/unit -Ipreload -Ibootstrap-helper -Ipolicy -
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/e2e        :=
 INCLUDE_tests/e2e/clients :=
-INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ipolicy -Icommon
+INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ibootstrap-helper -Ipolicy -Icommon
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 
@@ -190,7 +190,8 @@ $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/%.o
 
 # the same fuzz targets with a main() of their own, over the kept corpus
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
-			$(BUILD)/obj/tests/unit/reference.o $(POLICY) $(COMMON)
+			$(BUILD)/obj/tests/unit/reference.o \
+			$(BUILD)/obj/bootstrap-helper/elf_file.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
 
@@ -371,8 +372,9 @@ fuzz-shim-here: $(SHIM) $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 	$(Q)ASAN_OPTIONS=verify_asan_link_order=0 FUZZ_CONNECTIONS=$(N) FUZZ_SEED=$(SEED) \
 		$(run) --limit 7200 tests/e2e/test_fuzz_shim.py
 
-FUZZ_SOURCES := $(wildcard common/*.c policy/*.c) tests/unit/reference.c
-FUZZ_HEADERS := $(wildcard common/*.h policy/*.h tests/unit/*.h tests/fuzz/*.h)
+FUZZ_SOURCES := $(wildcard common/*.c policy/*.c) bootstrap-helper/elf_file.c tests/unit/reference.c
+FUZZ_HEADERS := $(wildcard common/*.h policy/*.h tests/unit/*.h tests/fuzz/*.h) \
+		bootstrap-helper/elf_file.h
 
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 	@mkdir -p $(@D)

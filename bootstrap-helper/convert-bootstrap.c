@@ -23,6 +23,8 @@ static const struct verb {
 	  "forget [-c FILE] SERVER              forget one server, ADDRESS:PORT" },
 	{ "pin", pin_main, "pin [-c FILE] SERVER mptcp|tcp       never learn what it speaks" },
 	{ "fetch", fetch_main, "fetch [OPTION...] URL                a configuration by HTTPS" },
+	{ "explain", explain_main,
+	  "explain [-j] PROGRAM                 can the library work in it, and why not" },
 	{ "request", request_main, NULL }, /* for check */
 };
 
@@ -36,7 +38,8 @@ static void usage(FILE *out)
 			fprintf(out, "  %s\n", verbs[i].help);
 	fputs("\n  --help                               this text\n"
 	      "  --version                            the version\n\n"
-	      "Exit status: 0 if all is well, 1 if not, 2 if this text is not followed.\n",
+	      "Exit status: 0 if all is well, 1 if not, 2 if this text is not followed;\n"
+	      "of fetch, 3 if there was nothing to change.\n",
 	      out);
 }
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "explain.h"
+#include "file.h"
+
+#define PROGRAM_MAX (1U << 30)
+
+/* Snaps are links to one starter, Flatpak's are scripts in a directory of their own. */
+static void look_at_sandbox(struct explain *e, const char *path)
+{
+	char *real = realpath(path, NULL);
+	struct finding *found = NULL;
+
+	if (real && (strcmp(real, "/usr/bin/snap") == 0 || strncmp(real, "/snap/", 6) == 0))
+		found = finding_add(&e->found, "program-sandbox", FINDING_PROBLEM,
+				    "a snap: it runs with files and rules of its own, where the "
+				    "library is not to be seen");
+	else if (strstr(path, "/flatpak/exports/bin/"))
+		found = finding_add(&e->found, "program-sandbox", FINDING_PROBLEM,
+				    "a Flatpak application: it runs with files of its own, where "
+				    "the library is not to be seen");
+	if (found)
+		finding_mend(found, "the same program from the system's packages");
+	free(real);
+}
+
+static const char *privileges(const char *path, const struct stat *st)
+{
+	if (st->st_mode & S_ISUID)
+		return "set-user-ID";
+	if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+		return "set-group-ID";
+	return getxattr(path, "security.capability", NULL, 0) > 0 ? "with file capabilities" : NULL;
+}
+
+static void look_inside(struct explain *e, const char *path, const struct file_bytes *f)
+{
+	const char *privileged = privileges(path, &f->st);
+
+	look_at_sandbox(e, path);
+	if (f->len >= 2 && memcmp(f->bytes, "#!", 2) == 0) {
+		if (privileged)
+			finding_add(&e->found, "program-privileges", FINDING_NOTE,
+				    "%s, which the kernel ignores: it is a script", privileged);
+		explain_script(e, f->bytes, f->len);
+	} else if (elf_has_magic((const uint8_t *)f->bytes, f->len)) {
+		explain_elf(e, (const uint8_t *)f->bytes, f->len, privileged);
+	} else if (f->len == 0) {
+		finding_add(&e->found, "program-kind", FINDING_PROBLEM, "an empty file");
+	} else {
+		struct finding *found = finding_add(
+			&e->found, "program-kind", FINDING_PROBLEM,
+			"neither an ELF file nor a script that names its interpreter");
+
+		finding_mend(found, "if it is a shell script: a first line such as #!/bin/sh");
+	}
+}
+
+static const char *no_program(int err)
+{
+	return err == -ENOENT || err == -ENOTDIR ? "there is no such file" :
+	       err == -EISDIR			 ? "a directory, no program" :
+	       err == -EINVAL			 ? "not a regular file" :
+	       err == -EFBIG			 ? "larger than 1 GiB" :
+						   NULL;
+}
+
+void explain_file(struct explain *e, const char *path)
+{
+	struct file_bytes f;
+	int err = file_read(&f, path, PROGRAM_MAX);
+
+	findings_about(&e->found, "%s", path);
+	if (err) {
+		finding_add(&e->found, "program-found", FINDING_PROBLEM, "%s%s",
+			    no_program(err) ? "" : "it cannot be read, and so not explained: ",
+			    no_program(err) ? no_program(err) : strerror(-err));
+		return;
+	}
+	if (access(path, X_OK) != 0) {
+		struct finding *found = finding_add(&e->found, "program-executable",
+						    FINDING_PROBLEM, "it may not be executed%s",
+						    getuid() ? " by this user" : "");
+
+		finding_mend(found, "chmod +x %s", path);
+	}
+	look_inside(e, path, &f);
+	file_free(&f);
+}
