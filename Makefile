@@ -4,8 +4,8 @@
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 LIBDIR     ?= $(PREFIX)/lib
-MANDIR     ?= $(PREFIX)/share/man
-DATADIR    ?= $(PREFIX)/share/convert
+DATADIR    ?= $(PREFIX)/share
+MANDIR     ?= $(DATADIR)/man
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= /etc
 BUILD      ?= build
@@ -69,7 +69,7 @@ ROOMS        := common policy preload bootstrap-helper tests/lab tests/lab/conve
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
 scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) tests .ci | sort -u)
-SHELL_FILES   = $(call scripts,(ba)?sh)
+SHELL_FILES   = $(call scripts,(ba)?sh) $(wildcard */completions/*.bash)
 PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py tests/*/*/*.py))
 
 SHIM := $(BUILD)/libconvert-preload.so
@@ -426,6 +426,7 @@ DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
 	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils python3-jsonschema \
+	      musl-tools fzf libcap2-bin zsh fish \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl procps util-linux
@@ -448,6 +449,13 @@ PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
 SCHEMAS   := $(wildcard bootstrap-helper/*.schema.json)
+OWN_DATADIR = $(DATADIR)/convert
+
+# shells look for them by the program's name
+COMPLETIONS := $(wildcard */completions/*)
+completion_dir  = $(if $(filter %.bash,$(1)),bash-completion/completions,$(if \
+		  $(filter %.fish,$(1)),fish/vendor_completions.d,zsh/site-functions))
+completion_path = $(DESTDIR)$(DATADIR)/$(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))
 
 .PHONY: install uninstall
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
@@ -456,21 +464,23 @@ install: $(SHIM) $(PROGRAMS) $(UNITS) $(INIT)
 	install -d $(DESTDIR)$(BINDIR)
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
 	$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) $(call man_path,$(page)) &&) true
+	$(foreach file,$(COMPLETIONS),install -D -m 644 $(file) $(call completion_path,$(file)) &&) true
 	$(foreach file,$(EXAMPLE),install -D -m 644 $(file) $(DESTDIR)$(SYSCONFDIR)/$(file) &&) true
-	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR)
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(OWN_DATADIR)
 	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
-	install -m 755 $(INIT) $(DESTDIR)$(DATADIR)
-	install -m 644 $(SCHEMAS) $(DESTDIR)$(DATADIR)
+	install -m 755 $(INIT) $(DESTDIR)$(OWN_DATADIR)
+	install -m 644 $(SCHEMAS) $(DESTDIR)$(OWN_DATADIR)
 
 #: uninstall        removes what install put there
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
 		$(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
 		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
+		$(foreach file,$(COMPLETIONS),$(call completion_path,$(file))) \
 		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE)) \
-		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(DATADIR)/$(notdir $(INIT)) \
-		$(addprefix $(DESTDIR)$(DATADIR)/,$(notdir $(SCHEMAS)))
-	[ ! -d $(DESTDIR)$(DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(DATADIR)
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(OWN_DATADIR)/$(notdir $(INIT)) \
+		$(addprefix $(DESTDIR)$(OWN_DATADIR)/,$(notdir $(SCHEMAS)))
+	[ ! -d $(DESTDIR)$(OWN_DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(OWN_DATADIR)
 
 .PHONY: clean help
 #: clean            removes build/

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# bash completion for convert-bootstrap(8). A new verb or option is one word or line here.
+
+declare -gA _convert_bootstrap_options=(
+	[run]='-c -v --verbose -w --watch'
+	[check]='-c -j --json --config --library'
+	[status]='-c -j --json'
+	[flush]='-c'
+	[forget]='-c'
+	[pin]='-c'
+	[fetch]='-c -n --dry-run -q --quiet --cacert --max-size --max-time --allow-paths --rollback'
+	[explain]='-j --json'
+)
+
+_convert_bootstrap() {
+	local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}
+	local -a kind
+
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	-c | --cacert | --library) kind=(-A file) ;;
+	--max-size | --max-time) kind=(-W '') ;;
+	*)
+		case $COMP_CWORD-$verb-$word in
+		1-*) kind=(-W "${!_convert_bootstrap_options[*]} --help --version") ;;
+		*-*--*) kind=(-W "${_convert_bootstrap_options[$verb]}") ;;
+		*-check-*) kind=(-A hostname) ;;
+		*-pin-*) kind=(-W 'mptcp tcp') ;;
+		*-fetch-*) kind=(-W 'https://') ;;
+		*-explain-*/*) kind=(-A file) ;;
+		*-explain-*) kind=(-A command) ;;
+		*) kind=(-W "${_convert_bootstrap_options[$verb]}") ;;
+		esac
+		;;
+	esac
+	[ "${kind[1]}" != file ] || compopt -o filenames 2> /dev/null
+	mapfile -t COMPREPLY < <(compgen "${kind[@]}" -- "$word")
+}
+
+complete -F _convert_bootstrap convert-bootstrap

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# bash completion for convert-run(1): its options, then a program with its own.
+
+_convert_run() {
+	local word=${COMP_WORDS[COMP_CWORD]}
+	local -a kind=(-A command)
+	local i
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-c | -a | -p) ((i += 1)) ;;
+		--) ((i += 1)) && break ;;
+		-*) ;;
+		*) break ;;
+		esac
+	done
+	if ((i < COMP_CWORD)); then # the program's own words
+		if declare -F _command_offset > /dev/null; then
+			_command_offset "$i"
+			return
+		fi
+		kind=(-A file)
+	else
+		case ${COMP_WORDS[COMP_CWORD - 1]}:$word in
+		-c:*) kind=(-A file) ;;
+		-[ap]:*) kind=(-W '') ;;
+		*:-*) kind=(-W '-c -a -p -v -h --help -V --version --') ;;
+		*/*) kind=(-A file) ;;
+		esac
+	fi
+	[ "${kind[1]}" != file ] || compopt -o filenames 2> /dev/null
+	mapfile -t COMPREPLY < <(compgen "${kind[@]}" -- "$word")
+}
+
+complete -F _convert_run convert-run

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+# fish completion for convert-run(1).
+
+complete -c convert-run -x -a '(__fish_complete_subcommand -- -c -a -p)'
+complete -c convert-run -s c -r -F -d 'the configuration'
+complete -c convert-run -s a -x -d 'the converter'
+complete -c convert-run -s p -x -d 'its port'
+complete -c convert-run -s v -d 'say what happens to each connection'
+complete -c convert-run -s h -l help -d 'a short help'
+complete -c convert-run -s V -l version -d 'the version'
