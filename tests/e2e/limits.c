@@ -88,7 +88,7 @@ static long code(long number, long a, long b, long c)
 	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
 	return x0;
 #else
-#error "one more instruction"
+	return syscall(number, a, b, c); /* not what is meant, where nobody has written it */
 #endif
 }
 
