@@ -149,6 +149,27 @@ static void keep(const struct health_key *key, const struct health *h, int64_t n
 	unlock();
 }
 
+/* What was found to be in the file, or not to be there. What only this process knows is not overruled
+ * by a copy of it: another thread may have changed it meanwhile. */
+static void keep_found(const struct health_key *key, struct health *h, int64_t now_ms, bool in_file)
+{
+	struct row *row;
+
+	if (in_file || !try_lock()) {
+		keep(key, h, now_ms, in_file);
+		return;
+	}
+	row = row_of(key);
+	if (!row)
+		row = new_row(key);
+	if (row->in_file || !row->checked_ms)
+		row->health = *h;
+	*h = row->health;
+	row->checked_ms = now_ms;
+	row->in_file = false;
+	unlock();
+}
+
 enum look { LOOK_BUSY, LOOK_FRESH, LOOK_STALE, LOOK_NONE };
 
 static enum look look(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
@@ -183,7 +204,7 @@ static bool recall(const struct health_key *key, int64_t now_ms, union room *r, 
 		if (*in_file)
 			*h = (struct health){ 0 };
 		*in_file = read_file(key, now_ms, r);
-		keep(key, h, now_ms, *in_file);
+		keep_found(key, h, now_ms, *in_file);
 	}
 	health_age(h, now_ms);
 	return found != LOOK_BUSY;
