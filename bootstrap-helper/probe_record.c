@@ -20,7 +20,10 @@ static void tell_way(const struct record *r, enum health_path path, enum health_
 static void tell_lost(const struct record *r, enum health_path path, unsigned int times)
 {
 	for (unsigned int i = 0; i < times && i < HEALTH_LOST_MAX; i++)
-		tell_way(r, path, HEALTH_LOSES);
+		tell(r, (struct health_event){ .kind = HEALTH_WAY,
+					       .path = path,
+					       .way = HEALTH_LOSES,
+					       .stripped = r->p->syn_data == PROBE_SYN_NOT_ACKED });
 }
 
 /* Data without a cookie, where that is not the setting, is another matter than data with one: it
