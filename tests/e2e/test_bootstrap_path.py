@@ -4,6 +4,7 @@
 import json
 import re
 
+import captures
 import lab as L
 import servers
 
@@ -37,6 +38,14 @@ class Path(L.TestCase):
         (known,) = json.loads(self.helper("status", "--json"))["converters"]
         self.assertEqual((known["syn_data"], known["mptcp"]), ("held back", "works"))
         self.assertIn("held back", self.helper("run"))
+        # programs send it none, and their first connection has its answer at once
+        capture = captures.Capture(self.lab)
+        r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=self.config)
+        self.assertEqual(r.out.decode().strip(), L.ROUTER, r)
+        self.assertIn("connected, MPTCP", r.log)
+        (connection,) = captures.connections(capture.packets())
+        self.assertEqual(connection[0].data, b"")
+        self.assertLess(r.seconds, 1)
 
 
 if __name__ == "__main__":
