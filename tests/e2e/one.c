@@ -35,7 +35,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LONG_MS 8000
+#define LONG_MS 3000
 
 static struct sockaddr_in server;
 

@@ -165,6 +165,10 @@ class Inject(L.TestCase):
             return lines[0] == f"{PAGE_LENGTH} bytes, hash {self.hash:08x}"
         return r.code == 1 and lines[0] in direct_failures
 
+    def longer(self):
+        if not ALL:
+            self.skipTest("INJECT=all only")
+
     def one(self, how, fast_open="no-cookie", port=L.PORT):
         argv = [L.TOOLS / "one", how, L.SERVER, 80, "/page"]
         self.each(argv, how, fast_open, port)
@@ -204,17 +208,18 @@ class Inject(L.TestCase):
         self.one("blocking")
 
     def test_poll(self):
+        self.longer()
         self.one("poll")
 
     def test_epoll(self):
         self.one("epoll")
 
     def test_curl(self):
-        if not ALL:
-            self.skipTest("INJECT=all only")
+        self.longer()
         self.each(["curl", "-sS", PAGE], "curl")
 
     def test_fallback_blocking(self):
+        self.longer()
         self.one("blocking", port=FAULTY)
 
     def test_fallback_epoll(self):
