@@ -140,7 +140,7 @@ int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstr
 	len = cvt_finish(&u->request);
 	if (len < 0)
 		return len;
-	if (u->bare)
+	if (u->bare && u->no_cookie) /* else it is on, or nobody would put it off again */
 		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
