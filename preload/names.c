@@ -249,9 +249,7 @@ INTERPOSE int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	const struct sockaddr *sa = twin_address(fd, addr.__sockaddr__, &len, &room);
 	int r = REAL(bind)(fd, sa, len);
 
-	struct addr a;
-
 	if (r == 0 && fdt_is_fresh(fdt_get(fd)))
-		noted_bound(fd, addr_from_sockaddr(&a, sa, len) == 0 && a.port == 0);
+		noted_bound(fd);
 	return r;
 }

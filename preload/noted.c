@@ -55,7 +55,7 @@ void noted_begin(int fd, int family, bool is_mptcp)
 	n->family = (uint8_t)family;
 	n->is_mptcp = is_mptcp;
 	n->used = 0;
-	atomic_store(&n->bound, NOTED_UNBOUND);
+	atomic_store(&n->bound, false);
 	atomic_store(&n->checked, false);
 	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
 	atomic_flag_clear(&n->busy);
@@ -92,12 +92,12 @@ void noted_spoil(int fd, const char *reason)
 		atomic_store(&n->spoiled, reason);
 }
 
-void noted_bound(int fd, bool any_port)
+void noted_bound(int fd)
 {
 	struct noted *n = noted_at(fd);
 
 	if (n)
-		atomic_store(&n->bound, any_port ? NOTED_BOUND_ANY_PORT : NOTED_BOUND_PORT);
+		atomic_store(&n->bound, true);
 }
 
 void noted_copy(int fd, int newfd)

@@ -21,10 +21,6 @@
 #define NOTED_VALUE_MAX 16
 #define NOTED_BYTES	280 /* about thirty options that are an int */
 
-/* Was bind() called, and with which port? One that the kernel has chosen it takes back when the connect()
- * fails. */
-enum noted_bound { NOTED_UNBOUND, NOTED_BOUND_ANY_PORT, NOTED_BOUND_PORT };
-
 /* Why a socket has to stay as it is; NULL: it need not. */
 typedef const char *_Atomic noted_reason;
 
@@ -35,8 +31,8 @@ struct noted {
 	atomic_flag busy;
 	uint8_t family; /* AF_INET, AF_INET6: as the program made it */
 	uint8_t twin_family;
-	bool is_mptcp;	       /* the program itself wanted MPTCP */
-	_Atomic uint8_t bound; /* enum noted_bound */
+	bool is_mptcp;	    /* the program itself wanted MPTCP */
+	_Atomic bool bound; /* bind() was called */
 	_Atomic bool
 		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
 	uint16_t used;
@@ -64,7 +60,7 @@ bool noted_has_twin(int fd);
 bool noted_matters(int fd);
 /* Something was done that no other socket can be given; reason: a string that lives for ever. */
 void noted_spoil(int fd, const char *reason);
-void noted_bound(int fd, bool any_port);
+void noted_bound(int fd);
 /* newfd is a duplicate of fd, which is a twin. */
 void noted_copy(int fd, int newfd);
 /* Why a twin cannot take the place of the socket; NULL if it can. */

@@ -78,13 +78,12 @@ static bool carry_options(int twin, const struct noted *n, struct twin_wish *wis
 }
 
 /* The address that the program has bound, in the shape that the twin's family has. */
-static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family, bool any_port)
+static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family)
 {
 	struct addr a;
+	int err = addr_from_sockaddr(&a, (struct sockaddr *)name, *len);
 
-	if (any_port) /* in the same place for both families */
-		((struct sockaddr_in *)name)->sin_port = 0;
-	if (addr_from_sockaddr(&a, (struct sockaddr *)name, *len) < 0)
+	if (err < 0)
 		return false;
 	if (name->ss_family == family)
 		return true;
@@ -110,15 +109,13 @@ static int bind_beside(int fd, int twin, const struct sockaddr_storage *name, so
 	return err;
 }
 
-/* any_port: the kernel has chosen it for fd, and shall for the twin. */
-static bool carry_bound(int fd, int twin, struct twin_wish *wish, bool any_port)
+static bool carry_bound(int fd, int twin, struct twin_wish *wish)
 {
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
 
 	if (sys_getsockname(fd, (struct sockaddr *)&name, &len) < 0 ||
-	    !carry_name(&name, &len, wish->family, any_port) ||
-	    bind_beside(fd, twin, &name, len) < 0) {
+	    !carry_name(&name, &len, wish->family) || bind_beside(fd, twin, &name, len) < 0) {
 		fail(wish, "its bound address");
 		return false;
 	}
@@ -178,7 +175,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	if (!cookie) /* by which it is known later */
 		fail(wish, "its socket cookie");
 	else if (carry_options(twin, n, wish) &&
-		 (!atomic_load(&n->bound) || carry_bound(fd, twin, wish, false)))
+		 (!atomic_load(&n->bound) || carry_bound(fd, twin, wish)))
 		r = place(fd, twin, descriptor_flags, wish);
 	if (r == 0) {
 		n->twin_cookie = cookie;
@@ -242,8 +239,7 @@ bool twin_give_back(int fd)
 	if (plain < 0)
 		return false;
 	if (carry_options(plain, n, &wish) &&
-	    (!atomic_load(&n->bound) ||
-	     carry_bound(fd, plain, &wish, atomic_load(&n->bound) == NOTED_BOUND_ANY_PORT))) {
+	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
 		done = look_disconnected(plain, n) && place_plain(fd, plain, c);
 		regs_settle(fd);
 	}

@@ -47,6 +47,8 @@ CLOSED_IN_SET = """the kernel keeps what a closed number was registered for as l
 nobody can change it any more (epoll(7)): the program's own mask has to be in place before that."""
 OPTION_REFUSED = """an option that MPTCP refuses while it connects or later fails (preload/twin_options.c),
 and is then what it was."""
+BIND_AGAIN = """the socket that takes the twin's place is bound to the port that the kernel had chosen, so that
+getsockname() shows it; after a refusal TCP shows it, too, but has given it back, and could be bound again."""
 BUFFER = """how large MPTCP makes its send buffer depends on what its subflow has seen."""
 SHARED_MPTCP = """a refused MPTCP socket that another number or process has, too, is not replaced by one of TCP:
 disconnected, it has no EPOLLERR."""
@@ -112,6 +114,8 @@ KNOWN += [
     Known("mptcp_*", "t_args", "listen_after", "refused", LISTEN, [
         "- listen: EINVAL", "+ listen: 0", "- poll IN|OUT: 1 IN|OUT|ERR|HUP",
         "+ poll IN|OUT: 0 -"]),
+    *(Known("mptcp_*", "t_args", case, "refused", BIND_AGAIN, ["- bind: 0", "+ bind: EINVAL"])
+      for case in ("bound", "bound-late", "bound-reuse")),
     Known("mptcp_*", "t_epoll", "file_twice", "refused", SHARED_MPTCP, [
         "-   OUT|ERR|HUP word 2", "+   OUT|HUP word 2"]),
     Known("mptcp_*", "t_matrix", "*-look-*oneshot-child-inout", "refused", SHARED_MPTCP, []),
