@@ -124,20 +124,34 @@ void conn_look(void)
 	}
 }
 
+/* Whose time has not come yet costs no system call. */
+static bool is_not_due(int fd)
+{
+	struct conn *c = fdt_get(fd) == FDT_PENDING ? conn_peek(fd) : NULL;
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || !upstream_is_pending(u) || now_ns() >= upstream_due_ns(u))
+		return false;
+	conn_check_at(upstream_due_ns(u));
+	return true;
+}
+
 void conn_sweep(void)
 {
 	int64_t soonest = now_ns() + 10000000, due_ns;
 
 	atomic_store(&next_check, INT64_MAX);
 	for (int fd = 0; fd <= conn_highest(); fd++) {
-		struct conn *c = fdt_is_unsettled(fdt_get(fd)) ? conn_find(fd) : NULL;
-		struct upstream *u = c ? conn_exchange(c) : NULL;
+		struct upstream *u;
+		struct conn *c;
 
+		if (!fdt_is_unsettled(fdt_get(fd)) || is_not_due(fd))
+			continue;
+		c = conn_find(fd);
 		if (!c || fdt_get(fd) != FDT_PENDING)
 			continue;
-		if (u && now_ns() < upstream_due_ns(u))
-			conn_check_at(upstream_due_ns(u));
-		else if (conn_advance(fd, c) == FDT_PENDING) { /* or somebody is at it */
+		u = conn_exchange(c);
+		if (conn_advance(fd, c) == FDT_PENDING) { /* begun anew, or somebody is at it */
 			due_ns = u ? upstream_due_ns(u) : 0;
 			conn_check_at(due_ns > soonest ? due_ns : soonest);
 		}
