@@ -142,7 +142,8 @@ FAULTS = [
     reply("closes at once", "close", "ECONNRESET", "closed before the reply was whole"),
     reply("closes in the middle of the reply", "cut=9", "ECONNRESET",
           "closed before the reply was whole"),
-    reply("resets in the middle of the reply", "cut-rst=9", "ECONNRESET", "ECONNRESET"),
+    reply("resets in the middle of the reply", "cut-rst=9", "ECONNRESET",
+          "ECONNRESET|no connection to the converter"),  # that is when nothing was read before
     reply("noise", "raw=485454502f312e3120343030", "EPROTO", "EPROTO"),
     reply("another version", "raw=02012263", "EPROTO", "EPROTO"),
     reply("another magic number", "raw=01011234", "EPROTO", "EPROTO"),
