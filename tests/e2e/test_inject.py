@@ -72,12 +72,12 @@ OTHERS = "EPERM ENOSYS ENOMEM EINTR EINVAL"
 
 # What the program has called, made for it with other arguments: it fails as that would.
 FOR_THE_PROGRAM = {("getsockopt", "twin_getsockopt"), ("epoll_ctl", "regs_add_exchanged"),
-                   ("connect", "give_up")}
+                   ("connect", "upstream_connect")}
 
 # Where the shim cannot go on: the program gets an errno. None of these happens in Linux, but by a
 # seccomp filter that was put in place after the connect().
 NO_WAY_ON = {
-    ("connect", "upstream_disconnect"): "a socket that cannot be disconnected cannot go direct",
+    ("connect", "upstream_disconnect_noted"): "a socket that cannot be disconnected cannot go direct",
     ("fcntl", "give_up"): "may the connect() that falls back wait, or must it not?",
     ("epoll_ctl", "change"): "the registration of the socket that has taken the other's place is lost",
 }
