@@ -269,7 +269,7 @@ static void put_converter(struct text *t, const struct config_converter *v)
 	for (size_t i = 0; i < v->n_from; i++)
 		put_prefix(t, &v->from[i]);
 	for (size_t i = 0; i < v->n_interfaces; i++) {
-		put(t, "interface = ");
+		put(t, "interface="); /* a # behind a space would be a comment */
 		put(t, v->interfaces[i]);
 		put(t, "\n");
 	}
