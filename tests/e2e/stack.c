@@ -240,7 +240,7 @@ static void c_fdopen(void)
 		number = -1;
 }
 
-static void print(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void print(const char *format, ...)
 {
 	va_list more;
 
