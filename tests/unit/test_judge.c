@@ -100,6 +100,21 @@ static void assert_finding(const char *id, enum finding_verdict verdict, const c
 		fail_msg("%s: \"%s\" (wanted: %s)", id, found->mend, mend);
 }
 
+static void assert_says(const char *id, const char *words)
+{
+	const struct finding *found = find(id);
+
+	if (!found || !strstr(found->what, words))
+		fail_msg("%s: \"%s\" (wanted: %s)", id, found ? found->what : "none", words);
+}
+
+static const char *mend(const char *id)
+{
+	const struct finding *found = find(id);
+
+	return found ? found->mend : "";
+}
+
 /* ---------------------------------------------------------------------------- the host */
 
 static void host_again(void)
@@ -218,7 +233,7 @@ static void paths(void **state)
 	host_again();
 	assert_finding("mptcp-paths", FINDING_NOTE,
 		       "ip mptcp endpoint add 2001:db8::7 dev wwan0 subflow");
-	assert_null(strstr(find("mptcp-paths")->mend, "eth0"));
+	assert_null(strstr(mend("mptcp-paths"), "eth0"));
 	/* one that only names an address to the other side makes no path from here */
 	host.paths.n_endpoints = 1;
 	host.paths.endpoints[0].address = host.interfaces[0].address;
@@ -226,7 +241,7 @@ static void paths(void **state)
 	assert_finding("mptcp-paths", FINDING_NOTE, "2001:db8::7");
 	strcpy(host.main_interface, "wwan0");
 	host_again();
-	assert_string_equal(find("mptcp-paths")->mend,
+	assert_string_equal(mend("mptcp-paths"),
 			    "ip mptcp endpoint add 198.51.100.7 dev eth0 subflow");
 }
 
@@ -263,7 +278,7 @@ static void process_and_library(void **state)
 	host.files = 64;
 	host.files_most = 512;
 	host.library_is_for_all = false;
-	strcpy(host.preload, "/nowhere/libconvert-preload.so");
+	snprintf(host.preload, sizeof(host.preload), "%s", "/nowhere/libconvert-preload.so");
 	host.preload_err = ENOENT;
 	host_again();
 	assert_finding("open-files", FINDING_NOTE, "ulimit -n 512");
@@ -374,7 +389,8 @@ static void good_requests(void)
 	converted.peer = to;
 	converted.is_mptcp = true;
 	converted.connect_us = 9000;
-	strcpy(converted.log, "converted 192.0.2.80:80 via 192.0.2.1:5124: connected, MPTCP");
+	snprintf(converted.log, sizeof(converted.log), "%s",
+		 "converted 192.0.2.80:80 via 192.0.2.1:5124: connected, MPTCP");
 }
 
 /* ---------------------------------------------------------------------- the converters */
@@ -396,7 +412,7 @@ static void a_good_converter(void **state)
 	find("");
 	assert_int_equal(findings_count(&f, FINDING_OK), f.n);
 	assert_string_equal(f.all[0].about, "converter home, 192.0.2.1:5124");
-	assert_non_null(strstr(find("extensions")->what, "30 (MPTCP), 34 (Fast Open)"));
+	assert_says("extensions", "30 (MPTCP), 34 (Fast Open)");
 	converter.n_from = 0;
 	converter_again();
 	assert_finding("network", FINDING_NOTE, "interface = wwan0");
@@ -451,7 +467,7 @@ static void ipv6(void **state)
 	j.probe.err = ETIMEDOUT;
 	converter_again();
 	assert_string_equal(f.all[0].about, "converter home, [2001:db8::1]:5124");
-	assert_non_null(strstr(find("network")->what, "used in every network"));
+	assert_says("network", "used in every network");
 	assert_finding("reachable", FINDING_PROBLEM, "host 2001:db8::1 and tcp port 5124");
 	j.probe.err = EHOSTUNREACH;
 	converter_again();
@@ -462,7 +478,8 @@ static void ipv6(void **state)
 	good_requests();
 	assert_int_equal(addr_parse(&converted.to, "2001:db8::80"), 0);
 	converted.peer = converted.to;
-	strcpy(converted.log, "direct [2001:db8::80]:80: rule in line 3");
+	snprintf(converted.log, sizeof(converted.log), "%s",
+		 "direct [2001:db8::80]:80: rule in line 3");
 	request_again();
 	assert_finding("converted", FINDING_NOTE, "rule = convert to 2001:db8::80 port 80 ");
 }
@@ -528,7 +545,7 @@ static void middleboxes(void **state)
 	j.again.syn_data = PROBE_SYN_ACKED;
 	converter_again();
 	assert_finding("0-rtt", FINDING_OK, "");
-	assert_non_null(strstr(find("0-rtt")->what, "(254)"));
+	assert_says("0-rtt", "(254)");
 	j.has_again = false;
 	p->syn_data = PROBE_SYN_NOT_ACKED; /* tried without a cookie */
 	p->syn_data_bare = true;
@@ -594,7 +611,7 @@ static void cookie_and_patience(void **state)
 	converter_again();
 	assert_finding("convert-cookie", FINDING_PROBLEM, "cookie = @FILE");
 	assert_finding("left-alone", FINDING_NOTE, "flush");
-	assert_non_null(strstr(find("left-alone")->what, " 2 s "));
+	assert_says("left-alone", " 2 s ");
 	j.probe.verdict = PROBE_REFUSES;
 	j.probe.error_code = 32;
 	converter_again();
@@ -620,16 +637,16 @@ static void requests(void **state)
 	request_again();
 	assert_int_equal(findings_count(&f, FINDING_OK), 3);
 	assert_finding("converted", FINDING_OK, "");
-	assert_non_null(strstr(find("converted")->what, "192.0.2.1:5124"));
-	assert_non_null(strstr(find("compared")->what, "connected -1.0 ms, first byte +0.0 ms"));
-	strcpy(converted.error, "Timeout was reached");
+	assert_says("converted", "192.0.2.1:5124");
+	assert_says("compared", "connected -1.0 ms, first byte +0.0 ms");
+	snprintf(converted.error, sizeof(converted.error), "%s", "Timeout was reached");
 	request_again();
 	assert_finding("converted", FINDING_PROBLEM, "curl -v");
 	assert_null(find("compared"));
 	converted.has_run = false;
 	request_again();
 	assert_int_equal(f.n, 1);
-	strcpy(direct.error, "Could not resolve hostname");
+	snprintf(direct.error, sizeof(direct.error), "%s", "Could not resolve hostname");
 	request_again();
 	assert_finding("direct", FINDING_PROBLEM, "curl -v");
 }
@@ -653,7 +670,7 @@ static void not_converted(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		good_requests();
 		converted.peer = converted.to;
-		strcpy(converted.log, cases[i].log);
+		snprintf(converted.log, sizeof(converted.log), "%s", cases[i].log);
 		request_again();
 		assert_finding("converted", cases[i].verdict, cases[i].mend);
 		assert_int_equal(find("compared") != NULL, cases[i].verdict == FINDING_OK);
