@@ -1212,6 +1212,15 @@ class Faults(Case):
         self.assertEqual(b"".join(got), self.REPLY)
         self.assertEqual(read_exactly(s, 4), b"data")
 
+    def test_late(self):
+        """The server is not asked before that, and then the reply comes at once."""
+        s = self.connected("late=150")
+        self.assertBytes(read_reply(s), self.REPLY)
+        self.assertEqual(read_exactly(s, 4), b"data")
+        accepted, asked = (float(self.converter.wait_event(name)["t"])
+                           for name in ("accept", "request"))
+        self.assertGreater(asked - accepted, 0.145)
+
     def test_delay(self):
         start = time.monotonic()
         s = self.connected("delay=150")

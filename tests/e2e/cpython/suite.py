@@ -9,7 +9,7 @@ that the state file is written to under the programs' hands.
 
 In network namespaces of their own, with every TCP connection to a loopback address converted by
 rule. A test whose outcome differs is a failure unless expected-differences.txt lists it. Nothing
-is run twice (but see [late] and [mptcp] in that file). What the runs have printed is kept in
+is run twice (but see [mptcp] in that file). What the runs have printed is kept in
 build/check-python/MODE/.
 """
 import argparse
@@ -44,12 +44,12 @@ LEFT_OUT = "*VSOCK*"
 # Only pipes and socket pairs in these.
 WITHOUT_TCP = {"test_select", "test_poll", "test_selectors"}
 
+# "slow": each reply is 20 ms late, as on a way that takes that long, and comes byte by byte.
 MODES = {"immediate": [],
-         "slow": ["--fault", "delay=20", "--fault", "split=1,gap=1"],
+         "slow": ["--fault", "late=20", "--fault", "split=1,gap=1"],
          "hold": ["--hold"]}
-LATE_MS = 20  # slow's delay, for refusals without a converter
 # Groups of expected-differences.txt that each run proves, by a run without the shim in such a place.
-PROOFS = {"late": "late", "mptcp": "bare"}
+PROOFS = {"mptcp": "bare"}
 
 # They sleep most of the time: on two idle cores the outcomes are the same with 1 and with 4.
 JOBS = int(os.environ.get("JOBS", 4))
@@ -100,16 +100,13 @@ class Loopback(L.Lab):
         return sum(text.count(" by lo: ") for text in texts)
 
     def place(self, name, mode):
-        """A namespace with loopback only; mode: the converter in it, "late" (late_refusals),
-        "bare" MPTCP, or None."""
+        """A namespace with loopback only; mode: the converter in it, "bare" MPTCP, or None."""
         self.namespace(name)
         # Small buffers, because a relay has some of its own, and tests write "more than fits".
         L.sysctl(name, net__ipv4__tcp_fastopen=3, net__ipv4__tcp_rmem="4096 32768 65536",
                  net__ipv4__tcp_wmem="4096 16384 65536")
         (L.TMP / name).mkdir()
-        if mode == "late":
-            self.late_refusals(name)
-        if mode in (None, "late", "bare"):
+        if mode in (None, "bare"):
             return None
         ready = L.TMP / name / "ready"
         converter = self.start(name, [
@@ -122,23 +119,6 @@ class Loopback(L.Lab):
         config.write_text(CONFIG.format(log=log, mptcp=MPTCP))
         shim = {"CONVERT_CONF": str(config), "LAB_LOG": str(log)}
         return self.help(name, shim) if self.helper else shim
-
-    def late_refusals(self, name):
-        """In this namespace 127.0.0.1 answers LATE_MS late if it refuses: every RST goes out by one
-        end of a slow wire and comes in by the other."""
-        out, back = "late0", "late1"
-        self.link(name, out, name, back, LATE_MS)
-        for device in "all", out, back:
-            L.sysctl(name, **{f"net__ipv4__conf__{device}__{key}": value for key, value in
-                              (("route_localnet", 1), ("accept_local", 1), ("rp_filter", 0))})
-        address = L.command(["ip", "-n", name, "-br", "link", "show", back]).split()[2]
-        for words in (f"neigh add 127.0.0.1 lladdr {address} dev {out} nud permanent",
-                      "rule add pref 10 lookup local", "rule del pref 0 lookup local",
-                      "rule add pref 5 fwmark 1 lookup 100",
-                      f"route add 127.0.0.1 dev {out} src 127.0.0.1 table 100"):
-            L.command(["ip", "-n", name] + words.split())
-        L.command(L.inside(name, ["iptables", "-t", "mangle", "-A", "OUTPUT", "-p", "tcp",
-                                  "--tcp-flags", "RST", "RST", "-j", "MARK", "--set-mark", "1"]))
 
 
 # ------------------------------------------------------------------------------ one run
@@ -156,7 +136,7 @@ class Run:
 
 
 def run(lab, module, mode, results, only=()):
-    """mode: None, "late" or "bare" without the shim; only: ids of tests, all if empty."""
+    """mode: None or "bare" without the shim; only: ids of tests, all if empty."""
     name = f"{module}.{mode or 'plain'}"
     shim = lab.place(name, mode)
     record, output = L.TMP / name / "record", results / f"{name}.txt"
@@ -220,7 +200,7 @@ class Verdict:
         self.expected = read_expected()
         self.same = self.failed = self.converted = 0
         self.skips = collections.Counter()
-        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0, "late": 0}
+        self.listed = {"inherent": 0, "tcp": 0, "mptcp": 0, "racing": 0}
 
     def to_prove(self, module):
         """{mode: ids of the tests}"""

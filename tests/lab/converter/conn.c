@@ -365,6 +365,9 @@ static void on_timer(struct loop_timer *t)
 	case CONN_CATCH_UP:
 		conn_drop(c, "request-timeout", true);
 		break;
+	case CONN_LATE:
+		conn_serve(c, (struct cvt_span){ NULL, 0 });
+		break;
 	case CONN_CONNECTING:
 		conn_down_late(c);
 		break;

@@ -18,6 +18,7 @@
 
 enum conn_state {
 	CONN_REQUEST,	 /* reading the Convert message; timer: it takes too long */
+	CONN_LATE,	 /* --fault late; timer: now it may be served */
 	CONN_CONNECTING, /* the server has not answered; timer: --connect-timeout */
 	CONN_ADMITTED,	 /* a held SYN was let in; timer: the kernel does not accept it */
 	CONN_CATCH_UP,	 /* its early data must leave the socket too; timer: as CONN_REQUEST */

@@ -240,6 +240,11 @@ static void judge_request(struct conn *c, bool eof)
 		}
 		loop_disarm(&c->timer);
 		loop_watch(&c->up, 0);
+		if (c->fault.late_ms) {
+			c->state = CONN_LATE;
+			loop_arm(&c->timer, c->fault.late_ms);
+			return;
+		}
 		conn_serve(c, (struct cvt_span){ NULL, 0 });
 		return;
 	}

@@ -69,6 +69,15 @@ static int set_delay(struct fault *f, char *value)
 	return err;
 }
 
+static int set_late(struct fault *f, char *value)
+{
+	unsigned long n;
+	int err = number(value, 600000, &n);
+
+	f->late_ms = err ? 0 : (unsigned int)n;
+	return err;
+}
+
 static int set_error(struct fault *f, char *value)
 {
 	char *colon = value ? strchr(value, ':') : NULL;
@@ -174,6 +183,7 @@ static const struct fault_name {
 	{ "silence", set_silence },   { "close", set_close },	  { "rst", set_rst },
 	{ "cut", set_cut },	      { "cut-rst", set_cut_rst }, { "drop-after", set_drop_after },
 	{ "keep-syn", set_keep_syn }, { "eager", set_eager },	  { "random", set_random },
+	{ "late", set_late },
 };
 
 static int parse_one(struct fault *f, char *item)

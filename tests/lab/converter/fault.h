@@ -28,6 +28,7 @@ struct fault {
 	size_t split;	       /* bytes per piece; 0: all at once */
 	unsigned int gap_ms;   /* between pieces */
 	unsigned int delay_ms; /* before the first byte */
+	unsigned int late_ms;  /* before the request is looked at, as on a long way to here */
 	bool has_error;	       /* an Error TLV in place of the reply */
 	uint8_t error;
 	uint8_t bytes[CVT_MSG_MAX]; /* the Error's value, or the raw reply */

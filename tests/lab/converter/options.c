@@ -309,6 +309,7 @@ static void print_help(void)
 	fputs("\nFaults, comma-joined:\n"
 	      "  split=N gap=MS         the reply in pieces of N bytes, MS apart\n"
 	      "  delay=MS               the reply comes later\n"
+	      "  late=MS                a SYN that is not held: the server is asked later\n"
 	      "  error=CODE[:HEX]       an Error TLV in place of a successful reply\n"
 	      "  raw=HEX raw-relay=HEX  these bytes in place of the reply; then FIN, or relay\n"
 	      "  silence close rst      no reply; FIN or RST in place of it\n"
