@@ -108,6 +108,9 @@ static bool concerns_us(enum concern concern, long a, long b, long c)
 	return false;
 }
 
+/* A system call's arguments are numbers, pointers or not.
+ * NOLINTBEGIN(performance-no-int-to-ptr) */
+
 /* The kernel writes what is left of these calls' time; libc's functions keep that to themselves. */
 struct limit {
 	struct timespec *left; /* NULL: there is none */
@@ -223,6 +226,8 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	}
 	return raw_next(number, a, b, c, d, e, f); /* a number above without its line */
 }
+
+/* NOLINTEND(performance-no-int-to-ptr) */
 
 /* A number that may concern us. No cancellation point, unlike what stands in for it. */
 long raw_ours(long number, long a, long b, long c, long d, long e, long f)

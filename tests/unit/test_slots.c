@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The lock of an exchange, which processes share: who has it, and when somebody else may. */
-#include "slots.c"
+/* its lock is nobody else's business */
+#include "slots.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include <setjmp.h>
 #include <stdarg.h>
