@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* The lock of an exchange, which processes share: who has it, and when somebody else may. */
-/* its lock is nobody else's business */
+/* The lock of an exchange, which processes share and which is nobody else's business: who has it, and when
+ * somebody else may. */
 #include "slots.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include <setjmp.h>
