@@ -18,10 +18,6 @@
 
 #define RAW_NUMBERS 512 /* none of those above concerns us */
 
-static long first(long number, long a, long b, long c, long d, long e, long f);
-
-/* libc's. */
-INTERNAL long (*raw_next)(long, long, long, long, long, long, long) = first;
 INTERNAL long raw_ours(long number, long a, long b, long c, long d, long e, long f);
 
 /* When a system call is libc's function to us. */
@@ -224,7 +220,7 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 		return dup2(I a, I b);
 #endif
 	}
-	return raw_next(number, a, b, c, d, e, f); /* a number above without its line */
+	return real_syscall(number, a, b, c, d, e, f); /* a number above without its line */
 }
 
 /* NOLINTEND(performance-no-int-to-ptr) */
@@ -236,18 +232,11 @@ long raw_ours(long number, long a, long b, long c, long d, long e, long f)
 	long r;
 
 	if (!concerns_us((enum concern)raw_concerns[number], a, b, c))
-		return raw_next(number, a, b, c, d, e, f);
+		return real_syscall(number, a, b, c, d, e, f);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	r = by_libc(number, a, b, c, d, e, f);
 	pthread_setcancelstate(state, NULL);
 	return r;
-}
-
-static long first(long number, long a, long b, long c, long d, long e, long f)
-{
-	real_init();
-	raw_next = real.syscall;
-	return raw_next(number, a, b, c, d, e, f);
 }
 
 /* ------------------------------------------------------------------------ the entries */
@@ -268,13 +257,13 @@ __asm__(".pushsection .text\n"
 	"	lea	raw_concerns(%rip), %rax\n"
 	"	cmpb	$0, (%rax, %rdi)\n"
 	"	jne	raw_ours\n"
-	"1:	jmp	*raw_next(%rip)\n"
+	"1:	jmp	*real_syscall(%rip)\n"
 	"	.cfi_endproc\n"
 	"	.size syscall, . - syscall\n"
 	"__wrap_syscall:\n"
 	"	.cfi_startproc\n"
 	"	endbr64\n"
-	"	jmp	*raw_next(%rip)\n"
+	"	jmp	*real_syscall(%rip)\n"
 	"	.cfi_endproc\n"
 	"	.size __wrap_syscall, . - __wrap_syscall\n"
 	".popsection\n");
@@ -290,11 +279,11 @@ long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	if (number >= 0 && number < RAW_NUMBERS && raw_concerns[number] != NONE)
 		return raw_ours(number, a, b, c, d, e, f);
-	return raw_next(number, a, b, c, d, e, f);
+	return real_syscall(number, a, b, c, d, e, f);
 }
 
 long own_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	return raw_next(number, a, b, c, d, e, f);
+	return real_syscall(number, a, b, c, d, e, f);
 }
 #endif

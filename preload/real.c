@@ -15,6 +15,15 @@ static void next(void *function, const char *name)
 	memcpy(function, &symbol, sizeof(symbol));
 }
 
+static long syscall_before_start(long number, long a, long b, long c, long d, long e, long f)
+{
+	real_init();
+	return real_syscall(number, a, b, c, d, e, f);
+}
+
+long (*real_syscall)(long number, long a, long b, long c, long d, long e,
+		     long f) = syscall_before_start;
+
 void real_init(void)
 {
 #define NEXT(name) next(&real.name, #name)
@@ -75,6 +84,6 @@ void real_init(void)
 	NEXT(dup3);
 	NEXT(fcntl);
 	NEXT(fcntl64);
-	NEXT(syscall);
 #undef NEXT
+	next(&real_syscall, "syscall");
 }

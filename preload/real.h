@@ -93,10 +93,12 @@ struct real {
 	int (*dup3)(int, int, int);
 	int (*fcntl)(int, int, ...);
 	int (*fcntl64)(int, int, ...);
-	long (*syscall)(long, long, long, long, long, long, long); /* see raw.c */
 };
 
 extern struct real real INTERNAL;
+
+/* libc's syscall(), for raw.c; known from the first call on. */
+extern long (*real_syscall)(long number, long a, long b, long c, long d, long e, long f) INTERNAL;
 
 /* Called by the constructor, and by whatever is called before it. Safe to repeat. */
 void real_init(void);
