@@ -65,7 +65,8 @@ void noted_end(int fd)
 {
 	struct noted *n = noted_at(fd);
 
-	fdt_look(fd); /* acquires what the thread has written that closed the number (fdt_closing()) */
+	fdt_look(
+		fd); /* acquires what the thread has written that closed the number (fdt_closing()) */
 	if (!n)
 		return;
 	n->twin_cookie = 0;
