@@ -33,7 +33,7 @@ class Path(L.TestCase):
     def test_replies_that_are_held_back(self):
         """Linux keeps what a converter sends before the third ACK. That of SYN data alone: over
         TCP, and without it, nothing is kept."""
-        self.lab.converter("--mptcp", "--reply-at-once", "--fastopen", "cookie", listen=[self.v4])
+        self.lab.converter("--mptcp", "--fault", "eager", "--fastopen", "cookie", listen=[self.v4])
         self.assertIn("held back", self.helper("run"))
         (known,) = json.loads(self.helper("status", "--json"))["converters"]
         self.assertEqual((known["syn_data"], known["mptcp"]), ("held back", "works"))

@@ -42,8 +42,7 @@ static bool must_wait_for_ack(struct conn *c)
 	struct tcp_info ti = { 0 };
 	socklen_t len = sizeof(ti);
 
-	if (!c->up_mptcp || conn_options()->reply_at_once || c->fault.eager ||
-	    c->waits > ESTAB_POLLS)
+	if (!c->up_mptcp || c->waits > ESTAB_POLLS || c->fault.eager)
 		return false;
 	getsockopt(c->up.fd, IPPROTO_TCP, TCP_INFO, &ti, &len);
 	if (ti.tcpi_state != TCP_SYN_RECV) {

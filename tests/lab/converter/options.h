@@ -36,7 +36,7 @@ struct options {
 	size_t listens;
 	struct addr_prefix allow[OPT_PREFIX_MAX], deny_to[OPT_PREFIX_MAX];
 	size_t allows, denies;
-	bool allow_loopback, lenient, draft_rst, mptcp, mptcp_down, reply_at_once, verbose;
+	bool allow_loopback, lenient, draft_rst, mptcp, mptcp_down, verbose;
 	enum opt_wrong_word wrong_word;
 	enum cvt_dialect dialect;
 	uint8_t supported_type;
