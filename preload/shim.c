@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "shim.h"
 
-#include "conn.h"
-#include "counts.h"
-#include "health.h"
-#include "real.h"
-#include "servers.h"
+#include "state.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -25,7 +21,7 @@ static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 /* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
  * malloc'ed, as the allocator may not be up yet. secure_getenv(): nothing from the environment
  * in a set-user-ID process (F-18). */
-static void keep_environment(void)
+void shim_keep_environment(void)
 {
 	static char kept[ENV_MAX];
 	static const struct {
@@ -104,25 +100,10 @@ const struct config *shim_config(void)
 }
 
 /* Another thread that was reading does not exist in the child. */
-static void in_child(void)
+void shim_in_child(void)
 {
 	pthread_t now = atomic_load(&state);
 
 	if (now != READ && now != pthread_self())
 		atomic_store(&state, UNREAD);
-	servers_in_child();
-	health_in_child();
-	counts_in_child();
-}
-
-__attribute__((constructor)) static void start(void)
-{
-	int saved_errno = errno;
-
-	real_init();
-	fdt_started();
-	keep_environment();
-	conn_init();
-	pthread_atfork(NULL, NULL, in_child);
-	errno = saved_errno;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim.h - start-up: the environment as it was at load, and the configuration on first use.
+ * shim.h - the environment as it was at load, and the configuration on first use.
  */
 #ifndef CVT_SHIM_H
 #define CVT_SHIM_H
@@ -13,6 +13,10 @@
 /* Reads the configuration if nobody has. A program that opens no internet socket never gets
  * here, so it opens no file. Empty (all direct) while a signal handler interrupts the reading. */
 const struct config *shim_config(void);
+/* Once, at the start: the variables named CONVERT_*, and where a user's files are. */
+void shim_keep_environment(void);
+/* In the child of fork(). */
+void shim_in_child(void);
 /* Has a configuration with a converter in it been read? Without it nothing is ever converted. */
 extern _Atomic bool shim_active INTERNAL;
 static inline bool shim_is_active(void)
