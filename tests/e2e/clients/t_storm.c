@@ -451,17 +451,27 @@ static void storm_cancel(int n)
 }
 
 /* Calls that are no cancellation points stay none, though our part of them waits or reads. */
+struct later {
+	bool waits; /* by syscall(), for the connection */
+	int fd, waited;
+};
+
 static _Noreturn void *be_cancelled_later(void *arg)
 {
-	int *fd = arg;
+	struct later *later = arg;
+	struct timespec limit = { .tv_sec = 5 };
+	struct pollfd p = { .events = POLLOUT };
 	char *argv[] = { (char *)(intptr_t) "true", NULL };
 	pid_t child = -1;
 
 	pthread_cancel(pthread_self());
-	*fd = socket(target.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	later->fd = socket(target.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	connect(*fd, (struct sockaddr *)&target.sa, target.len);
+	connect(later->fd, (struct sockaddr *)&target.sa, target.len);
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	p.fd = later->fd;
+	if (later->waits)
+		later->waited = (int)syscall(SYS_ppoll, &p, 1, &limit, NULL, sizeof(uint64_t));
 	if (posix_spawn(&child, "/bin/true", NULL, NULL, argv, environ) != 0)
 		bad("posix_spawn", child);
 	waitpid(child, NULL, 0);
@@ -474,15 +484,17 @@ static void storm_cancel_first(int n)
 	void *result;
 
 	for (int i = 0; i < n; i++) {
-		int fd = -1;
+		struct later later = { .waits = i % 2, .fd = -1 };
 
-		pthread_create(&thread, NULL, be_cancelled_later, &fd);
+		pthread_create(&thread, NULL, be_cancelled_later, &later);
 		pthread_join(thread, &result);
-		if (result != PTHREAD_CANCELED || fd < 0)
-			bad("cancelled", fd);
+		if (result != PTHREAD_CANCELED || later.fd < 0)
+			bad("cancelled", later.fd);
+		if (later.waited != later.waits)
+			bad("ppoll by syscall()", later.waited);
 		if (wait(NULL) < 0)
 			bad("no child", i);
-		finish(fd, (unsigned int)i);
+		finish(later.fd, (unsigned int)i);
 	}
 	say("%d connections", n);
 }
