@@ -60,15 +60,18 @@ def enter():
         return
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     users = ["--user", "--map-root-user"]
-    tries = [unshare, unshare + users] if os.geteuid() == 0 else [unshare + users]
-    for command in tries:
+    tries = {"with user namespaces": unshare + users}
+    if os.geteuid() == 0:
+        tries = {"as root": unshare} | tries
+    said = []
+    for how, command in tries.items():
         probe = subprocess.run(command + ["true"], capture_output=True, text=True)
         if probe.returncode == 0:
             os.environ["LAB_INSIDE"] = "1"
             sys.stdout.flush()
             os.execvp("unshare", command + ["/usr/bin/python3", "-B"] + sys.argv)
-    sys.exit("cannot make namespaces (neither as root nor with user namespaces): "
-             + probe.stderr.strip())
+        said.append(f"\n  {how}: {probe.stderr.strip()}")
+    sys.exit("cannot make namespaces:" + "".join(said))
 
 
 def mount_private():
