@@ -60,7 +60,7 @@ E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PA
 # what the lab is made of beside the converter
 E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line middlebox bare-client mptcp-sockets.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS))
+REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
@@ -105,13 +105,16 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 $(BUILD)/obj/bootstrap-helper/host.o: ALL_CFLAGS += -DCONVERT_LIBDIR='"$(LIBDIR)"'
 $(BUILD)/obj/bootstrap-helper/host.o: $(BUILD)/paths
 
+# undefs: what a sanitizer leaves undefined, the program has
+SHIM_SYMBOLS ?= defs
+
 # inih's and policy/'s malloc go to preload/arena.c, our own system calls past preload/raw.c; no symbol
 # of inih's leaves the library.
 $(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(PRELOAD) $(POLICY) $(COMMON) \
 		-Wl,-Bstatic -linih -Wl,-Bdynamic \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
-		-Wl,-z,defs,-z,now,-z,relro,-z,nodlopen,--gc-sections \
+		-Wl,-z,$(SHIM_SYMBOLS),-z,now,-z,relro,-z,nodlopen,--gc-sections \
 		-Wl,-soname,libconvert-preload.so \
 		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=syscall
 
@@ -195,11 +198,21 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
 
+SHIM_FUZZER := $(addprefix $(BUILD)/obj/tests/,fuzz/shim-fuzzer.o fuzz/reply.o unit/reference.o)
+
+$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(SHIM)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN/..'
+
+$(BUILD)/fuzz/shim-fuzzer: $(SHIM_FUZZER) $(SHIM)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN/..'
+
 $(BUILD)/fuzz/shim-client: $(BUILD)/obj/tests/fuzz/shim-client.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/fuzz/shim-converter: $(BUILD)/obj/tests/fuzz/shim-converter.o $(BUILD)/obj/tests/unit/reference.o
+$(BUILD)/fuzz/shim-converter: $(addprefix $(BUILD)/obj/tests/,fuzz/shim-converter.o fuzz/reply.o unit/reference.o)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 

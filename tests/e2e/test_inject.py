@@ -82,8 +82,10 @@ NO_WAY_ON = {
     ("epoll_ctl", "change"): "the registration of the socket that has taken the other's place is lost",
 }
 
-# What is not so: with these, the number, or what is registered for it, would be gone.
-LIES = {("getsockopt", "conn_is_of", "EBADF"), ("getsockopt", "conn_is_of", "ENOTSOCK"),
+# What is not so: with these, the number, or what is registered for it, would be gone; or a connection
+# that was never begun would be under way (connect(2): one that a signal interrupts goes on).
+LIES = {("connect", "upstream_connect", "EINTR"),
+        ("getsockopt", "conn_is_of", "EBADF"), ("getsockopt", "conn_is_of", "ENOTSOCK"),
         ("epoll_ctl", "change", "EBADF"), ("epoll_ctl", "change", "ENOENT")}
 
 # strace's injected close() and munmap() close and unmap nothing.
