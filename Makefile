@@ -360,16 +360,25 @@ objects: $(patsubst %.c,$(BUILD)/obj/%.o,$(C_FILES))
 T       ?= 60
 FUZZ_CC ?= clang
 
-.PHONY: fuzz
-#: fuzz T=60        the fuzz targets with libFuzzer, T seconds each
-fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS))
-	$(Q)for f in $(FUZZERS); do \
-		mkdir -p $(BUILD)/fuzz/corpus/$$f && \
-		$(BUILD)/fuzz/fuzz_$$f -max_total_time=$(T) -max_len=1100 -print_final_stats=1 \
-			$$(test -r tests/fuzz/$$f.dict && echo -dict=tests/fuzz/$$f.dict) \
-			-artifact_prefix=$(BUILD)/fuzz/ \
-			$(BUILD)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; \
-	done
+# the library's own objects, in a program that libFuzzer drives
+FUZZ_LIBRARY := build/fuzz-library
+
+.PHONY: fuzz fuzz-library
+#: fuzz T=60        the fuzz targets and the whole library with libFuzzer, T seconds each
+fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS)) fuzz-library
+	$(Q)$(foreach f,$(FUZZERS),$(call fuzz_for_T,$(BUILD)/fuzz/fuzz_$(f),$(f),1100) &&) \
+		$(foreach m,off on,FUZZ_POLICY='mptcp = $(m)' \
+			$(call fuzz_for_T,$(FUZZ_LIBRARY)/fuzz/shim-fuzzer,shim,2000) &&) true
+
+# program, name, longest input
+fuzz_for_T = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && exec $(1) -max_total_time=$(T) -max_len=$(3) \
+		-print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz/$(2).dict)) \
+		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$(2) tests/fuzz/corpus/$(2)'
+
+fuzz-library:
+	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZ_LIBRARY) CC=$(FUZZ_CC) FORTIFY= SHIM_SYMBOLS=undefs \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+			-fsanitize=fuzzer-no-link,address,undefined' $(FUZZ_LIBRARY)/fuzz/shim-fuzzer
 
 N    ?= 10000
 SEED ?= 1
