@@ -3,6 +3,9 @@
 
 #include "reference.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 static uint64_t seed;
 
 void reply_seed(uint64_t value)
@@ -128,6 +131,23 @@ void reply_make(struct reply *r)
 	if (reply_in_percent(10)) /* the end comes somewhere */
 		r->len = reply_below(r->len + 1);
 	r->end = reply_in_percent(90) ? END_FIN : reply_in_percent(70) ? END_RST : END_SILENCE;
+}
+
+/* --------------------------------------------------------------------------- its end */
+
+void reply_finish(int fd, enum end end)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+	char rest[512];
+
+	if (end == END_RST)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	if (end == END_FIN)
+		shutdown(fd, SHUT_WR);
+	if (end != END_RST)
+		while (recv(fd, rest, sizeof(rest), 0) > 0)
+			;
+	close(fd);
 }
 
 /* ----------------------------------------------------------------------- what it is */

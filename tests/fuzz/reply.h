@@ -36,6 +36,10 @@ void reply_make_message(struct reply *r);
 void reply_change_message(struct reply *r);
 void reply_make(struct reply *r);
 
+/* Closes fd with that end. If it is no RST, the client goes first: nothing that it has sent makes a FIN
+ * a RST. */
+void reply_finish(int fd, enum end end);
+
 /* What r's bytes mean to a client of RFC 8803; message is then the length of the message. */
 enum meaning reply_meaning(const struct reply *r, size_t *message);
 uint32_t reply_hash(const uint8_t *bytes, size_t n);

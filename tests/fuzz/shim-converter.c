@@ -79,22 +79,6 @@ static bool read_exactly(int fd, uint8_t *bytes, size_t n)
 	return recv(fd, bytes, n, MSG_WAITALL) == (ssize_t)n;
 }
 
-/* Waits for the client to go first, so that nothing that it has sent makes our FIN a RST. */
-static void finish(int fd, enum end end)
-{
-	const struct linger at_once = { .l_onoff = 1 };
-	char rest[512];
-
-	if (end == END_RST)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	if (end == END_FIN)
-		shutdown(fd, SHUT_WR);
-	if (end != END_RST)
-		while (recv(fd, rest, sizeof(rest), 0) > 0)
-			;
-	close(fd);
-}
-
 static void serve(int fd)
 {
 	static struct reply r;
@@ -111,7 +95,7 @@ static void serve(int fd)
 	reply_make(&r);
 	report(number, &r);
 	send_pieces(fd, &r);
-	finish(fd, r.end);
+	reply_finish(fd, r.end);
 }
 
 static int listener(const char *address, const char *port, int protocol)

@@ -198,21 +198,6 @@ static void send_pieces(int fd, const struct reply *r, size_t most)
 	}
 }
 
-/* Waits for the client to go first. */
-static void finish(int fd, enum end end)
-{
-	const struct linger at_once = { .l_onoff = 1 };
-	char rest[512];
-
-	if (end == END_RST)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	if (end == END_FIN)
-		shutdown(fd, SHUT_WR);
-	while (end != END_RST && recv(fd, rest, sizeof(rest), 0) > 0)
-		;
-	close(fd);
-}
-
 static void convert(int fd)
 {
 	static struct reply r;
@@ -229,7 +214,7 @@ static void convert(int fd)
 	most = now.most;
 	pthread_mutex_unlock(&now.lock);
 	send_pieces(fd, &r, most);
-	finish(fd, r.end);
+	reply_finish(fd, r.end);
 }
 
 static _Noreturn void *serve(void *arg)
@@ -246,7 +231,7 @@ static _Noreturn void *serve(void *arg)
 			convert(fd);
 		if (p[1].revents && (fd = accept(p[1].fd, NULL, NULL)) >= 0) {
 			send(fd, greeting, sizeof(greeting), MSG_NOSIGNAL);
-			finish(fd, END_FIN);
+			reply_finish(fd, END_FIN);
 		}
 	}
 }
