@@ -316,7 +316,7 @@ SANITIZERS   := address undefined thread
 .PHONY: $(addprefix check-,$(SANITIZERS))
 #: check-address    unit tests with AddressSanitizer; check-undefined, check-thread likewise
 $(addprefix check-,$(SANITIZERS)): check-%:
-	$(Q)$(MAKE) --no-print-directory BUILD=build/$* CC=$(SANITIZER_CC) FORTIFY= \
+	$(Q)$(MAKE) --no-print-directory BUILD=build/$* CC=$(SANITIZER_CC) FORTIFY= SHIM_SYMBOLS=undefs \
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$* -fno-sanitize-recover=all' \
 		check-unit
 

@@ -11,6 +11,11 @@
 
 #include "real.h"
 
+#ifdef __has_feature /* clang's way to say so */
+#if __has_feature(thread_sanitizer) && !defined(__SANITIZE_THREAD__)
+#define __SANITIZE_THREAD__ /* NOLINT(bugprone-reserved-identifier) */
+#endif
+#endif
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 #endif
