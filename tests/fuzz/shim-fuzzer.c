@@ -98,9 +98,20 @@ static void make_network(void)
 	write_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "100");
 }
 
+static const char *policy(void)
+{
+	const char *chosen = getenv("FUZZ_POLICY");
+
+	return chosen ? chosen : "mptcp = off";
+}
+
+static bool is_mptcp(void)
+{
+	return strstr(policy(), "mptcp = on") != NULL;
+}
+
 static int make_config(void)
 {
-	const char *extra = getenv("FUZZ_POLICY");
 	int fd = memfd_create("convert.conf", 0);
 
 	must(fd >= 0 && fchmod(fd, 0600) == 0, "memfd_create");
@@ -108,7 +119,7 @@ static int make_config(void)
 		"[converter fuzz]\naddress = " CONVERTER "\nport = %d\ndialect = rfc8803\n"
 		"fast-open = no-cookie\n[policy]\nbypass = never\nfallback = direct\n"
 		"timeout = 30s\n%s\n",
-		PORT, extra ? extra : "mptcp = off");
+		PORT, policy());
 	return fd;
 }
 
@@ -159,10 +170,9 @@ static struct {
 static int listen_at(const char *address)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(PORT) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP), queue = 100;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, is_mptcp() ? IPPROTO_MPTCP : 0);
+	int queue = 100;
 
-	if (fd < 0)
-		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	inet_pton(AF_INET, address, &in.sin_addr);
 	must(fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof(in)) == 0 &&
 		     setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof(queue)) == 0 &&
@@ -199,6 +209,22 @@ static void send_pieces(int fd, const struct reply *r, size_t most)
 	}
 }
 
+/* What an MPTCP socket sends before the handshake's third packet is here never leaves (Linux 6.18, when
+ * there was data in the SYN), and neither does its end. */
+static void await_third_packet(int fd)
+{
+	const struct timespec moment = { .tv_nsec = 20000 };
+	struct tcp_info info = { .tcpi_state = TCP_SYN_RECV };
+	socklen_t len = sizeof(info);
+
+	for (int tries = 0; tries < 100000 && info.tcpi_state == TCP_SYN_RECV; tries++) {
+		if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+			return;
+		if (info.tcpi_state == TCP_SYN_RECV)
+			nanosleep(&moment, NULL);
+	}
+}
+
 static void convert(int fd)
 {
 	static struct reply r;
@@ -214,6 +240,8 @@ static void convert(int fd)
 	r = now.reply;
 	most = now.most;
 	pthread_mutex_unlock(&now.lock);
+	if (is_mptcp())
+		await_third_packet(fd);
 	send_pieces(fd, &r, most);
 	reply_finish(fd, r.end);
 }
