@@ -49,7 +49,7 @@ OPTION_REFUSED = """an option that MPTCP refuses while it connects or later fail
 and is then what it was."""
 BIND_AGAIN = """the socket that takes the twin's place is bound to the port that the kernel had chosen, so that
 getsockname() shows it; after a refusal TCP shows it, too, but has given it back, and could be bound again. So has
-the twin, and if somebody took the port in between (13 of 2,130 with 400 ports to choose from), the twin stays."""
+the twin, and if somebody took the port in between (15 of 2,132 with 400 ports to choose from), the twin stays."""
 BUFFER = """how large MPTCP makes its send buffer depends on what its subflow has seen."""
 SHARED_MPTCP = """a refused MPTCP socket that another number or process has, too, is not replaced by one of TCP:
 disconnected, it has no EPOLLERR."""
