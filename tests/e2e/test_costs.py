@@ -44,11 +44,6 @@ class Counted(L.TestCase):
         fixed = sum(once.values()) - N * sum(each.values())
         return {k: v for k, v in each.items() if v}, fixed, lines
 
-    def at_most(self, limit, more, lines):
-        """To the nearest call: where the processor is late a timer goes off in one of many connections,
-        and every connection makes a call that is one too many."""
-        self.assertLessEqual(round(more), limit, f"{more}\n" + "\n".join(lines[-25:]))
-
     def check(self, how, settings, limit, address=L.CONVERTER):
         # without a log, which costs a system call for each line
         shim = self.lab.config(settings, address=address, log=False)
@@ -60,7 +55,7 @@ class Counted(L.TestCase):
                  for k in sorted(converted | direct) if converted.get(k) != direct.get(k)}
         self.note(f"{how}, {settings or 'cookie known'}: {more:+g} system calls for each "
                   f"connection {added}, {fixed - direct_fixed:+g} once")
-        self.at_most(limit, more, lines)
+        self.assertLessEqual(more, limit, "\n".join(lines[-25:]))
 
 
 class Costs(Counted):

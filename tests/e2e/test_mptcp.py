@@ -360,7 +360,7 @@ class Costs(test_costs.Counted):
                      for k in sorted(calls | without) if calls.get(k) != without.get(k)}
             self.note(f"{how}: {more:+g} system calls for the twin {added}")
             self.assertTrue(any("IPPROTO_MPTCP" in line for line in lines), lines[-30:])
-            self.at_most(self.TWIN, more, lines)
+            self.assertLessEqual(more, self.TWIN, "\n".join(lines[-30:]))
 
 
 class Kernel(L.TestCase):
