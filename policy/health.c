@@ -149,10 +149,24 @@ static bool probed(struct health *h, const struct health_event *e, int64_t now_m
 	return true;
 }
 
+static bool unprobed(struct health *h)
+{
+	bool is_news = h->probe_until_ms > 0;
+
+	h->probe_until_ms = 0;
+	h->prober = 0;
+	return is_news;
+}
+
+static bool is_knowledge(enum health_event_kind kind)
+{
+	return kind != HEALTH_FAILED && kind != HEALTH_PROBED && kind != HEALTH_UNPROBED;
+}
+
 bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms)
 {
 	health_age(h, now_ms);
-	if (e->kind != HEALTH_FAILED && e->kind != HEALTH_PROBED)
+	if (is_knowledge(e->kind))
 		learned(h, now_ms);
 	switch (e->kind) {
 	case HEALTH_ANSWERED:
@@ -172,8 +186,12 @@ bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms
 	case HEALTH_SEEN:
 		h->learned_ms = now_ms;
 		return true;
+	case HEALTH_TAKES:
+		return set_byte(&h->takes_options, 1);
 	case HEALTH_PROBED:
 		return probed(h, e, now_ms);
+	case HEALTH_UNPROBED:
+		return unprobed(h);
 	}
 	return false;
 }
@@ -217,7 +235,7 @@ bool health_is_sane(const struct health *h)
 	return h->failed_ms >= 0 && h->alone_until_ms >= 0 && h->probe_until_ms >= 0 &&
 	       h->learned_ms >= 0 && h->failures <= MOST_FAILURES &&
 	       h->convert_cookie_len <= HEALTH_COOKIE_MAX && h->dialect <= 1 + CVT_DIALECT_HYBRID &&
-	       h->has_offers <= 1 && h->stripped <= 1;
+	       h->has_offers <= 1 && h->stripped <= 1 && h->takes_options <= 1;
 }
 
 enum health_advice health_advise(const struct health *h, int64_t now_ms)

@@ -62,7 +62,7 @@ struct health {
 	uint8_t refuses[32]; /* ... and of its errors 33 */
 	uint8_t convert_cookie[HEALTH_COOKIE_MAX];
 	uint8_t stripped; /* the last SYN data was not acknowledged by the SYN+ACK (PROTOCOL 4.5) */
-	uint8_t unused[1];
+	uint8_t takes_options; /* it has answered a Connect TLV with options in it as one */
 };
 
 enum health_event_kind {
@@ -74,7 +74,9 @@ enum health_event_kind {
 	HEALTH_COOKIE,	 /* bytes: the Convert cookie that it wants, none to forget it */
 	HEALTH_WAY,	 /* path, way: HEALTH_WORKS, HEALTH_LOSES (this once) or HEALTH_HOLDS */
 	HEALTH_SEEN,	 /* all that is known was found to be so today, by the helper */
+	HEALTH_TAKES,	 /* it has answered a Connect TLV with options */
 	HEALTH_PROBED,	 /* for health_ask(): somebody tries it, for probe_ms */
+	HEALTH_UNPROBED, /* that attempt has ended without an answer to the question: another may */
 };
 
 #define HEALTH_NO_DELAY (-1)

@@ -441,6 +441,21 @@ static void one_probe_at_a_time(void **state)
 	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
 }
 
+/* The attempt has ended without telling anything: the next one asks, at once. */
+static void a_probe_that_tells_nothing(void **state)
+{
+	(void)state;
+	report(failure());
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	report((struct health_event){ .kind = HEALTH_UNPROBED });
+	find();
+	assert_int_equal(h.prober, 0);
+	assert_int_equal(h.failures, 1);
+	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+}
+
 /* Sixteen processes ask at once, again and again: each time at most one is told to try, and over
  * all at least one is. */
 static void one_probe_among_processes(void **state)
@@ -644,6 +659,8 @@ int main(void)
 		WITHOUT_FILE(told_to_others),
 		WITH_FILE(one_probe_at_a_time),
 		WITHOUT_FILE(one_probe_at_a_time),
+		WITH_FILE(a_probe_that_tells_nothing),
+		WITHOUT_FILE(a_probe_that_tells_nothing),
 		WITH_FILE(one_probe_among_processes),
 		WITH_FILE(one_probe_among_threads),
 		WITHOUT_FILE(one_probe_among_threads),

@@ -355,10 +355,9 @@ static void next_converter(void **state)
 	config_free(&config);
 }
 
-static const char *left_alone; /* an address that is not to be used now */
-
-static enum pol_reason fake_usable(const struct addr *via)
+static enum pol_reason fake_usable(const struct addr *via, void *arg)
 {
+	const char *left_alone = arg;
 	struct addr a = left_alone ? address(left_alone, 0) : (struct addr){ 0 };
 
 	return left_alone && addr_equal_ip(&a, via) ? POL_LEFT_ALONE : POL_DEFAULT;
@@ -368,8 +367,8 @@ static struct pol_verdict decide_usable(const char *alone, int family)
 {
 	struct addr dst = address("198.51.100.1", 80);
 
-	left_alone = alone;
-	return pol_decide_among(&config, &dst, family, NULL, fake_usable);
+	return pol_choose(&config, &dst, family, pol_rule(&config, &dst),
+			  (struct pol_facts){ .usable = fake_usable, .arg = (void *)alone });
 }
 
 /* The next address, the next converter; IPv4 does not turn to IPv6 for it. */
@@ -397,8 +396,9 @@ static void what_is_left_alone(void **state)
 
 static const char *alone[2]; /* addresses that are not to be used now */
 
-static enum pol_reason not_alone(const struct addr *via)
+static enum pol_reason not_alone(const struct addr *via, void *arg)
 {
+	(void)arg;
 	for (size_t i = 0; i < 2 && alone[i]; i++) {
 		struct addr a = address(alone[i], 0);
 
@@ -418,7 +418,8 @@ static void hand_out(char names[SERVERS], unsigned int shares[3])
 
 		dst.ip[14] = (uint8_t)(i >> 8);
 		dst.ip[15] = (uint8_t)i;
-		v = pol_decide_among(&config, &dst, AF_INET, NULL, not_alone);
+		v = pol_choose(&config, &dst, AF_INET, pol_rule(&config, &dst),
+			       (struct pol_facts){ .usable = not_alone });
 		names[i] = v.converter ? v.converter->name[0] : '-';
 		if (v.converter)
 			shares[names[i] - 'a']++;
