@@ -92,19 +92,14 @@ static bool is_interface_allowed(const struct config_converter *c, const struct 
 	return c->n_interfaces == 0;
 }
 
-/* What is asked of the host while deciding; NULL: nobody to ask. */
-struct facts {
-	pol_route_fn *route;
-	pol_usable_fn *usable;
-};
-
 /* F-01: the same address may be anybody's in another network. */
 bool pol_is_at_home(const struct config_converter *c, const struct pol_route *route)
 {
 	return is_source_allowed(c, route) && is_interface_allowed(c, route);
 }
 
-static bool is_at_home(const struct config_converter *c, const struct addr *via, struct facts facts)
+static bool is_at_home(const struct config_converter *c, const struct addr *via,
+		       struct pol_facts facts)
 {
 	struct pol_route r;
 
@@ -114,7 +109,7 @@ static bool is_at_home(const struct config_converter *c, const struct addr *via,
 }
 
 /* Tries the addresses of one family. Returns false if c cannot be used by them. */
-static bool try_family(const struct config_converter *c, bool v4, struct facts facts,
+static bool try_family(const struct config_converter *c, bool v4, struct pol_facts facts,
 		       struct pol_verdict *v)
 {
 	enum pol_reason why_not;
@@ -123,7 +118,7 @@ static bool try_family(const struct config_converter *c, bool v4, struct facts f
 	for (size_t turn = 0; (a = nth_address(c, v4, turn)); turn++) {
 		if (!is_at_home(c, a, facts))
 			continue;
-		why_not = facts.usable ? facts.usable(a) : POL_DEFAULT;
+		why_not = facts.usable ? facts.usable(a, facts.arg) : POL_DEFAULT;
 		if (why_not != POL_DEFAULT) {
 			v->reason = why_not;
 			continue;
@@ -138,7 +133,7 @@ static bool try_family(const struct config_converter *c, bool v4, struct facts f
 
 /* An IPv6 socket reaches both families, best by the server's own; an IPv4 one IPv4 only. */
 static bool try_converter(const struct config_converter *c, const struct addr *dst, int family,
-			  struct facts facts, struct pol_verdict *v)
+			  struct pol_facts facts, struct pol_verdict *v)
 {
 	bool v4_first = addr_is_v4(dst) || family == AF_INET;
 
@@ -148,7 +143,7 @@ static bool try_converter(const struct config_converter *c, const struct addr *d
 
 /* Of an IPv4 socket: by another one of the other family in its place. */
 static bool try_otherwise(const struct config_converter *c, const struct addr *dst, int family,
-			  struct facts facts, struct pol_verdict *v)
+			  struct pol_facts facts, struct pol_verdict *v)
 {
 	(void)dst;
 	return family == AF_INET && v->reason == POL_OUTSIDE && try_family(c, false, facts, v);
@@ -200,12 +195,12 @@ static size_t draw(const struct config_converter *c, size_t n, uint64_t tried, u
 }
 
 typedef bool try_fn(const struct config_converter *c, const struct addr *dst, int family,
-		    struct facts facts, struct pol_verdict *v);
+		    struct pol_facts facts, struct pol_verdict *v);
 
 /* A server stays with the converter that it was drawn, as long as that can be used; of two that go on
  * from there by the others each goes by its own lot. */
 static bool try_turn(const struct config_converter *c, size_t n, const struct addr *dst, int family,
-		     struct facts facts, struct pol_verdict *v, try_fn *try)
+		     struct pol_facts facts, struct pol_verdict *v, try_fn *try)
 {
 	uint64_t tried = 0;
 	uint32_t h = n > 1 ? lot(dst) : 0;
@@ -222,7 +217,7 @@ static bool try_turn(const struct config_converter *c, size_t n, const struct ad
 }
 
 static bool try_all(const struct config *config, const struct addr *dst, int family,
-		    struct facts facts, struct pol_verdict *v, try_fn *try)
+		    struct pol_facts facts, struct pol_verdict *v, try_fn *try)
 {
 	size_t n;
 
@@ -235,15 +230,14 @@ static bool try_all(const struct config *config, const struct addr *dst, int fam
 }
 
 /* By the socket as it is, or else by one of the other family in its place. */
-static struct pol_verdict convert(const struct config *config, const struct addr *dst, int family,
-				  struct facts facts, enum pol_reason reason,
-				  unsigned int rule_line)
+struct pol_verdict pol_choose(const struct config *config, const struct addr *dst,
+			      int socket_family, struct pol_verdict rule, struct pol_facts facts)
 {
-	struct pol_verdict v = { .reason = POL_OUTSIDE, .rule_line = rule_line };
+	struct pol_verdict v = { .reason = POL_OUTSIDE, .rule_line = rule.rule_line };
 
-	if (try_all(config, dst, family, facts, &v, try_converter) ||
-	    try_all(config, dst, family, facts, &v, try_otherwise))
-		v.reason = reason;
+	if (try_all(config, dst, socket_family, facts, &v, try_converter) ||
+	    try_all(config, dst, socket_family, facts, &v, try_otherwise))
+		v.reason = rule.reason;
 	return v;
 }
 
@@ -252,8 +246,7 @@ static struct pol_verdict direct(enum pol_reason reason, unsigned int rule_line)
 	return (struct pol_verdict){ .reason = reason, .rule_line = rule_line };
 }
 
-static struct pol_verdict decide(const struct config *config, const struct addr *dst,
-				 int socket_family, struct facts facts)
+struct pol_verdict pol_rule(const struct config *config, const struct addr *dst)
 {
 	struct config_rule_match rule = { 0 };
 	enum pol_reason reason = never(dst);
@@ -273,20 +266,19 @@ static struct pol_verdict decide(const struct config *config, const struct addr 
 		return direct(POL_LOOPBACK, 0);
 	if (converter_host && !means_host(&rule))
 		return direct(POL_IS_CONVERTER, 0);
-	return convert(config, dst, socket_family, facts, spoke ? POL_RULE : POL_DEFAULT,
-		       rule.line);
+	return (struct pol_verdict){ .action = POL_CONVERT,
+				     .reason = spoke ? POL_RULE : POL_DEFAULT,
+				     .rule_line = rule.line };
 }
 
 struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
 			      int socket_family, pol_route_fn *route)
 {
-	return decide(config, dst, socket_family, (struct facts){ .route = route });
-}
+	struct pol_verdict rule = pol_rule(config, dst);
 
-struct pol_verdict pol_decide_among(const struct config *config, const struct addr *dst,
-				    int socket_family, pol_route_fn *route, pol_usable_fn *usable)
-{
-	return decide(config, dst, socket_family, (struct facts){ route, usable });
+	if (rule.action == POL_DIRECT)
+		return rule;
+	return pol_choose(config, dst, socket_family, rule, (struct pol_facts){ .route = route });
 }
 
 const char *pol_reason_text(enum pol_reason reason)

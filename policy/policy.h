@@ -52,11 +52,19 @@ bool pol_is_at_home(const struct config_converter *c, const struct pol_route *ro
  * (then such converters are not used). */
 struct pol_verdict pol_decide(const struct config *config, const struct addr *dst,
 			      int socket_family, pol_route_fn *route);
-/* The same among the converters' addresses that are usable now; which is asked only of those that
- * would be chosen. POL_DEFAULT is yes, anything else why not. */
-typedef enum pol_reason pol_usable_fn(const struct addr *via);
-struct pol_verdict pol_decide_among(const struct config *config, const struct addr *dst,
-				    int socket_family, pol_route_fn *route, pol_usable_fn *usable);
+/* What is asked of the host while a converter is chosen; NULL: nobody to ask. */
+struct pol_facts {
+	pol_route_fn *route;
+	/* Is the converter at this address usable now? Asked only of those that would be chosen, and of
+	 * the one that is chosen last. POL_DEFAULT is yes, anything else why not. */
+	enum pol_reason (*usable)(const struct addr *via, void *arg);
+	void *arg;
+};
+/* pol_decide() in two steps. The first asks nobody: POL_CONVERT (without a converter yet), or direct.
+ * The second is for a verdict of the first that says POL_CONVERT. */
+struct pol_verdict pol_rule(const struct config *config, const struct addr *dst);
+struct pol_verdict pol_choose(const struct config *config, const struct addr *dst,
+			      int socket_family, struct pol_verdict rule, struct pol_facts facts);
 const char *pol_reason_text(enum pol_reason reason);
 
 #endif

@@ -5,6 +5,7 @@
 #include "real.h"
 #include "converters.h"
 #include "regs.h"
+#include "report.h"
 #include "shim.h"
 #include "servers.h"
 #include "twin.h"
@@ -14,6 +15,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <string.h>
 
 /* A bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV
  * into somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP. */
@@ -95,23 +97,35 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	if (!u)
 		return NULL;
 	u->started_ns = now;
-	u->deadline_ns = now + (int64_t)request->config->timeout_ms * 1000000;
+	u->limit_ns = now + (int64_t)request->config->timeout_ms * 1000000;
 	u->server = request->server;
 	u->family = request->socket_family;
 	u->no_twin = request->no_twin;
 	u->mptcp = request->mptcp;
 	u->converter = request->verdict->converter;
 	u->via = request->verdict->via;
-	u->asks_mptcp = u->mptcp && request->known != SERVERS_TCP;
+	u->asks_mptcp = u->mptcp && request->config->bypass && request->known != SERVERS_TCP;
+	u->is_probe = request->is_probe;
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
-	u->moves = 0;
-	upstream_begin_tries(u);
-	u->fast_open = request->early;
+	u->moves = u->unclear = 0;
 	u->may_defer = false;
 	u->early = u->deferred = false;
 	u->rcvlowat = 0;
+	upstream_begin_tries(u);
 	return u;
+}
+
+/* By the flag or by the option; then the cookie that the server has given goes along (P-23). */
+static void use_fast_open(struct upstream *u)
+{
+	struct servers_entry known;
+
+	u->tfo_cookie_len = 0;
+	if (!u->fast_open || !servers_find(&u->server, state_now_ms(), &known))
+		return;
+	u->tfo_cookie_len = known.tfo_cookie_len;
+	memcpy(u->tfo_cookie, known.tfo_cookie, known.tfo_cookie_len);
 }
 
 /* Does the program want its first write to send the SYN? */
@@ -152,7 +166,7 @@ static void put_back(int fd, struct upstream *u)
 }
 
 /* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
-static int go(int fd, struct conn_request *request, enum fdt_mark mark)
+static int go(int fd, struct conn_request *request)
 {
 	struct upstream *u = request->exchange;
 	int r;
@@ -162,7 +176,7 @@ static int go(int fd, struct conn_request *request, enum fdt_mark mark)
 	both_ends_begun(u);
 	conn_check_at(u->deadline_ns);
 	regs_exchange(fd, u);
-	if (mark == FDT_TCP_COPIED)
+	if (request->mark == FDT_TCP_COPIED)
 		copy_to_twins(fd, conn_peek(fd));
 	r = upstream_open(u, fd, request->nonblocking, request->early);
 	conn_check_at(upstream_due_ns(u));
@@ -184,7 +198,8 @@ int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_ear
 		return -EALREADY;
 	}
 	u->started_ns = now_ns();
-	u->deadline_ns = u->started_ns + (int64_t)shim_config()->timeout_ms * 1000000;
+	u->limit_ns = u->started_ns + (int64_t)shim_config()->timeout_ms * 1000000;
+	upstream_begin_tries(u);
 	conn_check_at(u->deadline_ns);
 	if (!nonblocking)
 		atomic_store(&u->driver, upstream_thread());
@@ -203,7 +218,7 @@ int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_ear
 	return r;
 }
 
-static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, int64_t now)
+static bool prepare(int fd, struct conn_request *request, int64_t now)
 {
 	struct conn *page = conn_page(fd, true), *c;
 	struct upstream *u;
@@ -224,13 +239,15 @@ static bool prepare(int fd, struct conn_request *request, enum fdt_mark mark, in
 	request->nonblocking = flags & O_NONBLOCK ||
 			       (request->early && request->early->flags & MSG_DONTWAIT);
 	request->until_ns = INT64_MAX;
-	if (mark != FDT_TCP) { /* somebody may have set what matters to us */
+	u->fast_open = request->early;
+	if (request->mark != FDT_TCP) { /* somebody may have set what matters to us */
 		u->rcvlowat = lower_rcvlowat(fd);
 		u->may_defer = !request->early && has_fastopen_connect(fd);
 		u->fast_open |= u->may_defer;
 		if (!request->nonblocking)
 			request->until_ns = conn_time_limit(fd, SO_SNDTIMEO);
 	}
+	use_fast_open(u);
 	if (!request->nonblocking)
 		atomic_store(&u->driver, upstream_thread());
 	return true;
@@ -267,9 +284,9 @@ static bool wants_mptcp(const struct conn_request *request)
 }
 
 /* False: there is none, and without one the converter cannot be reached. */
-static bool take_twin(int fd, struct conn_request *request, enum fdt_mark mark)
+static bool take_twin(int fd, struct conn_request *request)
 {
-	struct twin_wish wish = { .mark = mark, .word = fdt_look(fd) };
+	struct twin_wish wish = { .mark = request->mark, .word = request->word };
 
 	request->socket_family = request->family;
 	if (twin_is(fd)) { /* of an attempt before this one */
@@ -286,76 +303,91 @@ static bool take_twin(int fd, struct conn_request *request, enum fdt_mark mark)
 		return true;
 	}
 	request->no_twin = wish.obstacle;
-	request->mptcp = is_own_mptcp(fd, mark);
+	request->mptcp = is_own_mptcp(fd, request->mark);
 	return !wish.must;
 }
 
-static enum conn_begin begin_claimed(int fd, struct conn_request *request, enum fdt_mark mark)
+enum conn_begin conn_claim(int fd, struct conn_request *request)
 {
-	int64_t now = now_ns();
-	int r;
+	enum fdt_mark mark = fdt_get(fd);
 
-	request->mptcp = false;
-	if (!is_unconnected_tcp(fd)) {
-		fdt_set(fd, mark);
+	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER)
 		return CONN_NOT_OURS;
+	conn_own();
+	if (now_ns() >= conn_next_check())
+		conn_sweep();
+	if (fdt_has_record(mark) || mark == FDT_OPENING)
+		return CONN_BUSY;
+	upstream_enter();
+	conn_raise_highest(fd); /* for a child that is forked meanwhile */
+	if (!fdt_change(fd, mark, FDT_OPENING)) {
+		upstream_leave();
+		return CONN_BUSY;
 	}
-	request->err = EAFNOSUPPORT;
-	if (regs_is_lost(fd) || !take_twin(fd, request, mark) || !prepare(fd, request, mark, now)) {
-		fdt_set(fd, mark);
-		return CONN_UNREACHABLE;
-	}
-	r = go(fd, request, mark);
-	request->interrupted = r == -EINTR;
-	if (r == 0 || r == -EINTR)
-		return CONN_BEGUN;
-	request->err = -r;
-	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
-	fdt_set(fd, mark);
+	request->mark = mark;
+	request->word = fdt_look(fd);
+	if (is_unconnected_tcp(fd))
+		return CONN_CLAIMED;
+	conn_unclaim(fd, request);
+	return CONN_NOT_OURS;
+}
+
+void conn_unclaim(int fd, const struct conn_request *request)
+{
+	fdt_set(fd, request->mark);
+	upstream_leave();
+}
+
+static enum conn_begin unreachable(int fd, const struct conn_request *request)
+{
+	if (request->exchange)
+		report_abandoned(request->exchange);
+	conn_unclaim(fd, request);
 	return CONN_UNREACHABLE;
 }
 
-static enum conn_begin bypass_claimed(int fd, struct conn_request *request, enum fdt_mark mark,
-				      const struct sockaddr *sa, socklen_t len)
+enum conn_begin conn_begin(int fd, struct conn_request *request)
 {
-	struct twin_wish wish = {
-		.family = request->family, .mptcp = true, .mark = mark, .word = fdt_look(fd)
-	};
+	int r;
 
-	request->nonblocking = conn_is_nonblocking(fd);
-	if (request->nonblocking && !request->early) {
-		wish.to = sa;
-		wish.to_len = len;
+	request->mptcp = false;
+	request->exchange = NULL;
+	request->err = EAFNOSUPPORT;
+	if (regs_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns()))
+		return unreachable(fd, request);
+	r = go(fd, request);
+	request->interrupted = r == -EINTR;
+	if (r == 0 || r == -EINTR) {
+		upstream_leave();
+		return CONN_BEGUN;
 	}
-	if (!is_unconnected_tcp(fd) || regs_is_lost(fd) || twin_take_place(fd, &wish) < 0) {
-		fdt_set(fd, mark);
-		return CONN_NOT_OURS;
-	}
-	request->at_once = wish.at_once;
-	fdt_set(fd, FDT_BYPASS);
-	regs_settle(fd);
-	return CONN_BEGUN;
-}
-
-/* Only one connect() at a time may find the socket unconnected and send: another thread's, or one
- * in a signal handler, would have its Connect TLV end up in the stream of the first. */
-static bool claim(int fd, enum fdt_mark mark)
-{
-	conn_raise_highest(fd); /* for a child that is forked meanwhile */
-	return fdt_change(fd, mark, FDT_OPENING);
+	request->err = -r;
+	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
+	return unreachable(fd, request);
 }
 
 enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
 			    socklen_t len)
 {
-	enum fdt_mark mark = fdt_get(fd);
-	enum conn_begin r = CONN_NOT_OURS;
+	struct twin_wish wish = { .family = request->family,
+				  .mptcp = true,
+				  .mark = request->mark,
+				  .word = request->word };
 
-	upstream_enter();
-	if (fdt_is_fresh(mark) && claim(fd, mark))
-		r = bypass_claimed(fd, request, mark, sa, len);
+	if (!fdt_is_fresh(request->mark))
+		return CONN_CLAIMED;
+	request->nonblocking = conn_is_nonblocking(fd);
+	if (request->nonblocking && !request->early) {
+		wish.to = sa;
+		wish.to_len = len;
+	}
+	if (regs_is_lost(fd) || twin_take_place(fd, &wish) < 0)
+		return CONN_CLAIMED;
+	request->at_once = wish.at_once;
+	fdt_set(fd, FDT_BYPASS);
+	regs_settle(fd);
 	upstream_leave();
-	return r;
+	return CONN_BEGUN;
 }
 
 void conn_check_bypass(int fd)
@@ -379,23 +411,4 @@ bool conn_await_opening(int fd)
 		sched_yield();
 	}
 	return true;
-}
-
-enum conn_begin conn_begin(int fd, struct conn_request *request)
-{
-	enum fdt_mark mark = fdt_get(fd);
-	enum conn_begin r;
-
-	if (fd < 0 || fd >= FDT_MAX || mark == FDT_OTHER)
-		return CONN_NOT_OURS;
-	conn_own();
-	if (now_ns() >= conn_next_check())
-		conn_sweep();
-	upstream_enter();
-	if (fdt_has_record(mark) || mark == FDT_OPENING || !claim(fd, mark))
-		r = CONN_BUSY;
-	else
-		r = begin_claimed(fd, request, mark);
-	upstream_leave();
-	return r;
 }

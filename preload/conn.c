@@ -3,6 +3,7 @@
 #include "noted.h"
 #include "real.h"
 #include "regs.h"
+#include "report.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -122,6 +123,7 @@ bool conn_forget(int fd)
 	enum fdt_mark mark = fdt_get(fd);
 	struct upstream *u;
 	struct conn *c;
+	int64_t end_ns;
 
 	if (mark == FDT_UNKNOWN)
 		return true;
@@ -131,9 +133,12 @@ bool conn_forget(int fd)
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
-	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied))
-		atomic_store(&u->deadline_ns,
-			     conn_is_shared() && !upstream_is_deferred(u) ? now_ns() : 0);
+	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied)) {
+		end_ns = conn_is_shared() && !upstream_is_deferred(u) ? now_ns() : 0;
+		atomic_store(&u->deadline_ns, end_ns);
+		atomic_store(&u->limit_ns, end_ns);
+		report_abandoned(u);
+	}
 	fdt_set(fd, FDT_UNKNOWN);
 	return true;
 }

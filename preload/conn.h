@@ -25,12 +25,13 @@ struct conn {
 	_Atomic uint32_t exchange; /* upstream_index() */
 };
 
-/* What conn_begin() found. */
+/* What conn_claim(), conn_begin() and conn_bypass() found. */
 enum conn_begin {
-	CONN_BEGUN,	  /* the SYN is out (or the connection up, or the SYN deferred), the mark is
+	CONN_CLAIMED,  /* an unconnected TCP stream socket, with which nobody else does anything */
+	CONN_BEGUN,    /* the SYN is out (or the connection up, or the SYN deferred), the mark is
 			   * FDT_PENDING */
-	CONN_BUSY,	  /* another connect() on it has not got so far yet */
-	CONN_NOT_OURS,	  /* no unconnected TCP stream socket: the kernel shall answer */
+	CONN_BUSY,     /* another connect() on it has not got so far yet */
+	CONN_NOT_OURS, /* no unconnected TCP stream socket: the kernel shall answer */
 	CONN_UNREACHABLE, /* nothing was sent; err says why */
 };
 
@@ -40,11 +41,14 @@ struct conn_request {
 	int family; /* of the server's address as the program gave it, and so of its socket */
 	const struct pol_verdict *verdict;
 	const struct config *config;
-	/* out */
 	enum servers_verdict known; /* of the server */
-	int socket_family;	    /* of what has the number now: a twin's may be another */
-	bool mptcp;		    /* it is an MPTCP socket */
-	const char *no_twin;	    /* why there is none, or NULL */
+	bool is_probe;		    /* by a converter that health_ask() wants to be tried */
+	/* out */
+	enum fdt_mark mark; /* of the socket before conn_claim(), and its whole word since */
+	uint16_t word;
+	int socket_family;   /* of what has the number now: a twin's may be another */
+	bool mptcp;	     /* it is an MPTCP socket */
+	const char *no_twin; /* why there is none, or NULL */
 	bool nonblocking;
 	bool at_once;	  /* a bypass that is connected, or deferred, already */
 	bool interrupted; /* a signal arrived while the SYN was sent */
@@ -53,6 +57,12 @@ struct conn_request {
 	struct upstream *exchange;
 };
 
+/* Takes hold of fd for one of the three that follow, each of which lets go of it again, but for a
+ * bypass that is not taken. Only one connect() at a time may find the socket unconnected and send:
+ * another thread's, or one in a signal handler, would have its Connect TLV end up in the stream of the
+ * first; and what is no such socket is asked about nothing. CONN_CLAIMED, CONN_BUSY or CONN_NOT_OURS. */
+enum conn_begin conn_claim(int fd, struct conn_request *request);
+void conn_unclaim(int fd, const struct conn_request *request);
 enum conn_begin conn_begin(int fd, struct conn_request *request);
 /* The first write of a deferred one. As upstream_open(); -EALREADY: another one has come first. When
  * nothing could be sent the socket is as before its connect(). */
@@ -65,7 +75,7 @@ int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct upstre
  * connection goes on by itself, and on_limit is what is said. The same results. */
 int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_limit);
 /* The server speaks MPTCP: puts a twin in the place of fd that is to be connected to sa, and if it is
- * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; else nothing was
+ * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; CONN_CLAIMED: nothing was
  * done. */
 enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
 			    socklen_t len);

@@ -5,7 +5,6 @@
 #include "handover.h"
 #include "memory.h"
 #include "real.h"
-#include "route.h"
 #include "servers.h"
 #include "shim.h"
 #include "uring.h"
@@ -104,25 +103,9 @@ static int connect_behind(int fd)
 	return conn_await_opening(fd) ? LOOK_AGAIN : -EALREADY;
 }
 
-static int begin(int fd, struct conn_request *request)
+/* The exchange has begun: what connect() does now. */
+static int begun(int fd, struct conn_request *request)
 {
-	char text[ADDR_TEXT_MAX];
-
-	switch (conn_begin(fd, request)) {
-	case CONN_BUSY:
-		return connect_behind(fd);
-	case CONN_NOT_OURS:
-		return CONN_NATIVELY;
-	case CONN_UNREACHABLE:
-		addr_format(&request->verdict->via, text);
-		log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s", text,
-			 strerrorname_np(request->err));
-		if (request->config->fallback == CONFIG_FALLBACK_NONE)
-			return -request->err;
-		return CONN_NATIVELY;
-	case CONN_BEGUN:
-		break;
-	}
 	if (upstream_phase(request->exchange) == UPSTREAM_DEFERRED) {
 		release_driver(request->exchange);
 		return 0;
@@ -139,24 +122,40 @@ static int begin(int fd, struct conn_request *request)
 	return conn_wait_for_outcome(fd, request->exchange, request->until_ns, EINPROGRESS);
 }
 
-/* ------------------------------------------------------------------- the bypass */
-
-/* Known to speak MPTCP, and may be reached directly? */
-static bool is_bypassed(struct conn_request *request)
-{
-	if (request->config->mptcp == CONFIG_MPTCP_OFF)
-		return false;
-	request->known = servers_lookup(&request->server, state_now_ms());
-	return request->config->bypass && request->known == SERVERS_MPTCP;
-}
-
-static int bypass(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request)
+static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
 {
 	char text[ADDR_TEXT_MAX];
 
-	/* a bypass that wins nothing is not taken */
-	if (conn_bypass(fd, request, sa, len) != CONN_BEGUN)
-		return begin(fd, request);
+	request->is_probe = choice->is_probe;
+	if (conn_begin(fd, request) == CONN_BEGUN)
+		return begun(fd, request);
+	if (!request->exchange)
+		converters_unchoose(&request->verdict->via, choice);
+	addr_format(&request->verdict->via, text);
+	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s", text,
+		 strerrorname_np(request->err));
+	return request->config->fallback == CONFIG_FALLBACK_NONE ? -request->err : CONN_NATIVELY;
+}
+
+/* ------------------------------------------------------------------- the bypass */
+
+/* Known to speak MPTCP, and may be reached directly from where a converter could be used, too? */
+static bool is_bypassed(struct conn_request *request, struct pol_verdict rule)
+{
+	struct converters_choice any = { .despite = true };
+
+	if (request->config->mptcp == CONFIG_MPTCP_OFF)
+		return false;
+	request->known = servers_lookup(&request->server, state_now_ms());
+	return request->config->bypass && request->known == SERVERS_MPTCP &&
+	       converters_choose(&request->server, request->family, rule, &any).action ==
+		       POL_CONVERT;
+}
+
+static int bypassed(const struct conn_request *request)
+{
+	char text[ADDR_TEXT_MAX];
+
 	addr_format(&request->server, text);
 	counts_add(COUNTS_BYPASSED, state_now_ms());
 	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP", text);
@@ -178,15 +177,38 @@ static bool is_unfit(int fd, const struct conn_request *request)
 }
 
 /* Where nothing but the converter will do, one that has failed is asked all the same. */
-static struct pol_verdict decide(const struct config *config, const struct conn_request *request)
+static struct pol_verdict choose(const struct conn_request *request, struct pol_verdict rule,
+				 struct converters_choice *choice)
 {
-	struct pol_verdict v = pol_decide_among(config, &request->server, request->family,
-						route_lookup, converters_usable);
+	struct pol_verdict v = converters_choose(&request->server, request->family, rule, choice);
 
-	if (v.reason == POL_LEFT_ALONE && config->fallback == CONFIG_FALLBACK_NONE)
-		return pol_decide_among(config, &request->server, request->family, route_lookup,
-					converters_allowed);
+	if (v.reason == POL_LEFT_ALONE && request->config->fallback == CONFIG_FALLBACK_NONE) {
+		choice->despite = true;
+		v = converters_choose(&request->server, request->family, rule, choice);
+	}
 	return v;
+}
+
+/* A rule wants the socket, which is ours until we let go of it, to be converted. */
+static int convert(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request,
+		   struct pol_verdict rule)
+{
+	struct converters_choice choice = { .after = NULL };
+	struct pol_verdict verdict;
+
+	if (is_bypassed(request, rule) && conn_bypass(fd, request, sa, len) == CONN_BEGUN)
+		return bypassed(request); /* one that wins nothing is not taken */
+	verdict = choose(request, rule, &choice);
+	request->verdict = &verdict;
+	if (verdict.action == POL_CONVERT)
+		return begin(fd, request, &choice);
+	conn_unclaim(fd, request);
+	if (verdict.reason == POL_STRIPPED && request->config->fallback == CONFIG_FALLBACK_NONE) {
+		log_verdict("failed", &request->server, &verdict);
+		return -ENETUNREACH;
+	}
+	log_verdict("direct", &request->server, &verdict);
+	return CONN_NATIVELY;
 }
 
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
@@ -194,23 +216,24 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 {
 	const struct config *config = shim_config();
 	struct conn_request request = { .config = config, .family = sa->sa_family, .early = early };
-	struct pol_verdict verdict;
+	struct pol_verdict rule;
 
-	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0 ||
-	    is_unfit(fd, &request))
+	if (config->n_converters == 0 || fdt_get(fd) == FDT_OTHER ||
+	    addr_from_sockaddr(&request.server, sa, len) < 0 || is_unfit(fd, &request))
 		return CONN_NATIVELY;
-	verdict = decide(config, &request);
-	request.verdict = &verdict;
-	if (verdict.action == POL_CONVERT)
-		return is_bypassed(&request) ? bypass(fd, sa, len, &request) : begin(fd, &request);
-	if (fdt_get(fd) == FDT_OTHER)
+	rule = pol_rule(config, &request.server);
+	if (rule.action == POL_DIRECT) {
+		log_verdict("direct", &request.server, &rule);
 		return CONN_NATIVELY;
-	if (verdict.reason == POL_STRIPPED && config->fallback == CONFIG_FALLBACK_NONE) {
-		log_verdict("failed", &request.server, &verdict);
-		return -ENETUNREACH;
 	}
-	log_verdict("direct", &request.server, &verdict);
-	return CONN_NATIVELY;
+	switch (conn_claim(fd, &request)) {
+	case CONN_CLAIMED:
+		return convert(fd, sa, len, &request, rule);
+	case CONN_BUSY:
+		return connect_behind(fd);
+	default:
+		return CONN_NATIVELY;
+	}
 }
 
 /* --------------------------------------------- connect() on a socket with a record */

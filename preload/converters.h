@@ -1,32 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * converters.h - what exchanges tell of the converters, and what they are told: health.h, applied.
+ * converters.h - what exchanges are told of the converters: health.h, asked. (report.h tells it.)
  *
- * All processes of a user share it through the state file. Nothing here waits.
+ * All processes of a user share it through the state file. Nothing here waits, and nothing is asked
+ * while an exchange's lock is held.
  */
 #ifndef CVT_CONVERTERS_H
 #define CVT_CONVERTERS_H
 
-#include "handshake.h"
 #include "upstream.h"
 
-/* May the converter at this address be used now (pol_usable_fn)? When it has failed, only one
- * connection at a time gets a yes, to find out. */
-enum pol_reason converters_usable(const struct addr *via);
-/* The same, but one that has failed may. */
-enum pol_reason converters_allowed(const struct addr *via);
-/* A new exchange: its dialect, and what of Fast Open and MPTCP the converter takes. */
+struct converters_choice {
+	const struct upstream *after; /* NULL, or the exchange whose converters have been tried */
+	bool despite;  /* of what is known of its failures: a converter may be asked all the same */
+	bool is_probe; /* out: it had failed, and this connection is the one that finds out */
+};
+
+/* The converter for a connection to dst, by a rule that says POL_CONVERT. */
+struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
+				     struct pol_verdict rule, struct converters_choice *choice);
+/* The one of choice has not been used after all. */
+void converters_unchoose(const struct addr *via, const struct converters_choice *choice);
+/* Of an exchange with u->converter: its dialect, and what of Fast Open and MPTCP that takes. */
 void converters_advise(struct upstream *u);
 /* Does the network lose MPTCP on the way to it? Then a socket that speaks it gains nothing. */
 bool converters_lose_mptcp(const struct addr *via);
-
-/* A whole reply has come, whatever it says. */
-void converters_replied(struct upstream *u, const struct hs_result *result);
-/* It does not take the Convert cookie that it has given. */
-void converters_refused_cookie(const struct upstream *u);
-/* It has made the connection of fd. */
-void converters_connected(struct upstream *u, int fd);
-/* The exchange has failed by its fault, as it seems. result: its reply, or NULL and the errno. */
-void converters_failed(const struct upstream *u, const struct hs_result *result, int err);
 
 #endif

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "options.h"
 
-#include "servers.h"
-
 #include <string.h>
 
 /* Written once, from the first one on; who reads one too few asks for the option once more. */
@@ -51,38 +49,40 @@ bool options_refused(const struct config_converter *converter, struct cvt_span k
 	return any;
 }
 
-/* An option without content: the converter shall make it up (P-22, P-23). */
-static void ask(struct cvt_span *options, uint8_t *room, const struct upstream *u, uint8_t kind)
+static bool may_ask(const struct upstream *u, uint8_t kind)
 {
-	if (options_is_refused(u->converter, kind) || options->len + 2 > OPTIONS_MAX)
+	return !(u->tried & UPSTREAM_TRIED_BASE) && !options_is_refused(u->converter, kind);
+}
+
+/* With no content the converter shall make it up (P-22, P-23). */
+static void add(struct cvt_span *options, uint8_t *room, struct upstream *u, uint8_t kind,
+		struct cvt_span content)
+{
+	if (options->len + 2 + content.len > OPTIONS_MAX)
 		return;
 	room[options->len++] = kind;
-	room[options->len++] = 2;
+	room[options->len++] = (uint8_t)(2 + content.len);
+	if (content.len)
+		memcpy(room + options->len, content.p, content.len);
+	options->len += content.len;
+	u->asked[u->n_asked++] = kind;
 }
 
-/* The cookie that the server has given, through a converter, is copied into the SYN to it (P-23). */
-static bool add_tfo_cookie(struct cvt_span *options, uint8_t *room, const struct upstream *u)
-{
-	struct servers_entry known;
-
-	if (options_is_refused(u->converter, CVT_OPT_FAST_OPEN) ||
-	    !servers_find(&u->server, state_now_ms(), &known) || !known.tfo_cookie_len ||
-	    options->len + 2 + known.tfo_cookie_len > OPTIONS_MAX)
-		return false;
-	room[options->len++] = CVT_OPT_FAST_OPEN;
-	room[options->len++] = (uint8_t)(2 + known.tfo_cookie_len);
-	memcpy(room + options->len, known.tfo_cookie, known.tfo_cookie_len);
-	options->len += known.tfo_cookie_len;
-	return true;
-}
-
-struct cvt_span options_for(const struct upstream *u, uint8_t room[static OPTIONS_MAX])
+struct cvt_span options_for(struct upstream *u, uint8_t room[static OPTIONS_MAX])
 {
 	struct cvt_span options = { room, 0 };
+	bool asks_mptcp = u->asks_mptcp && may_ask(u, CVT_OPT_MPTCP);
+	bool asks_fast_open = u->fast_open && may_ask(u, CVT_OPT_FAST_OPEN);
 
-	if (u->asks_mptcp)
-		ask(&options, room, u, CVT_OPT_MPTCP);
-	if (u->fast_open && !add_tfo_cookie(&options, room, u))
-		ask(&options, room, u, CVT_OPT_FAST_OPEN);
+	if (!asks_mptcp && !asks_fast_open)
+		return options;
+	u->has_options = true;
+	u->n_asked = 0;
+	if (asks_mptcp)
+		add(&options, room, u, CVT_OPT_MPTCP, (struct cvt_span){ NULL, 0 });
+	/* the cookie that the server has given, through a converter, is copied into the SYN to it */
+	if (asks_fast_open)
+		add(&options, room, u, CVT_OPT_FAST_OPEN,
+		    (struct cvt_span){ u->tfo_cookie, u->tfo_cookie_len });
 	return options;
 }

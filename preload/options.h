@@ -13,7 +13,7 @@
 #define OPTIONS_MAX CVT_SYN_OPTS_MAX
 
 /* The option list for this exchange, in room; it may be empty: a Base Connect. */
-struct cvt_span options_for(const struct upstream *u, uint8_t room[static OPTIONS_MAX]);
+struct cvt_span options_for(struct upstream *u, uint8_t room[static OPTIONS_MAX]);
 /* Error 33 named these kinds (zero bytes are padding). False: we know all of them already, and would
  * only repeat ourselves. */
 bool options_refused(const struct config_converter *converter, struct cvt_span kinds);

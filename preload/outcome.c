@@ -3,6 +3,7 @@
 #include "conn_int.h"
 #include "real.h"
 #include "regs.h"
+#include "report.h"
 #include "twin.h"
 #include "wait.h"
 
@@ -67,9 +68,8 @@ static enum fdt_mark advance(int fd, struct conn *c, bool broken)
 
 	if (!u || !upstream_is_pending(u))
 		return conn_settle(fd, u);
-	if (now_ns() >= u->deadline_ns)
-		upstream_expire(u, fd);
-	else if (!driver || driver == upstream_thread())
+	/* whoever drives it may be late himself */
+	if (!driver || driver == upstream_thread() || now_ns() >= atomic_load(&u->deadline_ns))
 		upstream_advance(u, fd, broken);
 	if (!upstream_is_pending(u))
 		return conn_settle(fd, u);
@@ -225,8 +225,10 @@ void conn_abandon(int fd, struct conn *c)
 {
 	struct upstream *u = conn_exchange(c);
 
-	if (u && upstream_is_pending(u))
+	if (u && upstream_is_pending(u)) {
 		atomic_store(&u->phase, UPSTREAM_ABANDONED);
+		report_abandoned(u);
+	}
 	conn_settle(fd, u);
 }
 

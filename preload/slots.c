@@ -48,7 +48,7 @@ void upstream_in_child(void)
 }
 
 /* May the slot be used again? Not before whoever has it in a record knows the outcome: its process,
- * for which `settled` speaks; an errno must have been told. A second after its deadline nobody can be
+ * for which `settled` speaks; an errno must have been told. A second after its limit nobody can be
  * waiting any more. */
 static bool is_free(const struct upstream *u)
 {
@@ -60,7 +60,7 @@ static bool is_free(const struct upstream *u)
 		return true;
 	if (!wanted && atomic_load(&u->settled))
 		return true;
-	return now_ns() > u->deadline_ns + 1000000000;
+	return now_ns() > u->limit_ns + 1000000000;
 }
 
 void upstream_before_fork(void)
@@ -117,6 +117,7 @@ struct upstream *upstream_new(uint64_t sock_cookie)
 	atomic_store(&u->n_exchanged, 0);
 	atomic_store(&u->put_back, 0);
 	atomic_store(&u->deadline_ns, INT64_MAX / 2);
+	atomic_store(&u->limit_ns, INT64_MAX / 2);
 	atomic_store(&u->look_ns, INT64_MAX);
 	atomic_store(&u->phase, UPSTREAM_OPENING);
 	atomic_fetch_add(&u->claims, 1);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* How an exchange goes on: the rest of the message, the reply, and what the reply means. */
+/* How an exchange goes on: the rest of the message, the reply, what the reply means, and what its absence
+ * does. */
 #include "upstream_int.h"
 
 #include "converters.h"
 #include "real.h"
-#include "servers.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,6 +22,7 @@ void upstream_go_on(struct upstream *u, enum upstream_phase phase)
 void upstream_request_taken(struct upstream *u)
 {
 	hs_start(&u->reply, u->dialect, u->converter->dialect_is_auto);
+	upstream_look_later(u);
 	upstream_go_on(u, UPSTREAM_REPLY);
 }
 
@@ -33,86 +34,112 @@ int upstream_tcp_state(int fd)
 	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
 }
 
-/* The Extended TCP Header tells what the server answered to MP_CAPABLE, if that was asked. */
-static void learn(const struct upstream *u, struct cvt_span options)
-{
-	struct cvt_span tfo_cookie = { NULL, 0 };
-	struct cvt_opt option;
-	size_t at = 0;
+/* ------------------------------------------------------------------------- the reply */
 
-	if (!u->asks_mptcp || !options.p)
-		return;
-	while (cvt_next_opt(options, &at, &option))
-		if (option.kind == CVT_OPT_FAST_OPEN)
-			tfo_cookie = option.value;
-	servers_learn(&u->server, cvt_has_mp_capable(options), tfo_cookie, state_now_ms());
-}
-
-static void finish(struct upstream *u, int fd, const struct hs_result *result)
+static enum upstream_step finish(struct upstream_turn *t, const struct hs_result *result)
 {
-	converters_replied(u, result);
-	switch (result->verdict) {
-	case HS_MORE:
-		break;
-	case HS_CONNECTED:
-		converters_connected(u, fd);
-		learn(u, result->msg.ext_tcp_header);
-		upstream_end(u, fd, UPSTREAM_CONNECTED);
-		upstream_log_connected(u, fd);
-		break;
-	case HS_COOKIE:
-		upstream_retry_with_cookie(u, fd, result);
-		break;
-	case HS_SERVER:
-	case HS_CONVERTER:
-		if (upstream_retry_without_options(u, fd, result) ||
-		    upstream_retry_without_cookie(u, fd, result))
-			break;
-		upstream_give_up(u, fd, result->verdict, result->err,
-				 result->parse != CVT_OK ? cvt_verdict_name(result->parse) :
-							   cvt_err_name(result->msg.error.code),
-				 result);
-		break;
+	struct upstream *u = t->u;
+	enum upstream_step step;
+
+	if (upstream_asks_info(u) && result->parse == CVT_OK)
+		return upstream_is_there(t);
+	report_replied(&t->report, u, result);
+	if (result->verdict == HS_CONNECTED) {
+		report_connected(&t->report, u, t->fd);
+		upstream_end(u, t->fd, UPSTREAM_CONNECTED);
+		return STEP_DONE;
 	}
+	if (result->verdict != HS_SERVER) {
+		if (upstream_retry_answered(t, result, &step))
+			return step;
+		report_failed(&t->report, u, result, result->err);
+	}
+	return upstream_give_up(t, (struct upstream_failure){
+					   .is_servers = result->verdict == HS_SERVER,
+					   .err = result->err,
+					   .why = result->parse != CVT_OK ?
+							  cvt_verdict_name(result->parse) :
+							  cvt_err_name(result->msg.error.code) });
 }
 
-static void read_reply(struct upstream *u, int fd)
+/* n: what recv() has said, 0 or an error. */
+static enum upstream_step broke_off(struct upstream_turn *t, long n)
 {
+	struct upstream_failure failure = { .err = n ? (int)-n : ECONNRESET,
+					    .why = n ? "no reply" :
+						       "closed before the reply was whole" };
+	enum upstream_step step;
+
+	if (upstream_asks_info(t->u) && (n == 0 || n == -ECONNRESET))
+		return upstream_is_there(t);
+	if (upstream_retry_unanswered(t, failure, &step))
+		return step;
+	report_failed(&t->report, t->u, NULL, failure.err);
+	return upstream_give_up(t, failure);
+}
+
+static enum upstream_step read_reply(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
 	struct hs_result result;
 
 	while (upstream_phase(u) == UPSTREAM_REPLY) {
-		long n = sys_recv(fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
+		long n = sys_recv(t->fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
 
 		if (n == -EAGAIN || n == -EINTR || !upstream_is_pending(u))
-			return;
-		if (n <= 0) {
-			upstream_give_up(u, fd, HS_CONVERTER, n ? (int)-n : ECONNRESET,
-					 n ? "no reply" : "closed before the reply was whole",
-					 NULL);
-			return;
-		}
+			break;
+		if (n <= 0)
+			return broke_off(t, n);
 		if (hs_took(&u->reply, (size_t)n, addr_is_v4(&u->server), &result) != HS_MORE)
-			finish(u, fd, &result);
+			return finish(t, &result);
 	}
+	return STEP_DONE;
 }
 
-static void send_owed(struct upstream *u, int fd)
+/* ----------------------------------------------------------------------- the message */
+
+/* Since when could it have been sent? A program that has not looked for longer than it takes to answer
+ * has not used up the converter's time. */
+#define UNWATCHED_NS 250000000
+
+static void credit_unwatched(struct upstream *u, int fd)
 {
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_pmtu);
+	int64_t ns;
+
+	if (now_ns() - u->attempt_ns < UNWATCHED_NS ||
+	    sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return;
+	ns = (int64_t)info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
+	atomic_fetch_add(&u->deadline_ns, ns);
+	atomic_fetch_add(&u->limit_ns, ns);
+}
+
+static enum upstream_step send_owed(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
 	size_t left = u->request.len - u->sent;
-	long n = sys_sendto(fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
-			    0);
+	long n = sys_sendto(t->fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL,
+			    NULL, 0);
 
 	if (n == -EAGAIN || n == -EINTR || !upstream_is_pending(u))
-		return;
+		return STEP_DONE;
 	if (n < 0) {
-		upstream_give_up(u, fd, HS_CONVERTER, (int)-n, "no connection to the converter",
-				 NULL);
-		return;
+		report_failed(&t->report, u, NULL, (int)-n);
+		return upstream_give_up(
+			t, (struct upstream_failure){ .err = (int)-n,
+						      .why = "no connection to the converter" });
 	}
 	u->sent = (uint16_t)(u->sent + n);
-	if (u->sent == u->request.len)
+	if (u->sent == u->request.len) {
+		credit_unwatched(u, t->fd);
 		upstream_request_taken(u);
+	}
+	return STEP_DONE;
 }
+
+/* ---------------------------------------------------------------------------- a turn */
 
 /* Has the connection to the converter failed with nothing left to read, and is that failure what
  * the program shall see? Then the kernel shows it better than we could: reading the error would
@@ -122,36 +149,67 @@ static bool leave_to_kernel(const struct upstream *u, int fd)
 	int unread = 1;
 
 	return !u->fall_back && !u->mptcp && !upstream_has_elsewhere(u) &&
-	       upstream_tcp_state(fd) == TCP_CLOSE &&
+	       (u->tried & UPSTREAM_TRIED_BASE || !u->has_options) && !u->first_err &&
+	       !(u->tried & UPSTREAM_TRIED_INFO) && upstream_tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
+}
+
+static enum upstream_step left_to_kernel(struct upstream_turn *t)
+{
+	report_line(&t->report, LOG_LEVEL_INFO, "failed", "no connection to the converter", 0);
+	report_failed(&t->report, t->u, NULL, 0);
+	upstream_undo_no_cookie(t->u, t->fd);
+	upstream_end(t->u, t->fd, UPSTREAM_DIRECT);
+	return STEP_DONE;
+}
+
+/* What has arrived counts, however late it is. */
+static enum upstream_step look_at_socket(struct upstream_turn *t, bool broken)
+{
+	struct upstream *u = t->u;
+
+	if (broken && upstream_is_pending(u) && leave_to_kernel(u, t->fd))
+		return left_to_kernel(t);
+	if (upstream_phase(u) == UPSTREAM_OWED)
+		return send_owed(t);
+	return read_reply(t);
+}
+
+static enum upstream_step look_at_clock(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
+	enum upstream_phase phase = upstream_phase(u);
+	int64_t now = now_ns(), deadline_ns = atomic_load(&u->deadline_ns);
+
+	if (phase == UPSTREAM_OPENING) /* whoever was at it has died */
+		return now < deadline_ns + 1000000000 ? STEP_DONE : upstream_time_out(t);
+	if (phase != UPSTREAM_OWED && phase != UPSTREAM_REPLY)
+		return STEP_DONE;
+	if (now >= deadline_ns)
+		return upstream_time_out(t);
+	return phase == UPSTREAM_REPLY && now >= atomic_load(&u->look_ns) ? upstream_look(t) :
+									    STEP_DONE;
 }
 
 void upstream_advance(struct upstream *u, int fd, bool broken)
 {
-	if (!upstream_try_lock(u))
-		return;
-	if (broken && upstream_is_pending(u) && leave_to_kernel(u, fd)) {
-		upstream_log_failed(u, "failed", "no connection to the converter", 0);
-		converters_failed(u, NULL, 0);
-		upstream_undo_no_cookie(u, fd);
-		upstream_end(u, fd, UPSTREAM_DIRECT);
-	}
-	if (upstream_phase(u) == UPSTREAM_OWED)
-		send_owed(u, fd);
-	else if (upstream_phase(u) == UPSTREAM_REPLY)
-		read_reply(u, fd);
-	if (upstream_phase(u) == UPSTREAM_REPLY && now_ns() >= atomic_load(&u->look_ns))
-		upstream_look(u, fd);
-	upstream_unlock(u);
-}
+	struct upstream_turn t = { .u = u, .fd = fd };
+	enum upstream_step step;
 
-void upstream_expire(struct upstream *u, int fd)
-{
 	if (!upstream_try_lock(u))
 		return;
-	if (upstream_is_pending(u))
-		upstream_give_up(u, fd, HS_CONVERTER, ETIMEDOUT, "no reply in time", NULL);
+	report_begin(&t.report, u);
+	step = look_at_socket(&t, broken);
+	if (step == STEP_DONE)
+		step = look_at_clock(&t);
+	if (step == STEP_ELSEWHERE)
+		upstream_enter(); /* still at it, without the lock */
 	upstream_unlock(u);
+	if (step == STEP_ELSEWHERE) {
+		upstream_go_elsewhere(&t);
+		upstream_leave();
+	}
+	report_tell(&t.report, u);
 }
 
 short upstream_wants(const struct upstream *u)

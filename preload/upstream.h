@@ -15,6 +15,7 @@
 #include "handshake.h"
 #include "health.h"
 #include "policy.h"
+#include "servers.h"
 
 #include <stdatomic.h>
 
@@ -32,6 +33,22 @@ enum upstream_phase {
 	UPSTREAM_ABANDONED, /* end: the program took the connection back */
 };
 
+/* What has been tried once on behalf of one converter, and is not tried again (F-15). */
+enum upstream_try {
+	UPSTREAM_TRIED_COOKIE = 1,    /* the cookie that it has asked for (P-27) */
+	UPSTREAM_TRIED_NO_COOKIE = 2, /* after a cookie that was refused */
+	UPSTREAM_TRIED_OPTIONS = 4,   /* without the options of an error 33 */
+	UPSTREAM_TRIED_BASE =
+		8, /* without any, where it may not know what an Extended Connect is */
+	UPSTREAM_TRIED_SYN = 16,     /* after a SYN that was not answered */
+	UPSTREAM_TRIED_NO_DATA = 32, /* without SYN data, whose reply may be held back (2b.3) */
+	UPSTREAM_TRIED_INFO = 64,    /* not for the server: is it there? (blame.h) */
+	UPSTREAM_TRIED_AGAIN = 128,  /* it is: for the server, in the time that is left */
+};
+
+/* Other converters that one exchange goes on to, at most. */
+#define UPSTREAM_MOVES 3
+
 struct upstream {
 	/* 0: free. Else the holder's upstream_thread() (high half) and the low half of CLOCK_MONOTONIC
 	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
@@ -40,46 +57,53 @@ struct upstream {
 	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
 	_Atomic int err;	 /* for UPSTREAM_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
-	_Atomic uint32_t claims; /* odd: somebody who has taken the slot is filling it in */
-	int64_t started_ns;	 /* CLOCK_MONOTONIC */
-	int64_t attempt_ns;	 /* ... of the last SYN with the message */
-	_Atomic int64_t deadline_ns;
-	_Atomic int64_t look_ns; /* when to look why nothing has come yet; INT64_MAX: never */
+	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
+	int64_t started_ns;	     /* CLOCK_MONOTONIC */
+	int64_t attempt_ns;	     /* ... of the last SYN with the message */
+	_Atomic int64_t limit_ns;    /* `timeout`, for all converters together */
+	_Atomic int64_t deadline_ns; /* this one's part of it */
+	_Atomic int64_t look_ns;     /* when to look why nothing has come yet; INT64_MAX: never */
 	struct addr server;
 	int family;		  /* of the socket */
-	struct health_key health; /* whom its outcome is told of (converters.h) */
+	struct health_key health; /* whom its outcome is told of (report.h) */
 	int64_t started_ms;	  /* CLOCK_REALTIME */
 	enum cvt_dialect dialect;
 	bool no_syn_data; /* the path loses it, or the converter's reply to it is held back */
 	bool bare;	  /* SYN data goes without a TFO cookie (D9a) */
 	enum health_path syn_path; /* what is learned of the SYN's data */
 	bool is_proven;	       /* that data in the SYN gets there, and with MPTCP its answer back */
+	bool takes_options;    /* it has answered a Connect TLV with options before */
+	bool is_probe;	       /* health_ask() waits for what comes of this (HEALTH_PROBE) */
 	uint8_t syn_data_lost; /* so often in a row, before this one */
 	bool tells_over_tcp;   /* a connection that is not one of MPTCP may prove it */
 	uint32_t rtt_us;       /* of the handshake with the converter, 0: unknown */
 	bool syn_data;	       /* the SYN has carried the message */
 	bool mptcp;	       /* the socket is an MPTCP one */
-	bool asks_mptcp;       /* the Connect TLV asks what the server answers to MP_CAPABLE */
+	bool asks_mptcp;       /* what the server answers to MP_CAPABLE is worth knowing */
+	bool has_options; /* the Connect TLV of this attempt has some; the last such one had these: */
+	uint8_t n_asked;
+	uint8_t asked[2]; /* kinds */
 	const char *
 		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
 	const struct config_converter *converter;
 	struct addr via;
-	bool fall_back;	    /* fallback = direct */
-	int rcvlowat;	    /* SO_RCVLOWAT to set again at the end, 0: as it is */
-	uint8_t moves;	    /* converters that were tried before this one */
-	bool cookie_tried;  /* the one retry after Missing Cookie is spent (P-27) */
-	bool sends_cookie;  /* a Cookie TLV is in the message */
-	bool omits_cookie;  /* even if there is one: the converter does not know what it is */
-	bool drop_tried;    /* ... after a cookie that was refused */
-	bool options_tried; /* the one retry after Unsupported TCP Option */
-	bool syn_tried;	    /* ... after a SYN that was not answered */
-	bool hold_tried;    /* ... without SYN data, whose reply may be held back (2b.3) */
-	bool fast_open;	    /* the program itself asks for Fast Open (D10) */
-	bool deferred;	    /* so in the kernel: the next send is the SYN */
-	bool may_defer;	    /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
-	bool no_cookie;	    /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
-	bool early;	    /* data of the program's is behind the message: there is no way back */
-	_Atomic bool told;  /* connect() has reported the outcome */
+	bool fall_back;	   /* fallback = direct */
+	int rcvlowat;	   /* SO_RCVLOWAT to set again at the end, 0: as it is */
+	uint8_t tried;	   /* enum upstream_try */
+	bool sends_cookie; /* a Cookie TLV is in the message */
+	bool omits_cookie; /* even if there is one: the converter does not know what it is */
+	uint8_t moves;	   /* converters that were tried before this one, and where they are */
+	struct health_key left[UPSTREAM_MOVES];
+	uint8_t unclear; /* a bit for each of them that was silent, for whatever reason */
+	int first_err;	 /* what came of the attempt before UPSTREAM_TRIED_BASE, or 0 */
+	const char *first_why;
+	bool fast_open; /* the program itself asks for Fast Open (D10); the server's cookie */
+	uint8_t tfo_cookie_len, tfo_cookie[SERVERS_COOKIE_MAX];
+	bool deferred;	   /* so in the kernel: the next send is the SYN */
+	bool may_defer;	   /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
+	bool no_cookie;	   /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
+	bool early;	   /* data of the program's is behind the message: there is no way back */
+	_Atomic bool told; /* connect() has reported the outcome */
 	_Atomic bool settled; /* the marks of the process that began it show the outcome */
 	_Atomic bool copied;  /* more than one descriptor number may refer to it */
 	/* Registrations in epoll sets (regs.h): how many have been exchanged, and which of the first
@@ -108,6 +132,12 @@ struct upstream *upstream_at(uint32_t index);
 static inline enum upstream_phase upstream_phase(const struct upstream *u)
 {
 	return (enum upstream_phase)atomic_load_explicit(&u->phase, memory_order_acquire);
+}
+
+/* Is the message that is out an Info TLV, and no Connect TLV? */
+static inline bool upstream_asks_info(const struct upstream *u)
+{
+	return (u->tried & (UPSTREAM_TRIED_INFO | UPSTREAM_TRIED_AGAIN)) == UPSTREAM_TRIED_INFO;
 }
 
 static inline bool upstream_is_pending(const struct upstream *u)
@@ -140,9 +170,9 @@ bool upstream_is_interrupted(void);
 void upstream_enter(void);
 void upstream_leave(void);
 
-/* Nothing has been tried yet with its converter. */
+/* Its converter has not been tried yet; until `limit_ns` all that it may go on to share the time. */
 void upstream_begin_tries(struct upstream *u);
-/* Sends the SYN, without ever waiting; with u->may_defer and no early data perhaps only prepares it.
+/* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no early data perhaps only prepares it.
  * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early);
@@ -154,11 +184,9 @@ static inline int64_t upstream_due_ns(const struct upstream *u)
 	return look_ns < deadline_ns ? look_ns : deadline_ns;
 }
 
-/* Does what can be done without waiting; the program's descriptor is fd. broken: a wait has
- * reported an error on it. */
+/* Does what can be done without waiting; the program's descriptor is fd. What has arrived counts, however
+ * late somebody looks; then the clock does. broken: a wait has reported an error on it. */
 void upstream_advance(struct upstream *u, int fd, bool broken);
-/* The same, but the exchange ends here with ETIMEDOUT if it is not over. */
-void upstream_expire(struct upstream *u, int fd);
 /* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
 short upstream_wants(const struct upstream *u);
 /* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */

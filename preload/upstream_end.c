@@ -2,7 +2,6 @@
 /* How an exchange ends, and what is left of it on the socket. */
 #include "upstream_int.h"
 
-#include "converters.h"
 #include "real.h"
 #include "twin.h"
 
@@ -70,55 +69,12 @@ static void refuse(struct upstream *u, int fd, int err)
 	upstream_end(u, fd, UPSTREAM_REFUSED);
 }
 
-static void log_end(const struct upstream *u, const char *what, const char *why, const char *joint,
-		    const char *more)
-{
-	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
-
-	if (!log_is_on(LOG_LEVEL_INFO))
-		return;
-	addr_format(&u->server, server);
-	addr_format(&u->via, via);
-	log_line(LOG_LEVEL_INFO, "%s %s via %s (%s) after %d ms: %s%s%s", what, server, via,
-		 u->converter->name, (int)((now_ns() - u->started_ns) / 1000000), why,
-		 more ? joint : "", more ? more : "");
-}
-
-void upstream_log_failed(const struct upstream *u, const char *what, const char *why, int err)
-{
-	log_end(u, what, why, ", ", err ? strerrorname_np(err) : NULL);
-}
-
-void upstream_log_connected(const struct upstream *u, int fd)
-{
-	int is_mptcp = 0;
-	socklen_t len = sizeof(is_mptcp);
-
-	if (!log_is_on(LOG_LEVEL_INFO))
-		return;
-	sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &len);
-	log_end(u, "converted", is_mptcp ? "connected, MPTCP" : "connected, TCP", ": ",
-		is_mptcp ? NULL : u->no_twin);
-}
-
-void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why,
-		      const struct hs_result *result)
+static void go_direct(struct upstream *u, int fd)
 {
 	struct sockaddr_storage server;
 	socklen_t len;
 	int r;
 
-	if (verdict == HS_CONVERTER) {
-		converters_failed(u, result, err);
-		if (upstream_retry_elsewhere(u, fd, why, err))
-			return;
-	}
-	if (verdict != HS_CONVERTER || !u->fall_back) {
-		upstream_log_failed(u, "failed", why, err);
-		refuse(u, fd, err);
-		return;
-	}
-	upstream_log_failed(u, "falling back from", why, err);
 	upstream_take_back(u, fd);
 	if (twin_give_back(fd))
 		u->family = noted_at(fd)->family;
@@ -134,4 +90,35 @@ void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int e
 		refuse(u, fd, -r);
 	else
 		upstream_end(u, fd, UPSTREAM_DIRECT);
+}
+
+void upstream_give_up_for_good(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
+	struct upstream_failure *f = &t->failure;
+	bool refused = f->is_servers || !u->fall_back;
+
+	if (!f->is_servers && u->first_err) { /* what it has said to the whole message */
+		f->err = u->first_err;
+		f->why = u->first_why;
+	}
+	report_nothing(&t->report, u);
+	report_line(&t->report, LOG_LEVEL_INFO, refused ? "failed" : "falling back from", f->why,
+		    f->err);
+	if (refused)
+		refuse(u, t->fd, f->err);
+	else
+		go_direct(u, t->fd);
+}
+
+enum upstream_step upstream_give_up(struct upstream_turn *t, struct upstream_failure failure)
+{
+	t->failure = failure;
+	if (!failure.is_servers && upstream_has_elsewhere(t->u)) {
+		t->before = UPSTREAM_OPENING;
+		upstream_go_on(t->u, UPSTREAM_OPENING);
+		return STEP_ELSEWHERE;
+	}
+	upstream_give_up_for_good(t);
+	return STEP_DONE;
 }

@@ -1,12 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * upstream_int.h - what upstream.c (going on), upstream_syn.c (the SYN), upstream_retry.c and
- * upstream_end.c (the ends) share among themselves. All of it under the exchange's lock, or before anybody else can see it.
+ * upstream_int.h - what upstream.c (going on), upstream_syn.c (the SYN), upstream_retry.c (once more),
+ * upstream_silence.c (nothing comes), upstream_elsewhere.c (another converter) and upstream_end.c (the
+ * ends) share among themselves.
+ *
+ * Whoever has the turn at an exchange holds its lock, or has put it in UPSTREAM_OPENING, in which all
+ * others keep away. What there is to tell is told when the turn is over.
  */
 #ifndef CVT_UPSTREAM_INT_H
 #define CVT_UPSTREAM_INT_H
 
+#include "blame.h"
+#include "report.h"
 #include "upstream.h"
+
+struct upstream_turn {
+	struct upstream *u;
+	int fd;
+	struct report report;
+	/* With STEP_ELSEWHERE: what is to be made of it if there is no other converter. */
+	enum upstream_phase before; /* UPSTREAM_OPENING: this attempt is over */
+	struct upstream_failure {
+		bool is_servers; /* report it, whatever `fallback` says */
+		int err;
+		const char *why;
+	} failure;
+};
+
+enum upstream_step {
+	STEP_DONE, /* pending or over, as the phase says */
+	STEP_ELSEWHERE, /* the phase is OPENING: by another converter, which is chosen without the lock */
+};
 
 /* From one pending phase to the next, unless the program has taken the connection back. */
 void upstream_go_on(struct upstream *u, enum upstream_phase phase);
@@ -14,8 +38,10 @@ void upstream_go_on(struct upstream *u, enum upstream_phase phase);
 void upstream_request_taken(struct upstream *u);
 /* TCP_SYN_SENT and so on; 0: the kernel does not say. */
 int upstream_tcp_state(int fd);
+/* Three round trips to the converter, as far as they are known: what an answer may take. */
+int64_t upstream_patience_ns(const struct upstream *u);
 
-/* upstream_open(), but if nothing was sent the exchange is not over. */
+/* The SYN of the exchange. 0; -EINTR: it is out, but a signal arrived; else -errno: nothing was sent. */
 int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early);
 /* connect() that never waits. */
 int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
@@ -26,32 +52,42 @@ void upstream_take_back(struct upstream *u, int fd);
 void upstream_undo_no_cookie(struct upstream *u, int fd);
 /* The exchange is over. */
 void upstream_end(struct upstream *u, int fd, enum upstream_phase phase);
-/* It has failed: a direct connection if it may be, or the failure for the program to see. result: the
- * converter's reply, or NULL if there is none. */
-void upstream_give_up(struct upstream *u, int fd, enum hs_verdict verdict, int err, const char *why,
-		      const struct hs_result *result);
+/* The converter has failed, or says that the server has: another one, a direct connection if it may be,
+ * or the failure for the program to see. */
+enum upstream_step upstream_give_up(struct upstream_turn *t, struct upstream_failure failure);
+/* The same, where there is no other. */
+void upstream_give_up_for_good(struct upstream_turn *t);
 
-/* Missing Cookie: reset, remember the cookie, once more (P-27). */
-void upstream_retry_with_cookie(struct upstream *u, int fd, const struct hs_result *result);
-/* Unsupported TCP Option: reset, remember the kinds, once more without them. False: it is not that, or
- * the attempt is spent. */
-bool upstream_retry_without_options(struct upstream *u, int fd, const struct hs_result *result);
-/* Not Authorized, with a cookie that was learned; Unsupported Message, with any: reset, forget the cookie,
- * once more without it (PROTOCOL 2). False as above. */
-bool upstream_retry_without_cookie(struct upstream *u, int fd, const struct hs_result *result);
-/* The converter has failed: by another one of the configuration, if there is one that may be used and
- * that the socket as it is can reach. */
-bool upstream_retry_elsewhere(struct upstream *u, int fd, const char *why, int err);
-bool upstream_has_elsewhere(const struct upstream *u);
+/* One attempt more, on the same socket and by the same converter: may it be; its SYN; all of it. */
+bool upstream_may_try(const struct upstream *u, enum upstream_try what);
+int upstream_send_syn_again(struct upstream *u, int fd);
+enum upstream_step upstream_retry(struct upstream_turn *t, enum upstream_try what, const char *why);
+/* Without any option the Connect TLV has the five words that every parser knows. What came of the
+ * whole message is what the program is told if this fares no better. */
+bool upstream_may_try_base(const struct upstream *u);
+enum upstream_step upstream_retry_base(struct upstream_turn *t, int err, const char *why);
+
+/* The reply says that something in the message was not welcome: reset, remember, once more without it
+ * or with what was asked for. False: it is not that, or it was tried. */
+bool upstream_retry_answered(struct upstream_turn *t, const struct hs_result *result,
+			     enum upstream_step *step);
+/* There is no reply: was the Connect TLV's length too much for the converter? False as above. */
+bool upstream_retry_unanswered(struct upstream_turn *t, struct upstream_failure failure,
+			       enum upstream_step *step);
 /* Nothing has come by look_ns: has the SYN, or its answer, been lost? Is the reply held back? Then once
  * more. Sets look_ns anew. */
-void upstream_look(struct upstream *u, int fd);
-/* May it be held back, as data in the SYN has not been seen to work with MPTCP (LINUX-FACTS 2b.3)? If
- * so it has until half of the attempt's time is over. */
-bool upstream_may_be_held(const struct upstream *u);
-int64_t upstream_half_time_ns(const struct upstream *u);
+enum upstream_step upstream_look(struct upstream_turn *t);
+/* When to do that, of an attempt that begins now. */
+void upstream_look_later(struct upstream *u);
+/* An Info TLV has been answered, however: the converter is there, so it is the server that is not. */
+enum upstream_step upstream_is_there(struct upstream_turn *t);
+/* No reply by deadline_ns. */
+enum upstream_step upstream_time_out(struct upstream_turn *t);
 
-void upstream_log_failed(const struct upstream *u, const char *what, const char *why, int err);
-void upstream_log_connected(const struct upstream *u, int fd);
+bool upstream_has_elsewhere(const struct upstream *u);
+/* After STEP_ELSEWHERE, without the lock. */
+void upstream_go_elsewhere(struct upstream_turn *t);
+/* The first part of that. False: there is no other whose SYN could be sent; t->failure is the last. */
+bool upstream_try_elsewhere(struct upstream_turn *t);
 
 #endif

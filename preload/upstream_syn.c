@@ -12,16 +12,23 @@
 
 static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 {
-	uint8_t options[OPTIONS_MAX];
+	uint8_t room[OPTIONS_MAX];
+	struct cvt_span options;
 
 	cvt_begin(&u->request, u->dialect);
-	cvt_put_connect(&u->request, u->server.ip, u->server.port, options_for(u, options));
+	u->sent = 0;
+	u->has_options = u->sends_cookie = false;
+	if (upstream_asks_info(u)) {
+		cvt_put_info(&u->request);
+		return;
+	}
+	options = options_for(u, room);
+	cvt_put_connect(&u->request, u->server.ip, u->server.port, options);
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
 	u->sends_cookie = convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02 &&
 			  !u->omits_cookie;
 	if (u->sends_cookie)
 		cvt_put_cookie(&u->request, convert_cookie);
-	u->sent = 0;
 }
 
 /* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
@@ -44,7 +51,7 @@ int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonb
 /* The first write may come at any time, or never. */
 static int defer(struct upstream *u)
 {
-	u->deadline_ns = INT64_MAX / 2;
+	u->deadline_ns = u->limit_ns = INT64_MAX / 2;
 	u->deferred = true;
 	upstream_go_on(u, UPSTREAM_DEFERRED);
 	return 0;
@@ -97,35 +104,6 @@ static long send_message(struct upstream *u, int fd, struct sockaddr_storage *vi
 	return (long)u->request.len;
 }
 
-/* The kernel sends a lost SYN again after a second and without the data, which is no answer to a
- * converter that ignores such SYNs (PROTOCOL L4). So ours comes first: after three round trips, as far
- * as they are known. */
-#define PATIENCE_LEAST_NS 250000000
-#define PATIENCE_MOST_NS  900000000
-
-static int64_t patience_ns(const struct upstream *u)
-{
-	int64_t ns = u->rtt_us ? 3000LL * u->rtt_us : PATIENCE_MOST_NS;
-
-	return ns < PATIENCE_LEAST_NS ? PATIENCE_LEAST_NS :
-	       ns > PATIENCE_MOST_NS  ? PATIENCE_MOST_NS :
-					ns;
-}
-
-/* The SYN is out, with the message. */
-static void look_later(struct upstream *u)
-{
-	int64_t look_ns = INT64_MAX, half_ns;
-
-	u->attempt_ns = now_ns();
-	half_ns = upstream_half_time_ns(u);
-	if (!u->early && !u->syn_tried)
-		look_ns = u->attempt_ns + patience_ns(u);
-	if (look_ns > half_ns && (look_ns < INT64_MAX || upstream_may_be_held(u)))
-		look_ns = half_ns;
-	atomic_store(&u->look_ns, look_ns);
-}
-
 int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
 	struct sockaddr_storage via;
@@ -155,7 +133,6 @@ int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstr
 	if (n == len) {
 		u->syn_data = true;
 		upstream_request_taken(u);
-		look_later(u);
 		return 0;
 	}
 	if (n >= 0) /* the path's MTU is smaller than the message (PROTOCOL L10) */
@@ -174,11 +151,19 @@ int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstr
 
 int upstream_open(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early)
 {
+	struct upstream_turn t = { .u = u, .fd = fd, .before = UPSTREAM_OPENING };
 	int r = upstream_send_syn(u, fd, nonblocking, early);
 
-	if (r < 0 && r != -EINTR) {
+	if (r >= 0 || r == -EINTR)
+		return r;
+	report_begin(&t.report, u);
+	t.failure = (struct upstream_failure){ .err = -r, .why = "no SYN could be sent" };
+	r = !early && upstream_try_elsewhere(&t) ? 0 : -t.failure.err;
+	if (r < 0) {
+		report_nothing(&t.report, u);
 		upstream_undo_no_cookie(u, fd);
 		upstream_end(u, fd, UPSTREAM_DIRECT);
 	}
+	report_tell(&t.report, u);
 	return r;
 }

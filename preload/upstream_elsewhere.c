@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/* By another converter, if there is one that may be used and that the socket as it is can reach. */
+#include "upstream_int.h"
+
+#include "converters.h"
+#include "real.h"
+#include "shim.h"
+
+/* The configuration's other addresses that the socket as it is can reach: to know how many share the
+ * time nobody need be asked. */
+static unsigned int count_elsewhere(const struct upstream *u)
+{
+	const struct config *config = shim_config();
+	unsigned int n = 0, most = UPSTREAM_MOVES - u->moves;
+	bool v4 = addr_is_v4(&u->via);
+
+	for (size_t i = 0; i < config->n_converters; i++)
+		for (size_t k = 0; k < config->converters[i].n_addrs; k++)
+			n += addr_is_v4(&config->converters[i].addrs[k]) == v4;
+	n = n > 1U + u->moves ? n - 1 - u->moves : 0;
+	return n < most ? n : most;
+}
+
+bool upstream_has_elsewhere(const struct upstream *u)
+{
+	return !u->early && count_elsewhere(u) > 0;
+}
+
+void upstream_begin_tries(struct upstream *u)
+{
+	int64_t now = now_ns(), limit_ns = atomic_load(&u->limit_ns);
+	int64_t part = (limit_ns - now) / (1 + (u->early ? 0 : count_elsewhere(u)));
+	int64_t least = 3000LL * u->rtt_us;
+
+	u->tried = 0;
+	u->omits_cookie = u->has_options = false;
+	u->n_asked = 0;
+	u->first_err = 0;
+	u->attempt_ns = now;
+	if (part < least)
+		part = least;
+	atomic_store(&u->deadline_ns, part < limit_ns - now ? now + part : limit_ns);
+}
+
+static void leave(struct upstream_turn *t, bool is_unclear)
+{
+	struct upstream *u = t->u;
+
+	report_nothing(&t->report, u);
+	report_line(&t->report, LOG_LEVEL_INFO, "next converter after", t->failure.why,
+		    t->failure.err);
+	u->left[u->moves] = u->health;
+	u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << u->moves);
+	u->moves++;
+	report_tell(&t->report, u);
+}
+
+/* Returns whether the SYN is out. */
+static bool go_by(struct upstream_turn *t, const struct pol_verdict *v, bool is_probe)
+{
+	struct upstream *u = t->u;
+	int r;
+
+	leave(t, t->before != UPSTREAM_OPENING);
+	u->converter = v->converter;
+	u->via = v->via;
+	u->is_probe = is_probe;
+	converters_advise(u);
+	upstream_begin_tries(u);
+	report_begin(&t->report, u);
+	r = upstream_send_syn_again(u, t->fd);
+	if (r < 0)
+		t->failure = (struct upstream_failure){ .err = -r, .why = "no SYN could be sent" };
+	t->before = UPSTREAM_OPENING;
+	return r == 0;
+}
+
+/* None is left: as if nobody had looked for one. */
+static void stay(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
+
+	if (t->before == UPSTREAM_OPENING) {
+		upstream_give_up_for_good(t);
+		return;
+	}
+	u->moves = UPSTREAM_MOVES;
+	atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
+	upstream_look_later(u);
+	upstream_go_on(u, t->before);
+}
+
+bool upstream_try_elsewhere(struct upstream_turn *t)
+{
+	const struct pol_verdict rule = { .action = POL_CONVERT };
+	struct upstream *u = t->u;
+
+	while (upstream_has_elsewhere(u)) {
+		struct converters_choice choice = { .after = u };
+		struct pol_verdict v;
+
+		report_tell(&t->report, u);
+		v = converters_choose(&u->server, u->family, rule, &choice);
+		if (v.action != POL_CONVERT)
+			return false;
+		if (go_by(t, &v, choice.is_probe))
+			return true;
+	}
+	return false;
+}
+
+void upstream_go_elsewhere(struct upstream_turn *t)
+{
+	if (!upstream_try_elsewhere(t))
+		stay(t);
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/* Nothing comes: what may help, whether anybody is there at all, and in the end whose fault it was. */
+#include "upstream_int.h"
+
+#include "real.h"
+#include "shim.h"
+#include "twin.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+
+/* May the reply be held back, as data in the SYN has not been seen to work with MPTCP (LINUX-FACTS
+ * 2b.3)? */
+static bool may_be_held(const struct upstream *u)
+{
+	return u->syn_data && u->mptcp && !u->is_proven &&
+	       upstream_may_try(u, UPSTREAM_TRIED_NO_DATA);
+}
+
+static bool may_be_too_long(const struct upstream *u)
+{
+	return !u->takes_options && upstream_may_try_base(u);
+}
+
+/* A server that is mute looks the same; only an attempt that fares better tells (report.h). */
+static bool is_held(const struct upstream *u, int fd)
+{
+	struct tcp_info info = { .tcpi_options = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_rto), size = sizeof(int);
+	int is_mptcp = 0;
+
+	return may_be_held(u) && sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_options & TCPI_OPT_SYN_DATA &&
+	       sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &size) == 0 && is_mptcp;
+}
+
+#define PATIENCE_LEAST_NS 250000000
+#define PATIENCE_MOST_NS  900000000
+
+int64_t upstream_patience_ns(const struct upstream *u)
+{
+	int64_t ns = u->rtt_us ? 3000LL * u->rtt_us : PATIENCE_MOST_NS;
+
+	return ns < PATIENCE_LEAST_NS ? PATIENCE_LEAST_NS :
+	       ns > PATIENCE_MOST_NS  ? PATIENCE_MOST_NS :
+					ns;
+}
+
+/* Half of this attempt's time. */
+static int64_t half_ns(const struct upstream *u)
+{
+	return u->attempt_ns / 2 + atomic_load(&u->deadline_ns) / 2;
+}
+
+/* The last part of the time is for asking whether the converter is there at all (blame.h). */
+static int64_t ask_window_ns(const struct upstream *u)
+{
+	int64_t most = (int64_t)shim_config()->timeout_ms * 1000000 / 4;
+	int64_t ns = upstream_patience_ns(u);
+
+	return ns < most ? ns : most;
+}
+
+static bool may_ask(const struct upstream *u)
+{
+	return upstream_may_try(u, UPSTREAM_TRIED_INFO) && !upstream_has_elsewhere(u);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The kernel sends a lost SYN again after a second and without the data, which is no answer to a
+ * converter that ignores such SYNs (PROTOCOL L4). So ours comes first. */
+static bool may_be_lost(const struct upstream *u)
+{
+	return u->syn_data && upstream_may_try(u, UPSTREAM_TRIED_SYN);
+}
+
+/* What is there to look for, and when? */
+static void look_at(struct upstream *u, int64_t now)
+{
+	int64_t look_ns = INT64_MAX, ask_ns = atomic_load(&u->deadline_ns) - ask_window_ns(u);
+	int64_t lost_ns = u->attempt_ns + upstream_patience_ns(u), half = half_ns(u);
+
+	if (may_be_lost(u) && now < sooner(lost_ns, half))
+		look_ns = sooner(lost_ns, half);
+	if ((may_be_held(u) || may_be_too_long(u)) && now < half)
+		look_ns = sooner(look_ns, half);
+	if (may_ask(u) && now < ask_ns)
+		look_ns = sooner(look_ns, ask_ns);
+	atomic_store(&u->look_ns, look_ns);
+}
+
+void upstream_look_later(struct upstream *u)
+{
+	u->attempt_ns = now_ns();
+	look_at(u, u->attempt_ns);
+}
+
+/* By this exchange or another one: has it had the time to answer? */
+static bool was_asked(const struct upstream *u)
+{
+	int64_t asked_ns = report_asked_ns(u);
+
+	return u->tried & UPSTREAM_TRIED_INFO ||
+	       (asked_ns >= half_ns(u) && asked_ns + ask_window_ns(u) <= now_ns());
+}
+
+static struct blame_facts facts(const struct upstream *u, int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_sacked);
+	bool has_sent = upstream_phase(u) == UPSTREAM_REPLY;
+
+	sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+	return (struct blame_facts){
+		.has_syn_ack = info.tcpi_state != TCP_SYN_SENT && info.tcpi_state != TCP_CLOSE,
+		.has_sent = has_sent,
+		.has_ack = has_sent && info.tcpi_unacked == 0,
+		.has_begun = has_sent && u->reply.got,
+		.is_alive = u->tried & UPSTREAM_TRIED_AGAIN || report_is_alive(u, half_ns(u)),
+		.was_asked = was_asked(u),
+	};
+}
+
+static enum upstream_step ask(struct upstream_turn *t)
+{
+	return upstream_retry(t, UPSTREAM_TRIED_INFO, "no reply; is the converter there?");
+}
+
+enum upstream_step upstream_is_there(struct upstream_turn *t)
+{
+	report_alive(&t->report, t->u);
+	return upstream_retry(t, UPSTREAM_TRIED_AGAIN, "it is there, the server is silent");
+}
+
+static bool is_to_ask(const struct upstream *u, int fd)
+{
+	struct blame_facts f = facts(u, fd);
+
+	return blame(&f) == BLAME_UNCLEAR && report_may_ask(u, half_ns(u));
+}
+
+enum upstream_step upstream_look(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
+	int64_t now = now_ns(), deadline_ns = atomic_load(&u->deadline_ns);
+
+	look_at(u, now);
+	if (u->reply.got)
+		return STEP_DONE;
+	if (may_be_lost(u) && upstream_tcp_state(t->fd) == TCP_SYN_SENT)
+		return upstream_retry(t, UPSTREAM_TRIED_SYN, "no answer to the SYN");
+	if (may_ask(u) && now >= deadline_ns - ask_window_ns(u))
+		return is_to_ask(u, t->fd) ? ask(t) : STEP_DONE;
+	if (now < half_ns(u))
+		return STEP_DONE;
+	if (is_held(u, t->fd)) {
+		u->no_syn_data = true;
+		return upstream_retry(t, UPSTREAM_TRIED_NO_DATA, "no reply to the data in the SYN");
+	}
+	if (may_be_too_long(u) && upstream_tcp_state(t->fd) == TCP_ESTABLISHED)
+		return upstream_retry_base(t, ETIMEDOUT, "no reply to a Connect TLV with options");
+	return STEP_DONE;
+}
+
+/* ------------------------------------------------------------------- out of time */
+
+static enum upstream_step out_of_time(struct upstream_turn *t, enum blame b)
+{
+	struct upstream *u = t->u;
+
+	if (b != BLAME_SERVER && b != BLAME_NOBODY) {
+		report_failed(&t->report, u, NULL, ETIMEDOUT);
+		report_unclear(&t->report, u);
+	}
+	u->first_err = 0;
+	t->failure = (struct upstream_failure){ .err = ETIMEDOUT, .why = blame_text(b) };
+	upstream_give_up_for_good(t);
+	return STEP_DONE;
+}
+
+/* The others may have the rest of the time. That this one was at fault is told when another has
+ * fared better. */
+static enum upstream_step move_on(struct upstream_turn *t, enum blame b)
+{
+	t->before = upstream_phase(t->u);
+	t->failure = (struct upstream_failure){ .err = ETIMEDOUT, .why = blame_text(b) };
+	upstream_go_on(t->u, UPSTREAM_OPENING);
+	return STEP_ELSEWHERE;
+}
+
+/* Nobody looked when it was time to ask, or somebody else has just done so: until there is an answer, or
+ * none. */
+static enum upstream_step ask_late(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
+	bool is_ours = report_may_ask(u, half_ns(u));
+	int64_t until_ns = report_asked_ns(u) + ask_window_ns(u);
+
+	atomic_store(&u->limit_ns, until_ns);
+	atomic_store(&u->deadline_ns, until_ns);
+	return is_ours ? ask(t) : STEP_DONE;
+}
+
+enum upstream_step upstream_time_out(struct upstream_turn *t)
+{
+	struct upstream *u = t->u;
+	struct blame_facts f = facts(u, t->fd);
+	enum blame b = blame(&f);
+	int64_t deadline_ns = atomic_load(&u->deadline_ns);
+	bool is_last = deadline_ns >= atomic_load(&u->limit_ns);
+
+	if (!is_last) /* time in which nobody has looked is not that of the others */
+		atomic_fetch_add(&u->limit_ns, now_ns() - deadline_ns);
+	if (upstream_phase(u) == UPSTREAM_OPENING)
+		return out_of_time(t, BLAME_NOBODY);
+	if (!is_last && b == BLAME_SERVER) { /* no other would fare better */
+		atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
+		look_at(u, now_ns());
+		return STEP_DONE;
+	}
+	if (upstream_has_elsewhere(u) && b != BLAME_SERVER)
+		return move_on(t, b);
+	if (b == BLAME_UNCLEAR && upstream_may_try(u, UPSTREAM_TRIED_INFO))
+		return ask_late(t);
+	return out_of_time(t, b);
+}
