@@ -11,10 +11,10 @@
  *  -p MS   about so long between two rounds (100)
  *  -w MS   the program's own patience, for each connection (20000)
  *
- * TARGET is NAME=ADDRESS[+HOSTS]:PORT[+PORTS]; one of all of them is taken at random each time. For each
- * connection there is a line: NAME, when it began (ms of CLOCK_MONOTONIC), what came of it ("connected",
- * an errno's name, "patience", or "torn" if no whole answer came), after how many ms of waiting, and
- * whom an HTTP server at /who said that it saw, or -.
+ * TARGET is NAME=ADDRESS[+HOSTS]:PORT[+PORTS]; one of all of them is taken at random each time.
+ * For each connection there is a line: NAME, when it began (ms of CLOCK_MONOTONIC), what came of it
+ * ("connected", an errno's name, "patience", or "torn" if no whole answer came), after how many ms
+ * of waiting, and whom an HTTP server at /who said that it saw, or -.
  */
 #include <arpa/inet.h>
 #include <errno.h>

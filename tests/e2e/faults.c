@@ -78,7 +78,9 @@ static int wait_by_epoll(int fd)
 	int set = epoll_create1(EPOLL_CLOEXEC), n;
 
 	epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
-	n = epoll_wait(set, &event, 1, LIMIT_MS);
+	do /* which also ends when the program was stopped meanwhile */
+		n = epoll_wait(set, &event, 1, LIMIT_MS);
+	while (n < 0 && errno == EINTR);
 	close(set);
 	return n == 1 ? 0 : EAGAIN;
 }

@@ -1,11 +1,13 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""Whose fault was it? What a converter is blamed for, by one program and so for all of a user's, and
-what it is not: a server that says nothing, a program that looks late."""
+"""Whose fault was it? What a converter is blamed for, by one program and so for all of a user's,
+and what it is not: a server that says nothing, a program that looks late."""
 import collections
 import contextlib
 import itertools
+import pathlib
 import signal
+import time
 
 import crowds
 import lab as L
@@ -23,6 +25,11 @@ def setup(lab):
 queues = itertools.count(6000)  # each converter that holds SYNs has its own
 
 
+def under(shim):
+    environment = {"LD_PRELOAD": L.SHIM} | shim if shim else {}
+    return ["env"] + [f"{k}={v}" for k, v in environment.items()]
+
+
 class Blame(L.TestCase):
     def converter(self, *options, mptcp=False, listen=None):
         if "--hold" in options:
@@ -31,11 +38,11 @@ class Blame(L.TestCase):
             options += ("--mptcp",)
         return self.lab.converter("--max-pending", 4096, *options, listen=listen)
 
-    def shim(self, address, fallback="direct", mptcp=False, state=None, more=""):
+    def shim(self, address, fallback="direct", mptcp=False, fast_open="no-cookie"):
         return self.lab.config(
-            "fast-open = no-cookie", f"mptcp = {'auto' if mptcp else 'off'}\nfallback = {fallback}\n"
-            f"timeout = {int(1000 * LIMIT)}ms\n{more}", address=address) | {
-                "CONVERT_STATE": str(state or self.lab.file("state"))}
+            f"fast-open = {fast_open}", f"mptcp = {'auto' if mptcp else 'off'}\n"
+            f"fallback = {fallback}\ntimeout = {int(1000 * LIMIT)}ms", address=address) | {
+                "CONVERT_STATE": str(self.lab.file("state"))}
 
     def crowd(self, shim, options, *targets):
         return crowds.Crowd(self.lab, shim, options, *targets)
@@ -95,7 +102,7 @@ class MuteServer(Blame):
 
 
 class DeadConverter(Blame):
-    """The other side of case 1.1: who is really dead is left alone after one limit, by everybody."""
+    """The other side of case 1.1: who is really dead is left alone after one limit, by all."""
 
     @contextlib.contextmanager
     def dropped(self, address):
@@ -107,8 +114,8 @@ class DeadConverter(Blame):
             L.command(L.inside("converter", ["iptables", "-D", *rule]))
 
     def judge(self, lines):
-        """The one that finds it out has waited for the limit; those that began in the second after that
-        did not wait at all."""
+        """The one that finds it out has waited for the limit; those that began in the second after
+        that did not wait at all."""
         first = lines[0]
         text = "\n".join(map(str, lines))
         self.assertEqual({line.path for line in lines}, {"direct"}, text)
@@ -142,6 +149,176 @@ class DeadConverter(Blame):
             faults = ["--hold", "--fault", "keep-syn"]
         return (self.shim(address, mptcp=mptcp), address,
                 self.converter(*faults, mptcp=mptcp, listen=[address]))
+
+
+# Says what it sees of a connection that it has not looked at for a while, and whom the server saw.
+LATE = """
+import errno, select, socket, sys, time
+how, address, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
+request = b"GET /who HTTP/1.0\\r\\n\\r\\n"
+def call(function, *arguments):
+    try:
+        return function(*arguments)
+    except OSError as e:
+        return errno.errorcode[e.errno]
+def by_epoll():
+    return [events for _, events in e.poll(5)]
+def by_poll():
+    p = select.poll()
+    p.register(s, select.POLLOUT)
+    return [events for _, events in p.poll(5000)]
+s, e = socket.socket(), select.epoll()
+s.setblocking(False)
+if how == "epoll":
+    e.register(s, select.EPOLLOUT)
+print(errno.errorcode[s.connect_ex((address, 80))])
+if how == "epoll after":
+    e.register(s, select.EPOLLOUT)
+port = s.getsockname()[1]
+sent = 0
+time.sleep(pause)
+looked = time.monotonic()
+if how == "poll":
+    print(by_poll())
+elif how == "select":
+    print([len(ready) for ready in select.select([], [s], [], 5)])
+elif how.startswith("epoll"):
+    print(by_epoll())
+elif how == "connect":
+    print(call(s.connect, (address, 80)))
+elif how == "send":
+    sent = call(s.send, request)
+    print(sent)
+elif how == "recv":
+    print(call(s.recv, 1))
+elif how == "getpeername":
+    print(call(s.getpeername))
+elif how == "another":  # a call that has nothing to do with it
+    other = socket.socket()
+    other.setblocking(False)
+    print(errno.errorcode[other.connect_ex((address, 80))], select.select([], [], [], 0.05))
+elif how == "wait":  # for the end, whatever it is
+    by_poll()
+    print("%.3f" % (time.monotonic() - looked))
+print(how == "recv" and by_poll(), s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+s.setblocking(True)
+if sent != len(request) and call(s.send, request) != len(request):
+    sys.exit("not connected")
+print(s.getsockname()[1] == port)
+answer = b""
+while (piece := call(s.recv, 4096)) and type(piece) is bytes:
+    answer += piece
+print(answer.rpartition(b"\\r\\n\\r\\n")[2].decode().strip() or piece)
+"""
+
+
+class Late(Blame):
+    """Case 1.2: what has arrived counts, however late the program looks."""
+
+    HOW = ("poll", "select", "epoll", "epoll after", "connect", "SO_ERROR", "send", "recv",
+           "getpeername", "another")
+    WAITS = ("poll", "select", "epoll", "epoll after")
+    TROUBLE = "falling back|next converter|retrying|no reply|left alone"
+    PAUSE = LIMIT + 0.6
+
+    def start(self, how, address, shim=None, pause=PAUSE):
+        return self.lab.start("client", [*under(shim), "/usr/bin/python3", "-BES", "-c", LATE, how,
+                                         address, pause], name="late")
+
+    def ends(self, process):
+        process.process.wait(20)
+        return process.text()
+
+    def like_direct(self, shims, owed=False):
+        """shims: {name: shim}. All ways by each of them, as they look without. A call that does not
+        wait, and finds a message that is owed, cannot know yet: of those the end alone."""
+        ways = [(how, f"{network}.1") for network in (crowds.GOOD, crowds.REFUSED)
+                for how in self.HOW if not owed or how in self.WAITS or network == crowds.GOOD]
+        direct = [self.start(*way) for way in ways]
+        late = {name: [self.start(*way, shim) for way in ways] for name, shim in shims.items()}
+        direct = [self.ends(process) for process in direct]
+        for name, shim in shims.items():
+            log = pathlib.Path(shim["LAB_LOG"])
+            for way, expected, process in zip(ways, direct, late[name]):
+                expected = expected.replace(L.CLIENT, L.ROUTER).splitlines()
+                first = -2 if owed and way[0] not in self.WAITS else 0
+                with self.subTest(f"{name}, {' '.join(way)}"):
+                    self.assertEqual(self.ends(process).splitlines()[first:], expected[first:])
+            with self.subTest(f"{name}, log"):
+                self.assertNotRegex(log.read_text(), self.TROUBLE)
+                self.assertIn("converted", log.read_text())
+        self.well_before(shims.values())
+
+    def test_1_2_looked_at_late(self):
+        shims = {}
+        for mptcp, fallback in itertools.product((False, True), ("direct", "none")):
+            address, _ = self.lab.fresh_addresses()
+            self.converter(mptcp=mptcp, listen=[address])
+            shims[f"{over(mptcp)}, fallback = {fallback}"] = self.shim(address, fallback, mptcp)
+        self.like_direct(shims)
+
+    def owed_shims(self, fast_open):
+        """Without a TFO cookie and without SYN data the message follows the handshake."""
+        shims = {}
+        for mptcp, fallback in ((False, "direct"), (True, "none")):
+            address, _ = self.lab.fresh_addresses()
+            self.converter("--fastopen", "off", mptcp=mptcp, listen=[address])
+            shims[f"owed, {over(mptcp)}, fallback = {fallback}"] = self.shim(
+                address, fallback, mptcp, fast_open=fast_open)
+        return shims
+
+    def test_1_2_a_message_that_nobody_pushed(self):
+        """It gets its time from the moment at which it goes out."""
+        self.like_direct(self.owed_shims("cookie"), owed=True)
+
+    def test_1_2_a_message_that_nobody_pushed_without_fast_open(self):
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        try:
+            self.like_direct(self.owed_shims("auto"), owed=True)
+        finally:
+            L.sysctl("client", net__ipv4__tcp_fastopen=1)
+
+    def test_1_2_a_message_that_nobody_pushed_and_silence(self):
+        """All of its time, and not more."""
+        running = {}
+        for mptcp in False, True:
+            address, _ = self.lab.fresh_addresses()
+            self.converter("--fastopen", "off", "--fault", "silence", mptcp=mptcp, listen=[address])
+            running[over(mptcp)] = self.start("wait", f"{crowds.GOOD}.1",
+                                              self.shim(address, mptcp=mptcp, fast_open="cookie"))
+        for name, process in running.items():
+            with self.subTest(name):
+                text = self.ends(process)
+                self.assertIn(L.CLIENT, text)
+                self.assertTrue(LIMIT - 0.05 <= float(text.split()[1]) < 2 * LIMIT, text)
+
+    def test_1_2_stopped_and_continued(self):
+        """Ctrl-Z, a debugger, a suspended laptop: the reply came meanwhile."""
+        stopped = []
+        for mptcp in False, True:
+            address, _ = self.lab.fresh_addresses()
+            converter = self.converter("--fault", "delay=700", mptcp=mptcp, listen=[address])
+            for fallback in "direct", "none":
+                shim = self.shim(address, fallback, mptcp)
+                for program in (["curl", "-sS", f"http://{L.SERVER}/who"],
+                                *([L.TOOLS / "faults", "fetch", way, L.SERVER, 80]
+                                  for way in ("blocking", "poll", "epoll"))):
+                    before = len(converter.events("request"))
+                    process = self.lab.start("client", [*under(shim), *program])
+                    process.wait_for("its request",
+                                     lambda: len(converter.events("request")) > before)
+                    process.process.send_signal(signal.SIGSTOP)
+                    stopped.append((f"{over(mptcp)}, fallback = {fallback}, {program}", process,
+                                    shim))
+        time.sleep(LIMIT + 0.5)
+        for _, process, _ in stopped:
+            process.process.send_signal(signal.SIGCONT)
+        for what, process, shim in stopped:
+            with self.subTest(what):
+                self.assertEqual(process.process.wait(10), 0)
+                log = pathlib.Path(shim["LAB_LOG"]).read_text()
+                self.assertIn(L.ROUTER, process.text(), log)
+                self.assertNotRegex(log, self.TROUBLE)
 
 
 if __name__ == "__main__":
