@@ -321,5 +321,76 @@ class Late(Blame):
                 self.assertNotRegex(log, self.TROUBLE)
 
 
+class NextConverter(Blame):
+    """Case 1.3: `timeout` is for the whole conversion, so a silent converter gets its part of it and
+    the others theirs. Without a state file, so that every connection finds it out."""
+
+    TIMEOUT = 1.5
+    SILENT = {"accepts, and says nothing": ("--fault", "silence"),
+              "holds the SYN": ("--hold", "--fault", "keep-syn"),
+              "no host": None}
+
+    def silent(self, what, mptcp):
+        options = self.SILENT[what]
+        if options is None:
+            address = f"10.1.0.{next(self.nobody)}"
+            L.command(L.inside("converter", ["iptables", "-A", "INPUT", "-d", address,
+                                             "-j", "DROP"]))
+            L.command(["ip", "-n", "converter", "addr", "add", f"{address}/24", "dev", "k0"])
+            return address
+        address, _ = self.lab.fresh_addresses()
+        self.converter(*options, mptcp=mptcp, listen=[address])
+        return address
+
+    nobody = itertools.count(20)
+
+    def several(self, addresses, mptcp, fallback):
+        """Each in a section of its own."""
+        more = "".join(f"[converter {n}]\naddress = {address}\nfast-open = no-cookie\n"
+                       for n, address in enumerate(addresses[1:]))
+        return self.lab.config(
+            f"fast-open = no-cookie\n{more}", f"mptcp = {'auto' if mptcp else 'off'}\n"
+            f"fallback = {fallback}\ntimeout = {int(1000 * self.TIMEOUT)}ms",
+            address=addresses[0]) | {"CONVERT_STATE": "none"}
+
+    def each(self, silent, well, judge):
+        """judge(fallback, lines) of so many silent ones, of each kind, before so many that are well."""
+        running = {}
+        for what, mptcp, fallback in itertools.product(self.SILENT, (False, True),
+                                                       ("direct", "none")):
+            addresses = [self.silent(what, mptcp) for _ in range(silent)]
+            for _ in range(well):
+                addresses += self.lab.fresh_addresses()[:1]
+                self.converter(mptcp=mptcp, listen=addresses[-1:])
+            # a blocking one, one that polls, and one with epoll
+            running[what, mptcp, fallback] = self.crowd(
+                self.several(addresses, mptcp, fallback), "-n 3 -p 50", crowds.good(1))
+        for (what, mptcp, fallback), crowd in running.items():
+            lines = crowd.lines()
+            with self.subTest(f"{what}, {over(mptcp)}, fallback = {fallback}"):
+                self.assertGreaterEqual(len(lines), 3)
+                judge(fallback, lines)
+
+    def judge_reached(self, _, lines):
+        self.assertEqual({line.path for line in lines}, {"converted"}, lines)
+        self.assertLess(max(line.seconds for line in lines), self.TIMEOUT)
+
+    def judge_given_up(self, fallback, lines):
+        """They have got no more time than one alone."""
+        self.assertEqual({line.path for line in lines},
+                         {"direct" if fallback == "direct" else "ETIMEDOUT"}, lines)
+        for line in lines:
+            self.assertTrue(self.TIMEOUT <= line.seconds < 2 * self.TIMEOUT, line)
+
+    def test_1_3_the_first_of_two_is_silent(self):
+        self.each(1, 1, self.judge_reached)
+
+    def test_1_3_two_of_three_are_silent(self):
+        self.each(2, 1, self.judge_reached)
+
+    def test_1_3_all_of_three_are_silent(self):
+        self.each(3, 0, self.judge_given_up)
+
+
 if __name__ == "__main__":
     L.main(setup)

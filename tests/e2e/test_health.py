@@ -95,15 +95,22 @@ class Failures(Health):
         shim = self.shim(others)
         self.assertEqual([c[0].dst for c in self.direct(shim)], others[:4] + [L.SERVER])
 
-    def test_the_next_converter_has_no_time_left(self):
+    def test_the_next_converter_after_a_silent_one(self):
+        """The silent one has its part of `timeout` and no more; after that it is left alone."""
         other, _ = self.lab.fresh_addresses()
         self.lab.converter("--fault", "silence", listen=[self.v4])
         self.lab.converter("--fastopen", "cookie", listen=[other])
-        shim = self.shim([self.v4, other], policy="timeout = 700ms")
-        _, connections, seconds = self.who(shim)
-        self.assertEqual([c[0].dst for c in connections], [self.v4, L.SERVER])
-        self.assertTrue(0.7 <= seconds < 1.5, seconds)
-        self.assertEqual([c[0].dst for c in self.converted(shim)], [other])
+        for fallback in "direct", "none":
+            with self.subTest(fallback):
+                self.state = self.lab.file("state")
+                shim = self.lab.config("", f"mptcp = off\ntimeout = 1400ms\nfallback = {fallback}",
+                                       address=[self.v4, other]) | {
+                                           "CONVERT_STATE": str(self.state)}
+                seen, connections, seconds = self.who(shim)
+                self.assertEqual(seen, L.ROUTER)
+                self.assertEqual([c[0].dst for c in connections], [self.v4, other])
+                self.assertTrue(0.6 <= seconds < 1.4, seconds)
+                self.assertEqual([c[0].dst for c in self.converted(shim)], [other])
 
     def test_patience_that_is_asked_for(self):
         self.lab.converter("--fault", "error=64:02", listen=[self.v4])
