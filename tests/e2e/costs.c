@@ -50,6 +50,18 @@ static int connect_blocking(void)
 	return fd;
 }
 
+/* Which is no connection. */
+static int connect_udp(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0) {
+		perror("connect");
+		exit(1);
+	}
+	return fd;
+}
+
 static int connect_pending(void)
 {
 	int fd = open_socket(SOCK_NONBLOCK);
@@ -132,7 +144,7 @@ int main(int argc, char **argv)
 	int n, fd;
 
 	if (argc != 5) {
-		fprintf(stderr, "usage: costs blocking|poll|select|epoll|io N ADDRESS PORT\n");
+		fprintf(stderr, "usage: costs blocking|poll|select|epoll|udp|io N ADDRESS PORT\n");
 		return 2;
 	}
 	n = atoi(argv[2]);
@@ -155,6 +167,9 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			fd = connect_select();
+			break;
+		case 'u':
+			fd = connect_udp();
 			break;
 		default:
 			fd = connect_epoll();

@@ -354,7 +354,8 @@ class NextConverter(Blame):
             address=addresses[0]) | {"CONVERT_STATE": "none"}
 
     def each(self, silent, well, judge):
-        """judge(fallback, lines) of so many silent ones, of each kind, before so many that are well."""
+        """judge(fallback, lines) of so many silent ones, of each kind, and then so many that are
+        well."""
         running = {}
         for what, mptcp, fallback in itertools.product(self.SILENT, (False, True),
                                                        ("direct", "none")):
@@ -390,6 +391,114 @@ class NextConverter(Blame):
 
     def test_1_3_all_of_three_are_silent(self):
         self.each(3, 0, self.judge_given_up)
+
+
+# Calls connect() on a descriptor that is no TCP socket about to connect, and says what came of it.
+NOT_OURS = """
+import ctypes, errno, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+how, address = sys.argv[1:3]
+v4 = struct.pack("=H2s4s8x", socket.AF_INET, b"\\0\\x50", socket.inet_aton(address))
+mapped = (struct.pack("=H2s4x", socket.AF_INET6, b"\\0\\x50") +
+          socket.inet_pton(socket.AF_INET6, "::ffff:" + address) + bytes(4))
+def said(r):
+    return errno.errorcode[ctypes.get_errno()] if r < 0 else r
+def connect(fd, name=v4):
+    return said(libc.connect(fd, name, len(name)))
+def again(name, s):  # executed anew, with a descriptor of which nothing is known
+    fd = s if type(s) is int else s.detach()
+    os.set_inheritable(fd, True)
+    os.execv(sys.executable, [sys.executable, "-ES", "-c", program, name, address, str(fd)])
+def pair():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    client = socket.create_connection(listener.getsockname())
+    return listener, client, listener.accept()[0]
+program = open("/proc/self/cmdline").read().split("\\0")[3]
+fd = int(sys.argv[3]) if len(sys.argv) > 3 else -1
+datagram = lambda family=socket.AF_INET: socket.socket(family, socket.SOCK_DGRAM)
+if how == "descriptor":
+    print(connect(fd), connect(fd))
+elif how == "UDP":
+    s = datagram()
+    print(connect(s.fileno()), connect(s.fileno()))
+elif how == "UDP, duplicated":
+    s = datagram()
+    print(connect(os.dup(s.fileno())))
+elif how == "UDP, inherited":
+    again("descriptor", datagram())
+elif how == "UDP over IPv6":
+    print(connect(datagram(socket.AF_INET6).fileno(), mapped))
+elif how == "UDP, MSG_FASTOPEN":
+    s = datagram()
+    print(said(libc.sendto(s.fileno(), b"x", 1, 0x20000000, v4, len(v4))))
+elif how == "raw":
+    print(connect(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).fileno()))
+elif how == "AF_UNIX":
+    print(connect(socket.socket(socket.AF_UNIX).fileno()))
+elif how == "AF_UNIX, inherited":
+    again("descriptor", socket.socket(socket.AF_UNIX))
+elif how == "AF_NETLINK":
+    print(connect(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).fileno()))
+elif how == "a pair":
+    print(connect(socket.socketpair()[0].fileno()))
+elif how == "a file":
+    print(connect(os.open("/dev/null", os.O_RDWR)), connect(999))
+elif how == "connected":
+    listener, client, accepted = pair()
+    print(connect(client.fileno()), connect(accepted.fileno()))
+elif how == "connected, inherited":
+    kept = pair()
+    again("descriptor", os.dup(kept[1].fileno()))
+elif how == "listening":
+    print(connect(pair()[0].fileno()))
+"""
+
+
+class NotOurs(Blame):
+    """Case 1.4: connect() on anything else than a TCP socket that is about to connect runs no policy:
+    it reads neither configuration nor state, and does not spend a failed converter's probe."""
+
+    WITHOUT_TCP = ("UDP", "UDP, duplicated", "UDP, inherited", "UDP over IPv6", "UDP, MSG_FASTOPEN",
+                   "raw", "AF_UNIX", "AF_UNIX, inherited", "AF_NETLINK", "a pair", "a file")
+    HOW = WITHOUT_TCP + ("connected", "connected, inherited", "listening")
+
+    def start(self, how, shim=None):
+        trace = self.lab.file("strace")
+        environment = {"LD_PRELOAD": L.SHIM} | shim if shim else {}
+        process = self.lab.start("client", [
+            "strace", "-f", "-qq", "-o", trace, "-e", "trace=%file"]
+            + [f"-E{k}={v}" for k, v in environment.items()] +
+            ["/usr/bin/python3", "-ES", "-c", NOT_OURS, how, f"{crowds.GOOD}.1"], name="not-ours")
+        return process, trace
+
+    def shim(self, address):
+        """Who tries a converter that has failed has the whole of `timeout` to report."""
+        return self.lab.config("", "mptcp = off\nfallback = direct\ntimeout = 30s",
+                               address=address, log=False) | {
+                                   "CONVERT_STATE": str(self.lab.file("state"))}
+
+    def test_1_4_no_policy_for_what_is_not_a_tcp_socket_about_to_connect(self):
+        addresses = [self.lab.fresh_addresses()[0] for _ in self.HOW]
+        shims = [self.shim(address) for address in addresses]
+        for shim in shims:  # there is no converter: it fails
+            r = self.lab.run([L.TOOLS / "faults", "fetch", "poll", L.SERVER, 80], shim=shim)
+            self.assertIn(L.CLIENT, r.out.decode(), r)
+        time.sleep(1.1)  # as long as it is left alone
+        direct = [self.start(how) for how in self.HOW]
+        ours = [self.start(how, shim) for how, shim in zip(self.HOW, shims)]
+        for process, _ in direct + ours:
+            self.assertEqual(process.process.wait(20), 0, process.text())
+        self.lab.converter(listen=addresses)
+        for how, shim, (native, _), (process, trace) in zip(self.HOW, shims, direct, ours):
+            with self.subTest(how):
+                self.assertEqual(process.text(), native.text())
+                self.assertNotIn(shim["CONVERT_STATE"], trace.read_text())
+                if how in self.WITHOUT_TCP:
+                    self.assertNotIn(f'"{shim["CONVERT_CONF"]}"', trace.read_text())
+                r = self.lab.run([L.TOOLS / "faults", "fetch", "poll", L.SERVER, 80], shim=shim)
+                self.assertIn(L.ROUTER, r.out.decode(), "the probe was spent")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,13 @@ class Costs(Counted):
             self.assertEqual(direct, excluded)
             self.note(f"{how}, excluded by a rule: {fixed - direct_fixed:+g} once")
 
+    def test_datagrams(self):
+        """connect() of a UDP socket costs nothing: no policy is asked (case 1.4)."""
+        direct, _, _ = self.per_item("udp")
+        ours, _, lines = self.per_item("udp", self.lab.config(log=False))
+        self.assertEqual(direct, ours)
+        self.assertFalse([line for line in lines if "convert.conf" in line and "openat(" in line])
+
     def test_switched_off(self):
         for how in LIMITS:
             direct, _, _ = self.per_item(how)
