@@ -3,6 +3,8 @@
  * faults - a program that fetches two pages and says what came of it, for test_faults.py.
  *
  *     faults fetch WAY ADDRESS PORT           one connection: "OUTCOME MS SAW SUM"
+ *     faults beside WAY ADDRESS PORT MUTE MS  the same when a call to MUTE has waited for MS already;
+ *                                             the server is called all the while
  *     faults many N JOBS ADDRESS PORT SUM     N connections, each by a process of its own, JOBS at a time
  *     faults same N ADDRESS PORT SUM          N connections of one process
  *
@@ -16,6 +18,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +33,14 @@
 
 #define LIMIT_MS 20000 /* longer than anything here may take */
 
+/* Whom one connects to. */
+struct server {
+	struct sockaddr_storage name;
+	socklen_t len;
+};
+
 static const char request[] = "GET /who HTTP/1.1\r\nHost: lab\r\n\r\nGET /page HTTP/1.0\r\n\r\n";
-static struct sockaddr_storage server;
-static socklen_t server_len;
+static struct server server, mute;
 
 /* What became of one connection. */
 struct outcome {
@@ -85,13 +93,13 @@ static int wait_by_epoll(int fd)
 	return n == 1 ? 0 : EAGAIN;
 }
 
-static int connect_by(const char *way, int fd)
+static int connect_by(const char *way, int fd, const struct server *to)
 {
 	bool blocking = way[0] == 'b';
 	int err = -1;
 	socklen_t len = sizeof(err);
 
-	if (connect(fd, (struct sockaddr *)&server, server_len) == 0)
+	if (connect(fd, (const struct sockaddr *)&to->name, to->len) == 0)
 		return 0;
 	if (blocking || errno != EINPROGRESS)
 		return errno;
@@ -167,11 +175,11 @@ static void transfer(int fd, struct outcome *o)
 static void one(const char *way, struct outcome *o)
 {
 	int flags = way[0] == 'b' ? 0 : SOCK_NONBLOCK;
-	int fd = socket(server.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	int fd = socket(server.name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	int64_t start = now_us();
 
 	memset(o, 0, sizeof(*o));
-	o->err = fd < 0 ? errno : connect_by(way, fd);
+	o->err = fd < 0 ? errno : connect_by(way, fd, &server);
 	o->ms = (int)((now_us() - start) / 1000);
 	if (!o->err)
 		transfer(fd, o);
@@ -306,47 +314,83 @@ static void same(unsigned int n, unsigned int sum)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: faults fetch WAY ADDRESS PORT | many N JOBS ADDRESS PORT SUM | "
-			"same N ADDRESS PORT SUM\n");
+	fprintf(stderr, "usage: faults fetch WAY ADDRESS PORT | beside WAY ADDRESS PORT MUTE MS | "
+			"many N JOBS ADDRESS PORT SUM | same N ADDRESS PORT SUM\n");
 	return 2;
 }
 
-static void set_server(const char *address, const char *port)
+static void set_server(struct server *s, const char *address, const char *port)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&server;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&server;
+	struct sockaddr_in *in = (struct sockaddr_in *)&s->name;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&s->name;
 	uint16_t number = htons((uint16_t)atoi(port));
 
-	server.ss_family = strchr(address, ':') ? AF_INET6 : AF_INET;
-	server_len = server.ss_family == AF_INET ? sizeof(*in) : sizeof(*in6);
-	if (server.ss_family == AF_INET)
+	s->name.ss_family = strchr(address, ':') ? AF_INET6 : AF_INET;
+	s->len = s->name.ss_family == AF_INET ? sizeof(*in) : sizeof(*in6);
+	if (s->name.ss_family == AF_INET)
 		in->sin_port = number;
 	else
 		in6->sin6_port = number;
-	inet_pton(server.ss_family, address,
-		  server.ss_family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr);
+	inet_pton(s->name.ss_family, address,
+		  s->name.ss_family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr);
+}
+
+static void fetch(const char *way)
+{
+	struct outcome o;
+
+	one(way, &o);
+	printf("%s %d %s %u\n",
+	       o.err		? strerrorname_np(o.err) :
+	       o.transfer == -1 ? "short" :
+	       o.transfer	? strerrorname_np(o.transfer) :
+				  "connected",
+	       o.ms, o.saw[0] ? o.saw : "-", o.sum);
+}
+
+/* Until the program ends. */
+static void *call_mute(void *way)
+{
+	int flags = ((const char *)way)[0] == 'b' ? 0 : SOCK_NONBLOCK;
+	int fd = socket(mute.name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	if (connect_by(way, fd, &mute) == 0)
+		exit(3);
+	close(fd);
+	return NULL;
+}
+
+static void beside(char *way, int ms)
+{
+	int64_t until = now_us() + 1000 * (int64_t)ms;
+	struct outcome o;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, call_mute, way))
+		exit(4);
+	while (now_us() < until) {
+		one(way, &o);
+		usleep(50000);
+	}
+	fetch(way);
 }
 
 int main(int argc, char **argv)
 {
-	struct outcome o;
-
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 5 && strcmp(argv[1], "fetch") == 0) {
-		set_server(argv[3], argv[4]);
-		one(argv[2], &o);
-		printf("%s %d %s %u\n",
-		       o.err		? strerrorname_np(o.err) :
-		       o.transfer == -1 ? "short" :
-		       o.transfer	? strerrorname_np(o.transfer) :
-					  "connected",
-		       o.ms, o.saw[0] ? o.saw : "-", o.sum);
+		set_server(&server, argv[3], argv[4]);
+		fetch(argv[2]);
+	} else if (argc == 7 && strcmp(argv[1], "beside") == 0) {
+		set_server(&server, argv[3], argv[4]);
+		set_server(&mute, argv[5], argv[4]);
+		beside(argv[2], atoi(argv[6]));
 	} else if (argc == 7 && strcmp(argv[1], "many") == 0) {
-		set_server(argv[4], argv[5]);
+		set_server(&server, argv[4], argv[5]);
 		many((unsigned int)atoi(argv[2]), (unsigned int)atoi(argv[3]),
 		     (unsigned int)strtoul(argv[6], NULL, 10));
 	} else if (argc == 6 && strcmp(argv[1], "same") == 0) {
-		set_server(argv[3], argv[4]);
+		set_server(&server, argv[3], argv[4]);
 		same((unsigned int)atoi(argv[2]), (unsigned int)strtoul(argv[5], NULL, 10));
 	} else {
 		return usage();

@@ -14,6 +14,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import time
 import zlib
 
 import captures
@@ -28,9 +29,22 @@ WAYS = ["blocking", "poll", "epoll", "asyncio"]
 FALLBACKS = ["direct", "none"]
 PERIOD = 600  # ms, of `timeout`
 PORTS = range(6000, 6000 + len(WAYS) * len(FALLBACKS))  # one for each client of a family
+SECOND = 100  # so far away is the port of a client's second converter
 
 ASYNCIO = """
 import asyncio, errno, sys, time, zlib
+async def beside(address, port, mute, ms):
+    call = asyncio.create_task(asyncio.open_connection(mute, port))
+    end = time.monotonic() + int(ms) / 1000
+    while time.monotonic() < end:
+        reader, writer = await asyncio.open_connection(address, port)
+        writer.write(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+        await reader.read(-1)
+        writer.close()
+        await asyncio.sleep(0.05)
+    await fetch(address, port)
+    call.cancel()
+    await asyncio.wait([call])
 async def fetch(address, port):
     start = time.monotonic()
     ms = lambda: int((time.monotonic() - start) * 1000)
@@ -43,7 +57,7 @@ async def fetch(address, port):
     answer = await reader.read(-1)
     who = answer.split(b"\\r\\n\\r\\n")[1].split()[0].decode()
     print("connected", connected, who, zlib.adler32(answer.split(b"\\r\\n\\r\\n")[2]))
-asyncio.run(fetch(*sys.argv[1:]))
+asyncio.run({"fetch": fetch, "beside": beside}[sys.argv[1]](*sys.argv[2:]))
 """
 
 # ------------------------------------------------------------------------- the faults
@@ -87,8 +101,24 @@ BIG_COOKIE = "01ff2263" + "1efe0300" + "11223344" * 253
 # without knowing the round trip; or when `timeout` is over.
 AT_ONCE, HALF, ONE = "at once", "half of `timeout`", "`timeout`"
 AT_MOST_HALF = "at most half of `timeout`"  # the kernel's race decides
-BOUNDS = {AT_ONCE: (0, PERIOD), HALF: (PERIOD / 2, PERIOD), AT_MOST_HALF: (0, PERIOD),
-          ONE: (PERIOD, 2 * PERIOD)}
+PART = "the first one's part of `timeout`"
+LOOKS = "as soon as it looks"  # that is when we let it
+BOUNDS = {AT_ONCE: (0, 1), HALF: (0.5, 1), AT_MOST_HALF: (0, 1), PART: (0.25, 1), ONE: (1, 2),
+          LOOKS: (0, 100)}
+
+
+def kill(test, converter, processes):
+    test.wait_for_requests(converter, processes)
+    converter.stop(signal.SIGKILL)
+
+
+def stop_for_long(test, converter, processes):
+    test.wait_for_requests(converter, processes)
+    for process in processes:
+        process.process.send_signal(signal.SIGSTOP)
+    time.sleep(4 * PERIOD / 1000)
+    for process in processes:
+        process.process.send_signal(signal.SIGCONT)
 
 
 @dataclasses.dataclass
@@ -102,6 +132,10 @@ class Fault:
     around: object = None
     when_mptcp: str = None
     mptcp: bool = True   # an MPTCP socket's connection ends up as MPTCP
+    meanwhile: object = None  # is called when the programs have been started
+    limit: int = PERIOD
+    second: bool = False      # there is another converter, which is well
+    mute: bool = False        # the program calls a mute server, too
 
 
 def reply(name, fault, errno, log, when=AT_ONCE, **more):
@@ -136,9 +170,19 @@ FAULTS = [
     Fault("its kernel keeps the reply back (MPTCP)", "converted", "converted", AT_ONCE,
           "converted", ("--fault", "eager"), when_mptcp=AT_MOST_HALF),
     reply("a byte at a time, too slowly", "split=1,gap=100", "ETIMEDOUT", "no reply in time", ONE),
+    # whoever has to be seen by another process before it is killed gets more time
     Fault("killed while it is connecting", "ECONNRESET", "direct", AT_ONCE,
           "ECONNRESET|closed before the reply was whole|no connection to the converter",
-          ("--fault", "silence")),
+          ("--fault", "silence"), meanwhile=kill, limit=8 * PERIOD),
+    Fault("the first of two says nothing", "converted", "converted", PART, "next converter after",
+          ("--fault", "silence"), second=True, limit=2 * PERIOD),
+    Fault("the first of two does not answer a SYN", "converted", "converted", PART,
+          "next converter after", None, netfilter(SYN + "-j DROP"), second=True, limit=2 * PERIOD),
+    Fault("nothing: the program looks late, as it was stopped for longer than `timeout`",
+          "converted", "converted", LOOKS, "converted", ("--fault", "delay=800"),
+          meanwhile=stop_for_long, limit=3 * PERIOD),
+    Fault("nothing: the program has called a mute server, too", "converted", "converted", AT_ONCE,
+          "converted", mute=True),
     reply("closes at once", "close", "ECONNRESET", "closed before the reply was whole"),
     reply("closes in the middle of the reply", "cut=9", "ECONNRESET",
           "closed before the reply was whole"),
@@ -229,32 +273,45 @@ a state file a lost SYN costs three round trips to the converter, at least 250 m
 
 def setup(lab):
     lab.nginx = servers.nginx(lab)
+    servers.nowhere(lab)
     lab.sum = zlib.adler32((lab.nginx.base / "www/page").read_bytes())
 
 
 class Matrix(L.TestCase):
     def start(self, cell):
+        fault = cell.fault
         address, converter = (L.SERVER6, L.CONVERTER6) if cell.v6 else (L.SERVER, L.CONVERTER)
-        # whoever has to be seen by another process before it is killed gets more time
-        limit = 8 * PERIOD if "killed" in cell.fault.name else PERIOD
-        shim = self.lab.config("fast-open = no-cookie",
-                               f"mptcp = {'auto' if cell.mptcp else 'off'}\n"
-                               f"timeout = {limit}ms\nfallback = {cell.fallback}",
+        sections = "fast-open = no-cookie"
+        if fault.second:
+            sections += (f"\n[converter second]\naddress = {converter}\n"
+                         f"port = {cell.port() + SECOND}\nfast-open = no-cookie")
+        shim = self.lab.config(sections, f"mptcp = {'auto' if cell.mptcp else 'off'}\n"
+                               f"timeout = {fault.limit}ms\nfallback = {cell.fallback}",
                                address=converter, port=cell.port())
         program = (["/usr/bin/python3", "-c", ASYNCIO] if cell.way == "asyncio" else
-                   [L.TOOLS / "faults", "fetch", cell.way])
+                   [L.TOOLS / "faults"])
+        words = ["beside" if fault.mute else "fetch"] + [cell.way] * (cell.way != "asyncio")
+        more = [servers.MUTE6 if cell.v6 else servers.MUTE, 3 * fault.limit // 2] * fault.mute
         environment = [f"{k}={v}" for k, v in ({"LD_PRELOAD": L.SHIM} | shim).items()]
-        process = L.Process("client", ["env", *environment, *program, address, "80"])
+        process = L.Process("client", ["env", *environment, *program, *words, address, "80", *more])
         process.shim_log = pathlib.Path(shim["LAB_LOG"])
         return process
 
-    def converter(self, fault, mptcp):
-        if fault.options is None:
-            return None
-        listen = [f"{a}:{p}" for p in PORTS for a in (L.CONVERTER, f"[{L.CONVERTER6}]")]
+    def converter(self, options, mptcp, ports):
+        listen = [f"{a}:{p}" for p in ports for a in (L.CONVERTER, f"[{L.CONVERTER6}]")]
         more = [f"--listen={a}" for a in listen[2:]]
-        return self.lab.converter(*more, *fault.options, *(["--mptcp"] if mptcp else []),
-                                  listen=[L.CONVERTER, f"[{L.CONVERTER6}]"], port=PORTS[0])
+        return self.lab.converter(*more, *options, *(["--mptcp"] if mptcp else []),
+                                  listen=[L.CONVERTER, f"[{L.CONVERTER6}]"], port=ports[0])
+
+    def converters(self, fault, mptcp):
+        """The one with the fault first, if there is one."""
+        if fault.options is not None:
+            yield self.converter(fault.options, mptcp, PORTS)
+        if fault.second:
+            yield self.converter((), mptcp, [port + SECOND for port in PORTS])
+
+    def wait_for_requests(self, converter, processes):
+        L.wait_for("the requests", lambda: len(converter.events("request")) >= len(processes))
 
     def judge(self, cell, process):
         process.process.wait(20)
@@ -267,9 +324,8 @@ class Matrix(L.TestCase):
                        L.ROUTER6: "converted"}[saw]
             self.assertEqual(int(total), self.lab.sum, context)
         self.assertEqual(outcome, cell.outcome(), context)
-        least, most = BOUNDS[cell.when()]
-        if "killed" not in cell.fault.name:  # that is when we did it
-            self.assertTrue(least <= int(ms) < most, context)
+        least, most = (bound * cell.fault.limit for bound in BOUNDS[cell.when()])
+        self.assertTrue(least <= int(ms) < most, context)
         self.assertRegex(log, cell.log(), context)
         if outcome == "converted":
             over = "MPTCP" if cell.mptcp and cell.fault.mptcp else "TCP"
@@ -277,16 +333,14 @@ class Matrix(L.TestCase):
 
     def run_batch(self, fault, chosen):
         with fault.around(self) if fault.around else contextlib.nullcontext():
-            converter = self.converter(fault, any(cell.mptcp for cell in chosen))
+            converters = list(self.converters(fault, any(cell.mptcp for cell in chosen)))
             processes = [self.start(cell) for cell in chosen]
-            if "killed" in fault.name:
-                L.wait_for("the requests",
-                           lambda: len(converter.events("request")) == len(chosen))
-                converter.stop(signal.SIGKILL)
+            if fault.meanwhile:
+                fault.meanwhile(self, converters[0], processes)
             for cell, process in zip(chosen, processes):
                 with self.subTest(str(cell)):
                     self.judge(cell, process)
-            if converter:
+            for converter in converters:
                 converter.stop()
         return len(chosen)
 
