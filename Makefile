@@ -264,9 +264,10 @@ e2e-tools: all $(E2E_TOOLS)
 check-transparency: all $(E2E_TOOLS)
 	$(Q)TRANSPARENCY=all $(run) --limit 3600 tests/e2e/test_transparency.py
 
-#: check-faults     everything that can be wrong with a converter, and 10,000 connections in chaos
+#: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at once
 check-faults: all $(E2E_TOOLS)
 	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py
+	$(Q)FAULTS=all BUILD=$(BUILD) tests/e2e/test_crowd.py
 
 #: check-storms     threads, signals and forks at random, for a minute each
 check-storms: all $(E2E_TOOLS)

@@ -90,6 +90,13 @@ static void choose(struct attempt *a)
 	};
 }
 
+static void limit(int fd, int option)
+{
+	struct timeval patience = { set.patience_ms / 1000, set.patience_ms % 1000 * 1000 };
+
+	setsockopt(fd, SOL_SOCKET, option, &patience, sizeof(patience));
+}
+
 /* Whom the server saw. False: its answer is not whole. */
 static bool ask(int fd, char *saw, size_t room)
 {
@@ -131,6 +138,7 @@ static void end(struct attempt *a, int err)
 		say(a, err == EINPROGRESS ? "patience" : strerrorname_np(err), us, saw);
 	} else {
 		fcntl(a->fd, F_SETFL, 0);
+		limit(a->fd, SO_RCVTIMEO);
 		whole = ask(a->fd, saw, sizeof(saw));
 		say(a, whole ? "connected" : "torn", us, saw);
 	}
@@ -141,14 +149,13 @@ static void end(struct attempt *a, int err)
 /* Returns whether it has begun and is not over. */
 static bool begin(struct attempt *a, bool blocking)
 {
-	struct timeval patience = { set.patience_ms / 1000, set.patience_ms % 1000 * 1000 };
 	int flags = SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), r;
 
 	choose(a);
 	a->fd = socket(AF_INET, flags, 0);
 	if (a->fd < 0)
 		exit(4);
-	setsockopt(a->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	limit(a->fd, SO_SNDTIMEO);
 	a->began_us = now_us();
 	r = connect(a->fd, (struct sockaddr *)&a->to, sizeof(a->to)) < 0 ? errno : 0;
 	if (r == EINPROGRESS && !blocking)
