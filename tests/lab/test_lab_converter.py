@@ -467,6 +467,79 @@ def ask_and_close(data, **how):
         return read_all(s)
 
 
+class Foreign(Case):
+    """Converters that do not serve everything: what is left out, and that the rest still works."""
+    EXTENDED = b"\x1e\x02"
+
+    def silent(self, data):
+        """No answer, and the connection stays open."""
+        with convert(data) as s:
+            self.assertFalse(select.select([s], [], [], 0.3)[0])
+
+    def served(self, data, opts=()):
+        with convert(data) as s:
+            self.assertEqual(set(split_reply(read_reply(s))[1]), set(opts))
+
+    def test_no_info_error(self):
+        with Converter("--no-info", "error") as c, Listener(echo) as l:
+            for m in (message(info()), message(connect(SERVER, l.port), info())):
+                self.assertBytes(ask(m), message(tlv(30, b"\x02\0" + m)))  # the echo, aligned
+            self.served(message(connect(SERVER, l.port)))
+            self.served(message(connect(SERVER, l.port, self.EXTENDED)), [20])
+            self.assertEqual(len(c.events("error", code="2", why="Info is not served")), 2)
+
+    def test_no_info_error_dialects(self):
+        for dialect, pad in (("draft-02", b""), ("hybrid", b"\0")):
+            with self.subTest(dialect), Converter("--dialect", dialect, "--no-info", "error"):
+                m = message(info(), word=0)
+                self.assertBytes(ask(m), message(tlv(30, b"\x02" + pad + m), word=0))
+
+    def test_no_info_silent(self):
+        with Converter("--no-info", "silent") as c, Listener(echo) as l:
+            self.silent(message(info()))
+            self.silent(message(info(), connect(SERVER, l.port)))
+            self.served(message(connect(SERVER, l.port)))
+            self.assertEqual(len(c.events("ignored", why="Info is not served")), 2)
+
+    def test_base_only(self):
+        for answer in ("error1", "error2", "close", "silent"):
+            with self.subTest(answer), Converter("--base-only", answer) as c, \
+                    Listener(echo) as l:
+                m = message(connect(SERVER, l.port, self.EXTENDED))
+                if answer == "silent":
+                    self.silent(m)
+                elif answer == "close":
+                    self.assertBytes(ask(m + b"user data"), b"")
+                    c.wait_event("close", outcome="not-served")
+                else:
+                    self.assertBytes(ask(m), message(tlv(30, bytes([int(answer[-1]), 0]) + m)))
+                self.served(message(connect(SERVER, l.port), info()), [21])
+                self.assertEqual(len(l.peers), 1)
+
+    def test_cookie_at(self):
+        cookie = tlv(22, b"\0\0text")
+        with Converter("--cookie", "text", "--cookie-required", "--cookie-at", "24") as c, \
+                Listener(echo) as l:
+            self.served(message(connect(SERVER, l.port), cookie))
+            self.served(message(connect(SERVER, l.port), cookie, info()), [21])
+            for m in (message(connect(SERVER, l.port, self.EXTENDED), cookie),
+                      message(connect(SERVER, l.port), info(), cookie),
+                      message(cookie, info()), message(connect(SERVER, l.port))):
+                self.assertBytes(ask(m), message(tlv(30, b"\x03\0text")))
+            self.assertEqual(len(c.events("error", code="3")), 4)
+        with Converter("--cookie", "text", "--cookie-at", "24"):  # not handed out
+            self.assertBytes(ask(message(info(), cookie)), message(tlv(30, b"\x20\0")))
+
+    def test_together(self):
+        with Converter("--no-info", "silent", "--base-only", "close", "--cookie-required",
+                       "--cookie-at", "24") as c, Listener(echo) as l:
+            self.silent(message(info()))
+            self.assertBytes(ask(message(connect(SERVER, l.port, self.EXTENDED))), b"")
+            given = split_reply(ask(message(connect(SERVER, l.port))))[1][30]
+            self.served(message(connect(SERVER, l.port), tlv(22, b"\0\0" + given[2:])))
+            self.assertEqual(len(c.events("ignored")), 2)
+
+
 class Stream(Case):
     """S-20: the message in any pieces, user data behind it, every family."""
 
@@ -1446,6 +1519,10 @@ class Process(Case):
                 (listen + allow + ["--max-connections", "12x"], "--max-connections"),
                 (listen + allow + ["--supported-type", "22"], "draft-02"),
                 (listen + allow + ["--dialect", "draft-02", "--cookie", "x"], "Cookie"),
+                (listen + allow + ["--no-info", "close"], "--no-info close"),
+                (listen + allow + ["--base-only", "error"], "--base-only error"),
+                (listen + allow + ["--cookie-at", "24"], "--cookie-required"),
+                (listen + allow + ["--cookie", "x", "--cookie-at", "0"], "--cookie-at 0"),
                 (listen + allow + ["--nonsense"], "nonsense"),
                 (listen + allow + ["word"], "'word'"),
                 (["--listen", "192.0.2.1:99999"] + allow, "192.0.2.1:99999"),

@@ -210,19 +210,35 @@ void conn_catch_up(struct conn *c)
 		conn_reply_success(c);
 }
 
+/* No message of ours comes back; the connection stays open, or gets our FIN. */
+static void leave_unanswered(struct conn *c, const char *why, bool close)
+{
+	log_event("ignored", "conn=%lu why=\"%s\"", c->id, why);
+	loop_disarm(&c->timer);
+	loop_watch(&c->up, 0);
+	if (!close) {
+		conn_stay_silent(c);
+		return;
+	}
+	c->outcome = "not-served";
+	conn_linger(c, true);
+}
+
 static void judge_request(struct conn *c, bool eof)
 {
+	enum request_verdict verdict;
 	struct failure f;
 
-	switch (request_judge(&c->request, conn_options(), &c->client, &c->local, eof, &f)) {
+	verdict = request_judge(&c->request, conn_options(), &c->client, &c->local, eof, &f);
+	switch (verdict) {
 	case REQUEST_MORE:
 		return;
 	case REQUEST_RESET:
 		conn_drop(c, "no-request", true);
 		return;
 	case REQUEST_IGNORED:
-		loop_watch(&c->up, 0);
-		conn_stay_silent(c);
+	case REQUEST_CLOSED:
+		leave_unanswered(c, f.why, verdict == REQUEST_CLOSED);
 		return;
 	case REQUEST_FAILED:
 		loop_disarm(&c->timer);

@@ -24,6 +24,17 @@ static int number(const char *text, unsigned int least, unsigned int most, unsig
 	return 0;
 }
 
+/* The place of a word in a list that may have gaps; -EINVAL: it is not there. */
+static int choose(const char *const *names, size_t n, const char *arg)
+{
+	for (size_t i = 0; i < n; i++)
+		if (names[i] && strcmp(names[i], arg) == 0)
+			return (int)i;
+	return -EINVAL;
+}
+
+#define CHOOSE(names, arg) choose(names, sizeof(names) / sizeof((names)[0]), arg)
+
 static int set_listen(struct options *o, const char *arg)
 {
 	struct addr *a = &o->listen[o->listens];
@@ -81,14 +92,12 @@ static int set_dialect(struct options *o, const char *arg)
 	static const char *const names[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
 					     [CVT_DIALECT_DRAFT02] = "draft-02",
 					     [CVT_DIALECT_HYBRID] = "hybrid" };
+	int i = CHOOSE(names, arg);
 
-	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], arg) != 0)
-			continue;
-		o->dialect = (enum cvt_dialect)i;
-		return 0;
-	}
-	return -EINVAL;
+	if (i < 0)
+		return i;
+	o->dialect = (enum cvt_dialect)i;
+	return 0;
 }
 
 static int set_supported_type(struct options *o, const char *arg)
@@ -105,14 +114,12 @@ static int set_fast_open(struct options *o, const char *arg)
 	static const char *const names[] = { [FAST_OPEN_NO_COOKIE] = "no-cookie",
 					     [FAST_OPEN_COOKIE] = "cookie",
 					     [FAST_OPEN_OFF] = "off" };
+	int i = CHOOSE(names, arg);
 
-	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], arg) != 0)
-			continue;
-		o->fast_open = (enum opt_fast_open)i;
-		return 0;
-	}
-	return -EINVAL;
+	if (i < 0)
+		return i;
+	o->fast_open = (enum opt_fast_open)i;
+	return 0;
 }
 
 static int set_no_fast_open(struct options *o, const char *arg)
@@ -127,14 +134,12 @@ static int set_wrong_word(struct options *o, const char *arg)
 	static const char *const names[] = { [WRONG_WORD_ERROR] = "error",
 					     [WRONG_WORD_RESET] = "reset",
 					     [WRONG_WORD_SILENCE] = "silence" };
+	int i = CHOOSE(names, arg);
 
-	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], arg) != 0)
-			continue;
-		o->wrong_word = (enum opt_wrong_word)i;
-		return 0;
-	}
-	return -EINVAL;
+	if (i < 0)
+		return i;
+	o->wrong_word = (enum opt_wrong_word)i;
+	return 0;
 }
 
 static int set_ext_header(struct options *o, const char *arg)
@@ -142,14 +147,39 @@ static int set_ext_header(struct options *o, const char *arg)
 	static const char *const names[] = { [EXT_HEADER_REQUIRED] = "required",
 					     [EXT_HEADER_ALWAYS] = "always",
 					     [EXT_HEADER_NEVER] = "never" };
+	int i = CHOOSE(names, arg);
 
-	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], arg) != 0)
-			continue;
-		o->ext_header = (enum opt_ext_header)i;
-		return 0;
-	}
-	return -EINVAL;
+	if (i < 0)
+		return i;
+	o->ext_header = (enum opt_ext_header)i;
+	return 0;
+}
+
+static int set_no_info(struct options *o, const char *arg)
+{
+	static const char *const names[] = {
+		[ANSWER_ERROR2] = "error", [ANSWER_SILENCE] = "silent"
+	};
+	int i = CHOOSE(names, arg);
+
+	if (i < 0)
+		return i;
+	o->info = (enum opt_answer)i;
+	return 0;
+}
+
+static int set_base_only(struct options *o, const char *arg)
+{
+	static const char *const names[] = { [ANSWER_ERROR1] = "error1",
+					     [ANSWER_ERROR2] = "error2",
+					     [ANSWER_CLOSE] = "close",
+					     [ANSWER_SILENCE] = "silent" };
+	int i = CHOOSE(names, arg);
+
+	if (i < 0)
+		return i;
+	o->extended = (enum opt_answer)i;
+	return 0;
 }
 
 /* 0-3, 5 and 29 must not be announced (S-03, S-08), but a test may want a converter that does. */
@@ -256,6 +286,16 @@ static const struct option_row {
 	  SET(set_cookie_required) },
 	{ "cookie", "TEXT", "this cookie, not one computed per client; alone: absent is Error 32",
 	  SET(set_cookie) },
+	{ "cookie-at", "BYTE",
+	  "look for the Cookie TLV only at this byte of the message: 24 is right behind a Connect "
+	  "without options; elsewhere it counts as absent",
+	  NUMBER(cookie_at), .least = CVT_HEADER_LEN, .most = CVT_MSG_MAX - CVT_HEADER_LEN },
+	{ "no-info", "error|silent",
+	  "serve no Info (Bootstrap) TLV: the message gets Error 2, or no answer at all",
+	  SET(set_no_info) },
+	{ "base-only", "error1|error2|close|silent",
+	  "serve no Connect with TCP options: Error 1 or 2, FIN, or no answer at all",
+	  SET(set_base_only) },
 	{ "max-connections", "N", "then Error 64 (default 4096)", NUMBER(max_connections),
 	  .least = 1, .most = 100000 },
 	{ "max-pending", "N",
@@ -328,11 +368,12 @@ static void print_help(void)
 	      "  reply    bytes header=captured|rebuilt|none supported mp_capable "
 	      "down_mptcp=yes|no\n"
 	      "  error    code name why icmp=TYPE|- bytes (the request failed)\n"
+	      "  ignored  conn why (there will be no answer)\n"
 	      "  close    outcome c2s s2c ms (bytes each way, life in ms)\n"
 	      "  refuse   open (more than --max-connections and the spare ones: RST)\n"
 	      "  note     what\n"
 	      "  stop     connections replies errors open\n"
-	      "outcome of a close: ok error info fault silence client-gone client-reset "
+	      "outcome of a close: ok error info fault silence not-served client-gone client-reset "
 	      "server-reset\n"
 	      "  idle request-timeout no-request hold-refused hold-gone local\n",
 	      stdout);
@@ -386,6 +427,8 @@ static int check_together(const struct options *o)
 		return complain("allow", NULL, "at least one client PREFIX: this is no open proxy");
 	if (o->cookie_mode != COOKIE_NONE && o->dialect == CVT_DIALECT_DRAFT02)
 		return complain("cookie", NULL, "no draft-02: it has no Cookie TLV");
+	if (o->cookie_at && o->cookie_mode == COOKIE_NONE)
+		return complain("cookie-at", NULL, "--cookie or --cookie-required");
 	if (o->draft_rst && o->dialect != CVT_DIALECT_DRAFT02)
 		return complain("draft-rst", NULL, "--dialect draft-02");
 	if (o->supported_type != CVT_TLV_SUPPORTED && o->dialect != CVT_DIALECT_DRAFT02)

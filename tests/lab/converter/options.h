@@ -25,6 +25,8 @@
 enum opt_fast_open { FAST_OPEN_NO_COOKIE, FAST_OPEN_COOKIE, FAST_OPEN_OFF };
 enum opt_wrong_word { WRONG_WORD_ERROR, WRONG_WORD_RESET, WRONG_WORD_SILENCE };
 enum opt_ext_header { EXT_HEADER_REQUIRED, EXT_HEADER_ALWAYS, EXT_HEADER_NEVER };
+/* What a converter says to a message that it does not serve. */
+enum opt_answer { ANSWER_SERVE, ANSWER_ERROR1, ANSWER_ERROR2, ANSWER_CLOSE, ANSWER_SILENCE };
 enum opt_cookie_mode {
 	COOKIE_NONE,
 	COOKIE_PROVISIONED, /* --cookie alone: an absent one is not handed out */
@@ -47,6 +49,8 @@ struct options {
 	enum opt_cookie_mode cookie_mode;
 	uint8_t cookie[OPT_COOKIE_MAX]; /* with --cookie */
 	size_t cookie_len;		/* a multiple of 4; 0: computed per client */
+	unsigned int cookie_at;		/* the only place of its TLV in a message; 0: any */
+	enum opt_answer info, extended; /* to an Info TLV; to a Connect with TCP options */
 	unsigned int max_connections;
 	unsigned int max_pending,
 		max_errors;	  /* per client address, while no answer was sent (S-15) */

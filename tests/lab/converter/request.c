@@ -7,6 +7,7 @@
 
 #define OPT_SACK		 5
 #define OPT_TCP_AO		 29
+#define COOKIE_VALUE_AT		 4 /* bytes: type, length, two zero (PROTOCOL 1.4) */
 #define SYN_OPTION_IGNORED(kind) ((kind) <= 3 || (kind) == OPT_SACK) /* S-03 */
 
 void request_begin(struct request *r)
@@ -29,6 +30,20 @@ static enum request_verdict refuse(struct failure *f, enum cvt_err code, const c
 	failure_set(f, code, why);
 	f->echo = code == CVT_ERR_MALFORMED || code == CVT_ERR_UNSUPPORTED;
 	return REQUEST_FAILED;
+}
+
+/* A converter need not serve everything, and each says so in its own way. */
+static enum request_verdict do_not_serve(struct failure *f, enum opt_answer answer, const char *why)
+{
+	switch (answer) {
+	case ANSWER_ERROR1:
+		return refuse(f, CVT_ERR_MALFORMED, why);
+	case ANSWER_ERROR2:
+		return refuse(f, CVT_ERR_UNSUPPORTED, why);
+	default:
+		failure_set(f, CVT_ERR_UNSUPPORTED, why);
+		return answer == ANSWER_CLOSE ? REQUEST_CLOSED : REQUEST_IGNORED;
+	}
 }
 
 bool request_has_opt(const struct request *r, uint8_t kind, struct cvt_span *value)
@@ -70,7 +85,7 @@ static enum request_verdict judge_header(struct request *r, const struct options
 		if (o->wrong_word == WRONG_WORD_RESET)
 			return REQUEST_RESET;
 		if (o->wrong_word == WRONG_WORD_SILENCE)
-			return REQUEST_IGNORED;
+			return do_not_serve(f, ANSWER_SILENCE, cvt_verdict_name(v));
 		return refuse(f, CVT_ERR_MALFORMED, cvt_verdict_name(v));
 	}
 }
@@ -111,9 +126,20 @@ static size_t expected_cookie(const struct options *o, const struct addr *client
 	return COOKIE_LEN;
 }
 
+/* The cookie that counts. With --cookie-at a TLV in another place is not seen. */
+static struct cvt_span sent_cookie(const struct request *r, const struct options *o)
+{
+	struct cvt_span cookie = r->msg.convert_cookie;
+
+	if (cookie.p && o->cookie_at && cookie.p != r->bytes + o->cookie_at + COOKIE_VALUE_AT)
+		cookie = (struct cvt_span){ NULL, 0 };
+	return cookie;
+}
+
 static enum request_verdict judge_cookie(const struct request *r, const struct options *o,
 					 const struct addr *client, struct failure *f)
 {
+	struct cvt_span sent = sent_cookie(r, o);
 	uint8_t computed[COOKIE_LEN];
 	const uint8_t *cookie;
 	size_t len;
@@ -121,8 +147,8 @@ static enum request_verdict judge_cookie(const struct request *r, const struct o
 	if (o->cookie_mode == COOKIE_NONE)
 		return REQUEST_CONNECT;
 	len = expected_cookie(o, client, &cookie, computed);
-	if (r->msg.convert_cookie.p) {
-		if (cookie_equal(r->msg.convert_cookie.p, r->msg.convert_cookie.len, cookie, len))
+	if (sent.p) {
+		if (cookie_equal(sent.p, sent.len, cookie, len))
 			return REQUEST_CONNECT;
 		return refuse(f, CVT_ERR_NOT_AUTHORIZED, "wrong cookie");
 	}
@@ -201,6 +227,10 @@ static enum request_verdict judge_message(struct request *r, const struct option
 		return refuse(f, CVT_ERR_UNSUPPORTED, cvt_verdict_name(v));
 	if (v != CVT_OK)
 		return refuse(f, CVT_ERR_MALFORMED, cvt_verdict_name(v));
+	if (r->msg.has_info && o->info != ANSWER_SERVE)
+		return do_not_serve(f, o->info, "Info is not served");
+	if (r->msg.connect.opts.len && o->extended != ANSWER_SERVE)
+		return do_not_serve(f, o->extended, "a Connect with options is not served");
 	if (r->msg.has_error)
 		return REQUEST_RESET; /* nothing answers an error */
 	if (!in_any(client, o->allow, o->allows))

@@ -34,8 +34,9 @@ struct failure {
 enum request_verdict {
 	REQUEST_MORE,	 /* need - have bytes are missing */
 	REQUEST_RESET,	 /* no answer but RST: Total Length 0 (S-01), or the client's Error */
-	REQUEST_IGNORED, /* no answer at all: --wrong-word silence */
-	REQUEST_FAILED,	 /* *f says how */
+	REQUEST_IGNORED, /* no answer at all; f->why */
+	REQUEST_CLOSED,	 /* no answer but FIN; f->why */
+	REQUEST_FAILED,	 /* *f is the Error TLV */
 	REQUEST_INFO,	 /* only asks what is supported */
 	REQUEST_CONNECT,
 };
