@@ -9,7 +9,8 @@
  * What cannot be told apart by looking: a converter in user space that has stopped behind a kernel that
  * still answers; and one that holds its SYN+ACK until the server has answered, as the draft has it,
  * from one that is gone. Then BLAME_UNCLEAR, and the converter is asked something that it answers
- * without a server: an Info TLV.
+ * without a server: an Info TLV. What answers that and no Connect TLV (its own way to the servers is
+ * cut) is found out by the direct connection that follows, if that finds the server well.
  *
  * Pure: facts in, verdict out.
  */

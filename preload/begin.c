@@ -19,7 +19,7 @@
 
 /* A bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV
  * into somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP. */
-static bool is_unconnected_tcp(int fd)
+bool conn_is_unconnected_tcp(int fd)
 {
 	struct tcp_info info;
 	socklen_t len = offsetof(struct tcp_info, tcpi_options);
@@ -109,6 +109,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->moves = u->unclear = 0;
+	u->is_in_doubt = false;
 	u->may_defer = false;
 	u->early = u->deferred = false;
 	u->rcvlowat = 0;
@@ -141,7 +142,7 @@ static bool has_fastopen_connect(int fd)
 static void copy_to_twins(int fd, const struct conn *c)
 {
 	for (int other = 0; other <= conn_highest(); other++)
-		if (other != fd && fdt_get(other) == FDT_TCP_COPIED &&
+		if (other != fd && fdt_may_have_copies(fdt_get(other)) &&
 		    conn_sock_cookie(other) == c->sock_cookie) {
 			conn_copy_record(fd, other, FDT_PENDING);
 			regs_exchange(other, conn_exchange(c));
@@ -176,7 +177,7 @@ static int go(int fd, struct conn_request *request)
 	both_ends_begun(u);
 	conn_check_at(u->deadline_ns);
 	regs_exchange(fd, u);
-	if (request->mark == FDT_TCP_COPIED)
+	if (fdt_may_have_copies(request->mark))
 		copy_to_twins(fd, conn_peek(fd));
 	r = upstream_open(u, fd, request->nonblocking, request->early);
 	conn_check_at(upstream_due_ns(u));
@@ -326,7 +327,7 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 	}
 	request->mark = mark;
 	request->word = fdt_look(fd);
-	if (is_unconnected_tcp(fd))
+	if (conn_is_unconnected_tcp(fd))
 		return CONN_CLAIMED;
 	conn_unclaim(fd, request);
 	return CONN_NOT_OURS;
@@ -366,8 +367,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	return unreachable(fd, request);
 }
 
-enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
-			    socklen_t len)
+enum conn_begin conn_bypass(int fd, struct conn_request *request)
 {
 	struct twin_wish wish = { .family = request->family,
 				  .mptcp = true,
@@ -378,8 +378,8 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct s
 		return CONN_CLAIMED;
 	request->nonblocking = conn_is_nonblocking(fd);
 	if (request->nonblocking && !request->early) {
-		wish.to = sa;
-		wish.to_len = len;
+		wish.to = request->to;
+		wish.to_len = request->to_len;
 	}
 	if (regs_is_lost(fd) || twin_take_place(fd, &wish) < 0)
 		return CONN_CLAIMED;
@@ -390,7 +390,7 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct s
 	return CONN_BEGUN;
 }
 
-void conn_check_bypass(int fd)
+static void check_bypass(int fd)
 {
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
@@ -400,6 +400,29 @@ void conn_check_bypass(int fd)
 	    sys_result(syscall(SYS_getpeername, fd, &name, &len)) == 0 &&
 	    addr_from_sockaddr(&server, (struct sockaddr *)&name, len) == 0)
 		servers_withdraw(&server, state_now_ms());
+}
+
+/* The server that was silent behind the converter answers us. */
+static void check_fallback(int fd)
+{
+	struct conn *page = conn_page(fd, false);
+	struct conn *c = page ? &page[fd % CONN_PAGE] : NULL;
+	struct upstream *u = c ? conn_exchange(c) : NULL;
+	int state = upstream_tcp_state(fd);
+
+	if (state == TCP_SYN_SENT)
+		return;
+	if (u && state != TCP_CLOSE && conn_is_of(fd, c))
+		report_well_without(u);
+	fdt_change(fd, FDT_FELL_BACK, FDT_TCP_COPIED);
+}
+
+void conn_check_direct(int fd)
+{
+	if (fdt_get(fd) == FDT_BYPASS)
+		check_bypass(fd);
+	else
+		check_fallback(fd);
 }
 
 bool conn_await_opening(int fd)

@@ -37,6 +37,8 @@ enum conn_begin {
 
 struct conn_request {
 	struct upstream_early *early; /* the program's MSG_FASTOPEN, or NULL */
+	const struct sockaddr *to;    /* the server, as the program gave it */
+	socklen_t to_len;
 	struct addr server;
 	int family; /* of the server's address as the program gave it, and so of its socket */
 	const struct pol_verdict *verdict;
@@ -61,6 +63,7 @@ struct conn_request {
  * bypass that is not taken. Only one connect() at a time may find the socket unconnected and send:
  * another thread's, or one in a signal handler, would have its Connect TLV end up in the stream of the
  * first; and what is no such socket is asked about nothing. CONN_CLAIMED, CONN_BUSY or CONN_NOT_OURS. */
+bool conn_is_unconnected_tcp(int fd);
 enum conn_begin conn_claim(int fd, struct conn_request *request);
 void conn_unclaim(int fd, const struct conn_request *request);
 enum conn_begin conn_begin(int fd, struct conn_request *request);
@@ -77,11 +80,11 @@ int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_l
 /* The server speaks MPTCP: puts a twin in the place of fd that is to be connected to sa, and if it is
  * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; CONN_CLAIMED: nothing was
  * done. */
-enum conn_begin conn_bypass(int fd, struct conn_request *request, const struct sockaddr *sa,
-			    socklen_t len);
-/* A bypass that has got its connection, or is about to be closed: was that MPTCP? If not, it is no
- * longer believed of the server. */
-void conn_check_bypass(int fd);
+enum conn_begin conn_bypass(int fd, struct conn_request *request);
+/* A watched number (fdt_is_watched()) that has got its connection, or is about to be closed. A bypass:
+ * was that MPTCP? If not, it is no longer believed of the server. A fallback: then the converter was at
+ * fault. */
+void conn_check_direct(int fd);
 /* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
  * frame that this thread has interrupted. */
 bool conn_await_opening(int fd);

@@ -25,8 +25,28 @@ static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
 
 	sa = twin_address(fd, sa, &len, &room);
 	r = REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
-	if ((r == 0 || r == -EISCONN) && fdt_get(fd) == FDT_BYPASS)
-		conn_check_bypass(fd);
+	if ((r == 0 || r == -EISCONN) && fdt_is_watched(fdt_get(fd)))
+		conn_check_direct(fd);
+	return r;
+}
+
+/* What is left of SO_SNDTIMEO for a connect() that has waited for a converter before: libc's would start
+ * it anew. */
+static int connect_within(int fd, const struct sockaddr *sa, socklen_t len, int64_t limit_ns)
+{
+	struct sockaddr_storage room;
+	int r;
+
+	sa = twin_address(fd, sa, &len, &room);
+	r = upstream_connect(fd, sa, len, false);
+	if (r != -EINPROGRESS && r != -EALREADY)
+		return r;
+	r = wait_one(fd, POLLOUT, limit_ns);
+	if (r <= 0)
+		return r ? r : -EINPROGRESS;
+	r = sys_connect(fd, sa, len);
+	if (r == 0 && fdt_is_watched(fdt_get(fd)))
+		conn_check_direct(fd);
 	return r;
 }
 
@@ -95,6 +115,16 @@ int conn_wait_for_outcome(int fd, struct upstream *u, int64_t limit_ns, int on_l
 	return outcome(fd, c, u);
 }
 
+static int wait_within(int fd, struct upstream *u, const struct sockaddr *sa, socklen_t len,
+		       int64_t limit_ns, int on_limit)
+{
+	int r = conn_wait_for_outcome(fd, u, limit_ns, on_limit);
+
+	return r == CONN_NATIVELY && limit_ns != WAIT_FOREVER ?
+		       connect_within(fd, sa, len, limit_ns) :
+		       r;
+}
+
 /* ------------------------------------------------------- the first connect() */
 
 /* Another thread's connect(), or a signal handler's, has come first. */
@@ -119,7 +149,8 @@ static int begun(int fd, struct conn_request *request)
 		release_driver(request->exchange);
 		return -EINTR;
 	}
-	return conn_wait_for_outcome(fd, request->exchange, request->until_ns, EINPROGRESS);
+	return wait_within(fd, request->exchange, request->to, request->to_len, request->until_ns,
+			   EINPROGRESS);
 }
 
 static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
@@ -190,13 +221,12 @@ static struct pol_verdict choose(const struct conn_request *request, struct pol_
 }
 
 /* A rule wants the socket, which is ours until we let go of it, to be converted. */
-static int convert(int fd, const struct sockaddr *sa, socklen_t len, struct conn_request *request,
-		   struct pol_verdict rule)
+static int convert(int fd, struct conn_request *request, struct pol_verdict rule)
 {
 	struct converters_choice choice = { .after = NULL };
 	struct pol_verdict verdict;
 
-	if (is_bypassed(request, rule) && conn_bypass(fd, request, sa, len) == CONN_BEGUN)
+	if (is_bypassed(request, rule) && conn_bypass(fd, request) == CONN_BEGUN)
 		return bypassed(request); /* one that wins nothing is not taken */
 	verdict = choose(request, rule, &choice);
 	request->verdict = &verdict;
@@ -211,15 +241,31 @@ static int convert(int fd, const struct sockaddr *sa, socklen_t len, struct conn
 	return CONN_NATIVELY;
 }
 
+/* Of a number that we have not seen made the kernel knows what it is; and for what is no TCP socket that
+ * is about to connect not even the configuration is read. */
+static bool may_be_ours(int fd)
+{
+	enum fdt_mark mark = fdt_get(fd);
+
+	if (mark == FDT_UNKNOWN && (shim_is_active() || !shim_has_read()))
+		return conn_is_unconnected_tcp(fd);
+	return mark != FDT_OTHER;
+}
+
 static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 			 struct upstream_early *early)
 {
-	const struct config *config = shim_config();
-	struct conn_request request = { .config = config, .family = sa->sa_family, .early = early };
+	struct conn_request request = {
+		.early = early, .to = sa, .to_len = len, .family = sa->sa_family
+	};
+	const struct config *config;
 	struct pol_verdict rule;
 
-	if (config->n_converters == 0 || fdt_get(fd) == FDT_OTHER ||
-	    addr_from_sockaddr(&request.server, sa, len) < 0 || is_unfit(fd, &request))
+	if (!may_be_ours(fd))
+		return CONN_NATIVELY;
+	config = request.config = shim_config();
+	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0 ||
+	    is_unfit(fd, &request))
 		return CONN_NATIVELY;
 	rule = pol_rule(config, &request.server);
 	if (rule.action == POL_DIRECT) {
@@ -228,7 +274,7 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 	}
 	switch (conn_claim(fd, &request)) {
 	case CONN_CLAIMED:
-		return convert(fd, sa, len, &request, rule);
+		return convert(fd, &request, rule);
 	case CONN_BUSY:
 		return connect_behind(fd);
 	default:
@@ -239,7 +285,8 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 /* --------------------------------------------- connect() on a socket with a record */
 
 /* While the connection is pending: EALREADY, or for a blocking descriptor the wait for it. */
-static int connect_pending(int fd, struct conn *c, const struct upstream_early *early)
+static int connect_pending(int fd, struct conn *c, const struct sockaddr *sa, socklen_t len,
+			   const struct upstream_early *early)
 {
 	struct upstream *u = conn_exchange(c);
 	uint32_t nobody = 0;
@@ -249,10 +296,11 @@ static int connect_pending(int fd, struct conn *c, const struct upstream_early *
 	if (!u || (early && early->flags & MSG_DONTWAIT) || conn_is_nonblocking(fd))
 		return -EALREADY;
 	atomic_compare_exchange_strong(&u->driver, &nobody, upstream_thread());
-	return conn_wait_for_outcome(fd, u, conn_time_limit(fd, SO_SNDTIMEO), EALREADY);
+	return wait_within(fd, u, sa, len, conn_time_limit(fd, SO_SNDTIMEO), EALREADY);
 }
 
-static int connect_again(int fd, const struct sockaddr *sa, const struct upstream_early *early)
+static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
+			 const struct upstream_early *early)
 {
 	struct conn *c = conn_find(fd);
 	enum fdt_mark mark;
@@ -269,7 +317,7 @@ static int connect_again(int fd, const struct sockaddr *sa, const struct upstrea
 	mark = fdt_get(fd) == FDT_PENDING ? conn_advance(fd, c) : fdt_get(fd);
 	switch (mark) {
 	case FDT_PENDING:
-		return connect_pending(fd, c, early);
+		return connect_pending(fd, c, sa, len, early);
 	case FDT_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
 		return conn_tell(c) ? -EISCONN : 0;
 	case FDT_FAILED:
@@ -290,7 +338,7 @@ int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct upstre
 	int r;
 
 	do
-		r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, early) :
+		r = fdt_has_record(fdt_get(fd)) ? connect_again(fd, sa, len, early) :
 						  first_connect(fd, sa, len, early);
 	while (r == LOOK_AGAIN);
 	return r;

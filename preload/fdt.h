@@ -28,11 +28,13 @@ enum fdt_mark {
 	FDT_TCP,	/* made by our socket() as a TCP stream, not connected by us */
 	FDT_TCP_SET,	/* the same, and an option was set on it that connecting has to know */
 	FDT_TCP_COPIED, /* the same, and there may be other numbers for it */
-	FDT_OTHER,	/* made by our socket() as something else */
-	FDT_OPENING,	/* a connect() is just deciding what to do with it */
-	FDT_BYPASS,	/* a twin (twin.h) that is connected, or connecting, to the server itself */
-	FDT_PENDING,	/* a conversion is under way */
-	FDT_FAILED,	/* a conversion failed and the program has not been told yet */
+	FDT_FELL_BACK, /* the same: the kernel connects it directly, as a converter was silent; what
+			 * comes of that tells whose fault it was */
+	FDT_OTHER,     /* made by our socket() as something else */
+	FDT_OPENING,   /* a connect() is just deciding what to do with it */
+	FDT_BYPASS,    /* a twin (twin.h) that is connected, or connecting, to the server itself */
+	FDT_PENDING,   /* a conversion is under way */
+	FDT_FAILED,    /* a conversion failed and the program has not been told yet */
 	FDT_FAILED_TOLD,
 	FDT_UP, /* converted: getpeername() still needs us */
 };
@@ -66,7 +68,18 @@ static inline enum fdt_mark fdt_get(int fd)
 /* Made as a TCP stream by our socket(), and not a converted connection. */
 static inline bool fdt_is_fresh(enum fdt_mark mark)
 {
-	return mark >= FDT_TCP && mark <= FDT_TCP_COPIED;
+	return mark >= FDT_TCP && mark <= FDT_FELL_BACK;
+}
+
+static inline bool fdt_may_have_copies(enum fdt_mark mark)
+{
+	return mark == FDT_TCP_COPIED || mark == FDT_FELL_BACK;
+}
+
+/* Is a direct connection of it worth a look, once it is there? */
+static inline bool fdt_is_watched(enum fdt_mark mark)
+{
+	return mark == FDT_BYPASS || mark == FDT_FELL_BACK;
 }
 
 static inline bool fdt_has_record(enum fdt_mark mark)

@@ -27,8 +27,8 @@ static int peer_natively(int fd, struct sockaddr *name, socklen_t *len)
 {
 	int saved_errno = errno;
 
-	if (fdt_get(fd) == FDT_BYPASS)
-		conn_check_bypass(fd);
+	if (fdt_is_watched(fdt_get(fd)))
+		conn_check_direct(fd);
 	if (!memory_is_absurd(name) && !memory_is_absurd(len) && twin_is_foreign(fd))
 		return libc_result(twin_name(SYS_getpeername, fd, name, len), saved_errno);
 	errno = saved_errno;
@@ -101,8 +101,8 @@ static int option_natively(int fd, int level, int name, void *value, socklen_t *
 {
 	int saved_errno = errno;
 
-	if (fdt_get(fd) == FDT_BYPASS)
-		conn_check_bypass(fd);
+	if (fdt_is_watched(fdt_get(fd)))
+		conn_check_direct(fd);
 	errno = saved_errno;
 	if (noted_has_twin(fd) && !memory_is_absurd(value) && !memory_is_absurd(len))
 		return twin_getsockopt(fd, level, name, value, len);

@@ -49,6 +49,10 @@ enum fdt_mark conn_settle(int fd, struct upstream *u)
 	case UPSTREAM_REFUSED:
 		mark = FDT_FAILED;
 		break;
+	case UPSTREAM_DIRECT:
+		if (u && u->is_in_doubt)
+			mark = FDT_FELL_BACK;
+		break;
 	default:
 		break;
 	}

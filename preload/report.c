@@ -293,6 +293,17 @@ void report_abandoned(struct upstream *u)
 	report_tell(&r, u);
 }
 
+void report_well_without(struct upstream *u)
+{
+	struct report r;
+
+	report_begin(&r, u);
+	report_failed(&r, u, NULL, ETIMEDOUT);
+	report_line(&r, LOG_LEVEL_INFO, "connected directly to",
+		    "the converter was silent about it", 0);
+	report_tell(&r, u);
+}
+
 /* -------------------------------------------------------------------------- telling */
 
 void report_line(struct report *r, enum log_level level, const char *what, const char *why, int err)

@@ -65,6 +65,8 @@ void report_unclear(struct report *r, const struct upstream *u);
 void report_nothing(struct report *r, struct upstream *u);
 /* The same at once, for an exchange that ends outside any turn. */
 void report_abandoned(struct upstream *u);
+/* At once: the server that was silent behind the converter has answered a direct connection. */
+void report_well_without(struct upstream *u);
 /* A line for the log: "WHAT server via converter after n ms: WHY, MORE". what, why: live for ever. */
 void report_line(struct report *r, enum log_level level, const char *what, const char *why,
 		 int err);

@@ -99,6 +99,11 @@ const struct config *shim_config(void)
 	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : &empty_config;
 }
 
+bool shim_has_read(void)
+{
+	return atomic_load_explicit(&state, memory_order_acquire) == READ;
+}
+
 /* Another thread that was reading does not exist in the child. */
 void shim_in_child(void)
 {

@@ -13,6 +13,8 @@
 /* Reads the configuration if nobody has. A program that opens no internet socket never gets
  * here, so it opens no file. Empty (all direct) while a signal handler interrupts the reading. */
 const struct config *shim_config(void);
+/* Has anybody? */
+bool shim_has_read(void);
 /* Once, at the start: the variables named CONVERT_*, and where a user's files are. */
 void shim_keep_environment(void);
 /* In the child of fork(). */

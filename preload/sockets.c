@@ -79,11 +79,11 @@ INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int 
 	return newfd;
 }
 
-static void check_bypass(int fd)
+static void check_direct(int fd)
 {
 	int saved_errno = errno;
 
-	conn_check_bypass(fd);
+	conn_check_direct(fd);
 	errno = saved_errno;
 }
 
@@ -93,8 +93,8 @@ INTERPOSE int close(int fd)
 
 	if (mark == FDT_OPENING) /* another thread's connect() may be putting a twin there */
 		conn_await_opening(fd);
-	else if (mark == FDT_BYPASS)
-		check_bypass(fd);
+	else if (fdt_is_watched(mark))
+		check_direct(fd);
 	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
 	 * and the socket cookie tells where the number came back unseen */
 	if (mark != FDT_UNKNOWN && mark != FDT_OTHER && mark != FDT_UP)

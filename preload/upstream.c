@@ -98,28 +98,26 @@ static enum upstream_step read_reply(struct upstream_turn *t)
 
 /* ----------------------------------------------------------------------- the message */
 
-/* Since when could it have been sent? A program that has not looked for longer than it takes to answer
- * has not used up the converter's time. */
+/* For how long could it have been sent already? A program that has not looked for longer than it takes to
+ * answer has not used up the converter's time. */
 #define UNWATCHED_NS 250000000
 
-static void credit_unwatched(struct upstream *u, int fd)
+static int64_t unwatched_ns(const struct upstream *u, int fd)
 {
 	struct tcp_info info = { .tcpi_state = 0 };
 	socklen_t len = offsetof(struct tcp_info, tcpi_pmtu);
-	int64_t ns;
 
-	if (now_ns() - u->attempt_ns < UNWATCHED_NS ||
+	if (u->sent || now_ns() - u->attempt_ns < UNWATCHED_NS ||
 	    sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-		return;
-	ns = (int64_t)info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
-	atomic_fetch_add(&u->deadline_ns, ns);
-	atomic_fetch_add(&u->limit_ns, ns);
+		return 0;
+	return (int64_t)info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
 }
 
 static enum upstream_step send_owed(struct upstream_turn *t)
 {
 	struct upstream *u = t->u;
 	size_t left = u->request.len - u->sent;
+	int64_t credit_ns = unwatched_ns(u, t->fd);
 	long n = sys_sendto(t->fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL,
 			    NULL, 0);
 
@@ -132,10 +130,10 @@ static enum upstream_step send_owed(struct upstream_turn *t)
 						      .why = "no connection to the converter" });
 	}
 	u->sent = (uint16_t)(u->sent + n);
-	if (u->sent == u->request.len) {
-		credit_unwatched(u, t->fd);
+	atomic_fetch_add(&u->deadline_ns, credit_ns);
+	atomic_fetch_add(&u->limit_ns, credit_ns);
+	if (u->sent == u->request.len)
 		upstream_request_taken(u);
-	}
 	return STEP_DONE;
 }
 

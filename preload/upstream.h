@@ -18,6 +18,7 @@
 #include "servers.h"
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 /* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the ends; a retry
  * goes back to OPENING, TCP_FASTOPEN_CONNECT to DEFERRED and OPENING again. */
@@ -88,6 +89,7 @@ struct upstream {
 	const struct config_converter *converter;
 	struct addr via;
 	bool fall_back;	   /* fallback = direct */
+	bool is_in_doubt;  /* it does, as the server is silent: if it is, directly too */
 	int rcvlowat;	   /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	uint8_t tried;	   /* enum upstream_try */
 	bool sends_cookie; /* a Cookie TLV is in the message */
@@ -189,6 +191,10 @@ static inline int64_t upstream_due_ns(const struct upstream *u)
 void upstream_advance(struct upstream *u, int fd, bool broken);
 /* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
 short upstream_wants(const struct upstream *u);
+/* TCP_SYN_SENT and so on; 0: the kernel does not say. */
+int upstream_tcp_state(int fd);
+/* connect() that never waits: 0, -EINPROGRESS or what has gone wrong. */
+int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
 /* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
 void upstream_disconnect(int fd);
 /* The same, but the options that the kernel forgets thereby are set again as n (NULL: nothing) has them. */

@@ -36,15 +36,11 @@ enum upstream_step {
 void upstream_go_on(struct upstream *u, enum upstream_phase phase);
 /* All of the request is queued in the kernel. */
 void upstream_request_taken(struct upstream *u);
-/* TCP_SYN_SENT and so on; 0: the kernel does not say. */
-int upstream_tcp_state(int fd);
 /* Three round trips to the converter, as far as they are known: what an answer may take. */
 int64_t upstream_patience_ns(const struct upstream *u);
 
 /* The SYN of the exchange. 0; -EINTR: it is out, but a signal arrived; else -errno: nothing was sent. */
 int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstream_early *early);
-/* connect() that never waits. */
-int upstream_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
 
 /* upstream_disconnect(), but the program's own settings stay. */
 void upstream_take_back(struct upstream *u, int fd);

@@ -178,6 +178,7 @@ static enum upstream_step out_of_time(struct upstream_turn *t, enum blame b)
 		report_unclear(&t->report, u);
 	}
 	u->first_err = 0;
+	u->is_in_doubt = b == BLAME_SERVER;
 	t->failure = (struct upstream_failure){ .err = ETIMEDOUT, .why = blame_text(b) };
 	upstream_give_up_for_good(t);
 	return STEP_DONE;
