@@ -232,7 +232,7 @@ void report_connected(struct report *r, struct upstream *u, int fd)
 	report_line(r, LOG_LEVEL_INFO, "converted",
 		    over_mptcp ? "connected, MPTCP" : "connected, TCP", 0);
 	if (!over_mptcp && u->no_twin && r->n_lines) {
-		r->lines[r->n_lines - 1].joint = ": ";
+		r->lines[r->n_lines - 1].joint = ':';
 		r->lines[r->n_lines - 1].more = u->no_twin;
 	}
 }
@@ -306,6 +306,8 @@ void report_well_without(struct upstream *u)
 
 /* -------------------------------------------------------------------------- telling */
 
+/* What follows is at the bottom of deep stacks: each of it has the frame to itself. */
+
 void report_line(struct report *r, enum log_level level, const char *what, const char *why, int err)
 {
 	if (r->n_lines == REPORT_LINES || !log_is_on(level))
@@ -313,26 +315,29 @@ void report_line(struct report *r, enum log_level level, const char *what, const
 	r->lines[r->n_lines++] = (struct report_line){
 		.what = what,
 		.why = why,
-		.joint = ", ",
+		.joint = ',',
 		.more = err ? strerrorname_np(err) : NULL,
 		.ms = (int)((now_ns() - r->started_ns) / 1000000),
-		.level = level,
+		.level = (uint8_t)level,
 	};
 }
 
-static void tell_line(const struct report *r, const struct report_line *line)
+SLOW static void tell_line(const struct report *r, const struct report_line *line)
 {
 	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
 
 	addr_format(&r->server, server);
 	addr_format(&r->health.converter, via);
-	log_line(line->level, "%s %s via %s (%s) after %d ms: %s%s%s", line->what, server, via,
-		 r->converter->name, line->ms, line->why, line->more ? line->joint : "",
+	log_line((enum log_level)line->level, "%s %s via %s (%s) after %d ms: %s%s%s", line->what,
+		 server, via, r->converter->name, line->ms, line->why,
+		 !line->more	    ? "" :
+		 line->joint == ':' ? ": " :
+				      ", ",
 		 line->more ? line->more : "");
 }
 
 /* What is going to be otherwise because of this. */
-static void log_lost(const struct report *r, const struct report_event *e)
+SLOW static void log_lost(const struct report *r, const struct report_event *e)
 {
 	const char *what = NULL;
 
@@ -345,8 +350,8 @@ static void log_lost(const struct report *r, const struct report_event *e)
 			 r->converter->name, what);
 }
 
-static void tell_event(const struct report *r, const struct report_event *short_e,
-		       const struct upstream *u, int64_t now_ms)
+SLOW static void tell_event(const struct report *r, const struct report_event *short_e,
+			    const struct upstream *u, int64_t now_ms)
 {
 	struct health_event e = {
 		.kind = (enum health_event_kind)short_e->kind,
@@ -370,7 +375,7 @@ static void tell_event(const struct report *r, const struct report_event *short_
 	health_report(&r->health, &e, now_ms);
 }
 
-static void tell_unclear(const struct report *r, const struct health_key *key, int64_t now_ms)
+SLOW static void tell_unclear(const struct report *r, const struct health_key *key, int64_t now_ms)
 {
 	const struct health_event e = { .kind = HEALTH_FAILED,
 					.started_ms = r->started_ms,

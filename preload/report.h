@@ -11,8 +11,8 @@
 #include "servers.h"
 #include "upstream.h"
 
-#define REPORT_EVENTS 10
-#define REPORT_LINES  4
+#define REPORT_EVENTS 9
+#define REPORT_LINES  3
 
 struct report {
 	/* of whom */
@@ -27,9 +27,10 @@ struct report {
 		int32_t number;
 	} events[REPORT_EVENTS];
 	struct report_line {
-		const char *what, *why, *joint, *more;
+		const char *what, *why, *more;
 		int ms;
-		enum log_level level;
+		uint8_t level;
+		char joint;
 	} lines[REPORT_LINES];
 	bool converted, failed; /* counted */
 	bool learned, mptcp;	/* of the server */
