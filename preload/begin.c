@@ -109,7 +109,7 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->moves = u->unclear = 0;
-	u->is_in_doubt = false;
+	u->is_in_doubt = u->stays = false;
 	u->may_defer = false;
 	u->early = u->deferred = false;
 	u->rcvlowat = 0;

@@ -60,6 +60,7 @@ struct upstream {
 	_Atomic uint64_t sock_cookie;
 	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
 	int64_t started_ns;	     /* CLOCK_MONOTONIC */
+	int64_t part_ns;	     /* ... since when its converter has been tried */
 	int64_t attempt_ns;	     /* ... of the last SYN with the message */
 	_Atomic int64_t limit_ns;    /* `timeout`, for all converters together */
 	_Atomic int64_t deadline_ns; /* this one's part of it */
@@ -96,6 +97,7 @@ struct upstream {
 	bool omits_cookie; /* even if there is one: the converter does not know what it is */
 	uint8_t moves;	   /* converters that were tried before this one, and where they are */
 	struct health_key left[UPSTREAM_MOVES];
+	bool stays;	 /* no other converter would fare better, or there is none */
 	uint8_t unclear; /* a bit for each of them that was silent, for whatever reason */
 	int first_err;	 /* what came of the attempt before UPSTREAM_TRIED_BASE, or 0 */
 	const char *first_why;

@@ -23,7 +23,7 @@ static unsigned int count_elsewhere(const struct upstream *u)
 
 bool upstream_has_elsewhere(const struct upstream *u)
 {
-	return !u->early && count_elsewhere(u) > 0;
+	return !u->early && !u->stays && count_elsewhere(u) > 0;
 }
 
 void upstream_begin_tries(struct upstream *u)
@@ -36,7 +36,7 @@ void upstream_begin_tries(struct upstream *u)
 	u->omits_cookie = u->has_options = false;
 	u->n_asked = 0;
 	u->first_err = 0;
-	u->attempt_ns = now;
+	u->part_ns = u->attempt_ns = now;
 	if (part < least)
 		part = least;
 	atomic_store(&u->deadline_ns, part < limit_ns - now ? now + part : limit_ns);
@@ -84,7 +84,7 @@ static void stay(struct upstream_turn *t)
 		upstream_give_up_for_good(t);
 		return;
 	}
-	u->moves = UPSTREAM_MOVES;
+	u->stays = true;
 	atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
 	upstream_look_later(u);
 	upstream_go_on(u, t->before);

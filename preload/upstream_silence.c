@@ -100,13 +100,19 @@ void upstream_look_later(struct upstream *u)
 	look_at(u, u->attempt_ns);
 }
 
+/* What speaks for the converter must be newer than half of its part of the time. */
+static int64_t evidence_ns(const struct upstream *u)
+{
+	return u->part_ns / 2 + atomic_load(&u->deadline_ns) / 2;
+}
+
 /* By this exchange or another one: has it had the time to answer? */
 static bool was_asked(const struct upstream *u)
 {
 	int64_t asked_ns = report_asked_ns(u);
 
 	return u->tried & UPSTREAM_TRIED_INFO ||
-	       (asked_ns >= half_ns(u) && asked_ns + ask_window_ns(u) <= now_ns());
+	       (asked_ns >= evidence_ns(u) && asked_ns + ask_window_ns(u) <= now_ns());
 }
 
 static struct blame_facts facts(const struct upstream *u, int fd)
@@ -121,7 +127,7 @@ static struct blame_facts facts(const struct upstream *u, int fd)
 		.has_sent = has_sent,
 		.has_ack = has_sent && info.tcpi_unacked == 0,
 		.has_begun = has_sent && u->reply.got,
-		.is_alive = u->tried & UPSTREAM_TRIED_AGAIN || report_is_alive(u, half_ns(u)),
+		.is_alive = u->tried & UPSTREAM_TRIED_AGAIN || report_is_alive(u, evidence_ns(u)),
 		.was_asked = was_asked(u),
 	};
 }
@@ -141,7 +147,7 @@ static bool is_to_ask(const struct upstream *u, int fd)
 {
 	struct blame_facts f = facts(u, fd);
 
-	return blame(&f) == BLAME_UNCLEAR && report_may_ask(u, half_ns(u));
+	return blame(&f) == BLAME_UNCLEAR && report_may_ask(u, evidence_ns(u));
 }
 
 enum upstream_step upstream_look(struct upstream_turn *t)
@@ -194,14 +200,20 @@ static enum upstream_step move_on(struct upstream_turn *t, enum blame b)
 	return STEP_ELSEWHERE;
 }
 
-/* Nobody looked when it was time to ask, or somebody else has just done so: until there is an answer, or
- * none. */
+/* Nobody looked when it was time to ask: until there is an answer, or none. But a program that has been
+ * waiting does not wait longer for that; it is nobody's fault then, and the next one will ask. */
+#define LATE_NS 50000000
+
 static enum upstream_step ask_late(struct upstream_turn *t)
 {
 	struct upstream *u = t->u;
-	bool is_ours = report_may_ask(u, half_ns(u));
-	int64_t until_ns = report_asked_ns(u) + ask_window_ns(u);
+	bool is_ours;
+	int64_t until_ns;
 
+	if (now_ns() < atomic_load(&u->deadline_ns) + LATE_NS)
+		return out_of_time(t, BLAME_NOBODY);
+	is_ours = report_may_ask(u, evidence_ns(u));
+	until_ns = report_asked_ns(u) + ask_window_ns(u);
 	atomic_store(&u->limit_ns, until_ns);
 	atomic_store(&u->deadline_ns, until_ns);
 	return is_ours ? ask(t) : STEP_DONE;
@@ -219,12 +231,13 @@ enum upstream_step upstream_time_out(struct upstream_turn *t)
 		atomic_fetch_add(&u->limit_ns, now_ns() - deadline_ns);
 	if (upstream_phase(u) == UPSTREAM_OPENING)
 		return out_of_time(t, BLAME_NOBODY);
-	if (!is_last && b == BLAME_SERVER) { /* no other would fare better */
+	if (!is_last && b == BLAME_SERVER) {
+		u->stays = true;
 		atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
 		look_at(u, now_ns());
 		return STEP_DONE;
 	}
-	if (upstream_has_elsewhere(u) && b != BLAME_SERVER)
+	if (!is_last && upstream_has_elsewhere(u))
 		return move_on(t, b);
 	if (b == BLAME_UNCLEAR && upstream_may_try(u, UPSTREAM_TRIED_INFO))
 		return ask_late(t);
