@@ -4,6 +4,7 @@
 #include "conn_int.h"
 #include "real.h"
 #include "converters.h"
+#include "reach.h"
 #include "regs.h"
 #include "report.h"
 #include "shim.h"
@@ -85,7 +86,7 @@ static bool is_no_cookie_ours(int fd, const struct upstream *u, const struct con
 		return false;
 	if (n && !noted_obstacle(n))
 		return !noted_find(n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &option) ||
-		       !option.value[0];
+		       !memcmp(option.value, &on, sizeof(on));
 	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, &len) < 0 || !on;
 }
 
@@ -213,6 +214,7 @@ int conn_start(int fd, struct upstream *u, bool nonblocking, struct upstream_ear
 		exchange_all(fd, u, regs_exchange);
 	} else if (r < 0 && r != -EINTR) {
 		upstream_disconnect(fd);
+		twin_withdraw(fd);
 		conn_settle(fd, u);
 	}
 	upstream_leave();
@@ -258,13 +260,11 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 static int family_needed(int fd, const struct conn_request *request, bool *must)
 {
 	bool v4 = addr_is_v4(&request->verdict->via);
-	const struct noted *n = noted_at(fd);
-	struct noted_option only_v6;
 
-	*must = request->family == AF_INET && !v4;
-	if (request->family == AF_INET6 && v4 && n && n->family == AF_INET6 &&
-	    noted_find(n, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6))
-		*must = true;
+	/* an IPv6 socket on its way to an IPv4 server takes both, or is_unfit() had said so */
+	*must = request->family == AF_INET ?
+			!v4 :
+			v4 && !addr_is_v4(&request->server) && reach_is_only_v6(fd);
 	return *must ? AF_INET6 : request->family;
 }
 
@@ -284,12 +284,22 @@ static bool wants_mptcp(const struct conn_request *request)
 	       (mptcp == CONFIG_MPTCP_AUTO && !converters_lose_mptcp(&request->verdict->via));
 }
 
+/* Neither it nor another socket with the same address gets there. */
+static bool is_bound_elsewhere(int fd, const struct conn_request *request)
+{
+	return request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict->via);
+}
+
 /* False: there is none, and without one the converter cannot be reached. */
 static bool take_twin(int fd, struct conn_request *request)
 {
 	struct twin_wish wish = { .mark = request->mark, .word = request->word };
 
 	request->socket_family = request->family;
+	if (is_bound_elsewhere(fd, request)) {
+		request->no_twin = TWIN_BOUND;
+		return false;
+	}
 	if (twin_is(fd)) { /* of an attempt before this one */
 		twin_ask(fd, &request->socket_family, &request->mptcp);
 		return true;
@@ -301,6 +311,7 @@ static bool take_twin(int fd, struct conn_request *request)
 	if (twin_take_place(fd, &wish) == 0) {
 		request->socket_family = wish.family;
 		request->mptcp = wish.mptcp;
+		request->no_twin = wish.mptcp ? NULL : wish.obstacle;
 		return true;
 	}
 	request->no_twin = wish.obstacle;
@@ -327,6 +338,8 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 	}
 	request->mark = mark;
 	request->word = fdt_look(fd);
+	if (mark == FDT_UNKNOWN) /* what is noted is of another socket, and shall not be believed */
+		noted_end(fd);
 	if (conn_is_unconnected_tcp(fd))
 		return CONN_CLAIMED;
 	conn_unclaim(fd, request);
@@ -354,8 +367,10 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	request->mptcp = false;
 	request->exchange = NULL;
 	request->err = EAFNOSUPPORT;
-	if (regs_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns()))
+	if (regs_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns())) {
+		twin_withdraw(fd);
 		return unreachable(fd, request);
+	}
 	r = go(fd, request);
 	request->interrupted = r == -EINTR;
 	if (r == 0 || r == -EINTR) {
@@ -363,6 +378,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 		return CONN_BEGUN;
 	}
 	request->err = -r;
+	twin_withdraw(fd);
 	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
 	return unreachable(fd, request);
 }

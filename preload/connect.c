@@ -4,6 +4,7 @@
 #include "counts.h"
 #include "handover.h"
 #include "memory.h"
+#include "reach.h"
 #include "real.h"
 #include "servers.h"
 #include "shim.h"
@@ -153,18 +154,25 @@ static int begun(int fd, struct conn_request *request)
 			   EINPROGRESS);
 }
 
-static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
+static void log_unreachable(const struct conn_request *request)
 {
 	char text[ADDR_TEXT_MAX];
+	/* by the socket as it is; any other errno is the kernel's, of a SYN */
+	const char *why = request->err == EAFNOSUPPORT ? request->no_twin : NULL;
 
+	addr_format(&request->verdict->via, text);
+	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s%s%s", text,
+		 strerrorname_np(request->err), why ? ": " : "", why ? why : "");
+}
+
+static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
+{
 	request->is_probe = choice->is_probe;
 	if (conn_begin(fd, request) == CONN_BEGUN)
 		return begun(fd, request);
 	if (!request->exchange)
 		converters_unchoose(&request->verdict->via, choice);
-	addr_format(&request->verdict->via, text);
-	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s", text,
-		 strerrorname_np(request->err));
+	log_unreachable(request);
 	return request->config->fallback == CONFIG_FALLBACK_NONE ? -request->err : CONN_NATIVELY;
 }
 
@@ -198,13 +206,13 @@ static int bypassed(const struct conn_request *request)
 /* Would the kernel refuse this address on the program's socket, if not on a twin? */
 static bool is_unfit(int fd, const struct conn_request *request)
 {
-	const struct noted *n = fdt_is_fresh(fdt_get(fd)) ? noted_at(fd) : NULL;
-	struct noted_option only_v6;
+	const struct noted *n = noted_at(fd);
 
-	if (!n || !n->family || n->family != request->family)
-		return n && n->family;
-	return request->family == AF_INET6 && addr_is_v4(&request->server) &&
-	       noted_find(n, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6) && only_v6.value[0];
+	if (n && n->family && n->family != request->family)
+		return true;
+	return request->family == AF_INET6 &&
+	       ((addr_is_v4(&request->server) && reach_is_only_v6(fd)) ||
+		reach_is_bound_elsewhere(fd, &request->server));
 }
 
 /* Where nothing but the converter will do, one that has failed is asked all the same. */
@@ -226,6 +234,10 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 	struct converters_choice choice = { .after = NULL };
 	struct pol_verdict verdict;
 
+	if (is_unfit(fd, request)) {
+		conn_unclaim(fd, request);
+		return CONN_NATIVELY;
+	}
 	if (is_bypassed(request, rule) && conn_bypass(fd, request) == CONN_BEGUN)
 		return bypassed(request); /* one that wins nothing is not taken */
 	verdict = choose(request, rule, &choice);
@@ -264,8 +276,7 @@ static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
 	if (!may_be_ours(fd))
 		return CONN_NATIVELY;
 	config = request.config = shim_config();
-	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0 ||
-	    is_unfit(fd, &request))
+	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0)
 		return CONN_NATIVELY;
 	rule = pol_rule(config, &request.server);
 	if (rule.action == POL_DIRECT) {

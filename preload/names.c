@@ -11,13 +11,17 @@
 #include <string.h>
 
 /* room: the size of the program's buffer. The length reported is the true one, even if the
- * address was cut (getpeername(2)). */
+ * address was cut (getpeername(2)). An address that IPv4 cannot express is 0.0.0.0 (twin.h). */
 static void fill_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
 		      socklen_t *len)
 {
 	struct sockaddr_storage name;
-	socklen_t whole = addr_to_sockaddr(a, family, &name);
+	struct addr shown = { .port = a->port };
+	socklen_t whole;
 
+	if (family == AF_INET6 || addr_is_v4(a))
+		shown = *a;
+	whole = addr_to_sockaddr(&shown, family, &name);
 	memcpy(out, &name, room < whole ? room : whole);
 	*len = whole;
 }
@@ -224,6 +228,12 @@ static bool set_rcvlowat(int fd, const int *value)
 	return pending;
 }
 
+/* ... by another socket, which must have the option then. */
+static bool may_connect_yet(enum fdt_mark mark)
+{
+	return fdt_is_fresh(mark) || mark == FDT_PENDING || has_failed(mark);
+}
+
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	int r;
@@ -238,7 +248,7 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	if (noted_has_twin(fd))
 		return twin_setsockopt(fd, level, name, value, len);
 	r = REAL(setsockopt)(fd, level, name, value, len);
-	if (r == 0 && (fdt_is_fresh(fdt_get(fd)) || fdt_get(fd) == FDT_PENDING))
+	if (r == 0 && may_connect_yet(fdt_get(fd)))
 		noted_option(fd, level, name, value, len);
 	return r;
 }

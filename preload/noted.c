@@ -54,8 +54,10 @@ void noted_begin(int fd, int family, bool is_mptcp)
 	n->generation = atomic_load(&generation);
 	n->family = (uint8_t)family;
 	n->is_mptcp = is_mptcp;
+	n->only_v6 = false;
 	n->used = 0;
 	atomic_store(&n->bound, false);
+	atomic_store(&n->copied, false);
 	atomic_store(&n->checked, false);
 	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
 	atomic_flag_clear(&n->busy);
@@ -107,15 +109,19 @@ void noted_copy(int fd, int newfd)
 	struct noted *from = noted_at(fd), *to;
 
 	noted_end(newfd);
+	if (from)
+		atomic_store(&from->copied, true);
 	if (!from || !from->twin_cookie || !(to = make(newfd)))
 		return;
 	noted_begin(newfd, from->family, from->is_mptcp);
+	atomic_store(&to->copied, true);
 	if (atomic_flag_test_and_set(&from->busy))
 		return;
 	memcpy(to->bytes, from->bytes, from->used);
 	to->used = from->used;
 	to->twin_cookie = from->twin_cookie;
 	to->twin_family = from->twin_family;
+	to->only_v6 = from->only_v6;
 	atomic_flag_clear(&from->busy);
 }
 

@@ -2,6 +2,7 @@
 #include "twin.h"
 
 #include "conn_int.h"
+#include "reach.h"
 #include "regs.h"
 #include "twin_options.h"
 
@@ -36,6 +37,8 @@ static int make(const struct twin_wish *wish, bool mptcp, bool nonblocking)
 		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
 }
 
+#define NO_MPTCP "the kernel has no MPTCP for this process"
+
 /* The numbers are all taken, or no memory: another time it may work. */
 static bool is_shortage(int err)
 {
@@ -44,21 +47,19 @@ static bool is_shortage(int err)
 
 static int open_twin(struct twin_wish *wish, bool nonblocking)
 {
-	int fd = -EPROTONOSUPPORT;
+	int fd;
 
-	if (wish->mptcp && !atomic_load_explicit(&no_mptcp, memory_order_relaxed)) {
-		fd = make(wish, true, nonblocking);
-		if (fd < 0 && !is_shortage(-fd))
-			atomic_store(&no_mptcp, true);
-	}
-	if (fd < 0 && wish->must) {
-		wish->mptcp = false;
-		fd = make(wish, false, nonblocking);
-	}
-	if (fd < 0)
-		fail(wish, is_shortage(-fd) ? "no descriptor or memory for another socket" :
-					      "the kernel has no MPTCP for this process");
-	return fd;
+	if (wish->mptcp && !twin_has_mptcp())
+		return fail(wish, NO_MPTCP);
+	fd = make(wish, wish->mptcp, nonblocking);
+	if (fd >= 0)
+		return fd;
+	if (is_shortage(-fd))
+		return fail(wish, "no descriptor or memory for another socket");
+	if (!wish->mptcp || fd == -EAFNOSUPPORT)
+		return fail(wish, "the kernel has no IPv6 for this process");
+	atomic_store(&no_mptcp, true);
+	return fail(wish, NO_MPTCP);
 }
 
 /* -------------------------------------------------------------------- carrying over */
@@ -66,7 +67,10 @@ static int open_twin(struct twin_wish *wish, bool nonblocking)
 static bool carry_options(int twin, const struct noted *n, struct twin_wish *wish)
 {
 	struct noted_option o;
+	int off = 0;
 
+	if (wish->must) /* whatever net.ipv6.bindv6only says */
+		sys_setsockopt(twin, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	for (uint16_t at = 0; noted_next(n, &at, &o);) {
 		if (o.level == IPPROTO_IPV6 && o.name == IPV6_V6ONLY && wish->must)
 			continue;
@@ -75,6 +79,28 @@ static bool carry_options(int twin, const struct noted *n, struct twin_wish *wis
 			return false;
 	}
 	return true;
+}
+
+/* A socket that is as the program has set up its own; -1: there is none. */
+static int open_alike(const struct noted *n, struct twin_wish *wish, bool nonblocking)
+{
+	int fd = open_twin(wish, nonblocking);
+
+	if (fd < 0 || carry_options(fd, n, wish))
+		return fd;
+	syscall(SYS_close, fd);
+	return -1;
+}
+
+/* ... over TCP where it must be and MPTCP is not to be had, or refuses something. */
+static int open_any(const struct noted *n, struct twin_wish *wish, bool nonblocking)
+{
+	int fd = open_alike(n, wish, nonblocking);
+
+	if (fd >= 0 || !wish->mptcp || !wish->must)
+		return fd;
+	wish->mptcp = false;
+	return open_alike(n, wish, nonblocking);
 }
 
 /* The address that the program has bound, in the shape that the twin's family has. */
@@ -116,7 +142,7 @@ static bool carry_bound(int fd, int twin, struct twin_wish *wish)
 
 	if (sys_getsockname(fd, (struct sockaddr *)&name, &len) < 0 ||
 	    !carry_name(&name, &len, wish->family) || bind_beside(fd, twin, &name, len) < 0) {
-		fail(wish, "its bound address");
+		fail(wish, TWIN_BOUND);
 		return false;
 	}
 	return true;
@@ -150,9 +176,12 @@ static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
 
 static const char *obstacle(const struct noted *n, const struct twin_wish *wish)
 {
-	if (wish->mark != FDT_TCP && wish->mark != FDT_TCP_SET)
+	const char *obstacle = noted_obstacle(n);
+
+	/* the mark of one that was connected before says no more than that */
+	if (!obstacle && wish->mark == FDT_TCP_COPIED && (!wish->must || atomic_load(&n->copied)))
 		return "it may have other numbers";
-	return noted_obstacle(n);
+	return obstacle;
 }
 
 int twin_take_place(int fd, struct twin_wish *wish)
@@ -160,6 +189,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	struct noted *n = noted_at(fd);
 	int flags, descriptor_flags, twin, r = -1;
 	uint64_t cookie;
+	bool only_v6;
 
 	wish->obstacle = obstacle(n, wish);
 	if (wish->obstacle)
@@ -168,18 +198,21 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
 	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC)
 		return fail(wish, "its flags");
-	twin = open_twin(wish, flags & O_NONBLOCK);
+	twin = open_any(n, wish, flags & O_NONBLOCK);
 	if (twin < 0)
 		return -1;
+	/* bind() may have changed what was set, and on an MPTCP socket it shows nothing of it */
+	only_v6 = n->family == AF_INET6 &&
+		  (wish->must || (atomic_load(&n->bound) && reach_is_only_v6(fd)));
 	cookie = conn_sock_cookie(twin);
 	if (!cookie) /* by which it is known later */
 		fail(wish, "its socket cookie");
-	else if (carry_options(twin, n, wish) &&
-		 (!atomic_load(&n->bound) || carry_bound(fd, twin, wish)))
+	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))
 		r = place(fd, twin, descriptor_flags, wish);
 	if (r == 0) {
 		n->twin_cookie = cookie;
 		n->twin_family = (uint8_t)wish->family;
+		n->only_v6 = only_v6;
 	}
 	syscall(SYS_close, twin);
 	return r;
@@ -222,7 +255,7 @@ static bool place_plain(int fd, int plain, struct conn *c)
 	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
 }
 
-bool twin_give_back(int fd)
+static bool give_back(int fd, bool disconnected)
 {
 	struct noted *n = noted_at(fd);
 	struct conn *c = conn_peek(fd);
@@ -240,13 +273,26 @@ bool twin_give_back(int fd)
 		return false;
 	if (carry_options(plain, n, &wish) &&
 	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
-		done = look_disconnected(plain, n) && place_plain(fd, plain, c);
+		done = (!disconnected || look_disconnected(plain, n)) && place_plain(fd, plain, c);
 		regs_settle(fd);
 	}
-	if (done)
+	if (done) {
 		n->twin_cookie = 0;
+		n->only_v6 = false;
+	}
 	syscall(SYS_close, plain);
 	return done;
+}
+
+bool twin_give_back(int fd)
+{
+	return give_back(fd, true);
+}
+
+void twin_withdraw(int fd)
+{
+	regs_settle(fd); /* place() has lifted them, if nothing came after it */
+	give_back(fd, false);
 }
 
 /* ----------------------------------------------------------------- what is one */

@@ -22,17 +22,22 @@
 #define TCP_IS_MPTCP 43
 #endif
 
+/* An obstacle that is known before a twin is made. */
+#define TWIN_BOUND "its bound address"
+
 struct twin_wish {
-	int family;	    /* of the twin: AF_INET or AF_INET6 */
-	bool mptcp;	    /* out: false if only TCP was to be had, for a twin that must be */
-	bool must;	    /* without a twin nothing can be reached, so TCP would do */
+	int family; /* of the twin: AF_INET or AF_INET6 */
+	bool mptcp; /* out: false if only TCP was to be had, for a twin that must be */
+	/* Only an IPv6 socket that takes IPv4 too reaches the converter, and the program's is none: then
+	 * TCP would do. */
+	bool must;
 	enum fdt_mark mark; /* of fd before connect() took hold of it */
 	uint16_t word;	    /* fdt_look(fd) since then */
 	/* NULL, or connect a non-blocking twin to this first: nobody may see it unconnected. */
 	const struct sockaddr *to;
 	socklen_t to_len;
 	bool at_once;	      /* out: that connect() has returned 0 (TCP_FASTOPEN_CONNECT) */
-	const char *obstacle; /* out: why there is no twin */
+	const char *obstacle; /* out: why there is no twin, or none of MPTCP */
 };
 
 /* Puts a twin under the number fd, which is a TCP socket in state CLOSE. Returns 0, or -1 and
@@ -42,6 +47,8 @@ int twin_take_place(int fd, struct twin_wish *wish);
  * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
  * process has it too), which shows only in the bits that poll() reports of a failure. */
 bool twin_give_back(int fd);
+/* The same for a twin that has sent nothing: the program's socket is as before its connect(). */
+void twin_withdraw(int fd);
 /* False: the kernel has refused this process an MPTCP socket. */
 bool twin_has_mptcp(void);
 /* Is what has the number a twin of ours? One system call if it may be. */

@@ -107,7 +107,7 @@ bool twin_option_can_miss(int level, int name, const char **text)
 
 	if (row && row->hint_before)
 		return true;
-	*text = row ? row->text : "an option that MPTCP refuses";
+	*text = row ? row->text : "an option that another socket refuses";
 	return false;
 }
 
@@ -135,37 +135,41 @@ static int get_mtu(int fd, void *value, socklen_t *len)
 	return answer_int(value, len, (int)info.tcpi_pmtu);
 }
 
-/* What a new TCP socket says, as nothing was set. 0 or a negative errno. */
-static int get_default(int family, int level, int name, void *value, socklen_t *len)
+static int new_plain(const struct noted *n)
 {
-	int fd = (int)sys_result(syscall(SYS_socket, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-	int r;
+	return (int)sys_result(
+		syscall(SYS_socket, (int)n->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+}
+
+/* What the program's own socket would say. 0 or a negative errno. */
+static int get_plain(const struct noted *n, int level, int name, void *value, socklen_t *len)
+{
+	struct noted_option option;
+	int fd = new_plain(n), r;
 
 	if (fd < 0)
 		return fd;
+	if (noted_find(n, level, name, &option))
+		sys_setsockopt(fd, level, name, option.value, option.len);
 	r = sys_getsockopt(fd, level, name, value, len);
 	syscall(SYS_close, fd);
 	return r;
 }
 
+/* An IPv4 socket knows no option of this level, whatever has its number. */
+static bool is_of_other_family(int fd, int level)
+{
+	return level == IPPROTO_IPV6 && noted_at(fd)->family == AF_INET && twin_is(fd);
+}
+
 /* MPTCP has refused what TCP knows. 0 or a negative errno. */
 static int get_refused(int fd, int level, int name, void *value, socklen_t *len)
 {
-	const struct noted *n = noted_at(fd);
-	struct noted_option option;
-	socklen_t room = *len;
-	int r;
-
 	if (level == IPPROTO_IP && name == IP_MTU)
 		return get_mtu(fd, value, len);
 	if (level == IPPROTO_TCP && name == TCP_WINDOW_CLAMP) /* a matter of the connection */
 		return -EOPNOTSUPP;
-	r = get_default(n->family, level, name, value, len);
-	if (r == 0 && noted_find(n, level, name, &option)) {
-		*len = room;
-		answer(value, len, option.value, option.len);
-	}
-	return r;
+	return get_plain(noted_at(fd), level, name, value, len);
 }
 
 /* What an MPTCP socket answers, but not as TCP would: what to say instead. 1: nothing. */
@@ -179,10 +183,10 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 		*len = 0; /* "mptcp" */
 		return 0;
 	}
-	if (row && row->hint_after && noted_find(n, level, name, &option)) {
-		answer(value, len, option.value, option.len); /* refused, or taken earlier */
-		return 0;
-	}
+	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
+		return n->only_v6 ? answer_int(value, len, 1) : 1;
+	if (row && row->hint_after && noted_find(n, level, name, &option))
+		return get_plain(n, level, name, value, len); /* refused, or taken earlier */
 	if (level != SOL_SOCKET)
 		return 1;
 	switch (name) {
@@ -193,11 +197,8 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 	case SO_BROADCAST: /* taken and forgotten */
 	case SO_RXQ_OVFL:
 	case SO_WIFI_STATUS:
-		return noted_find(n, level, name, &option) ?
-			       answer_int(value, len,
-					  option.value[0] | option.value[1] || option.value[2] ||
-						  option.value[3]) :
-			       1;
+		return noted_find(n, level, name, &option) ? get_plain(n, level, name, value, len) :
+							     1;
 	default:
 		return 1;
 	}
@@ -205,8 +206,11 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 
 int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-	int saved_errno = errno, r = REAL(getsockopt)(fd, level, name, value, len);
+	int saved_errno = errno, r;
 
+	if (is_of_other_family(fd, level))
+		return libc_result(-EOPNOTSUPP, saved_errno);
+	r = REAL(getsockopt)(fd, level, name, value, len);
 	if ((r < 0 && errno != EOPNOTSUPP && errno != ENOPROTOOPT) || (int)*len < 0 || !twin_is(fd))
 		return r;
 	r = r < 0 ? get_refused(fd, level, name, value, len) :
@@ -216,15 +220,21 @@ int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 
 int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	int saved_errno = errno, r = REAL(setsockopt)(fd, level, name, value, len), err = errno;
 	const struct row *row = find(level, name);
+	int saved_errno = errno, r, err;
 
+	if (is_of_other_family(fd, level))
+		return libc_result(-ENOPROTOOPT, saved_errno);
+	r = REAL(setsockopt)(fd, level, name, value, len);
+	err = errno;
 	if ((r < 0 && err != EOPNOTSUPP && err != ENOPROTOOPT && err != EINVAL) || !twin_is(fd))
 		return r;
 	if (r < 0 && (!row || !row->hint_after || !value || len < (socklen_t)sizeof(int))) {
 		errno = err;
 		return r;
 	}
+	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
+		noted_at(fd)->only_v6 = false; /* the twin says what the program has set */
 	noted_option(fd, level, name, value, len);
 	errno = saved_errno;
 	return 0;

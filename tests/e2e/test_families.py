@@ -1,0 +1,131 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Sockets of either family to servers of either family, through converters that have one family or
+both, with IPV6_V6ONLY and with options that MPTCP refuses: converted wherever a direct connection
+works, and the program is told nothing else than directly."""
+import json
+
+import lab as L
+
+PORT, CLOSED = 7100, 81
+
+# answers with whom it sees
+SERVER = """
+import socket
+listener = socket.create_server(("::", int(__import__("sys").argv[1])), family=socket.AF_INET6,
+                                dualstack_ipv6=True, backlog=100)
+while True:
+    s, peer = listener.accept()
+    s.send(peer[0].encode() + b"\\n")
+    s.close()
+"""
+CONVERTERS = {"IPv4": [L.CONVERTER], "IPv6": [L.CONVERTER6], "both": [L.CONVERTER, L.CONVERTER6]}
+IS_V4 = {"v4": True, "mapped": True, "v6": False}
+MAPPED = "::ffff:"
+
+
+def setup(lab):
+    lab.start("server", ["/usr/bin/python3", "-c", SERVER, PORT]).wait_for_listeners(PORT)
+    lab.converter("--mptcp", listen=["0.0.0.0", "[::]"])
+
+
+def via_v4(target, converter):
+    """The family of the converter's address that is used."""
+    return {"IPv4": True, "IPv6": False, "both": IS_V4[target]}[converter]
+
+
+def is_out_of_reach(case, direct, v4):
+    """The program's socket cannot reach the converter, and no other one can take its place."""
+    target, _, _, _, bound, made = case
+    if bound in IS_V4 and not direct["bind"]:  # an address of the other family
+        return IS_V4[bound] != v4
+    return made == "unseen" and (direct["before"]["V6ONLY"] == 1 if v4 else target == "v4")
+
+
+def expected(case, direct, converter):
+    """What the program shall see, by what it sees directly."""
+    target = case[0]
+    v4 = via_v4(target, converter)
+    if is_out_of_reach(case, direct, v4):
+        return direct
+    name = L.CLIENT if v4 else L.CLIENT6
+    if target == "v4":
+        name = name if v4 else "0.0.0.0"
+    elif v4:
+        name = MAPPED + name
+    want = {key: value for key, value in direct.items() if key != "set late"}
+    for when, result in (("refused", "ECONNREFUSED"), ("connect", None)):
+        state = f"after {when}"
+        if direct.get(when, "not tried") == result:
+            want[state] = direct[state] | {"name": [name] + direct[state]["name"][1:]}
+    if direct["saw"]:
+        want["saw"] = (MAPPED + L.ROUTER) if IS_V4[target] else L.ROUTER6
+    return want
+
+
+def flat(said, prefix=""):
+    answers = {}
+    for key, value in said.items():
+        answers |= flat(value, f"{key}: ") if isinstance(value, dict) else {prefix + key: value}
+    return answers
+
+
+class Families(L.TestCase):
+    def run_all(self, shim, every):
+        r = self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/families.py", L.SERVER,
+                          L.SERVER6, PORT, CLOSED, every], shim=shim, timeout=60)
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        lines = [json.loads(line) for line in r.out.decode().splitlines()]
+        return {tuple(line[:-1]): line[-1] for line in lines}, r
+
+    def check(self, every):
+        direct, _ = self.run_all(None, every)
+        connected = sum(1 for said in direct.values() if said["saw"])
+        self.assertGreater(connected, len(direct) // 2)
+        self.note(f"{len(direct)} sockets, {connected} of them connect directly")
+        for converter, addresses in CONVERTERS.items():
+            for mptcp in "auto", "off":
+                with self.subTest(converter=converter, mptcp=mptcp):
+                    ours, r = self.run_all(self.shim(addresses, mptcp), every)
+                    self.compare({case: expected(case, said, converter)
+                                  for case, said in direct.items()}, ours)
+                    if mptcp == "auto":  # what is not MPTCP has a reason
+                        self.assertIn("connected, MPTCP\n", r.log)
+                        self.assertNotIn("connected, TCP\n", r.log)
+
+    def shim(self, addresses, mptcp):
+        return self.lab.config(policy=f"mptcp = {mptcp}\nfallback = direct", address=addresses)
+
+    def compare(self, expected_of, ours):
+        wrong = []
+        for case, said in expected_of.items():
+            want, got = flat(said), flat(ours[case])
+            wrong += [f"{', '.join(map(str, case))}: {key}: {got.get(key)}, not {want[key]}"
+                      for key in want if got.get(key) != want[key]]
+        if wrong:
+            self.fail(f"{len(wrong)} answers\n" + "\n".join(wrong[:20]))
+
+    def test_every_socket(self):
+        self.check("every")
+
+    def test_bindv6only(self):
+        """IPv6 sockets that take IPv6 alone although nobody has said so."""
+        L.sysctl("client", net__ipv6__bindv6only=1)
+        self.addCleanup(L.sysctl, "client", net__ipv6__bindv6only=0)
+        self.check("few")
+
+    def test_no_way_to_the_converter(self):
+        """Nothing of ours is left on a socket that then goes direct."""
+        for prefix in "10.4.0.0/16", "fd04::/16":
+            L.command(["ip", "-n", "client", "route", "add", "unreachable", prefix])
+        direct, _ = self.run_all(None, "few")
+        for addresses in ["10.4.0.1"], ["fd04::1"], ["10.4.0.1", "fd04::1"]:
+            with self.subTest(addresses=addresses):
+                ours, r = self.run_all(self.shim(addresses, "auto"), "few")
+                self.compare({case: said for case, said in direct.items()
+                              if "refused first" not in case}, ours)
+                self.assertIn("cannot be reached: EHOSTUNREACH", r.log)
+
+
+if __name__ == "__main__":
+    L.main(setup)
