@@ -451,7 +451,8 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils python3-jsonschema \
 	      musl-tools fzf libcap2-bin zsh fish \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
-	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15
+	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
+	      python3-grpcio
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 

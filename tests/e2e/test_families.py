@@ -7,7 +7,8 @@ import json
 
 import lab as L
 
-PORT, CLOSED = 7100, 81
+PORT, GRPC, CLOSED = 7100, 7101, 81
+GRPC_WHO = ["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/waiters/grpc_who.py"]
 
 # answers with whom it sees
 SERVER = """
@@ -26,6 +27,7 @@ MAPPED = "::ffff:"
 
 def setup(lab):
     lab.start("server", ["/usr/bin/python3", "-c", SERVER, PORT]).wait_for_listeners(PORT)
+    lab.start("server", GRPC_WHO + ["serve", GRPC]).wait_for_listeners(GRPC)
     lab.converter("--mptcp", listen=["0.0.0.0", "[::]"])
 
 
@@ -127,5 +129,36 @@ class Families(L.TestCase):
                 self.assertIn("cannot be reached: EHOSTUNREACH", r.log)
 
 
+class Grpc(L.TestCase):
+    """Its sockets are IPv6 ones also to IPv4 servers, have IPV6_V6ONLY 0, and TCP_USER_TIMEOUT if
+    connections are kept alive."""
+
+    CALLS = 3
+
+    def ask(self, server, keepalive_ms, shim):
+        r = self.lab.run(GRPC_WHO + ["ask", server, GRPC, self.CALLS, keepalive_ms], shim=shim,
+                         timeout=60)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode(), r
+
+    def check(self, keepalive_ms, kind):
+        for server, own, who in ((L.SERVER, "ipv4:" + L.CLIENT, "ipv4:" + L.ROUTER),
+                                 (L.SERVER6, f"ipv6:%5B{L.CLIENT6}%5D", f"ipv6:%5B{L.ROUTER6}%5D")):
+            said, r = self.ask(server, keepalive_ms, None)
+            self.assertEqual(said, "".join(f"{i} {own}\n" for i in range(self.CALLS)), r)
+            for converter, addresses in CONVERTERS.items():
+                with self.subTest(server=server, converter=converter):
+                    said, r = self.ask(server, keepalive_ms, self.lab.config(address=addresses))
+                    self.assertEqual(said, "".join(f"{i} {who}\n" for i in range(self.CALLS)), r)
+                    self.assertEqual(r.log.count(kind), self.CALLS, r)
+
+    def test_calls(self):
+        self.check(0, "connected, MPTCP\n")
+
+    def test_calls_on_connections_that_are_kept_alive(self):
+        self.check(20000, "connected, TCP: TCP_USER_TIMEOUT\n")
+
+
 if __name__ == "__main__":
+    L.MPTCP = "auto"
     L.main(setup)
