@@ -8,8 +8,10 @@
 
 #define NOTED_PAGE 256
 
-/* bytes: level, name (two each), length of the value, the value */
+/* bytes: level, name (two each), length of the value, the value; with the level VOID there is none, but
+ * room for one of that length */
 #define HEAD 5
+#define VOID 0xffff
 
 static struct noted first_page[NOTED_PAGE];		    /* most processes need no other */
 static _Atomic(struct noted *) pages[FDT_MAX / NOTED_PAGE]; /* [0] is first_page */
@@ -158,7 +160,7 @@ static struct noted_option option_at(const struct noted *n, uint16_t at)
 	return o;
 }
 
-bool noted_next(const struct noted *n, uint16_t *at, struct noted_option *option)
+static bool next(const struct noted *n, uint16_t *at, struct noted_option *option)
 {
 	if (*at >= n->used || *at > NOTED_BYTES - HEAD - NOTED_VALUE_MAX)
 		return false;
@@ -167,31 +169,39 @@ bool noted_next(const struct noted *n, uint16_t *at, struct noted_option *option
 	return true;
 }
 
-bool noted_find(const struct noted *n, int level, int name, struct noted_option *option)
+bool noted_next(const struct noted *n, uint16_t *at, struct noted_option *option)
 {
-	struct noted_option each;
-	bool found = false;
-
-	for (uint16_t at = 0; noted_next(n, &at, &each);)
-		if (each.level == level && each.name == name) {
-			*option = each;
-			found = true;
-		}
-	return found;
+	while (next(n, at, option))
+		if (option->level != VOID)
+			return true;
+	return false;
 }
 
-/* Where the same option with a value of the same length stands already, else the end. */
-static uint16_t place_of(const struct noted *n, const struct noted_option *o)
+bool noted_find(const struct noted *n, int level, int name, struct noted_option *option)
 {
-	struct noted_option each;
-	uint16_t at = 0, here = 0;
+	for (uint16_t at = 0; noted_next(n, &at, option);)
+		if (option->level == level && option->name == name)
+			return true;
+	return false;
+}
 
-	while (noted_next(n, &at, &each)) {
-		if (each.level == o->level && each.name == o->name && each.len == o->len)
-			return here;
-		here = at;
+/* Where the same option stands already, with a value of the same length, or nothing of that length; else
+ * the end. A value of another length does not count any more. */
+static uint16_t place_of(struct noted *n, const struct noted_option *o)
+{
+	static const uint16_t none = VOID;
+	struct noted_option each;
+	uint16_t at = 0, here = 0, place = n->used;
+
+	for (; next(n, &at, &each); here = at) {
+		bool same = each.level == o->level && each.name == o->name;
+
+		if (each.len == o->len && (same || (each.level == VOID && place == n->used)))
+			place = here;
+		else if (same)
+			memcpy(n->bytes + here, &none, sizeof(none));
 	}
-	return n->used;
+	return place;
 }
 
 /* False: there is no room. */
@@ -210,6 +220,13 @@ static bool put(struct noted *n, const struct noted_option *o)
 	return true;
 }
 
+/* Their value is a pointer, or a descriptor number, to what will be something else by then. */
+static bool is_filter(int name)
+{
+	return name == SO_ATTACH_FILTER || name == SO_ATTACH_BPF ||
+	       name == SO_ATTACH_REUSEPORT_CBPF || name == SO_ATTACH_REUSEPORT_EBPF;
+}
+
 void noted_option(int fd, int level, int name, const void *value, socklen_t len)
 {
 	struct noted_option o = { .level = (uint16_t)level, .name = (uint16_t)name };
@@ -217,8 +234,7 @@ void noted_option(int fd, int level, int name, const void *value, socklen_t len)
 
 	if (!n)
 		return;
-	if (level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_ATTACH_REUSEPORT_CBPF)) {
-		/* its value is a pointer, to what will be something else by then */
+	if (level == SOL_SOCKET && is_filter(name)) {
 		noted_spoil(fd, "a packet filter");
 		return;
 	}

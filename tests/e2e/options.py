@@ -89,13 +89,42 @@ def tell(s, name):
     return " ".join(said + [ask(s, name)])
 
 
-def main(protocol, address, port):
+def names(family):
+    return [name for name, (level, *_) in OPTIONS.items()
+            if level != (IPV6 if family == socket.AF_INET else IP)]
+
+
+def sizes(address, port):
+    """Each value on a socket of its own, set before it is connected."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for name, (level, *_) in OPTIONS.items():
-        if level == IPV6 and family == socket.AF_INET:
+    for name in names(family):
+        level, number, value, kind = OPTIONS[name]
+        if kind != HINT or value is None:
             continue
-        if level == IP and family == socket.AF_INET6:
-            continue
+        for value in (struct.pack("i", 2), struct.pack("ii", 1, -1), struct.pack("i", 256), b"\1"):
+            s = socket.socket(family)
+            try:
+                s.setsockopt(level, number, value)
+            except OSError:
+                s.close()
+                continue
+            s.connect((address, int(port)))
+            print(name, value.hex(), *(asked(s, level, number, room) for room in (16, 4, 1)))
+            s.close()
+
+
+def asked(s, level, number, room):
+    try:
+        return s.getsockopt(level, number, room).hex()
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+
+def main(protocol, address, port):
+    if protocol == "sizes":
+        return sizes(address, port)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for name in names(family):
         s = socket.socket(family, socket.SOCK_STREAM, int(protocol))
         s.connect((address, int(port)))
         print(name, s.getsockopt(TCP, 43), tell(s, name))

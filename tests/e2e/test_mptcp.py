@@ -82,6 +82,20 @@ s.setsockopt(1, 26, struct.pack("HxxxxxxP", 1, ctypes.addressof(accept)))
 """
 
 
+# "return 65535", loaded by bpf(BPF_PROG_LOAD), and its number given to something else.
+BPF = """
+import ctypes, struct
+code = ctypes.create_string_buffer(struct.pack("BBhiBBhi", 0xb7, 0, 0, 65535, 0x95, 0, 0, 0))
+license = ctypes.create_string_buffer(b"GPL")
+attr = ctypes.create_string_buffer(struct.pack("IIQQ", 1, 2, ctypes.addressof(code),
+                                               ctypes.addressof(license)), 128)
+program = ctypes.CDLL(None).syscall(321, 5, attr, 128)
+assert program >= 0
+s.setsockopt(1, 50, program)
+os.close(program)
+"""
+
+
 def setup(lab):
     servers.nginx(lab)
     start_server(lab, MPTCP_HTTP)
@@ -212,6 +226,30 @@ print(s.getsockopt(1, socket.SO_KEEPALIVE), s.getsockopt(6, socket.TCP_KEEPIDLE)
         self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
         self.assertEqual(out[2], "1 77 1 100000 32 0 (1, 7) reno 0 True False 45678 b''", r)
 
+    def test_the_last_of_several_values_counts(self):
+        """However long each of them was."""
+        _, v4, _ = self.mptcp_converter()
+        before = """
+for name in b"reno", b"bbr", b"reno": s.setsockopt(6, socket.TCP_CONGESTION, name)
+for name in b"c0", b"lo" + bytes(3), b"c0", bytes(1), b"c0": s.setsockopt(1, 25, name)
+for value in b"\x20", bytes([0x40, 0, 0, 0]), b"\x20": s.setsockopt(0, socket.IP_TOS, value)
+for i in range(60): s.setsockopt(6, socket.TCP_CONGESTION, [b"bbr", b"cubic", b"reno"][i % 3])
+"""
+        after = """
+print(s.getsockopt(6, socket.TCP_CONGESTION, 16).strip(bytes(1)),
+      s.getsockopt(1, 25, 16).strip(bytes(1)), s.getsockopt(0, socket.IP_TOS))
+"""
+        out, r = self.ask(self.shim(v4), before=before, after=after)
+        self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
+        self.assertEqual(out[2], "b'reno' b'c0' 32", r)
+
+    def test_a_program_of_the_kernel(self):
+        """SO_ATTACH_BPF has the number of a descriptor, which is something else by then."""
+        _, v4, _ = self.mptcp_converter()
+        out, r = self.ask(self.shim(v4), before=BPF)
+        self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
+        self.assertIn("a packet filter", r.log)
+
     def test_other_family(self):
         """An IPv4 program with a converter that has only IPv6, and the other way round."""
         _, v4, v6 = self.mptcp_converter()
@@ -315,6 +353,17 @@ class Options(Mptcp):
 
     def test_ipv4(self):
         self.check(L.SERVER, self.mptcp_converter()[1])
+
+    def test_sizes(self):
+        """Hints, set with values and sizes that few use, and asked for with rooms that few have."""
+        for address, converter in zip((L.SERVER, L.SERVER6), self.mptcp_converter()[1:]):
+            said = [self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/options.py",
+                                  "sizes", address, 80], shim=shim)
+                    for shim in (None, self.shim(converter))]
+            direct, ours = (r.out.decode().splitlines() for r in said)
+            self.assertEqual([r.code for r in said], [0, 0], said[1])
+            self.assertGreater(said[1].log.count("connected, MPTCP"), 50, said[1])
+            self.assertEqual([pair for pair in zip(direct, ours) if pair[0] != pair[1]], [])
 
     def test_ipv6(self):
         self.check(L.SERVER6, self.mptcp_converter()[2])
