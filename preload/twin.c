@@ -64,9 +64,15 @@ static int open_twin(struct twin_wish *wish, bool nonblocking)
 
 /* -------------------------------------------------------------------- carrying over */
 
+static bool carry_option(int twin, const struct noted_option *o, struct twin_wish *wish)
+{
+	return sys_setsockopt(twin, o->level, o->name, o->value, o->len) >= 0 ||
+	       twin_option_can_miss(o->level, o->name, &wish->obstacle);
+}
+
 static bool carry_options(int twin, const struct noted *n, struct twin_wish *wish)
 {
-	struct noted_option o;
+	struct noted_option o, other;
 	int off = 0;
 
 	if (wish->must) /* whatever net.ipv6.bindv6only says */
@@ -74,8 +80,10 @@ static bool carry_options(int twin, const struct noted *n, struct twin_wish *wis
 	for (uint16_t at = 0; noted_next(n, &at, &o);) {
 		if (o.level == IPPROTO_IPV6 && o.name == IPV6_V6ONLY && wish->must)
 			continue;
-		if (sys_setsockopt(twin, o.level, o.name, o.value, o.len) < 0 &&
-		    !twin_option_can_miss(o.level, o.name, &wish->obstacle))
+		if (!carry_option(twin, &o, wish))
+			return false;
+		if (wish->must && twin_option_across(&o, &other) &&
+		    !carry_option(twin, &other, wish))
 			return false;
 	}
 	return true;

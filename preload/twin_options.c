@@ -111,6 +111,37 @@ bool twin_option_can_miss(int level, int name, const char **text)
 	return false;
 }
 
+bool twin_option_across(const struct noted_option *o, struct noted_option *other)
+{
+	static const struct {
+		uint16_t v4, v6;
+	} pairs[] = {
+		{ IP_TOS, IPV6_TCLASS },
+		{ IP_TTL, IPV6_UNICAST_HOPS },
+		{ IP_MTU_DISCOVER, IPV6_MTU_DISCOVER },
+		{ IP_RECVERR, IPV6_RECVERR },
+		{ IP_MINTTL, IPV6_MINHOPCOUNT },
+	};
+	bool v4 = o->level == IPPROTO_IP;
+	int number = o->value[0]; /* all that IPv4 needs */
+
+	if (!v4 && o->level != IPPROTO_IPV6)
+		return false;
+	if (o->len >= sizeof(number))
+		memcpy(&number, o->value, sizeof(number));
+	if (!v4 && o->name == IPV6_TCLASS && number == -1) /* none of its own */
+		number = 0;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if (o->name == (v4 ? pairs[i].v4 : pairs[i].v6)) {
+			other->level = v4 ? IPPROTO_IPV6 : IPPROTO_IP;
+			other->name = v4 ? pairs[i].v6 : pairs[i].v4;
+			other->len = sizeof(number);
+			memcpy(other->value, &number, sizeof(number));
+			return true;
+		}
+	return false;
+}
+
 static void answer(void *value, socklen_t *len, const void *bytes, socklen_t size)
 {
 	if (*len > size)
@@ -218,6 +249,17 @@ int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 	return libc_result(r < 0 ? r : 0, saved_errno);
 }
 
+/* ... if fd sends to the other family. */
+static void set_across(int fd, int level, int name)
+{
+	const struct noted *n = noted_at(fd);
+	struct noted_option o, other;
+
+	if ((n->twin_family != n->family || n->only_v6) && noted_find(n, level, name, &o) &&
+	    twin_option_across(&o, &other))
+		sys_setsockopt(fd, other.level, other.name, other.value, other.len);
+}
+
 int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	const struct row *row = find(level, name);
@@ -236,6 +278,7 @@ int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
 		noted_at(fd)->only_v6 = false; /* the twin says what the program has set */
 	noted_option(fd, level, name, value, len);
+	set_across(fd, level, name);
 	errno = saved_errno;
 	return 0;
 }

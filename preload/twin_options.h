@@ -6,10 +6,14 @@
 #ifndef CVT_TWIN_OPTIONS_H
 #define CVT_TWIN_OPTIONS_H
 
-#include <stdbool.h>
+#include "noted.h"
 
 /* The program set it before connect(), and the twin has refused it. False: then there can be no
  * twin, and *name says which it was. */
 bool twin_option_can_miss(int level, int name, const char **text);
+
+/* Each family has options of its own for what its packets look like, and those of a twin that must be
+ * are of the other one. False: o has nothing that means the same there. */
+bool twin_option_across(const struct noted_option *o, struct noted_option *other);
 
 #endif

@@ -32,6 +32,8 @@ class Packet:
     ack: int
     options: list      # [(kind, value bytes)]
     data: bytes
+    hops: int = 0      # TTL or hop limit
+    tos: int = 0       # or traffic class
 
     def option(self, kind):
         """Its value; None if it is not there."""
@@ -75,7 +77,8 @@ def decode(path):
         header = bytes(ip.payload)[:total]
         packets.append(Packet(meta.sec + meta.usec / 1e9, ip.src, tcp.sport, ip.dst, tcp.dport,
                               str(tcp.flags), tcp.seq, tcp.ack,
-                              walk_options(header[20:4 * tcp.dataofs]), header[4 * tcp.dataofs:]))
+                              walk_options(header[20:4 * tcp.dataofs]), header[4 * tcp.dataofs:],
+                              *((ip.ttl, ip.tos) if ip.version == 4 else (ip.hlim, ip.tc))))
     return packets
 
 

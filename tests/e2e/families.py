@@ -20,6 +20,7 @@ OPTIONS = {
     "TCP_SYNCNT": (TCP, 7, 3),
     "IP_TTL": (IP, 2, 33),
     "IPV6_UNICAST_HOPS": (IPV6, 16, 33),
+    "SO_BINDTODEVICE": (SOCKET, 25, b"c0"),
 }
 FEW = "no option", "TCP_USER_TIMEOUT"
 ANY, OWN = {2: "0.0.0.0", 10: "::"}, {"v4": "10.1.0.1", "mapped": "::ffff:10.1.0.1", "v6": "fd01::1"}

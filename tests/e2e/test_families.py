@@ -5,6 +5,7 @@ both, with IPV6_V6ONLY and with options that MPTCP refuses: converted wherever a
 works, and the program is told nothing else than directly."""
 import json
 
+import captures
 import lab as L
 
 PORT, GRPC, CLOSED = 7100, 7101, 81
@@ -127,6 +128,41 @@ class Families(L.TestCase):
                 self.compare({case: said for case, said in direct.items()
                               if "refused first" not in case}, ours)
                 self.assertIn("cannot be reached: EHOSTUNREACH", r.log)
+
+
+# connects and sends, and sets what an option then is before it sends more
+MARKED = """
+import socket, sys
+family, host, port = sys.argv[1:]
+s = socket.socket(int(family))
+(level, only), (tos, hops) = ((0, None), (1, 2)) if family == "2" else ((41, 1), (67, 16))
+if only:
+    s.setsockopt(41, 26, 1)
+s.setsockopt(level, tos, 0x20)
+s.setsockopt(level, hops, 33)
+s.connect((host, int(port)))
+s.setsockopt(level, tos, 0x40)
+s.setsockopt(level, hops, 34)
+assert (s.getsockopt(level, tos), s.getsockopt(level, hops)) == (0x40, 34)
+s.send(b"x")
+s.recv(1)
+"""
+
+
+class Across(L.TestCase):
+    def test_what_packets_look_like(self):
+        """Type of service and time to live, set on a socket whose packets are of the other family."""
+        for family, server, converter in ((2, L.SERVER, L.CONVERTER6), (10, L.SERVER6, L.CONVERTER)):
+            with self.subTest(server=server, converter=converter):
+                capture = captures.Capture(self.lab)
+                r = self.lab.run(["/usr/bin/python3", "-c", MARKED, family, server, PORT],
+                                 shim=self.lab.config("fast-open = no-cookie", address=converter))
+                self.assertEqual(r.code, 0, r)
+                (connection,) = captures.connections(capture.packets())
+                syn, *others = [p for p in connection if p.dst == converter]
+                self.assertEqual((syn.tos, syn.hops), (0x20, 33), syn)
+                (last,) = [p for p in others if p.data == b"x"]
+                self.assertEqual((last.tos, last.hops), (0x40, 34), last)
 
 
 class Grpc(L.TestCase):
