@@ -239,7 +239,8 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	int r;
 
 	/* so that connect() need not ask about a socket on which none of them was ever set */
-	if ((level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVLOWAT)) ||
+	if ((level == SOL_SOCKET &&
+	     (name == SO_SNDTIMEO_OLD || name == SO_SNDTIMEO_NEW || name == SO_RCVLOWAT)) ||
 	    (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT))
 		fdt_change(fd, FDT_TCP, FDT_TCP_SET);
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT && fdt_get(fd) == FDT_PENDING &&

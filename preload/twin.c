@@ -184,12 +184,12 @@ static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
 
 static const char *obstacle(const struct noted *n, const struct twin_wish *wish)
 {
-	const char *obstacle = noted_obstacle(n);
+	const char *why = noted_obstacle(n);
 
 	/* the mark of one that was connected before says no more than that */
-	if (!obstacle && wish->mark == FDT_TCP_COPIED && (!wish->must || atomic_load(&n->copied)))
+	if (!why && wish->mark == FDT_TCP_COPIED && (!wish->must || atomic_load(&n->copied)))
 		return "it may have other numbers";
-	return obstacle;
+	return why;
 }
 
 int twin_take_place(int fd, struct twin_wish *wish)

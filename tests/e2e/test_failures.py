@@ -110,6 +110,14 @@ BROKEN = [
 ]
 
 
+SO_SNDTIMEO = """
+import errno, socket, struct, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, int(sys.argv[1]), struct.pack("qq", 0, 400000))
+print(errno.errorcode[s.connect_ex((sys.argv[2], 80))])
+"""
+
+
 def setup(lab):
     servers.nginx(lab)
     servers.nowhere(lab)
@@ -334,6 +342,15 @@ class Converter(Failures):
                          shim=self.shim())
         self.assertEqual(r.code, 28, r)
         self.assertLess(r.seconds, 3)
+
+    def test_so_sndtimeo(self):
+        """By either of its two numbers (the second is there for 32-bit programs with 64-bit time)."""
+        self.lab.converter("--fault", "silence")
+        for number in 21, 67:
+            r = self.lab.run(["/usr/bin/python3", "-c", SO_SNDTIMEO, str(number), L.SERVER],
+                             shim=self.shim(policy="timeout = 8s"))
+            self.assertEqual((r.code, r.out), (0, b"EINPROGRESS\n"), r)
+            self.assertLess(r.seconds, 6)
 
 
 class Configuration(Failures):
