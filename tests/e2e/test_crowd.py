@@ -6,7 +6,9 @@ mute and 20 refuse, and the first of two converters is killed and started again 
 FAULTS=all (make check-faults): fifty programs for half a minute, else a few for a moment.
 """
 import collections
+import datetime
 import os
+import re
 import signal
 import time
 
@@ -33,14 +35,14 @@ def setup(lab):
 
 class FiftyPrograms(L.TestCase):
     def shims(self, addresses):
-        """One for each kind of program; all of them share one state file."""
-        state = str(self.lab.file("state"))
+        """One for each kind of program; all of them share one state file, and here a log."""
+        state, self.log = str(self.lab.file("state")), self.lab.file("log")
         second = f"[converter second]\naddress = {addresses[1]}\nfast-open = no-cookie"
         for fallback, mptcp, _ in KINDS:
             yield self.lab.config(
                 f"fast-open = no-cookie\n{second}", f"mptcp = {mptcp}\nfallback = {fallback}\n"
                 f"timeout = {int(1000 * LIMIT)}ms", address=addresses[0], log=False) | {
-                    "CONVERT_STATE": state}
+                    "CONVERT_STATE": state, "CONVERT_LOG": str(self.log)}
 
     def kill_now_and_then(self, address, crowd):
         """Returns when that was, and how many requests they had had. Half of the time it is away."""
@@ -56,6 +58,16 @@ class FiftyPrograms(L.TestCase):
             start += EVERY
             time.sleep(max(0, start - time.monotonic()))
             converter = self.lab.converter("--mptcp", listen=[address])
+
+    ORDINARY = re.compile(": converted |: failed .*ECONNREFUSED")
+
+    def log_before(self, moment):
+        """What else went wrong before it, of the log of all: not who was refused."""
+        moment += time.time() - time.monotonic()
+        until = datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat()
+        lines = [line for line in self.log.read_text().splitlines()
+                 if line[:23] <= until[:23] and not self.ORDINARY.search(line)]
+        return "\n" + "\n".join(lines[-20:])
 
     def say(self, lines):
         for name in "good", "refused", "mute":
@@ -90,8 +102,9 @@ class FiftyPrograms(L.TestCase):
         """The second converter is well all the while."""
         def none(wrong):
             wrong = [line for line in lines if wrong(line)]
-            self.assertFalse(wrong, f"{len(wrong)} of {len(lines)}\n" +
-                             "\n".join(map(str, wrong[:9])))
+            if wrong:
+                self.fail(f"{len(wrong)} of {len(lines)}\n" + "\n".join(map(str, wrong[:9])) +
+                          self.log_before(wrong[0].ended))
 
         def torn(line):
             """Killed when it was connected: the server's end, for all that the program can tell."""
