@@ -1,15 +1,18 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Many programs of one user, who share what is known, while much goes wrong: of 200 servers 40 are
-mute and 20 refuse, and the first of two converters is killed and started again every few seconds.
+mute and 20 refuse, and of two converters one is killed and started again every few seconds.
 
 FAULTS=all (make check-faults): fifty programs for half a minute, else a few for a moment.
 """
 import collections
+import contextlib
 import datetime
+import math
 import os
 import re
 import signal
+import subprocess
 import time
 
 import crowds
@@ -17,10 +20,11 @@ import lab as L
 import servers
 
 EVERYTHING = os.environ.get("FAULTS") in ("all", "write")
-PROGRAMS, SECONDS, EVERY = (50, 30, 5) if EVERYTHING else (16, 6, 3)
+PROGRAMS, SECONDS, EVERY = (50, 30, 5) if EVERYTHING else (16, 5, 3)
+AWAY = 1.0       # seconds until the one that was killed is started again
 
-LIMIT = 2.0      # seconds, of `timeout`
-PATIENCE = 3.0   # the programs' own: with `fallback = direct` a mute server is called on and on
+LIMIT = 2.0 if EVERYTHING else 1.0  # seconds, of `timeout`
+PATIENCE = 1.5 * LIMIT  # the programs' own: with `fallback = direct` they would call on and on
 SETTLED = 2.0    # a converter that has been well for so long is used
 SLACK = 0.5      # what a busy machine adds to a wait
 
@@ -34,30 +38,39 @@ def setup(lab):
 
 
 class FiftyPrograms(L.TestCase):
-    def shims(self, addresses):
+    def shims(self):
         """One for each kind of program; all of them share one state file, and here a log."""
         state, self.log = str(self.lab.file("state")), self.lab.file("log")
-        second = f"[converter second]\naddress = {addresses[1]}\nfast-open = no-cookie"
+        second = f"[converter second]\naddress = {self.addresses[1]}\nfast-open = no-cookie"
         for fallback, mptcp, _ in KINDS:
             yield self.lab.config(
                 f"fast-open = no-cookie\n{second}", f"mptcp = {mptcp}\nfallback = {fallback}\n"
-                f"timeout = {int(1000 * LIMIT)}ms", address=addresses[0], log=False) | {
+                f"timeout = {int(1000 * LIMIT)}ms", address=self.addresses[0], log=False) | {
                     "CONVERT_STATE": state, "CONVERT_LOG": str(self.log)}
 
-    def kill_now_and_then(self, address, crowd):
-        """Returns when that was, and how many requests they had had. Half of the time it is away."""
-        kills, requests, start = [], 0, time.monotonic()
-        converter = self.lab.converter("--mptcp", listen=[address])
+    def start_converter(self, number):
+        converter = self.lab.converter("--mptcp", listen=[self.addresses[number]])
+        self.converters[number] = converter
+        self.lives[number].append([time.monotonic(), math.inf])
+
+    def count_requests(self, number):
+        self.requests[number] += len(self.converters[number].events("request"))
+
+    def kill_in_turn(self, victims, crowd):
+        """One every EVERY seconds, which is away for AWAY of them; until the crowd has gone."""
+        killed, start = 0, time.monotonic()
         while True:
-            time.sleep(max(0, start + EVERY / 2 - time.monotonic()))
-            if crowd.process.process.poll() is not None:
-                return kills, requests + len(converter.events("request"))
-            kills.append(time.monotonic())
-            converter.stop(signal.SIGKILL)
-            requests += len(converter.events("request"))
             start += EVERY
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                crowd.process.process.wait(max(0, start - AWAY - time.monotonic()))
+                return
+            number = victims[killed % len(victims)]
+            self.lives[number][-1][1] = time.monotonic()
+            self.converters[number].stop(signal.SIGKILL)
+            self.count_requests(number)
+            killed += 1
             time.sleep(max(0, start - time.monotonic()))
-            converter = self.lab.converter("--mptcp", listen=[address])
+            self.start_converter(number)
 
     ORDINARY = re.compile(": converted |: failed .*ECONNREFUSED")
 
@@ -70,6 +83,8 @@ class FiftyPrograms(L.TestCase):
         return "\n" + "\n".join(lines[-20:])
 
     def say(self, lines):
+        self.note(f"{PROGRAMS} programs, {len(self.kills)} times a converter was killed; they had "
+                  f"{' and '.join(map(str, self.requests))} requests")
         for name in "good", "refused", "mute":
             some = [line for line in lines if line.name == name]
             waits = sorted(line.seconds for line in some)
@@ -78,43 +93,56 @@ class FiftyPrograms(L.TestCase):
                       f"{1000 * waits[len(waits) // 2]:.0f} ms, the longest for "
                       f"{1000 * waits[-1]:.0f}")
 
-    def test_nobody_s_trouble_becomes_another_s(self):
-        addresses = [self.lab.fresh_addresses()[0] for _ in range(2)]
-        second = self.lab.converter("--mptcp", listen=addresses[1:])
+    def check(self, *victims):
+        self.addresses = [self.lab.fresh_addresses()[0] for _ in range(2)]
+        self.converters, self.requests = [None, None], [0, 0]
+        self.lives = [[], []]  # of each converter: when it was started, when it was killed
+        for number in range(2):
+            self.start_converter(number)
         targets = crowds.good(140), crowds.refused(20), crowds.mute(40)
-        began = time.monotonic()
         running = [crowds.Crowd(self.lab, shim, f"-n {(PROGRAMS + i) // len(KINDS)} -s {SECONDS} "
                                 f"-r 10 -p 300 -w {int(1000 * PATIENCE)} -c {at_once}", *targets)
-                   for i, ((_, _, at_once), shim) in enumerate(zip(KINDS, self.shims(addresses)))]
-        kills, requests = self.kill_now_and_then(addresses[0], running[0])
+                   for i, ((_, _, at_once), shim) in enumerate(zip(KINDS, self.shims()))]
+        self.kill_in_turn(victims, running[0])
         lines = {kind: crowd.lines() for kind, crowd in zip(KINDS, running)}
-        every = sum(lines.values(), [])
-        self.note(f"{PROGRAMS} programs, {len(kills)} times a converter was killed, {requests} and "
-                  f"{len(second.events('request'))} requests")
-        self.say(every)
-        self.assertGreater(len(every), SECONDS * PROGRAMS / 2)
-        self.assertGreater(min(requests, len(second.events("request"))), 0)
+        for number in range(2):
+            self.count_requests(number)
+        self.kills = [end for life in self.lives for _, end in life if end < math.inf]
+        self.say(sum(lines.values(), []))
+        self.assertGreater(min(self.requests), 0)
         for (fallback, mptcp, at_once), some in lines.items():
             with self.subTest(f"fallback = {fallback}, mptcp = {mptcp}, {at_once} at once"):
-                self.judge(fallback, some, began, kills)
+                self.judge(fallback, some)
 
-    def judge(self, fallback, lines, began, kills):
-        """The second converter is well all the while."""
-        def none(wrong):
-            wrong = [line for line in lines if wrong(line)]
-            if wrong:
-                self.fail(f"{len(wrong)} of {len(lines)}\n" + "\n".join(map(str, wrong[:9])) +
-                          self.log_before(wrong[0].ended))
+    def test_the_first_of_two_converters_is_killed_again_and_again(self):
+        self.check(0)
 
-        def torn(line):
-            """Killed when it was connected: the server's end, for all that the program can tell."""
-            return line.path in ("torn", "ECONNRESET") and any(
-                line.began - 0.1 <= kill <= line.ended + PATIENCE for kill in kills)
+    if EVERYTHING:
+        def test_now_the_one_and_now_the_other_is_killed(self):
+            self.check(0, 1)
+
+    def is_well(self, line):
+        """Is there a converter that had been well for a while, and was so until the end of it?"""
+        return any(begin + SETTLED <= line.began and line.ended < end
+                   for life in self.lives for begin, end in life)
+
+    def is_torn(self, line):
+        """Connected, and then its converter was killed, which to the program is the server's end."""
+        return line.path in ("torn", "ECONNRESET") and any(
+            line.began - 0.1 <= kill <= line.ended + PATIENCE for kill in self.kills)
+
+    def judge(self, fallback, lines):
         end = "patience" if fallback == "direct" else "ETIMEDOUT"
         expected = {"good": "converted", "refused": "ECONNREFUSED", "mute": end}
-        none(lambda line: line.path != expected[line.name] and not torn(line) and
-             line.began > began + SETTLED)
-        none(lambda line: line.path != "patience" and line.seconds > LIMIT + SLACK)
+        self.none(lines, lambda line: line.path != expected[line.name] and
+                  not self.is_torn(line) and self.is_well(line))
+        self.none(lines, lambda line: line.path != "patience" and line.seconds > LIMIT + SLACK)
+
+    def none(self, lines, is_wrong):
+        wrong = [line for line in lines if is_wrong(line)]
+        if wrong:
+            self.fail(f"{len(wrong)} of {len(lines)}\n" + "\n".join(map(str, wrong[:9])) +
+                      self.log_before(wrong[0].ended))
 
 
 if __name__ == "__main__":
