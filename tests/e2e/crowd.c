@@ -5,7 +5,7 @@
  *     crowd [OPTION...] TARGET...
  *
  *  -n N    so many programs (1)
- *  -s S    for so many seconds (1)
+ *  -t MS   for so long (1000)
  *  -r N    each is executed anew after N rounds (1)
  *  -c N    connections of one round at the same time (1: blocking, poll and epoll take turns)
  *  -p MS   about so long between two rounds (100)
@@ -43,7 +43,7 @@ struct target {
 };
 
 struct settings {
-	unsigned int programs, seconds, rounds, at_once, pause_ms, patience_ms;
+	unsigned int programs, time_ms, rounds, at_once, pause_ms, patience_ms;
 	struct target targets[TARGETS_MAX];
 	unsigned int n_targets;
 	uint64_t servers; /* of all targets */
@@ -57,7 +57,7 @@ struct attempt {
 };
 
 static struct settings set = { .programs = 1,
-			       .seconds = 1,
+			       .time_ms = 1000,
 			       .rounds = 1,
 			       .at_once = 1,
 			       .pause_ms = 100,
@@ -279,7 +279,7 @@ static int crowd(char **argv)
 {
 	int failed = 0, status;
 
-	set_number("CROWD_UNTIL", now_us() + set.seconds * 1000000LL);
+	set_number("CROWD_UNTIL", now_us() + set.time_ms * 1000LL);
 	for (unsigned int i = 0; i < set.programs; i++) {
 		set_number("CROWD_TURN", i);
 		if (fork() == 0) {
@@ -317,12 +317,12 @@ static bool read_target(char *text)
 
 static bool read_options(int argc, char **argv)
 {
-	unsigned int *const numbers[] = { &set.programs, &set.seconds,	&set.rounds,
+	unsigned int *const numbers[] = { &set.programs, &set.time_ms,	&set.rounds,
 					  &set.at_once,	 &set.pause_ms, &set.patience_ms };
-	static const char letters[] = "nsrcpw";
+	static const char letters[] = "ntrcpw";
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:r:c:p:w:")) != -1) {
+	while ((c = getopt(argc, argv, "n:t:r:c:p:w:")) != -1) {
 		if (c == '?')
 			return false;
 		*numbers[strchr(letters, c) - letters] = (unsigned int)atoi(optarg);
@@ -339,7 +339,7 @@ static bool read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	if (!read_options(argc, argv)) {
-		fprintf(stderr, "usage: crowd [-n PROGRAMS] [-s SECONDS] [-r ROUNDS] [-c AT_ONCE] "
+		fprintf(stderr, "usage: crowd [-n PROGRAMS] [-t MS] [-r ROUNDS] [-c AT_ONCE] "
 				"[-p PAUSE_MS] [-w PATIENCE_MS] NAME=ADDRESS[+N]:PORT[+N]...\n");
 		return 2;
 	}

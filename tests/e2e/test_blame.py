@@ -49,7 +49,7 @@ class Blame(L.TestCase):
 
     def well_before(self, shims):
         """Each converter has shown that it is well."""
-        for crowd in [self.crowd(shim, "-p 150", crowds.good(5)) for shim in shims]:
+        for crowd in [self.crowd(shim, "-t 400 -p 100", crowds.good(5)) for shim in shims]:
             lines = crowd.lines()
             self.assertEqual({line.path for line in lines}, {"converted"}, lines)
 
@@ -87,8 +87,8 @@ class MuteServer(Blame):
         """Good servers are reached all the while, each time by another program."""
         shims = [self.begin(case) for case in self.CASES]
         self.well_before(shims)
-        running = [(self.crowd(shim, "-s 4 -p 150", crowds.good(20)),
-                    self.crowd(shim, f"-s 4 -w 1400 {options}", target)) for shim in shims]
+        running = [(self.crowd(shim, "-t 4000 -p 150", crowds.good(20)),
+                    self.crowd(shim, f"-t 4000 -w 1400 {options}", target)) for shim in shims]
         for (hold, mptcp, fallback), (good, trouble) in zip(self.CASES, running):
             with self.subTest(f"{hold or 'at once'}, {over(mptcp)}, fallback = {fallback}"):
                 self.judge(good.lines(), trouble.lines(),
@@ -139,7 +139,7 @@ class DeadConverter(Blame):
                 if "stopped" in what:
                     converter.process.send_signal(signal.SIGSTOP)
                     stack.callback(converter.process.send_signal, signal.SIGCONT)
-            running = [self.crowd(shim, "-s 3 -p 60", crowds.good(5)) for shim, *_ in began]
+            running = [self.crowd(shim, "-t 3000 -p 60", crowds.good(5)) for shim, *_ in began]
             for (what, mptcp), crowd in zip(cases, running):
                 with self.subTest(f"{what}, {over(mptcp)}"):
                     self.judge(crowd.lines())
@@ -367,7 +367,7 @@ class NextConverter(Blame):
                 self.converter(mptcp=mptcp, listen=addresses[-1:])
             # a blocking one, one that polls, and one with epoll
             running[what, mptcp, fallback] = self.crowd(
-                self.several(addresses, mptcp, fallback), "-n 3 -p 50", crowds.good(1))
+                self.several(addresses, mptcp, fallback), "-n 3 -t 500 -p 50", crowds.good(1))
         for (what, mptcp, fallback), crowd in running.items():
             lines = crowd.lines()
             with self.subTest(f"{what}, {over(mptcp)}, fallback = {fallback}"):

@@ -100,7 +100,7 @@ class FiftyPrograms(L.TestCase):
         for number in range(2):
             self.start_converter(number)
         targets = crowds.good(140), crowds.refused(20), crowds.mute(40)
-        running = [crowds.Crowd(self.lab, shim, f"-n {(PROGRAMS + i) // len(KINDS)} -s {SECONDS} "
+        running = [crowds.Crowd(self.lab, shim, f"-n {(PROGRAMS + i) // len(KINDS)} -t {1000 * SECONDS} "
                                 f"-r 10 -p 300 -w {int(1000 * PATIENCE)} -c {at_once}", *targets)
                    for i, ((_, _, at_once), shim) in enumerate(zip(KINDS, self.shims()))]
         self.kill_in_turn(victims, running[0])
