@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bootstrap.h"
@@ -114,7 +115,7 @@ static void ask_again(struct judge_converter *j, bool mptcp)
 		probe(j, &automatic, mptcp, NULL, &j->automatic);
 }
 
-static void check_converter(struct findings *f, struct judge_converter *j)
+static void ask(struct judge_converter *j)
 {
 	bool mptcp = j->config->mptcp != CONFIG_MPTCP_OFF;
 	int64_t now_ms = state_now_ms();
@@ -123,50 +124,92 @@ static void check_converter(struct findings *f, struct judge_converter *j)
 
 	j->has_route = route_lookup(j->to, &j->route);
 	j->is_at_home = j->has_route && pol_is_at_home(j->converter, &j->route);
-	if (j->is_at_home) {
-		health_where(j->to, route_lookup, now_ms, &key);
-		health_find(&key, now_ms, &known);
-		j->left_alone_ms = known.alone_until_ms - now_ms;
-		probe(j, j->converter, mptcp, &known, &j->probe);
-		ask_again(j, mptcp);
-	}
-	judge_converter(f, j);
-	/* they may hold a Convert cookie */
-	explicit_bzero(&known, sizeof(known));
-	explicit_bzero(j, sizeof(*j));
+	if (!j->is_at_home)
+		return;
+	health_where(j->to, route_lookup, now_ms, &key);
+	health_find(&key, now_ms, &known);
+	j->left_alone_ms = known.alone_until_ms - now_ms;
+	probe(j, j->converter, mptcp, &known, &j->probe);
+	j->is_open = probe_is_open(&j->probe, &known);
+	ask_again(j, mptcp);
+	explicit_bzero(&known, sizeof(known)); /* it may hold a Convert cookie */
 }
 
-static void check_converters(struct findings *f, const struct config *config)
+/* All addresses of all converters; NULL: there are none, or there is no memory. */
+static struct judge_converter *ask_all(const struct config *config, size_t *n)
 {
-	for (size_t i = 0; i < config->n_converters; i++) {
+	struct judge_converter *all, *j;
+
+	*n = 0;
+	for (size_t i = 0; i < config->n_converters; i++)
+		*n += config->converters[i].n_addrs;
+	all = j = *n ? calloc(*n, sizeof(*all)) : NULL;
+	for (size_t i = 0; all && i < config->n_converters; i++) {
 		const struct config_converter *c = &config->converters[i];
 
-		for (size_t k = 0; k < c->n_addrs; k++) {
-			struct judge_converter j = { .config = config,
-						     .converter = c,
-						     .to = &c->addrs[k],
-						     .timeout_ms = PROBE_TIMEOUT_MS };
-
-			check_converter(f, &j);
+		for (size_t k = 0; k < c->n_addrs; k++, j++) {
+			*j = (struct judge_converter){ .config = config,
+						       .converter = c,
+						       .to = &c->addrs[k],
+						       .timeout_ms = PROBE_TIMEOUT_MS };
+			ask(j);
 		}
 	}
+	return all;
 }
 
 /* ------------------------------------------------------------------------- one request */
 
+struct requests {
+	struct request direct, converted;
+};
+
 /* The second goes to the address that the first has found behind the name. */
-static void check_request(struct findings *f, const struct options *o, const struct host *h)
+static void try_request(struct requests *r, const struct options *o, const struct host *h)
 {
-	struct request direct, converted = { .has_run = false };
 	struct request_how how = { .host = o->host, .config_file = o->file };
 
-	request_run(&direct, &how);
+	if (!o->host)
+		return;
+	request_run(&r->direct, &how);
 	if (h->library[0]) {
 		how.library = h->library;
-		how.to = direct.error[0] ? NULL : &direct.to;
-		request_run(&converted, &how);
+		how.to = r->direct.error[0] ? NULL : &r->direct.to;
+		request_run(&r->converted, &how);
 	}
-	judge_requests(f, &direct, &converted);
+}
+
+static bool is_same(const struct addr *a, const struct addr *b)
+{
+	return a->port == b->port && addr_equal_ip(a, b);
+}
+
+static bool came_through(const struct request *r, const struct addr *converter)
+{
+	return r->has_run && !r->error[0] && r->has_peer && is_same(&r->peer, converter) &&
+	       !is_same(&r->to, converter);
+}
+
+/* The converters are asked before the request, and judged after it: what a Connect has shown of one
+ * outweighs what Info has. */
+static void check_converters(struct findings *f, const struct config *config,
+			     const struct options *o, const struct host *h)
+{
+	struct requests r = { .converted = { .has_run = false } };
+	struct judge_converter *all;
+	size_t n;
+
+	all = ask_all(config, &n);
+	try_request(&r, o, h);
+	for (size_t i = 0; all && i < n; i++) {
+		all[i].converts = came_through(&r.converted, all[i].to);
+		judge_converter(f, &all[i]);
+	}
+	if (o->host)
+		judge_requests(f, &r.direct, &r.converted);
+	if (all)
+		explicit_bzero(all, n * sizeof(*all)); /* Convert cookies */
+	free(all);
 }
 
 static int check_all(const struct options *o)
@@ -183,9 +226,7 @@ static int check_all(const struct options *o)
 			     host_log_file(config.log_target));
 	}
 	judge_host(&f, &h, &config);
-	check_converters(&f, &config);
-	if (o->host)
-		check_request(&f, o, &h);
+	check_converters(&f, &config, o, &h);
 	if (o->as_json)
 		findings_print_json(&f);
 	else

@@ -36,6 +36,8 @@ struct judge_converter {
 	struct probe plain;	/* without MPTCP, if that did not get an answer by MPTCP */
 	struct probe automatic; /* with dialect = auto, if no answer came in the dialect given */
 	struct probe again;	/* the same once more, if no Fast Open cookie came */
+	bool converts;		/* whatever it says to Info: the request has come through it */
+	bool is_open;		/* probe_is_open() */
 	int64_t left_alone_ms;	/* for so long programs will not use it yet */
 };
 

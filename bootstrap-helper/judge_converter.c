@@ -139,12 +139,30 @@ static void refuses(struct findings *f, const struct judge_converter *j)
 		finding_mend(found, "dialect = auto");
 }
 
+/* Nothing but a Connect can say, and none was tried by way of it. */
+static void may_convert(struct findings *f, const struct judge_converter *j)
+{
+	struct finding *found = finding_add(
+		f, "reply", FINDING_NOTE,
+		"it takes the connection and sends no reply to Info (%s): it does not serve that, "
+		"or no converter is behind that port. A request shows which",
+		strerror(j->probe.err));
+
+	finding_mend(found, "convert-bootstrap check HOST");
+	if (!j->converter->dialect_is_auto)
+		finding_mend(found, "dialect = auto");
+}
+
 static void no_reply(struct findings *f, const struct judge_converter *j)
 {
 	struct finding *found;
 
 	if (other_dialect(f, j))
 		return;
+	if (j->is_open) {
+		may_convert(f, j);
+		return;
+	}
 	if (j->probe.verdict == PROBE_STRANGE)
 		found = finding_add(f, "reply", FINDING_PROBLEM,
 				    "what answers there is no converter: its reply is no Convert "
@@ -160,10 +178,25 @@ static void no_reply(struct findings *f, const struct judge_converter *j)
 		finding_mend(found, "dialect = auto");
 }
 
+/* The request that has come through it is the better witness. */
+static void converts_all_the_same(struct findings *f, const struct judge_converter *j)
+{
+	char text[PROBE_TEXT_MAX];
+
+	probe_failure(&j->probe, text);
+	finding_add(f, "reply", FINDING_OK, "it converts, although it does not serve Info (%s)",
+		    text);
+}
+
 static bool judge_answer(struct findings *f, const struct judge_converter *j)
 {
 	struct finding *found;
 
+	if (j->converts && j->probe.verdict != PROBE_WORKS &&
+	    j->probe.verdict != PROBE_UNREACHABLE) {
+		converts_all_the_same(f, j);
+		return true;
+	}
 	switch (j->probe.verdict) {
 	case PROBE_WORKS:
 		found = finding_add(f, "reachable", FINDING_OK,
@@ -196,8 +229,9 @@ static void judge_dialect(struct findings *f, const struct judge_converter *j)
 	const struct probe *p = &j->probe;
 	struct finding *found;
 
-	if (p->has_dialect && !j->converter->dialect_is_auto &&
-	    p->dialect != j->converter->dialect) {
+	if (!p->has_dialect)
+		return;
+	if (!j->converter->dialect_is_auto && p->dialect != j->converter->dialect) {
 		found = finding_add(f, "dialect", FINDING_PROBLEM,
 				    "it speaks %s, and the configuration says %s",
 				    probe_dialect_text(p->dialect),
@@ -216,6 +250,8 @@ static void judge_cookie(struct findings *f, const struct judge_converter *j)
 	bool known = j->probe.convert_cookie_len > 0;
 	struct finding *found;
 
+	if (!j->probe.has_dialect)
+		return;
 	if (j->probe.cookie_refused) {
 		wrong_cookie(f);
 		return;
@@ -231,6 +267,9 @@ static void judge_offers(struct findings *f, const struct judge_converter *j)
 	char list[240] = "";
 	size_t len = 0;
 
+	if (j->probe.no_info)
+		finding_add(f, "extensions", FINDING_OK,
+			    "does not say which TCP options it offers: Info is not served");
 	if (!j->probe.has_offers)
 		return;
 	for (size_t i = 0; i < j->probe.n_offers && len + KINDS_TEXT_MAX + 6 < sizeof(list); i++) {

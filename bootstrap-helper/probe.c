@@ -20,6 +20,11 @@
 /* tcpi_fastopen_client_fail (LINUX-FACTS 1.9) */
 enum { FAIL_NOT_ACKED = 2, FAIL_SYN_AGAIN = 3 };
 
+/* Info asks for nothing that a server or another host is needed for: a converter that serves it
+ * answers at once. There is time for one lost packet each way. */
+#define REPLY_MS     1000
+#define REPLY_FACTOR 4
+
 struct attempt {
 	int fd, stop_fd;
 	int64_t started_us, until_us; /* CLOCK_MONOTONIC */
@@ -190,7 +195,11 @@ static int send_rest(struct attempt *a)
 static int read_reply(struct attempt *a)
 {
 	int64_t asked_us = a->seen->syn_data ? a->started_us : now_us();
+	int64_t until_us = now_us() + REPLY_MS * 1000 +
+			   REPLY_FACTOR * (int64_t)a->seen->handshake_us;
 
+	if (until_us < a->until_us)
+		a->until_us = until_us;
 	for (;;) {
 		ssize_t n = recv(a->fd, hs_room(&a->reply), hs_want(&a->reply), MSG_DONTWAIT);
 		int r = n < 0 && errno == EAGAIN ? wait_for(a, POLLIN) :

@@ -27,9 +27,10 @@ struct probe_request {
 };
 
 enum probe_verdict {
-	PROBE_WORKS,	   /* it has answered as a converter does */
+	PROBE_WORKS,	   /* it has answered as a converter does, be it by an Error TLV */
 	PROBE_UNREACHABLE, /* no connection: err */
-	PROBE_MUTE,	   /* a connection, but no whole reply: err, ETIMEDOUT for silence */
+	PROBE_MUTE,	   /* a connection, but no whole reply to Info, which says nothing of
+			    * Connects: err, ETIMEDOUT for silence */
 	PROBE_STRANGE,	   /* what it says is no Convert message: parse */
 	PROBE_REFUSES,	   /* it says by an Error TLV that it does not serve us: error_code */
 	PROBE_STOPPED,	   /* by stop_fd */
@@ -76,6 +77,7 @@ struct probe {
 	enum hs_sign sign;	  /* what showed it */
 	unsigned int probes;	  /* connections until the dialect was settled */
 	unsigned int connections; /* all of them */
+	bool no_info;		  /* a converter that does not serve Info: Error 1, 2, or silence */
 	bool has_offers;
 	uint8_t n_offers, offers[255]; /* option kinds, padding left out */
 	bool cookie_is_new;  /* convert_cookie is not what `known` or the configuration has */
@@ -84,7 +86,10 @@ struct probe {
 	uint8_t convert_cookie[CONFIG_COOKIE_MAX];
 };
 
-/* Takes at most 2 timeout_ms if nobody answers. */
+/* No whole reply to Info, and nothing known that makes that a fault: no Connect has failed, and Info was
+ * not served before. Connects will show what it is. */
+bool probe_is_open(const struct probe *p, const struct health *known);
+/* Takes at most 2 timeout_ms if nobody answers the SYN, and some seconds if nobody answers Info. */
 void probe_converter(const struct probe_request *q, struct probe *p);
 
 #endif

@@ -34,6 +34,12 @@ void probe_begin(struct probe_plan *plan, const struct probe_request *q, struct 
 	plan->plain = q->mptcp && known && known->way[HEALTH_SYN_DATA] == HEALTH_HOLDS;
 }
 
+bool probe_is_open(const struct probe *p, const struct health *known)
+{
+	return p->verdict == PROBE_MUTE && !p->has_offers && !known->has_offers &&
+	       known->failures == 0;
+}
+
 /* ------------------------------------------------------------------ what is next */
 
 static bool is_fast_open_auto(const struct probe_plan *plan)
@@ -194,7 +200,7 @@ static void learn_no_reply(struct probe_plan *plan, const struct probe_step *ste
 
 	if (step->unknown_tlv) /* so it takes that */
 		return;
-	if (held && p->verdict == PROBE_WORKS) {
+	if (held && plan->replied) {
 		p->holds = true;
 		return;
 	}
@@ -208,6 +214,11 @@ static void learn_no_reply(struct probe_plan *plan, const struct probe_step *ste
 					(enum cvt_dialect)(plan->q->known->dialect - 1) :
 					plan->q->converter->dialect;
 		plan->again = plan->plain = true;
+		return;
+	}
+	if (p->has_dialect && !plan->replied) { /* to the other dialect it has said an Error */
+		p->no_info = true;
+		end(plan, PROBE_WORKS, 0);
 		return;
 	}
 	end(plan, PROBE_MUTE, seen->err);
@@ -250,19 +261,35 @@ static void learn_offers(struct probe *p, struct cvt_span kinds)
 			p->offers[p->n_offers++] = kinds.p[i];
 }
 
+/* The wire has whole words, what is configured may be shorter (PROTOCOL 1.4). */
+static bool is_the_cookie(const struct probe *p, struct cvt_span cookie)
+{
+	uint8_t whole[CONFIG_COOKIE_MAX] = { 0 };
+
+	if (cookie.len != (p->convert_cookie_len + 3U) / 4 * 4 || cookie.len > sizeof(whole))
+		return false;
+	memcpy(whole, p->convert_cookie, p->convert_cookie_len);
+	return memcmp(whole, cookie.p, cookie.len) == 0;
+}
+
 /* Missing Cookie: its value is a zero byte, then the cookie (P-27). */
 static void learn_cookie(struct probe_plan *plan, struct cvt_span value)
 {
+	struct cvt_span cookie = { value.p + 1, value.len - 1 };
 	struct probe *p = plan->p;
 
-	if (value.len <= 1 || value.len - 1 > sizeof(p->convert_cookie) || plan->cookie_sent ||
+	if (value.len > 1 && plan->cookie_sent && is_the_cookie(p, cookie)) {
+		p->no_info = true; /* it looks for a cookie behind a Connect, and only there */
+		return;
+	}
+	if (value.len <= 1 || cookie.len > sizeof(p->convert_cookie) || plan->cookie_taken ||
 	    plan->cookie_is_configured) {
 		end(plan, PROBE_REFUSES, EACCES);
 		return;
 	}
-	take_cookie(p, (struct cvt_span){ value.p + 1, value.len - 1 });
+	take_cookie(p, cookie);
 	p->cookie_is_new = true;
-	plan->again = true;
+	plan->again = plan->cookie_taken = true;
 }
 
 /* A cookie that was learned may have grown old. */
@@ -280,6 +307,14 @@ static void learn_not_authorized(struct probe_plan *plan)
 	p->convert_cookie_len = 0;
 	p->cookie_is_new = true;
 	plan->again = true;
+}
+
+/* Does this error say no more than that Info, or what it is taken for, is not served (PROTOCOL 2, by
+ * class)? One that refuses the version, us, or everything for now says it of Connects too. */
+static bool is_about_info(uint8_t code)
+{
+	return (code >= CVT_ERR_MALFORMED && code < CVT_ERR_NOT_AUTHORIZED) ||
+	       code >= CVT_ERR_RESET;
 }
 
 static void learn_error(struct probe_plan *plan, const struct probe_step *step,
@@ -306,8 +341,13 @@ static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 	default: /* it wants to be asked in its own dialect */
 		if (plan->dialect != step->dialect) {
 			plan->again = true;
+			plan->plain = plan->maybe_held;
+			plan->maybe_held = false;
 			return;
 		}
+		p->no_info = is_about_info(code) && plan->replied;
+		if (p->no_info)
+			return;
 	}
 	end(plan, PROBE_REFUSES, hs_errno(code, r->msg.error.value, true));
 }
@@ -328,12 +368,13 @@ static void learn_reply(struct probe_plan *plan, const struct probe_step *step,
 	p->verdict = PROBE_WORKS;
 	plan->answered |= seen->syn_data_acked;
 	learn_dialect(plan, step, r);
+	plan->replied |= has_zero_word(p->dialect) == has_zero_word(step->dialect);
 	if (r->msg.supported.p)
 		learn_offers(p, r->msg.supported);
 	if (r->msg.has_error)
 		learn_error(plan, step, r);
 	else
-		p->has_error = false;
+		p->has_error = p->no_info = false;
 }
 
 void probe_learn(struct probe_plan *plan, const struct probe_step *step,

@@ -51,8 +51,9 @@ struct probe_plan {
 	bool other_tried; /* the other header word, because the first got no answer */
 	bool maybe_held;  /* silence, and SYN data on MPTCP: it says nothing of the dialect */
 	bool decided;	  /* an unknown TLV was sent */
+	bool replied;	  /* to Info in its own dialect */
 	bool answered;	  /* a reply to acknowledged SYN data has come */
-	bool cookie_is_configured, cookie_sent, cookie_dropped;
+	bool cookie_is_configured, cookie_sent, cookie_dropped, cookie_taken;
 };
 
 void probe_begin(struct probe_plan *plan, const struct probe_request *q, struct probe *p);

@@ -72,21 +72,30 @@ static void tell_all(const struct record *r)
 	tell_mptcp(r);
 }
 
-void probe_record(const struct probe_request *q, const struct probe *p,
+/* Would a Connect have met the same? */
+static bool fails_connects(const struct probe *p)
+{
+	return p->verdict == PROBE_UNREACHABLE ||
+	       (p->verdict == PROBE_REFUSES && p->error_code >= CVT_ERR_RESOURCE &&
+		p->error_code < CVT_ERR_RESET);
+}
+
+bool probe_record(const struct probe_request *q, const struct probe *p,
 		  const struct health_key *key, unsigned int retry_ms, int64_t started_ms)
 {
 	const struct record r = { q, p, key };
 
 	if (p->verdict == PROBE_STOPPED)
-		return;
+		return false;
 	if (p->has_dialect)
 		tell_all(&r);
 	if (p->verdict == PROBE_WORKS)
 		tell(&r,
 		     (struct health_event){ .kind = HEALTH_ANSWERED, .rtt_us = p->handshake_us });
-	else
+	else if (fails_connects(p))
 		tell(&r, (struct health_event){ .kind = HEALTH_FAILED,
 						.started_ms = started_ms,
 						.delay_s = p->delay_s,
 						.retry_ms = retry_ms });
+	return p->has_dialect || fails_connects(p);
 }

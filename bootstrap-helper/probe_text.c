@@ -61,7 +61,7 @@ const char *probe_mptcp_text(const struct probe *p)
 	return texts[p->mptcp];
 }
 
-static void describe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX])
+void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX])
 {
 	switch (p->verdict) {
 	case PROBE_UNREACHABLE:
@@ -78,7 +78,7 @@ static void describe_failure(const struct probe *p, char out[static PROBE_TEXT_M
 			 p->has_dialect ? probe_dialect_text(p->dialect) : "");
 		break;
 	case PROBE_MUTE:
-		snprintf(out, PROBE_TEXT_MAX, "connected, but no reply: %s",
+		snprintf(out, PROBE_TEXT_MAX, "connected, but no reply to Info: %s",
 			 p->err == ECONNRESET ? "it closes the connection" : strerror(p->err));
 		break;
 	case PROBE_WORKS:
@@ -91,11 +91,12 @@ static void describe_failure(const struct probe *p, char out[static PROBE_TEXT_M
 void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX])
 {
 	if (p->verdict == PROBE_WORKS)
-		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s", probe_dialect_text(p->dialect),
-			 p->handshake_us < 10000 ? 2 : 0, p->handshake_us / 1000.0,
-			 probe_zero_rtt_text(p), probe_mptcp_text(p));
+		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s%s",
+			 probe_dialect_text(p->dialect), p->handshake_us < 10000 ? 2 : 0,
+			 p->handshake_us / 1000.0, probe_zero_rtt_text(p), probe_mptcp_text(p),
+			 p->no_info ? ", Info is not served" : "");
 	else
-		describe_failure(p, out);
+		probe_failure(p, out);
 }
 
 static void print_offers(const struct probe *p)

@@ -9,6 +9,8 @@
 
 /* "rfc8803, 12.3 ms, 0-RTT, MPTCP", or what is wrong. */
 void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
+/* What is wrong, alone. */
+void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX]);
 /* "0-RTT", or why not. */
 const char *probe_zero_rtt_text(const struct probe *p);
 const char *probe_mptcp_text(const struct probe *p);

@@ -17,14 +17,18 @@
 /* --watch: when it looks again although nothing has changed. */
 #define EARLY_MS (3600 * 1000) /* before what is known expires (HEALTH_KEEP_MS) */
 #define CHECK_MS (30 * 1000)   /* is what was found still there, and do programs find it so? */
+#define OPEN_MS	 (600 * 1000)  /* what Info did not tell */
 #define LEAST_MS 1000
+
+#define LINE_MAX_LEN (PROBE_TEXT_MAX + 16)
 
 struct job {
 	struct target target;
 	bool failed, tfo_held;
+	bool is_open;	/* programs will find out what Info did not tell */
 	bool is_kept;	/* what was found could be written */
 	int64_t due_ms; /* CLOCK_REALTIME; INT64_MAX: only when the network changes */
-	char told[PROBE_TEXT_MAX];
+	char told[LINE_MAX_LEN];
 };
 
 struct run {
@@ -44,7 +48,7 @@ static bool is_news(struct job *j, const char *text)
 	return true;
 }
 
-static void print(const struct job *j, const char *what, const char *text)
+static void print(const struct job *j, const char *text)
 {
 	char address[ADDR_TEXT_MAX];
 
@@ -52,7 +56,7 @@ static void print(const struct job *j, const char *what, const char *text)
 	printf("%s %s", j->target.converter->name, address);
 	if (j->target.has_route)
 		printf(" by %s", j->target.route.interface);
-	printf(": %s%s\n", what, text);
+	printf(": %s\n", text);
 }
 
 /* Is it to be asked from here at all? */
@@ -65,21 +69,27 @@ static bool is_usable(struct job *j)
 	if (t->at_home)
 		return true;
 	if (is_news(j, text))
-		print(j, "", text);
+		print(j, text);
 	return false;
 }
 
 static void tell(const struct run *run, struct job *j, const struct probe *p)
 {
-	char text[PROBE_TEXT_MAX];
+	char summary[PROBE_TEXT_MAX], text[LINE_MAX_LEN];
+	bool works = !j->failed && !j->is_open;
 
-	probe_summary(p, text);
-	if (!j->failed || is_news(j, text)) {
-		print(j, j->failed ? "FAILS: " : "", text);
+	probe_summary(p, summary);
+	snprintf(text, sizeof(text), "%s%s",
+		 j->failed  ? "FAILS: " :
+		 j->is_open ? "NOT KNOWN: " :
+			      "",
+		 summary);
+	if (works || is_news(j, text)) {
+		print(j, text);
 		if (run->verbose)
 			probe_print_details(p);
 	}
-	if (!j->failed)
+	if (works)
 		j->told[0] = '\0';
 }
 
@@ -109,11 +119,11 @@ static void set_due(const struct run *run, struct job *j, const struct health_ke
 	struct health h;
 
 	if (!j->failed) {
-		j->due_ms = now_ms + HEALTH_KEEP_MS - EARLY_MS;
+		j->due_ms = now_ms + (j->is_open ? OPEN_MS : HEALTH_KEEP_MS - EARLY_MS);
 		return;
 	}
 	health_find(key, now_ms, &h);
-	if (!j->is_kept)
+	if (!j->is_kept || h.alone_until_ms <= now_ms)
 		j->due_ms = now_ms + run->config.retry_ms + LEAST_MS;
 	else
 		j->due_ms = h.alone_until_ms > now_ms + LEAST_MS ? h.alone_until_ms :
@@ -141,11 +151,13 @@ static void ask(struct run *run, struct job *j)
 	probe_converter(&q, &p);
 	run->stopped = p.verdict == PROBE_STOPPED;
 	if (!run->stopped) {
-		probe_record(&q, &p, &key, run->config.retry_ms, started_ms);
-		j->failed = p.verdict != PROBE_WORKS;
+		j->is_open = probe_is_open(&p, &known);
+		j->failed = p.verdict != PROBE_WORKS && !j->is_open;
 		j->tfo_held = p.tfo_cookie == PROBE_TFO_HELD;
+		j->is_kept = true;
 		tell(run, j, &p);
-		look_what_is_kept(run, j, &key);
+		if (probe_record(&q, &p, &key, run->config.retry_ms, started_ms))
+			look_what_is_kept(run, j, &key);
 		set_due(run, j, &key);
 	}
 	explicit_bzero(&known, sizeof(known));
@@ -160,7 +172,7 @@ static void ask_those_that_are_due(struct run *run)
 		if (state_now_ms() < j->due_ms)
 			continue;
 		j->due_ms = INT64_MAX;
-		j->failed = false;
+		j->failed = j->is_open = false;
 		if (is_usable(j))
 			ask(run, j);
 		fflush(stdout);
@@ -199,7 +211,7 @@ static bool is_out_of_date(const struct job *j)
 	if (j->due_ms == INT64_MAX || j->failed || !j->is_kept)
 		return false;
 	find_known(&key, &known);
-	return known.learned_ms == 0 || known.failures > 0 ||
+	return (known.learned_ms == 0 && !j->is_open) || known.failures > 0 ||
 	       (j->tfo_held && !metrics_has_tfo_cookie(&t->to, &t->route.source));
 }
 

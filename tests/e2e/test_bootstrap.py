@@ -76,17 +76,43 @@ class Run(Bootstrap):
         self.assertEqual(r.out.decode().count("FAILS: no connection: Connection refused"), 2, r)
         (first, second) = self.status(config)
         self.assertEqual((first["failures"], second["failures"]), (1, 1))
-        for fault, text in (("silence", "no reply"), ("close", "closes"), ("rst", "closes"),
-                            ("raw=48545450", "no Convert message"), ("error=64", "Resource"),
-                            ("cut=3", "closes"), ("error=32", "Not Authorized")):
+        for fault, text in (("raw=48545450", "no Convert message"), ("error=64", "Resource"),
+                            ("error=32", "Not Authorized")):
             with self.subTest(fault):
                 self.setUp()
                 self.lab.converter("--fault", fault, "--fastopen", "cookie", listen=[self.v4])
                 config = self.config(policy="timeout = 300ms")
                 r = self.helper("run", config=config, code=1)
-                self.assertIn(text, r.out.decode())
+                self.assertRegex(r.out.decode(), f"FAILS: .*{text}")
                 self.assertEqual(len(r.out.decode().splitlines()), 1)
+                # only one that asks for patience says it of Connects too
+                self.assertEqual(sum(c["failures"] for c in self.status(config)),
+                                 fault == "error=64")
+
+    def test_no_reply_to_info(self):
+        """Which is no failure, as long as no Connect has failed, and Info was not served before."""
+        for fault, text in (("silence", "Connection timed out"), ("close", "closes"),
+                            ("rst", "closes"), ("cut=3", "closes")):
+            with self.subTest(fault):
+                self.setUp()
+                listen = {"listen": [self.v4]}
+                converter = self.lab.converter("--fault", fault, "--fastopen", "cookie", **listen)
+                config = self.config(policy="timeout = 300ms\nfallback = direct\nretry = 60s")
+                r = self.helper("run", config=config)
+                self.assertRegex(r.out.decode(), f"NOT KNOWN: .*no reply to Info: .*{text}")
+                self.assertEqual(self.status(config), [])
+                self.curl(config, seen=L.CLIENT)
                 self.assertEqual(self.status(config)[0]["failures"], 1)
+                r = self.helper("run", config=config, code=1)
+                self.assertRegex(r.out.decode(), f"FAILS: .*no reply to Info: .*{text}")
+                self.assertEqual(self.status(config)[0]["failures"], 1)
+                converter.stop()
+                converter = self.lab.converter("--fastopen", "cookie", **listen)
+                self.assertIn("0-RTT", self.helper("run", config=config).out.decode())
+                converter.stop()
+                self.lab.converter("--fault", fault, "--fastopen", "cookie", **listen)
+                self.assertIn("FAILS", self.helper("run", config=config, code=1).out.decode())
+                self.assertEqual(self.status(config)[0]["failures"], 0)
 
     def test_where_it_is_not_at_home(self):
         self.lab.converter("--fastopen", "cookie", listen=[self.v4])
@@ -419,6 +445,24 @@ class Watch(Bootstrap):
         self.look()
         self.assertIn("draft-02", self.lines(process, 2)[1])
         self.curl(config)
+
+    def test_info_that_is_not_served(self):
+        """Said once, and asked again when Connects fail, too."""
+        silent = ("--wrong-word", "silence", "--fastopen", "cookie")
+        config = self.config(policy="fallback = direct\ntimeout = 500ms\nretry = 60s")
+        converter = self.lab.converter("--no-info", "silent", *silent, listen=[self.v4])
+        process = self.watch(config)
+        self.assertIn("NOT KNOWN", self.lines(process, 1)[0])
+        self.curl(config)
+        self.look()
+        self.curl(config)
+        asked = [e["why"] for e in converter.events("ignored")]
+        self.assertEqual(converter.stop(), 0)
+        self.lab.converter("--fault", "silence", *silent, listen=[self.v4])
+        self.curl(config, seen=L.CLIENT)
+        self.look()
+        self.assertIn("FAILS", self.lines(process, 2)[1])
+        self.assertEqual(asked.count("Info is not served"), 1)
 
     def test_it_sleeps(self):
         """Nothing happens, so nothing is done; and a signal ends it at once, cleanly."""

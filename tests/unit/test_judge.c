@@ -457,6 +457,43 @@ static void no_answer(void **state)
 	}
 }
 
+/* Info that is not served condemns nobody: it is open until a request has shown it. */
+static void info_is_not_served(void **state)
+{
+	static const enum probe_verdict verdicts[] = { PROBE_MUTE, PROBE_STRANGE, PROBE_REFUSES };
+	const struct probe as_ever = j.probe;
+
+	(void)state;
+	j.probe.no_info = true;
+	j.probe.has_offers = false;
+	converter_again();
+	assert_finding("reachable", FINDING_OK, "");
+	assert_says("extensions", "Info is not served");
+	assert_finding("0-rtt", FINDING_OK, "");
+	j.probe = (struct probe){ .verdict = PROBE_MUTE, .err = ETIMEDOUT };
+	j.is_open = true;
+	converter_again();
+	assert_finding("reply", FINDING_NOTE, "convert-bootstrap check HOST");
+	assert_null(find("0-rtt"));
+	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
+		j.is_open = !j.is_open;
+		j.converts = true;
+		j.probe = as_ever;
+		j.probe.verdict = verdicts[i];
+		j.probe.has_dialect = verdicts[i] == PROBE_REFUSES;
+		converter_again();
+		assert_finding("reply", FINDING_OK, "");
+		assert_says("reply", "it converts");
+		assert_finding("0-rtt", FINDING_OK, "");
+		assert_null(find("refuses"));
+		assert_int_equal(find("dialect") != NULL, j.probe.has_dialect);
+	}
+	/* that it could not be reached at all is another matter */
+	j.probe.verdict = PROBE_UNREACHABLE;
+	converter_again();
+	assert_finding("reachable", FINDING_PROBLEM, "");
+}
+
 /* Brackets are for where a port follows. */
 static void ipv6(void **state)
 {
@@ -705,6 +742,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
 		cmocka_unit_test_setup_teardown(not_for_here, start, end),
 		cmocka_unit_test_setup_teardown(no_answer, start, end),
+		cmocka_unit_test_setup_teardown(info_is_not_served, start, end),
 		cmocka_unit_test_setup_teardown(ipv6, start, end),
 		cmocka_unit_test_setup_teardown(refusals, start, end),
 		cmocka_unit_test_setup_teardown(another_dialect, start, end),

@@ -26,6 +26,8 @@ struct fake {
 	bool wants_cookie, forgetful, mptcp, holds; /* forgetful: of what it has given out */
 	bool wants_data;			    /* leaves a SYN alone that has none (S-14) */
 	bool is_dead;				    /* no SYN is answered */
+	bool no_info;				    /* has nothing to say to Info */
+	bool cookie_behind_connect;		    /* looks for a cookie nowhere else */
 	int always;				    /* this Error instead of a success; -1: none */
 	unsigned int lost;			    /* SYNs with data are, so many of them */
 	/* what it has given out */
@@ -118,8 +120,10 @@ static int answer(struct cvt_writer *w, struct cvt_span asked)
 		put_error(w, (uint8_t)fake.always, (struct cvt_span){ (const uint8_t *)"\x3c", 1 });
 		return 0;
 	}
+	if (fake.no_info)
+		return ETIMEDOUT;
 	fake.with_cookie += m.convert_cookie.p != NULL;
-	if (fake.wants_cookie && !m.convert_cookie.p)
+	if (fake.wants_cookie && (!m.convert_cookie.p || fake.cookie_behind_connect))
 		put_missing_cookie(w);
 	else if (fake.wants_cookie && !cookie_is_right(m.convert_cookie))
 		put_error(w, CVT_ERR_NOT_AUTHORIZED, (struct cvt_span){ NULL, 0 });
@@ -547,14 +551,107 @@ static void errors(void **state)
 	assert_int_equal(p.delay_s, 60);
 	assert_int_equal(p.err, ENOBUFS);
 	for (int code = 0; code < 256; code++) {
+		bool of_info = (code >= 1 && code < 32 && code != 3) || code >= 96;
+
 		start(NULL);
 		fake.always = code;
 		fake.dialect = (enum cvt_dialect)(code % 3);
 		probe();
-		assert_int_equal(p.verdict, PROBE_REFUSES);
+		assert_int_equal(p.verdict, of_info ? PROBE_WORKS : PROBE_REFUSES);
+		assert_int_equal(p.no_info, of_info);
 		assert_int_equal(p.error_code, code);
 		assert_true(p.connections <= 3);
 	}
+}
+
+/* ------------------------------------------------------- converters that do not serve Info */
+
+/* An Error is an answer (PROTOCOL 6): all else is found out as ever. */
+static void info_gets_an_error(void **state)
+{
+	(void)state;
+	for (int dialect = CVT_DIALECT_RFC8803; dialect <= CVT_DIALECT_HYBRID; dialect++) {
+		start(NULL);
+		q.mptcp = fake.mptcp = true;
+		fake.dialect = (enum cvt_dialect)dialect;
+		fake.wrong_word = ERROR;
+		fake.always = CVT_ERR_UNSUPPORTED;
+		probe();
+		assert_int_equal(p.verdict, PROBE_WORKS);
+		assert_true(p.no_info && p.has_dialect && !p.has_offers);
+		assert_int_equal(p.dialect, dialect);
+		assert_int_equal(p.syn_data, PROBE_SYN_ACKED);
+		assert_int_equal(p.mptcp, PROBE_MPTCP_WORKS);
+		assert_true(p.connections <= 3);
+	}
+	/* and when it serves it again, nothing is left of that */
+	fake.always = -1;
+	probe();
+	assert_int_equal(p.verdict, PROBE_WORKS);
+	assert_false(p.no_info || p.has_error);
+}
+
+/* Silence says nothing, unless Connects have failed or Info was served before. */
+static void info_gets_no_answer(void **state)
+{
+	(void)state;
+	fake.no_info = true;
+	fake.wrong_word = SILENCE;
+	probe();
+	assert_int_equal(p.verdict, PROBE_MUTE);
+	assert_int_equal(p.connections, 2);
+	assert_true(probe_is_open(&p, &known));
+	known.failures = 1;
+	assert_false(probe_is_open(&p, &known));
+	known = (struct health){ .has_offers = 1 };
+	assert_false(probe_is_open(&p, &known));
+	known.has_offers = 0;
+	p.verdict = PROBE_STRANGE;
+	assert_false(probe_is_open(&p, &known));
+	/* of two header words it answers the other one: silence is not for the data in the SYN then */
+	q.mptcp = fake.mptcp = true;
+	fake.wrong_word = ERROR;
+	for (int dialect = CVT_DIALECT_RFC8803; dialect <= CVT_DIALECT_DRAFT02; dialect++) {
+		fake.dialect = (enum cvt_dialect)dialect;
+		fake.tfo_cookie = true;
+		probe();
+		assert_int_equal(p.verdict, PROBE_WORKS);
+		assert_true(p.no_info && !p.holds);
+		assert_int_equal(p.dialect, dialect);
+		assert_true(p.connections <= 3);
+	}
+}
+
+/* It gives its cookie and does not find it where an Info has it. */
+static void a_cookie_that_is_not_looked_for(void **state)
+{
+	(void)state;
+	fake.wants_cookie = fake.cookie_behind_connect = true;
+	probe();
+	assert_int_equal(p.verdict, PROBE_WORKS);
+	assert_true(p.no_info && p.cookie_is_new && !p.cookie_refused);
+	assert_memory_equal(p.convert_cookie, the_cookie().p, 8);
+	assert_int_equal(p.syn_data, PROBE_SYN_ACKED);
+	/* the same one from the configuration, shorter than the wire has it */
+	fake.cookie = 0;
+	converter.convert_cookie = (struct cvt_span){ (const uint8_t *)"\0\0\0\0\0", 5 };
+	probe();
+	assert_int_equal(p.verdict, PROBE_WORKS);
+	assert_true(p.no_info && !p.cookie_is_new);
+	converter.convert_cookie.p = (const uint8_t *)"\0\0\0\0\1";
+	probe();
+	assert_int_equal(p.verdict, PROBE_REFUSES);
+	/* one that has grown old is replaced, once */
+	converter.convert_cookie.len = 0;
+	fake.cookie = 2;
+	known.convert_cookie_len = 8;
+	probe();
+	assert_int_equal(p.verdict, PROBE_WORKS);
+	assert_memory_equal(p.convert_cookie, the_cookie().p, 8);
+	fake.forgetful = true;
+	probe();
+	assert_int_equal(p.verdict, PROBE_REFUSES);
+	assert_int_equal(p.connections, 2);
 }
 
 /* Whatever the connections show, it ends, and what it says is possible. */
@@ -590,6 +687,8 @@ static void anything(void **state)
 					      .mptcp = seed >> 22 & 1,
 					      .holds = seed >> 21 & 1,
 					      .is_dead = seed >> 20 & 1,
+					      .no_info = !(seed >> 8 & 7),
+					      .cookie_behind_connect = !(seed >> 5 & 7),
 					      .always = seed >> 19 & 1 ? (int)(seed & 255) : -1,
 					      .tfo_cookie = seed >> 18 & 1,
 					      .lost = seed >> 17 & 1,
@@ -622,6 +721,9 @@ int main(void)
 		cmocka_unit_test_setup(cookies, start),
 		cmocka_unit_test_setup(a_cookie_for_ever, start),
 		cmocka_unit_test_setup(errors, start),
+		cmocka_unit_test_setup(info_gets_an_error, start),
+		cmocka_unit_test_setup(info_gets_no_answer, start),
+		cmocka_unit_test_setup(a_cookie_that_is_not_looked_for, start),
 		cmocka_unit_test_setup(anything, start),
 	};
 
