@@ -69,6 +69,7 @@ static enum fdt_mark advance(int fd, struct conn *c, bool broken)
 {
 	struct upstream *u = conn_exchange(c);
 	uint32_t driver = u ? atomic_load(&u->driver) : 0;
+	int64_t due_ns = u ? upstream_due_ns(u) : 0;
 
 	if (!u || !upstream_is_pending(u))
 		return conn_settle(fd, u);
@@ -77,6 +78,9 @@ static enum fdt_mark advance(int fd, struct conn *c, bool broken)
 		upstream_advance(u, fd, broken);
 	if (!upstream_is_pending(u))
 		return conn_settle(fd, u);
+	/* a message that was owed has gone out, and now there is a reply to be missed */
+	if (upstream_due_ns(u) < due_ns)
+		conn_check_at(upstream_due_ns(u));
 	regs_exchange(fd, u);
 	return FDT_PENDING;
 }
