@@ -27,10 +27,10 @@ static int find_state(const char *file)
 	int status = load_config(&config, file);
 
 	if (status == BOOTSTRAP_OK)
-		state_setup(config.state_file);
+		config_use_state(&config);
 	config_free(&config);
 	now_ms = state_now_ms();
-	if (status == BOOTSTRAP_OK && !*state_path()) {
+	if (status == BOOTSTRAP_OK && !state_is_kept()) {
 		fputs("no state file: nothing is kept (CONVERT_STATE, [state] file)\n", stderr);
 		status = BOOTSTRAP_FAILED;
 	}

@@ -96,7 +96,7 @@ static void tell(const struct run *run, struct job *j, const struct probe *p)
 /* Others have written to the file since; without one the process is all that remembers. */
 static void find_known(const struct health_key *key, struct health *known)
 {
-	if (*state_path())
+	if (state_is_kept())
 		health_clear_table();
 	health_find(key, state_now_ms(), known);
 }
@@ -281,7 +281,7 @@ static int go(struct run *run, const char *file)
 	int status = load_config(&run->config, file);
 
 	if (status == BOOTSTRAP_OK)
-		state_setup(run->config.state_file);
+		config_use_state(&run->config);
 	if (status == BOOTSTRAP_OK && run->watches)
 		status = begin_watching(run);
 	if (status == BOOTSTRAP_OK)

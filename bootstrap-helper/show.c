@@ -6,6 +6,7 @@
 
 #include "rules.h"
 #include "show.h"
+#include "state.h"
 
 static void line(const char *key, const char *value)
 {
@@ -103,7 +104,8 @@ void show_config(const struct config *config)
 	for (size_t i = 0; i < config->n_converters; i++)
 		show_converter(&config->converters[i]);
 	show_policy(config);
-	printf("state        %s\n", config->state_file ? config->state_file : CONFIG_NO_STATE);
+	config_use_state(config);
+	printf("state        %s\n", state_is_kept() ? state_path() : CONFIG_NO_STATE);
 	if (config->log_target)
 		printf("log          %s, level %s\n", config->log_target,
 		       levels[config->log_level]);

@@ -13,9 +13,10 @@
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "state.h"
 
 #define QUIET_MS   300	/* so long nothing more may come: then the change is over ... */
 #define FLURRY_MS  3000 /* ... or it goes on, and is looked at all the same */
@@ -64,14 +65,10 @@ static int open_signals(void)
 static int take_lock(const char *state_file)
 {
 	char path[PATH_MAX];
-	const char *slash = strrchr(state_file, '/');
-	int fd;
+	int fd = state_make_directory();
 
-	if (slash && slash != state_file && slash - state_file < PATH_MAX) {
-		memcpy(path, state_file, (size_t)(slash - state_file));
-		path[slash - state_file] = '\0';
-		mkdir(path, 0700); /* as state.h does it */
-	}
+	if (fd < 0)
+		return fd;
 	if (snprintf(path, sizeof(path), "%s.watch", state_file) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);

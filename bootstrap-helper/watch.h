@@ -17,7 +17,7 @@ struct watch {
 
 enum watch_event { WATCH_TIME, WATCH_NETWORK, WATCH_STOP };
 
-/* state_file: "" for none. -EBUSY: another process watches for it; other -errno. */
+/* state_file: that of state.h, "" for none. -EBUSY: another process watches for it; other -errno. */
 int watch_open(struct watch *w, const char *state_file);
 enum watch_event watch_wait(const struct watch *w, int64_t ms);
 void watch_close(struct watch *w);

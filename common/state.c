@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include "quiet.h"
+#include "state_place.h"
 #include "state_slot.h"
 
 #include <errno.h>
@@ -21,10 +22,6 @@
 #define SYS_FCNTL SYS_fcntl
 #endif
 
-#define FIRST_FREE 3 /* descriptors below are standard input, output and error */
-
-static char file_path[STATE_PATH_MAX + 1], directory[STATE_PATH_MAX + 1];
-
 struct search {
 	bool found;	  /* the key, and its time has not run out */
 	bool is_stale;	  /* the key, but its time has */
@@ -36,24 +33,32 @@ struct search {
 
 void state_setup(const char *path)
 {
-	size_t len = path ? strlen(path) : 0;
-	const char *slash;
+	bool is_none = !path || strcmp(path, "none") == 0;
 
-	file_path[0] = '\0';
-	directory[0] = '\0';
-	if (len == 0 || len > STATE_PATH_MAX || strcmp(path, "none") == 0)
-		return;
-	memcpy(file_path, path, len + 1);
-	slash = strrchr(path, '/');
-	if (slash)
-		memcpy(directory, path, (size_t)(slash - path));
-	if (slash)
-		directory[slash - path] = '\0';
+	state_place_set(is_none ? "" : path);
+}
+
+void state_setup_own(const char *runtime_dir)
+{
+	state_place_set_own(runtime_dir);
+}
+
+bool state_is_kept(void)
+{
+	return state_place_is_set();
 }
 
 const char *state_path(void)
 {
-	return file_path;
+	static char text[STATE_TEXT_MAX];
+
+	state_place_text(text);
+	return text;
+}
+
+int state_make_directory(void)
+{
+	return state_place_make_directory();
 }
 
 int64_t state_now_ms(void)
@@ -71,46 +76,8 @@ static void close_file(int fd)
 	syscall(SYS_close, fd);
 }
 
-/* Nobody else may have had his hands in it: he could send our connections elsewhere. */
-static bool is_trusted(int fd)
-{
-	struct stat st; /* its raw form differs between machines, and fstat() is harmless */
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 022) == 0 &&
-	       (st.st_uid == 0 || st.st_uid == (uid_t)syscall(SYS_geteuid));
-}
-
-/* In a program that has closed its standard error, the number must not be ours for long: what
- * another of its threads prints would go into the file. */
-static int above_standard(int fd)
-{
-	long moved;
-
-	if (fd < 0 || fd >= FIRST_FREE)
-		return fd;
-	moved = syscall(SYS_FCNTL, fd, F_DUPFD_CLOEXEC, FIRST_FREE);
-	if (moved < 0)
-		moved = -errno;
-	close_file(fd);
-	return (int)moved;
-}
-
-static int open_file(int flags)
-{
-	/* O_NONBLOCK: neither a FIFO nor somebody's lease is waited for */
-	long fd = syscall(SYS_openat, AT_FDCWD, file_path,
-			  flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
-
-	fd = fd < 0 ? -errno : above_standard((int)fd);
-	if (fd >= 0 && !is_trusted((int)fd)) {
-		close_file((int)fd);
-		return -EPERM;
-	}
-	return (int)fd;
-}
-
 /* Writes the header if there is none. False: the file is not ours, or cannot be written. */
-static bool claim_file(int fd)
+static __attribute__((noinline)) bool claim_file(int fd)
 {
 	static const uint8_t none[STATE_HEADER_LEN];
 	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
@@ -126,18 +93,9 @@ static bool claim_file(int fd)
 
 static int open_for_writing(void)
 {
-	int fd;
+	int fd = state_place_make();
 
-	if (!file_path[0])
-		return -ENOENT;
-	fd = open_file(O_RDWR);
-	if (fd == -ENOENT)
-		fd = open_file(O_RDWR | O_CREAT);
-	if (fd == -ENOENT && syscall(SYS_mkdirat, AT_FDCWD, directory, 0700) == 0)
-		fd = open_file(O_RDWR | O_CREAT);
-	if (fd < 0)
-		return fd;
-	if (!claim_file(fd)) {
+	if (fd >= 0 && !claim_file(fd)) {
 		close_file(fd);
 		return -EBADF;
 	}
@@ -215,22 +173,32 @@ static bool look(int fd, enum state_kind kind, const void *key, int64_t now_ms,
 	return false;
 }
 
+/* Not inline: its block and the path of the file are not on the stack together. */
+static __attribute__((noinline)) bool get(int fd, enum state_kind kind, const void *key,
+					  int64_t now_ms, void *value, struct state_times *times)
+{
+	uint8_t block[STATE_BLOCK];
+	struct search s;
+
+	if (!look(fd, kind, key, now_ms, block, &s))
+		return false;
+	memcpy(value, state_slot_value(kind, s.slot), state_shape(kind)->value_len);
+	*times = s.times;
+	return true;
+}
+
 bool state_get(enum state_kind kind, const void *key, int64_t now_ms, void *value,
 	       struct state_times *times)
 {
-	int saved_errno = errno, fd = file_path[0] ? open_file(O_RDONLY) : -ENOENT;
-	uint8_t block[STATE_BLOCK];
-	struct search s = { 0 };
+	int saved_errno = errno, fd = state_place_open(O_RDONLY);
+	bool found = false;
 
 	if (fd >= 0) {
-		if (look(fd, kind, key, now_ms, block, &s)) {
-			memcpy(value, state_slot_value(kind, s.slot), state_shape(kind)->value_len);
-			*times = s.times;
-		}
+		found = get(fd, kind, key, now_ms, value, times);
 		close_file(fd);
 	}
 	errno = saved_errno;
-	return s.found;
+	return found;
 }
 
 static int write_slot(int fd, enum state_kind kind, const uint8_t *slot, long at)
@@ -241,8 +209,9 @@ static int write_slot(int fd, enum state_kind kind, const uint8_t *slot, long at
 	return n == len ? 0 : n < 0 ? -errno : -ENOSPC;
 }
 
-static int change_locked(int fd, enum state_kind kind, const void *key, int64_t now_ms,
-			 state_change_fn *change, void *arg)
+static __attribute__((noinline)) int change_locked(int fd, enum state_kind kind, const void *key,
+						   int64_t now_ms, state_change_fn *change,
+						   void *arg)
 {
 	uint8_t block[STATE_BLOCK];
 	struct search s;
@@ -301,7 +270,7 @@ void state_each(enum state_kind kind, int64_t now_ms, state_each_fn *each, void 
 {
 	const struct state_shape *shape = state_shape(kind);
 	const uint32_t end = shape->first_block + shape->n_buckets * shape->bucket_blocks;
-	int saved_errno = errno, fd = file_path[0] ? open_file(O_RDONLY) : -ENOENT;
+	int saved_errno = errno, fd = state_place_open(O_RDONLY);
 	uint8_t block[STATE_BLOCK];
 	struct state_times times;
 

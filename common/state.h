@@ -34,6 +34,7 @@ enum state_kind {
 #define STATE_BLOCK    512
 #define STATE_FILE_MAX ((1 + 2048 + 128) * STATE_BLOCK) /* 1,114,624 bytes, the header included */
 #define STATE_PATH_MAX 512
+#define STATE_TEXT_MAX (STATE_PATH_MAX + 32) /* of a path, with what is put behind a directory */
 #define STATE_FOREVER  INT64_MAX
 
 /* Moments are CLOCK_REALTIME in milliseconds: the file may outlive the boot. */
@@ -45,13 +46,19 @@ struct state_times {
 /* path: copied; NULL, "none", or longer than STATE_PATH_MAX: there is no file. It is made with
  * mode 0600 by the first write, its directory (that one only) with 0700. */
 void state_setup(const char *path);
-/* "" if there is none. */
+/* The file of whatever user the process is by then (state_place.h). runtime_dir: copied, or NULL. */
+void state_setup_own(const char *runtime_dir);
+/* Whether there is to be one. */
+bool state_is_kept(void);
+/* "" if there is none. For people's tools: the next call changes it. */
 const char *state_path(void);
+/* As the first write would. -errno: there is none that could be trusted. */
+int state_make_directory(void);
 /* Now, by the coarse clock: no system call. */
 int64_t state_now_ms(void);
 
-/* key and value have the sizes of the kind. False: a miss. At most 5 system calls, 8 for
- * STATE_CONVERTER. */
+/* key and value have the sizes of the kind. False: a miss. At most 5 system calls, and 3
+ * more for STATE_CONVERTER, and for a user without a runtime directory. */
 bool state_get(enum state_kind kind, const void *key, int64_t now_ms, void *value,
 	       struct state_times *times);
 

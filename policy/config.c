@@ -49,6 +49,7 @@ void config_free(struct config *config)
 	free_converters(config);
 	config_rules_free(config->rules);
 	free((void *)config->state_file);
+	free((void *)config->runtime_dir);
 	free((void *)config->log_target);
 	config_init(config);
 }

@@ -58,9 +58,10 @@ struct config {
 	bool strict; /* a converter is not used from a network that takes data out of SYNs (P-30) */
 	unsigned int timeout_ms; /* for the converter's reply */
 	unsigned int retry_ms;	 /* longest time that a failing converter is left alone */
-	/* After config_load() where the state is, or CONFIG_NO_STATE; after config_parse() NULL if the
-	 * file does not say. */
-	const char *state_file;
+	const char *state_file;	 /* as it was said, or CONFIG_NO_STATE; NULL: nobody has */
+	/* Nobody has said, and so it is each user's own (after config_load() only). */
+	bool state_is_own;
+	const char *runtime_dir; /* for that: XDG_RUNTIME_DIR, or NULL */
 	const char *log_target; /* NULL: no logging */
 	enum log_level log_level;
 };
@@ -99,5 +100,7 @@ int config_check(struct config *config, const struct config_env *env, const char
 int config_parse(struct config *config, const char *file, const char *text, size_t len,
 		 const char *program, struct config_error *err);
 void config_free(struct config *config);
+/* Sets up the state (state.h) as the configuration that was loaded has it. */
+void config_use_state(const struct config *config);
 
 #endif

@@ -78,7 +78,7 @@ int config_set_cookie(struct config_converter *c, const char *text, const char *
 		      struct config_error *err, unsigned int line);
 void config_set_port(struct config_converter *c, uint16_t port);
 
-/* Fills in state_file, the environment coming first. */
+/* Fills in what is of the state, the environment coming first. */
 int config_locate_state(struct config *config, const struct config_env *env,
 			struct config_error *err);
 

@@ -11,7 +11,7 @@
  * which network this is. */
 static void where(const struct addr *via, int64_t now_ms, struct health_key *key)
 {
-	if (*state_path())
+	if (state_is_kept())
 		health_where(via, route_lookup, now_ms, key);
 	else
 		*key = (struct health_key){ .converter = *via };

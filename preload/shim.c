@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "shim.h"
 
-#include "state.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +58,7 @@ static void read_config(void)
 
 	if (config_load(&config, &env, program_invocation_short_name, &err) == 0) {
 		log_setup(config.log_target, config.log_level);
-		state_setup(config.state_file);
+		config_use_state(&config);
 		return;
 	}
 	log_setup(config.log_target, config.log_level);

@@ -8,7 +8,7 @@
 The converter's namespace is also the router between the other two, so that a direct connection
 takes the same path as a converted one. enter() starts the process again inside namespaces of its
 own (network, mounts, process ids; users too if it is not root); whatever happens, all of it is gone
-with the process. Files live on a tmpfs over /run in there. Nothing here looks at the host's
+with the process. Files live on a tmpfs over /run in there, and /dev/shm is another. Nothing here looks at the host's
 network, its services, or its /etc/convert.conf.
 """
 import dataclasses
@@ -79,6 +79,7 @@ def mount_private():
     for name in ("netns", "sshd", "lab", "lab/home"):
         pathlib.Path("/run", name).mkdir()
     os.chmod(TMP, 0o755)
+    command(["mount", "-t", "tmpfs", "-o", "mode=1777", "lab", "/dev/shm"])
     shutil.copy(BUILT_SHIM, SHIM)
     if os.path.lexists("/etc/convert.disable"):
         sys.exit("/etc/convert.disable is there: no program of the lab would use the library")

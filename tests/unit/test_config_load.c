@@ -18,6 +18,7 @@
 #include "config.h"
 #include "policy.h"
 #include "rules.h"
+#include "state.h"
 
 static struct config config;
 static struct config_error err;
@@ -418,26 +419,26 @@ static void where_the_state_is(void **state)
 		{ { .conf = p.text, .runtime_dir = "/r" }, "/a/b" },
 		{ { .state = "", .conf = p.text }, "/a/b" },
 		{ { .conf = none.text, .runtime_dir = "/r" }, CONFIG_NO_STATE },
-		{ { .runtime_dir = "/r" }, "/r/convert/state" },
+		{ { .runtime_dir = "/r" }, NULL },
 		{ { .runtime_dir = "r" }, NULL },
 		{ { .runtime_dir = "" }, NULL },
 		{ { .conf = NULL }, NULL },
 	};
-	char usual[80];
 
 	(void)state;
-	snprintf(usual, sizeof(usual), "/run/user/%u/convert/state", geteuid());
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct config_env env = rows[i].env;
 
 		if (!env.conf)
 			env.addr = "192.0.2.1";
 		load_good(&env);
+		assert_true(config.state_is_own == !rows[i].file);
+		assert_true(!config.runtime_dir ==
+			    !(config.state_is_own && env.runtime_dir && env.runtime_dir[0] == '/'));
 		if (rows[i].file)
 			assert_string_equal(config.state_file, rows[i].file);
-		else
-			assert_string_equal(config.state_file,
-					    geteuid() ? usual : "/run/convert/state");
+		if (config.runtime_dir)
+			assert_string_equal(config.runtime_dir, env.runtime_dir);
 		config_free(&config);
 	}
 }
@@ -450,7 +451,8 @@ static int state_of_this_user(void)
 
 	if (load(&env) != 0)
 		return 2;
-	return strcmp(config.state_file, "/run/user/65534/convert/state") != 0;
+	config_use_state(&config);
+	return strcmp(state_path(), "/dev/shm/convert-65534/state") != 0;
 }
 
 static void where_the_state_of_a_user_is(void **state)
