@@ -61,6 +61,7 @@ E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PA
 E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line middlebox bare-client mptcp-sockets.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS) shim)
+KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
@@ -194,13 +195,19 @@ $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/%.o
 # the same fuzz targets with a main() of their own, over the kept corpus
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
 			$(BUILD)/obj/tests/unit/reference.o \
-			$(BUILD)/obj/bootstrap-helper/elf_file.o $(POLICY) $(COMMON)
+			$(BUILD)/obj/bootstrap-helper/elf_file.o $(POLICY) $(COMMON) \
+			| $(BUILD)/fuzz/kept/%
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
 
+$(BUILD)/fuzz/kept/%: tests/fuzz/corpus/%.tar
+	@rm -rf $@ && mkdir -p $@
+	$(call say,UNPACK,$<)tar -xmf $< -C $@ && touch $@
+
 SHIM_FUZZER := $(addprefix $(BUILD)/obj/tests/,fuzz/shim-fuzzer.o fuzz/reply.o unit/reference.o)
 
-$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(SHIM)
+$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(SHIM) \
+			   | $(BUILD)/fuzz/kept/shim
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN/..'
 
@@ -364,17 +371,29 @@ FUZZ_CC ?= clang
 # the library's own objects, in a program that libFuzzer drives
 FUZZ_LIBRARY := build/fuzz-library
 
-.PHONY: fuzz fuzz-library
+.PHONY: fuzz fuzz-keep fuzz-library
 #: fuzz T=60        the fuzz targets and the whole library with libFuzzer, T seconds each
-fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS)) fuzz-library
+fuzz: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS)) fuzz-library $(KEPT)
 	$(Q)$(foreach f,$(FUZZERS),$(call fuzz_for_T,$(BUILD)/fuzz/fuzz_$(f),$(f),1100) &&) \
 		$(foreach m,off on,FUZZ_POLICY='mptcp = $(m)' \
 			$(call fuzz_for_T,$(FUZZ_LIBRARY)/fuzz/shim-fuzzer,shim,2000) &&) true
 
+#: fuzz-keep        adds to the kept corpus what fuzz has found and it does not reach
+fuzz-keep: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS)) fuzz-library $(KEPT)
+	$(Q)$(foreach f,$(FUZZERS),$(call fuzz_keep,$(BUILD)/fuzz/fuzz_$(f),$(f)) &&) \
+		$(foreach m,off on,FUZZ_POLICY='mptcp = $(m)' \
+			$(call fuzz_keep,$(FUZZ_LIBRARY)/fuzz/shim-fuzzer,shim) &&) true
+
 # program, name, longest input
 fuzz_for_T = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && exec $(1) -max_total_time=$(T) -max_len=$(3) \
 		-print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz/$(2).dict)) \
-		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$(2) tests/fuzz/corpus/$(2)'
+		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$(2) $(BUILD)/fuzz/kept/$(2) \
+		$(wildcard tests/fuzz/corpus/$(2))'
+
+# program, name
+fuzz_keep = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && \
+		$(1) -set_cover_merge=1 $(BUILD)/fuzz/kept/$(2) $(BUILD)/fuzz/corpus/$(2) && \
+		tests/fuzz/pack $(BUILD)/fuzz/kept/$(2) tests/fuzz/corpus/$(2).tar'
 
 fuzz-library:
 	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZ_LIBRARY) CC=$(FUZZ_CC) FORTIFY= SHIM_SYMBOLS=undefs \

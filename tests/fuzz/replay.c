@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * A main() for the fuzz targets without libFuzzer: runs each file of the kept corpus once, then
+ * A main() for the fuzz targets without libFuzzer: runs each input of the kept corpus once, then
  * inputs that are made of them.
- * usage: replay_NAME [FILE-OR-DIRECTORY...]   (default tests/fuzz/corpus/NAME)
+ * usage: replay_NAME [FILE-OR-DIRECTORY...]
+ *     (default: the examples in tests/fuzz/corpus/NAME, if it has any, and kept/NAME beside the program,
+ *      where make unpacks tests/fuzz/corpus/NAME.tar)
  *
  * FUZZ_SEED=1 and FUZZ_RUNS=200000 choose what is made, FUZZ_SECONDS=2 ends it earlier. The same
  * seed makes the same inputs. The one that a target ends on is left in build/fuzz/made-NAME.
  *
- * Prints each name first, so that the last line before a crash says which file it was.
+ * Prints each name first, so that the last line before a crash says which file it was. All of it is
+ * one test.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -218,22 +221,32 @@ static void run_made(const char *name)
 	free(made.bytes);
 }
 
+static void run_corpus(const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", name);
+	if (access(path, F_OK) == 0)
+		run(path);
+	snprintf(path, sizeof(path), "%.*skept/%s",
+		 (int)(program_invocation_short_name - program_invocation_name),
+		 program_invocation_name, name);
+	run(path);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = strchr(program_invocation_short_name, '_');
-	char corpus[PATH_MAX];
 
 	for (int i = 1; i < argc; i++)
 		run(argv[i]);
-	if (argc < 2 && name) {
-		snprintf(corpus, sizeof(corpus), "tests/fuzz/corpus/%s", name + 1);
-		run(corpus);
-	}
+	if (argc < 2 && name)
+		run_corpus(name + 1);
 	if (n_files > 0 && name)
 		run_made(name + 1);
 	for (size_t i = 0; i < n_kept; i++)
 		free(kept[i].bytes);
 	free(kept);
-	printf("%lu passed, 0 failed, 0 skipped\n", n_files);
+	printf("%lu kept inputs\n%d passed, 0 failed, 0 skipped\n", n_files, n_files > 0);
 	return n_files == 0;
 }
