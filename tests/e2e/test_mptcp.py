@@ -211,7 +211,7 @@ import struct
 s.setsockopt(1, socket.SO_LINGER, struct.pack("ii", 1, 7))
 s.settimeout(5)
 os.set_inheritable(s.fileno(), True)
-s.bind(("10.1.0.1", 45678))
+s.bind(("10.1.0.1", 4567))
 """
         after = """
 print(s.getsockopt(1, socket.SO_KEEPALIVE), s.getsockopt(6, socket.TCP_KEEPIDLE),
@@ -224,7 +224,7 @@ print(s.getsockopt(1, socket.SO_KEEPALIVE), s.getsockopt(6, socket.TCP_KEEPIDLE)
 """
         out, r = self.ask(self.shim(v4), before=before, after=after)
         self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
-        self.assertEqual(out[2], "1 77 1 100000 32 0 (1, 7) reno 0 True False 45678 b''", r)
+        self.assertEqual(out[2], "1 77 1 100000 32 0 (1, 7) reno 0 True False 4567 b''", r)
 
     def test_the_last_of_several_values_counts(self):
         """However long each of them was."""
@@ -404,10 +404,8 @@ class Costs(test_costs.Counted):
             without, _, _ = self.per_item(how, shim)
             shim = self.lab.config("fast-open = no-cookie", "mptcp = on", log=False)
             calls, _, lines = self.per_item(how, shim)
-            more = sum(calls.values()) - sum(without.values())
-            added = {k: f"{calls.get(k, 0) - without.get(k, 0):+g}"
-                     for k in sorted(calls | without) if calls.get(k) != without.get(k)}
-            self.note(f"{how}: {more:+g} system calls for the twin {added}")
+            more, added = self.difference(without, calls)
+            self.note(f"{how}: {more:+} system calls for the twin {added}")
             self.assertTrue(any("IPPROTO_MPTCP" in line for line in lines), lines[-30:])
             self.assertLessEqual(more, self.TWIN, "\n".join(lines[-30:]))
 
