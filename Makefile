@@ -225,16 +225,21 @@ $(BUILD)/fuzz/shim-converter: $(addprefix $(BUILD)/obj/tests/,fuzz/shim-converte
 
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
 E2E_SUITES := $(wildcard tests/e2e/test_*.py)
-# These measure rates and times, or need both cores by themselves.
-E2E_ALONE  := $(addprefix tests/e2e/,test_paths.py test_flights.py test_storms.py)
+# These measure round trips, or need both cores by themselves.
+E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_storms.py)
+# The longest ones first, so that all end together.
+E2E_FIRST  := $(addprefix tests/e2e/,test_transparency.py test_waiters.py test_programs.py \
+		test_transparency_mptcp.py test_failures.py)
+E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
 
 # A suite that is not there is a failure, not a pass.
-run_unit    = --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
+run_unit    = --limit 60 --jobs 2 $(or $(UNIT_TESTS),--missing tests/unit) \
 	      $(or $(REPLAYS),--missing tests/fuzz)
 run_exports = --limit 60 tests/exports
 run_lab     = --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
+# Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
-	      --jobs 2 $(or $(filter-out $(E2E_ALONE),$(E2E_SUITES)),--missing tests/e2e)
+	      --jobs 4 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
 run = BUILD=$(BUILD) LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
 
 .PHONY: check check-unit check-exports check-lab check-e2e
@@ -266,10 +271,16 @@ check-e2e: all $(E2E_TOOLS)
 .PHONY: e2e-tools
 e2e-tools: all $(E2E_TOOLS)
 
-.PHONY: check-transparency check-storms check-faults
-#: check-transparency  every call in every state, with every kind of converter (long)
+.PHONY: check-transparency check-storms check-faults check-paths
+#: check-transparency  every call in every state, with every kind of converter, over TCP and MPTCP (hours;
+#:                  TRANSPARENCY=pairs: each value of each kind with each, 20 minutes)
 check-transparency: all $(E2E_TOOLS)
-	$(Q)TRANSPARENCY=all $(run) --limit 3600 tests/e2e/test_transparency.py
+	$(Q)TRANSPARENCY=$(or $(TRANSPARENCY),all) $(run) --limit 7200 \
+		tests/e2e/test_transparency.py tests/e2e/test_transparency_mptcp.py
+
+#: check-paths      test_paths.py with its long downloads, and the goodput of two paths against one
+check-paths: all $(E2E_TOOLS)
+	$(Q)PATHS=rates $(run) --limit 900 tests/e2e/test_paths.py
 
 #: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at once
 check-faults: all $(E2E_TOOLS)

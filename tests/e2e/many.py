@@ -33,7 +33,7 @@ def one(number, address, good, bad):
     bound = r.random() < 0.2
     if bound:
         s.setsockopt(1, 2, 1)
-        s.bind(("", r.choice((0, 20000 + number % 20000))))
+        s.bind(("", r.choice((0, 20000 + number % 10000))))
         port = s.getsockname()[1]
     twin = os.dup(s.fileno()) if r.random() < 0.1 else None
     sets = [select.epoll() for _ in range(r.choice((0, 1, 1, 2)))]
