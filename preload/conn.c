@@ -166,11 +166,10 @@ void conn_copy_record(int fd, int newfd, enum fdt_mark mark)
 	to->told = atomic_load(&from->told);
 	to->new_cookie = atomic_load(&from->new_cookie);
 	to->exchange = atomic_load(&from->exchange);
-	if (mark == FDT_PENDING) {
-		if (u)
-			atomic_store(&u->copied, true);
+	if (mark == FDT_PENDING && u)
+		atomic_store(&u->copied, true);
+	if (fdt_is_unsettled(mark))
 		conn_raise_highest(newfd);
-	}
 	fdt_set(newfd, mark);
 }
 

@@ -17,12 +17,18 @@ void __chk_fail(void) __attribute__((noreturn));
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
+/* The kernel refuses an array that is longer than the limit of descriptors before it reads it. */
+static bool needs_us(const struct pollfd *fds, nfds_t n)
+{
+	return n <= FDT_MAX && memory_was_array(fds, n, sizeof(*fds)) && pollset_needs_us(fds, n);
+}
+
 SLOW static int poll_unsettled(struct pollfd *fds, nfds_t n, int timeout)
 {
 	int saved_errno = errno;
 	int64_t until_ns = WAIT_FOREVER;
 
-	if (memory_is_absurd(fds) || n > FDT_MAX || !pollset_needs_us(fds, n))
+	if (!needs_us(fds, n))
 		return REAL(poll)(fds, n, timeout);
 	if (timeout >= 0)
 		until_ns = now_ns() + (int64_t)timeout * 1000000;
@@ -36,8 +42,7 @@ SLOW static int ppoll_unsettled(struct pollfd *fds, nfds_t n, const struct times
 	int64_t until_ns;
 
 	/* a bad time limit is the kernel's to refuse */
-	if (memory_is_absurd(fds) || n > FDT_MAX || !pollset_needs_us(fds, n) ||
-	    !wait_until(timeout, &until_ns))
+	if (!needs_us(fds, n) || !wait_until(timeout, &until_ns))
 		return REAL(ppoll)(fds, n, timeout, mask);
 	return libc_result(pollset_wait(fds, n, until_ns, mask), saved_errno);
 }

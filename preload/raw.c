@@ -117,7 +117,7 @@ static struct limit limit_of(long timeout)
 {
 	struct timespec *t = (struct timespec *)timeout;
 
-	if (memory_is_absurd(t))
+	if (!t || !memory_is_readable(t, sizeof(*t)))
 		return (struct limit){ .left = NULL };
 	return (struct limit){ t, now_ns() + (int64_t)t->tv_sec * 1000000000 + t->tv_nsec };
 }
@@ -137,7 +137,7 @@ static const sigset_t *mask_behind(long pointer)
 {
 	const sigset_t *const *mask = (const sigset_t *const *)pointer;
 
-	return memory_is_absurd(mask) ? NULL : *mask;
+	return mask && memory_is_readable(mask, sizeof(*mask)) ? *mask : NULL;
 }
 
 /* One line for each number above. */

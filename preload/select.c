@@ -4,13 +4,15 @@
  * sets become a poll set, with the kernel's own table of what select means in terms of poll.
  */
 #undef _FORTIFY_SOURCE
-#include "conn.h"
+#include "conn_int.h"
 #include "memory.h"
 #include "pollset.h"
 #include "real.h"
 #include "wait.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/time.h>
@@ -23,20 +25,28 @@ struct sets {
 	fd_set *read, *write, *except;
 };
 
+#define WORD_BITS (8 * (int)sizeof(unsigned long))
+
 /* Programs make sets larger than FD_SETSIZE by hand; FD_ISSET would refuse those. */
-static unsigned long *word_of(fd_set *set, int fd)
+static unsigned long *words_of(fd_set *set)
 {
-	return (unsigned long *)(void *)set + fd / (8 * (int)sizeof(unsigned long));
+	return (unsigned long *)(void *)set;
+}
+
+/* How many words the kernel takes and gives for n numbers. */
+static size_t words_for(int n)
+{
+	return ((size_t)n + WORD_BITS - 1) / WORD_BITS;
 }
 
 static unsigned long bit_of(int fd)
 {
-	return 1UL << fd % (8 * (int)sizeof(unsigned long));
+	return 1UL << fd % WORD_BITS;
 }
 
 static bool has(fd_set *set, int fd)
 {
-	return set && fd >= 0 && (*word_of(set, fd) & bit_of(fd));
+	return set && words_of(set)[fd / WORD_BITS] & bit_of(fd);
 }
 
 static short asked(const struct sets *sets, int fd)
@@ -52,46 +62,124 @@ static short asked(const struct sets *sets, int fd)
 	return events;
 }
 
-static bool is_asked(const struct sets *sets, int fd)
+static bool can_ask(fd_set *set, int fd)
 {
-	return has(sets->read, fd) || has(sets->write, fd) || has(sets->except, fd);
+	return !set || memory_was_readable(&words_of(set)[fd / WORD_BITS], sizeof(unsigned long));
 }
 
-static bool is_absurd(const void *p)
-{
-	return p && memory_is_absurd(p);
-}
-
+/* Reads no more of the sets than where a number of ours stands, which the kernel reads too. */
 static bool needs_us(const struct sets *sets, int n)
 {
-	if (is_absurd(sets->read) || is_absurd(sets->write) || is_absurd(sets->except))
-		return false;
-	for (int fd = 0; fd < n; fd++)
-		if (fdt_is_unsettled(fdt_get(fd)) && is_asked(sets, fd))
+	for (int fd = 0; fd < n && fd <= conn_highest(); fd++) {
+		if (!fdt_is_unsettled(fdt_get(fd)))
+			continue;
+		if (!can_ask(sets->read, fd) || !can_ask(sets->write, fd) ||
+		    !can_ask(sets->except, fd))
+			return false;
+		if (asked(sets, fd))
 			return true;
+	}
 	return false;
+}
+
+/* ------------------------------------------------- how far the kernel looks at the sets */
+
+/* The kernel does not look at words behind the last that the process has room for in its table of
+ * descriptors, whatever n is. Nothing says how large that is, but where it stops reading: at least
+ * `least` words, at most `most`. room ends where nothing can be read. */
+static size_t ask_reach(int n, unsigned long *room_end, size_t least, size_t most)
+{
+	while (least < most) {
+		size_t some = least + (most - least + 1) / 2;
+		struct timespec now = { 0 };
+
+		if (sys_result(syscall(SYS_pselect6, n, room_end - (some - 1), NULL, NULL, &now,
+				       NULL)) == -EFAULT)
+			least = some;
+		else
+			most = some - 1;
+	}
+	return least;
+}
+
+#define GUARD 65536 /* the largest page that Linux has */
+
+static int reach(int n)
+{
+	size_t least = 1, most = words_for(n), size;
+	unsigned char *room;
+
+	/* no table is smaller than a word, and none has less room than what is open needs */
+	if (most <= least || sys_fcntl(n - 1, F_GETFD, 0) >= 0)
+		return n;
+	size = (most * sizeof(unsigned long) + GUARD - 1) / GUARD * GUARD;
+	room = mmap(NULL, size + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0);
+	if (room == MAP_FAILED)
+		return (int)least * WORD_BITS;
+	if (mprotect(room, size, PROT_READ | PROT_WRITE) == 0)
+		least = ask_reach(n, (unsigned long *)(void *)(room + size), least, most);
+	munmap(room, size + GUARD);
+	return least < most ? (int)least * WORD_BITS : n;
+}
+
+static bool is_readable(const fd_set *set, int n)
+{
+	return !set || memory_was_readable(set, words_for(n) * sizeof(unsigned long));
+}
+
+/* As it will be copied by the kernel, or refused. */
+static bool are_readable(const struct sets *sets, int n)
+{
+	return is_readable(sets->read, n) && is_readable(sets->write, n) &&
+	       is_readable(sets->except, n);
+}
+
+/* --------------------------------------------------------- from sets to poll, and back */
+
+/* The next number from fd on that is in any of the sets; n: none. */
+static int next_asked(const struct sets *sets, int fd, int n)
+{
+	for (; fd < n; fd = (fd / WORD_BITS + 1) * WORD_BITS) {
+		size_t at = (size_t)fd / WORD_BITS;
+		unsigned long word = 0;
+
+		word |= sets->read ? words_of(sets->read)[at] : 0;
+		word |= sets->write ? words_of(sets->write)[at] : 0;
+		word |= sets->except ? words_of(sets->except)[at] : 0;
+		word &= ~0UL << fd % WORD_BITS;
+		if (word) {
+			fd = (int)at * WORD_BITS + __builtin_ctzl(word);
+			return fd < n ? fd : n;
+		}
+	}
+	return n;
 }
 
 static nfds_t count_asked(const struct sets *sets, int n)
 {
 	nfds_t count = 0;
 
-	for (int fd = 0; fd < n; fd++)
-		count += is_asked(sets, fd);
+	for (int fd = next_asked(sets, 0, n); fd < n; fd = next_asked(sets, fd + 1, n))
+		count++;
 	return count;
 }
 
-struct answer {
-	bool read, write, except;
+/* What one of the three sets is in terms of poll. */
+struct meaning {
+	short asked;
+	short answer;
 };
 
-static struct answer answer_for(const struct sets *sets, int fd, short events)
+static const struct meaning meanings[] = {
+	{ POLLIN, SELECT_READ },
+	{ POLLOUT, SELECT_WRITE },
+	{ POLLPRI, SELECT_EXCEPT },
+};
+
+static bool is_in(const struct pollfd *p, const struct meaning *m)
 {
-	return (struct answer){
-		.read = has(sets->read, fd) && events & SELECT_READ,
-		.write = has(sets->write, fd) && events & SELECT_WRITE,
-		.except = has(sets->except, fd) && events & SELECT_EXCEPT,
-	};
+	return p->fd >= 0 && p->events & m->asked && p->revents & m->answer;
 }
 
 /* POLLHUP and POLLERR end every poll, but not a select that did not ask for what they mean: such
@@ -101,65 +189,49 @@ static int left_out(int fd)
 	return -1 - fd;
 }
 
-/* select() says EBADF of a number that is closed, but does not even look at those behind the last
- * that the process has room for. Only the kernel knows which. */
-static bool is_beyond(int fd)
-{
-	size_t size = (size_t)fd / 8 + sizeof(unsigned long);
-	struct timespec now = { 0 };
-	fd_set *set = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	long r;
-
-	if (set == MAP_FAILED)
-		return false;
-	*word_of(set, fd) |= bit_of(fd);
-	r = sys_result(syscall(SYS_pselect6, fd + 1, set, NULL, NULL, &now, NULL));
-	munmap(set, size);
-	return r == 0;
-}
-
-static bool is_ready(const struct sets *sets, struct pollfd *fds, nfds_t count)
+static bool is_ready(struct pollfd *fds, nfds_t count)
 {
 	bool ready = false;
 
 	for (nfds_t i = 0; i < count; i++) {
-		struct answer a = answer_for(sets, fds[i].fd, fds[i].revents);
+		struct pollfd *p = &fds[i];
 
-		if (fds[i].fd < 0 || !fds[i].revents)
+		if (p->fd < 0 || !p->revents)
 			continue;
-		if (fds[i].revents & POLLNVAL ? !is_beyond(fds[i].fd) :
-						a.read || a.write || a.except)
+		if (p->revents & POLLNVAL || is_in(p, &meanings[0]) || is_in(p, &meanings[1]) ||
+		    is_in(p, &meanings[2]))
 			ready = true;
 		else
-			fds[i].fd = left_out(fds[i].fd);
+			p->fd = left_out(p->fd);
 	}
 	return ready;
 }
 
-static int keep(fd_set *set, int fd, bool ready)
-{
-	if (!ready && set)
-		*word_of(set, fd) &= ~bit_of(fd);
-	return ready;
-}
-
-/* The program's sets become the answer. */
-static int fill_sets(const struct sets *sets, const struct pollfd *fds, nfds_t count)
+static int fill_set(fd_set *set, int n, const struct meaning *m, const struct pollfd *fds,
+		    nfds_t count)
 {
 	int ready = 0;
 
+	if (!set)
+		return 0;
+	memset(set, 0, words_for(n) * sizeof(unsigned long));
+	for (nfds_t i = 0; i < count; i++)
+		if (is_in(&fds[i], m)) {
+			words_of(set)[fds[i].fd / WORD_BITS] |= bit_of(fds[i].fd);
+			ready++;
+		}
+	return ready;
+}
+
+/* The program's sets become the answer, in the kernel's order: two may be one. */
+static int fill_sets(const struct sets *sets, int n, const struct pollfd *fds, nfds_t count)
+{
 	for (nfds_t i = 0; i < count; i++)
 		if (fds[i].fd >= 0 && fds[i].revents & POLLNVAL)
 			return -EBADF;
-	for (nfds_t i = 0; i < count; i++) {
-		int fd = fds[i].fd < 0 ? left_out(fds[i].fd) : fds[i].fd;
-		struct answer a = answer_for(sets, fd, fds[i].fd < 0 ? 0 : fds[i].revents);
-
-		ready += keep(sets->read, fd, a.read);
-		ready += keep(sets->write, fd, a.write);
-		ready += keep(sets->except, fd, a.except);
-	}
-	return ready;
+	return fill_set(sets->read, n, &meanings[0], fds, count) +
+	       fill_set(sets->write, n, &meanings[1], fds, count) +
+	       fill_set(sets->except, n, &meanings[2], fds, count);
 }
 
 static int wait_on(const struct sets *sets, int n, const struct pollset_room *room,
@@ -169,18 +241,18 @@ static int wait_on(const struct sets *sets, int n, const struct pollset_room *ro
 	nfds_t i = 0;
 	int r;
 
-	for (int fd = 0; fd < n && i < room->n; fd++)
-		if (is_asked(sets, fd))
-			fds[i++] = (struct pollfd){ .fd = fd, .events = asked(sets, fd) };
+	for (int fd = next_asked(sets, 0, n); fd < n && i < room->n;
+	     fd = next_asked(sets, fd + 1, n))
+		fds[i++] = (struct pollfd){ .fd = fd, .events = asked(sets, fd) };
 	do {
 		r = pollset_wait(fds, i, until_ns, mask);
 		if (r < 0)
 			return r;
-	} while (r > 0 && !is_ready(sets, fds, i));
-	return fill_sets(sets, fds, i);
+	} while (r > 0 && !is_ready(fds, i));
+	return fill_sets(sets, n, fds, i);
 }
 
-static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
+static int wait_in_room(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
 	struct pollset_room room;
 	int r;
@@ -191,6 +263,12 @@ static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const 
 	r = wait_on(sets, n, &room, until_ns, mask);
 	pthread_cleanup_pop(1);
 	return r;
+}
+
+static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
+{
+	n = reach(n);
+	return are_readable(sets, n) ? wait_in_room(sets, n, until_ns, mask) : -EFAULT;
 }
 
 SLOW static int pselect_unsettled(const struct sets *sets, int n, const struct timespec *timeout,
@@ -230,7 +308,7 @@ SLOW static int select_unsettled(const struct sets *sets, int n, struct timeval 
 	struct timespec limit = { 0 };
 	int saved_errno = errno, r;
 	int64_t until_ns = 0;
-	bool ok = !is_absurd(timeout) && needs_us(sets, n);
+	bool ok = (!timeout || !memory_is_absurd(timeout)) && needs_us(sets, n);
 
 	if (ok && timeout) { /* the kernel takes more than a million microseconds */
 		limit.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
