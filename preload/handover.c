@@ -16,6 +16,7 @@
 #include "wait.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -36,7 +37,7 @@ void handover_finish(int fd)
 
 /* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which
  * we keep no record in its parent's memory: then all are finished. */
-static void finish_inherited(void)
+void handover_inherited(void)
 {
 	int saved_errno = errno, cancel_state;
 	bool all;
@@ -74,27 +75,36 @@ void handover_sent(const struct msghdr *msg)
 	errno = saved_errno;
 }
 
+/* The kernel, too, looks at no more of them. */
+void handover_all_sent(const struct mmsghdr *msgs, unsigned int n)
+{
+	if (n > IOV_MAX)
+		n = IOV_MAX;
+	for (unsigned int i = 0; i < n && memory_was_readable(&msgs[i], sizeof(*msgs)); i++)
+		handover_sent(&msgs[i].msg_hdr);
+}
+
 INTERPOSE int execve(const char *path, char *const argv[], char *const envp[])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(execve)(path, argv, envp);
 }
 
 INTERPOSE int execv(const char *path, char *const argv[])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(execv)(path, argv);
 }
 
 INTERPOSE int execvp(const char *file, char *const argv[])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(execvp)(file, argv);
 }
 
 INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(execvpe)(file, argv, envp);
 }
 
@@ -173,7 +183,7 @@ INTERPOSE int execle(const char *path, const char *arg, ...)
 
 INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(fexecve)(fd, argv, envp);
 }
 
@@ -182,7 +192,7 @@ INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
 			  const posix_spawnattr_t *restrict attr, char *const argv[restrict],
 			  char *const envp[restrict])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
 }
 
@@ -191,7 +201,7 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 			   const posix_spawnattr_t *restrict attr, char *const argv[restrict],
 			   char *const envp[restrict])
 {
-	finish_inherited();
+	handover_inherited();
 	return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
 }
 

@@ -12,5 +12,8 @@
 void handover_finish(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);
+void handover_all_sent(const struct mmsghdr *msgs, unsigned int n);
+/* Another program is about to take the place of this one: what it would inherit. */
+void handover_inherited(void);
 
 #endif

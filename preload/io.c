@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 
 enum direction { READING, WRITING };
 
@@ -249,6 +250,7 @@ SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n,
 		return REAL(sendmmsg)(fd, msgs, n, flags);
 	if (flags & MSG_FASTOPEN || is_first_write(fd))
 		return fastopen_each(fd, msgs, n, flags);
+	handover_all_sent(msgs, n);
 	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
 }
 
@@ -292,10 +294,23 @@ INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 		       real.sendmmsg(fd, msgs, n, flags);
 }
 
+/* Of a socket it reads into a pipe only. */
+static bool is_pipe(int fd)
+{
+	struct stat st;
+	int saved_errno = errno;
+	bool is = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+
+	errno = saved_errno;
+	return is;
+}
+
 SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t n)
 {
 	ssize_t r;
 
+	if (is_unsettled(in) && !offset && n > 0 && is_pipe(out) && !may(in, 0, READING))
+		return -1;
 	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
 		return r;
 	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
@@ -306,7 +321,7 @@ INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 	int64_t at = offset ? *offset : 0;
 	ssize_t r;
 
-	if (!fdt_any_unsettled() || !is_unsettled(out))
+	if (!fdt_any_unsettled() || !(is_unsettled(out) || is_unsettled(in)))
 		return REAL(sendfile)(out, in, offset, n);
 	r = sendfile_unsettled(out, in, offset ? &at : NULL, n);
 	if (offset)
@@ -331,7 +346,7 @@ INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offse
 		       -1;
 }
 
-/* With offset -1 these work on sockets too. */
+/* With offset -1 these work on sockets too; with another the kernel says that they do not. */
 static int wait_flag(int flags)
 {
 	return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
@@ -341,7 +356,7 @@ INTERPOSE ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, 
 {
 	if (!fdt_any_unsettled())
 		return real.preadv2(fd, iov, n, offset, flags);
-	return may_vector(fd, iov, n, wait_flag(flags), READING) ?
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), READING) ?
 		       REAL(preadv2)(fd, iov, n, offset, flags) :
 		       -1;
 }
@@ -352,7 +367,7 @@ INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 		return real.pwritev2(fd, iov, n, offset, flags);
 	if (offset == -1 && is_first_write(fd))
 		return writev_unsettled(fd, iov, n, wait_flag(flags));
-	return may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
 		       REAL(pwritev2)(fd, iov, n, offset, flags) :
 		       -1;
 }
@@ -361,7 +376,7 @@ INTERPOSE ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off
 {
 	if (!fdt_any_unsettled())
 		return real.preadv64v2(fd, iov, n, offset, flags);
-	return may_vector(fd, iov, n, wait_flag(flags), READING) ?
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), READING) ?
 		       REAL(preadv64v2)(fd, iov, n, offset, flags) :
 		       -1;
 }
@@ -372,7 +387,7 @@ INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t of
 		return real.pwritev64v2(fd, iov, n, offset, flags);
 	if (offset == -1 && is_first_write(fd))
 		return writev_unsettled(fd, iov, n, wait_flag(flags));
-	return may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
 		       REAL(pwritev64v2)(fd, iov, n, offset, flags) :
 		       -1;
 }

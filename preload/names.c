@@ -180,12 +180,46 @@ static int cookie_option(int fd, void *value, socklen_t *len)
 	return r;
 }
 
+struct zerocopy { /* as the kernel has it; libc's is older */
+	uint64_t address;
+	uint32_t length, unmapped, queued;
+	int32_t err;
+	uint64_t buffer;
+	int32_t room;
+	uint32_t more[5];
+};
+
+/* Reads, and more than what is mapped only into a buffer that it is given: an unfinished connect has
+ * nothing, and the reply that may be there is shorter than what could be mapped. */
+static int zerocopy_option(int fd, void *value, socklen_t *len)
+{
+	struct zerocopy z = { 0 };
+	struct conn *c = conn_find(fd);
+	socklen_t room = memory_is_absurd(len) ? 0 : *len < sizeof(z) ? *len : sizeof(z);
+	int r;
+
+	if (option_state(fd, c) != FDT_PENDING || !c || memory_is_absurd(value))
+		return option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, len);
+	memcpy(&z, value, room);
+	z.room = 0;
+	r = option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &room);
+	if (r < 0)
+		return r;
+	z.unmapped = z.queued = 0;
+	z.err = 0;
+	memcpy(value, &z, room);
+	*len = room;
+	return 0;
+}
+
 SLOW static int connection_option(int fd, int level, int name, void *value, socklen_t *len)
 {
 	int saved_errno = errno, r;
 
 	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_NO_COOKIE)
 		r = cookie_option(fd, value, len);
+	else if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE)
+		r = zerocopy_option(fd, value, len);
 	else if (level == IPPROTO_TCP)
 		r = state_option(fd, value, len);
 	else if (name == SO_PEERNAME)
@@ -203,7 +237,8 @@ static bool is_about_connection(enum fdt_mark mark, int level, int name)
 		return name == SO_PEERNAME ||
 		       (fdt_is_unsettled(mark) && (name == SO_ERROR || name == SO_RCVLOWAT));
 	return level == IPPROTO_TCP &&
-	       (name == TCP_FASTOPEN_NO_COOKIE || (fdt_is_unsettled(mark) && name == TCP_INFO));
+	       (name == TCP_FASTOPEN_NO_COOKIE ||
+		(fdt_is_unsettled(mark) && (name == TCP_INFO || name == TCP_ZEROCOPY_RECEIVE)));
 }
 
 INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)

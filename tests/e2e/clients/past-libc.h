@@ -55,6 +55,8 @@ static inline int past_ppoll(struct pollfd *fds, nfds_t n, const struct timespec
 #define recvmmsg(fd, m, n, f, t)      past_int(syscall(SYS_recvmmsg, fd, m, n, f, t))
 #define write(fd, p, n)		      syscall(SYS_write, fd, p, n)
 #define writev(fd, v, n)	      syscall(SYS_writev, fd, v, n)
+#define preadv2(fd, v, n, at, f)      syscall(SYS_preadv2, fd, v, n, (long)(at), -1L, f)
+#define pwritev2(fd, v, n, at, f)     syscall(SYS_pwritev2, fd, v, n, (long)(at), -1L, f)
 #define send(fd, p, n, f)	      syscall(SYS_sendto, fd, p, n, f, NULL, 0L)
 #define sendto(fd, p, n, f, a, l)     syscall(SYS_sendto, fd, p, n, f, a, l)
 #define sendmsg(fd, m, f)	      syscall(SYS_sendmsg, fd, m, f)

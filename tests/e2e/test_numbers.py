@@ -1,0 +1,97 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""System calls by their numbers: every number by which a byte of a connection can be read or written,
+or its state asked, is libc's function to us, or known not to do that.
+
+syscalls.txt has all numbers that the kernel has, by class; one that it does not have yet is a failure, so
+that somebody looks at it."""
+import concurrent.futures
+import re
+
+import lab as L
+
+ECHO, GREET = 7000, 7001
+ONLY_LATE = ("aio-", "pidfd", "sendm", "exec", "close_range")
+
+
+def setup(lab):
+    lab.start("server", [L.TOOLS / "echo-server", ECHO]).wait_for_listeners(GREET)
+
+
+class Ways(L.TestCase):
+    """As direct, byte for byte."""
+    SETTINGS = "fast-open = no-cookie"
+    WHEN = ("now", "late")
+
+    def run_way(self, way, when, shim=None):
+        return self.lab.run([L.TOOLS / "numbers", way, when, L.SERVER, GREET], shim=shim)
+
+    def check(self, *options):
+        self.lab.converter(*options)
+        shim = self.lab.config(self.SETTINGS, "mptcp = off\ntimeout = 10s")
+        runs = [(way, when) for way in L.command([L.TOOLS / "numbers", "list"]).split()
+                for when in self.WHEN if when == "late" or not way.startswith(ONLY_LATE)]
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            direct = list(pool.map(lambda run: self.run_way(*run), runs))
+            converted = list(pool.map(lambda run: self.run_way(*run, shim), runs))
+        for run, plain, other in zip(runs, direct, converted):
+            with self.subTest(" ".join(run)):
+                self.assertEqual(plain.code, 0, plain)
+                self.assertEqual((plain.code, plain.out.decode()), (other.code, other.out.decode()),
+                                 other)
+        self.note(f"{len(runs)} ways")
+
+    def test_at_once(self):
+        self.check()
+
+    def test_reply_late(self):
+        self.check("--fault", "split=1,gap=2")
+
+
+class Owed(Ways):
+    """The Connect TLV waits to be sent, which nobody does while the program sleeps."""
+    SETTINGS = ""
+    WHEN = ("now",)
+
+    def setUp(self):
+        super().setUp()
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+
+    def tearDown(self):
+        L.sysctl("client", net__ipv4__tcp_fastopen=1)
+
+
+class Numbers(L.TestCase):
+    def listed(self):
+        """{name: class}"""
+        found, kind = {}, None
+        for line in (L.ROOT / "tests/e2e/syscalls.txt").read_text().splitlines():
+            line = line.partition("#")[0]
+            if line.endswith(":"):
+                kind = line[:-1]
+            else:
+                for name in line.split():
+                    self.assertNotIn(name, found, "twice")
+                    found[name] = kind
+        return found
+
+    def test_every_number_has_a_class(self):
+        text = L.command(["gcc", "-E", "-dM", "-include", "sys/syscall.h", "-x", "c", "/dev/null"])
+        kernel = set(re.findall(r"^#define __NR_(\w+) ", text, re.M))
+        self.assertGreater(len(kernel), 250)
+        self.assertFalse(kernel - set(self.listed()),
+                         "new ones: which of them concern a connection (tests/e2e/syscalls.txt)?")
+
+    def test_those_that_concern_us_do(self):
+        """The table is what is listed as ours, in both of its halves."""
+        source = (L.ROOT / "preload/raw.c").read_text()
+        source = source.replace("OLD_SELECT]", "SYS_select]").replace("case OLD_SELECT", "case SYS_select")
+        table = set(re.findall(r"\[SYS_(\w+)\] = (?!\{)", source))
+        lines = set(re.findall(r"case SYS_(\w+):", source))
+        ours = {name for name, kind in self.listed().items() if kind == "ours"}
+        self.assertEqual(table, lines)
+        self.assertEqual(table, ours)
+
+
+if __name__ == "__main__":
+    L.main(setup, delay_ms=(20, 20))
