@@ -143,7 +143,8 @@ void conn_sweep(void);
 /* The program is about to close the number, or has seen it made anew: nothing is known of it.
  * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */
 bool conn_forget(int fd);
-/* For a wait that something may have ended unseen: settles what is over, without a system call. */
+/* For a wait that something may have ended unseen: settles what is over, without a system call
+ * but where nobody knows how. */
 void conn_look(void);
 
 /* Has more than one thread, or a forked process, got at our exchanges? Then a wait has to look

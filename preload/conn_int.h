@@ -26,8 +26,12 @@ int conn_highest(void);
 
 /* Something pending has to be looked after at this moment (CLOCK_MONOTONIC). */
 void conn_check_at(int64_t at_ns);
-/* The exchange u of fd is over (NULL: nobody knows how): marks and registrations of all its numbers
+/* The exchange u of fd is over (NULL: its slot is another one's): marks and registrations of all its numbers
  * say so. Returns the mark of fd. */
 enum fdt_mark conn_settle(int fd, struct upstream *u);
+/* One number of it gets the mark, if it still is one of it. */
+void conn_settle_number(int fd, enum fdt_mark mark, struct upstream *u);
+/* The same where nobody has the exchange any more: the socket is asked. */
+enum fdt_mark conn_settle_lost(int fd);
 
 #endif

@@ -163,8 +163,8 @@ static int number_option(int fd, int name, void *value, socklen_t *len)
 	/* the kernel checks the arguments, with an option that is a number, too */
 	if (REAL(getsockopt)(fd, SOL_SOCKET, SO_TYPE, value, len) < 0)
 		return -1;
-	if (name == SO_ERROR && mark == FDT_FAILED)
-		answer = conn_take_error(fd, c);
+	if (name == SO_ERROR && mark == FDT_FAILED && !(answer = conn_take_error(fd, c)))
+		return option_natively(fd, SOL_SOCKET, name, value, len);
 	memcpy(value, &answer, *len < sizeof(answer) ? *len : sizeof(answer));
 	return 0;
 }

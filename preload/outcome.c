@@ -28,7 +28,7 @@ static void settle_registrations(int fd, struct upstream *u, enum fdt_mark mark)
 }
 
 /* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
-static void settle_number(int fd, enum fdt_mark mark, struct upstream *u)
+void conn_settle_number(int fd, enum fdt_mark mark, struct upstream *u)
 {
 	uint16_t word = fdt_look(fd);
 	struct conn *c = fdt_mark_in(word) == FDT_PENDING ? conn_peek(fd) : NULL;
@@ -42,7 +42,9 @@ enum fdt_mark conn_settle(int fd, struct upstream *u)
 {
 	enum fdt_mark mark = FDT_TCP_COPIED; /* the mark that takes nothing for granted */
 
-	switch (u ? upstream_phase(u) : UPSTREAM_DIRECT) {
+	if (!u)
+		return conn_settle_lost(fd);
+	switch (upstream_phase(u)) {
 	case UPSTREAM_CONNECTED:
 		mark = FDT_UP;
 		break;
@@ -56,11 +58,11 @@ enum fdt_mark conn_settle(int fd, struct upstream *u)
 	default:
 		break;
 	}
-	settle_number(fd, mark, u);
-	if (u && atomic_load(&u->copied))
+	conn_settle_number(fd, mark, u);
+	if (atomic_load(&u->copied))
 		for (int other = 0; other <= conn_highest(); other++)
-			settle_number(other, mark, u);
-	if (u && !upstream_is_pending(u))
+			conn_settle_number(other, mark, u);
+	if (!upstream_is_pending(u))
 		atomic_store(&u->settled, true);
 	return fdt_get(fd);
 }

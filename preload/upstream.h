@@ -176,6 +176,8 @@ void upstream_leave(void);
 
 /* Its converter has not been tried yet; until `limit_ns` all that it may go on to share the time. */
 void upstream_begin_tries(struct upstream *u);
+/* Makes the kernel show what a refused connect shows, and ends the exchange; err is to be told. */
+void upstream_refuse(struct upstream *u, int fd, int err);
 /* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no early data perhaps only prepares it.
  * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */

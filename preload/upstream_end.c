@@ -53,7 +53,7 @@ void upstream_take_back(struct upstream *u, int fd)
 
 /* Makes the kernel show what a refused connect shows: TCP's readiness, errors once, no peer
  * (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
-static void refuse(struct upstream *u, int fd, int err)
+void upstream_refuse(struct upstream *u, int fd, int err)
 {
 	struct sockaddr_storage local = { 0 };
 	socklen_t len = sizeof(local);
@@ -87,7 +87,7 @@ static void go_direct(struct upstream *u, int fd)
 	r = sys_fcntl(fd, F_GETFL, 0);
 	r = upstream_connect(fd, (struct sockaddr *)&server, len, r >= 0 && r & O_NONBLOCK);
 	if (r < 0 && r != -EINPROGRESS && r != -EINTR)
-		refuse(u, fd, -r);
+		upstream_refuse(u, fd, -r);
 	else
 		upstream_end(u, fd, UPSTREAM_DIRECT);
 }
@@ -106,7 +106,7 @@ void upstream_give_up_for_good(struct upstream_turn *t)
 	report_line(&t->report, LOG_LEVEL_INFO, refused ? "failed" : "falling back from", f->why,
 		    f->err);
 	if (refused)
-		refuse(u, t->fd, f->err);
+		upstream_refuse(u, t->fd, f->err);
 	else
 		go_direct(u, t->fd);
 }

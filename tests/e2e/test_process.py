@@ -107,6 +107,54 @@ s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
 print(s.recv(4096).split(b"\\r\\n\\r\\n", 1)[1].decode(), end="")
 """
 
+# A connection that a child has inherited while it was being made, and that it looks at when the
+# record of it has long been used for others: left alone by all, or completed by the parent.
+FORGOTTEN = """
+import os, socket, struct, sys, time
+
+def attempt(call):
+    try:
+        return call()
+    except OSError as e:
+        return os.strerror(e.errno)
+
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(("10.2.0.2", 80))
+come, go = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(come, 1)
+    s.settimeout(5)
+    print(attempt(lambda: s.getpeername()[0]))
+    print(attempt(lambda: s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")))
+    print(attempt(lambda: s.recv(4096).split(b"\\r\\n\\r\\n")))
+    print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), attempt(lambda: s.recv(10)))
+    s.settimeout(5)
+    again = [attempt(lambda: s.connect(("10.2.0.2", 80))) for _ in range(2)]
+    print(again, attempt(lambda: s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")),
+          attempt(lambda: s.recv(4096).split(b"\\r\\n\\r\\n")[1:]), flush=True)
+    os._exit(0)
+if sys.argv[1] == "complete":
+    s.settimeout(5)
+    s.getpeername() if attempt(lambda: s.connect(("10.2.0.2", 80))) is None else None
+else:
+    s.close()
+    time.sleep(2.2)  # its time, and a second
+relatives = []
+for _ in range(3):
+    relatives.append(os.fork())
+    if relatives[-1] == 0:
+        for n in range(1400):
+            t = socket.create_connection(("10.2.0.2", 80))
+            t.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            t.close()
+        os._exit(0)
+print([os.waitpid(relative, 0)[1] for relative in relatives], flush=True)
+os.write(go, b"x")
+os.waitpid(child, 0)
+"""
+
 OTHER_SOCKETS = """
 import os, socket
 a, b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET,
@@ -265,6 +313,35 @@ class Processes(L.TestCase):
     def test_forks(self):
         r = self.python(FORKS, shim=self.shim)
         self.assertEqual((r.code, r.out.decode().strip()), (0, str([0] * 8)), r)
+
+    def forgotten(self, how):
+        r = self.lab.run(["/usr/bin/python3", "-c", FORGOTTEN, how], timeout=60,
+                         shim=self.lab.config("fast-open = no-cookie", "timeout = 1s", log=False))
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode().splitlines()
+
+    def check_forgotten(self):
+        """Nothing goes to the converter, nothing of it comes to the program: it is told once, and after
+        the one error more that Linux has a new connection can be made."""
+        self.assertEqual(self.forgotten("abandon"), [
+            "[0, 0, 0]", "Transport endpoint is not connected", "Connection timed out", "[b'']",
+            "0 b''", f"['Software caused connection abort', None] None [b'{L.ROUTER}\\n']"])
+
+    def test_forgotten_with_a_reply(self):
+        self.check_forgotten()
+
+    def test_forgotten_with_the_message_owed(self):
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        try:
+            self.check_forgotten()
+        finally:
+            L.sysctl("client", net__ipv4__tcp_fastopen=1)
+
+    def test_forgotten_but_connected(self):
+        lines = self.forgotten("complete")
+        self.assertEqual(lines[:3], ["[0, 0, 0]", L.SERVER, "None"])
+        self.assertTrue(lines[3].startswith("[b'HTTP/1.1 200 OK"), lines)
+        self.assertTrue(lines[3].endswith(f"b'{L.ROUTER}\\n']"), lines)
 
     def test_inherited_socket(self):
         """A socket that another program has made: the kernel is asked."""
