@@ -10,8 +10,8 @@
 #include <sys/single_threaded.h>
 
 static _Atomic(struct conn *) pages[FDT_MAX / CONN_PAGE];
-/* The process that the records belong to, 0 before it has any; a vfork child runs in our memory
- * with another id. */
+/* The process that marks and records belong to, 0 before it has a TCP socket; a vfork child runs in our
+ * memory with another id. */
 static _Atomic int owner_pid;
 static _Atomic bool forked;
 static _Atomic int highest; /* number that was ever pending, or copied before it could be */
@@ -118,6 +118,17 @@ void conn_own(void)
 		conn_is_owner();
 }
 
+/* Would a process miss what is known of the number, whose vfork child closes it in the same memory? Not
+ * the peer of a converted connection, which only a child would take away that makes new sockets; nor
+ * that it may be converted, once the kernel was told to connect it: a close that is nobody's but the
+ * program's costs no system call then. */
+static bool is_missed(int fd, enum fdt_mark mark)
+{
+	return fdt_has_record(mark) ?
+		       mark != FDT_UP :
+		       fdt_is_fresh(mark) && mark != FDT_FELL_BACK && !noted_is_connected(fd);
+}
+
 bool conn_forget(int fd)
 {
 	enum fdt_mark mark = fdt_get(fd);
@@ -127,7 +138,7 @@ bool conn_forget(int fd)
 
 	if (mark == FDT_UNKNOWN)
 		return true;
-	if (mark == FDT_PENDING && !conn_is_owner())
+	if (is_missed(fd, mark) && !conn_is_owner())
 		return false;
 	regs_forget(fd);
 	c = mark == FDT_PENDING ? conn_peek(fd) : NULL;
@@ -173,17 +184,20 @@ void conn_copy_record(int fd, int newfd, enum fdt_mark mark)
 	fdt_set(newfd, mark);
 }
 
-void conn_copy(int fd, int newfd)
+bool conn_copy(int fd, int newfd)
 {
 	enum fdt_mark mark = fdt_get(fd);
 
-	if ((fdt_has_record(fdt_get(newfd)) && !conn_is_owner()) || !conn_forget(newfd) ||
-	    newfd < 0 || newfd >= FDT_MAX)
-		return;
+	if (newfd < 0 || newfd >= FDT_MAX)
+		return false;
+	if (((fdt_has_record(fdt_get(newfd)) || noted_has_twin(newfd)) && !conn_is_owner()) ||
+	    !conn_forget(newfd))
+		return false;
 	if (fdt_has_record(mark)) {
-		if (conn_is_owner())
-			conn_copy_record(fd, newfd, mark);
-		return;
+		if (!conn_is_owner())
+			return false;
+		conn_copy_record(fd, newfd, mark);
+		return true;
 	}
 	if (fdt_is_fresh(mark)) {
 		mark = FDT_TCP_COPIED;
@@ -191,6 +205,7 @@ void conn_copy(int fd, int newfd)
 		fdt_set(fd, mark);
 	}
 	fdt_set(newfd, mark);
+	return true;
 }
 
 /* -------------------------------------------------------------- processes, threads */
@@ -222,7 +237,8 @@ static void forget_opening(void)
 static void in_child(void)
 {
 	forget_opening();
-	atomic_store(&owner_pid, fdt_any_unsettled() ? (int)syscall(SYS_getpid) : 0);
+	if (atomic_load(&owner_pid))
+		atomic_store(&owner_pid, (int)syscall(SYS_getpid));
 	upstream_in_child();
 	regs_in_child();
 }

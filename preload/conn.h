@@ -132,14 +132,16 @@ bool conn_is_nonblocking(int fd);
 /* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from
  * now; INT64_MAX for none. */
 int64_t conn_time_limit(int fd, int name);
-/* newfd has become a duplicate of fd. */
-void conn_copy(int fd, int newfd);
+/* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */
+bool conn_copy(int fd, int newfd);
 /* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);
  * INT64_MAX: nothing is pending. */
 int64_t conn_next_check(void);
 /* Looks after all pending connections: ends those whose deadline has passed, forgets those whose
  * number means something else. For whoever waits, as no deadline fires by itself (TRAPS 2.20). */
 void conn_sweep(void);
+/* This process has marks and records from now on. */
+void conn_own(void);
 /* The program is about to close the number, or has seen it made anew: nothing is known of it.
  * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */
 bool conn_forget(int fd);

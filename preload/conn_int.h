@@ -14,8 +14,6 @@ struct conn *conn_page(int fd, bool make);
 uint64_t conn_sock_cookie(int fd);
 /* Do the records belong to this process, or is it a vfork child in its parent's memory? */
 bool conn_is_owner(void);
-/* This process has records from now on. */
-void conn_own(void);
 /* A new record, without an exchange yet. */
 void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family);
 void conn_copy_record(int fd, int newfd, enum fdt_mark mark);

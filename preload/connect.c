@@ -24,6 +24,7 @@ static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
 	struct sockaddr_storage room;
 	int r;
 
+	noted_connected(fd);
 	sa = twin_address(fd, sa, &len, &room);
 	r = REAL(connect)(fd, sa, len) < 0 ? -errno : 0;
 	if ((r == 0 || r == -EISCONN) && fdt_is_watched(fdt_get(fd)))

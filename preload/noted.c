@@ -60,6 +60,7 @@ void noted_begin(int fd, int family, bool is_mptcp)
 	n->used = 0;
 	atomic_store(&n->bound, false);
 	atomic_store(&n->copied, false);
+	atomic_store(&n->connected, false);
 	atomic_store(&n->checked, false);
 	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
 	atomic_flag_clear(&n->busy);
@@ -104,6 +105,21 @@ void noted_bound(int fd)
 
 	if (n)
 		atomic_store(&n->bound, true);
+}
+
+void noted_connected(int fd)
+{
+	struct noted *n = noted_at(fd);
+
+	if (n)
+		atomic_store_explicit(&n->connected, true, memory_order_relaxed);
+}
+
+bool noted_is_connected(int fd)
+{
+	struct noted *n = noted_at(fd);
+
+	return n && atomic_load_explicit(&n->connected, memory_order_relaxed);
 }
 
 void noted_copy(int fd, int newfd)

@@ -31,10 +31,11 @@ struct noted {
 	atomic_flag busy;
 	uint8_t family; /* AF_INET, AF_INET6: as the program made it */
 	uint8_t twin_family;
-	bool is_mptcp;	     /* the program itself wanted MPTCP */
-	bool only_v6;	     /* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
-	_Atomic bool bound;  /* bind() was called */
-	_Atomic bool copied; /* the number was duplicated */
+	bool is_mptcp;		/* the program itself wanted MPTCP */
+	bool only_v6;		/* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
+	_Atomic bool bound;	/* bind() was called */
+	_Atomic bool copied;	/* the number was duplicated */
+	_Atomic bool connected; /* connect() was called, and left to the kernel */
 	_Atomic bool
 		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
 	uint16_t used;
@@ -63,6 +64,8 @@ bool noted_matters(int fd);
 /* Something was done that no other socket can be given; reason: a string that lives for ever. */
 void noted_spoil(int fd, const char *reason);
 void noted_bound(int fd);
+void noted_connected(int fd);
+bool noted_is_connected(int fd);
 /* newfd is a duplicate of fd, which may be a twin. */
 void noted_copy(int fd, int newfd);
 /* Why a twin cannot take the place of the socket; NULL if it can. */

@@ -21,11 +21,14 @@ static bool is_tcp(int domain, int type, int protocol)
 	       (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-static void mark_new(int fd, enum fdt_mark mark)
+/* False: nothing may be written down of it (conn_forget()). */
+static bool mark_new(int fd, enum fdt_mark mark)
 {
-	if (fdt_get(fd) != mark && conn_forget(fd))
-		fdt_set(fd, mark);
+	if (!(mark == FDT_OTHER && fdt_get(fd) == mark) && !conn_forget(fd))
+		return false;
+	fdt_set(fd, mark);
 	noted_end(fd);
+	return true;
 }
 
 INTERPOSE int socket(int domain, int type, int protocol)
@@ -36,8 +39,9 @@ INTERPOSE int socket(int domain, int type, int protocol)
 	if (fd < 0)
 		return fd;
 	tcp = is_tcp(domain, type, protocol);
-	mark_new(fd, tcp ? FDT_TCP : FDT_OTHER);
 	if (tcp)
+		conn_own();
+	if (mark_new(fd, tcp ? FDT_TCP : FDT_OTHER) && tcp)
 		noted_begin(fd, domain, protocol == IPPROTO_MPTCP);
 	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
 		shim_config();
@@ -128,10 +132,8 @@ INTERPOSE void closefrom(int first)
 
 static int copied(int fd, int newfd)
 {
-	if (newfd >= 0 && newfd != fd) {
-		conn_copy(fd, newfd);
+	if (newfd >= 0 && newfd != fd && conn_copy(fd, newfd))
 		noted_copy(fd, newfd);
-	}
 	return newfd;
 }
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -424,6 +425,86 @@ static void sent_to_child(int connected)
 	say("child: %d", status);
 }
 
+/* ------------------------------------------------------- a vfork child tidies up */
+
+enum tidying {
+	CLOSE,
+	RANGE,
+	FROM,
+	DUP2_OVER,
+	DUP3_OVER,
+	RAW_CLOSE,
+	CLOSE_AND_DUP,
+	CLOSE_AND_SOCKET
+};
+
+static void tidy(int fd, int way)
+{
+	switch (way) {
+	case CLOSE:
+		close(fd);
+		break;
+	case RANGE:
+		close_range(3, ~0U, 0);
+		break;
+	case FROM:
+		closefrom(3);
+		break;
+	case DUP2_OVER:
+		dup2(2, fd);
+		break;
+	case DUP3_OVER:
+		dup3(2, fd, O_CLOEXEC);
+		break;
+	case RAW_CLOSE:
+		syscall(SYS_close, fd);
+		break;
+	case CLOSE_AND_DUP:
+		close(fd);
+		say_result("dup", dup(2) < 0 ? -1 : 0);
+		break;
+	case CLOSE_AND_SOCKET:
+		close(fd);
+		socket(AF_INET, SOCK_STREAM, 0);
+		break;
+	}
+}
+
+enum stage { BEFORE = 0, MEANWHILE = 10, AFTER = 20 };
+
+/* The child has this memory, and descriptors of its own. */
+static void vforked(int what)
+{
+	int epfd = epoll_create1(0), fd = new_socket(SOCK_NONBLOCK), status, one = 1, value = 0;
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u64 = 7 };
+	socklen_t len = sizeof(value);
+	pid_t child;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (what / 10 * 10 == BEFORE)
+		epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
+	else
+		do_connect(fd);
+	if (what / 10 * 10 == AFTER)
+		do_poll(fd, POLLOUT, LONG);
+	child = vfork();
+	if (child == 0) {
+		tidy(fd, what % 10);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	if (what / 10 * 10 == BEFORE) {
+		say("before: %d", epoll_wait(epfd, &event, 1, 0));
+		do_connect(fd);
+		say("then: %d", epoll_wait(epfd, &event, 1, LONG));
+		say("%s, %d", say_events(event.events), (int)event.data.u64);
+	}
+	do_poll(fd, POLLOUT, LONG);
+	follow(fd);
+	getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len);
+	say("TCP_NODELAY: %d", value);
+}
+
 /* -------------------------------------------------------------------- the table */
 
 #define AGAIN(name, what)                                                                         \
@@ -441,6 +522,13 @@ static void sent_to_child(int connected)
 		{ "copy_of_connected-" name, copy_of_connected, way },                            \
 	{                                                                                         \
 		"before_connect-" name, before_connect, way                                       \
+	}
+
+#define VFORK(name, way)                                                 \
+	{ "vfork-before-" name, vforked, BEFORE + (way) },               \
+		{ "vfork-meanwhile-" name, vforked, MEANWHILE + (way) }, \
+	{                                                                \
+		"vfork-after-" name, vforked, AFTER + (way)              \
 	}
 
 static struct test_case cases[] = {
@@ -461,6 +549,15 @@ static struct test_case cases[] = {
 	{ "epoll_of_closed", epoll_of_closed, 0 },
 	{ "epoll_of_closed-fclose", epoll_of_closed, 3 },
 	{ "epoll_of_closed-raw", epoll_of_closed, 4 },
+	VFORK("close", CLOSE),
+	VFORK("range", RANGE),
+	VFORK("from", FROM),
+	VFORK("dup2", DUP2_OVER),
+	VFORK("dup3", DUP3_OVER),
+	VFORK("raw", RAW_CLOSE),
+	VFORK("close_and_dup", CLOSE_AND_DUP),
+	{ "vfork-before-close_and_socket", vforked, BEFORE + CLOSE_AND_SOCKET },
+	{ "vfork-meanwhile-close_and_socket", vforked, MEANWHILE + CLOSE_AND_SOCKET },
 	{ "hand-exec_pending", exec_pending, 0 },
 	{ "hand-exec_connected", exec_connected, 0 },
 	{ "hand-spawn_pending", spawn_pending, 0 },
