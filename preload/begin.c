@@ -103,8 +103,8 @@ static struct upstream *new_exchange(struct conn *c, const struct conn_request *
 	u->family = request->socket_family;
 	u->no_twin = request->no_twin;
 	u->mptcp = request->mptcp;
-	u->converter = request->verdict->converter;
-	u->via = request->verdict->via;
+	u->converter = request->verdict.converter;
+	u->via = request->verdict.via;
 	u->asks_mptcp = u->mptcp && request->config->bypass && request->known != SERVERS_TCP;
 	u->is_probe = request->is_probe;
 	converters_advise(u);
@@ -259,7 +259,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 /* The family that a socket must have to reach the converter; *must: fd as it is does not reach it. */
 static int family_needed(int fd, const struct conn_request *request, bool *must)
 {
-	bool v4 = addr_is_v4(&request->verdict->via);
+	bool v4 = addr_is_v4(&request->verdict.via);
 
 	/* an IPv6 socket on its way to an IPv4 server takes both, or is_unfit() had said so */
 	*must = request->family == AF_INET ?
@@ -281,13 +281,13 @@ static bool wants_mptcp(const struct conn_request *request)
 	enum config_mptcp mptcp = request->config->mptcp;
 
 	return mptcp == CONFIG_MPTCP_ON ||
-	       (mptcp == CONFIG_MPTCP_AUTO && !converters_lose_mptcp(&request->verdict->via));
+	       (mptcp == CONFIG_MPTCP_AUTO && !converters_lose_mptcp(&request->verdict.via));
 }
 
 /* Neither it nor another socket with the same address gets there. */
 static bool is_bound_elsewhere(int fd, const struct conn_request *request)
 {
-	return request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict->via);
+	return request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict.via);
 }
 
 /* False: there is none, and without one the converter cannot be reached. */

@@ -41,7 +41,7 @@ struct conn_request {
 	socklen_t to_len;
 	struct addr server;
 	int family; /* of the server's address as the program gave it, and so of its socket */
-	const struct pol_verdict *verdict;
+	struct pol_verdict verdict;
 	const struct config *config;
 	enum servers_verdict known; /* of the server */
 	bool is_probe;		    /* by a converter that health_ask() wants to be tried */

@@ -161,7 +161,7 @@ static void log_unreachable(const struct conn_request *request)
 	/* by the socket as it is; any other errno is the kernel's, of a SYN */
 	const char *why = request->err == EAFNOSUPPORT ? request->no_twin : NULL;
 
-	addr_format(&request->verdict->via, text);
+	addr_format(&request->verdict.via, text);
 	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s%s%s", text,
 		 strerrorname_np(request->err), why ? ": " : "", why ? why : "");
 }
@@ -172,7 +172,7 @@ static int begin(int fd, struct conn_request *request, const struct converters_c
 	if (conn_begin(fd, request) == CONN_BEGUN)
 		return begun(fd, request);
 	if (!request->exchange)
-		converters_unchoose(&request->verdict->via, choice);
+		converters_unchoose(&request->verdict.via, choice);
 	log_unreachable(request);
 	return request->config->fallback == CONFIG_FALLBACK_NONE ? -request->err : CONN_NATIVELY;
 }
@@ -233,7 +233,6 @@ static struct pol_verdict choose(const struct conn_request *request, struct pol_
 static int convert(int fd, struct conn_request *request, struct pol_verdict rule)
 {
 	struct converters_choice choice = { .after = NULL };
-	struct pol_verdict verdict;
 
 	if (is_unfit(fd, request)) {
 		conn_unclaim(fd, request);
@@ -241,16 +240,16 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 	}
 	if (is_bypassed(request, rule) && conn_bypass(fd, request) == CONN_BEGUN)
 		return bypassed(request); /* one that wins nothing is not taken */
-	verdict = choose(request, rule, &choice);
-	request->verdict = &verdict;
-	if (verdict.action == POL_CONVERT)
+	request->verdict = choose(request, rule, &choice);
+	if (request->verdict.action == POL_CONVERT)
 		return begin(fd, request, &choice);
 	conn_unclaim(fd, request);
-	if (verdict.reason == POL_STRIPPED && request->config->fallback == CONFIG_FALLBACK_NONE) {
-		log_verdict("failed", &request->server, &verdict);
+	if (request->verdict.reason == POL_STRIPPED &&
+	    request->config->fallback == CONFIG_FALLBACK_NONE) {
+		log_verdict("failed", &request->server, &request->verdict);
 		return -ENETUNREACH;
 	}
-	log_verdict("direct", &request->server, &verdict);
+	log_verdict("direct", &request->server, &request->verdict);
 	return CONN_NATIVELY;
 }
 

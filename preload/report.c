@@ -207,7 +207,7 @@ static bool look_at_syn_data(struct report *r, const struct upstream *u, int fd,
 	/* what works over TCP may be held back over MPTCP */
 	if (fail >= 2 || (works && (over_mptcp || u->tells_over_tcp)))
 		add(r, (struct report_event){ .kind = HEALTH_WAY,
-					      .what = u->syn_path,
+					      .what = (uint8_t)u->syn_path,
 					      .way = works ? HEALTH_WORKS : HEALTH_LOSES,
 					      .stripped = fail == 2,
 					      .number = u->syn_data_lost });
