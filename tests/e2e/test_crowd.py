@@ -127,9 +127,11 @@ class FiftyPrograms(L.TestCase):
                    for life in self.lives for begin, end in life)
 
     def is_torn(self, line):
-        """Connected, and then its converter was killed, which to the program is the server's end."""
-        return line.path in ("torn", "ECONNRESET") and any(
-            line.began - 0.1 <= kill <= line.ended + PATIENCE for kill in self.kills)
+        """Connected, and then its converter was killed, which to the program is the server's end. Or
+        the one had waited for a mute server in vain, and the other was killed at it."""
+        torn = {"mute": ("ECONNRESET", "ECONNREFUSED")}.get(line.name, ("torn", "ECONNRESET"))
+        until = line.ended + (PATIENCE if line.path == "torn" else 0.1)
+        return line.path in torn and any(line.began - 0.1 <= kill <= until for kill in self.kills)
 
     def judge(self, fallback, lines):
         end = "patience" if fallback == "direct" else "ETIMEDOUT"
