@@ -37,7 +37,7 @@
 #define TARGETS_MAX 16
 
 struct target {
-	char name[32];
+	char name[100]; /* and behind it what else the argument said */
 	struct in_addr first;
 	unsigned int hosts, port, ports;
 };
@@ -75,9 +75,11 @@ static int64_t now_us(void)
 
 static void choose(struct attempt *a)
 {
-	uint64_t n = ((uint64_t)random() << 16 ^ (uint64_t)random()) % set.servers;
+	uint64_t n = (uint64_t)random() << 16 ^ (uint64_t)random();
 	const struct target *t = set.targets;
 
+	if (set.servers) /* as there are */
+		n %= set.servers;
 	while (n >= (uint64_t)t->hosts * t->ports) {
 		n -= (uint64_t)t->hosts * t->ports;
 		t++;
@@ -257,11 +259,18 @@ static void set_number(const char *name, long long number)
 	setenv(name, text, 1);
 }
 
+static int64_t number(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? atoll(text) : 0;
+}
+
 /* A program, until it is executed anew: CROWD_TURN is its first round, CROWD_UNTIL when to end. */
 static int program(char **argv)
 {
-	unsigned int turn = (unsigned int)atoi(getenv("CROWD_TURN"));
-	int64_t until_us = atoll(getenv("CROWD_UNTIL"));
+	unsigned int turn = (unsigned int)number("CROWD_TURN");
+	int64_t until_us = number("CROWD_UNTIL");
 
 	srandom((unsigned int)getpid() * 7919 + turn);
 	for (unsigned int i = 0; i < set.rounds; i++, turn++) {
@@ -294,15 +303,18 @@ static int crowd(char **argv)
 
 /* -------------------------------------------------------------------------- its arguments */
 
-static bool read_target(char *text)
+/* A copy is taken apart: argv is for the next one, too. */
+static bool read_target(const char *arg)
 {
 	struct target *t = &set.targets[set.n_targets];
-	char *address = strchr(text, '='), *port = strrchr(text, ':'), *plus;
+	char *address, *port, *plus;
 
-	if (!address || !port || port < address || set.n_targets == TARGETS_MAX)
+	snprintf(t->name, sizeof(t->name), "%s", arg);
+	address = strchr(t->name, '=');
+	port = strrchr(t->name, ':');
+	if (!address || !port || port < address || set.n_targets == TARGETS_MAX - 1)
 		return false;
 	*address++ = *port++ = '\0';
-	snprintf(t->name, sizeof(t->name), "%s", text);
 	plus = strchr(address, '+');
 	if (plus)
 		*plus++ = '\0';
@@ -327,13 +339,10 @@ static bool read_options(int argc, char **argv)
 			return false;
 		*numbers[strchr(letters, c) - letters] = (unsigned int)atoi(optarg);
 	}
-	for (int i = optind; i < argc; i++) {
-		char *text = strdup(argv[i]); /* argv is for the next one, too */
-
-		if (!text || !read_target(text))
+	for (int i = optind; i < argc; i++)
+		if (!read_target(argv[i]))
 			return false;
-	}
-	return set.n_targets && set.at_once && set.at_once <= AT_ONCE_MAX && set.rounds;
+	return set.servers && set.at_once && set.at_once <= AT_ONCE_MAX && set.rounds;
 }
 
 int main(int argc, char **argv)
