@@ -9,6 +9,7 @@
 #define SLOTS_FIRST   64    /* of which so many are used until more are needed */
 #define SLOTS_FORKED  4096
 #define LOCK_STALE_MS 1000
+#define HOUR_MS	      3600000
 
 struct shared {
 	_Atomic uint32_t next_slot, next_thread;
@@ -149,10 +150,14 @@ void upstream_leave(void)
 	inside--;
 }
 
-/* Signed: whoever took the lock after this moment was read, is not stale. */
+/* Whoever took the lock after this moment was read (this thread was kept from running meanwhile) is not
+ * stale. That is an hour at most: half of what 32 bits hold would leave a dead one's lock alone for
+ * 25 days when a program looks again that was stopped for as long. */
 static bool is_stale(uint64_t held, uint32_t now_ms)
 {
-	return (int32_t)(now_ms - (uint32_t)held) >= LOCK_STALE_MS;
+	uint32_t age_ms = now_ms - (uint32_t)held;
+
+	return age_ms >= LOCK_STALE_MS && age_ms < UINT32_MAX - HOUR_MS;
 }
 
 bool upstream_try_lock(struct upstream *u)

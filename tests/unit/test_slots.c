@@ -19,7 +19,7 @@ static int set_up(void **state)
 	return u ? 0 : -1;
 }
 
-static uint64_t held_since(int ms_ago)
+static uint64_t held_since(int64_t ms_ago)
 {
 	return (uint64_t)SOMEBODY << 32 | (uint32_t)(now_ns() / 1000000 - ms_ago);
 }
@@ -59,6 +59,19 @@ static void test_its_holder_is_gone(void **state)
 	assert_int_equal(atomic_load(&u->lock), 0);
 }
 
+/* The clock of 32 bits goes round in 49.7 days. */
+static void test_its_holder_is_gone_for_long(void **state)
+{
+	const int64_t day_ms = 86400000;
+
+	(void)state;
+	for (int64_t days = 1; days <= 49; days++) {
+		atomic_store(&u->lock, held_since(days * day_ms));
+		assert_true(upstream_try_lock(u));
+		upstream_unlock(u);
+	}
+}
+
 /* Who was away for too long does not let go of what somebody else has by now. */
 static void test_overruled(void **state)
 {
@@ -79,6 +92,7 @@ int main(void)
 		cmocka_unit_test_setup(test_somebody_has_it, set_up),
 		cmocka_unit_test_setup(test_somebody_took_it_just_now, set_up),
 		cmocka_unit_test_setup(test_its_holder_is_gone, set_up),
+		cmocka_unit_test_setup(test_its_holder_is_gone_for_long, set_up),
 		cmocka_unit_test_setup(test_overruled, set_up),
 	};
 
