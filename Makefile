@@ -110,14 +110,17 @@ $(BUILD)/obj/bootstrap-helper/host.o: $(BUILD)/paths
 SHIM_SYMBOLS ?= defs
 
 # inih's and policy/'s malloc go to preload/arena.c, our own system calls past preload/raw.c; no symbol
-# of inih's leaves the library.
-$(SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
+# of inih's leaves the library. The fuzzer's has the fuzzer's clock, which nothing could fake otherwise.
+FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
+$(FUZZ_SHIM): OWN_CLOCK := ,--wrap=clock_ns,-z,undefs
+$(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
+	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(PRELOAD) $(POLICY) $(COMMON) \
 		-Wl,-Bstatic -linih -Wl,-Bdynamic \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
 		-Wl,-z,$(SHIM_SYMBOLS),-z,now,-z,relro,-z,nodlopen,--gc-sections \
 		-Wl,-soname,libconvert-preload.so \
-		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=syscall
+		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=syscall$(OWN_CLOCK)
 
 $(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/paths
 	@mkdir -p $(@D)
@@ -160,6 +163,8 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $
 
 # its memory ends when the test says so
 $(BUILD)/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+# its clock likewise
+$(BUILD)/unit/test_log: LDFLAGS += -Wl,--wrap=clock_read
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
@@ -206,14 +211,14 @@ $(BUILD)/fuzz/kept/%: tests/fuzz/corpus/%.tar
 
 SHIM_FUZZER := $(addprefix $(BUILD)/obj/tests/,fuzz/shim-fuzzer.o fuzz/reply.o unit/reference.o)
 
-$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(SHIM) \
+$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(FUZZ_SHIM) \
 			   | $(BUILD)/fuzz/kept/shim
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN/..'
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN'
 
-$(BUILD)/fuzz/shim-fuzzer: $(SHIM_FUZZER) $(SHIM)
+$(BUILD)/fuzz/shim-fuzzer: $(SHIM_FUZZER) $(FUZZ_SHIM)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN/..'
+	$(call say,LINK,$@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN'
 
 $(BUILD)/fuzz/shim-client: $(BUILD)/obj/tests/fuzz/shim-client.o
 	@mkdir -p $(@D)
@@ -482,7 +487,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      musl-tools fzf libcap2-bin zsh fish \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
-	      python3-grpcio
+	      python3-grpcio faketime
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "log.h"
 
+#include "clock.h"
 #include "quiet.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char *log_target;
@@ -52,12 +52,11 @@ static void put_number(struct text *t, unsigned long n, unsigned int base, unsig
 /* UTC from seconds since 1970, by whole 400-year cycles; gmtime() may take locks. */
 static void put_time(struct text *t)
 {
-	struct timespec now = { 0 };
+	const struct clock_time now = clock_read(CLOCK_REALTIME);
 	long days, secs, era, doe, yoe, doy, mp;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	days = (long)now.tv_sec / 86400 + 719468; /* days since 0000-03-01 */
-	secs = (long)now.tv_sec % 86400;
+	days = (long)(now.s / 86400) + 719468; /* days since 0000-03-01 */
+	secs = (long)(now.s % 86400);
 	era = days / 146097;
 	doe = days % 146097;
 	yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
@@ -75,7 +74,7 @@ static void put_time(struct text *t)
 	put_char(t, ':');
 	put_number(t, (unsigned long)(secs % 60), 10, 2);
 	put_char(t, '.');
-	put_number(t, (unsigned long)(now.tv_nsec / 1000000), 10, 3);
+	put_number(t, (unsigned long)(now.ns / 1000000), 10, 3);
 	put_char(t, 'Z');
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "state.h"
 
+#include "clock.h"
 #include "quiet.h"
 #include "state_place.h"
 #include "state_slot.h"
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Raw system calls: libc's are cancellation points, and some are interposed by us. All offsets
@@ -63,10 +63,7 @@ int state_make_directory(void)
 
 int64_t state_now_ms(void)
 {
-	struct timespec now = { 0 };
-
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return clock_ns(CLOCK_REALTIME_COARSE) / 1000000;
 }
 
 /* ------------------------------------------------------------------------- the file */

@@ -10,6 +10,7 @@
 #include "shim.h"
 #include "servers.h"
 #include "twin.h"
+#include "wait.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -45,7 +46,7 @@ int64_t conn_time_limit(int fd, int name)
 	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
 	    (limit.tv_sec == 0 && limit.tv_usec == 0))
 		return INT64_MAX;
-	return now_ns() + (int64_t)limit.tv_sec * 1000000000 + (int64_t)limit.tv_usec * 1000;
+	return wait_end(limit.tv_sec, (int64_t)limit.tv_usec * 1000);
 }
 
 /* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set

@@ -8,7 +8,6 @@
 #include "shim.h"
 #include "wait.h"
 
-#include <limits.h>
 #include <sys/single_threaded.h>
 
 /* ------------------------------------------------------------------- epoll_ctl */
@@ -126,23 +125,21 @@ static int filter(const struct epoll_wait *w, int n, bool *served)
 	return kept;
 }
 
-static int wait_natively(const struct epoll_wait *w, int64_t until_ns)
+static int wait_natively(struct epoll_wait *w, int64_t until_ns)
 {
 	struct timespec left;
-	struct timespec *limit = wait_left(until_ns, &left);
-	int64_t ms = -1;
-	int timeout, r;
+	int r;
 
-	if (limit) /* rounded up: never back too early */
-		ms = (int64_t)left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000;
-	timeout = ms > INT_MAX ? INT_MAX : (int)ms;
 	/* the program's own call, as a seccomp filter may know no other */
 	if (w->exact)
-		r = REAL(epoll_pwait2)(w->epfd, w->events, w->max, limit, w->mask);
+		r = REAL(epoll_pwait2)(w->epfd, w->events, w->max, wait_left(until_ns, &left),
+				       w->mask);
 	else if (w->mask)
-		r = REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask);
+		r = REAL(epoll_pwait)(w->epfd, w->events, w->max, wait_left_ms(until_ns), w->mask);
 	else
-		r = REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
+		r = REAL(epoll_wait)(w->epfd, w->events, w->max, wait_left_ms(until_ns));
+	if (r == 0)
+		wait_count(&w->until_ns, until_ns);
 	return r < 0 ? -errno : r;
 }
 
@@ -156,7 +153,7 @@ static int64_t next_look(const struct epoll_wait *w, int64_t *slice_ns)
 		until = check;
 	if (check != INT64_MAX && (conn_is_forked() || upstream_is_interrupted()))
 		until = wait_slice(until, slice_ns);
-	return until;
+	return check == INT64_MAX ? until : wait_part(until);
 }
 
 /* What no event tells: deadlines, and what other processes have done. Returns whether anything may
@@ -172,7 +169,7 @@ static bool look_around(void)
 }
 
 /* n events came from a wait that may have begun before anything was converted. */
-static int wait_filtered(const struct epoll_wait *w, int n)
+static int wait_filtered(struct epoll_wait *w, int n)
 {
 	int64_t slice_ns = 0;
 
@@ -195,7 +192,7 @@ static int wait_filtered(const struct epoll_wait *w, int n)
 	}
 }
 
-static int wait_unsettled(const struct epoll_wait *w)
+static int wait_unsettled(struct epoll_wait *w)
 {
 	int64_t slice_ns = 0;
 
@@ -213,7 +210,7 @@ static bool has_ours(const struct epoll_wait *w, int n)
 	return false;
 }
 
-static int after_native(const struct epoll_wait *w, int n)
+static int after_native(struct epoll_wait *w, int n)
 {
 	int saved_errno = errno;
 
@@ -222,17 +219,17 @@ static int after_native(const struct epoll_wait *w, int n)
 	return libc_result(wait_filtered(w, n), saved_errno);
 }
 
-/* When a native wait of this many ms that begins now is over. */
+#define TICK_MOST_NS 10000000
+
+/* When a native wait of this many ms that begins now is over, or a little later: the coarse clock, which
+ * is never a system call, is behind by up to a tick. */
 static int64_t until_ms(int timeout)
 {
-	struct timespec t;
-
 	if (timeout < 0)
 		return WAIT_FOREVER;
 	if (timeout == 0)
 		return 0;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec + (int64_t)timeout * 1000000;
+	return clock_ns(CLOCK_MONOTONIC_COARSE) + TICK_MOST_NS + (int64_t)timeout * 1000000;
 }
 
 /* Something is pending, or another thread may begin a conversion while this one waits. */

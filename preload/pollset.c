@@ -133,6 +133,17 @@ static int count_ready(const struct wait_set *set)
 	return ready;
 }
 
+/* Somebody else's functions need not agree: libfaketime's ppoll() counts less than a second as it is,
+ * its poll() and select() do not. */
+static int wait_natively(const struct wait_set *set, int64_t until_ns, const sigset_t *mask)
+{
+	struct timespec left;
+
+	if (!mask && !real_waits_are_libcs)
+		return REAL(poll)(set->native, set->n, wait_left_ms(until_ns));
+	return REAL(ppoll)(set->native, set->n, wait_left(until_ns, &left), mask);
+}
+
 static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, const sigset_t *mask)
 {
 	bool foreign_ready = false;
@@ -145,15 +156,18 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 				!set->n_pending	       ? until_ns :
 				set->due_ns < until_ns ? set->due_ns :
 							 until_ns;
-		struct timespec left;
 
 		if (set->n_pending && until && (conn_is_shared() || upstream_is_interrupted()))
 			until = wait_slice(until, &slice_ns);
-		r = REAL(ppoll)(set->native, set->n, wait_left(until, &left), mask);
+		if (set->n_pending && until)
+			until = wait_part(until);
+		r = wait_natively(set, until, mask);
 		if (r < 0)
 			return -errno;
 		if (!set->n_pending && !set->n_deferred)
 			return finish(set, out);
+		if (r == 0)
+			wait_count(&until_ns, until);
 		if (serve(set) == 0) { /* nothing of ours has changed for the program */
 			if (count_ready(set) || now_ns() >= until_ns)
 				return finish(set, out);

@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "handover.h"
 #include "memory.h"
+#include "wait.h"
 
 #include <fcntl.h>
 #include <linux/aio_abi.h>
@@ -154,9 +155,12 @@ static struct limit limit_of(long timeout)
 {
 	struct timespec *t = (struct timespec *)timeout;
 
-	if (!t)
+	int64_t until_ns;
+
+	/* of one that is no limit nothing is used up */
+	if (!wait_until(t, &until_ns) || until_ns == WAIT_FOREVER)
 		return (struct limit){ .left = NULL };
-	return (struct limit){ t, now_ns() + (int64_t)t->tv_sec * 1000000000 + t->tv_nsec };
+	return (struct limit){ t, until_ns };
 }
 
 static long limited(struct limit limit, long r)

@@ -2,9 +2,11 @@
 #include "real.h"
 
 #include <dlfcn.h>
+#include <features.h>
 #include <string.h>
 
 struct real real;
+bool real_waits_are_libcs;
 
 /* dlsym() returns an object pointer; POSIX makes the conversion to a function valid, and
  * memcpy() does it without a cast that compilers complain about. */
@@ -14,6 +16,37 @@ static void next(void *function, const char *name)
 
 	memcpy(function, &symbol, sizeof(symbol));
 }
+
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+#include <gnu/libc-version.h>
+
+__attribute__((weak)) extern __typeof__(_dl_find_object) _dl_find_object;
+
+static struct link_map *object_of(const void *function)
+{
+	struct dl_find_object found = { .dlfo_link_map = NULL };
+	void *address;
+
+	memcpy(&address, function, sizeof(address));
+	return _dl_find_object && _dl_find_object(address, &found) == 0 ? found.dlfo_link_map :
+									  NULL;
+}
+
+static bool waits_are_libcs(void)
+{
+	const char *(*libcs)(void) = gnu_get_libc_version; /* nobody stands before that */
+	const struct link_map *libc = object_of(&libcs);
+
+	return libc && object_of(&real.poll) == libc && object_of(&real.ppoll) == libc &&
+	       object_of(&real.epoll_wait) == libc && object_of(&real.epoll_pwait) == libc &&
+	       object_of(&real.epoll_pwait2) == libc;
+}
+#else
+static bool waits_are_libcs(void)
+{
+	return false;
+}
+#endif
 
 static long syscall_before_start(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -86,4 +119,5 @@ void real_init(void)
 	NEXT(fcntl64);
 #undef NEXT
 	next(&real_syscall, "syscall");
+	real_waits_are_libcs = waits_are_libcs();
 }

@@ -9,11 +9,14 @@
 #ifndef CVT_REAL_H
 #define CVT_REAL_H
 
+#include "clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -100,6 +103,10 @@ extern struct real real INTERNAL;
 /* libc's syscall(), for raw.c; known from the first call on. */
 extern long (*real_syscall)(long number, long a, long b, long c, long d, long e, long f) INTERNAL;
 
+/* Are the waits behind ours libc's own? Else they may count time in a way of their own (libfaketime).
+ * Where libc cannot say (before glibc 2.35), they are taken for others'. */
+extern bool real_waits_are_libcs INTERNAL;
+
 /* Called by the constructor, and by whatever is called before it. Safe to repeat. */
 void real_init(void);
 
@@ -164,12 +171,9 @@ static inline int sys_shutdown(int fd, int how)
 	return (int)sys_result(syscall(SYS_shutdown, fd, how));
 }
 
-static inline int64_t now_ns(void) /* CLOCK_MONOTONIC */
+static inline int64_t now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 #endif

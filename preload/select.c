@@ -303,18 +303,29 @@ static void put_left(int64_t until_ns, struct timeval *timeout)
 	timeout->tv_usec = left.tv_nsec / 1000;
 }
 
+/* As libc reads it: a million microseconds and more are taken, and what overflows is for ever. False:
+ * it is refused. */
+static bool end_of(const struct timeval *timeout, int64_t *until_ns)
+{
+	int64_t seconds;
+
+	*until_ns = WAIT_FOREVER;
+	if (!timeout)
+		return true;
+	if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
+		return false;
+	if (!__builtin_add_overflow(timeout->tv_sec, timeout->tv_usec / 1000000, &seconds))
+		*until_ns = wait_end(seconds, timeout->tv_usec % 1000000 * 1000);
+	return true;
+}
+
 SLOW static int select_unsettled(const struct sets *sets, int n, struct timeval *timeout)
 {
-	struct timespec limit = { 0 };
 	int saved_errno = errno, r;
-	int64_t until_ns = 0;
-	bool ok = (!timeout || !memory_is_absurd(timeout)) && needs_us(sets, n);
+	int64_t until_ns;
 
-	if (ok && timeout) { /* the kernel takes more than a million microseconds */
-		limit.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
-		limit.tv_nsec = timeout->tv_usec % 1000000 * 1000;
-	}
-	if (!ok || !wait_until(timeout ? &limit : NULL, &until_ns))
+	if ((timeout && memory_is_absurd(timeout)) || !needs_us(sets, n) ||
+	    !end_of(timeout, &until_ns))
 		return REAL(select)(n, sets->read, sets->write, sets->except, timeout);
 	r = wait_on_sets(sets, n, until_ns, NULL);
 	put_left(until_ns, timeout);

@@ -4,8 +4,11 @@
 #include "memory.h"
 #include "real.h"
 
+#include <limits.h>
+
 #define SLICE_FIRST_NS 10000000
 #define SLICE_MOST_NS  640000000
+#define PART_NS	       20000000
 
 struct timespec *wait_left(int64_t until_ns, struct timespec *left)
 {
@@ -21,6 +24,43 @@ struct timespec *wait_left(int64_t until_ns, struct timespec *left)
 	return left;
 }
 
+int wait_left_ms(int64_t until_ns)
+{
+	struct timespec left;
+	int64_t ms = -1;
+
+	if (wait_left(until_ns, &left))
+		ms = (int64_t)left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000;
+	return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+int64_t wait_part(int64_t until_ns)
+{
+	int64_t now;
+
+	if (real_waits_are_libcs)
+		return until_ns;
+	now = now_ns();
+	return until_ns <= now ? 0 : until_ns - now > PART_NS ? now + PART_NS : until_ns;
+}
+
+void wait_count(int64_t *until_ns, int64_t part_ns)
+{
+	if (!real_waits_are_libcs && *until_ns != WAIT_FOREVER && part_ns > 0)
+		*until_ns += now_ns() - part_ns;
+}
+
+int64_t wait_end(int64_t seconds, int64_t ns)
+{
+	int64_t length, end;
+
+	if (__builtin_mul_overflow(seconds, (int64_t)1000000000, &length) ||
+	    __builtin_add_overflow(length, ns, &length) ||
+	    __builtin_add_overflow(now_ns(), length, &end))
+		return WAIT_FOREVER;
+	return end;
+}
+
 bool wait_until(const struct timespec *limit, int64_t *until_ns)
 {
 	*until_ns = WAIT_FOREVER;
@@ -29,8 +69,7 @@ bool wait_until(const struct timespec *limit, int64_t *until_ns)
 	if (memory_is_absurd(limit) || limit->tv_sec < 0 || limit->tv_nsec < 0 ||
 	    limit->tv_nsec >= 1000000000)
 		return false;
-	if (limit->tv_sec < INT64_MAX / 2000000000)
-		*until_ns = now_ns() + (int64_t)limit->tv_sec * 1000000000 + limit->tv_nsec;
+	*until_ns = wait_end(limit->tv_sec, limit->tv_nsec);
 	return true;
 }
 
@@ -49,8 +88,11 @@ int wait_one(int fd, short events, int64_t until_ns)
 {
 	struct pollfd p = { .fd = fd, .events = events };
 	struct timespec left;
-	int r = REAL(ppoll)(&p, 1, wait_left(until_ns, &left), NULL);
+	int r;
 
+	do
+		r = REAL(ppoll)(&p, 1, wait_left(wait_part(until_ns), &left), NULL);
+	while (r == 0 && now_ns() < until_ns);
 	return r < 0 ? -errno : r;
 }
 
