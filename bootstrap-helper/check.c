@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bootstrap.h"
 #include "judge.h"
@@ -128,6 +129,7 @@ static void ask(struct judge_converter *j)
 		return;
 	health_where(j->to, route_lookup, now_ms, &key);
 	health_find(&key, now_ms, &known);
+	j->is_known_to_lose = known.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
 	j->left_alone_ms = known.alone_until_ms - now_ms;
 	probe(j, j->converter, mptcp, &known, &j->probe);
 	j->is_open = probe_is_open(&j->probe, &known);
@@ -212,18 +214,36 @@ static void check_converters(struct findings *f, const struct config *config,
 	free(all);
 }
 
+/* With a file alone the environment says nothing. */
+static bool says(const struct options *o, const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return !o->file && value && *value;
+}
+
+static void check_written(struct findings *f, const struct options *o, const struct config *config)
+{
+	struct host_written state, log;
+
+	host_state_file(&state, config, says(o, "CONVERT_STATE"));
+	host_log_file(&log, config->log_target, says(o, "CONVERT_LOG"));
+	judge_config(f, config, &state, &log);
+}
+
 static int check_all(const struct options *o)
 {
 	struct findings f = { .all = NULL };
 	struct config config;
 	struct host h;
-	int status = load_check(&config, o->file, judge_mistake, &f);
+	int status;
 
+	findings_for(&f, geteuid() == 0, o->file);
+	status = load_check(&config, o->file, judge_mistake, &f);
 	host_look(&h, o->library, &config);
 	if (status == BOOTSTRAP_OK) {
-		state_setup(config.state_file);
-		judge_config(&f, &config, host_state_file(config.state_file),
-			     host_log_file(config.log_target));
+		config_use_state(&config);
+		check_written(&f, o, &config);
 	}
 	judge_host(&f, &h, &config);
 	check_converters(&f, &config, o, &h);

@@ -39,7 +39,7 @@ struct finding *finding_add(struct findings *f, const char *id, enum finding_ver
 	}
 	f->all = all;
 	found = &all[f->n++];
-	*found = (struct finding){ .id = id, .verdict = verdict };
+	*found = (struct finding){ .id = id, .verdict = verdict, .needs_sudo = f->needs_sudo };
 	memcpy(found->about, f->about, sizeof(found->about));
 	va_start(args, format);
 	vsnprintf(found->what, sizeof(found->what), format, args);
@@ -47,16 +47,73 @@ struct finding *finding_add(struct findings *f, const char *id, enum finding_ver
 	return found;
 }
 
-void finding_mend(struct finding *found, const char *format, ...)
+static void add_line(struct finding *found, const char *before, const char *format, va_list args)
 {
 	size_t len = strlen(found->mend);
+
+	len += (size_t)snprintf(found->mend + len, sizeof(found->mend) - len, "%s%s",
+				len ? "\n" : "", before);
+	if (len < sizeof(found->mend))
+		vsnprintf(found->mend + len, sizeof(found->mend) - len, format, args);
+}
+
+void finding_mend(struct finding *found, const char *format, ...)
+{
 	va_list args;
 
-	if (len && len < sizeof(found->mend) - 1)
-		found->mend[len++] = '\n';
 	va_start(args, format);
-	vsnprintf(found->mend + len, sizeof(found->mend) - len, format, args);
+	add_line(found, "", format, args);
 	va_end(args);
+}
+
+void finding_mend_as_root(struct finding *found, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_line(found, found->needs_sudo ? "sudo " : "", format, args);
+	va_end(args);
+}
+
+/* Whether a shell takes it for nothing but itself. */
+static bool is_plain(const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "/._-+,:@";
+
+	return *word && *word != '-' && word[strspn(word, plain)] == '\0';
+}
+
+const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED])
+{
+	static const char in_it[] = "'\\'"; /* and the quote itself */
+	size_t len = 0;
+
+	if (is_plain(path) && strlen(path) < FINDING_QUOTED) {
+		memcpy(quoted, path, strlen(path) + 1);
+		return quoted;
+	}
+	quoted[len++] = '\'';
+	for (; *path && len < FINDING_QUOTED - 6; path++) {
+		if (*path == '\'')
+			len = (size_t)((char *)mempcpy(quoted + len, in_it, sizeof(in_it) - 1) -
+				       quoted);
+		quoted[len++] = *path;
+	}
+	if (*path)
+		return memcpy(quoted, "FILE", sizeof("FILE"));
+	memcpy(quoted + len, "'", sizeof("'"));
+	return quoted;
+}
+
+void findings_for(struct findings *f, bool is_root, const char *file)
+{
+	char quoted[FINDING_QUOTED];
+
+	f->needs_sudo = !is_root;
+	f->again[0] = '\0';
+	if (file)
+		snprintf(f->again, sizeof(f->again), " -c %s", finding_quote(file, quoted));
 }
 
 void finding_advise(struct finding *found, const char *words)

@@ -16,14 +16,16 @@
 enum finding_verdict { FINDING_OK, FINDING_NOTE, FINDING_PROBLEM };
 
 #define FINDING_VALUES 12
+#define FINDING_QUOTED 600
 
 struct finding {
 	const char *id;
 	enum finding_verdict verdict;
 	char about[96]; /* what it is about: "host", "converter home 192.0.2.1:5124" */
 	char what[360];
-	char mend[360]; /* lines to be copied; "" if there is nothing to mend */
-	bool in_words;	/* mend is for people to read instead */
+	char mend[1536]; /* lines to be copied; "" if there is nothing to mend */
+	bool needs_sudo; /* for what only root can do */
+	bool in_words;	 /* mend is for people to read instead */
 	struct finding_value {
 		const char *name;
 		enum { FINDING_NUMBER, FINDING_WORD, FINDING_FLAG } kind;
@@ -37,7 +39,13 @@ struct findings {
 	struct finding *all;
 	size_t n;
 	char about[96]; /* of those that are added next */
+	bool needs_sudo;
+	char again[FINDING_QUOTED]; /* " -c FILE" for convert-bootstrap, if that was said; or "" */
 };
+
+/* Before any is added: who will read them, and the -c that was given, or NULL. If it is not said, that
+ * is root. */
+void findings_for(struct findings *f, bool is_root, const char *file);
 
 void findings_about(struct findings *f, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -48,6 +56,11 @@ struct finding *finding_add(struct findings *f, const char *id, enum finding_ver
  * has to be said of it. */
 void finding_mend(struct finding *found, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* A command that only root can run; it gets its sudo. */
+void finding_mend_as_root(struct finding *found, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* A file's name as a word of a shell command. One that is too long becomes FILE. */
+const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED]);
 /* The same, if it can only be said in words. */
 void finding_advise(struct finding *found, const char *words);
 void finding_number(struct finding *found, const char *name, int64_t number);

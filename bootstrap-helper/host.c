@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "route.h"
-#include "state_slot.h"
 
 #ifndef CONVERT_LIBDIR
 #define CONVERT_LIBDIR "/usr/local/lib"
@@ -218,6 +217,7 @@ static bool take_library(struct host *h, const char *directory, const char *name
 		return false;
 	}
 	h->library_is_for_all = st.st_mode & S_IROTH;
+	h->library_is_ours = st.st_uid == geteuid();
 	return true;
 }
 
@@ -283,62 +283,4 @@ void host_look(struct host *h, const char *library, const struct config *config)
 	else
 		look_for_library(h);
 	look_at_preload(h);
-}
-
-/* ------------------------------------------------------------------------------ files */
-
-static bool directory_of(const char *path, char out[static PATH_MAX])
-{
-	snprintf(out, PATH_MAX, "%s", path);
-	return access(dirname(out), W_OK | X_OK) == 0;
-}
-
-enum host_file host_log_file(const char *path)
-{
-	char directory[PATH_MAX];
-
-	if (!path || path[0] != '/')
-		return path ? HOST_FILE_FINE : HOST_FILE_NONE;
-	if (access(path, F_OK) == 0)
-		return access(path, W_OK) == 0 ? HOST_FILE_FINE : HOST_FILE_NOT_WRITABLE;
-	return directory_of(path, directory) ? HOST_FILE_TO_MAKE : HOST_FILE_NO_DIRECTORY;
-}
-
-/* As state.c opens it. */
-static enum host_file existing_state(const char *path, const struct stat *st)
-{
-	static const uint8_t none[STATE_HEADER_LEN];
-	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
-	bool strange;
-	int fd;
-
-	if (!S_ISREG(st->st_mode) || (st->st_mode & 022) ||
-	    (st->st_uid != 0 && st->st_uid != geteuid()))
-		return HOST_FILE_NOT_TRUSTED;
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return HOST_FILE_NOT_WRITABLE;
-	state_header(ours);
-	strange = pread(fd, header, sizeof(header), 0) < 0 ||
-		  (memcmp(header, ours, sizeof(ours)) != 0 &&
-		   memcmp(header, none, sizeof(none)) != 0);
-	close(fd);
-	return strange ? HOST_FILE_STRANGE : HOST_FILE_FINE;
-}
-
-enum host_file host_state_file(const char *path)
-{
-	char directory[PATH_MAX], above[PATH_MAX];
-	struct stat st;
-
-	if (!path || strcmp(path, CONFIG_NO_STATE) == 0)
-		return HOST_FILE_NONE;
-	if (lstat(path, &st) == 0)
-		return existing_state(path, &st);
-	if (directory_of(path, directory))
-		return HOST_FILE_TO_MAKE;
-	/* the directory is made too, but only that one */
-	return access(directory, F_OK) < 0 && errno == ENOENT && directory_of(directory, above) ?
-		       HOST_FILE_TO_MAKE :
-		       HOST_FILE_NO_DIRECTORY;
 }

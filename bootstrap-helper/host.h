@@ -12,6 +12,7 @@
 
 #include "config.h"
 #include "paths.h"
+#include "state.h"
 
 #define HOST_INTERFACES 16
 
@@ -38,6 +39,7 @@ struct host {
 	int own_network;	 /* another network namespace than process 1's */
 	char library[PATH_MAX];	 /* "": not found */
 	bool library_is_for_all; /* everybody may read it */
+	bool library_is_ours;	 /* this user owns it */
 	char preload[PATH_MAX];	 /* our line of /etc/ld.so.preload; "": none */
 	int preload_err;	 /* errno of its file */
 };
@@ -48,14 +50,32 @@ void host_look(struct host *h, const char *library, const struct config *config)
 enum host_file {
 	HOST_FILE_NONE, /* there is to be none */
 	HOST_FILE_FINE,
-	HOST_FILE_TO_MAKE, /* not there, but can be made */
-	HOST_FILE_NO_DIRECTORY,
+	HOST_FILE_TO_MAKE,	/* not there, but can be made */
+	HOST_FILE_NO_DIRECTORY, /* not there, and neither is what it is to lie in */
+	HOST_FILE_NO_RIGHT,	/* not there, and its directory is closed to this user */
 	HOST_FILE_NOT_WRITABLE,
 	HOST_FILE_NOT_TRUSTED, /* another user can write it */
 	HOST_FILE_STRANGE,     /* not a state file */
+	HOST_FILE_NOT_OURS,    /* its directory is not this user's alone */
 };
 
-enum host_file host_state_file(const char *path);
-enum host_file host_log_file(const char *path);
+/* A file that programs of this user write. */
+struct host_written {
+	enum host_file file;
+	char path[PATH_MAX]; /* "stderr" if that is it */
+	unsigned int uid;
+	bool is_own;	/* the user's own place, which nobody has named */
+	bool is_shared; /* and it is among everybody's (state_place.h) */
+	bool by_environment;
+	bool belongs_to_us; /* what is in the way: the file, or HOST_FILE_NOT_OURS the directory */
+	bool is_state;	    /* that file is one of state.h's, or empty */
+	bool may_remove;    /* this user can take that away, */
+	bool may_make;	    /* ... or make what is missing, */
+	bool root_may_make; /* ... or root for him, where nobody else can get in between */
+};
+
+/* The state must be set up. by_environment: CONVERT_STATE, CONVERT_LOG has said where it is. */
+void host_state_file(struct host_written *w, const struct config *config, bool by_environment);
+void host_log_file(struct host_written *w, const char *path, bool by_environment);
 
 #endif

@@ -20,8 +20,11 @@ void judge_host(struct findings *f, const struct host *h, const struct config *c
 /* A config_each_fn: arg is the struct findings. They are kept in the order of their lines. */
 void judge_mistake(const struct config_error *err, void *arg);
 /* A configuration without mistakes. */
-void judge_config(struct findings *f, const struct config *config, enum host_file state,
-		  enum host_file log);
+void judge_config(struct findings *f, const struct config *config, const struct host_written *state,
+		  const struct host_written *log);
+/* Its two files. */
+void judge_state(struct findings *f, const struct host_written *w);
+void judge_log(struct findings *f, const struct host_written *w);
 
 /* One address of a converter. */
 struct judge_converter {
@@ -38,6 +41,7 @@ struct judge_converter {
 	struct probe again;	/* the same once more, if no Fast Open cookie came */
 	bool converts;		/* whatever it says to Info: the request has come through it */
 	bool is_open;		/* probe_is_open() */
+	bool is_known_to_lose;	/* data in SYNs, and so programs send none */
 	int64_t left_alone_ms;	/* for so long programs will not use it yet */
 };
 

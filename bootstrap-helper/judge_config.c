@@ -45,70 +45,6 @@ void judge_mistake(const struct config_error *err, void *arg)
 	}
 }
 
-static void judge_state(struct findings *f, const char *path, enum host_file state)
-{
-	struct finding *found;
-
-	switch (state) {
-	case HOST_FILE_NONE:
-		found = finding_add(f, "state", FINDING_NOTE,
-				    "no state file: every process learns by itself, and forgets");
-		finding_mend(found, "[state]");
-		finding_mend(found, "file = /run/convert/state");
-		return;
-	case HOST_FILE_FINE:
-		finding_add(f, "state", FINDING_OK, "the state is in %s", path);
-		return;
-	case HOST_FILE_TO_MAKE:
-		finding_add(f, "state", FINDING_OK, "%s is made by the first program", path);
-		return;
-	case HOST_FILE_NO_DIRECTORY:
-		found = finding_add(f, "state", FINDING_PROBLEM,
-				    "%s can be made neither here nor by programs of this user",
-				    path);
-		finding_mend(found, "install -d -m 700 -o \"$(id -u)\" \"$(dirname %s)\"", path);
-		return;
-	case HOST_FILE_NOT_WRITABLE:
-		found = finding_add(f, "state", FINDING_PROBLEM, "%s cannot be written", path);
-		finding_mend(found, "chown \"$(id -u)\" %s", path);
-		return;
-	case HOST_FILE_NOT_TRUSTED:
-		found = finding_add(f, "state", FINDING_PROBLEM,
-				    "%s is no file that only this user can write: it is not used",
-				    path);
-		finding_mend(found, "rm %s", path);
-		return;
-	case HOST_FILE_STRANGE:
-		found = finding_add(f, "state", FINDING_PROBLEM,
-				    "%s is no state file of this version: it is not used", path);
-		finding_mend(found, "rm %s", path);
-		return;
-	}
-}
-
-static void judge_log(struct findings *f, const char *path, enum host_file log)
-{
-	static const char all[] = "touch %s && chmod 666 %s";
-	struct finding *found;
-
-	switch (log) {
-	case HOST_FILE_NONE:
-		return;
-	case HOST_FILE_NO_DIRECTORY:
-	case HOST_FILE_NOT_WRITABLE:
-	case HOST_FILE_NOT_TRUSTED:
-	case HOST_FILE_STRANGE:
-		found = finding_add(f, "log", FINDING_PROBLEM,
-				    "the log %s cannot be written by programs of this user", path);
-		finding_mend(found, all, path, path);
-		return;
-	case HOST_FILE_FINE:
-	case HOST_FILE_TO_MAKE:
-		finding_add(f, "log", FINDING_OK, "the log goes to %s", path);
-		return;
-	}
-}
-
 static void judge_converters(struct findings *f, const struct config *config)
 {
 	struct finding *found;
@@ -123,7 +59,7 @@ static void judge_converters(struct findings *f, const struct config *config)
 	if (config->is_switched_off) {
 		found = finding_add(f, "configuration", FINDING_PROBLEM,
 				    CONFIG_OFF_SWITCH " is there: every connection is direct");
-		finding_mend(found, "rm " CONFIG_OFF_SWITCH);
+		finding_mend_as_root(found, "rm " CONFIG_OFF_SWITCH);
 		return;
 	}
 	if (config->n_converters > 0) {
@@ -144,13 +80,13 @@ static void judge_converters(struct findings *f, const struct config *config)
 	finding_number(found, "rules", (int64_t)rules);
 }
 
-void judge_config(struct findings *f, const struct config *config, enum host_file state,
-		  enum host_file log)
+void judge_config(struct findings *f, const struct config *config, const struct host_written *state,
+		  const struct host_written *log)
 {
 	findings_about(f, "configuration");
 	judge_converters(f, config);
 	if (config->is_disabled || config->is_switched_off)
 		return;
-	judge_state(f, config->state_file, state);
-	judge_log(f, config->log_target, log);
+	judge_state(f, state);
+	judge_log(f, log);
 }

@@ -23,6 +23,20 @@ static bool offers(const struct probe *p, uint8_t kind)
 
 /* ------------------------------------------------------------------------ its network */
 
+/* Of the two keys that which says otherwise, or both. */
+static void mend_network(struct finding *found, const struct judge_converter *j, const char *source)
+{
+	struct config_converter only = *j->converter;
+
+	only.n_from = 0;
+	if (!pol_is_at_home(&only, &j->route))
+		finding_mend(found, "interface = %s", j->route.interface);
+	only = *j->converter;
+	only.n_interfaces = 0;
+	if (!pol_is_at_home(&only, &j->route))
+		finding_mend(found, "from = %s", source);
+}
+
 /* False: it is not for here. */
 static bool judge_network(struct findings *f, const struct judge_converter *j)
 {
@@ -33,7 +47,7 @@ static bool judge_network(struct findings *f, const struct judge_converter *j)
 	judge_ip(&j->route.source, source);
 	if (!j->has_route) {
 		found = finding_add(f, "route", FINDING_PROBLEM, "there is no route to it");
-		finding_mend(found, "ip route add %s via ROUTER", to);
+		finding_mend_as_root(found, "ip route add %s via ROUTER", to);
 		return false;
 	}
 	if (!j->is_at_home) {
@@ -42,7 +56,7 @@ static bool judge_network(struct findings *f, const struct judge_converter *j)
 			"not used here: packets to it leave by %s from %s, and \"from\" "
 			"or \"interface\" says otherwise",
 			j->route.interface, source);
-		finding_mend(found, "interface = %s", j->route.interface);
+		mend_network(found, j, source);
 	} else if (j->converter->n_from == 0 && j->converter->n_interfaces == 0) {
 		found = finding_add(f, "network", FINDING_NOTE,
 				    "used in every network: nothing in the protocol proves that it "
@@ -80,8 +94,8 @@ static void unreachable(struct findings *f, const struct judge_converter *j)
 			"no answer within %.1f s: it is down, its address is another one, "
 			"or a firewall drops the packets",
 			j->timeout_ms / 1000.0);
-		finding_mend(found, "tcpdump -n -i %s host %s and tcp port %u", j->route.interface,
-			     to, j->to->port);
+		finding_mend_as_root(found, "tcpdump -n -i %s host %s and tcp port %u",
+				     j->route.interface, to, j->to->port);
 	} else {
 		found = finding_add(f, "reachable", FINDING_PROBLEM, "not reachable: %s",
 				    strerror(j->probe.err));
@@ -133,8 +147,9 @@ static void refuses(struct findings *f, const struct judge_converter *j)
 	if (code == NOT_AUTHORIZED || code == MISSING_COOKIE)
 		finding_mend(found, "cookie = @FILE");
 	else if (code == RESOURCE || code == NETWORK)
-		finding_mend(found, "sleep %d; convert-bootstrap check",
-			     j->probe.delay_s > 0 ? j->probe.delay_s : HEALTH_DELAY_MS / 1000);
+		finding_mend(found, "sleep %d; convert-bootstrap check%s",
+			     j->probe.delay_s > 0 ? j->probe.delay_s : HEALTH_DELAY_MS / 1000,
+			     f->again);
 	else
 		finding_mend(found, "dialect = auto");
 }
@@ -296,6 +311,24 @@ static void no_cookie_came(struct findings *f)
 	finding_mend(found, "fast-open = no-cookie   # if it takes data without");
 }
 
+/* The path stays as it is; what can be mended is what programs do about it. */
+static enum finding_verdict lost_verdict(const struct judge_converter *j)
+{
+	return j->is_known_to_lose ? FINDING_OK : FINDING_PROBLEM;
+}
+
+static const char *lost_words(const struct judge_converter *j)
+{
+	return j->is_known_to_lose ? ". Programs know it, and do not try" : "";
+}
+
+static void mend_lost(const struct findings *f, struct finding *found)
+{
+	if (found->verdict != FINDING_OK)
+		finding_mend(found, "convert-bootstrap run%s   # tells programs not to try",
+			     f->again);
+}
+
 static void data_not_acked(struct findings *f, const struct judge_converter *j)
 {
 	struct finding *found;
@@ -308,25 +341,25 @@ static void data_not_acked(struct findings *f, const struct judge_converter *j)
 		return;
 	}
 	found = finding_add(
-		f, "syn-data-stripped", FINDING_PROBLEM,
+		f, "syn-data-stripped", lost_verdict(j),
 		"no 0-RTT: the converter gives Fast Open cookies, and yet what was in the "
 		"SYN was not acknowledged, %u times in a row. A middlebox strips the data "
-		"of a SYN, or the cookie's option (34)",
-		j->probe.syn_data_lost);
-	finding_mend(found, "convert-bootstrap run   # tells programs not to try");
+		"of a SYN, or the cookie's option (34)%s",
+		j->probe.syn_data_lost, lost_words(j));
+	mend_lost(f, found);
 	finding_number(found, "times", j->probe.syn_data_lost);
 }
 
 static void data_lost(struct findings *f, const struct judge_converter *j)
 {
 	struct finding *found = finding_add(
-		f, "syn-data-dropped", FINDING_PROBLEM,
+		f, "syn-data-dropped", lost_verdict(j),
 		"no 0-RTT: a SYN with data got no answer, the same one sent again without "
 		"data did, %u times in a row. A middlebox drops SYNs with data, and each "
-		"costs a second",
-		j->probe.syn_data_lost);
+		"costs a second%s",
+		j->probe.syn_data_lost, lost_words(j));
 
-	finding_mend(found, "convert-bootstrap run   # tells programs not to try");
+	mend_lost(f, found);
 	finding_number(found, "times", j->probe.syn_data_lost);
 }
 
@@ -338,7 +371,7 @@ static void judge_syn_data(struct findings *f, const struct judge_converter *j)
 	if (p->tfo_cookie == PROBE_TFO_OFF) {
 		found = finding_add(f, "0-rtt", FINDING_PROBLEM,
 				    "no 0-RTT: this kernel's Fast Open is switched off");
-		finding_mend(found, "sysctl -w net.ipv4.tcp_fastopen=1");
+		finding_mend_as_root(found, "sysctl -w net.ipv4.tcp_fastopen=1");
 	} else if (p->syn_data == PROBE_SYN_ACKED) {
 		found = finding_add(f, "0-rtt", FINDING_OK,
 				    "0-RTT: data in the SYN was acknowledged%s",
@@ -360,7 +393,7 @@ static void judge_syn_data(struct findings *f, const struct judge_converter *j)
 	} else {
 		found = finding_add(f, "0-rtt", FINDING_NOTE,
 				    "0-RTT was not tried: there is no Fast Open cookie yet");
-		finding_mend(found, "convert-bootstrap check");
+		finding_mend(found, "convert-bootstrap check%s", f->again);
 	}
 }
 
@@ -402,7 +435,7 @@ static void judge_left_alone(struct findings *f, const struct judge_converter *j
 	found = finding_add(f, "left-alone", FINDING_NOTE,
 			    "programs leave it alone for %lld s more, as it has failed them",
 			    (long long)(j->left_alone_ms + 999) / 1000);
-	finding_mend(found, "convert-bootstrap flush");
+	finding_mend(found, "convert-bootstrap flush%s", f->again);
 }
 
 void judge_converter(struct findings *f, const struct judge_converter *j)

@@ -52,7 +52,7 @@ static void judge_fast_open(struct findings *f, const struct host *h)
 
 	if (h->fast_open < 0) {
 		found = finding_add(f, "fast-open", FINDING_NOTE, "%s cannot be read", name);
-		finding_mend(found, "mount -t proc proc /proc");
+		finding_mend_as_root(found, "mount -t proc proc /proc");
 		return;
 	}
 	if (!(h->fast_open & FAST_OPEN_CLIENT)) {
@@ -60,14 +60,15 @@ static void judge_fast_open(struct findings *f, const struct host *h)
 				    "%s is %d: nothing travels in a SYN, and every connection "
 				    "needs one round trip more",
 				    name, h->fast_open);
-		finding_mend(found, "sysctl -w %s=%d", name, h->fast_open | FAST_OPEN_CLIENT);
+		finding_mend_as_root(found, "sysctl -w %s=%d", name,
+				     h->fast_open | FAST_OPEN_CLIENT);
 	} else if (h->fast_open & FAST_OPEN_WITHOUT_COOKIE) {
 		found = finding_add(f, "fast-open", FINDING_NOTE,
 				    "%s is %d: bit 4 makes the kernel send SYN data without a "
 				    "cookie to everybody, which most converters do not take",
 				    name, h->fast_open);
-		finding_mend(found, "sysctl -w %s=%d", name,
-			     h->fast_open & ~FAST_OPEN_WITHOUT_COOKIE);
+		finding_mend_as_root(found, "sysctl -w %s=%d", name,
+				     h->fast_open & ~FAST_OPEN_WITHOUT_COOKIE);
 	} else {
 		found = finding_add(f, "fast-open", FINDING_OK,
 				    "%s is %d: data may travel in a SYN", name, h->fast_open);
@@ -87,7 +88,7 @@ static void judge_fast_open_pause(struct findings *f, const struct host *h)
 		"%s is %d: after three lost SYNs in a row the kernel uses Fast Open "
 		"with nobody, for that long and longer; it has happened %" PRId64 " times",
 		name, h->fast_open_pause_s, h->fast_open_pauses > 0 ? h->fast_open_pauses : 0);
-	finding_mend(found, "sysctl -w %s=0", name);
+	finding_mend_as_root(found, "sysctl -w %s=0", name);
 	finding_number(found, "pauses", h->fast_open_pauses);
 }
 
@@ -108,7 +109,7 @@ static void judge_mptcp(struct findings *f, const struct host *h, const struct c
 				    config->mptcp == CONFIG_MPTCP_ON ? FINDING_PROBLEM :
 								       FINDING_NOTE,
 				    "net.mptcp.enabled is 0: connections to a converter are TCP");
-		finding_mend(found, "sysctl -w net.mptcp.enabled=1");
+		finding_mend_as_root(found, "sysctl -w net.mptcp.enabled=1");
 	} else {
 		finding_add(f, "mptcp", FINDING_OK, "net.mptcp.enabled is %d", h->mptcp);
 	}
@@ -125,7 +126,7 @@ static void judge_mptcp_pause(struct findings *f, const struct host *h)
 			    "the kernel has taken SYNs with MPTCP's option for lost on the path, "
 			    "%" PRId64 " times, and then uses Multipath TCP with nobody for %d s",
 			    h->mptcp_pauses, h->mptcp_pause_s);
-	finding_mend(found, "sysctl -w net.mptcp.blackhole_timeout=%d", h->mptcp_pause_s);
+	finding_mend_as_root(found, "sysctl -w net.mptcp.blackhole_timeout=%d", h->mptcp_pause_s);
 	finding_number(found, "pauses", h->mptcp_pauses);
 }
 
@@ -191,8 +192,8 @@ static void judge_networks(struct findings *f, const struct host *h)
 			if (is_main(h, &h->interfaces[i]))
 				continue;
 			judge_ip(&h->interfaces[i].address, text);
-			finding_mend(found, "ip mptcp endpoint add %s dev %s subflow", text,
-				     h->interfaces[i].name);
+			finding_mend_as_root(found, "ip mptcp endpoint add %s dev %s subflow", text,
+					     h->interfaces[i].name);
 		}
 	}
 	finding_number(found, "networks", h->n_interfaces);
@@ -212,8 +213,8 @@ static void judge_limits(struct findings *f, const struct host *h)
 		f, "mptcp-limits", FINDING_PROBLEM,
 		"MPTCP: there are endpoints for further paths, but the limit is 0 of them "
 		"for a connection");
-	finding_mend(found, "ip mptcp limits set subflows 2 add_addr_accepted %u",
-		     h->paths.accepted);
+	finding_mend_as_root(found, "ip mptcp limits set subflows 2 add_addr_accepted %u",
+			     h->paths.accepted);
 }
 
 /* Answers to a subflow arrive where the main route does not lead. */
@@ -231,7 +232,7 @@ static void judge_rp_filter(struct findings *f, const struct host *h)
 				    "rp_filter of %s is 1 (strict): packets of a further path are "
 				    "dropped, unless a route of its own leads back that way",
 				    to->name);
-		finding_mend(found, "sysctl -w net.ipv4.conf.%s.rp_filter=2", to->name);
+		finding_mend_as_root(found, "sysctl -w net.ipv4.conf.%s.rp_filter=2", to->name);
 		finding_word(found, "interface", to->name);
 	}
 }
@@ -246,7 +247,7 @@ static void judge_paths(struct findings *f, const struct host *h, const struct c
 	if (h->paths.err == -EPERM) {
 		found = finding_add(f, "mptcp-paths", FINDING_NOTE,
 				    "MPTCP's endpoints are only told to root");
-		finding_mend(found, "sudo convert-bootstrap check");
+		finding_mend(found, "sudo convert-bootstrap check%s", f->again);
 		return;
 	}
 	if (h->paths.err < 0)
@@ -267,8 +268,11 @@ static void judge_process(struct findings *f, const struct host *h)
 				    "%" PRIu64 " open files are allowed: a connection to a "
 				    "converter needs one more for a moment while it is made",
 				    h->files);
-		finding_mend(found, "ulimit -n %" PRIu64,
-			     h->files_most < 1024 ? h->files_most : 1024);
+		if (h->files_most < FEW_FILES)
+			finding_mend_as_root(found, "prlimit --pid $$ --nofile=1024:1024");
+		else
+			finding_mend(found, "ulimit -n %" PRIu64,
+				     h->files_most < 1024 ? h->files_most : 1024);
 		finding_number(found, "open_files", (int64_t)h->files);
 	}
 	found = finding_add(f, "namespaces", FINDING_OK, "user %u%s%s", h->uid,
@@ -285,6 +289,7 @@ static void judge_process(struct findings *f, const struct host *h)
 
 static void judge_library(struct findings *f, const struct host *h)
 {
+	char library[FINDING_QUOTED];
 	struct finding *found;
 
 	if (!h->library[0]) {
@@ -292,7 +297,7 @@ static void judge_library(struct findings *f, const struct host *h)
 			f, "library", FINDING_NOTE,
 			"libconvert-preload.so is neither beside this program nor where "
 			"it is installed to");
-		finding_mend(found, "convert-bootstrap check --library FILE");
+		finding_mend(found, "convert-bootstrap check%s --library FILE", f->again);
 		return;
 	}
 	if (h->library_is_for_all) {
@@ -300,7 +305,11 @@ static void judge_library(struct findings *f, const struct host *h)
 	} else {
 		found = finding_add(f, "library", FINDING_PROBLEM,
 				    "%s cannot be read by other users' programs", h->library);
-		finding_mend(found, "chmod 755 %s", h->library);
+		finding_quote(h->library, library);
+		if (h->library_is_ours)
+			finding_mend(found, "chmod 755 %s", library);
+		else
+			finding_mend_as_root(found, "chmod 755 %s", library);
 	}
 }
 
@@ -320,7 +329,7 @@ static void judge_preload(struct findings *f, const struct host *h)
 		found = finding_add(f, "ld-so-preload", FINDING_PROBLEM,
 				    "/etc/ld.so.preload names %s: %s", h->preload,
 				    strerror(h->preload_err));
-		finding_mend(found, "sed -i /libconvert-preload/d /etc/ld.so.preload");
+		finding_mend_as_root(found, "sed -i /libconvert-preload/d /etc/ld.so.preload");
 	}
 }
 

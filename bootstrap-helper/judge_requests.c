@@ -77,17 +77,17 @@ static void not_converted(struct findings *f, const struct request *r)
 			f, "converted", FINDING_PROBLEM,
 			"the library was not loaded into the program, or had nothing to "
 			"do in it: the connection is direct");
-		finding_mend(found, "convert-bootstrap check --library FILE");
+		finding_mend(found, "convert-bootstrap check%s --library FILE", f->again);
 	} else if (strncmp(r->log, "falling back", strlen("falling back")) == 0) {
 		found = finding_add(f, "converted", FINDING_PROBLEM, "not converted: %s", r->log);
-		finding_mend(found, "convert-bootstrap check");
+		finding_mend(found, "convert-bootstrap check%s", f->again);
 	} else {
 		found = finding_add(f, "converted", FINDING_NOTE, "not converted: %s", r->log);
 		if (line)
 			finding_mend(found, "rule = convert to %s port %u   # above line %u", to,
 				     r->to.port, line);
 		else
-			finding_mend(found, "convert-bootstrap status");
+			finding_mend(found, "convert-bootstrap status%s", f->again);
 	}
 	put_figures(found, r);
 }

@@ -75,7 +75,7 @@ uint32_t state_bucket(enum state_kind kind, const void *key)
 
 void state_header(uint8_t header[static STATE_HEADER_LEN])
 {
-	static const char magic[] = "CONVERT-STATE";
+	static const char magic[STATE_MAGIC_LEN] = "CONVERT-STATE";
 
 	memset(header, 0, STATE_HEADER_LEN);
 	memcpy(header, magic, sizeof(magic));

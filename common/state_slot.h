@@ -12,6 +12,7 @@
 
 #define STATE_VERSION	 1 /* of the layout; the checksums of another one do not match */
 #define STATE_HEADER_LEN 64
+#define STATE_MAGIC_LEN	 14 /* at its beginning, of every version */
 
 /* A slot: checksum, written_ms, until_ms, key, value; integers in the host's order. */
 #define STATE_SLOT_KEY 24

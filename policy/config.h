@@ -62,7 +62,7 @@ struct config {
 	/* Nobody has said, and so it is each user's own (after config_load() only). */
 	bool state_is_own;
 	const char *runtime_dir; /* for that: XDG_RUNTIME_DIR, or NULL */
-	const char *log_target; /* NULL: no logging */
+	const char *log_target;	 /* NULL: no logging */
 	enum log_level log_level;
 };
 

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """convert-bootstrap check: what is wrong is named, and what it says mends it does mend it."""
 import os
+import pathlib
 import re
+import shutil
 
 import captures
 import lab as L
@@ -363,6 +365,386 @@ class Host(Doctor):
         os.chmod(copy, 0o700)
         bad = self.check(self.shim(), "--library", str(copy), code=1)
         self.assertEqual(bad["library"]["mend"], [f"chmod 755 {copy}"])
+
+
+class Mends(Doctor):
+    """Each mend is run as it is written, by the user to whom it is told, in the shell in which the
+    next check is; and then that has nothing more to say of it. What is not here: PORT, FILE, NAME,
+    ADDRESS and ROUTER, which only a person knows, `curl -v`, `tcpdump` and `ip route get`, which only
+    look, an older kernel and a kernel without MPTCP, which this one is not, and a setting of the
+    converter's host.
+
+    A mend may be wrong, and root runs it: all of this host is read-only meanwhile, but for the lab's
+    own /run and /dev/shm. What is to be changed elsewhere is a copy."""
+
+    VICTIM, HOSTILE = 65534, 1234
+    HARMLESS = r"""
+        set -e
+        while read -r _ to _; do
+            case $to in
+            /run | /run/* | /dev | /dev/* | /proc | /proc/* | /sys | /sys/*) ;;
+            *) mount -o remount,bind,ro "$to" ;;
+            esac
+        done </proc/self/mounts
+        if [ -w / ] || [ -w /etc/passwd ] || [ -w "$HOST_TREE" ]; then
+            echo "this host can be written" >&2
+            exit 99
+        fi
+        set +e
+        exec "$@"
+    """
+    SECTIONS = {"converter": ("interface", "from", "dialect", "fast-open", "address"),
+                "policy": ("mptcp", "rule"), "log": ("file",)}
+
+    def setUp(self):
+        super().setUp()
+        self.need("sudo")
+        if not L.owns_several_users():
+            self.skipTest("one user only in this namespace")
+        # what a user gets who may use sudo; the helper is where make install puts it
+        self.bin = self.lab.file("bin")
+        self.bin.mkdir()
+        for name in TOOL.name, L.SHIM.name:
+            shutil.copy(L.BUILD / name, self.bin)
+        rule = self.lab.file("sudoers", "nobody ALL=(ALL) NOPASSWD: ALL\nroot ALL=(ALL) ALL\n"
+                             f"Defaults !fqdn, secure_path=\"{self.bin}:/usr/sbin:/usr/bin:"
+                             "/sbin:/bin\"\n")
+        os.chmod(rule, 0o440)
+        L.command(["mount", "--bind", rule, "/etc/sudoers"])
+        self.addCleanup(L.command, ["umount", "/etc/sudoers"])
+        for path in os.listdir("/dev/shm"):
+            shutil.rmtree(os.path.join("/dev/shm", path))
+        shutil.rmtree("/run/user", ignore_errors=True)
+
+    def shim_of_nobody(self):
+        """With a converter that nobody is: soon asked, where it does not matter."""
+        return self.shim(port=6001, log=False)
+
+    def as_user(self, uid):
+        return ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"] if uid else []
+
+    def environment(self, shim, state=""):
+        return shim | {"CONVERT_STATE": state, "PATH": f"{self.bin}:{L.ENVIRONMENT['PATH']}"}
+
+    def script(self, text, env, uid, before=(), code=None):
+        harmless = ["unshare", "--mount", "sh", "-c", self.HARMLESS, "harmless"]
+        r = self.lab.run([*harmless, *before, *self.as_user(uid), "sh", "-c", text],
+                         env=env | {"HOST_TREE": str(L.ROOT)}, timeout=60)
+        self.assertNotEqual(r.code, 99, r)
+        if code is not None:
+            self.assertEqual(r.code, code, r)
+        return r
+
+    def found(self, r):
+        return {f["id"]: f for f in schemas.validated("check", r.out)["findings"]}
+
+    def put_in(self, conf, lines):
+        """Lines of the configuration, each in the section that its key is of."""
+        text = open(conf, encoding="ascii").read()
+        for line in lines:
+            key = line.split()[0]
+            if key.startswith("["):
+                continue
+            (section,) = [s for s, keys in self.SECTIONS.items() if key in keys]
+            old = r"(?m)^file = .*\n" if key == "file" else rf"(?m)^{key} = .*\n"
+            if key != "rule":
+                text = re.sub(old, "", text)
+            text = re.sub(rf"(?m)^\[{section}.*\]\n", rf"\g<0>{line}\n", text)
+        with open(conf, "w", encoding="ascii") as f:
+            f.write(text)
+
+    def mended(self, id_, env, uid=0, before="", words="", around=()):
+        """before: what a shell does first, that is then wrong. Returns the mend."""
+        check = f"convert-bootstrap check --json {words}"
+        r = self.script(f"{before}\n{check}", env, uid, around)
+        finding = self.found(r)[id_]
+        self.assertNotEqual(finding["verdict"], "ok")
+        mend = finding["mend"]
+        self.assertNotIn("666", "".join(mend))
+        if re.match(r"\[|[a-z-]+ = ", mend[0]):
+            self.put_in(env["CONVERT_CONF"], mend)
+            commands = ""
+        else:
+            commands = "\n".join(mend)
+        r = self.script(f"{before}\nexec 3>&1 >/dev/null\nset -e\n{commands}\nset +e\n"
+                        f"exec >&3\n{check}", env, uid, around)
+        after = self.found(r).get(id_)
+        if after:
+            self.assertEqual(after["verdict"], "ok", f"{mend}: {r}")
+        self.assertEqual(r.err, "", r)
+        return mend
+
+    # ------------------------------------------------------------------------ the files
+
+    def test_own_state(self):
+        """What may be in the way of the file of a user without a runtime directory."""
+        own = pathlib.Path(f"/dev/shm/convert-{self.VICTIM}")
+        target = self.lab.file("etc")
+        target.mkdir()
+
+        def directory(uid, mode, state=None, state_mode=0o600, state_uid=None):
+            own.mkdir()
+            if state is not None:
+                (own / "state").write_bytes(state)
+                os.chmod(own / "state", state_mode)
+                os.chown(own / "state", *2 * (uid if state_uid is None else state_uid,))
+            os.chown(own, uid, uid)
+            os.chmod(own, mode)
+
+        def link():
+            own.symlink_to(target)
+            os.chown(own, self.HOSTILE, self.HOSTILE, follow_symlinks=False)
+
+        def pipe():
+            own.mkdir()
+            os.mkfifo(own / "state")
+            for path in own, own / "state":
+                os.chown(path, self.VICTIM, self.VICTIM)
+            os.chmod(own, 0o700)
+
+        cases = {"planted": lambda: directory(self.HOSTILE, 0o700, b"x"),
+                 "planted, open": lambda: directory(self.HOSTILE, 0o777, b"x", 0o666),
+                 "root's": lambda: directory(0, 0o700), "a link": link, "a pipe": pipe,
+                 "a mode": lambda: directory(self.VICTIM, 0o777, b""),
+                 "a file's mode": lambda: directory(self.VICTIM, 0o700, b"", 0o666),
+                 "no mode": lambda: directory(self.VICTIM, 0o700, b"", 0),
+                 "a stranger's file": lambda: directory(self.VICTIM, 0o700, b"", 0o644,
+                                                        self.HOSTILE),
+                 "no state": lambda: directory(self.VICTIM, 0o700, b"not a state file")}
+        for name, make in cases.items():
+            with self.subTest(name):
+                make()
+                env = self.environment(self.shim(log=False))
+                self.mended("state", env, self.VICTIM)
+                if own.exists():
+                    self.assertEqual(os.lstat(own).st_uid, self.VICTIM)
+                # and it is used
+                r = self.lab.run([*self.as_user(self.VICTIM), "curl", "-sS",
+                                  f"http://{L.SERVER}/who"], shim=env)
+                self.assertEqual(r.out.decode().strip(), L.ROUTER, r)
+                self.assertTrue((own / "state").stat().st_size)
+                shutil.rmtree(own)
+        self.assertEqual(target.stat().st_uid, 0)
+
+    def test_no_place_at_all(self):
+        """check says so, and root makes one."""
+        around = ["unshare", "--mount", "sh", "-c",
+                  'mount -t tmpfs -o mode=755 lab /dev/shm && rm -rf /run/user && exec "$@"', "sh"]
+        env = self.environment(self.shim_of_nobody())
+        r = self.script("convert-bootstrap check", env, self.VICTIM, around, code=1)
+        self.assertIn("can be made neither here nor by programs of this user",
+                      " ".join(r.out.decode().split()))
+        self.mended("state", env, self.VICTIM, around=around)
+        self.assertEqual(os.stat(f"/run/user/{self.VICTIM}").st_uid, self.VICTIM)
+
+    def test_root_without_its_place(self):
+        around = ["unshare", "--mount", "sh", "-c",
+                  'rm -rf /run/convert; mount --bind -o ro /usr /mnt && mount -t tmpfs lab /mnt && '
+                  'mkdir /mnt/lab && mount --move /run/lab /mnt/lab 2>/dev/null || '
+                  'mount --bind /run/lab /mnt/lab; mount --rbind /mnt /run && '
+                  'mount -o remount,ro,bind /run && exec "$@"', "sh"]
+        env = self.environment(self.shim_of_nobody())
+        self.mended("state", env, around=around)
+
+    def test_named_state(self):
+        """A file that was named is never removed, but for a state file."""
+        for uid in 0, self.VICTIM:
+            home = self.lab.file("home")
+            home.mkdir()
+            os.chown(home, uid, uid)
+            system = self.lab.file("passwd", "root:x:0:0\n")
+            names = {"missing": "a b/it's/$x/state", "no state": "diary", "mode": "mode",
+                     "empty": "empty", "closed": "closed"}
+            paths = {k: home / v for k, v in names.items()}
+            for name, content, mode in (("no state", "Dear diary\n", 0o600), ("mode", "", 0o666),
+                                        ("empty", "", 0o620), ("closed", "", 0o400)):
+                paths[name].write_text(content)
+                os.chmod(paths[name], mode)
+                os.chown(paths[name], uid, uid)
+            for name, path in (paths | {
+                    "root's": pathlib.Path("/run/for root/below/state"),
+                    "in root's": pathlib.Path("/run/state"), "a directory": pathlib.Path("/run"),
+                    "closed to users": pathlib.Path("/run/lab/home/state"),
+                    "of the system": system}).items():
+                if name == "closed to users":
+                    os.chmod("/run/lab/home", 0o700)
+                env = self.environment(self.shim_of_nobody(), str(path))
+                r = self.script("convert-bootstrap check --json", env, uid)
+                if self.found(r)["state"]["verdict"] == "ok":
+                    continue
+                with self.subTest(name, uid=uid):
+                    self.mended("state", env, uid)
+            self.assertEqual(paths["no state"].read_text(), "Dear diary\n")
+            self.assertEqual((system.read_text(), system.stat().st_uid), ("root:x:0:0\n", 0))
+            shutil.rmtree("/run/for root", ignore_errors=True)
+            pathlib.Path("/run/state").unlink(missing_ok=True)
+            os.chmod("/run/lab/home", 0o755)
+
+    def test_no_state(self):
+        for uid in 0, self.VICTIM:
+            env = self.environment(self.shim_of_nobody(), "none")
+            self.assertEqual(self.mended("state", env, uid), ["unset CONVERT_STATE"])
+
+    def test_log(self):
+        """Never by a mode that lets others write it, nor by changing what was there."""
+        target = self.lab.file("rootslog", "")
+        os.chmod(target, 0o600)
+        for path in ("/run/logs/convert.log", "/run/convert.log", str(target), "/run", "/run/x y/z"):
+            for by_file in False, True:
+                env = self.environment(self.shim_of_nobody())
+                words = ""
+                if by_file:
+                    with open(env["CONVERT_CONF"], "a", encoding="ascii") as conf:
+                        conf.write(f"[log]\nfile = {path}\n")
+                    words = f"-c {env['CONVERT_CONF']}"
+                else:
+                    env |= {"CONVERT_LOG": path}
+                with self.subTest(path, by_file=by_file):
+                    self.mended("log", env, self.VICTIM, words=words)
+                    if os.path.isfile(path):
+                        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+                    self.assertEqual(os.stat(target).st_uid, 0)
+                for made in "/run/logs", "/run/x y":
+                    shutil.rmtree(made, ignore_errors=True)
+                pathlib.Path("/run/convert.log").unlink(missing_ok=True)
+
+    def test_switches(self):
+        shim = self.environment(self.shim_of_nobody())
+        self.mended("configuration", shim | {"CONVERT_DISABLE": "1"}, self.VICTIM)
+        etc = self.lab.file("etc")
+        L.command(["cp", "-a", "/etc", etc])
+        shutil.copy("/etc/sudoers", etc / "sudoers")
+        (etc / "convert.disable").touch()
+        around = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"', etc]
+        for uid in self.VICTIM, 0:
+            (etc / "convert.disable").touch()
+            self.mended("configuration", shim, uid, around=around)
+            (etc / "ld.so.preload").write_text("/nowhere/libconvert-preload.so\n")
+            r = self.script("convert-bootstrap check --json 2>/dev/null", shim, uid, around)
+            (mend,) = self.found(r)["ld-so-preload"]["mend"]
+            # the loader complains of the file until it is mended
+            self.script(f"{mend} 2>/dev/null", shim, uid, around, code=0)
+            self.assertEqual((etc / "ld.so.preload").read_text(), "")
+
+    # ------------------------------------------------------------------------- the host
+
+    def test_settings(self):
+        env = self.environment(self.shim(log=False))
+        for uid in 0, self.VICTIM:
+            for id_, wrong, good in (("fast-open", "ipv4.tcp_fastopen=0", None),
+                                     ("0-rtt", "ipv4.tcp_fastopen=2", None),
+                                     ("fast-open", "ipv4.tcp_fastopen=5", None),
+                                     ("fast-open-pause",
+                                      "ipv4.tcp_fastopen_blackhole_timeout_sec=60", None),
+                                     ("mptcp", "mptcp.enabled=0", "mptcp.enabled=1")):
+                with self.subTest(wrong, uid=uid):
+                    L.command(L.inside("client", ["sysctl", "-qw", f"net.{wrong}"]))
+                    (mend,) = self.mended(id_, env, uid)
+                    self.assertEqual(mend.startswith("sudo "), uid != 0)
+                    if good:
+                        L.command(L.inside("client", ["sysctl", "-qw", f"net.{good}"]))
+
+    def test_no_proc(self):
+        around = ["unshare", "--mount", "sh", "-c",
+                  'mount --bind /proc /mnt && mount -t tmpfs lab /proc && '
+                  'mkdir /proc/self /proc/1 && exec "$@"', "sh"]
+        self.mended("fast-open", self.environment(self.shim_of_nobody()), around=around)
+
+    def test_open_files(self):
+        env = self.environment(self.shim_of_nobody())
+        sets = dict(line.split(":\t") for line in open("/proc/self/status") if line[:3] == "Cap")
+        may_raise = int(sets["CapEff"], 16) >> 24 & 1  # CAP_SYS_RESOURCE
+        for uid in 0, self.VICTIM:
+            for limit in "-S -n 64", "-S -n 64; ulimit -H -n 300", "-n 64":
+                if limit == "-n 64" and not may_raise:
+                    continue  # a container's root may not do what the mend does
+                with self.subTest(limit, uid=uid):
+                    self.mended("open-files", env, uid, before=f"ulimit {limit}")
+
+    def test_library(self):
+        library = self.lab.file("a b") / "libconvert-preload.so"
+        library.parent.mkdir()
+        for owner in 0, self.VICTIM:
+            shutil.copy(L.SHIM, library)
+            os.chown(library, owner, owner)
+            for uid in 0, self.VICTIM:
+                os.chmod(library, 0o700)
+                self.mended("library", self.environment(self.shim_of_nobody()), uid,
+                            words=f"--library '{library}'")
+
+    def test_paths(self):
+        """A further network; and root alone is told of the endpoints."""
+        ip = ["ip", "-n", "client"]
+        env = self.environment(self.shim_of_nobody())
+        conf = env["CONVERT_CONF"]
+        r = self.script(f"convert-bootstrap check --json -c {conf}", env, self.VICTIM)
+        for mend in self.found(r)["mptcp-paths"]["mend"]:  # newer kernels tell everybody
+            r = self.script(mend, env, self.VICTIM)
+            self.assertNotIn("only told to root", r.out.decode())
+            self.assertIn(self.v4, r.out.decode())
+        L.command(ip + ["link", "add", "c1", "type", "veth", "peer", "name", "c1peer"])
+        try:
+            L.command(ip + ["addr", "add", "10.3.0.1/24", "dev", "c1"])
+            L.command(ip + ["link", "set", "c1", "up"])
+            L.command(ip + ["link", "set", "c1peer", "up"])
+            L.command(ip + ["route", "add", "default", "via", "10.3.0.2", "dev", "c1", "metric",
+                            "100"])
+            L.command(ip + ["mptcp", "limits", "set", "subflows", "0"])
+            self.mended("mptcp-paths", env)
+            self.mended("mptcp-limits", env)
+            L.sysctl("client", net__ipv4__conf__c1__rp_filter=1)
+            self.mended("rp-filter", env)
+        finally:
+            L.command(ip + ["link", "del", "c1"])
+            L.command(ip + ["mptcp", "endpoint", "flush"])
+            L.command(ip + ["mptcp", "limits", "set", "subflows", "2"])
+
+    # ------------------------------------------------------------------- the converters
+
+    def with_converter(self, *options, id_, converter="", policy="", words="", uid=0):
+        process = self.lab.converter(*options, listen=["0.0.0.0"], port=6000)
+        try:
+            shim = self.shim(converter, policy, port=6000, log=False)
+            return self.mended(id_, self.environment(shim), uid, words=words)
+        finally:
+            process.stop()
+
+    def test_keys(self):
+        tfo = ("--mptcp", "--fastopen", "cookie")
+        self.with_converter(*tfo, "--dialect", "draft-02", id_="dialect",
+                            converter="dialect = rfc8803")
+        self.with_converter(*tfo, id_="syn-data-refused", converter="fast-open = no-cookie")
+        self.with_converter("--kinds", "34", "--fastopen", "cookie", id_="converter-mptcp")
+        for text in "interface = wwan0", "from = 192.168.0.0/16":
+            env = self.environment(self.lab.config(text, address=self.v4, log=False))
+            self.mended("network", env)
+        env = self.environment(self.lab.config("interface = w0\nfrom = 192.168.0.0/16",
+                                               address=self.v4, log=False))
+        self.assertEqual(len(self.mended("network", env)), 2)
+        self.mended("network", self.environment(self.lab.config(address=self.v4, log=False)))
+
+    def test_middleboxes(self):
+        for rule, id_ in (("strip-mptcp", "mptcp-stripped"), ("drop-mptcp", "mptcp-dropped"),
+                          ("strip-syn-data", "syn-data-stripped"),
+                          ("drop-syn-data", "syn-data-dropped")):
+            self.v4, self.v6 = self.lab.fresh_addresses()
+            with self.subTest(rule), self.lab.box.rules(rule):
+                self.mended(id_, self.environment(self.shim(log=False), self.state))
+
+    def test_left_alone(self):
+        """With -c, too, which is another state than the environment's."""
+        for by_file in False, True:
+            shim = self.shim(policy="fallback = direct", port=6002, log=False)
+            env = self.environment(shim, f"{self.state}.other" if by_file else self.state)
+            if by_file:
+                with open(shim["CONVERT_CONF"], "a", encoding="ascii") as conf:
+                    conf.write(f"[state]\nfile = {self.state}.2\n")
+            used = env | ({"CONVERT_STATE": ""} if by_file else {})
+            self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=used)
+            converter = self.lab.converter("--mptcp", "--fastopen", "cookie", listen=["0.0.0.0"],
+                                           port=6002)
+            self.mended("left-alone", env, words=f"-c {shim['CONVERT_CONF']}" if by_file else "")
+            converter.stop()
 
 
 class Configuration(Doctor):

@@ -277,6 +277,7 @@ static void process_and_library(void **state)
 	(void)state;
 	host.files = 64;
 	host.files_most = 512;
+	host.library_is_ours = true;
 	host.library_is_for_all = false;
 	snprintf(host.preload, sizeof(host.preload), "%s", "/nowhere/libconvert-preload.so");
 	host.preload_err = ENOENT;
@@ -319,40 +320,131 @@ static void mistakes_in_the_order_of_lines(void **state)
 	find("");
 }
 
+static struct host_written state_file, log_file;
+
 static void config_again(enum host_file state, enum host_file log)
 {
 	findings_free(&f);
-	judge_config(&f, &config, state, log);
+	findings_for(&f, state_file.uid == 0, NULL);
+	state_file.file = state;
+	log_file.file = log;
+	judge_config(&f, &config, &state_file, &log_file);
+}
+
+static void named_files(void **state)
+{
+	static const struct {
+		struct host_written w;
+		const char *mend;
+	} cases[] = {
+		{ { .file = HOST_FILE_NONE }, "no line \"file" },
+		{ { .file = HOST_FILE_NONE, .by_environment = true }, "unset CONVERT_STATE" },
+		{ { .file = HOST_FILE_NO_DIRECTORY, .may_make = true },
+		  "install -d -m 700 '/run/a b'" },
+		{ { .file = HOST_FILE_NO_DIRECTORY, .root_may_make = true },
+		  "sudo install -d -m 700 -o 7 '/run/a b'" },
+		{ { .file = HOST_FILE_NO_DIRECTORY }, "no line" },
+		{ { .file = HOST_FILE_NO_RIGHT, .root_may_make = true },
+		  "sudo install -m 600 -o 7 /dev/null '/run/a b/s'" },
+		{ { .file = HOST_FILE_NO_RIGHT, .by_environment = true }, "unset CONVERT_STATE" },
+		{ { .file = HOST_FILE_NOT_WRITABLE, .belongs_to_us = true },
+		  "chmod 600 '/run/a b/s'" },
+		{ { .file = HOST_FILE_NOT_WRITABLE, .may_remove = true }, "no line" },
+		{ { .file = HOST_FILE_NOT_TRUSTED, .belongs_to_us = true, .may_remove = true },
+		  "no line" },
+		{ { .file = HOST_FILE_NOT_TRUSTED,
+		    .belongs_to_us = true,
+		    .may_remove = true,
+		    .is_state = true },
+		  "rm -f '/run/a b/s'" },
+		{ { .file = HOST_FILE_STRANGE, .belongs_to_us = true, .may_remove = true },
+		  "no line" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		state_file = cases[i].w;
+		state_file.uid = 7;
+		snprintf(state_file.path, sizeof(state_file.path), "/run/a b/s");
+		config_again(state_file.file, HOST_FILE_NONE);
+		assert_finding("state", i < 2 ? FINDING_NOTE : FINDING_PROBLEM, "");
+		if (strncmp(mend("state"), cases[i].mend, strlen(cases[i].mend)) != 0)
+			fail_msg("%zu: %s", i, mend("state"));
+		assert_null(find("log"));
+	}
+}
+
+static void own_files(void **state)
+{
+	static const struct {
+		struct host_written w;
+		const char *mend;
+	} cases[] = {
+		{ { .file = HOST_FILE_NO_RIGHT, .is_shared = true },
+		  "sudo install -d -m 700 -o 7 /run/user/7" },
+		{ { .file = HOST_FILE_NO_RIGHT },
+		  "mkdir -m 700 /dev/shm/convert-7 && export CONVERT_STATE=" },
+		{ { .file = HOST_FILE_NOT_OURS,
+		    .is_shared = true,
+		    .belongs_to_us = true,
+		    .may_remove = true },
+		  "rm -rf /run/d" },
+		{ { .file = HOST_FILE_NOT_OURS, .is_shared = true },
+		  "sudo rm -rf /run/d\nsudo mkdir -m 700 /run/d && sudo chown -h 7 /run/d" },
+		{ { .file = HOST_FILE_NOT_OURS, .belongs_to_us = true }, "chmod 700 /run/d" },
+		{ { .file = HOST_FILE_NOT_OURS }, "sudo rm -rf /run/d" },
+		{ { .file = HOST_FILE_STRANGE, .may_remove = true }, "rm -rf /run/d/s" },
+		{ { .file = HOST_FILE_NOT_TRUSTED }, "sudo rm -rf /run/d/s" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		state_file = cases[i].w;
+		state_file.uid = 7;
+		state_file.is_own = true;
+		snprintf(state_file.path, sizeof(state_file.path), "/run/d/s");
+		config_again(state_file.file, HOST_FILE_NONE);
+		if (strncmp(mend("state"), cases[i].mend, strlen(cases[i].mend)) != 0)
+			fail_msg("%zu: %s", i, mend("state"));
+	}
 }
 
 static void files(void **state)
 {
-	static const struct {
-		enum host_file fact;
-		enum finding_verdict verdict;
-		const char *mend;
-	} cases[] = {
-		{ HOST_FILE_NONE, FINDING_NOTE, "[state]\nfile = /" },
-		{ HOST_FILE_FINE, FINDING_OK, "" },
-		{ HOST_FILE_TO_MAKE, FINDING_OK, "" },
-		{ HOST_FILE_NO_DIRECTORY, FINDING_PROBLEM, "install -d" },
-		{ HOST_FILE_NOT_WRITABLE, FINDING_PROBLEM, "chown" },
-		{ HOST_FILE_NOT_TRUSTED, FINDING_PROBLEM, "rm /run/s" },
-		{ HOST_FILE_STRANGE, FINDING_PROBLEM, "rm /run/s" },
-	};
-
 	(void)state;
-	config.state_file = "/run/s";
-	config.log_target = "/var/log/c";
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		config_again(cases[i].fact, HOST_FILE_NONE);
-		assert_finding("state", cases[i].verdict, cases[i].mend);
-		assert_null(find("log"));
-	}
-	config_again(HOST_FILE_FINE, HOST_FILE_NOT_WRITABLE);
-	assert_finding("log", FINDING_PROBLEM, "chmod 666 /var/log/c");
+	snprintf(log_file.path, sizeof(log_file.path), "/var/log/c");
+	config_again(HOST_FILE_FINE, HOST_FILE_NONE);
+	assert_finding("state", FINDING_OK, "");
+	config_again(HOST_FILE_TO_MAKE, HOST_FILE_NOT_WRITABLE);
+	assert_finding("state", FINDING_OK, "");
+	assert_finding("log", FINDING_PROBLEM, "export CONVERT_LOG=stderr");
+	log_file.root_may_make = true;
+	config_again(HOST_FILE_FINE, HOST_FILE_NO_RIGHT);
+	assert_finding("log", FINDING_PROBLEM, "install -D -m 600 -o 0 /dev/null /var/log/c");
 	config_again(HOST_FILE_FINE, HOST_FILE_TO_MAKE);
 	assert_finding("log", FINDING_OK, "");
+}
+
+static void words_of_a_shell(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "/a/b-c_d.e", "/a/b-c_d.e" },
+		{ "/a b", "'/a b'" },
+		{ "", "''" },
+		{ "-rf", "'-rf'" },
+		{ "/it's", "'/it'\\''s'" },
+		{ "/$(x)", "'/$(x)'" },
+	};
+	char quoted[FINDING_QUOTED], path[2000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_string_equal(finding_quote(cases[i][0], quoted), cases[i][1]);
+	memset(path, '\'', sizeof(path));
+	path[sizeof(path) - 1] = '\0';
+	assert_string_equal(finding_quote(path, quoted), "FILE");
+	findings_for(&f, true, "/it's");
+	assert_string_equal(f.again, " -c '/it'\\''s'");
 }
 
 static void no_converter(void **state)
@@ -421,11 +513,26 @@ static void a_good_converter(void **state)
 
 static void not_for_here(void **state)
 {
+	static char interfaces[1][16] = { "eth0" };
+	static struct addr_prefix from[1];
+
 	(void)state;
+	assert_int_equal(addr_parse(&j.route.source, "192.0.2.9"), 0);
+	assert_int_equal(addr_parse_prefix(&from[0], "10.0.0.0/8"), 0);
 	j.is_at_home = false;
+	converter.interfaces = interfaces;
+	converter.n_interfaces = 1;
 	converter_again();
 	assert_finding("network", FINDING_NOTE, "interface = wwan0");
+	assert_null(strstr(mend("network"), "from"));
 	assert_int_equal(f.n, 1);
+	converter.from = from;
+	converter.n_from = 1;
+	converter_again();
+	assert_string_equal(mend("network"), "interface = wwan0\nfrom = 192.0.2.9");
+	converter.n_interfaces = 0;
+	converter_again();
+	assert_string_equal(mend("network"), "from = 192.0.2.9");
 	j.has_route = false;
 	converter_again();
 	assert_finding("route", FINDING_PROBLEM, "ip route");
@@ -602,6 +709,11 @@ static void middleboxes(void **state)
 	p->syn_data = PROBE_SYN_LOST;
 	converter_again();
 	assert_finding("syn-data-dropped", FINDING_PROBLEM, "convert-bootstrap run");
+	j.is_known_to_lose = true;
+	converter_again();
+	assert_finding("syn-data-dropped", FINDING_OK, "");
+	assert_says("syn-data-dropped", "Programs know it");
+	j.is_known_to_lose = false;
 	p->tfo_cookie = PROBE_TFO_OFF;
 	converter_again();
 	assert_finding("0-rtt", FINDING_PROBLEM, "tcp_fastopen=1");
@@ -738,6 +850,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(process_and_library, start, end),
 		cmocka_unit_test_setup_teardown(mistakes_in_the_order_of_lines, start, end),
 		cmocka_unit_test_setup_teardown(files, start, end),
+		cmocka_unit_test_setup_teardown(named_files, start, end),
+		cmocka_unit_test_setup_teardown(own_files, start, end),
+		cmocka_unit_test_setup_teardown(words_of_a_shell, start, end),
 		cmocka_unit_test_setup_teardown(no_converter, start, end),
 		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
 		cmocka_unit_test_setup_teardown(not_for_here, start, end),
