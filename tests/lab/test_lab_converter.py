@@ -514,7 +514,7 @@ class Foreign(Case):
                 else:
                     self.assertBytes(ask(m), message(tlv(30, bytes([int(answer[-1]), 0]) + m)))
                 self.served(message(connect(SERVER, l.port), info()), [21])
-                self.assertEqual(len(l.peers), 1)
+                self.assertEqual(len(c.events("down")), 1)
 
     def test_cookie_at(self):
         cookie = tlv(22, b"\0\0text")
