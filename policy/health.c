@@ -45,6 +45,9 @@ static bool failed(struct health *h, const struct health_event *e, int64_t now_m
 
 	if (h->failures > 0 && e->started_ms <= h->failed_ms)
 		return false;
+	/* by a process that did not know yet that it is left alone: no news, and no longer for it */
+	if (h->failures > 0 && delay == 0 && e->started_ms < h->alone_until_ms)
+		return false;
 	if (h->failures < MOST_FAILURES)
 		h->failures++;
 	if (delay == 0)

@@ -147,8 +147,8 @@ static bool leave_to_kernel(const struct upstream *u, int fd)
 	int unread = 1;
 
 	return !u->fall_back && !u->mptcp && !upstream_has_elsewhere(u) &&
-	       (u->tried & UPSTREAM_TRIED_BASE || !u->has_options) && !u->first_err &&
-	       !(u->tried & UPSTREAM_TRIED_INFO) && upstream_tcp_state(fd) == TCP_CLOSE &&
+	       !upstream_may_be_too_long(u) && !u->first_err && !(u->tried & UPSTREAM_TRIED_INFO) &&
+	       upstream_tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
 }
 

@@ -67,6 +67,8 @@ enum upstream_step upstream_retry_base(struct upstream_turn *t, int err, const c
  * or with what was asked for. False: it is not that, or it was tried. */
 bool upstream_retry_answered(struct upstream_turn *t, const struct hs_result *result,
 			     enum upstream_step *step);
+/* May a Connect TLV with options be more than the converter knows? */
+bool upstream_may_be_too_long(const struct upstream *u);
 /* There is no reply: was the Connect TLV's length too much for the converter? False as above. */
 bool upstream_retry_unanswered(struct upstream_turn *t, struct upstream_failure failure,
 			       enum upstream_step *step);

@@ -132,6 +132,11 @@ bool upstream_retry_answered(struct upstream_turn *t, const struct hs_result *re
 	       retry_without_cookie(t, result, step);
 }
 
+bool upstream_may_be_too_long(const struct upstream *u)
+{
+	return !u->takes_options && upstream_may_try_base(u);
+}
+
 bool upstream_retry_unanswered(struct upstream_turn *t, struct upstream_failure failure,
 			       enum upstream_step *step)
 {

@@ -18,11 +18,6 @@ static bool may_be_held(const struct upstream *u)
 	       upstream_may_try(u, UPSTREAM_TRIED_NO_DATA);
 }
 
-static bool may_be_too_long(const struct upstream *u)
-{
-	return !u->takes_options && upstream_may_try_base(u);
-}
-
 /* A server that is mute looks the same; only an attempt that fares better tells (report.h). */
 static bool is_held(const struct upstream *u, int fd)
 {
@@ -87,7 +82,7 @@ static void look_at(struct upstream *u, int64_t now)
 
 	if (may_be_lost(u) && now < sooner(lost_ns, half))
 		look_ns = sooner(lost_ns, half);
-	if ((may_be_held(u) || may_be_too_long(u)) && now < half)
+	if ((may_be_held(u) || upstream_may_be_too_long(u)) && now < half)
 		look_ns = sooner(look_ns, half);
 	if (may_ask(u) && now < ask_ns)
 		look_ns = sooner(look_ns, ask_ns);
@@ -168,7 +163,7 @@ enum upstream_step upstream_look(struct upstream_turn *t)
 		u->no_syn_data = true;
 		return upstream_retry(t, UPSTREAM_TRIED_NO_DATA, "no reply to the data in the SYN");
 	}
-	if (may_be_too_long(u) && upstream_tcp_state(t->fd) == TCP_ESTABLISHED)
+	if (upstream_may_be_too_long(u) && upstream_tcp_state(t->fd) == TCP_ESTABLISHED)
 		return upstream_retry_base(t, ETIMEDOUT, "no reply to a Connect TLV with options");
 	return STEP_DONE;
 }
