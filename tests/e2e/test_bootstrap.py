@@ -477,7 +477,7 @@ class Watch(Bootstrap):
             self.assertLessEqual(self.switches(process) - before, 1)
             started = L.time.monotonic()
             self.assertEqual(process.stop(number), 0, process.text())
-            self.assertLess(L.time.monotonic() - started, 1)
+            self.assertLess(L.time.monotonic() - started, 4)  # then stop() would have killed it
             self.assertEqual(process.text().count("\n"), 1)
 
     def test_a_signal_while_it_asks(self):
@@ -487,7 +487,7 @@ class Watch(Bootstrap):
             L.inside("client", ["ss", "-Htn", "state", "established"])))
         started = L.time.monotonic()
         self.assertEqual(process.stop(), 0)
-        self.assertLess(L.time.monotonic() - started, 1)
+        self.assertLess(L.time.monotonic() - started, 4)  # not 30
         self.assertEqual(process.text(), "")
 
     def test_one_for_each_state_file(self):

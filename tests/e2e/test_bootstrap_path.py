@@ -26,9 +26,9 @@ class Path(L.TestCase):
 
     def test_time_of_the_handshake(self):
         self.lab.converter("--mptcp", "--fastopen", "cookie", listen=[self.v4])
-        for _ in range(2):
-            ms = float(re.search(" ([0-9.]+) ms", self.helper("run"))[1])
-            self.assertTrue(39 <= ms < 100, ms)
+        found = [float(re.search(" ([0-9.]+) ms", self.helper("run"))[1]) for _ in range(4)]
+        self.assertGreaterEqual(min(found), 39)
+        self.assertLess(min(found), 60, found)  # others on this machine can only make it longer
 
     def test_replies_that_are_held_back(self):
         """Linux keeps what a converter sends before the third ACK. That of SYN data alone: over
@@ -45,7 +45,7 @@ class Path(L.TestCase):
         self.assertIn("connected, MPTCP", r.log)
         (connection,) = captures.connections(capture.packets())
         self.assertEqual(connection[0].data, b"")
-        self.assertLess(r.seconds, 1)
+        self.assertLess(r.seconds, 2)  # `timeout`, which a reply that is held back costs
 
 
 if __name__ == "__main__":

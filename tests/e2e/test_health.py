@@ -44,10 +44,11 @@ class Failures(Health):
         """One connection finds the converter dead, the next send it nothing; the time it is left
         alone grows to `retry`; one probe finds it alive."""
         shim = self.shim(self.v4, policy="retry = 2s\ntimeout = 500ms")
-        alone = []
+        alone, looks = [], []
         for _ in range(4):
             while True:  # by one process at a time, which is what asks
                 first = time.monotonic()
+                looks.append(first)
                 to = [c[0].dst for c in self.direct(shim)]
                 if self.v4 in to:
                     break
@@ -57,7 +58,9 @@ class Failures(Health):
             alone.append(first)
         gaps = [b - a for a, b in zip(alone, alone[1:])]
         self.note(f"a dead converter was tried again after {', '.join(f'{g:.2f}' for g in gaps)} s")
-        self.assertTrue(0.9 < gaps[0] < 1.9 < gaps[1] < 2.9 and gaps[2] < 2.9, gaps)
+        longest = max(b - a for a, b in zip(looks, looks[1:]))
+        for gap, patience in zip(gaps, (1, 2, 2)):  # known after one look, over before the next
+            self.assertTrue(patience - 0.1 < gap < patience + 2 * longest + 0.1, (gaps, longest))
         self.lab.converter("--fastopen", "cookie", listen=[self.v4])
         L.wait_for("a probe", lambda: self.who(shim)[0] == L.ROUTER, 4)
         for _ in range(3):
@@ -73,7 +76,7 @@ class Failures(Health):
         self.assertTrue(0.7 <= seconds < 1.5, seconds)
         _, connections, seconds = self.who(shim)
         self.assertEqual([c[0].dst for c in connections], [L.SERVER])
-        self.assertLess(seconds, 0.5)
+        self.assertLess(seconds, 0.7)
 
     def test_the_next_converter(self):
         """The connection that finds the first dead goes on by the second, the next ones begin there;

@@ -11,8 +11,10 @@ Usage: test_lab_converter.py [unittest arguments, as Hold or Relay.test_half_clo
 The last line is "N passed, N failed, N skipped".
 """
 import asyncio
+import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import resource
@@ -311,6 +313,13 @@ class Listener:
         except OSError:
             pass
 
+    def wait_for_peers(self):
+        """How many connections serve() has taken, as soon as there is one."""
+        end = time.monotonic() + 5
+        while not self.peers and time.monotonic() < end:
+            time.sleep(0.01)
+        return len(self.peers)
+
     def accept(self):
         self.socket.settimeout(5)
         s, _ = self.socket.accept()
@@ -341,10 +350,15 @@ def reset(s):
     s.close()
 
 
+ports = itertools.count(20000)
+
+
 def free_port(ip=SERVER):
-    with socket.socket(family(ip)) as s:
-        s.bind((ip, 0))
-        return s.getsockname()[1]
+    """Below those that the kernel chooses: no connection gets it by chance, and none twice."""
+    while True:
+        with socket.socket(family(ip)) as s, contextlib.suppress(OSError):
+            s.bind((ip, next(ports)))
+            return s.getsockname()[1]
 
 
 class Case(unittest.TestCase):
@@ -831,7 +845,7 @@ class Errors(Case):
                              tool):
                     start = time.monotonic()
                     self.fails(message(connect(ip, 81)), f"01022263 1e0161{code:02x}")  # R16
-                    self.assertLess(time.monotonic() - start, 0.5)
+                    self.assertLess(time.monotonic() - start, 0.9)  # no second SYN, after 1 s
             self.assertEqual({e["icmp"] for e in c.events("error")}, {"3", "1"})
 
     def test_97_mute_server(self):
