@@ -233,31 +233,31 @@ E2E_SUITES := $(wildcard tests/e2e/test_*.py)
 # These measure round trips, or need both cores by themselves.
 E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_storms.py)
 # The longest ones first, so that all end together.
-E2E_FIRST  := $(addprefix tests/e2e/,test_transparency.py test_waiters.py test_programs.py \
-		test_transparency_mptcp.py test_failures.py)
+E2E_FIRST  := $(addprefix tests/e2e/,test_waiters.py test_foreign.py test_transparency.py \
+		test_programs.py test_transparency_mptcp.py test_failures.py test_faults.py)
 E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
 
 # A suite that is not there is a failure, not a pass.
-run_unit    = --limit 60 --jobs 2 $(or $(UNIT_TESTS),--missing tests/unit) \
+run_unit    = --jobs 2 --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
 	      $(or $(REPLAYS),--missing tests/fuzz)
 run_exports = --limit 60 tests/exports
-run_lab     = --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
+run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
 	      --jobs 4 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
 run = BUILD=$(BUILD) LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
 
 .PHONY: check check-unit check-exports check-lab check-e2e
-#: check            the tests: unit, exports, lab, end to end (best as root: it needs namespaces)
+#: check            the tests: lab, unit, exports, end to end (best as root: it needs namespaces)
 check:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK)
 	$(Q)$(MAKE) --no-print-directory check-here
 
 .PHONY: check-here
 check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS)
-	$(Q)$(run) $(run_unit) $(run_exports) $(run_lab) $(run_e2e)
+	$(Q)$(run) $(run_lab) $(run_unit) $(run_exports) $(run_e2e)
 
-#: check-unit       unit tests and the fuzzers' kept corpus
+#: check-unit       unit tests and the fuzzers' kept corpus (a test for each fuzzer)
 check-unit: $(UNIT_TESTS) $(REPLAYS)
 	$(Q)$(run) $(run_unit)
 
@@ -277,8 +277,8 @@ check-e2e: all $(E2E_TOOLS)
 e2e-tools: all $(E2E_TOOLS)
 
 .PHONY: check-transparency check-storms check-faults check-paths
-#: check-transparency  every call in every state, with every kind of converter, over TCP and MPTCP (hours;
-#:                  TRANSPARENCY=pairs: each value of each kind with each, 20 minutes)
+#: check-transparency  every call in every state, with every kind of converter, over TCP and MPTCP (long;
+#:                  TRANSPARENCY=pairs: each value of each, pairwise)
 check-transparency: all $(E2E_TOOLS)
 	$(Q)TRANSPARENCY=$(or $(TRANSPARENCY),all) $(run) --limit 7200 \
 		tests/e2e/test_transparency.py tests/e2e/test_transparency_mptcp.py
