@@ -146,7 +146,8 @@ static bool went(struct health *h, const struct health_event *e)
 
 static bool probed(struct health *h, const struct health_event *e, int64_t now_ms)
 {
-	if (health_advise(h, now_ms) != HEALTH_PROBE)
+	if (health_advise(h, now_ms) != HEALTH_PROBE &&
+	    !(e->again && now_ms >= h->probe_until_ms && health_may_again(h, now_ms)))
 		return false;
 	h->probe_until_ms = now_ms + at_most(e->probe_ms, HEALTH_DELAY_MAX);
 	return true;
@@ -248,6 +249,12 @@ enum health_advice health_advise(const struct health *h, int64_t now_ms)
 	if (h->failures == 0)
 		return HEALTH_USE;
 	return now_ms < h->probe_until_ms ? HEALTH_LEAVE : HEALTH_PROBE;
+}
+
+bool health_may_again(const struct health *h, int64_t now_ms)
+{
+	return h->failures > 0 && now_ms - h->failed_ms >= HEALTH_FIRST_MS &&
+	       h->alone_until_ms - h->failed_ms <= (int64_t)HEALTH_FIRST_MS << (h->failures - 1);
 }
 
 bool health_may_send(const struct health *h, uint8_t kind)

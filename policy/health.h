@@ -17,6 +17,7 @@
 
 #define HEALTH_TABLE	  16
 #define HEALTH_REREAD_MS  10000
+#define HEALTH_LEFT_MS	  500 /* the same for one that is left alone: others may know it to be well */
 #define HEALTH_ROUTE_MS	  10000		       /* how long a network is taken to be the same */
 #define HEALTH_KEEP_MS	  (24 * 3600 * 1000LL) /* how long what was learned holds (PROTOCOL 6) */
 #define HEALTH_FIRST_MS	  1000	 /* left alone after the first failure; then doubled */
@@ -91,6 +92,7 @@ struct health_event {
 	enum cvt_dialect dialect;
 	enum health_path path;
 	enum health_way way;
+	bool again;    /* with HEALTH_PROBED: although it is left alone (health_may_again()) */
 	bool stripped; /* with HEALTH_LOSES of SYN data: a SYN+ACK has come that left it out */
 	struct cvt_span bytes;
 };
@@ -117,6 +119,8 @@ enum health_advice {
 };
 
 enum health_advice health_advise(const struct health *h, int64_t now_ms);
+/* Where no other is usable: has it had its first second, and has not asked for patience itself (P-29)? */
+bool health_may_again(const struct health *h, int64_t now_ms);
 static inline bool health_has_kind(const uint8_t kinds[static 32], uint8_t kind)
 {
 	return kinds[kind / 8] & 1U << kind % 8;
@@ -137,8 +141,9 @@ void health_where(const struct addr *converter, pol_route_fn *route, int64_t now
 /* What is known; all zero if that is nothing. */
 void health_find(const struct health_key *key, int64_t now_ms, struct health *h);
 /* May it be used? HEALTH_PROBE is the answer to one process and one connection only, until that
- * reports or probe_ms have gone by. */
-enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms);
+ * reports or probe_ms have gone by. again: also if it is left alone, as far as health_may_again(). */
+enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms,
+			      bool again);
 /* Costs system calls only if it is news. */
 void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms);
 

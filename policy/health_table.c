@@ -174,6 +174,7 @@ enum look { LOOK_BUSY, LOOK_FRESH, LOOK_STALE, LOOK_NONE };
 
 static enum look look(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
 {
+	int64_t most_ms;
 	const struct row *row;
 	enum look found = LOOK_NONE;
 
@@ -185,7 +186,8 @@ static enum look look(const struct health_key *key, int64_t now_ms, struct healt
 
 		*h = row->health;
 		*in_file = row->in_file;
-		found = age >= 0 && age < HEALTH_REREAD_MS ? LOOK_FRESH : LOOK_STALE;
+		most_ms = now_ms < h->alone_until_ms ? HEALTH_LEFT_MS : HEALTH_REREAD_MS;
+		found = age >= 0 && age < most_ms ? LOOK_FRESH : LOOK_STALE;
 	}
 	unlock();
 	return found;
@@ -255,9 +257,12 @@ void health_find(const struct health_key *key, int64_t now_ms, struct health *h)
 	*h = room.health;
 }
 
-enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms)
+enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms,
+			      bool again)
 {
-	const struct health_event e = { .kind = HEALTH_PROBED, .probe_ms = probe_ms };
+	const struct health_event e = { .kind = HEALTH_PROBED,
+					.probe_ms = probe_ms,
+					.again = again };
 	union room room;
 	struct health *h = &room.health;
 	struct change c = { .event = &e, .now_ms = now_ms, .health = h };
@@ -267,7 +272,7 @@ enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsi
 	if (!recall(key, now_ms, &room, &in_file))
 		return HEALTH_USE;
 	advice = health_advise(h, now_ms);
-	if (advice != HEALTH_PROBE)
+	if (advice != HEALTH_PROBE && !(again && health_may_again(h, now_ms)))
 		return advice;
 	if (in_file) /* or nothing of it may be there any more */
 		*h = (struct health){ 0 };

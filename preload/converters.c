@@ -41,6 +41,15 @@ static bool was_tried(const struct upstream *u, const struct addr *via)
 	return false;
 }
 
+/* For a connection that a converter has let down whatever has had its first second will do. */
+static bool may_go_on(const struct health_key *key, int64_t now_ms)
+{
+	struct health h;
+
+	health_find(key, now_ms, &h);
+	return health_may_again(&h, now_ms);
+}
+
 static enum pol_reason usable(const struct addr *via, void *arg)
 {
 	struct converters_choice *choice = arg;
@@ -53,20 +62,43 @@ static enum pol_reason usable(const struct addr *via, void *arg)
 	where(via, now_ms, &key);
 	if (is_stripped(&key, now_ms))
 		return POL_STRIPPED;
-	if (choice->despite)
+	if (choice->despite || (choice->again && choice->after && may_go_on(&key, now_ms)))
 		return POL_DEFAULT;
-	advice = health_ask(&key, now_ms, shim_config()->timeout_ms);
+	advice = health_ask(&key, now_ms, shim_config()->timeout_ms, choice->again);
 	choice->is_probe = advice == HEALTH_PROBE;
 	return advice == HEALTH_LEAVE ? POL_LEFT_ALONE : POL_DEFAULT;
+}
+
+/* Has one of them only just failed? Then what was seen of the others is from before that. */
+static bool has_news(const struct config *config)
+{
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+	struct health h;
+
+	for (size_t i = 0; i < config->n_converters; i++)
+		for (size_t k = 0; k < config->converters[i].n_addrs; k++) {
+			where(&config->converters[i].addrs[k], now_ms, &key);
+			health_find(&key, now_ms, &h);
+			if (h.failures == 1)
+				return true;
+		}
+	return false;
 }
 
 struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
 				     struct pol_verdict rule, struct converters_choice *choice)
 {
 	struct pol_facts facts = { .route = route_lookup, .usable = usable, .arg = choice };
+	const struct config *config = shim_config();
+	struct pol_verdict v;
 
-	choice->is_probe = false;
-	return pol_choose(shim_config(), dst, socket_family, rule, facts);
+	choice->is_probe = choice->again = false;
+	v = pol_choose(config, dst, socket_family, rule, facts);
+	if (v.reason != POL_LEFT_ALONE || choice->despite || !(choice->after || has_news(config)))
+		return v;
+	choice->again = true;
+	return pol_choose(config, dst, socket_family, rule, facts);
 }
 
 void converters_unchoose(const struct addr *via, const struct converters_choice *choice)

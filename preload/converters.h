@@ -12,6 +12,7 @@
 
 struct converters_choice {
 	const struct upstream *after; /* NULL, or the exchange whose converters have been tried */
+	bool again;    /* no other is usable: one that is left alone may be, for a try */
 	bool despite;  /* of what is known of its failures: a converter may be asked all the same */
 	bool is_probe; /* out: it had failed, and this connection is the one that finds out */
 };

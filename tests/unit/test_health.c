@@ -425,20 +425,20 @@ static void told_to_others(void **state)
 static void one_probe_at_a_time(void **state)
 {
 	(void)state;
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_USE);
 	report(failure());
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
 	now += HEALTH_FIRST_MS;
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
 	now += 499;
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
 	now += 1; /* that one has not come back */
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
 	find();
 	assert_int_equal(h.prober, getpid());
 	report((struct health_event){ .kind = HEALTH_ANSWERED });
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_USE);
 }
 
 /* The attempt has ended without telling anything: the next one asks, at once. */
@@ -447,13 +447,37 @@ static void a_probe_that_tells_nothing(void **state)
 	(void)state;
 	report(failure());
 	now += HEALTH_FIRST_MS;
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
 	report((struct health_event){ .kind = HEALTH_UNPROBED });
 	find();
 	assert_int_equal(h.prober, 0);
 	assert_int_equal(h.failures, 1);
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
+}
+
+/* Where there is no other it is tried again after its first second, by one, but not if it has asked for
+ * patience; and that it fails once more in that time is no news. */
+static void tried_again_although_left_alone(void **state)
+{
+	(void)state;
+	report(failure());
+	now += HEALTH_FIRST_MS;
+	report(failure());
+	now += HEALTH_FIRST_MS - 1;
+	assert_int_equal(health_ask(&key, now, 500, true), HEALTH_LEAVE);
+	now += 1;
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 500, true), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500, true), HEALTH_LEAVE);
+	report(failure());
+	find();
+	assert_int_equal(h.failures, 2);
+	now += HEALTH_FIRST_MS;
+	report((struct health_event){
+		.kind = HEALTH_FAILED, .started_ms = now, .delay_s = 60, .retry_ms = 60000 });
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(health_ask(&key, now, 500, true), HEALTH_LEAVE);
 }
 
 /* Sixteen processes ask at once, again and again: each time at most one is told to try, and over
@@ -479,7 +503,7 @@ static void one_probe_among_processes(void **state)
 				if (read(pipes[0], &byte, 1) != 0) /* until all are there */
 					_exit(2);
 				health_clear_table();
-				_exit(health_ask(&key, now, 5000) == HEALTH_PROBE);
+				_exit(health_ask(&key, now, 5000, false) == HEALTH_PROBE);
 			}
 		}
 		close(pipes[0]);
@@ -498,7 +522,7 @@ static void one_probe_among_processes(void **state)
 
 static void *ask(void *arg)
 {
-	*(enum health_advice *)arg = health_ask(&key, now, 5000);
+	*(enum health_advice *)arg = health_ask(&key, now, 5000, false);
 	return NULL;
 }
 
@@ -538,16 +562,16 @@ static void a_file_that_comes_later(void **state)
 	find();
 	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
 	state_setup(state_file);
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_PROBE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
 	health_clear_table();
 	find();
 	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
 	assert_int_equal(h.failures, 1);
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
 	/* but what somebody has taken out of the file stays out */
 	state_clear();
 	now += HEALTH_REREAD_MS;
-	assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_USE);
 	find();
 	assert_int_equal(h.dialect, 0);
 }
@@ -591,7 +615,7 @@ static void nonsense(void **state)
 		health_clear_table();
 		find();
 		assert_memory_equal(&h, &none, sizeof(h));
-		assert_int_equal(health_ask(&key, now, 500), HEALTH_USE);
+		assert_int_equal(health_ask(&key, now, 500, false), HEALTH_USE);
 		report((struct health_event){ .kind = HEALTH_SPEAKS });
 		health_clear_table();
 		find();
@@ -627,10 +651,10 @@ static void a_child_goes_on(void **state)
 	(void)state;
 	report(failure());
 	health_in_child();
-	assert_int_equal(health_ask(&key, now, 1000), HEALTH_LEAVE);
+	assert_int_equal(health_ask(&key, now, 1000, false), HEALTH_LEAVE);
 	health_where(&key.converter, NULL, now, &key);
 	report((struct health_event){ .kind = HEALTH_ANSWERED });
-	assert_int_equal(health_ask(&key, now, 1000), HEALTH_USE);
+	assert_int_equal(health_ask(&key, now, 1000, false), HEALTH_USE);
 }
 
 #define PURE(test)	   cmocka_unit_test_setup(test, start)
@@ -659,6 +683,8 @@ int main(void)
 		WITHOUT_FILE(told_to_others),
 		WITH_FILE(one_probe_at_a_time),
 		WITHOUT_FILE(one_probe_at_a_time),
+		WITH_FILE(tried_again_although_left_alone),
+		WITHOUT_FILE(tried_again_although_left_alone),
 		WITH_FILE(a_probe_that_tells_nothing),
 		WITHOUT_FILE(a_probe_that_tells_nothing),
 		WITH_FILE(one_probe_among_processes),

@@ -205,7 +205,7 @@ static void ask(void)
 
 	for (unsigned int r = 0; r < ROUNDS; r++) {
 		health_where(&key.converter, no_route, now, &where);
-		health_ask(&key, now, 1000);
+		health_ask(&key, now, 1000, false);
 		health_report(&key, &e, now);
 	}
 }

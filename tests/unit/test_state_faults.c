@@ -100,9 +100,9 @@ static int use(int64_t now)
 	health_report(&key, &failed, now);
 	health_find(&key, now, &h);
 	if (h.dialect != 1 + CVT_DIALECT_HYBRID || h.failures != 1 ||
-	    health_ask(&key, now, 1000) != HEALTH_LEAVE ||
-	    health_ask(&key, now + 1000, 1000) != HEALTH_PROBE ||
-	    health_ask(&key, now + 1000, 1000) != HEALTH_LEAVE)
+	    health_ask(&key, now, 1000, false) != HEALTH_LEAVE ||
+	    health_ask(&key, now + 1000, 1000, false) != HEALTH_PROBE ||
+	    health_ask(&key, now + 1000, 1000, false) != HEALTH_LEAVE)
 		verdict = WRONG_VALUE;
 	counts_add(COUNTS_CONVERTED, now);
 	state_clear();

@@ -128,7 +128,7 @@ static void use_policy(unsigned int i, int64_t now)
 	health_find(&key, now, &h);
 	results->wrong += h.dialect && h.dialect != 1 + i % 3;
 	health_report(&key, &e, now);
-	health_ask(&key, now, 1000);
+	health_ask(&key, now, 1000, false);
 	counts_add(COUNTS_CONVERTED, now);
 	if (below(4) == 0) { /* somebody else */
 		servers_clear_table();
