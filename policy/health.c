@@ -200,6 +200,13 @@ bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms
 	return false;
 }
 
+int64_t health_share_ns(int64_t left_ns, unsigned int n, uint32_t rtt_us)
+{
+	int64_t share_ns = left_ns / (1 + (int64_t)n), least_ns = 3000LL * rtt_us;
+
+	return at_most(share_ns > least_ns ? share_ns : least_ns, left_ns);
+}
+
 int health_delay_s(struct cvt_span value)
 {
 	uint64_t delay = 0;

@@ -108,6 +108,10 @@ void health_age(struct health *h, int64_t now_ms);
 /* False: no record has such values. */
 bool health_is_sane(const struct health *h);
 
+/* Of the time that is left for a conversion what a converter has of it if n others may follow it: as
+ * much as each of them, but three round trips to it at least. rtt_us: 0 is unknown. */
+int64_t health_share_ns(int64_t left_ns, unsigned int n, uint32_t rtt_us);
+
 /* What errors 64 and 65 ask for, in seconds: one byte, or big-endian over all of the value (PROTOCOL
  * 2). */
 int health_delay_s(struct cvt_span value);

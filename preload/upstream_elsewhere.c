@@ -28,18 +28,15 @@ bool upstream_has_elsewhere(const struct upstream *u)
 
 void upstream_begin_tries(struct upstream *u)
 {
-	int64_t now = now_ns(), limit_ns = atomic_load(&u->limit_ns);
-	int64_t part = (limit_ns - now) / (1 + (u->early ? 0 : count_elsewhere(u)));
-	int64_t least = 3000LL * u->rtt_us;
+	int64_t now = now_ns(), left_ns = atomic_load(&u->limit_ns) - now;
+	unsigned int others = u->early ? 0 : count_elsewhere(u);
 
 	u->tried = 0;
 	u->omits_cookie = u->has_options = false;
 	u->n_asked = 0;
 	u->first_err = 0;
 	u->part_ns = u->attempt_ns = now;
-	if (part < least)
-		part = least;
-	atomic_store(&u->deadline_ns, part < limit_ns - now ? now + part : limit_ns);
+	atomic_store(&u->deadline_ns, now + health_share_ns(left_ns, others, u->rtt_us));
 }
 
 static void leave(struct upstream_turn *t, bool is_unclear)

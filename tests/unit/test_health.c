@@ -171,6 +171,21 @@ static void what_may_be_sent(void **state)
 	assert_false(health_may_send(&h, 255));
 }
 
+static void shares_of_the_time(void **state)
+{
+	(void)state;
+	assert_int_equal(health_share_ns(6000, 0, 0), 6000);
+	assert_int_equal(health_share_ns(6000, 1, 0), 3000);
+	assert_int_equal(health_share_ns(6000, 2, 0), 2000);
+	assert_int_equal(health_share_ns(6000000, 2, 500), 2000000);
+	assert_int_equal(health_share_ns(6000000, 2, 1000),
+			 3000000); /* three round trips of 1 ms */
+	assert_int_equal(health_share_ns(6000000, 2, 3000), 6000000); /* more than there is */
+	assert_int_equal(health_share_ns(0, 3, 1000), 0);
+	assert_int_equal(health_share_ns(-5, 0, 1000), -5); /* it is over */
+	assert_int_equal(health_share_ns(INT64_MAX / 4, 3, UINT32_MAX), INT64_MAX / 16);
+}
+
 static void cookies(void **state)
 {
 	char bytes[HEALTH_COOKIE_MAX + 1];
@@ -670,6 +685,7 @@ int main(void)
 		PURE(announced_delays),
 		PURE(what_it_speaks),
 		PURE(what_may_be_sent),
+		PURE(shares_of_the_time),
 		PURE(cookies),
 		PURE(what_the_path_loses),
 		PURE(what_the_path_strips),
