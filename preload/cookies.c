@@ -5,68 +5,201 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* One per converter that ever asked for a cookie. Entries are added at the head and never
- * changed or freed, so readers need no lock; a new cookie of a converter hides its older one. */
+/*
+ * The cookies that were handed out last, to whichever converter they belong. A new one never takes the
+ * place of the one that it follows, which others may just be reading: it goes where the oldest of all is
+ * that nobody needs. Nobody waits for anybody: who finds that an entry was written over while he was
+ * reading it, or that one is just being written, goes on without it.
+ */
+#define LEARNED_MOST 16
+
+#define WORDS (CONFIG_COOKIE_MAX / sizeof(uint64_t))
+
 struct learned {
-	struct health_key of;
-	struct learned *next;
-	size_t len; /* 0: it was dropped */
-	uint8_t bytes[CONFIG_COOKIE_MAX];
+	_Atomic uint32_t changes; /* odd: being written */
+	_Atomic uint32_t turn;	  /* the newer one counts; 0: there is none */
+	_Atomic uint32_t len;	  /* 0: it was dropped */
+	_Atomic uint32_t port;
+	_Atomic uint64_t ip[2], network;
+	_Atomic uint64_t bytes[WORDS];
 };
 
-#define LEARNED_MOST 64 /* a converter that hands out a new one each time is not obliged */
+_Static_assert(CONFIG_COOKIE_MAX % sizeof(uint64_t) == 0, "whole words");
 
-static _Atomic(struct learned *) head;
-static atomic_int n_learned;
+static _Atomic(struct learned *) table;
+static _Atomic uint32_t turns;
 
-static bool is_same(const struct health_key *a, const struct health_key *b)
+static struct learned *the_table(bool make)
 {
-	return a->network == b->network && a->converter.port == b->converter.port &&
-	       addr_equal_ip(&a->converter, &b->converter);
+	struct learned *all = atomic_load_explicit(&table, memory_order_acquire), *mine;
+	size_t size = LEARNED_MOST * sizeof(*all);
+
+	if (all || !make)
+		return all;
+	mine = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mine == MAP_FAILED)
+		return NULL;
+	if (atomic_compare_exchange_strong(&table, &all, mine))
+		return mine;
+	munmap(mine, size);
+	return all;
 }
 
-struct cvt_span cookies_for(const struct upstream *u)
+static bool is_of(const struct learned *l, const struct health_key *key)
 {
+	uint64_t ip[2];
+
+	memcpy(ip, key->converter.ip, sizeof(ip));
+	return atomic_load(&l->turn) && atomic_load(&l->network) == key->network &&
+	       atomic_load(&l->port) == key->converter.port && atomic_load(&l->ip[0]) == ip[0] &&
+	       atomic_load(&l->ip[1]) == ip[1];
+}
+
+/* Signed, as turns wrap. */
+static bool is_newer(const struct learned *l, const struct learned *than)
+{
+	return !than || (int32_t)(atomic_load(&l->turn) - atomic_load(&than->turn)) > 0;
+}
+
+static struct learned *newest_of(struct learned *all, const struct health_key *key)
+{
+	struct learned *newest = NULL;
+
+	for (int i = 0; all && i < LEARNED_MOST; i++)
+		if (is_of(&all[i], key) && is_newer(&all[i], newest))
+			newest = &all[i];
+	return newest;
+}
+
+/* 0 if it is not that converter's any more. */
+static size_t copy(const struct learned *l, const struct health_key *key, uint8_t *room)
+{
+	uint32_t before = atomic_load(&l->changes);
+	size_t len = atomic_load(&l->len);
+	uint64_t word;
+
+	if (before & 1 || len > CONFIG_COOKIE_MAX || !is_of(l, key))
+		return 0;
+	for (size_t i = 0; i * sizeof(word) < len; i++) {
+		word = atomic_load(&l->bytes[i]);
+		memcpy(room + i * sizeof(word), &word, sizeof(word));
+	}
+	return atomic_load(&l->changes) == before ? len : 0;
+}
+
+struct cvt_span cookies_for(const struct upstream *u, uint8_t room[static CONFIG_COOKIE_MAX])
+{
+	const struct learned *l;
+
 	if (u->converter->convert_cookie.len)
 		return u->converter->convert_cookie;
-	for (struct learned *l = atomic_load(&head); l; l = l->next)
-		if (is_same(&l->of, &u->health))
-			return (struct cvt_span){ l->bytes, l->len };
-	return (struct cvt_span){ NULL, 0 };
+	l = newest_of(the_table(false), &u->health);
+	return (struct cvt_span){ room, l ? copy(l, &u->health, room) : 0 };
+}
+
+static bool is_same(const struct learned *a, const struct learned *b)
+{
+	return atomic_load(&a->port) == atomic_load(&b->port) &&
+	       atomic_load(&a->network) == atomic_load(&b->network) &&
+	       atomic_load(&a->ip[0]) == atomic_load(&b->ip[0]) &&
+	       atomic_load(&a->ip[1]) == atomic_load(&b->ip[1]);
+}
+
+static bool is_followed(struct learned *all, const struct learned *l)
+{
+	for (int i = 0; i < LEARNED_MOST; i++)
+		if (&all[i] != l && atomic_load(&all[i].turn) && is_newer(&all[i], l) &&
+		    is_same(&all[i], l))
+			return true;
+	return false;
+}
+
+/* Is it of less use than the other one? What was never used, then what has a successor, then what is
+ * old. */
+static bool is_better_room(struct learned *all, const struct learned *l, const struct learned *than)
+{
+	bool old = is_followed(all, l), other_old = is_followed(all, than);
+
+	if (!atomic_load(&l->turn) || !atomic_load(&than->turn))
+		return !atomic_load(&l->turn);
+	return old != other_old ? old : is_newer(than, l);
+}
+
+/* Its `changes` are odd then. */
+static struct learned *claim(struct learned *all)
+{
+	struct learned *best = NULL;
+	uint32_t changes, best_changes = 0;
+
+	for (int i = 0; i < LEARNED_MOST; i++) {
+		changes = atomic_load(&all[i].changes);
+		if (changes & 1 || (best && !is_better_room(all, &all[i], best)))
+			continue;
+		best = &all[i];
+		best_changes = changes;
+	}
+	if (!best ||
+	    !atomic_compare_exchange_strong(&best->changes, &best_changes, best_changes + 1))
+		return NULL;
+	return best;
 }
 
 static bool add(const struct upstream *u, struct cvt_span convert_cookie)
 {
-	struct learned *new;
+	struct learned *all = the_table(true), *l = all ? claim(all) : NULL;
+	uint64_t ip[2], word;
+	uint32_t turn;
 
-	if (atomic_fetch_add(&n_learned, 1) >= LEARNED_MOST)
+	if (!l)
 		return false;
-	new = mmap(NULL, sizeof(*new), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (new == MAP_FAILED)
-		return false;
-	new->of = u->health;
-	new->len = convert_cookie.len;
-	if (convert_cookie.len)
-		memcpy(new->bytes, convert_cookie.p, convert_cookie.len);
-	new->next = atomic_load(&head);
-	while (!atomic_compare_exchange_weak(&head, &new->next, new))
-		;
+	memcpy(ip, u->health.converter.ip, sizeof(ip));
+	atomic_store(&l->turn, 0);
+	atomic_store(&l->network, u->health.network);
+	atomic_store(&l->port, u->health.converter.port);
+	atomic_store(&l->ip[0], ip[0]);
+	atomic_store(&l->ip[1], ip[1]);
+	atomic_store(&l->len, (uint32_t)convert_cookie.len);
+	for (size_t at = 0; at < convert_cookie.len; at += sizeof(word)) {
+		size_t n = convert_cookie.len - at;
+
+		word = 0;
+		memcpy(&word, convert_cookie.p + at, n < sizeof(word) ? n : sizeof(word));
+		atomic_store(&l->bytes[at / sizeof(word)], word);
+	}
+	turn = atomic_fetch_add(&turns, 1) + 1;
+	atomic_store(&l->turn, turn ? turn : 1);
+	atomic_fetch_add(&l->changes, 1);
 	return true;
+}
+
+/* It is the last of a message's TLVs. */
+static bool was_sent(const struct upstream *u, struct cvt_span cookie)
+{
+	size_t padded = (cookie.len + 3) / 4 * 4;
+
+	return u->sends_cookie && padded <= u->request.len &&
+	       memcmp(u->request.bytes + u->request.len - padded, cookie.p, cookie.len) == 0;
 }
 
 bool cookies_learn(const struct upstream *u, struct cvt_span convert_cookie)
 {
-	struct cvt_span known = cookies_for(u);
+	uint8_t room[CONFIG_COOKIE_MAX];
+	struct cvt_span known = cookies_for(u, room);
 
-	if (u->converter->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX ||
-	    (known.len == convert_cookie.len &&
-	     (!known.len || memcmp(known.p, convert_cookie.p, known.len) == 0)))
+	if (u->converter->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX)
 		return false;
+	if (known.len == convert_cookie.len &&
+	    (!known.len || memcmp(known.p, convert_cookie.p, known.len) == 0))
+		return known.len &&
+		       !was_sent(u, convert_cookie); /* another thread has learned it */
 	return add(u, convert_cookie);
 }
 
 void cookies_drop(const struct upstream *u)
 {
-	if (!u->converter->convert_cookie.len && cookies_for(u).len)
+	uint8_t room[CONFIG_COOKIE_MAX];
+	struct cvt_span known = cookies_for(u, room);
+
+	if (!u->converter->convert_cookie.len && known.len && was_sent(u, known))
 		add(u, (struct cvt_span){ NULL, 0 });
 }

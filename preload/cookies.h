@@ -2,19 +2,19 @@
 /*
  * cookies.h - Convert cookies (the Cookie TLV) that converters have handed out (P-27, P-28).
  *
- * Kept in this process only, per converter's address and network, and given back to nobody else
- * (F-02). A configured cookie is never replaced by one that the network brought (F-03).
+ * The last ones, kept in this process only, per converter's address and network, and given back to
+ * nobody else (F-02). A configured cookie is never replaced by one that the network brought (F-03).
  */
 #ifndef CVT_COOKIES_H
 #define CVT_COOKIES_H
 
 #include "upstream.h"
 
-/* The configured or learned cookie for this exchange; len 0 if there is none. */
-struct cvt_span cookies_for(const struct upstream *u);
+/* The configured or learned cookie for this exchange; len 0 if there is none. A learned one is copied. */
+struct cvt_span cookies_for(const struct upstream *u, uint8_t room[static CONFIG_COOKIE_MAX]);
 /* False if the cookie is not taken: too long, one is configured, or this one was already tried. */
 bool cookies_learn(const struct upstream *u, struct cvt_span convert_cookie);
-/* The learned one is of no use any more. */
+/* The learned one, if it is the one that was sent, is of no use any more. */
 void cookies_drop(const struct upstream *u);
 
 #endif

@@ -13,7 +13,7 @@
 static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 {
 	uint8_t room[OPTIONS_MAX];
-	struct cvt_span options;
+	struct cvt_span options = { room, 0 };
 
 	cvt_begin(&u->request, u->dialect);
 	u->sent = 0;
@@ -22,7 +22,8 @@ static void write_request(struct upstream *u, struct cvt_span convert_cookie)
 		cvt_put_info(&u->request);
 		return;
 	}
-	options = options_for(u, room);
+	if (convert_cookie.len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
+		options = options_for(u, room);
 	cvt_put_connect(&u->request, u->server.ip, u->server.port, options);
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
 	u->sends_cookie = convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02 &&
@@ -109,12 +110,13 @@ int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstr
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
 	bool may_defer = u->may_defer && !early;
+	uint8_t cookie[CONFIG_COOKIE_MAX];
 	int len, on = 1;
 	long n;
 
 	u->syn_data = false;
 	atomic_store(&u->look_ns, INT64_MAX);
-	write_request(u, cookies_for(u));
+	write_request(u, cookies_for(u, cookie));
 	len = cvt_finish(&u->request);
 	if (len < 0)
 		return len;
