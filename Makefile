@@ -294,7 +294,7 @@ check-faults: all $(E2E_TOOLS)
 
 #: check-storms     threads, signals and forks at random, for a minute each
 check-storms: all $(E2E_TOOLS)
-	$(Q)STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py
+	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py
 
 MODE    ?= immediate
 MODULES ?=

@@ -9,7 +9,9 @@ _Atomic bool regs_exchanged;
 
 /* ------------------------------------------------------------------ our words */
 
-/* 48 bits that no program's data word has but by accident, and the index. */
+/* 44 bits that no program's data word has but by accident, and the index. */
+#define INDEX ((uint64_t)(1 << REGS_BITS) - 1)
+
 static uint64_t word_base(void)
 {
 	static _Atomic uint64_t base;
@@ -19,7 +21,7 @@ static uint64_t word_base(void)
 		return b;
 	b = ((uint64_t)now_ns() ^ (uint64_t)(uintptr_t)&base) * 0x9e3779b97f4a7c15ULL;
 	b = (b ^ b >> 29) | 1ULL << 63;
-	b &= ~(uint64_t)0xffff;
+	b &= ~INDEX;
 	return atomic_compare_exchange_strong(&base, &none, b) ? b : none;
 }
 
@@ -34,7 +36,7 @@ static struct epoll_event ours(const struct reg *r, uint32_t wants)
 {
 	return (struct epoll_event){
 		.events = wants | (r->wanted.events & EPOLLWAKEUP),
-		.data.u64 = word_base() | (uint64_t)(r - regs_table),
+		.data.u64 = word_base() | r->index,
 	};
 }
 
@@ -102,14 +104,14 @@ int regs_add_exchanged(int epfd, int fd, const struct epoll_event *event, struct
 static void drop_copies(const struct reg *r)
 {
 	long self = syscall(SYS_getpid);
-	uint16_t next;
+	uint32_t next;
 
-	for (uint16_t i = regs_heads[r->fd]; i; i = next) {
-		next = regs_table[i].next;
+	for (uint32_t i = regs_first(r->fd); i; i = next) {
+		next = regs_at(i)->next;
 		/* 1, 2: another set; not allowed to ask, or closed: nothing is lost with it */
-		if (&regs_table[i] != r && sys_result(syscall(SYS_kcmp, self, self, KCMP_FILE,
-							      regs_table[i].epfd, r->epfd)) <= 0)
-			regs_drop(&regs_table[i]);
+		if (regs_at(i) != r && sys_result(syscall(SYS_kcmp, self, self, KCMP_FILE,
+							  regs_at(i)->epfd, r->epfd)) <= 0)
+			regs_drop(regs_at(i));
 	}
 }
 
@@ -160,13 +162,14 @@ static void follow_set(struct reg *r, int epfd)
 bool regs_is_ours(const struct epoll_event *event, int epfd, int *fd)
 {
 	uint64_t word = event->data.u64;
-	struct reg *r = &regs_table[word & 0xffff];
+	struct reg *r;
 
-	if ((word & ~(uint64_t)0xffff) != word_base())
+	if ((word & ~INDEX) != word_base())
 		return false;
 	*fd = -1;
 	if (regs_lock()) {
-		if (r->used && r->native) {
+		r = regs_at((uint32_t)(word & INDEX));
+		if (r && r->used && r->native) {
 			*fd = r->fd;
 			follow_set(r, epfd);
 		}
@@ -199,14 +202,14 @@ static void exchange(struct reg *r, struct upstream *u)
 
 void regs_exchange(int fd, struct upstream *u)
 {
-	uint16_t next;
+	uint32_t next;
 
 	if (!regs_heads[fd] || upstream_is_deferred(u) || !regs_lock())
 		return;
 	/* whoever ends the exchange puts back after that: only while it is pending may we */
-	for (uint16_t i = regs_heads[fd]; i && upstream_is_pending(u); i = next) {
-		next = regs_table[i].next;
-		exchange(&regs_table[i], u);
+	for (uint32_t i = regs_first(fd); i && upstream_is_pending(u); i = next) {
+		next = regs_at(i)->next;
+		exchange(regs_at(i), u);
 	}
 	regs_unlock();
 }
@@ -235,7 +238,7 @@ static bool put_back(struct reg *r, struct upstream *u)
 void regs_catch_up(void)
 {
 	for (uint32_t i = 1; i < regs_touched; i++) {
-		struct reg *r = &regs_table[i];
+		struct reg *r = regs_at(i);
 
 		if (!r->used || !r->native)
 			continue;
@@ -248,12 +251,12 @@ void regs_catch_up(void)
 
 void regs_put_back(int fd, struct upstream *u, bool forget)
 {
-	uint16_t next;
+	uint32_t next;
 
 	if (!regs_heads[fd] || !regs_lock())
 		return;
-	for (uint16_t i = regs_heads[fd]; i; i = next) {
-		struct reg *r = &regs_table[i];
+	for (uint32_t i = regs_first(fd); i; i = next) {
+		struct reg *r = regs_at(i);
 
 		next = r->next;
 		if (u && r->exchange != u) /* of a socket that has the number now */
@@ -266,13 +269,13 @@ void regs_put_back(int fd, struct upstream *u, bool forget)
 
 static void settle(int fd)
 {
-	uint16_t next;
+	uint32_t next;
 
-	for (uint16_t i = regs_heads[fd]; i; i = next) {
-		next = regs_table[i].next;
-		if (regs_table[i].lifted && !regs_table[i].native &&
-		    change(&regs_table[i], &regs_table[i].wanted) < 0)
-			regs_drop(&regs_table[i]);
+	for (uint32_t i = regs_first(fd); i; i = next) {
+		next = regs_at(i)->next;
+		if (regs_at(i)->lifted && !regs_at(i)->native &&
+		    change(regs_at(i), &regs_at(i)->wanted) < 0)
+			regs_drop(regs_at(i));
 	}
 }
 
@@ -303,8 +306,8 @@ static bool lift_all(int fd, bool exchanged)
 		return true;
 	if (!regs_lock())
 		return false;
-	for (uint16_t i = regs_heads[fd]; i && ok; i = regs_table[i].next)
-		ok = lift(&regs_table[i], exchanged);
+	for (uint32_t i = regs_first(fd); i && ok; i = regs_at(i)->next)
+		ok = lift(regs_at(i), exchanged);
 	if (!ok)
 		settle(fd);
 	regs_unlock();
@@ -325,8 +328,8 @@ void regs_forget(int fd)
 {
 	if (!regs_heads[fd] || !regs_lock())
 		return;
-	while (regs_heads[fd]) {
-		struct reg *r = &regs_table[regs_heads[fd]];
+	while (regs_first(fd)) {
+		struct reg *r = regs_at(regs_first(fd));
 
 		/* a duplicate may keep the registration alive; one that a forked child inherited is
 		 * its parent's business */
@@ -334,5 +337,6 @@ void regs_forget(int fd)
 			change(r, &r->wanted);
 		regs_drop(r);
 	}
+	regs_heads[fd] = 0;
 	regs_unlock();
 }

@@ -8,7 +8,8 @@
  * one-shot ones (D2, TRAPS 2.10-2.12).
  *
  * Only sockets made by our socket() are followed before their connect(). Bounded: beyond
- * REGS_MAX registrations at a time a socket is not followed, and then not converted.
+ * REGS_MAX registrations at a time a socket is not followed, and then not converted, as long as it is
+ * open. What is left of sets and sockets that were closed unseen makes room when room is needed.
  */
 #ifndef CVT_REGS_H
 #define CVT_REGS_H
@@ -18,7 +19,10 @@
 
 #include <sys/epoll.h>
 
-#define REGS_MAX 65536
+#ifndef REGS_MAX /* at most 1 << REGS_BITS */
+#define REGS_MAX (1 << REGS_BITS)
+#endif
+#define REGS_BITS 20
 
 /* Has a word of ours ever been in any epoll set? From then on every wait must be looked at. */
 extern _Atomic bool regs_exchanged INTERNAL;
@@ -50,7 +54,7 @@ bool regs_lift_exchanged(int fd);
 bool regs_has(int fd);
 /* The number is closed or means something else now. */
 void regs_forget(int fd);
-/* Does nobody know whether fd is in some epoll set, because the table was full? */
+/* Does nobody know in which epoll sets fd is, because there was no room? */
 bool regs_is_lost(int fd);
 
 /* Is this event, from the set epfd, for us? Then *fd is the number it was registered for, or -1 if

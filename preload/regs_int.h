@@ -14,15 +14,24 @@ struct reg {
 	struct upstream *exchange;	    /* that it was last exchanged for */
 	uint32_t bit;			    /* in the exchange's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
-	uint16_t next;			    /* of the same fd, or of the free list; 0 ends */
-	bool lifted;			    /* taken out, to be entered again with another socket */
+	uint32_t index;
+	uint32_t next; /* of the same fd, or of the free list; 0 ends */
+	bool lifted;   /* taken out, to be entered again with another socket */
 	bool used;
 };
 
-/* Index 0 is not used. Pages are touched only as far as entries were ever needed. */
-extern struct reg regs_table[REGS_MAX] INTERNAL;
-extern _Atomic uint16_t regs_heads[FDT_MAX] INTERNAL; /* fd -> its first registration */
+/* Index 0 is not used; memory is there as far as entries were ever needed, up to regs_touched. */
+struct reg *regs_at(uint32_t index);
 extern uint32_t regs_touched INTERNAL;
+/* fd -> the index of its first registration. The last value that there is: nobody knows. */
+#define REGS_LOST UINT32_MAX
+extern _Atomic uint32_t regs_heads[FDT_MAX] INTERNAL;
+static inline uint32_t regs_first(int fd)
+{
+	uint32_t first = atomic_load_explicit(&regs_heads[fd], memory_order_relaxed);
+
+	return first == REGS_LOST ? 0 : first;
+}
 /* Generation of processes: one more after each fork, in the child. */
 extern uint32_t regs_process INTERNAL;
 

@@ -2,14 +2,18 @@
 /* The table of registrations, and the lock around it. */
 #include "regs_int.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 
-struct reg regs_table[REGS_MAX];
-_Atomic uint16_t regs_heads[FDT_MAX];
+#define CHUNK (REGS_MAX < 1024 ? REGS_MAX : 1024)
+
+static _Atomic(struct reg *) chunks[REGS_MAX / CHUNK];
+_Atomic uint32_t regs_heads[FDT_MAX];
 uint32_t regs_touched = 1;
 uint32_t regs_process;
-static uint16_t free_list;
-static _Atomic bool table_was_full;
+static uint32_t free_list;
+static uint32_t hand; /* where what has gone is looked for */
 
 /* The thread that holds the table: an address of its own. A signal handler that has interrupted
  * its own thread inside does not get it: its epoll_ctl() then goes unfollowed, and what it would have
@@ -51,46 +55,112 @@ void regs_in_child(void)
 	regs_process++;
 }
 
+struct reg *regs_at(uint32_t index)
+{
+	struct reg *chunk = index < regs_touched ? atomic_load(&chunks[index / CHUNK]) : NULL;
+
+	return chunk ? &chunk[index % CHUNK] : NULL;
+}
+
 struct reg *regs_find(int epfd, int fd)
 {
-	for (uint16_t i = regs_heads[fd]; i; i = regs_table[i].next)
-		if (regs_table[i].epfd == epfd)
-			return &regs_table[i];
+	for (uint32_t i = regs_first(fd); i; i = regs_at(i)->next)
+		if (regs_at(i)->epfd == epfd)
+			return regs_at(i);
 	return NULL;
+}
+
+/* ------------------------------------------------------------------------------ room */
+
+static bool has_chunk(uint32_t index)
+{
+	size_t size = CHUNK * sizeof(struct reg);
+	void *p;
+
+	if (index >= REGS_MAX)
+		return false;
+	if (chunks[index / CHUNK])
+		return true;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return false;
+	chunks[index / CHUNK] = p;
+	return true;
+}
+
+static bool is_gone(const struct reg *r)
+{
+	return r->used && (sys_fcntl(r->epfd, F_GETFD, 0) < 0 || sys_fcntl(r->fd, F_GETFD, 0) < 0);
+}
+
+/* Some entries further each time, so that nobody waits for all of them. */
+#define AT_ONCE 64
+static void clear_some(void)
+{
+	for (int i = 0; i < AT_ONCE && regs_touched > 1; i++) {
+		struct reg *r;
+
+		hand = hand + 1 < regs_touched ? hand + 1 : 1;
+		r = regs_at(hand);
+		if (is_gone(r))
+			regs_drop(r);
+	}
+}
+
+/* 0: there is none. */
+static uint32_t new_index(void)
+{
+	uint32_t index;
+
+	if (!free_list && !has_chunk(regs_touched))
+		clear_some();
+	index = free_list;
+	if (index)
+		free_list = regs_at(index)->next;
+	else if (has_chunk(regs_touched))
+		index = regs_touched++;
+	return index;
 }
 
 struct reg *regs_enter(int epfd, int fd, const struct epoll_event *event)
 {
-	uint32_t i = free_list;
+	uint32_t index = regs_heads[fd] == REGS_LOST ? 0 : new_index();
+	struct reg *r;
 
-	if (i)
-		free_list = regs_table[i].next;
-	else if (regs_touched < REGS_MAX)
-		i = regs_touched++;
-	else
+	if (!index)
 		return NULL;
-	regs_table[i] = (struct reg){ .epfd = epfd,
-				      .fd = fd,
-				      .wanted = *event,
-				      .process = regs_process,
-				      .next = regs_heads[fd],
-				      .used = true };
-	regs_heads[fd] = (uint16_t)i;
-	return &regs_table[i];
+	r = regs_at(index);
+	*r = (struct reg){ .epfd = epfd,
+			   .fd = fd,
+			   .wanted = *event,
+			   .process = regs_process,
+			   .index = index,
+			   .next = regs_heads[fd],
+			   .used = true };
+	regs_heads[fd] = index;
+	return r;
 }
 
 void regs_drop(struct reg *r)
 {
-	uint16_t index = (uint16_t)(r - regs_table), before = 0;
+	uint32_t index = r->index, before = 0;
 
-	for (uint16_t i = regs_heads[r->fd]; i != index; i = regs_table[i].next)
+	for (uint32_t i = regs_first(r->fd); i != index; i = regs_at(i)->next)
 		before = i;
 	if (before)
-		regs_table[before].next = r->next;
+		regs_at(before)->next = r->next;
 	else
 		regs_heads[r->fd] = r->next;
-	*r = (struct reg){ .next = free_list };
+	*r = (struct reg){ .index = index, .next = free_list };
 	free_list = index;
+}
+
+/* It is in a set that we know nothing of, and is not converted. */
+static void lose(int fd)
+{
+	while (regs_first(fd))
+		regs_drop(regs_at(regs_first(fd)));
+	regs_heads[fd] = REGS_LOST;
 }
 
 static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
@@ -102,8 +172,13 @@ static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
 			regs_drop(r);
 		return true;
 	}
-	if (!r)
-		return regs_enter(epfd, fd, event) != NULL;
+	if (!r && regs_enter(epfd, fd, event))
+		return true;
+	if (!r) {
+		if (!fdt_has_record(fdt_get(fd)))
+			lose(fd);
+		return false;
+	}
 	r->wanted = *event;
 	r->oneshot = ASK; /* it may fire before the connect() */
 	return true;
@@ -121,17 +196,15 @@ bool regs_follow(int epfd, int op, int fd, const struct epoll_event *event)
 		return false;
 	ok = follow(epfd, op, fd, event);
 	regs_unlock();
-	if (!ok)
-		atomic_store(&table_was_full, true);
 	return ok;
 }
 
 bool regs_has(int fd)
 {
-	return regs_heads[fd];
+	return regs_first(fd);
 }
 
 bool regs_is_lost(int fd)
 {
-	return atomic_load(&table_was_full) && !regs_heads[fd];
+	return atomic_load_explicit(&regs_heads[fd], memory_order_relaxed) == REGS_LOST;
 }

@@ -1,0 +1,110 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""What a process has had a great many of, and has no more: it is converted as ever, and as large as ever.
+MANY=all (make check-storms): 100,000 connections and 200,000 registrations, else fewer."""
+import os
+
+import lab as L
+import servers
+
+ALL = os.environ.get("MANY") == "all"
+
+CLIENT = """
+import errno, select, socket, struct, sys
+
+def pages():
+    return int(open("/proc/self/statm").read().split()[1])
+
+def who():
+    "By a connection that is waited for with epoll."
+    s, e = socket.socket(), select.epoll()
+    s.setblocking(False)
+    e.register(s, select.EPOLLOUT | select.EPOLLIN | select.EPOLLET)
+    err = s.connect_ex(("10.2.0.2", 80))
+    if err != errno.EINPROGRESS:
+        return errno.errorcode.get(err)
+    while not any(event & select.EPOLLOUT and not event & select.EPOLLHUP for _, event in e.poll(5)):
+        pass
+    s.setblocking(True)
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    answer = b""
+    while piece := s.recv(4096):
+        answer += piece
+    e.close()
+    s.close()
+    return answer.split(b"\\r\\n\\r\\n")[1].decode().strip()
+
+def at_once(n_sets, n_sockets):
+    sockets = [socket.socket() for _ in range(n_sockets)]
+    sets = [select.epoll() for _ in range(n_sets)]
+    for e in sets:
+        for s in sockets:
+            e.register(s, select.EPOLLIN)
+    print("with", n_sets * n_sockets, "registrations:", who())
+    return sets, sockets
+
+def one_after_the_other(n):
+    s, e = socket.socket(), select.epoll()
+    for _ in range(n):
+        e.register(s, select.EPOLLIN)
+        e.unregister(s)
+
+def connections(n):
+    for _ in range(n):
+        t = socket.create_connection(("10.2.0.2", 80))
+        t.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        t.close()
+
+what, n = sys.argv[1], int(sys.argv[2])
+print(who())
+if what == "at_once":
+    at_once(n, 700)
+    print("without:", who())
+elif what == "one_by_one":
+    one_after_the_other(1000)
+    before = pages()
+    one_after_the_other(n)
+    print("pages:", pages() - before)
+else:
+    connections(500)
+    before = pages()
+    connections(n)
+    print("pages:", pages() - before)
+print(who())
+"""
+
+
+def setup(lab):
+    servers.nginx(lab)
+    lab.converter()
+
+
+class Many(L.TestCase):
+    def client(self, what, n):
+        shim = self.lab.config("fast-open = no-cookie", log=False)
+        r = self.lab.run(["/usr/bin/python3", "-c", CLIENT, what, n], shim=shim,
+                         timeout=900 if ALL else 60)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode().splitlines()
+
+    def flat(self, what, n):
+        lines = self.client(what, n)
+        self.note(f"{n} {what}: {lines[1]} more")
+        self.assertEqual((lines[0], lines[2]), (L.ROUTER, L.ROUTER))
+        self.assertLess(int(lines[1].split()[1]), 200)
+
+    def test_registrations_at_once(self):
+        """More than 65,536, and then none."""
+        lines = self.client("at_once", 100)
+        self.assertEqual(lines, [L.ROUTER, f"with 70000 registrations: {L.ROUTER}",
+                                 f"without: {L.ROUTER}", L.ROUTER])
+
+    def test_registrations(self):
+        self.flat("one_by_one", 200000)
+
+    def test_connections(self):
+        self.flat("connections", 100000 if ALL else 3000)
+
+
+if __name__ == "__main__":
+    L.main(setup)
