@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "quiet.h"
 
+#include "offset.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -39,7 +41,7 @@ long quiet_write(int fd, const void *bytes, size_t len, long at)
 	if (before.words[0] & ours.words[0])
 		syscall(SYS_rt_sigpending, &waiting, sizeof(waiting));
 	n = at == QUIET_AT_END ? syscall(SYS_write, fd, bytes, len) :
-				 syscall(SYS_pwrite64, fd, bytes, len, at, 0L);
+				 syscall(SYS_pwrite64, fd, bytes, len, SYS_OFFSET(at));
 	err = errno;
 	if (n < 0 && err == EPIPE && !(waiting.words[0] & BIT(SIGPIPE)))
 		take_away(SIGPIPE);

@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include "clock.h"
+#include "offset.h"
 #include "quiet.h"
 #include "state_place.h"
 #include "state_slot.h"
@@ -13,8 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Raw system calls: libc's are cancellation points, and some are interposed by us. All offsets
- * are small, so their high half, which 32-bit kernels take as one more argument, is 0. */
+/* Raw system calls: libc's are cancellation points, and some are interposed by us. */
 
 #ifdef SYS_fcntl64
 #define SYS_FCNTL SYS_fcntl64
@@ -79,7 +79,7 @@ static __attribute__((noinline)) bool claim_file(int fd)
 	static const uint8_t none[STATE_HEADER_LEN];
 	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
 
-	if (syscall(SYS_pread64, fd, header, sizeof(header), 0L, 0L) < 0)
+	if (syscall(SYS_pread64, fd, header, sizeof(header), SYS_OFFSET(0)) < 0)
 		return false;
 	state_header(ours);
 	if (memcmp(header, ours, sizeof(ours)) == 0)
@@ -124,8 +124,8 @@ static int but_not_eagain(int ret)
 /* What lies behind the end is zero, and so is what cannot be read: no slot. */
 static void read_block(int fd, uint32_t number, uint8_t block[static STATE_BLOCK])
 {
-	long n = syscall(SYS_pread64, fd, block, (size_t)STATE_BLOCK, (long)number * STATE_BLOCK,
-			 0L);
+	long n = syscall(SYS_pread64, fd, block, (size_t)STATE_BLOCK,
+			 SYS_OFFSET((long)number * STATE_BLOCK));
 
 	n = n < 0 ? 0 : n;
 	memset(block + n, 0, (size_t)(STATE_BLOCK - n));
