@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -353,8 +352,10 @@ void conn_unclaim(int fd, const struct conn_request *request)
 	upstream_leave();
 }
 
-static enum conn_begin unreachable(int fd, const struct conn_request *request)
+static enum conn_begin unreachable(int fd, struct conn_request *request)
 {
+	if (sys_fcntl(fd, F_GETFD, 0) < 0) /* closed meanwhile, by a signal handler */
+		request->err = EBADF;
 	if (request->exchange)
 		report_abandoned(request->exchange);
 	conn_unclaim(fd, request);
@@ -444,11 +445,16 @@ void conn_check_direct(int fd)
 
 bool conn_await_opening(int fd)
 {
-	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on */
-	while (fdt_get(fd) == FDT_OPENING) {
+	struct patience patience = { 0 };
+	uint16_t word;
+
+	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on, and
+	 * one that a signal handler has left by siglongjmp() */
+	while (fdt_mark_in(word = fdt_look(fd)) == FDT_OPENING) {
 		if (upstream_is_interrupted())
 			return false;
-		sched_yield();
+		if (!wait_patiently(&patience))
+			fdt_change_seen(fd, word, FDT_TCP_COPIED);
 	}
 	return true;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* The table of registrations, and the lock around it. */
 #include "regs_int.h"
+#include "wait.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mman.h>
 
 #define CHUNK (REGS_MAX < 1024 ? REGS_MAX : 1024)
@@ -21,31 +21,44 @@ static uint32_t hand; /* where what has gone is looked for */
 static _Atomic uintptr_t holder;
 static __thread char me __attribute__((tls_model("initial-exec")));
 static __thread volatile bool left_over __attribute__((tls_model("initial-exec")));
+/* Where it has taken it, and when: it may have left by siglongjmp(). */
+static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
+static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
 
 bool regs_lock(void)
 {
 	uintptr_t nobody = 0;
+	struct patience patience = { 0 };
 
 	while (!atomic_compare_exchange_weak_explicit(&holder, &nobody, (uintptr_t)&me,
 						      memory_order_acquire, memory_order_relaxed)) {
-		if (nobody == (uintptr_t)&me) {
+		if (nobody == (uintptr_t)&me && !wait_is_left(frame, since_ns)) {
 			left_over = true;
 			return false;
 		}
+		/* one that never comes back has left the lists whole, whatever it was at */
+		if ((nobody == (uintptr_t)&me || !wait_patiently(&patience)) &&
+		    atomic_compare_exchange_strong(&holder, &nobody, (uintptr_t)&me))
+			break;
 		nobody = 0;
-		sched_yield();
 	}
+	frame = (uintptr_t)__builtin_frame_address(0);
+	since_ns = now_ns();
 	return true;
 }
 
 void regs_unlock(void)
 {
+	uintptr_t nobody;
+
 	do {
 		while (left_over) {
 			left_over = false;
 			regs_catch_up();
 		}
-		atomic_store_explicit(&holder, 0, memory_order_release);
+		nobody = (uintptr_t)&me; /* it has not been overruled */
+		atomic_compare_exchange_strong_explicit(&holder, &nobody, 0, memory_order_release,
+							memory_order_relaxed);
 	} while (left_over && regs_lock());
 }
 

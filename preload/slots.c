@@ -2,6 +2,7 @@
 /* Where exchanges live: shared memory, and who may touch one. */
 #include "real.h"
 #include "upstream.h"
+#include "wait.h"
 
 #include <sys/mman.h>
 
@@ -21,6 +22,9 @@ struct shared {
 static _Atomic(struct shared *) shared;
 static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
 static __thread volatile int inside __attribute__((tls_model("initial-exec")));
+/* Where the outermost of them is, and since when. */
+static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
+static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
 
 static struct shared *map_shared(void)
 {
@@ -137,17 +141,24 @@ struct upstream *upstream_at(uint32_t index)
 
 bool upstream_is_interrupted(void)
 {
+	if (inside > 0 && wait_is_left(frame, since_ns))
+		inside = 0;
 	return inside > 0;
 }
 
 void upstream_enter(void)
 {
-	inside++;
+	if (inside++ == 0 || wait_is_left(frame, since_ns)) {
+		inside = 1;
+		frame = (uintptr_t)__builtin_frame_address(0);
+		since_ns = now_ns();
+	}
 }
 
 void upstream_leave(void)
 {
-	inside--;
+	if (inside > 0)
+		inside--;
 }
 
 /* Whoever took the lock after this moment was read (this thread was kept from running meanwhile) is not
@@ -165,11 +176,12 @@ bool upstream_try_lock(struct upstream *u)
 	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
 	uint64_t mine = (uint64_t)upstream_thread() << 32 | now_ms;
 	uint64_t held = 0;
+	bool is_handler = upstream_is_interrupted();
 
 	upstream_enter();
 	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
 		return true;
-	if (held >> 32 != mine >> 32 && is_stale(held, now_ms) &&
+	if ((held >> 32 != mine >> 32 || !is_handler) && is_stale(held, now_ms) &&
 	    atomic_compare_exchange_strong(&u->lock, &held, mine))
 		return true;
 	upstream_leave();

@@ -2,7 +2,7 @@
 /* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "both_ends.h"
-#include "conn.h"
+#include "conn_int.h"
 #include "noted.h"
 #include "real.h"
 #include "shim.h"
@@ -91,12 +91,19 @@ static void check_direct(int fd)
 	errno = saved_errno;
 }
 
+/* Another thread's connect() may be putting a twin there. */
+static void await_opening(int fd)
+{
+	if (fdt_get(fd) == FDT_OPENING)
+		conn_await_opening(fd);
+}
+
 INTERPOSE int close(int fd)
 {
 	enum fdt_mark mark = fdt_get(fd);
 
-	if (mark == FDT_OPENING) /* another thread's connect() may be putting a twin there */
-		conn_await_opening(fd);
+	if (mark == FDT_OPENING)
+		await_opening(fd);
 	else if (fdt_is_watched(mark))
 		check_direct(fd);
 	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
@@ -107,14 +114,17 @@ INTERPOSE int close(int fd)
 	return REAL(close)(fd);
 }
 
+/* Only what would be waited for, or is just being connected, is worth the walk; the rest is found out
+ * when it is used. */
 static void forget_range(unsigned int first, unsigned int last)
 {
-	if (last >= FDT_MAX)
-		last = FDT_MAX - 1;
-	/* only what would be waited for is worth the walk; the rest is found out when it is used */
-	for (unsigned int fd = first; fdt_any_unsettled() && fd <= last; fd++)
+	if (last > (unsigned int)conn_highest())
+		last = (unsigned int)conn_highest();
+	for (unsigned int fd = first; fd <= last; fd++) {
+		await_opening((int)fd);
 		if (fdt_is_unsettled(fdt_get((int)fd)))
 			conn_forget((int)fd);
+	}
 }
 
 INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
@@ -144,11 +154,13 @@ INTERPOSE int dup(int fd)
 
 INTERPOSE int dup2(int fd, int newfd)
 {
+	await_opening(newfd);
 	return copied(fd, REAL(dup2)(fd, newfd));
 }
 
 INTERPOSE int dup3(int fd, int newfd, int flags)
 {
+	await_opening(newfd);
 	return copied(fd, REAL(dup3)(fd, newfd, flags));
 }
 

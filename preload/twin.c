@@ -167,8 +167,8 @@ static int connect_hidden(int twin, struct twin_wish *wish)
 	return r == -EINPROGRESS ? 0 : r;
 }
 
-/* Everything that may fail comes first. Somebody who closes the number meanwhile changes its word; a
- * close() of libc's even waits (FDT_OPENING). */
+/* Everything that may fail comes first. Somebody who closes the number meanwhile changes its word; other
+ * threads, whatever they close it with, even wait (FDT_OPENING). */
 static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
 {
 	if (!regs_lift(fd))
@@ -178,6 +178,10 @@ static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
 		    0) {
 		regs_settle(fd);
 		return fail(wish, "it cannot be put in its place");
+	}
+	if (fdt_look(fd) != wish->word) { /* by a signal handler, in between */
+		syscall(SYS_close, fd);
+		return fail(wish, "it was closed");
 	}
 	return 0;
 }

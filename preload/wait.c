@@ -5,6 +5,7 @@
 #include "real.h"
 
 #include <limits.h>
+#include <sched.h>
 
 #define SLICE_FIRST_NS 10000000
 #define SLICE_MOST_NS  640000000
@@ -82,6 +83,29 @@ int64_t wait_slice(int64_t until_ns, int64_t *slice_ns)
 		*slice_ns = SLICE_MOST_NS;
 	next = now_ns() + *slice_ns;
 	return next < until_ns ? next : until_ns;
+}
+
+#define FRAME_ROOM 1024 /* what looks as if it were outside, so near, may be its own callee */
+
+bool wait_is_left(uintptr_t frame, int64_t since_ns)
+{
+	stack_t own;
+
+	if (now_ns() - since_ns >= 1000000000)
+		return true;
+	return (uintptr_t)__builtin_frame_address(0) > frame + FRAME_ROOM &&
+	       sys_result(syscall(SYS_sigaltstack, NULL, &own)) == 0 &&
+	       !(own.ss_flags & SS_ONSTACK);
+}
+
+bool wait_patiently(struct patience *patience)
+{
+	int64_t now = now_ns();
+
+	if (!patience->since_ns)
+		patience->since_ns = now;
+	sched_yield();
+	return ++patience->times < 1000 || now - patience->since_ns < 2000000000;
 }
 
 int wait_one(int fd, short events, int64_t until_ns)

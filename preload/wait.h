@@ -35,6 +35,16 @@ int wait_one(int fd, short events, int64_t until_ns);
 /* For slicing a wait whose descriptors others may serve too: the moment to look again. Starts
  * at 10 ms and doubles up to 640, so that waiting long stays cheap. *slice_ns starts as 0. */
 int64_t wait_slice(int64_t until_ns, int64_t *slice_ns);
+/* Is the frame gone that has this address, and did something at since_ns that never takes a second? A signal
+ * handler may leave it by siglongjmp(). No: this is the handler. */
+bool wait_is_left(uintptr_t frame, int64_t since_ns);
+/* For who waits for another thread, which never takes long: gives way to it. False: it has had two seconds,
+ * and that often a chance to run, that it will not come any more. */
+struct patience {
+	int64_t since_ns;
+	uint32_t times;
+};
+bool wait_patiently(struct patience *patience);
 /* After EINTR: does every installed handler have SA_RESTART, but those for faults? (TRAPS 2.9) */
 bool wait_restarts_all(void);
 

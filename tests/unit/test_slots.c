@@ -11,6 +11,15 @@
 #define SOMEBODY 4711u
 
 static struct upstream *u;
+static bool left; /* by siglongjmp() */
+
+/* wait.h's */
+bool wait_is_left(uintptr_t at, int64_t since)
+{
+	(void)at;
+	(void)since;
+	return left;
+}
 
 static int set_up(void **state)
 {
@@ -32,6 +41,21 @@ static void test_one_at_a_time(void **state)
 	assert_false(upstream_try_lock(u)); /* a signal handler */
 	upstream_unlock(u);
 	assert_false(upstream_is_interrupted());
+	assert_int_equal(atomic_load(&u->lock), 0);
+}
+
+static void test_left_inside(void **state)
+{
+	(void)state;
+	assert_true(upstream_try_lock(u));
+	left = true; /* and the handler's frame with it */
+	assert_false(upstream_is_interrupted());
+	assert_false(upstream_try_lock(u)); /* it may be another process's in a second only */
+	left = false;
+	assert_false(upstream_is_interrupted());
+	atomic_fetch_sub(&u->lock, 1000);
+	assert_true(upstream_try_lock(u));
+	upstream_unlock(u);
 	assert_int_equal(atomic_load(&u->lock), 0);
 }
 
@@ -89,6 +113,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_one_at_a_time, set_up),
+		cmocka_unit_test_setup(test_left_inside, set_up),
 		cmocka_unit_test_setup(test_somebody_has_it, set_up),
 		cmocka_unit_test_setup(test_somebody_took_it_just_now, set_up),
 		cmocka_unit_test_setup(test_its_holder_is_gone, set_up),

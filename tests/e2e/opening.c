@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/*
+ * opening - what happens to a connect() while it is being made:
+ *
+ *     opening CASE ROUNDS ADDRESS PORT
+ *
+ * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "handler": by a signal
+ * handler; "jump": a handler leaves by siglongjmp(). Prints how often the number was not what it has to be
+ * afterwards, and whether the process still gets connections.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static struct sockaddr_in to;
+static atomic_int turn, fd_now;
+static const char *how;
+static int null;
+static sigjmp_buf out;
+
+static void spin(int n)
+{
+	for (volatile int i = 0; i < n; i++)
+		;
+}
+
+static void take_away(int fd)
+{
+	if (strcmp(how, "close") == 0)
+		close(fd);
+	else if (strcmp(how, "close_range") == 0)
+		close_range((unsigned int)fd, (unsigned int)fd, 0);
+	else if (strcmp(how, "closefrom") == 0)
+		closefrom(fd);
+	else if (strcmp(how, "dup2") == 0)
+		dup2(null, fd);
+	else
+		dup3(null, fd, O_CLOEXEC);
+}
+
+static void *other(void *arg)
+{
+	int rounds = *(int *)arg;
+
+	for (int i = 1; i <= rounds; i++) {
+		while (atomic_load(&turn) != i)
+			;
+		spin(rand() % 40000);
+		take_away(atomic_load(&fd_now));
+		atomic_store(&turn, -i);
+	}
+	return NULL;
+}
+
+static int make(int type)
+{
+	return socket(AF_INET, type, 0);
+}
+
+static bool is_right(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return strncmp(how, "dup", 3) != 0;
+	return strncmp(how, "dup", 3) == 0 && S_ISCHR(st.st_mode);
+}
+
+static void by_thread(int rounds)
+{
+	pthread_t thread;
+	int wrong = 0;
+
+	pthread_create(&thread, NULL, other, &rounds);
+	for (int i = 1; i <= rounds; i++) {
+		int fd = make(SOCK_STREAM | SOCK_NONBLOCK);
+
+		atomic_store(&fd_now, fd);
+		atomic_store(&turn, i);
+		connect(fd, (struct sockaddr *)&to, sizeof(to));
+		while (atomic_load(&turn) != -i)
+			;
+		wrong += !is_right(fd);
+		close(fd);
+	}
+	pthread_join(thread, NULL);
+	printf("wrong: %d\n", wrong);
+}
+
+/* ---------------------------------------------------------------------------- signals */
+
+static void closes(int sig)
+{
+	(void)sig;
+	close(atomic_load(&fd_now));
+}
+
+static void jumps(int sig)
+{
+	(void)sig;
+	siglongjmp(out, 1);
+}
+
+static void alarm_us(long us)
+{
+	struct itimerval t = { .it_value.tv_usec = us };
+
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void handle(void (*handler)(int))
+{
+	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
+
+	sigaction(SIGALRM, &action, NULL);
+}
+
+static void by_handler(int rounds)
+{
+	int wrong = 0;
+
+	handle(closes);
+	for (int i = 0; i < rounds; i++) {
+		int fd = make(SOCK_STREAM | (i & 1 ? SOCK_NONBLOCK : 0)), r;
+
+		atomic_store(&fd_now, fd);
+		alarm_us(1 + rand() % 400);
+		r = connect(fd, (struct sockaddr *)&to, sizeof(to));
+		if (r < 0 && errno != EBADF && errno != EINPROGRESS) {
+			printf("connect: %s\n", strerrorname_np(errno));
+			wrong++;
+		}
+		while (fcntl(fd, F_GETFD) >= 0)
+			poll(NULL, 0, 1);
+		wrong += !is_right(fd);
+	}
+	printf("wrong: %d\n", wrong);
+}
+
+static void by_jump(int rounds)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
+	volatile int epfd = epoll_create1(0);
+
+	handle(jumps);
+	for (volatile int i = 0; i < rounds; i++) {
+		volatile int fd = make(SOCK_STREAM | SOCK_NONBLOCK);
+
+		if (sigsetjmp(out, 1) == 0) {
+			alarm_us(1 + rand() % 400);
+			epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
+			connect(fd, (struct sockaddr *)&to, sizeof(to));
+			epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event);
+			epoll_wait(epfd, &event, 1, 1);
+			for (;;)
+				pause();
+		}
+		alarm_us(0);
+		close(fd);
+	}
+	signal(SIGALRM, SIG_DFL);
+	/* until then a frame that was left may look like one that is only interrupted */
+	poll(NULL, 0, 1100);
+}
+
+/* ------------------------------------------------------------------------ afterwards */
+
+static void *works(void *arg)
+{
+	const struct epoll_event wanted = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), epfd = epoll_create1(0), r;
+	struct epoll_event event = wanted;
+	char byte;
+
+	(void)arg;
+	epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
+	connect(fd, (struct sockaddr *)&to, sizeof(to));
+	do
+		r = epoll_wait(epfd, &event, 1, 5000);
+	while (r == 1 && event.events & EPOLLHUP);
+	r = r == 1 && send(fd, "x", 1, 0) == 1;
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (r && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 && send(fd, "x", 1, 0) == 1 &&
+	    recv(fd, &byte, 1, 0) == 1 && byte == 'x')
+		printf("works\n");
+	else
+		printf("does not: %s\n", strerrorname_np(errno));
+	close(fd);
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc == 5 ? atoi(argv[2]) : 0;
+	pthread_t thread;
+
+	if (!rounds)
+		return 2;
+	how = argv[1];
+	null = open("/dev/null", O_RDONLY);
+	to = (struct sockaddr_in){ .sin_family = AF_INET,
+				   .sin_port = htons((in_port_t)atoi(argv[4])) };
+	inet_pton(AF_INET, argv[3], &to.sin_addr);
+	if (strcmp(how, "handler") == 0)
+		by_handler(rounds);
+	else if (strcmp(how, "jump") == 0)
+		by_jump(rounds);
+	else
+		by_thread(rounds);
+	works(NULL);
+	if (pthread_create(&thread, NULL, works, NULL) == 0)
+		pthread_join(thread, NULL);
+	return 0;
+}
