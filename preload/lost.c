@@ -67,21 +67,36 @@ static enum became what_became(int fd, const struct conn *c)
 	return has_been_read(fd) ? CONNECTED : NOTHING;
 }
 
-/* As one that has not been answered in time. The errno waits in a slot again. */
-static enum fdt_mark fail(int fd, struct conn *c)
+/* As one that has not been answered in time. The errno waits in a slot again; NULL: there is none. */
+static struct upstream *fail(int fd, struct conn *c)
 {
 	struct upstream *u = upstream_new(c->sock_cookie);
 
 	if (!u) {
 		conn_reset(fd);
-		return fdt_get(fd);
+		return NULL;
 	}
 	u->no_cookie = c->no_cookie;
 	u->rcvlowat = 0;
 	u->deadline_ns = now_ns() + UNTOLD_NS;
 	atomic_store(&c->exchange, upstream_index(u));
 	upstream_refuse(u, fd, ETIMEDOUT);
-	return conn_settle(fd, u);
+	return u;
+}
+
+/* Nobody else may take the number for another socket meanwhile. */
+static enum fdt_mark claim_and_fail(int fd, struct conn *c, uint16_t word)
+{
+	struct upstream *u = NULL;
+
+	upstream_enter();
+	if (fdt_change_seen(fd, word, FDT_OPENING)) {
+		u = fail(fd, c);
+		if (u)
+			fdt_change(fd, FDT_OPENING, FDT_PENDING);
+	}
+	upstream_leave();
+	return u ? conn_settle(fd, u) : fdt_get(fd);
 }
 
 enum fdt_mark conn_settle_lost(int fd)
@@ -89,8 +104,8 @@ enum fdt_mark conn_settle_lost(int fd)
 	uint16_t word = fdt_look(fd);
 	struct conn *c = fdt_mark_in(word) == FDT_PENDING ? conn_peek(fd) : NULL;
 
-	if (!c)
-		return fdt_mark_in(word);
+	if (!c || conn_exchange(c)) /* or made anew, by another thread */
+		return fdt_get(fd);
 	if (!conn_is_of(fd, c)) {
 		if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
 			fdt_change_seen(fd, word, FDT_UNKNOWN);
@@ -101,7 +116,7 @@ enum fdt_mark conn_settle_lost(int fd)
 		conn_settle_number(fd, FDT_UP, NULL);
 		break;
 	case NOTHING:
-		return fail(fd, c);
+		return claim_and_fail(fd, c, word);
 	case KERNELS:
 		conn_settle_number(fd, FDT_TCP_COPIED, NULL);
 		break;
