@@ -47,7 +47,8 @@ struct finding *finding_add(struct findings *f, const char *id, enum finding_ver
 	return found;
 }
 
-static void add_line(struct finding *found, const char *before, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void
+add_line(struct finding *found, const char *before, const char *format, va_list args)
 {
 	size_t len = strlen(found->mend);
 
