@@ -14,6 +14,7 @@ network, its services, or its /etc/convert.conf.
 import dataclasses
 import os
 import pathlib
+import pwd
 import shlex
 import shutil
 import signal
@@ -42,6 +43,10 @@ SERVER, SERVER6 = "10.2.0.2", "fd02::2"
 # Multipath TCP in the client: auto, on, off (by configuration), or kernel-off (by its sysctl). A suite
 # that is about the bytes and calls of TCP alone says off before it calls main().
 MPTCP = os.environ.get("LAB_MPTCP", "auto")
+
+# Whom the programs under test run as, without any capability: a user's name, or nothing for root, who
+# makes the namespaces and runs servers and converters in any case.
+USER = os.environ.get("LAB_USER", "")
 
 # What programs in the lab find in their environment, and nothing else. What one test has taught
 # the shim must not decide in the next.
@@ -78,7 +83,8 @@ def mount_private():
     command(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"])
     for name in ("netns", "sshd", "lab", "lab/home"):
         pathlib.Path("/run", name).mkdir()
-    os.chmod(TMP, 0o755)
+    for folder in (TMP, TMP / "home"):
+        os.chmod(folder, 0o777 if USER else 0o755)
     command(["mount", "-t", "tmpfs", "-o", "mode=1777", "lab", "/dev/shm"])
     shutil.copy(BUILT_SHIM, SHIM)
     if os.path.lexists("/etc/convert.disable"):
@@ -105,6 +111,17 @@ def command(argv, **more):
 def inside(ns, argv):
     """The command line that runs argv in a namespace; it becomes argv, with the same pid."""
     return ["nsenter", f"--net=/run/netns/{ns}", "--"] + [str(a) for a in argv]
+
+
+def as_user(user, argv):
+    """The command line that runs argv as a user without capabilities; it becomes argv, with the same
+    pid. A user namespace with one user has no other, who then loses the capabilities alone."""
+    if not user:
+        return argv
+    words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    if owns_several_users():
+        words += [f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
+    return words + ["--"] + argv
 
 
 def sysctl(ns, **values):
@@ -282,9 +299,10 @@ class Lab:
 
     # ------------------------------------------------------------ programs to test
 
-    def run(self, argv, ns="client", shim=None, timeout=20, stdin=b"", env=None, cwd=None):
+    def run(self, argv, ns="client", shim=None, timeout=20, stdin=b"", env=None, cwd=None,
+            user=None):
         """Runs a program to its end. shim: None for a plain run, else its environment (see
-        via() and config()); its log then goes to a file of its own."""
+        via() and config()); its log then goes to a file of its own. user: as LAB_USER."""
         environment = ENVIRONMENT | (env or {})
         log = None
         if shim is not None:
@@ -294,7 +312,8 @@ class Lab:
             log = environment.get("CONVERT_LOG") or environment.get("LAB_LOG")
         # nsenter itself must not run under the shim
         argv = [str(a) for a in argv]
-        wrapped = inside(ns, ["env", "-i"] + [f"{k}={v}" for k, v in environment.items()] + argv)
+        wrapped = ["env", "-i"] + [f"{k}={v}" for k, v in environment.items()] + argv
+        wrapped = inside(ns, as_user(USER if user is None else user, wrapped))
         started = time.monotonic()
         process = subprocess.Popen(wrapped, env=ENVIRONMENT, cwd=cwd or TMP,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
