@@ -66,8 +66,13 @@ static int open_twin(struct twin_wish *wish, bool nonblocking)
 
 static bool carry_option(int twin, const struct noted_option *o, struct twin_wish *wish)
 {
-	return sys_setsockopt(twin, o->level, o->name, o->value, o->len) >= 0 ||
-	       twin_option_can_miss(o->level, o->name, &wish->obstacle);
+	int r = sys_setsockopt(twin, o->level, o->name, o->value, o->len);
+
+	if (r >= 0 || twin_option_can_miss(o->level, o->name, &wish->obstacle))
+		return true;
+	if (r == -EPERM) /* set before the program has dropped it */
+		wish->obstacle = "an option that takes a privilege";
+	return false;
 }
 
 static bool carry_options(int twin, const struct noted *n, struct twin_wish *wish)

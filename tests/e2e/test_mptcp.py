@@ -81,6 +81,12 @@ accept = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0xffff))
 s.setsockopt(1, 26, struct.pack("HxxxxxxP", 1, ctypes.addressof(accept)))
 """
 
+# Every capability: what setuid() does, and the log is written all the same.
+DROP = """
+import ctypes, struct
+assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
+"""
+
 
 # "return 65535", loaded by bpf(BPF_PROG_LOAD), and its number given to something else.
 BPF = """
@@ -166,6 +172,17 @@ class Twin(Mptcp):
                 out, r = self.ask(self.shim(v4), before=before)
                 self.assertEqual(out[0], f"0 6 2 {L.SERVER} 80", r)
                 self.assertIn(obstacle, r.log)
+
+    def test_a_privilege_that_was_dropped(self):
+        """What the program has set before it cannot be set on a twin (case 2.7)."""
+        _, v4, _ = self.mptcp_converter()
+        mark = "s.setsockopt(socket.SOL_SOCKET, 36, 5)"
+        for drop, is_mptcp in ("", 1), (DROP, 0):
+            with self.subTest(is_mptcp=is_mptcp):
+                out, r = self.ask(self.shim(v4), before=mark + drop,
+                                  after="print(s.getsockopt(socket.SOL_SOCKET, 36))")
+                self.assertEqual((out[0], out[2]), (f"{is_mptcp} 6 2 {L.SERVER} 80", "5"), r)
+                self.assertEqual("an option that takes a privilege" in r.log, not is_mptcp, r)
 
     def test_a_bound_socket_that_stays(self):
         """What was done to it for the twin is undone."""
