@@ -25,7 +25,7 @@ INTERPOSE int shutdown(int fd, int how)
 	}
 	conn_abandon(fd, c);
 	upstream_disconnect(fd);
-	twin_give_back(fd);
+	twin_give_back(fd, NULL);
 	errno = saved_errno;
 	return 0;
 }

@@ -245,6 +245,6 @@ void conn_abandon(int fd, struct conn *c)
 void conn_reset(int fd)
 {
 	upstream_disconnect(fd);
-	twin_give_back(fd);
+	twin_give_back(fd, NULL);
 	fdt_set(fd, FDT_TCP_COPIED);
 }

@@ -7,7 +7,6 @@
 #include "twin_options.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -237,24 +236,66 @@ int twin_take_place(int fd, struct twin_wish *wish)
 
 /* ---------------------------------------------------------------- giving it back */
 
-/* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
- * getsockname() show, and MPTCP does not (LINUX-FACTS 3.4). So this one does the same: to itself,
- * where nobody sees its SYN but the filter that drops the answer. False: the filter is still there. */
-static bool look_disconnected(int fd, const struct noted *n)
+/* To the socket's own address, or wherever else this host is: at port 0, where nobody can listen. */
+static void connect_to_itself(int fd, int family, const struct addr *own)
 {
-	static struct sock_filter drop = { .code = BPF_RET | BPF_K };
-	static const struct sock_fprog filter = { .len = 1, .filter = &drop };
+	const struct addr any4 = { .ip = { [10] = 0xff, 0xff } }, any6 = { .port = 0 };
+	const struct addr *places[] = { own, &any6, &any4 };
 	struct sockaddr_storage self = { 0 };
-	struct addr loopback = { .ip = { [10] = 0xff, 0xff, 127, 0, 0, 1 }, .port = 1 };
-	struct addr loopback6 = { .ip = { [15] = 1 }, .port = 1 };
+	struct addr place;
 	socklen_t len;
+	int r = -EADDRNOTAVAIL;
 
-	if (sys_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
-		return true;
-	len = addr_to_sockaddr(n->family == AF_INET ? &loopback : &loopback6, n->family, &self);
-	sys_connect(fd, (struct sockaddr *)&self, len);
+	for (size_t i = 0; i < 3 && r < 0 && r != -EINPROGRESS; i++) {
+		/* IPv4 last: an IPv6 socket that was connected there cannot go to IPv6 any more */
+		if (!places[i] ||
+		    (places[i] != &any4 && addr_is_v4(places[i]) != (family == AF_INET)))
+			continue;
+		place = *places[i];
+		place.port = 0;
+		len = addr_to_sockaddr(&place, family, &self);
+		r = sys_connect(fd, (struct sockaddr *)&self, len);
+	}
+}
+
+static int set_int(int fd, int level, int name, int value)
+{
+	return sys_setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static void set_as_noted(int fd, const struct noted *n, int level, int name)
+{
+	struct noted_option o;
+
+	if (noted_find(n, level, name, &o))
+		sys_setsockopt(fd, level, name, o.value, o.len);
+	else
+		set_int(fd, level, name, 0);
+}
+
+/* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
+ * getsockname() show, and MPTCP does not (LINUX-FACTS 3.4). So this one does the same: with a SYN that
+ * is put off until there are data for it or, where Fast Open is switched off, one whose answer is
+ * dropped, as none of this host's has 255 hops left. (A filter would drop it too, but takes
+ * CAP_NET_ADMIN on newer kernels.) */
+static void look_disconnected(int fd, const struct noted *n, const struct addr *own)
+{
+	bool put_off = set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1) == 0;
+	int level = n->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	int hops = n->family == AF_INET ? IP_MINTTL : IPV6_MINHOPCOUNT;
+
+	if (put_off)
+		set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
+	else
+		set_int(fd, level, hops, 255);
+	connect_to_itself(fd, n->family, own);
 	upstream_disconnect_noted(fd, n);
-	return sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &filter, sizeof(filter)) == 0;
+	if (put_off) {
+		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
+		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE);
+	} else {
+		set_as_noted(fd, n, level, hops);
+	}
 }
 
 /* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
@@ -272,7 +313,7 @@ static bool place_plain(int fd, int plain, struct conn *c)
 	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
 }
 
-static bool give_back(int fd, bool disconnected)
+static bool give_back(int fd, bool disconnected, const struct addr *own)
 {
 	struct noted *n = noted_at(fd);
 	struct conn *c = conn_peek(fd);
@@ -290,7 +331,9 @@ static bool give_back(int fd, bool disconnected)
 		return false;
 	if (carry_options(plain, n, &wish) &&
 	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
-		done = (!disconnected || look_disconnected(plain, n)) && place_plain(fd, plain, c);
+		if (disconnected)
+			look_disconnected(plain, n, own);
+		done = place_plain(fd, plain, c);
 		regs_settle(fd);
 	}
 	if (done) {
@@ -301,15 +344,15 @@ static bool give_back(int fd, bool disconnected)
 	return done;
 }
 
-bool twin_give_back(int fd)
+bool twin_give_back(int fd, const struct addr *own)
 {
-	return give_back(fd, true);
+	return give_back(fd, true, own);
 }
 
 void twin_withdraw(int fd)
 {
 	regs_settle(fd); /* place() has lifted them, if nothing came after it */
-	give_back(fd, false);
+	give_back(fd, false, NULL);
 }
 
 /* ----------------------------------------------------------------- what is one */

@@ -9,6 +9,7 @@
 #ifndef CVT_TWIN_H
 #define CVT_TWIN_H
 
+#include "addr.h"
 #include "fdt.h"
 #include "noted.h"
 
@@ -45,8 +46,9 @@ struct twin_wish {
 int twin_take_place(int fd, struct twin_wish *wish);
 /* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in
  * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
- * process has it too), which shows only in the bits that poll() reports of a failure. */
-bool twin_give_back(int fd);
+ * process has it too, or a privilege that it took has been dropped since), which shows only in the bits
+ * that poll() reports of a failure. own: NULL, or the address of this host that it had. */
+bool twin_give_back(int fd, const struct addr *own);
 /* The same for a twin that has sent nothing: the program's socket is as before its connect(). */
 void twin_withdraw(int fd);
 /* False: the kernel has refused this process an MPTCP socket. */

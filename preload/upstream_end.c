@@ -63,7 +63,7 @@ void upstream_refuse(struct upstream *u, int fd, int err)
 	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
 		u->local = (struct addr){ .port = 0 };
 	upstream_take_back(u, fd);
-	twin_give_back(fd);
+	twin_give_back(fd, &u->local);
 	sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
 	upstream_end(u, fd, UPSTREAM_REFUSED);
@@ -76,7 +76,7 @@ static void go_direct(struct upstream *u, int fd)
 	int r;
 
 	upstream_take_back(u, fd);
-	if (twin_give_back(fd))
+	if (twin_give_back(fd, NULL))
 		u->family = noted_at(fd)->family;
 	if (atomic_load(&u->driver)) { /* the blocking connect() goes on by itself */
 		upstream_end(u, fd, UPSTREAM_DIRECT);
