@@ -276,11 +276,16 @@ check-e2e: all $(E2E_TOOLS)
 .PHONY: e2e-tools
 e2e-tools: all $(E2E_TOOLS)
 
+# Once more by a user without any capability, over Multipath TCP and over TCP.
+as_user = for mptcp in on off; do LAB_USER=nobody LAB_MPTCP=$$mptcp $(1) || exit 1; done
+
 .PHONY: check-transparency check-storms check-faults check-paths
-#: check-transparency  every call in every state, with every kind of converter, over TCP and MPTCP (long;
-#:                  TRANSPARENCY=pairs: each value of each, pairwise)
+#: check-transparency  every call in every state, with every kind of converter, over TCP and MPTCP, as root and
+#:                  not (long; TRANSPARENCY=pairs: each value of each, pairwise)
 check-transparency: all $(E2E_TOOLS)
 	$(Q)TRANSPARENCY=$(or $(TRANSPARENCY),all) $(run) --limit 7200 \
+		tests/e2e/test_transparency.py tests/e2e/test_transparency_mptcp.py
+	$(Q)LAB_USER=nobody TRANSPARENCY=$(or $(TRANSPARENCY),all) $(run) --limit 7200 \
 		tests/e2e/test_transparency.py tests/e2e/test_transparency_mptcp.py
 
 #: check-paths      test_paths.py with its long downloads, and the goodput of two paths against one
@@ -290,11 +295,13 @@ check-paths: all $(E2E_TOOLS)
 #: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at once
 check-faults: all $(E2E_TOOLS)
 	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py
+	$(Q)$(call as_user,$(run) --limit 1800 tests/e2e/test_failures.py)
 	$(Q)FAULTS=all BUILD=$(BUILD) tests/e2e/test_crowd.py
 
-#: check-storms     threads, signals and forks at random, for a minute each
+#: check-storms     threads, signals and forks at random, for a minute each, as root and not
 check-storms: all $(E2E_TOOLS)
 	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py
+	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)
 
 MODE    ?= immediate
 MODULES ?=
