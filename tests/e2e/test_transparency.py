@@ -264,7 +264,8 @@ class Patience(L.TestCase):
         last = next(n for n, line in enumerate(lines) if n > first and 'write(1, "' in line and
                     "EINPROGRESS" not in line)
         waiting = lines[first].split()[0]  # the thread; another one may just be starting
-        return [line for line in lines[first + 1:last] if line.startswith(waiting + " ")]
+        return [line for line in lines[first + 1:last]
+                if line.startswith(waiting + " ") and " resumed>" not in line]
 
     def test_calls_while_waiting(self):
         self.need("strace")
