@@ -449,9 +449,13 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 
 # ------------------------------------------------------------------------------- lint
 
-.PHONY: lint lint-format lint-tidy lint-cppcheck lint-shell lint-python format
-#: lint             clang-format, clang-tidy, cppcheck, shellcheck, Python's compiler
-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-python
+.PHONY: lint lint-docs lint-format lint-tidy lint-cppcheck lint-shell lint-python format
+#: lint             clang-format, clang-tidy, cppcheck, shellcheck, Python's compiler, lint-docs
+lint: lint-docs lint-format lint-tidy lint-cppcheck lint-shell lint-python
+
+#: lint-docs        every number that a comment names (LINUX-FACTS 2b.3, P-30, D8) stands in docs/
+lint-docs:
+	$(Q)$(PYTHON) -B tests/lint-docs
 
 lint-format:
 	$(Q)clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
