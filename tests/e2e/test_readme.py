@@ -1,7 +1,9 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""The README's commands, run as they are written there; and its configuration."""
+"""The README's commands, run as they are written there; and its configuration. Of CONTRIBUTING.md what it
+names is there."""
 import os
+import re
 
 import captures
 import lab as L
@@ -21,10 +23,10 @@ def setup(lab):
     L.command(["mount", "--bind", L.TMP / "hosts", "/etc/hosts"])
 
 
-def blocks():
-    """The indented blocks of the README."""
+def blocks(paper="README.md"):
+    """Its indented blocks."""
     block = []
-    for line in (L.ROOT / "README.md").read_text().splitlines() + [""]:
+    for line in (L.ROOT / paper).read_text().splitlines() + [""]:
         if line.startswith("    "):
             block.append(line[4:])
         elif block and not line:
@@ -71,6 +73,28 @@ class Readme(L.TestCase):
         for name in ("LICENSE", "convert.conf.example", "policy/convert.conf.5",
                      "preload/convert-run.1", "tests/e2e/shell", "tests/e2e/demo"):
             self.assertTrue(os.path.exists(L.ROOT / name), name)
+
+    def test_targets_that_are_named(self):
+        """`make TARGET`, in a block or between backticks; `check-TARGET` alone, too."""
+        r = self.lab.run(["make", "-qpR", "help"], cwd=L.ROOT)
+        targets = set(re.findall(r"^([\w/-]+):", r.out.decode(), re.M))
+        for paper in "README.md", "CONTRIBUTING.md":
+            text = (L.ROOT / paper).read_text()
+            named = re.findall(r"(?:`|^    |sudo )make ([^`\n&]+)", text, re.M)
+            words = {w for words in named for w in words.split() if "=" not in w and w[0] != "-"}
+            words |= set(re.findall(r"`(check-[\w-]+)`", text))
+            self.assertGreater(len(words), 8, paper)
+            self.assertEqual(words - targets, set(), paper)
+
+    def test_suites_that_are_named(self):
+        """In CONTRIBUTING.md's commands: a suite, and with -k tests that it has."""
+        commands = "".join(blocks("CONTRIBUTING.md"))
+        named = re.findall(r"^BUILD=build (tests/e2e/\w+\.py)(?: -k (\w+))?$", commands, re.M)
+        self.assertGreater(len(named), 3)
+        for suite, pattern in named:
+            self.assertTrue(os.access(L.ROOT / suite, os.X_OK), suite)
+            self.assertTrue(re.search(rf"class \w*{pattern}|def test_\w*{pattern}",
+                                      (L.ROOT / suite).read_text()), (suite, pattern))
 
     def test_shell(self):
         """It makes a lab inside ours."""
