@@ -279,14 +279,28 @@ size_t config_rules_count(const struct config_rules *rules)
 	return rules->n_in_file;
 }
 
+static bool is_everything(const struct rule_entry *e)
+{
+	return e->rule == 0 && e->key.width == WIDTH_ANY && e->first_port == 0 &&
+	       e->last_port == UINT16_MAX;
+}
+
 int config_rules_finish(struct config_rules *rules)
 {
-	int err = rules_index_build(rules);
+	int err;
 
+	for (size_t i = 0; i < rules->n_entries; i++)
+		rules->is_direct |= is_everything(&rules->entries[i]) && !rules->rules[0].converts;
+	err = rules_index_build(rules);
 	free(rules->entries);
 	rules->entries = NULL;
 	rules->n_entries = 0;
 	return err;
+}
+
+bool config_rules_are_direct(const struct config_rules *rules)
+{
+	return rules->is_direct;
 }
 
 void config_rules_free(struct config_rules *rules)

@@ -30,6 +30,8 @@ int config_rules_add(struct config_rules *rules, const char *text, unsigned int 
 int config_rules_finish(struct config_rules *rules);
 bool config_rules_find(const struct config_rules *rules, const struct addr *dst,
 		       struct config_rule_match *match);
+/* Does the first rule say `direct` of everything? */
+bool config_rules_are_direct(const struct config_rules *rules);
 /* How many rules the file has, those for other programs included. */
 size_t config_rules_count(const struct config_rules *rules);
 void config_rules_free(struct config_rules *rules);

@@ -60,6 +60,7 @@ struct config_rules {
 	size_t n_nodes;
 	struct rule_segment *segments;
 	size_t n_segments;
+	bool is_direct; /* whatever is asked */
 };
 
 struct rule_key rule_key_of(const uint8_t ip[16], unsigned int width);

@@ -4,13 +4,14 @@
 #include "real.h"
 #include "regs.h"
 #include "report.h"
+#include "shim.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
 
 static _Atomic(struct conn *) pages[FDT_MAX / CONN_PAGE];
-/* The process that marks and records belong to, 0 before it has a TCP socket; a vfork child runs in our
+/* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */
 static _Atomic int owner_pid;
 static _Atomic bool forked;
@@ -124,9 +125,9 @@ void conn_own(void)
  * program's costs no system call then. */
 static bool is_missed(int fd, enum fdt_mark mark)
 {
-	return fdt_has_record(mark) ?
-		       mark != FDT_UP :
-		       fdt_is_fresh(mark) && mark != FDT_FELL_BACK && !noted_is_connected(fd);
+	return fdt_has_record(mark) ? mark != FDT_UP :
+				      shim_is_active() && fdt_is_fresh(mark) &&
+					      mark != FDT_FELL_BACK && !noted_is_connected(fd);
 }
 
 bool conn_forget(int fd)

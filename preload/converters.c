@@ -159,7 +159,6 @@ void converters_advise(struct upstream *u)
 {
 	static const uint8_t kinds[] = { CVT_OPT_MPTCP, CVT_OPT_FAST_OPEN };
 	const struct config_converter *c = u->converter;
-	uint8_t room[CONFIG_COOKIE_MAX];
 	int64_t now_ms = state_now_ms();
 	struct health h;
 
@@ -173,6 +172,6 @@ void converters_advise(struct upstream *u)
 	u->takes_options = h.takes_options;
 	advise_on_syn_data(u, &h);
 	u->rtt_us = h.rtt_us;
-	if (h.convert_cookie_len && !cookies_for(u, room).len)
+	if (h.convert_cookie_len && !cookies_has(u))
 		cookies_learn(u, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
 }

@@ -20,6 +20,7 @@ struct learned {
 	_Atomic uint32_t turn;	  /* the newer one counts; 0: there is none */
 	_Atomic uint32_t len;	  /* 0: it was dropped */
 	_Atomic uint32_t port;
+	_Atomic uint64_t mark; /* cookies_mark() */
 	_Atomic uint64_t ip[2], network;
 	_Atomic uint64_t bytes[WORDS];
 };
@@ -71,30 +72,53 @@ static struct learned *newest_of(struct learned *all, const struct health_key *k
 	return newest;
 }
 
-/* 0 if it is not that converter's any more. */
-static size_t copy(const struct learned *l, const struct health_key *key, uint8_t *room)
+/* 0 if it is not that converter's any more, or has no room. */
+static size_t copy(const struct learned *l, const struct health_key *key, uint8_t *room,
+		   size_t size)
 {
 	uint32_t before = atomic_load(&l->changes);
 	size_t len = atomic_load(&l->len);
 	uint64_t word;
 
-	if (before & 1 || len > CONFIG_COOKIE_MAX || !is_of(l, key))
+	if (before & 1 || len > size || !is_of(l, key))
 		return 0;
-	for (size_t i = 0; i * sizeof(word) < len; i++) {
-		word = atomic_load(&l->bytes[i]);
-		memcpy(room + i * sizeof(word), &word, sizeof(word));
+	for (size_t at = 0; at < len; at += sizeof(word)) {
+		word = atomic_load(&l->bytes[at / sizeof(word)]);
+		memcpy(room + at, &word, len - at < sizeof(word) ? len - at : sizeof(word));
 	}
 	return atomic_load(&l->changes) == before ? len : 0;
 }
 
-struct cvt_span cookies_for(const struct upstream *u, uint8_t room[static CONFIG_COOKIE_MAX])
+struct cvt_span cookies_for(const struct upstream *u, uint8_t *room, size_t size)
 {
 	const struct learned *l;
 
 	if (u->converter->convert_cookie.len)
 		return u->converter->convert_cookie;
 	l = newest_of(the_table(false), &u->health);
-	return (struct cvt_span){ room, l ? copy(l, &u->health, room) : 0 };
+	return (struct cvt_span){ room, l ? copy(l, &u->health, room, size) : 0 };
+}
+
+/* FNV-1a, over what is on the wire: whole words. */
+uint64_t cookies_mark(struct cvt_span cookie)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < (cookie.len + 3) / 4 * 4; i++)
+		h = (h ^ (i < cookie.len ? cookie.p[i] : 0)) * 0x100000001b3;
+	return cookie.len ? h | 1 : 0;
+}
+
+static uint64_t known_mark(const struct upstream *u)
+{
+	const struct learned *l = newest_of(the_table(false), &u->health);
+
+	return l ? atomic_load(&l->mark) : 0;
+}
+
+bool cookies_has(const struct upstream *u)
+{
+	return u->converter->convert_cookie.len || known_mark(u);
 }
 
 static bool is_same(const struct learned *a, const struct learned *b)
@@ -159,6 +183,7 @@ static bool add(const struct upstream *u, struct cvt_span convert_cookie)
 	atomic_store(&l->ip[0], ip[0]);
 	atomic_store(&l->ip[1], ip[1]);
 	atomic_store(&l->len, (uint32_t)convert_cookie.len);
+	atomic_store(&l->mark, cookies_mark(convert_cookie));
 	for (size_t at = 0; at < convert_cookie.len; at += sizeof(word)) {
 		size_t n = convert_cookie.len - at;
 
@@ -172,34 +197,19 @@ static bool add(const struct upstream *u, struct cvt_span convert_cookie)
 	return true;
 }
 
-/* It is the last of a message's TLVs. */
-static bool was_sent(const struct upstream *u, struct cvt_span cookie)
-{
-	size_t padded = (cookie.len + 3) / 4 * 4;
-
-	return u->sends_cookie && padded <= u->request.len &&
-	       memcmp(u->request.bytes + u->request.len - padded, cookie.p, cookie.len) == 0;
-}
-
 bool cookies_learn(const struct upstream *u, struct cvt_span convert_cookie)
 {
-	uint8_t room[CONFIG_COOKIE_MAX];
-	struct cvt_span known = cookies_for(u, room);
+	uint64_t mark = cookies_mark(convert_cookie);
 
 	if (u->converter->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX)
 		return false;
-	if (known.len == convert_cookie.len &&
-	    (!known.len || memcmp(known.p, convert_cookie.p, known.len) == 0))
-		return known.len &&
-		       !was_sent(u, convert_cookie); /* another thread has learned it */
+	if (known_mark(u) == mark) /* another thread may have learned it */
+		return mark && mark != u->sent_cookie;
 	return add(u, convert_cookie);
 }
 
 void cookies_drop(const struct upstream *u)
 {
-	uint8_t room[CONFIG_COOKIE_MAX];
-	struct cvt_span known = cookies_for(u, room);
-
-	if (!u->converter->convert_cookie.len && known.len && was_sent(u, known))
+	if (!u->converter->convert_cookie.len && u->sent_cookie && known_mark(u) == u->sent_cookie)
 		add(u, (struct cvt_span){ NULL, 0 });
 }

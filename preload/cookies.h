@@ -10,8 +10,12 @@
 
 #include "upstream.h"
 
-/* The configured or learned cookie for this exchange; len 0 if there is none. A learned one is copied. */
-struct cvt_span cookies_for(const struct upstream *u, uint8_t room[static CONFIG_COOKIE_MAX]);
+/* The configured or learned cookie for this exchange; len 0 if there is none. A learned one is copied, if
+ * it is not longer than size. */
+struct cvt_span cookies_for(const struct upstream *u, uint8_t *room, size_t size);
+bool cookies_has(const struct upstream *u);
+/* Tells cookies apart; 0 is none (u->sent_cookie). */
+uint64_t cookies_mark(struct cvt_span cookie);
 /* False if the cookie is not taken: too long, one is configured, or this one was already tried. */
 bool cookies_learn(const struct upstream *u, struct cvt_span convert_cookie);
 /* The learned one, if it is the one that was sent, is of no use any more. */

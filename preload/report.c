@@ -363,14 +363,14 @@ SLOW static void tell_event(const struct report *r, const struct report_event *s
 		.way = (enum health_way)short_e->way,
 		.stripped = short_e->stripped,
 	};
-	uint8_t room[CONFIG_COOKIE_MAX];
+	uint8_t room[HEALTH_COOKIE_MAX];
 
 	if (e.kind == HEALTH_ANSWERED)
 		e.rtt_us = (uint32_t)short_e->number;
 	else if (e.kind == HEALTH_REFUSES)
 		e.bytes = (struct cvt_span){ &short_e->what, 1 };
 	else if (e.kind == HEALTH_COOKIE && short_e->what)
-		e.bytes = cookies_for(u, room);
+		e.bytes = cookies_for(u, room, sizeof(room));
 	else if (e.kind == HEALTH_WAY && e.way == HEALTH_LOSES && e.path != HEALTH_MPTCP)
 		log_lost(r, short_e);
 	health_report(&r->health, &e, now_ms);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "shim.h"
 
+#include "rules.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +88,10 @@ const struct config *shim_config(void)
 			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 			read_config();
 			pthread_setcancelstate(cancel_state, NULL);
-			atomic_store(&shim_active, config.n_converters > 0);
+			atomic_store(
+				&shim_active,
+				config.n_converters > 0 &&
+					!(config.rules && config_rules_are_direct(config.rules)));
 			atomic_store_explicit(&state, READ, memory_order_release);
 		}
 		if (now == UNREAD || now == READ || now == self)

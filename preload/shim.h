@@ -19,7 +19,8 @@ bool shim_has_read(void);
 void shim_keep_environment(void);
 /* In the child of fork(). */
 void shim_in_child(void);
-/* Has a configuration with a converter in it been read? Without it nothing is ever converted. */
+/* Has a configuration been read with a converter in it, and rules that leave something to it? Else nothing
+ * is ever converted. */
 extern _Atomic bool shim_active INTERNAL;
 static inline bool shim_is_active(void)
 {

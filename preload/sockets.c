@@ -39,12 +39,12 @@ INTERPOSE int socket(int domain, int type, int protocol)
 	if (fd < 0)
 		return fd;
 	tcp = is_tcp(domain, type, protocol);
-	if (tcp)
+	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
+		shim_config();
+	if (tcp && shim_is_active())
 		conn_own();
 	if (mark_new(fd, tcp ? FDT_TCP : FDT_OTHER) && tcp)
 		noted_begin(fd, domain, protocol == IPPROTO_MPTCP);
-	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
-		shim_config();
 	return fd;
 }
 

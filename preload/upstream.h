@@ -89,13 +89,14 @@ struct upstream {
 		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
 	const struct config_converter *converter;
 	struct addr via;
-	bool fall_back;	   /* fallback = direct */
-	bool is_in_doubt;  /* it does, as the server is silent: if it is, directly too */
-	int rcvlowat;	   /* SO_RCVLOWAT to set again at the end, 0: as it is */
-	uint8_t tried;	   /* enum upstream_try */
-	bool sends_cookie; /* a Cookie TLV is in the message */
-	bool omits_cookie; /* even if there is one: the converter does not know what it is */
-	uint8_t moves;	   /* converters that were tried before this one, and where they are */
+	bool fall_back;	      /* fallback = direct */
+	bool is_in_doubt;     /* it does, as the server is silent: if it is, directly too */
+	int rcvlowat;	      /* SO_RCVLOWAT to set again at the end, 0: as it is */
+	uint8_t tried;	      /* enum upstream_try */
+	bool sends_cookie;    /* a Cookie TLV is in the message */
+	bool omits_cookie;    /* even if there is one: the converter does not know what it is */
+	uint64_t sent_cookie; /* cookies_mark() of it, 0: none */
+	uint8_t moves;	      /* converters that were tried before this one, and where they are */
 	struct health_key left[UPSTREAM_MOVES];
 	bool stays;	 /* no other converter would fare better, or there is none */
 	uint8_t unclear; /* a bit for each of them that was silent, for whatever reason */

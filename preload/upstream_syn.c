@@ -10,26 +10,31 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-static void write_request(struct upstream *u, struct cvt_span convert_cookie)
+/* Not inlined: nothing of its room is needed when the message is sent. */
+__attribute__((noinline)) static void write_request(struct upstream *u)
 {
-	uint8_t room[OPTIONS_MAX];
-	struct cvt_span options = { room, 0 };
+	uint8_t room[OPTIONS_MAX], cookie[CONFIG_COOKIE_MAX];
+	struct cvt_span options = { room, 0 }, convert_cookie;
 
 	cvt_begin(&u->request, u->dialect);
 	u->sent = 0;
 	u->has_options = u->sends_cookie = false;
+	u->sent_cookie = 0;
 	if (upstream_asks_info(u)) {
 		cvt_put_info(&u->request);
 		return;
 	}
+	convert_cookie = cookies_for(u, cookie, sizeof(cookie));
 	if (convert_cookie.len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
 		options = options_for(u, room);
 	cvt_put_connect(&u->request, u->server.ip, u->server.port, options);
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
 	u->sends_cookie = convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02 &&
 			  !u->omits_cookie;
-	if (u->sends_cookie)
-		cvt_put_cookie(&u->request, convert_cookie);
+	if (!u->sends_cookie)
+		return;
+	cvt_put_cookie(&u->request, convert_cookie);
+	u->sent_cookie = cookies_mark(convert_cookie);
 }
 
 /* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
@@ -62,20 +67,28 @@ static int defer(struct upstream *u)
  * way, or needs an answer of its own in the error queue. */
 #define EARLY_PIECES 64
 
-static int add_early(struct msghdr *msg, const struct upstream_early *early)
+/* In a frame of its own, as it needs much room. */
+__attribute__((noinline)) static long send_with_early(int fd, struct msghdr *msg, int flags,
+						      const struct upstream_early *early)
 {
-	const struct msghdr *more = early ? early->msg : NULL;
-	size_t n = more ? more->msg_iovlen : 0;
+	struct iovec iov[EARLY_PIECES];
+	size_t n = early->msg->msg_iovlen;
 
-	if (n == 0 || early->flags & (MSG_OOB | MSG_ZEROCOPY))
-		return 0;
 	if (n > EARLY_PIECES - 1)
 		n = EARLY_PIECES - 1;
-	memcpy(msg->msg_iov + 1, more->msg_iov, n * sizeof(*more->msg_iov));
-	msg->msg_iovlen += n;
-	msg->msg_control = more->msg_control;
-	msg->msg_controllen = more->msg_controllen;
-	return early->flags;
+	iov[0] = msg->msg_iov[0];
+	memcpy(iov + 1, early->msg->msg_iov, n * sizeof(*iov));
+	msg->msg_iov = iov;
+	msg->msg_iovlen = 1 + n;
+	msg->msg_control = early->msg->msg_control;
+	msg->msg_controllen = early->msg->msg_controllen;
+	return sys_sendmsg(fd, msg, flags | early->flags);
+}
+
+static bool may_ride(const struct upstream_early *early)
+{
+	return early && early->msg && early->msg->msg_iovlen > 0 &&
+	       !(early->flags & (MSG_OOB | MSG_ZEROCOPY));
 }
 
 /* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means not queued,
@@ -83,11 +96,11 @@ static int add_early(struct msghdr *msg, const struct upstream_early *early)
 static long send_message(struct upstream *u, int fd, struct sockaddr_storage *via,
 			 socklen_t via_len, struct upstream_early *early)
 {
-	struct iovec iov[EARLY_PIECES] = { { u->request.bytes, u->request.len } };
+	struct iovec piece = { u->request.bytes, u->request.len };
 	struct msghdr msg = {
-		.msg_name = via, .msg_namelen = via_len, .msg_iov = iov, .msg_iovlen = 1
+		.msg_name = via, .msg_namelen = via_len, .msg_iov = &piece, .msg_iovlen = 1
 	};
-	int flags = MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL | add_early(&msg, early);
+	int flags = MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL;
 	long n;
 
 	if (u->deferred) { /* here MPTCP refuses the flag */
@@ -96,7 +109,8 @@ static long send_message(struct upstream *u, int fd, struct sockaddr_storage *vi
 		msg.msg_namelen = 0;
 	}
 	u->deferred = false;
-	n = sys_sendmsg(fd, &msg, flags);
+	n = may_ride(early) ? send_with_early(fd, &msg, flags, early) :
+			      sys_sendmsg(fd, &msg, flags);
 	if (n <= (long)u->request.len)
 		return n;
 	early->taken = (size_t)n - u->request.len;
@@ -110,13 +124,12 @@ int upstream_send_syn(struct upstream *u, int fd, bool nonblocking, struct upstr
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
 	bool may_defer = u->may_defer && !early;
-	uint8_t cookie[CONFIG_COOKIE_MAX];
 	int len, on = 1;
 	long n;
 
 	u->syn_data = false;
 	atomic_store(&u->look_ns, INT64_MAX);
-	write_request(u, cookies_for(u, cookie));
+	write_request(u);
 	len = cvt_finish(&u->request);
 	if (len < 0)
 		return len;

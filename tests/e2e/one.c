@@ -237,6 +237,7 @@ static const struct call {
 	{ "dup3", SYS_dup3 },
 	{ "epoll_pwait", SYS_epoll_pwait },
 	{ "ftruncate", SYS_ftruncate },
+	{ "futex", SYS_futex },
 	{ "geteuid", SYS_geteuid },
 	{ "getpeername", SYS_getpeername },
 	{ "getpid", SYS_getpid },
