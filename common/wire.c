@@ -105,6 +105,13 @@ void cvt_put_supported(struct cvt_writer *w, uint8_t type, struct cvt_span kinds
 	put_list(w, type, kinds);
 }
 
+uint8_t *cvt_put_cookie_room(struct cvt_writer *w, size_t len)
+{
+	uint8_t *p = put_tlv(w, CVT_TLV_COOKIE, 2 + len);
+
+	return p ? p + 2 : NULL;
+}
+
 void cvt_put_cookie(struct cvt_writer *w, struct cvt_span convert_cookie)
 {
 	put_list(w, CVT_TLV_COOKIE, convert_cookie);

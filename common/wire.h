@@ -88,6 +88,8 @@ void cvt_put_ext_tcp_header(struct cvt_writer *w, struct cvt_span opts);
 void cvt_put_supported(struct cvt_writer *w, uint8_t type, struct cvt_span kinds);
 /* Padded with zero bytes to a word, as the wire has no byte-exact length (PROTOCOL 1.4). */
 void cvt_put_cookie(struct cvt_writer *w, struct cvt_span convert_cookie);
+/* The same with len zero bytes; returns where they are, to be written over. NULL: refused. */
+uint8_t *cvt_put_cookie_room(struct cvt_writer *w, size_t len);
 void cvt_put_error(struct cvt_writer *w, enum cvt_err code, struct cvt_span value);
 /* An Error that echoes the offending message: where it starts depends on the dialect.
  * A message too long to be echoed whole is truncated. */

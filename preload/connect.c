@@ -17,7 +17,8 @@
 
 /* What the functions here return beside 0 and a negative errno: CONN_NATIVELY, or that the socket
  * is not as it was any more. */
-#define LOOK_AGAIN 2
+#define LOOK_AGAIN  2
+#define WAIT_FOR_IT 3 /* the exchange has begun, and connect() is one that waits */
 
 static int connect_natively(int fd, const struct sockaddr *sa, socklen_t len)
 {
@@ -52,8 +53,8 @@ static int connect_within(int fd, const struct sockaddr *sa, socklen_t len, int6
 	return r;
 }
 
-static void log_verdict(const char *what, const struct addr *server,
-			const struct pol_verdict *verdict)
+SLOW static void log_verdict(const char *what, const struct addr *server,
+			     const struct pol_verdict *verdict)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -151,11 +152,10 @@ static int begun(int fd, struct conn_request *request)
 		release_driver(request->exchange);
 		return -EINTR;
 	}
-	return wait_within(fd, request->exchange, request->to, request->to_len, request->until_ns,
-			   EINPROGRESS);
+	return WAIT_FOR_IT;
 }
 
-static void log_unreachable(const struct conn_request *request)
+SLOW static void log_unreachable(const struct conn_request *request)
 {
 	char text[ADDR_TEXT_MAX];
 	/* by the socket as it is; any other errno is the kernel's, of a SYN */
@@ -192,7 +192,7 @@ static bool is_bypassed(struct conn_request *request, struct pol_verdict rule)
 		       POL_CONVERT;
 }
 
-static int bypassed(const struct conn_request *request)
+SLOW static int bypassed(const struct conn_request *request)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -264,33 +264,60 @@ static bool may_be_ours(int fd)
 	return mark != FDT_OTHER;
 }
 
-static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
-			 struct upstream_early *early)
+static int try_to_convert(int fd, struct conn_request *request)
 {
-	struct conn_request request = {
-		.early = early, .to = sa, .to_len = len, .family = sa->sa_family
-	};
 	const struct config *config;
 	struct pol_verdict rule;
 
 	if (!may_be_ours(fd))
 		return CONN_NATIVELY;
-	config = request.config = shim_config();
-	if (config->n_converters == 0 || addr_from_sockaddr(&request.server, sa, len) < 0)
+	config = request->config = shim_config();
+	if (config->n_converters == 0 ||
+	    addr_from_sockaddr(&request->server, request->to, request->to_len) < 0)
 		return CONN_NATIVELY;
-	rule = pol_rule(config, &request.server);
+	rule = pol_rule(config, &request->server);
 	if (rule.action == POL_DIRECT) {
-		log_verdict("direct", &request.server, &rule);
+		log_verdict("direct", &request->server, &rule);
 		return CONN_NATIVELY;
 	}
-	switch (conn_claim(fd, &request)) {
+	switch (conn_claim(fd, request)) {
 	case CONN_CLAIMED:
-		return convert(fd, &request, rule);
+		return convert(fd, request, rule);
 	case CONN_BUSY:
 		return connect_behind(fd);
 	default:
 		return CONN_NATIVELY;
 	}
+}
+
+/* What a wait has to know. */
+struct begun {
+	struct upstream *exchange;
+	int64_t until_ns;
+};
+
+/* Not inlined: nothing of its room is needed while connect() waits, and that needs much. */
+__attribute__((noinline)) static int begin_first(int fd, const struct sockaddr *sa, socklen_t len,
+						 struct upstream_early *early, struct begun *begun)
+{
+	struct conn_request request = {
+		.early = early, .to = sa, .to_len = len, .family = sa->sa_family
+	};
+	int r = try_to_convert(fd, &request);
+
+	*begun = (struct begun){ request.exchange, request.until_ns };
+	return r;
+}
+
+static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
+			 struct upstream_early *early)
+{
+	struct begun begun;
+	int r = begin_first(fd, sa, len, early, &begun);
+
+	return r == WAIT_FOR_IT ?
+		       wait_within(fd, begun.exchange, sa, len, begun.until_ns, EINPROGRESS) :
+		       r;
 }
 
 /* --------------------------------------------- connect() on a socket with a record */

@@ -18,7 +18,7 @@ static void where(const struct addr *via, int64_t now_ms, struct health_key *key
 }
 
 /* P-30: from a network that takes the data out of SYNs a converter is not used. */
-static bool is_stripped(const struct health_key *key, int64_t now_ms)
+SLOW static bool is_stripped(const struct health_key *key, int64_t now_ms)
 {
 	struct health h;
 
@@ -42,7 +42,7 @@ static bool was_tried(const struct upstream *u, const struct addr *via)
 }
 
 /* For a connection that a converter has let down whatever has had its first second will do. */
-static bool may_go_on(const struct health_key *key, int64_t now_ms)
+SLOW static bool may_go_on(const struct health_key *key, int64_t now_ms)
 {
 	struct health h;
 
@@ -70,7 +70,7 @@ static enum pol_reason usable(const struct addr *via, void *arg)
 }
 
 /* Has one of them only just failed? Then what was seen of the others is from before that. */
-static bool has_news(const struct config *config)
+SLOW static bool has_news(const struct config *config)
 {
 	int64_t now_ms = state_now_ms();
 	struct health_key key;
@@ -172,6 +172,6 @@ void converters_advise(struct upstream *u)
 	u->takes_options = h.takes_options;
 	advise_on_syn_data(u, &h);
 	u->rtt_us = h.rtt_us;
-	if (h.convert_cookie_len && !cookies_has(u))
+	if (h.convert_cookie_len && !cookies_len(u))
 		cookies_learn(u, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
 }

@@ -72,31 +72,40 @@ static struct learned *newest_of(struct learned *all, const struct health_key *k
 	return newest;
 }
 
-/* 0 if it is not that converter's any more, or has no room. */
-static size_t copy(const struct learned *l, const struct health_key *key, uint8_t *room,
-		   size_t size)
+static bool copy(const struct learned *l, const struct health_key *key, uint8_t *room, size_t len)
 {
 	uint32_t before = atomic_load(&l->changes);
-	size_t len = atomic_load(&l->len);
 	uint64_t word;
 
-	if (before & 1 || len > size || !is_of(l, key))
-		return 0;
+	if (before & 1 || len != atomic_load(&l->len) || !is_of(l, key))
+		return false;
 	for (size_t at = 0; at < len; at += sizeof(word)) {
 		word = atomic_load(&l->bytes[at / sizeof(word)]);
 		memcpy(room + at, &word, len - at < sizeof(word) ? len - at : sizeof(word));
 	}
-	return atomic_load(&l->changes) == before ? len : 0;
+	return atomic_load(&l->changes) == before;
 }
 
-struct cvt_span cookies_for(const struct upstream *u, uint8_t *room, size_t size)
+size_t cookies_len(const struct upstream *u)
 {
 	const struct learned *l;
 
 	if (u->converter->convert_cookie.len)
-		return u->converter->convert_cookie;
+		return u->converter->convert_cookie.len;
 	l = newest_of(the_table(false), &u->health);
-	return (struct cvt_span){ room, l ? copy(l, &u->health, room, size) : 0 };
+	return l ? atomic_load(&l->len) : 0;
+}
+
+bool cookies_copy(const struct upstream *u, uint8_t *room, size_t len)
+{
+	const struct learned *l;
+
+	if (u->converter->convert_cookie.len) {
+		memcpy(room, u->converter->convert_cookie.p, len);
+		return true;
+	}
+	l = newest_of(the_table(false), &u->health);
+	return l && copy(l, &u->health, room, len);
 }
 
 /* FNV-1a, over what is on the wire: whole words. */
@@ -114,11 +123,6 @@ static uint64_t known_mark(const struct upstream *u)
 	const struct learned *l = newest_of(the_table(false), &u->health);
 
 	return l ? atomic_load(&l->mark) : 0;
-}
-
-bool cookies_has(const struct upstream *u)
-{
-	return u->converter->convert_cookie.len || known_mark(u);
 }
 
 static bool is_same(const struct learned *a, const struct learned *b)

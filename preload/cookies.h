@@ -10,10 +10,10 @@
 
 #include "upstream.h"
 
-/* The configured or learned cookie for this exchange; len 0 if there is none. A learned one is copied, if
- * it is not longer than size. */
-struct cvt_span cookies_for(const struct upstream *u, uint8_t *room, size_t size);
-bool cookies_has(const struct upstream *u);
+/* How long the configured or learned cookie for this exchange is; 0: there is none. */
+size_t cookies_len(const struct upstream *u);
+/* The cookie, if it has that length. */
+bool cookies_copy(const struct upstream *u, uint8_t *room, size_t len);
 /* Tells cookies apart; 0 is none (u->sent_cookie). */
 uint64_t cookies_mark(struct cvt_span cookie);
 /* False if the cookie is not taken: too long, one is configured, or this one was already tried. */

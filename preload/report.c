@@ -24,7 +24,7 @@ void report_begin(struct report *r, const struct upstream *u)
 	r->server = u->server;
 	r->started_ns = u->started_ns;
 	r->started_ms = u->started_ms;
-	r->n_events = r->n_lines = r->n_unclear = 0;
+	r->n_events = r->n_lines = r->unclear = 0;
 	r->converted = r->failed = r->learned = false;
 }
 
@@ -270,9 +270,7 @@ void report_failed(struct report *r, const struct upstream *u, const struct hs_r
 
 void report_unclear(struct report *r, const struct upstream *u)
 {
-	for (unsigned int i = 0; i < u->moves; i++)
-		if (u->unclear >> i & 1)
-			r->unclear[r->n_unclear++] = u->left[i];
+	r->unclear = u->unclear;
 }
 
 void report_nothing(struct report *r, struct upstream *u)
@@ -350,6 +348,18 @@ SLOW static void log_lost(const struct report *r, const struct report_event *e)
 			 r->converter->name, what);
 }
 
+SLOW static void tell_cookie(const struct report *r, struct health_event *e,
+			     const struct upstream *u, int64_t now_ms)
+{
+	uint8_t room[HEALTH_COOKIE_MAX];
+
+	size_t len = cookies_len(u);
+
+	if (len <= sizeof(room) && cookies_copy(u, room, len))
+		e->bytes = (struct cvt_span){ room, len };
+	health_report(&r->health, e, now_ms);
+}
+
 SLOW static void tell_event(const struct report *r, const struct report_event *short_e,
 			    const struct upstream *u, int64_t now_ms)
 {
@@ -363,14 +373,15 @@ SLOW static void tell_event(const struct report *r, const struct report_event *s
 		.way = (enum health_way)short_e->way,
 		.stripped = short_e->stripped,
 	};
-	uint8_t room[HEALTH_COOKIE_MAX];
 
+	if (e.kind == HEALTH_COOKIE && short_e->what) {
+		tell_cookie(r, &e, u, now_ms);
+		return;
+	}
 	if (e.kind == HEALTH_ANSWERED)
 		e.rtt_us = (uint32_t)short_e->number;
 	else if (e.kind == HEALTH_REFUSES)
 		e.bytes = (struct cvt_span){ &short_e->what, 1 };
-	else if (e.kind == HEALTH_COOKIE && short_e->what)
-		e.bytes = cookies_for(u, room, sizeof(room));
 	else if (e.kind == HEALTH_WAY && e.way == HEALTH_LOSES && e.path != HEALTH_MPTCP)
 		log_lost(r, short_e);
 	health_report(&r->health, &e, now_ms);
@@ -392,8 +403,9 @@ void report_tell(struct report *r, const struct upstream *u)
 
 	for (unsigned int i = 0; i < r->n_events; i++)
 		tell_event(r, &r->events[i], u, now_ms);
-	for (unsigned int i = 0; i < r->n_unclear; i++)
-		tell_unclear(r, &r->unclear[i], now_ms);
+	for (unsigned int i = 0; i < UPSTREAM_MOVES; i++)
+		if (r->unclear >> i & 1)
+			tell_unclear(r, &u->left[i], now_ms);
 	if (r->converted)
 		counts_add(COUNTS_CONVERTED, now_ms);
 	if (r->failed)

@@ -35,8 +35,7 @@ struct report {
 	bool converted, failed; /* counted */
 	bool learned, mptcp;	/* of the server */
 	uint8_t tfo_cookie_len, tfo_cookie[SERVERS_COOKIE_MAX];
-	uint8_t n_unclear; /* of u->left: failed too, as it turns out */
-	struct health_key unclear[UPSTREAM_MOVES];
+	uint8_t unclear; /* a bit for each of u->left that has failed too, as it turns out */
 };
 
 void report_begin(struct report *r, const struct upstream *u);

@@ -13,8 +13,9 @@
 /* Not inlined: nothing of its room is needed when the message is sent. */
 __attribute__((noinline)) static void write_request(struct upstream *u)
 {
-	uint8_t room[OPTIONS_MAX], cookie[CONFIG_COOKIE_MAX];
-	struct cvt_span options = { room, 0 }, convert_cookie;
+	uint8_t room[OPTIONS_MAX], *cookie;
+	struct cvt_span options = { room, 0 };
+	size_t cookie_len;
 
 	cvt_begin(&u->request, u->dialect);
 	u->sent = 0;
@@ -24,17 +25,17 @@ __attribute__((noinline)) static void write_request(struct upstream *u)
 		cvt_put_info(&u->request);
 		return;
 	}
-	convert_cookie = cookies_for(u, cookie, sizeof(cookie));
-	if (convert_cookie.len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
+	cookie_len = cookies_len(u);
+	if (cookie_len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
 		options = options_for(u, room);
 	cvt_put_connect(&u->request, u->server.ip, u->server.port, options);
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
-	u->sends_cookie = convert_cookie.len && u->dialect != CVT_DIALECT_DRAFT02 &&
-			  !u->omits_cookie;
+	u->sends_cookie = cookie_len && u->dialect != CVT_DIALECT_DRAFT02 && !u->omits_cookie;
 	if (!u->sends_cookie)
 		return;
-	cvt_put_cookie(&u->request, convert_cookie);
-	u->sent_cookie = cookies_mark(convert_cookie);
+	cookie = cvt_put_cookie_room(&u->request, cookie_len);
+	if (cookie && cookies_copy(u, cookie, cookie_len))
+		u->sent_cookie = cookies_mark((struct cvt_span){ cookie, cookie_len });
 }
 
 /* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares

@@ -236,6 +236,7 @@ static const struct call {
 	{ "bind", SYS_bind },
 	{ "dup3", SYS_dup3 },
 	{ "epoll_pwait", SYS_epoll_pwait },
+	{ "fchmod", SYS_fchmod },
 	{ "ftruncate", SYS_ftruncate },
 	{ "futex", SYS_futex },
 	{ "geteuid", SYS_geteuid },
