@@ -109,6 +109,8 @@ $(BUILD)/obj/bootstrap-helper/host.o: $(BUILD)/paths
 # undefs: what a sanitizer leaves undefined, the program has
 SHIM_SYMBOLS ?= defs
 
+# Its own calls of what it exports are to itself, not to another copy before it, which both LD_PRELOAD
+# and /etc/ld.so.preload may have loaded.
 # inih's and policy/'s malloc go to preload/arena.c, our own system calls past preload/raw.c; no symbol
 # of inih's leaves the library. The fuzzer's has the fuzzer's clock, which nothing could fake otherwise.
 FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
@@ -118,7 +120,7 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(PRELOAD) $(POLICY) $(COMMON) \
 		-Wl,-Bstatic -linih -Wl,-Bdynamic \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
-		-Wl,-z,$(SHIM_SYMBOLS),-z,now,-z,relro,-z,nodlopen,--gc-sections \
+		-Wl,-z,$(SHIM_SYMBOLS),-z,now,-z,relro,-z,nodlopen,--gc-sections,-Bsymbolic-functions \
 		-Wl,-soname,libconvert-preload.so \
 		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=syscall$(OWN_CLOCK)
 
