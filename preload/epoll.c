@@ -55,14 +55,12 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 			regs_exchange(fd, u);
 		return r;
 	}
-	if (op != EPOLL_CTL_DEL && !memory_was_readable(event, sizeof(*event))) {
-		r = 1;
-	} else if (op == EPOLL_CTL_ADD && !is_refused(event->events)) {
-		r = regs_add_exchanged(epfd, fd, event, u);
-	} else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE)) {
-		r = regs_change(epfd, fd, event, u);
-	} else {
-		r = 1;
+	r = 1;
+	if (op != EPOLL_CTL_DEL && memory_was_readable(event, sizeof(*event))) {
+		if (op == EPOLL_CTL_ADD && !is_refused(event->events))
+			r = regs_add_exchanged(epfd, fd, event, u);
+		else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE))
+			r = regs_change(epfd, fd, event, u);
 	}
 	if (r > 0)
 		return ctl_followed(epfd, op, fd, event);

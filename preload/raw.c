@@ -235,7 +235,7 @@ static void before_giving(int fd)
 /* Asynchronous reads and writes: of which the kernel tells in its own way, and at its own time. */
 static void before_submitting(long n, struct iocb **blocks)
 {
-	for (long i = 0; i < n && memory_was_readable(&blocks[i], sizeof(*blocks)); i++)
+	for (long i = 0; i < n && memory_was_readable(&blocks[i], sizeof(struct iocb *)); i++)
 		if (memory_was_readable(blocks[i], sizeof(**blocks)))
 			before_giving((int)blocks[i]->aio_fildes);
 }

@@ -290,10 +290,11 @@ static void by_zerocopy(int fd)
 {
 	struct zerocopy z = { .length = 4096, .buffer = (uintptr_t)bytes, .room = sizeof(bytes) };
 	socklen_t len = sizeof(z);
+	void *at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
 	int r;
 
-	z.address = (uintptr_t)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-	if ((void *)(uintptr_t)z.address == MAP_FAILED)
+	z.address = (uintptr_t)at;
+	if (at == MAP_FAILED)
 		printf("mmap: %s\n", strerrorname_np(errno));
 	r = getsockopt(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &len);
 	got("TCP_ZEROCOPY_RECEIVE", r < 0 ? r : z.room);

@@ -92,7 +92,7 @@ static void by_thread(int rounds)
 
 		atomic_store(&fd_now, fd);
 		atomic_store(&turn, i);
-		connect(fd, (struct sockaddr *)&to, sizeof(to));
+		(void)!connect(fd, (struct sockaddr *)&to, sizeof(to));
 		while (atomic_load(&turn) != -i)
 			;
 		wrong += !is_right(fd);
@@ -164,7 +164,7 @@ static void by_jump(int rounds)
 		if (sigsetjmp(out, 1) == 0) {
 			alarm_us(1 + rand() % 400);
 			epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
-			connect(fd, (struct sockaddr *)&to, sizeof(to));
+			(void)!connect(fd, (struct sockaddr *)&to, sizeof(to));
 			epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event);
 			epoll_wait(epfd, &event, 1, 1);
 			for (;;)
@@ -189,7 +189,7 @@ static void *works(void *arg)
 
 	(void)arg;
 	epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
-	connect(fd, (struct sockaddr *)&to, sizeof(to));
+	(void)!connect(fd, (struct sockaddr *)&to, sizeof(to));
 	do
 		r = epoll_wait(epfd, &event, 1, 5000);
 	while (r == 1 && event.events & EPOLLHUP);

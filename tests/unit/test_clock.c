@@ -68,8 +68,10 @@ static void test_is_where_the_loader_finds_it(void **state)
 	void *handle = dlopen("linux-vdso.so.1", RTLD_LAZY | RTLD_NOLOAD);
 
 	(void)state;
-	if (!vdso || !handle)
+	if (!vdso || !handle) {
 		skip(); /* under valgrind, or a libc that does not list it */
+		return;
+	}
 	assert_non_null(vdso_find(vdso, vdso_size, GETTIME));
 	assert_ptr_equal(vdso_find(vdso, vdso_size, GETTIME), dlsym(handle, GETTIME));
 	assert_ptr_equal(vdso_find(vdso, vdso_size, GETRES), dlsym(handle, GETRES));
@@ -81,7 +83,7 @@ static void test_is_where_the_loader_finds_it(void **state)
 /* The image, ending where nothing may be read. */
 static uint8_t *copy(size_t size)
 {
-	return memcpy(end - size, vdso, size);
+	return vdso ? memcpy(end - size, vdso, size) : NULL;
 }
 
 static bool is_inside(const void *found, const uint8_t *image, size_t size)
