@@ -83,7 +83,9 @@ static void test_is_where_the_loader_finds_it(void **state)
 /* The image, ending where nothing may be read. */
 static uint8_t *copy(size_t size)
 {
-	return vdso ? memcpy(end - size, vdso, size) : NULL;
+	if (!vdso) /* whoever calls this has looked */
+		abort();
+	return memcpy(end - size, vdso, size);
 }
 
 static bool is_inside(const void *found, const uint8_t *image, size_t size)
