@@ -78,7 +78,8 @@ static struct upstream *fail(int fd, struct conn *c)
 	}
 	u->no_cookie = c->no_cookie;
 	u->rcvlowat = 0;
-	u->deadline_ns = now_ns() + UNTOLD_NS;
+	u->deadline_ns = u->limit_ns = now_ns() + UNTOLD_NS;
+	u->is_probe = false;
 	atomic_store(&c->exchange, upstream_index(u));
 	upstream_refuse(u, fd, ETIMEDOUT);
 	return u;
