@@ -107,4 +107,6 @@ class Many(L.TestCase):
 
 
 if __name__ == "__main__":
+    if ALL:
+        L.TEST_LIMIT = 1000
     L.main(setup)
