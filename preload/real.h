@@ -9,6 +9,12 @@
 #ifndef CVT_REAL_H
 #define CVT_REAL_H
 
+/* A library for 32 bits would hand programs with a 64-bit time_t, which call select() and recvmsg() by
+ * other names, the converter's reply as data (CASES 2.2). None is better until those are interposed. */
+#if !defined(__LP64__) && !defined(CONVERT_32_BITS_UNFINISHED)
+#error "not right for 32 bits: programs with a 64-bit time_t are not served (docs/cases.md 2.2)"
+#endif
+
 #include "clock.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""A program whose clock is faked (libfaketime) gives up a silent converter when that is due by the
+"""Case 2.6. A program whose clock is faked (libfaketime) gives up a silent converter when that is due by the
 real one; and limits so long that nanoseconds overflow are no limits."""
 import concurrent.futures
 import datetime

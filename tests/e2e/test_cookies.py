@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""A converter that changes its Convert cookie all the time: it is asked for as often as need be, and the
+"""Case 1.5. A converter that changes its Convert cookie all the time: it is asked for as often as need be, and the
 process stays as it is."""
 import lab as L
 import servers

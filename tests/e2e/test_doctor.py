@@ -368,7 +368,7 @@ class Host(Doctor):
 
 
 class Mends(Doctor):
-    """Each mend is run as it is written, by the user to whom it is told, in the shell in which the
+    """Case 1.7. Each mend is run as it is written, by the user to whom it is told, in the shell in which the
     next check is; and then that has nothing more to say of it. What is not here: PORT, FILE, NAME,
     ADDRESS and ROUTER, which only a person knows, `curl -v`, `tcpdump` and `ip route get`, which only
     look, an older kernel and a kernel without MPTCP, which this one is not, and a setting of the

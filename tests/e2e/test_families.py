@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""Sockets of either family to servers of either family, through converters that have one family or
+"""Case 2.5. Sockets of either family to servers of either family, through converters that have one family or
 both, with IPV6_V6ONLY and with options that MPTCP refuses: converted wherever a direct connection
 works, and the program is told nothing else than directly."""
 import json

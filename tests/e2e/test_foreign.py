@@ -77,6 +77,7 @@ class Foreign(L.TestCase):
         return json.loads(self.helper("status", "--json", config=config).out)["converters"]
 
 
+# Case 7.1: an answer to Info, or none. Case 7.2: base only. Case 7.4: the cookie behind a Base Connect.
 class Programs(Foreign):
     """One process after the other: the first one may pay, the next ones do not."""
 
@@ -175,6 +176,7 @@ class Processes(Foreign):
                     self.assertEqual(self.accepted(), 3 + (L.MPTCP != "kernel-off"), r)
 
 
+# Case 7.3: nothing is tried once more that cannot be different.
 class Connects(Foreign):
     def connects(self):
         """The options of each Connect that the converter got. It may be asked by Info, too,
@@ -218,6 +220,7 @@ class Connects(Foreign):
         self.assertEqual(self.connects(), ["-"])
 
 
+# Case 7.1: what the helper makes of it.
 class Helper(Foreign):
     """`run` and `check` say what they have seen, and no more."""
 

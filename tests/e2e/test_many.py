@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""What a process has had a great many of, and has no more: it is converted as ever, and as large as ever.
+"""Case 1.6. What a process has had a great many of, and has no more: it is converted as ever, and as large as ever.
 MANY=all (make check-storms): 100,000 connections and 200,000 registrations, else fewer."""
 import os
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""System calls by their numbers: every number by which a byte of a connection can be read or written,
+"""Case 2.8. System calls by their numbers: every number by which a byte of a connection can be read or written,
 or its state asked, is libc's function to us, or known not to do that.
 
 syscalls.txt has all numbers that the kernel has, by class; one that it does not have yet is a failure, so

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""A number that is taken away while its connect() is being made, by another thread or a signal handler;
+"""Case 2.9. A number that is taken away while its connect() is being made, by another thread or a signal handler;
 and a handler that never comes back to it. With Multipath TCP, as then another socket takes its place."""
 import lab as L
 

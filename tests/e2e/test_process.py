@@ -314,6 +314,7 @@ class Processes(L.TestCase):
         r = self.python(FORKS, shim=self.shim)
         self.assertEqual((r.code, r.out.decode().strip()), (0, str([0] * 8)), r)
 
+    # case 2.1: its exchange's place has been used for another one
     def forgotten(self, how):
         r = self.lab.run(["/usr/bin/python3", "-c", FORGOTTEN, how], timeout=60,
                          shim=self.lab.config("fast-open = no-cookie", "timeout = 1s", log=False))

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
+"""Case 2.3. How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
 where the process has no descriptors any more, and says EFAULT where there is no memory."""
 import difflib
 

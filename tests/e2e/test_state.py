@@ -168,6 +168,7 @@ class Users(State):
         return path
 
 
+# Case 1.7: by users without a runtime directory, too.
 class Shared(Users):
     SILENT = "timeout = 700ms\nfallback = direct"
 

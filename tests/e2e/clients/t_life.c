@@ -425,7 +425,7 @@ static void sent_to_child(int connected)
 	say("child: %d", status);
 }
 
-/* ------------------------------------------------------- a vfork child tidies up */
+/* -------------------------------------------- a vfork child tidies up (case 2.4) */
 
 enum tidying {
 	CLOSE,
