@@ -7,12 +7,16 @@ import struct
 import sys
 
 ETH_P_ALL = 3
+SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
 BUFFER = 16 << 20
 
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
 link.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+try:
+    link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+except PermissionError:  # then as much as net.core.rmem_max lets us
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 link.bind((sys.argv[1], 0))
 with open(sys.argv[2], "wb", buffering=0) as pcap:
     pcap.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 1 << 18, 1))  # nanoseconds, Ethernet
