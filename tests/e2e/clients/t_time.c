@@ -362,13 +362,19 @@ static void *wait_long(void *fd)
 static void elsewhere(int param)
 {
 	int fd = start();
+	sigset_t alarms, before;
 	pthread_t thread;
 
 	(void)param;
 	handle(SIGALRM, 0);
+	/* to this thread, and not before it waits */
+	sigemptyset(&alarms);
+	sigaddset(&alarms, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarms, &before);
 	pthread_create(&thread, NULL, wait_long, &fd);
 	alarm_in(30);
-	pause();
+	sigsuspend(&before);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	say("handled: %d", handled);
 	pthread_join(thread, NULL);
 	do_error(fd);
