@@ -171,6 +171,18 @@ static void what_may_be_sent(void **state)
 	assert_false(health_may_send(&h, 255));
 }
 
+/* It is known for as long as all that is learned. */
+static void options_that_it_takes(void **state)
+{
+	(void)state;
+	assert_true(apply((struct health_event){ .kind = HEALTH_TAKES }));
+	assert_false(apply((struct health_event){ .kind = HEALTH_TAKES }));
+	assert_int_equal(h.takes_options, 1);
+	now += HEALTH_KEEP_MS;
+	health_age(&h, now);
+	assert_int_equal(h.takes_options, 0);
+}
+
 static void shares_of_the_time(void **state)
 {
 	(void)state;
@@ -685,6 +697,7 @@ int main(void)
 		PURE(announced_delays),
 		PURE(what_it_speaks),
 		PURE(what_may_be_sent),
+		PURE(options_that_it_takes),
 		PURE(shares_of_the_time),
 		PURE(cookies),
 		PURE(what_the_path_loses),
