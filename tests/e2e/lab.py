@@ -372,8 +372,16 @@ class Converter(Process):
         super().__init__("converter", argv + [str(o) for o in options])
         self.wait_for("readiness", ready.exists)
 
-    def events(self, name=None):
-        """[{"t": .., "ev": .., ...}], those of one name if given."""
+    def events(self, name=None, count=0):
+        """[{"t": .., "ev": .., ...}], those of one name if given. A client that does not wait for
+        the reply ends before the converter has looked at what it sent: with a count, so many are
+        waited for, a second at most."""
+        end = time.monotonic() + 1
+        while len(found := self.events_now(name)) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        return found
+
+    def events_now(self, name):
         found = []
         for line in self.log.read_text(errors="replace").splitlines():
             event = dict(word.split("=", 1) for word in shlex.split(line) if "=" in word)

@@ -24,7 +24,7 @@ class BothEnds(L.TestCase):
         address = self.lab.fresh_addresses()[0]
         converter = self.lab.converter(*options, listen=[address])
         shim = self.run_case(case, self.lab.config(settings, address=address))
-        self.assertEqual(len(converter.events("request")), converted, shim)
+        self.assertEqual(len(converter.events("request", converted)), converted, shim)
         self.assertEqual(shim.code, 0, shim)
         return shim
 
