@@ -29,11 +29,17 @@ say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2);)
 # A room sees itself and the rooms below it; an #include that points upwards does not compile.
 INCLUDE_common           := -Icommon
 INCLUDE_policy           := -Ipolicy -Icommon
-INCLUDE_preload          := -Ipreload -Ipolicy -Icommon
+# preload/ has storeys (preload/README.md); which file of a storey may call which: tests/storeys.
+INCLUDE_preload/kernel     := -Ipreload/kernel -Icommon
+INCLUDE_preload/number     := -Ipreload/number $(INCLUDE_preload/kernel) \
+			      -Ipreload/exchange -Ipreload/connection -Ipolicy # arrows up, to be mended
+INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kernel -Ipolicy -Icommon
+INCLUDE_preload/connection := -Ipreload/connection $(INCLUDE_preload/exchange)
+INCLUDE_preload/calls      := -Ipreload/calls $(INCLUDE_preload/connection)
 INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
-INCLUDE_tests/unit       := -Itests/unit -Ipreload -Ibootstrap-helper -Ipolicy -Icommon
+INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/exchange) -Ibootstrap-helper
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/e2e        :=
 INCLUDE_tests/e2e/clients :=
@@ -43,7 +49,8 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 
 COMMON    := $(call objects,common)
 POLICY    := $(call objects,policy)
-PRELOAD   := $(call objects,preload)
+STOREYS   := kernel number exchange connection calls
+PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
 BOOTSTRAP_LIBS := -linih -ljansson -lcurl
 CONVERTER := $(call objects,tests/lab/converter)
@@ -65,11 +72,11 @@ KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-ROOMS        := common policy preload bootstrap-helper tests/lab tests/lab/converter tests/unit \
+ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper tests/lab tests/lab/converter tests/unit \
 		tests/fuzz tests/e2e tests/e2e/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
-scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) tests .ci | sort -u)
+scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) preload tests .ci | sort -u)
 SHELL_FILES   = $(call scripts,(ba)?sh) $(wildcard */completions/*.bash)
 PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py tests/*/*/*.py))
 
@@ -111,8 +118,9 @@ SHIM_SYMBOLS ?= defs
 
 # Its own calls of what it exports are to itself, not to another copy before it, which both LD_PRELOAD
 # and /etc/ld.so.preload may have loaded.
-# inih's and policy/'s malloc go to preload/arena.c, our own system calls past preload/raw.c; no symbol
-# of inih's leaves the library. The fuzzer's has the fuzzer's clock, which nothing could fake otherwise.
+# inih's and policy/'s malloc go to preload/kernel/arena.c, our own system calls past
+# preload/calls/syscall.c; no symbol of inih's leaves the library. The fuzzer's has the fuzzer's clock,
+# which nothing could fake otherwise.
 FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
 $(FUZZ_SHIM): OWN_CLOCK := ,--wrap=clock_ns,-z,undefs
 $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map

@@ -115,7 +115,7 @@ static int write_request(struct attempt *a, const struct probe_step *step, const
 	return cvt_finish(&a->request);
 }
 
-/* 0: the SYN is out. As upstream_open() does it (LINUX-FACTS 1.1). */
+/* 0: the SYN is out. As exchange_open() does it (LINUX-FACTS 1.1). */
 static int send_syn(struct attempt *a, const struct probe_step *step, const struct addr *to)
 {
 	struct sockaddr_storage ss;

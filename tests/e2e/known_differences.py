@@ -45,7 +45,7 @@ OTHER_PROCESS = """whoever gets a descriptor by exec, spawn or SCM_RIGHTS has no
 connection that is being made is made first, and the socket is then what the kernel knows."""
 CLOSED_IN_SET = """the kernel keeps what a closed number was registered for as long as a duplicate lives, and
 nobody can change it any more (epoll(7)): the program's own mask has to be in place before that."""
-OPTION_REFUSED = """an option that MPTCP refuses while it connects or later fails (preload/twin_options.c),
+OPTION_REFUSED = """an option that MPTCP refuses while it connects or later fails (preload/number/twin_options.c),
 and is then what it was."""
 BIND_AGAIN = """the socket that takes the twin's place is bound to the port that the kernel had chosen, so that
 getsockname() shows it; after a refusal TCP shows it, too, but has given it back, and could be bound again. So has

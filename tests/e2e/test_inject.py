@@ -71,20 +71,20 @@ ERRNOS = {
 OTHERS = "EPERM ENOSYS ENOMEM EINTR EINVAL"
 
 # What the program has called, made for it with other arguments: it fails as that would.
-FOR_THE_PROGRAM = {("getsockopt", "twin_getsockopt"), ("epoll_ctl", "regs_add_exchanged"),
-                   ("connect", "upstream_connect")}
+FOR_THE_PROGRAM = {("getsockopt", "twin_getsockopt"), ("epoll_ctl", "epset_add_swapped"),
+                   ("connect", "exchange_connect")}
 
 # Where the shim cannot go on: the program gets an errno. None of these happens in Linux, but by a
 # seccomp filter that was put in place after the connect().
 NO_WAY_ON = {
-    ("connect", "upstream_disconnect_noted"): "a socket that cannot be disconnected cannot go direct",
+    ("connect", "exchange_disconnect_noted"): "a socket that cannot be disconnected cannot go direct",
     ("fcntl", "give_up"): "may the connect() that falls back wait, or must it not?",
     ("epoll_ctl", "change"): "the registration of the socket that has taken the other's place is lost",
 }
 
 # What is not so: with these, the number, or what is registered for it, would be gone; or a connection
 # that was never begun would be under way (connect(2): one that a signal interrupts goes on).
-LIES = {("connect", "upstream_connect", "EINTR"),
+LIES = {("connect", "exchange_connect", "EINTR"),
         ("getsockopt", "conn_is_of", "EBADF"), ("getsockopt", "conn_is_of", "ENOTSOCK"),
         ("epoll_ctl", "change", "EBADF"), ("epoll_ctl", "change", "ENOENT")}
 

@@ -10,7 +10,7 @@
 
 #define SOMEBODY 4711u
 
-static struct upstream *u;
+static struct exchange *u;
 static bool left; /* by siglongjmp() */
 
 /* wait.h's */
@@ -24,7 +24,7 @@ bool wait_is_left(uintptr_t at, int64_t since)
 static int set_up(void **state)
 {
 	(void)state;
-	u = upstream_new(1);
+	u = exchange_new(1);
 	return u ? 0 : -1;
 }
 
@@ -36,26 +36,26 @@ static uint64_t held_since(int64_t ms_ago)
 static void test_one_at_a_time(void **state)
 {
 	(void)state;
-	assert_true(upstream_try_lock(u));
-	assert_true(upstream_is_interrupted());
-	assert_false(upstream_try_lock(u)); /* a signal handler */
-	upstream_unlock(u);
-	assert_false(upstream_is_interrupted());
+	assert_true(exchange_try_lock(u));
+	assert_true(exchange_is_interrupted());
+	assert_false(exchange_try_lock(u)); /* a signal handler */
+	exchange_unlock(u);
+	assert_false(exchange_is_interrupted());
 	assert_int_equal(atomic_load(&u->lock), 0);
 }
 
 static void test_left_inside(void **state)
 {
 	(void)state;
-	assert_true(upstream_try_lock(u));
+	assert_true(exchange_try_lock(u));
 	left = true; /* and the handler's frame with it */
-	assert_false(upstream_is_interrupted());
-	assert_false(upstream_try_lock(u)); /* it may be another process's in a second only */
+	assert_false(exchange_is_interrupted());
+	assert_false(exchange_try_lock(u)); /* it may be another process's in a second only */
 	left = false;
-	assert_false(upstream_is_interrupted());
+	assert_false(exchange_is_interrupted());
 	atomic_fetch_sub(&u->lock, 1000);
-	assert_true(upstream_try_lock(u));
-	upstream_unlock(u);
+	assert_true(exchange_try_lock(u));
+	exchange_unlock(u);
 	assert_int_equal(atomic_load(&u->lock), 0);
 }
 
@@ -63,7 +63,7 @@ static void test_somebody_has_it(void **state)
 {
 	(void)state;
 	atomic_store(&u->lock, held_since(LOCK_STALE_MS / 2));
-	assert_false(upstream_try_lock(u));
+	assert_false(exchange_try_lock(u));
 }
 
 /* Its holder took it after we had looked at the clock, as may be where processes share a processor. */
@@ -71,15 +71,15 @@ static void test_somebody_took_it_just_now(void **state)
 {
 	(void)state;
 	atomic_store(&u->lock, held_since(-20));
-	assert_false(upstream_try_lock(u));
+	assert_false(exchange_try_lock(u));
 }
 
 static void test_its_holder_is_gone(void **state)
 {
 	(void)state;
 	atomic_store(&u->lock, held_since(LOCK_STALE_MS + 1));
-	assert_true(upstream_try_lock(u));
-	upstream_unlock(u);
+	assert_true(exchange_try_lock(u));
+	exchange_unlock(u);
 	assert_int_equal(atomic_load(&u->lock), 0);
 }
 
@@ -91,8 +91,8 @@ static void test_its_holder_is_gone_for_long(void **state)
 	(void)state;
 	for (int64_t days = 1; days <= 49; days++) {
 		atomic_store(&u->lock, held_since(days * day_ms));
-		assert_true(upstream_try_lock(u));
-		upstream_unlock(u);
+		assert_true(exchange_try_lock(u));
+		exchange_unlock(u);
 	}
 }
 
@@ -102,11 +102,11 @@ static void test_overruled(void **state)
 	uint64_t theirs = held_since(0);
 
 	(void)state;
-	assert_true(upstream_try_lock(u));
+	assert_true(exchange_try_lock(u));
 	atomic_store(&u->lock, theirs);
-	upstream_unlock(u);
+	exchange_unlock(u);
 	assert_int_equal(atomic_load(&u->lock), theirs);
-	assert_false(upstream_is_interrupted());
+	assert_false(exchange_is_interrupted());
 }
 
 int main(void)

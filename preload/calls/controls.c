@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/* Calls that are about the connection and carry no data: shutdown() and ioctl(). */
+#include "conn.h"
+#include "notes.h"
+#include "real.h"
+#include "twin.h"
+
+#include <linux/sockios.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+/* On an unfinished connect the kernel's shutdown() is a disconnect (TRAPS 2.16). */
+INTERPOSE int shutdown(int fd, int how)
+{
+	int saved_errno = errno;
+	struct conn *c;
+
+	if (how < SHUT_RD || how > SHUT_RDWR || mark_get(fd) != MARK_PENDING ||
+	    !(c = conn_find(fd)) || conn_advance(fd, c) != MARK_PENDING) {
+		errno = saved_errno;
+		/* an unconnected socket keeps it, and could not read a reply any more */
+		if (mark_is_fresh(mark_get(fd)))
+			mark_set(fd, MARK_OTHER);
+		return REAL(shutdown)(fd, how);
+	}
+	conn_abandon(fd, c);
+	exchange_disconnect(fd);
+	twin_give_back(fd, NULL);
+	errno = saved_errno;
+	return 0;
+}
+
+/* What is queued either way is between us and the converter: of an unfinished connect the kernel says
+ * 0, and of a refused one that its SYN was never acknowledged. */
+static bool counts_queue(unsigned long request)
+{
+	return request == FIONREAD || request == SIOCOUTQ || request == SIOCOUTQNSD;
+}
+
+static int queued(enum mark mark, unsigned long request)
+{
+	return mark != MARK_PENDING && request == SIOCOUTQ;
+}
+
+static bool is_unfinished(enum mark mark)
+{
+	return mark == MARK_PENDING || mark == MARK_FAILED || mark == MARK_FAILED_TOLD;
+}
+
+SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
+{
+	int saved_errno = errno, r;
+	struct conn *c = conn_find(fd);
+	enum mark mark = mark_get(fd);
+
+	if (c && mark == MARK_PENDING)
+		mark = conn_advance(fd, c);
+	errno = saved_errno;
+	r = REAL(ioctl)(fd, request, count);
+	if (r == 0 && c && is_unfinished(mark))
+		*count = queued(mark, request);
+	return r;
+}
+
+/* The third argument is an int, a pointer or missing; as a pointer it passes through on every
+ * ABI that Linux has. */
+INTERPOSE int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (counts_queue(request) && is_unfinished(mark_get(fd)))
+		return ioctl_queue(fd, request, arg);
+	if (note_matters(fd))
+		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, request, arg));
+	return REAL(ioctl)(fd, request, arg);
+}
+
+/* libc's own makes an ioctl() that does not come by here. */
+INTERPOSE int sockatmark(int fd)
+{
+	int at_mark;
+
+	return ioctl(fd, SIOCATMARK, &at_mark) < 0 ? -1 : at_mark;
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+/* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
+#undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
+#include "both_ends.h"
+#include "conn_int.h"
+#include "notes.h"
+#include "real.h"
+#include "shim.h"
+#include "twin.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+
+/* The type carries flags: SOCK_STREAM alone is not how most programs call it. */
+static bool is_tcp(int domain, int type, int protocol)
+{
+	return (domain == AF_INET || domain == AF_INET6) &&
+	       (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM &&
+	       (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+}
+
+/* False: nothing may be written down of it (conn_forget()). */
+static bool begin_number(int fd, enum mark mark)
+{
+	if (!(mark == MARK_OTHER && mark_get(fd) == mark) && !conn_forget(fd))
+		return false;
+	mark_set(fd, mark);
+	note_end(fd);
+	return true;
+}
+
+INTERPOSE int socket(int domain, int type, int protocol)
+{
+	int fd = REAL(socket)(domain, type, protocol);
+	bool tcp;
+
+	if (fd < 0)
+		return fd;
+	tcp = is_tcp(domain, type, protocol);
+	if (tcp) /* now, as a program may soon be in a chroot or behind a seccomp filter */
+		shim_config();
+	if (tcp && shim_is_active())
+		conn_own();
+	if (begin_number(fd, tcp ? MARK_TCP : MARK_OTHER) && tcp)
+		note_begin(fd, domain, protocol == IPPROTO_MPTCP);
+	return fd;
+}
+
+INTERPOSE int socketpair(int domain, int type, int protocol, int fds[2])
+{
+	int r = REAL(socketpair)(domain, type, protocol, fds);
+
+	if (r == 0) {
+		begin_number(fds[0], MARK_OTHER);
+		begin_number(fds[1], MARK_OTHER);
+	}
+	return r;
+}
+
+INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	int newfd;
+
+	if (mark_any_unsettled() && !both_ends_in_order(fd))
+		return -1;
+	newfd = REAL(accept)(fd, addr.__sockaddr__, len);
+	if (newfd >= 0)
+		begin_number(newfd, MARK_UNKNOWN);
+	return newfd;
+}
+
+INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
+{
+	int newfd;
+
+	if (mark_any_unsettled() && !both_ends_in_order(fd))
+		return -1;
+	newfd = REAL(accept4)(fd, addr.__sockaddr__, len, flags);
+	if (newfd >= 0)
+		begin_number(newfd, MARK_UNKNOWN);
+	return newfd;
+}
+
+static void check_direct(int fd)
+{
+	int saved_errno = errno;
+
+	conn_check_direct(fd);
+	errno = saved_errno;
+}
+
+/* Another thread's connect() may be putting a twin there. */
+static void await_opening(int fd)
+{
+	if (mark_get(fd) == MARK_OPENING)
+		conn_await_opening(fd);
+}
+
+INTERPOSE int close(int fd)
+{
+	enum mark mark = mark_get(fd);
+
+	if (mark == MARK_OPENING)
+		await_opening(fd);
+	else if (mark_is_watched(mark))
+		check_direct(fd);
+	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
+	 * and the socket cookie tells where the number came back unseen */
+	if (mark != MARK_UNKNOWN && mark != MARK_OTHER && mark != MARK_UP)
+		conn_forget(fd);
+	mark_closing(fd);
+	return REAL(close)(fd);
+}
+
+/* Only what would be waited for, or is just being connected, is worth the walk; the rest is found out
+ * when it is used. */
+static void forget_range(unsigned int first, unsigned int last)
+{
+	if (last > (unsigned int)conn_highest())
+		last = (unsigned int)conn_highest();
+	for (unsigned int fd = first; fd <= last; fd++) {
+		await_opening((int)fd);
+		if (mark_is_unsettled(mark_get((int)fd)))
+			conn_forget((int)fd);
+	}
+}
+
+INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
+{
+	if (first <= last && !(flags & (int)CLOSE_RANGE_CLOEXEC))
+		forget_range(first, last);
+	return REAL(close_range)(first, last, flags);
+}
+
+INTERPOSE void closefrom(int first)
+{
+	forget_range(first < 0 ? 0 : (unsigned int)first, MARK_MAX);
+	REAL(closefrom)(first);
+}
+
+static int copied(int fd, int newfd)
+{
+	if (newfd >= 0 && newfd != fd && conn_copy(fd, newfd))
+		note_copy(fd, newfd);
+	return newfd;
+}
+
+INTERPOSE int dup(int fd)
+{
+	return copied(fd, REAL(dup)(fd));
+}
+
+INTERPOSE int dup2(int fd, int newfd)
+{
+	await_opening(newfd);
+	return copied(fd, REAL(dup2)(fd, newfd));
+}
+
+INTERPOSE int dup3(int fd, int newfd, int flags)
+{
+	await_opening(newfd);
+	return copied(fd, REAL(dup3)(fd, newfd, flags));
+}
+
+static bool is_dup(int command)
+{
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+}
+
+/* What no other socket could be given, noted. */
+static int seen(int fd, int command, int r)
+{
+	if (r >= 0 && (command == F_SETOWN || command == F_SETOWN_EX || command == F_SETSIG))
+		note_spoil(fd, "its owner for signals");
+	return r;
+}
+
+/* The third argument is an int, a pointer or missing; as a pointer all three pass through
+ * unchanged on every ABI that Linux has. */
+INTERPOSE int fcntl(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+	int r;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	r = REAL(fcntl)(fd, command, arg);
+	return is_dup(command) ? copied(fd, r) : seen(fd, command, r);
+}
+
+INTERPOSE int fcntl64(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+	int r;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	r = REAL(fcntl64)(fd, command, arg);
+	return is_dup(command) ? copied(fd, r) : seen(fd, command, r);
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/* epoll_ctl and the waits: what registrations there are, and events that are for us. */
+#include "conn.h"
+#include "memory.h"
+#include "notes.h"
+#include "real.h"
+#include "epsets.h"
+#include "shim.h"
+#include "wait.h"
+
+#include <sys/single_threaded.h>
+
+/* ------------------------------------------------------------------- epoll_ctl */
+
+/* May a socket with this mark be converted later, or is it being converted? */
+static bool is_followed(enum mark mark)
+{
+	return mark_is_fresh(mark) || mark == MARK_PENDING || mark == MARK_FAILED ||
+	       mark == MARK_FAILED_TOLD;
+}
+
+static int ctl_natively(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return REAL(epoll_ctl)(epfd, op, fd, event) < 0 ? -errno : 0;
+}
+
+static int ctl_followed(int epfd, int op, int fd, struct epoll_event *event)
+{
+	int r = ctl_natively(epfd, op, fd, event);
+
+	if (r == 0)
+		epset_follow(epfd, op, fd, event);
+	return r;
+}
+
+/* What the kernel does not let EPOLLEXCLUSIVE be combined with (epoll_ctl(2)). */
+static bool is_refused(uint32_t events)
+{
+	return events & EPOLLEXCLUSIVE &&
+	       events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+				    EPOLLET | EPOLLEXCLUSIVE);
+}
+
+static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct conn *c = conn_find(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+	int r;
+
+	if (!u || !exchange_is_pending(u) || exchange_is_deferred(u)) {
+		if (c)
+			conn_advance(fd, c);
+		r = ctl_followed(epfd, op, fd, event);
+		if (u && exchange_is_pending(u)) /* if another thread has begun it meanwhile */
+			epset_swap(fd, u);
+		return r;
+	}
+	r = 1;
+	if (op != EPOLL_CTL_DEL && memory_was_readable(event, sizeof(*event))) {
+		if (op == EPOLL_CTL_ADD && !is_refused(event->events))
+			r = epset_add_swapped(epfd, fd, event, u);
+		else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE))
+			r = epset_change(epfd, fd, event, u);
+	}
+	if (r > 0)
+		return ctl_followed(epfd, op, fd, event);
+	if (!exchange_is_pending(u)) /* ended by another thread meanwhile */
+		epset_put_back(fd, u, false);
+	return r;
+}
+
+INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	enum mark mark = mark_get(fd);
+	int saved_errno = errno, r;
+
+	if (mark == MARK_OPENING && conn_await_opening(fd)) /* it may be getting a twin */
+		mark = mark_get(fd);
+	if (mark == MARK_UP && note_has_twin(fd))
+		note_spoil(fd, "an epoll set holds it");
+	if (!is_followed(mark) || (memory_is_absurd(event) && op != EPOLL_CTL_DEL))
+		return REAL(epoll_ctl)(epfd, op, fd, event);
+	if (mark == MARK_PENDING)
+		r = ctl_pending(epfd, op, fd, event);
+	else
+		r = ctl_followed(epfd, op, fd, event);
+	return libc_result(r, saved_errno);
+}
+
+/* ------------------------------------------------------------------- the waits */
+
+struct epoll_wait {
+	int epfd;
+	struct epoll_event *events;
+	int max;
+	int64_t until_ns;
+	const sigset_t *mask;
+	bool exact; /* the program uses epoll_pwait2: nanoseconds */
+};
+
+/* Takes our events out and serves them. Returns how many are left for the program. */
+static int filter(const struct epoll_wait *w, int n, bool *served)
+{
+	struct epoll_event *events = w->events;
+	int kept = 0, fd;
+
+	for (int i = 0; i < n; i++) {
+		struct conn *c;
+
+		if (!epset_is_ours(&events[i], w->epfd, &fd)) {
+			events[kept++] = events[i];
+			continue;
+		}
+		*served = true;
+		c = fd >= 0 && mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
+		if (c && events[i].events & EPOLLERR)
+			conn_advance_broken(fd, c);
+		else if (c)
+			conn_advance(fd, c);
+		else if (fd >= 0) /* another thread has ended it and is about to do this */
+			epset_put_back(fd, NULL, false);
+	}
+	return kept;
+}
+
+static int wait_natively(struct epoll_wait *w, int64_t until_ns)
+{
+	struct timespec left;
+	int r;
+
+	/* the program's own call, as a seccomp filter may know no other */
+	if (w->exact)
+		r = REAL(epoll_pwait2)(w->epfd, w->events, w->max, wait_left(until_ns, &left),
+				       w->mask);
+	else if (w->mask)
+		r = REAL(epoll_pwait)(w->epfd, w->events, w->max, wait_left_ms(until_ns), w->mask);
+	else
+		r = REAL(epoll_wait)(w->epfd, w->events, w->max, wait_left_ms(until_ns));
+	if (r == 0)
+		wait_count(&w->until_ns, until_ns);
+	return r < 0 ? -errno : r;
+}
+
+/* Until when to wait natively: the program's limit; the nearest deadline; and where another process
+ * may read a reply, or the frame that we have interrupted must go on first, the next look. */
+static int64_t next_look(const struct epoll_wait *w, int64_t *slice_ns)
+{
+	int64_t until = w->until_ns, check = conn_next_check();
+
+	if (check < until)
+		until = check;
+	if (check != INT64_MAX && (conn_is_forked() || exchange_is_interrupted()))
+		until = wait_slice(until, slice_ns);
+	return check == INT64_MAX ? until : wait_part(until);
+}
+
+/* What no event tells: deadlines, and what other processes have done. Returns whether anything may
+ * have changed. */
+static bool look_around(void)
+{
+	if (conn_is_forked() && mark_any_unsettled())
+		conn_look();
+	if (now_ns() < conn_next_check())
+		return conn_is_forked();
+	conn_sweep();
+	return true;
+}
+
+/* n events came from a wait that may have begun before anything was converted. */
+static int wait_filtered(struct epoll_wait *w, int n)
+{
+	int64_t slice_ns = 0;
+
+	for (;;) {
+		bool served = false, last;
+
+		n = n > 0 ? filter(w, n, &served) : n;
+		if (n != 0)
+			return n;
+		served |= look_around();
+		/* with no time left look once more: what was just put back may be ready */
+		last = now_ns() >= w->until_ns;
+		if (last && !served)
+			return 0;
+		if (served && exchange_is_interrupted())
+			return -EINTR; /* only the interrupted frame can go on */
+		n = wait_natively(w, last ? 0 : next_look(w, &slice_ns));
+		if (n == 0 && last)
+			return 0;
+	}
+}
+
+static int wait_unsettled(struct epoll_wait *w)
+{
+	int64_t slice_ns = 0;
+
+	return wait_filtered(w, wait_natively(w, next_look(w, &slice_ns)));
+}
+
+/* Did a wait that went straight to libc come back with something of ours? */
+static bool has_ours(const struct epoll_wait *w, int n)
+{
+	int fd;
+
+	for (int i = 0; i < n; i++)
+		if (epset_is_ours(&w->events[i], w->epfd, &fd))
+			return true;
+	return false;
+}
+
+static int after_native(struct epoll_wait *w, int n)
+{
+	int saved_errno = errno;
+
+	if (n <= 0 || !epset_ever_swapped() || !has_ours(w, n))
+		return n;
+	return libc_result(wait_filtered(w, n), saved_errno);
+}
+
+#define TICK_MOST_NS 10000000
+
+/* When a native wait of this many ms that begins now is over, or a little later: the coarse clock, which
+ * is never a system call, is behind by up to a tick. */
+static int64_t until_ms(int timeout)
+{
+	if (timeout < 0)
+		return WAIT_FOREVER;
+	if (timeout == 0)
+		return 0;
+	return clock_ns(CLOCK_MONOTONIC_COARSE) + TICK_MOST_NS + (int64_t)timeout * 1000000;
+}
+
+/* Something is pending, or another thread may begin a conversion while this one waits. */
+SLOW static int wait_ms(struct epoll_wait *w, int timeout)
+{
+	int saved_errno = errno, n;
+	bool active = shim_is_active();
+
+	if (mark_any_unsettled() && epset_ever_swapped()) {
+		w->until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
+		return libc_result(wait_unsettled(w), saved_errno);
+	}
+	if (active)
+		w->until_ns = until_ms(timeout);
+	n = w->mask ? REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask) :
+		      REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
+	if (!active && epset_ever_swapped()) /* the configuration was read during the wait */
+		w->until_ns = until_ms(timeout);
+	return after_native(w, n);
+}
+
+/* Alone and with nothing pending, nothing can begin before the wait is over. */
+static inline bool is_quiet(void)
+{
+	return __builtin_expect(__libc_single_threaded, 1) && !mark_any_unsettled();
+}
+
+INTERPOSE int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+	if (is_quiet())
+		return real.epoll_wait(epfd, events, max, timeout);
+	return wait_ms(&(struct epoll_wait){ .epfd = epfd, .events = events, .max = max }, timeout);
+}
+
+INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
+			  const sigset_t *mask)
+{
+	if (is_quiet())
+		return real.epoll_pwait(epfd, events, max, timeout, mask);
+	return wait_ms(
+		&(struct epoll_wait){ .epfd = epfd, .events = events, .max = max, .mask = mask },
+		timeout);
+}
+
+INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
+			   const struct timespec *timeout, const sigset_t *mask)
+{
+	struct epoll_wait w = {
+		.epfd = epfd, .events = events, .max = max, .mask = mask, .exact = true
+	};
+	int saved_errno = errno, n;
+
+	if (is_quiet() || !wait_until(timeout, &w.until_ns))
+		return REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
+	if (mark_any_unsettled() && epset_ever_swapped())
+		return libc_result(wait_unsettled(&w), saved_errno);
+	n = REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
+	return after_native(&w, n);
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Giving a descriptor away: to another program by exec or spawn, to another process by SCM_RIGHTS, to
+ * stdio, whose reads and writes inside libc do not come by here. Whoever gets it may not have this
+ * library, and in any case not our memory: so what is pending is brought to its end first, or the new owner would read the converter's reply as data. Bounded, as
+ * every exchange has a deadline.
+ */
+#undef _FORTIFY_SOURCE /* <bits/stdio2.h> wraps what this file defines */
+#include "handover.h"
+
+#include "conn_int.h"
+#include "fastopen.h"
+#include "memory.h"
+#include "notes.h"
+#include "real.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+void handover_finish(int fd)
+{
+	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
+
+	if (c && fastopen_is_deferred(fd)) /* nobody there would know what the first write is for */
+		fastopen_start(fd, MSG_DONTWAIT);
+	while (c && conn_advance(fd, c) == MARK_PENDING)
+		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
+			return;
+}
+
+/* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which
+ * we keep no record in its parent's memory: then all are finished. */
+void handover_inherited(void)
+{
+	int saved_errno = errno, cancel_state;
+	bool all;
+
+	note_shared();
+	if (!mark_any_unsettled())
+		return;
+	/* what we are called by is no cancellation point */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	all = !conn_is_owner();
+	for (int fd = 0; fd <= conn_highest(); fd++) {
+		int flags = mark_get(fd) == MARK_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
+
+		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)))
+			handover_finish(fd);
+	}
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved_errno;
+}
+
+void handover_sent(const struct msghdr *msg)
+{
+	int saved_errno = errno, fd;
+
+	if (memory_is_absurd(msg) || memory_is_absurd(msg->msg_control))
+		return;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(fd) <= c->cmsg_len; at += sizeof(fd)) {
+			memcpy(&fd, (unsigned char *)c + at, sizeof(fd));
+			handover_finish(fd);
+		}
+	}
+	errno = saved_errno;
+}
+
+/* The kernel, too, looks at no more of them. */
+void handover_all_sent(const struct mmsghdr *msgs, unsigned int n)
+{
+	if (n > IOV_MAX)
+		n = IOV_MAX;
+	for (unsigned int i = 0; i < n && memory_was_readable(&msgs[i], sizeof(*msgs)); i++)
+		handover_sent(&msgs[i].msg_hdr);
+}
+
+INTERPOSE int execve(const char *path, char *const argv[], char *const envp[])
+{
+	handover_inherited();
+	return REAL(execve)(path, argv, envp);
+}
+
+INTERPOSE int execv(const char *path, char *const argv[])
+{
+	handover_inherited();
+	return REAL(execv)(path, argv);
+}
+
+INTERPOSE int execvp(const char *file, char *const argv[])
+{
+	handover_inherited();
+	return REAL(execvp)(file, argv);
+}
+
+INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	handover_inherited();
+	return REAL(execvpe)(file, argv, envp);
+}
+
+/* The variadic ones: libc's own call execve() past us, so the list becomes an array here. It lives in
+ * a mapping of its own, as exec may be called where malloc() may not. */
+static char **list_args(const char *first, va_list *args, size_t *size)
+{
+	va_list again;
+	size_t n = 1;
+	char **argv;
+
+	va_copy(again, *args);
+	while (first && va_arg(again, char *))
+		n++;
+	va_end(again);
+	*size = (n + 1) * sizeof(*argv);
+	argv = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (argv == MAP_FAILED)
+		return NULL;
+	memcpy(argv, &first, sizeof(first));
+	for (size_t i = 1; first && i <= n; i++) /* the closing NULL too */
+		argv[i] = va_arg(*args, char *);
+	return argv;
+}
+
+static int exec_failed(char **argv, size_t size, int err)
+{
+	if (argv)
+		munmap(argv, size);
+	errno = err;
+	return -1;
+}
+
+INTERPOSE int execl(const char *path, const char *arg, ...)
+{
+	va_list args;
+	char **argv;
+	size_t size;
+
+	va_start(args, arg);
+	argv = list_args(arg, &args, &size);
+	va_end(args);
+	if (argv)
+		execv(path, argv);
+	return exec_failed(argv, size, argv ? errno : ENOMEM);
+}
+
+INTERPOSE int execlp(const char *file, const char *arg, ...)
+{
+	va_list args;
+	char **argv;
+	size_t size;
+
+	va_start(args, arg);
+	argv = list_args(arg, &args, &size);
+	va_end(args);
+	if (argv)
+		execvp(file, argv);
+	return exec_failed(argv, size, argv ? errno : ENOMEM);
+}
+
+INTERPOSE int execle(const char *path, const char *arg, ...)
+{
+	va_list args;
+	char **argv, *const *envp;
+	size_t size;
+
+	va_start(args, arg);
+	argv = list_args(arg, &args, &size);
+	envp = va_arg(args, char *const *);
+	va_end(args);
+	if (argv)
+		execve(path, argv, envp);
+	return exec_failed(argv, size, argv ? errno : ENOMEM);
+}
+
+INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	handover_inherited();
+	return REAL(fexecve)(fd, argv, envp);
+}
+
+INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
+			  const posix_spawn_file_actions_t *restrict actions,
+			  const posix_spawnattr_t *restrict attr, char *const argv[restrict],
+			  char *const envp[restrict])
+{
+	handover_inherited();
+	return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+}
+
+INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
+			   const posix_spawn_file_actions_t *restrict actions,
+			   const posix_spawnattr_t *restrict attr, char *const argv[restrict],
+			   char *const envp[restrict])
+{
+	handover_inherited();
+	return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+}
+
+/* ----------------------------------------------------------------------- stdio */
+
+INTERPOSE FILE *fdopen(int fd, const char *mode)
+{
+	int saved_errno = errno;
+
+	if (mark_get(fd) == MARK_PENDING)
+		handover_finish(fd);
+	else if (mark_is_fresh(mark_get(fd))) /* its connect() may be one that does not wait */
+		mark_set(fd, MARK_OTHER);
+	errno = saved_errno;
+	return REAL(fdopen)(fd, mode);
+}
+
+int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void before_printing(int fd)
+{
+	int saved_errno = errno;
+
+	if (mark_get(fd) == MARK_PENDING)
+		handover_finish(fd);
+	errno = saved_errno;
+}
+
+INTERPOSE int vdprintf(int fd, const char *restrict format, va_list args)
+{
+	before_printing(fd);
+	return REAL(vdprintf)(fd, format, args);
+}
+
+INTERPOSE int dprintf(int fd, const char *restrict format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = vdprintf(fd, format, args);
+	va_end(args);
+	return r;
+}
+
+INTERPOSE int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
+{
+	before_printing(fd);
+	return REAL(__vdprintf_chk)(fd, flag, format, args);
+}
+
+INTERPOSE int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = __vdprintf_chk(fd, flag, format, args);
+	va_end(args);
+	return r;
+}

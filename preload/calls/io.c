@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Reading and writing. On a pending connection they behave as on an unfinished connect: EAGAIN,
+ * or for a blocking descriptor a wait for the outcome; so no byte of the program's goes out
+ * before the Connect TLV and no byte of the reply comes in. On a failed one they tell the errno
+ * once. On every other descriptor: one relaxed load, and libc (D3).
+ */
+#undef _FORTIFY_SOURCE /* this file defines what <bits/unistd.h> and <bits/socket2.h> wrap */
+#include "conn.h"
+#include "fastopen.h"
+#include "handover.h"
+#include "memory.h"
+#include "real.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+
+enum direction { READING, WRITING };
+
+/* 0: go on to libc; or a negative errno. */
+static int unsettled(int fd, int flags, enum direction direction)
+{
+	struct conn *c = conn_find(fd);
+	enum mark mark = mark_get(fd);
+	int64_t limit;
+	int r;
+
+	if (!c)
+		return 0;
+	/* urgent data and the error queue are not in the stream */
+	if (direction == READING && flags & (MSG_OOB | MSG_ERRQUEUE))
+		return 0;
+	if (mark == MARK_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
+		r = fastopen_start(fd, flags);
+		if (r < 0)
+			return r;
+		mark = mark_get(fd);
+	}
+	if (mark == MARK_PENDING)
+		mark = conn_advance(fd, c);
+	if (mark == MARK_PENDING) {
+		if (flags & MSG_FASTOPEN)
+			return -EALREADY;
+		if (flags & MSG_DONTWAIT || conn_is_nonblocking(fd))
+			return -EAGAIN;
+		limit = conn_time_limit(fd, direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO);
+		r = conn_wait(fd, c, limit);
+		if (r < 0)
+			return r == -EINTR ? r : -EAGAIN;
+		mark = conn_advance(fd, c);
+		/* libc's call would start the time limit anew */
+		if (mark == MARK_UP && limit != WAIT_FOREVER) {
+			r = wait_one(fd, direction == READING ? POLLIN : POLLOUT, limit);
+			if (r <= 0)
+				return r ? r : -EAGAIN;
+		}
+	}
+	if (mark != MARK_FAILED)
+		return 0;
+	/* a connect() that waits for it is the one to be told */
+	return conn_is_driven(c) ? -EAGAIN : -conn_take_error(fd, c);
+}
+
+static bool is_unsettled(int fd)
+{
+	return mark_is_unsettled(mark_get(fd));
+}
+
+static bool is_first_write(int fd)
+{
+	return mark_get(fd) == MARK_PENDING && fastopen_is_deferred(fd);
+}
+
+/* Says whether libc may go on; if not, errno is set. */
+SLOW static bool may_unsettled(int fd, int flags, enum direction direction)
+{
+	int saved_errno = errno;
+
+	return libc_result(unsettled(fd, flags, direction), saved_errno) == 0;
+}
+
+static bool may(int fd, int flags, enum direction direction)
+{
+	return !is_unsettled(fd) || may_unsettled(fd, flags, direction);
+}
+
+/* The same for calls with arguments that the kernel looks at before the connection. */
+static bool may_vector(int fd, const struct iovec *iov, int n, int flags, enum direction direction)
+{
+	return !is_unsettled(fd) || memory_settles_vector(iov, n) ||
+	       may_unsettled(fd, flags, direction);
+}
+
+static bool may_receive(int fd, const struct msghdr *msg, int flags)
+{
+	return !is_unsettled(fd) || memory_settles_message(msg) ||
+	       may_unsettled(fd, flags, READING);
+}
+
+/* recvmmsg() tells a socket's error before it looks at what it was given. */
+static bool may_receive_messages(int fd, const struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	return !is_unsettled(fd) ||
+	       (mark_get(fd) == MARK_PENDING && memory_settles_messages(msgs, n)) ||
+	       may_unsettled(fd, flags, READING);
+}
+
+/* recv() of nothing on a blocking descriptor: the kernel waits for what happens next, and then says 0
+ * whatever that was. */
+SLOW static bool waits_for_nothing(int fd, int flags)
+{
+	int saved_errno = errno;
+	bool waits = false;
+	struct conn *c;
+
+	if (flags & MSG_DONTWAIT || mark_get(fd) != MARK_PENDING)
+		return false;
+	c = conn_find(fd);
+	if (c && conn_advance(fd, c) == MARK_PENDING && !conn_is_nonblocking(fd)) {
+		conn_wait(fd, c, conn_time_limit(fd, SO_RCVTIMEO));
+		waits = true;
+	}
+	errno = saved_errno;
+	return waits;
+}
+
+INTERPOSE ssize_t read(int fd, void *p, size_t n)
+{
+	if (!mark_any_unsettled())
+		return real.read(fd, p, n);
+	/* reading nothing is never refused */
+	return n == 0 || may(fd, 0, READING) ? REAL(read)(fd, p, n) : -1;
+}
+
+INTERPOSE ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+	if (!mark_any_unsettled())
+		return real.readv(fd, iov, n);
+	return may_vector(fd, iov, n, 0, READING) ? REAL(readv)(fd, iov, n) : -1;
+}
+
+INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.recv(fd, p, n, flags);
+	if (n == 0 && waits_for_nothing(fd, flags))
+		return 0;
+	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
+}
+
+INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCKADDR_ARG addr,
+			   socklen_t *restrict len)
+{
+	if (!mark_any_unsettled())
+		return real.recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
+	if (n == 0 && waits_for_nothing(fd, flags)) {
+		if (addr.__sockaddr__ && !memory_is_absurd(len))
+			*len = 0;
+		return 0;
+	}
+	return may(fd, flags, READING) ? REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
+					 -1;
+}
+
+INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.recvmsg(fd, msg, flags);
+	return may_receive(fd, msg, flags) ? REAL(recvmsg)(fd, msg, flags) : -1;
+}
+
+INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
+		       struct timespec *timeout)
+{
+	if (!mark_any_unsettled())
+		return real.recvmmsg(fd, msgs, n, flags, timeout);
+	return may_receive_messages(fd, msgs, n, flags) ?
+		       REAL(recvmmsg)(fd, msgs, n, flags, timeout) :
+		       -1;
+}
+
+/* The calls that may be a program's first write: what they do while something is unsettled. */
+
+SLOW static ssize_t write_unsettled(int fd, const void *p, size_t n)
+{
+	int flags = 0;
+	ssize_t r;
+
+	if (is_first_write(fd) && fastopen_buffer(fd, p, n, &flags, NULL, 0, &r))
+		return r;
+	return may_unsettled(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
+}
+
+SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n, int flags)
+{
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
+	ssize_t r;
+
+	if (!is_unsettled(fd) || memory_settles_vector(iov, n))
+		return REAL(writev)(fd, iov, n);
+	if (is_first_write(fd) && fastopen_message(fd, &msg, &flags, &r))
+		return r;
+	return may_unsettled(fd, flags, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+}
+
+SLOW static ssize_t send_unsettled(int fd, const void *p, size_t n, int flags)
+{
+	ssize_t r;
+
+	if (is_first_write(fd) && fastopen_buffer(fd, p, n, &flags, NULL, 0, &r))
+		return r;
+	return may_unsettled(fd, flags, WRITING) ? REAL(send)(fd, p, n, flags) : -1;
+}
+
+SLOW static ssize_t sendto_unsettled(int fd, const void *p, size_t n, int flags,
+				     const struct sockaddr *sa, socklen_t len)
+{
+	ssize_t r;
+
+	if (!is_unsettled(fd) && !(flags & MSG_FASTOPEN))
+		return REAL(sendto)(fd, p, n, flags, sa, len);
+	if (memory_settles_address(sa, len))
+		return REAL(sendto)(fd, p, n, flags, sa, len);
+	if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
+	    fastopen_buffer(fd, p, n, &flags, sa, sa ? len : 0, &r))
+		return r;
+	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, sa, len) : -1;
+}
+
+SLOW static ssize_t sendmsg_unsettled(int fd, const struct msghdr *msg, int flags)
+{
+	ssize_t r;
+
+	if (is_unsettled(fd) || flags & MSG_FASTOPEN) {
+		if (memory_settles_message(msg))
+			return REAL(sendmsg)(fd, msg, flags);
+		if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
+		    fastopen_message(fd, msg, &flags, &r))
+			return r;
+	}
+	handover_sent(msg);
+	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
+}
+
+SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	if ((is_unsettled(fd) || flags & MSG_FASTOPEN) && memory_settles_messages(msgs, n))
+		return REAL(sendmmsg)(fd, msgs, n, flags);
+	if (flags & MSG_FASTOPEN || is_first_write(fd))
+		return fastopen_each(fd, msgs, n, flags);
+	handover_all_sent(msgs, n);
+	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
+}
+
+INTERPOSE ssize_t write(int fd, const void *p, size_t n)
+{
+	if (!mark_any_unsettled())
+		return real.write(fd, p, n);
+	return is_unsettled(fd) ? write_unsettled(fd, p, n) : REAL(write)(fd, p, n);
+}
+
+INTERPOSE ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	return mark_any_unsettled() ? writev_unsettled(fd, iov, n, 0) : real.writev(fd, iov, n);
+}
+
+INTERPOSE ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.send(fd, p, n, flags);
+	return is_unsettled(fd) ? send_unsettled(fd, p, n, flags) : REAL(send)(fd, p, n, flags);
+}
+
+INTERPOSE ssize_t sendto(int fd, const void *p, size_t n, int flags, __CONST_SOCKADDR_ARG addr,
+			 socklen_t len)
+{
+	return mark_any_unsettled() || flags & MSG_FASTOPEN ?
+		       sendto_unsettled(fd, p, n, flags, addr.__sockaddr__, len) :
+		       real.sendto(fd, p, n, flags, addr.__sockaddr__, len);
+}
+
+INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return mark_any_unsettled() || flags & MSG_FASTOPEN ? sendmsg_unsettled(fd, msg, flags) :
+							      real.sendmsg(fd, msg, flags);
+}
+
+INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	return mark_any_unsettled() || flags & MSG_FASTOPEN ?
+		       sendmmsg_unsettled(fd, msgs, n, flags) :
+		       real.sendmmsg(fd, msgs, n, flags);
+}
+
+/* Of a socket it reads into a pipe only. */
+static bool is_pipe(int fd)
+{
+	struct stat st;
+	int saved_errno = errno;
+	bool is = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+
+	errno = saved_errno;
+	return is;
+}
+
+SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t n)
+{
+	ssize_t r;
+
+	if (is_unsettled(in) && !offset && n > 0 && is_pipe(out) && !may(in, 0, READING))
+		return -1;
+	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
+		return r;
+	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
+}
+
+INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
+{
+	int64_t at = offset ? *offset : 0;
+	ssize_t r;
+
+	if (!mark_any_unsettled() || !(is_unsettled(out) || is_unsettled(in)))
+		return REAL(sendfile)(out, in, offset, n);
+	r = sendfile_unsettled(out, in, offset ? &at : NULL, n);
+	if (offset)
+		*offset = (off_t)at;
+	return r;
+}
+
+INTERPOSE ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
+{
+	return mark_any_unsettled() ? sendfile_unsettled(out, in, offset, n) :
+				      real.sendfile64(out, in, offset, n);
+}
+
+/* SPLICE_F_NONBLOCK is about the pipe; of a socket only O_NONBLOCK counts. */
+INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
+			 unsigned int flags)
+{
+	if (!mark_any_unsettled())
+		return real.splice(in, in_offset, out, out_offset, n, flags);
+	return may(in, 0, READING) && may(out, 0, WRITING) ?
+		       REAL(splice)(in, in_offset, out, out_offset, n, flags) :
+		       -1;
+}
+
+/* With offset -1 these work on sockets too; with another the kernel says that they do not. */
+static int wait_flag(int flags)
+{
+	return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
+}
+
+INTERPOSE ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.preadv2(fd, iov, n, offset, flags);
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), READING) ?
+		       REAL(preadv2)(fd, iov, n, offset, flags) :
+		       -1;
+}
+
+INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.pwritev2(fd, iov, n, offset, flags);
+	if (offset == -1 && is_first_write(fd))
+		return writev_unsettled(fd, iov, n, wait_flag(flags));
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+		       REAL(pwritev2)(fd, iov, n, offset, flags) :
+		       -1;
+}
+
+INTERPOSE ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.preadv64v2(fd, iov, n, offset, flags);
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), READING) ?
+		       REAL(preadv64v2)(fd, iov, n, offset, flags) :
+		       -1;
+}
+
+INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+{
+	if (!mark_any_unsettled())
+		return real.pwritev64v2(fd, iov, n, offset, flags);
+	if (offset == -1 && is_first_write(fd))
+		return writev_unsettled(fd, iov, n, wait_flag(flags));
+	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+		       REAL(pwritev64v2)(fd, iov, n, offset, flags) :
+		       -1;
+}
+
+/* --------------------------------------------------- fortified names (LINUX-FACTS 8.1) */
+
+void __chk_fail(void) __attribute__((noreturn));
+ssize_t __read_chk(int fd, void *p, size_t n, size_t p_len);
+ssize_t __recv_chk(int fd, void *p, size_t n, size_t p_len, int flags);
+ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_len, int flags,
+		       __SOCKADDR_ARG addr, socklen_t *restrict len);
+
+INTERPOSE ssize_t __read_chk(int fd, void *p, size_t n, size_t p_len)
+{
+	if (n > p_len)
+		__chk_fail();
+	return read(fd, p, n);
+}
+
+INTERPOSE ssize_t __recv_chk(int fd, void *p, size_t n, size_t p_len, int flags)
+{
+	if (n > p_len)
+		__chk_fail();
+	return recv(fd, p, n, flags);
+}
+
+INTERPOSE ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_len, int flags,
+				 __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	if (n > p_len)
+		__chk_fail();
+	return recvfrom(fd, p, n, flags, addr, len);
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+/* What a program can ask about a socket: its peer, its pending error, its time limits. */
+#include "conn.h"
+#include "memory.h"
+#include "notes.h"
+#include "real.h"
+#include "twin.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* room: the size of the program's buffer. The length reported is the true one, even if the
+ * address was cut (getpeername(2)). An address that IPv4 cannot express is 0.0.0.0 (twin.h). */
+static void fill_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
+		      socklen_t *len)
+{
+	struct sockaddr_storage name;
+	struct addr shown = { .port = a->port };
+	socklen_t whole;
+
+	if (family == AF_INET6 || addr_is_v4(a))
+		shown = *a;
+	whole = addr_to_sockaddr(&shown, family, &name);
+	memcpy(out, &name, room < whole ? room : whole);
+	*len = whole;
+}
+
+/* libc's answer, in the program's family. */
+static int peer_natively(int fd, struct sockaddr *name, socklen_t *len)
+{
+	int saved_errno = errno;
+
+	if (mark_is_watched(mark_get(fd)))
+		conn_check_direct(fd);
+	if (!memory_is_absurd(name) && !memory_is_absurd(len) && twin_is_foreign(fd))
+		return libc_result(twin_name(SYS_getpeername, fd, name, len), saved_errno);
+	errno = saved_errno;
+	return REAL(getpeername)(fd, name, len);
+}
+
+INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	enum mark mark = mark_get(fd);
+	int saved_errno = errno;
+	struct conn *c;
+	socklen_t room;
+
+	if (!mark_has_record(mark) || !(c = conn_find(fd))) {
+		errno = saved_errno;
+		return peer_natively(fd, addr.__sockaddr__, len);
+	}
+	if (mark == MARK_PENDING)
+		mark = conn_advance(fd, c);
+	if (mark == MARK_PENDING) {
+		errno = ENOTCONN;
+		return -1;
+	}
+	/* the kernel checks the arguments, and knows whether the connection is still there */
+	room = memory_is_absurd(len) ? 0 : *len;
+	errno = saved_errno;
+	if (REAL(getpeername)(fd, addr.__sockaddr__, len) < 0)
+		return -1;
+	if (mark == MARK_UP)
+		fill_name(&c->server, c->family, addr.__sockaddr__, room, len);
+	return 0;
+}
+
+static bool has_failed(enum mark mark)
+{
+	return mark == MARK_FAILED || mark == MARK_FAILED_TOLD;
+}
+
+/* The address that a failed attempt had, as long as the failure lasts. */
+static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || !u->local.port)
+		return;
+	fill_name(&u->local, c->family, out, room, len);
+}
+
+INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	bool failed = has_failed(mark_get(fd)) && !memory_is_absurd(len);
+	socklen_t room = failed ? *len : 0;
+	struct sockaddr *name = addr.__sockaddr__;
+	int saved_errno = errno, r;
+
+	if (!memory_is_absurd(name) && !memory_is_absurd(len) && twin_is_foreign(fd))
+		r = libc_result(twin_name(SYS_getsockname, fd, name, len), saved_errno);
+	else
+		r = REAL(getsockname)(fd, name, len);
+	if (r < 0)
+		return -1;
+	if (failed)
+		failed_name(fd, name, room, len);
+	errno = saved_errno;
+	return 0;
+}
+
+static int option_natively(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int saved_errno = errno;
+
+	if (mark_is_watched(mark_get(fd)))
+		conn_check_direct(fd);
+	errno = saved_errno;
+	if (note_has_twin(fd) && !memory_is_absurd(value) && !memory_is_absurd(len))
+		return twin_getsockopt(fd, level, name, value, len);
+	return REAL(getsockopt)(fd, level, name, value, len);
+}
+
+/* SO_PEERNAME, unlike getpeername(), tells whom the socket was connected to, whatever came of it.
+ * The kernel checks the arguments; of a failed attempt it has forgotten the peer. */
+static int peer_option(int fd, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	struct sockaddr_storage name;
+	socklen_t whole = c ? addr_to_sockaddr(&c->server, c->family, &name) : 0;
+	int r = REAL(getsockopt)(fd, SOL_SOCKET, SO_PEERNAME, value, len);
+
+	if (r < 0 && (!c || errno != ENOTCONN || !has_failed(mark_get(fd)) || *len > whole ||
+		      memory_is_absurd(value)))
+		return -1;
+	if (c)
+		memcpy(value, &name, *len < whole ? *len : whole);
+	return 0;
+}
+
+/* What getsockopt() says of a connection that is not settled: its state, and the options below. */
+static enum mark option_state(int fd, struct conn *c)
+{
+	enum mark mark = mark_get(fd);
+
+	return c && mark == MARK_PENDING ? conn_advance(fd, c) : mark;
+}
+
+/* An unfinished connect, whatever the kernel's state is: it is the first byte. */
+static int state_option(int fd, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	bool pending = option_state(fd, c) == MARK_PENDING;
+	int r = option_natively(fd, IPPROTO_TCP, TCP_INFO, value, len);
+
+	if (r == 0 && c && pending && *len > 0)
+		*(uint8_t *)value = TCP_SYN_SENT;
+	return r;
+}
+
+static int number_option(int fd, int name, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	enum mark mark = option_state(fd, c);
+	int answer = 0;
+
+	if (name == SO_RCVLOWAT && c && mark == MARK_PENDING)
+		answer = conn_rcvlowat(c);
+	if (!c || (mark != MARK_PENDING && mark != MARK_FAILED) || (name == SO_RCVLOWAT && !answer))
+		return option_natively(fd, SOL_SOCKET, name, value, len);
+	/* the kernel checks the arguments, with an option that is a number, too */
+	if (REAL(getsockopt)(fd, SOL_SOCKET, SO_TYPE, value, len) < 0)
+		return -1;
+	if (name == SO_ERROR && mark == MARK_FAILED && !(answer = conn_take_error(fd, c)))
+		return option_natively(fd, SOL_SOCKET, name, value, len);
+	memcpy(value, &answer, *len < sizeof(answer) ? *len : sizeof(answer));
+	return 0;
+}
+
+/* On a connection of ours the converter's option is not the program's. */
+static int cookie_option(int fd, void *value, socklen_t *len)
+{
+	struct conn *c = conn_find(fd);
+	int r = option_natively(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, value, len);
+
+	if (r == 0 && c && c->no_cookie && !has_failed(mark_get(fd)))
+		memset(value, 0, *len);
+	return r;
+}
+
+struct zerocopy { /* as the kernel has it; libc's is older */
+	uint64_t address;
+	uint32_t length, unmapped, queued;
+	int32_t err;
+	uint64_t buffer;
+	int32_t room;
+	uint32_t more[5];
+};
+
+/* Reads, and more than what is mapped only into a buffer that it is given: an unfinished connect has
+ * nothing, and the reply that may be there is shorter than what could be mapped. */
+static int zerocopy_option(int fd, void *value, socklen_t *len)
+{
+	struct zerocopy z = { 0 };
+	struct conn *c = conn_find(fd);
+	socklen_t room = memory_is_absurd(len) ? 0 : *len < sizeof(z) ? *len : sizeof(z);
+	int r;
+
+	if (option_state(fd, c) != MARK_PENDING || !c || memory_is_absurd(value))
+		return option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, len);
+	memcpy(&z, value, room);
+	z.room = 0;
+	r = option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &room);
+	if (r < 0)
+		return r;
+	z.unmapped = z.queued = 0;
+	z.err = 0;
+	memcpy(value, &z, room);
+	*len = room;
+	return 0;
+}
+
+SLOW static int connection_option(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int saved_errno = errno, r;
+
+	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_NO_COOKIE)
+		r = cookie_option(fd, value, len);
+	else if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE)
+		r = zerocopy_option(fd, value, len);
+	else if (level == IPPROTO_TCP)
+		r = state_option(fd, value, len);
+	else if (name == SO_PEERNAME)
+		r = peer_option(fd, value, len);
+	else
+		r = number_option(fd, name, value, len);
+	if (r == 0)
+		errno = saved_errno;
+	return r;
+}
+
+static bool is_about_connection(enum mark mark, int level, int name)
+{
+	if (level == SOL_SOCKET)
+		return name == SO_PEERNAME ||
+		       (mark_is_unsettled(mark) && (name == SO_ERROR || name == SO_RCVLOWAT));
+	return level == IPPROTO_TCP &&
+	       (name == TCP_FASTOPEN_NO_COOKIE ||
+		(mark_is_unsettled(mark) && (name == TCP_INFO || name == TCP_ZEROCOPY_RECEIVE)));
+}
+
+INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
+{
+	enum mark mark = mark_get(fd);
+
+	if (mark_has_record(mark) && is_about_connection(mark, level, name))
+		return connection_option(fd, level, name, value, len);
+	return option_natively(fd, level, name, value, len);
+}
+
+/* While the reply is awaited the program's value only waits to be set. */
+static bool set_rcvlowat(int fd, const int *value)
+{
+	int saved_errno = errno;
+	struct conn *c = memory_is_absurd(value) ? NULL : conn_find(fd);
+	bool pending = c && conn_advance(fd, c) == MARK_PENDING;
+
+	if (pending)
+		conn_keep_rcvlowat(c, *value);
+	errno = saved_errno;
+	return pending;
+}
+
+/* ... by another socket, which must have the option then. */
+static bool may_connect_yet(enum mark mark)
+{
+	return mark_is_fresh(mark) || mark == MARK_PENDING || has_failed(mark);
+}
+
+INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int r;
+
+	/* so that connect() need not ask about a socket on which none of them was ever set */
+	if ((level == SOL_SOCKET &&
+	     (name == SO_SNDTIMEO_OLD || name == SO_SNDTIMEO_NEW || name == SO_RCVLOWAT)) ||
+	    (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT))
+		mark_change(fd, MARK_TCP, MARK_TCP_SET);
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT && mark_get(fd) == MARK_PENDING &&
+	    len >= (socklen_t)sizeof(int) && set_rcvlowat(fd, value))
+		return 0;
+	if (note_has_twin(fd))
+		return twin_setsockopt(fd, level, name, value, len);
+	r = REAL(setsockopt)(fd, level, name, value, len);
+	if (r == 0 && may_connect_yet(mark_get(fd)))
+		note_option(fd, level, name, value, len);
+	return r;
+}
+
+INTERPOSE int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	struct sockaddr_storage room;
+	const struct sockaddr *sa = twin_address(fd, addr.__sockaddr__, &len, &room);
+	int r = REAL(bind)(fd, sa, len);
+
+	if (r == 0 && mark_is_fresh(mark_get(fd)))
+		note_bound(fd);
+	return r;
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#undef _FORTIFY_SOURCE /* this file defines what <bits/poll2.h> wraps */
+#include "conn.h"
+#include "memory.h"
+#include "pollset.h"
+#include "real.h"
+#include "wait.h"
+
+int __poll(struct pollfd *fds, nfds_t n, int timeout);
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len);
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+		size_t fds_len);
+void __chk_fail(void) __attribute__((noreturn));
+
+/* libc's header says that poll() only writes the array. */
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+/* The kernel refuses an array that is longer than the limit of descriptors before it reads it. */
+static bool needs_us(const struct pollfd *fds, nfds_t n)
+{
+	return n <= MARK_MAX && memory_was_array(fds, n, sizeof(*fds)) && pollset_needs_us(fds, n);
+}
+
+SLOW static int poll_unsettled(struct pollfd *fds, nfds_t n, int timeout)
+{
+	int saved_errno = errno;
+	int64_t until_ns = WAIT_FOREVER;
+
+	if (!needs_us(fds, n))
+		return REAL(poll)(fds, n, timeout);
+	if (timeout >= 0)
+		until_ns = now_ns() + (int64_t)timeout * 1000000;
+	return libc_result(pollset_wait(fds, n, until_ns, NULL), saved_errno);
+}
+
+SLOW static int ppoll_unsettled(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+				const sigset_t *mask)
+{
+	int saved_errno = errno;
+	int64_t until_ns;
+
+	/* a bad time limit is the kernel's to refuse */
+	if (!needs_us(fds, n) || !wait_until(timeout, &until_ns))
+		return REAL(ppoll)(fds, n, timeout, mask);
+	return libc_result(pollset_wait(fds, n, until_ns, mask), saved_errno);
+}
+
+INTERPOSE int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return mark_any_unsettled() ? poll_unsettled(fds, n, timeout) : real.poll(fds, n, timeout);
+}
+
+INTERPOSE int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+		    const sigset_t *mask)
+{
+	return mark_any_unsettled() ? ppoll_unsettled(fds, n, timeout, mask) :
+				      real.ppoll(fds, n, timeout, mask);
+}
+
+/* libc's public alias. */
+INTERPOSE int __poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return poll(fds, n, timeout);
+}
+
+/* What programs call that were compiled with _FORTIFY_SOURCE. */
+INTERPOSE int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len)
+{
+	if (fds_len / sizeof(*fds) < n)
+		__chk_fail();
+	return poll(fds, n, timeout);
+}
+
+INTERPOSE int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+			  const sigset_t *mask, size_t fds_len)
+{
+	if (fds_len / sizeof(*fds) < n)
+		__chk_fail();
+	return ppoll(fds, n, timeout, mask);
+}

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: MIT
+/*
+ * select and pselect. While none of the descriptors is unsettled they are libc's; otherwise the
+ * sets become a poll set, with the kernel's own table of what select means in terms of poll.
+ */
+#undef _FORTIFY_SOURCE
+#include "conn_int.h"
+#include "memory.h"
+#include "pollset.h"
+#include "real.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/time.h>
+
+#define SELECT_READ   (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
+#define SELECT_WRITE  (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
+#define SELECT_EXCEPT POLLPRI
+
+struct sets {
+	fd_set *read, *write, *except;
+};
+
+#define WORD_BITS (8 * (int)sizeof(unsigned long))
+
+/* Programs make sets larger than FD_SETSIZE by hand; FD_ISSET would refuse those. */
+static unsigned long *words_of(fd_set *set)
+{
+	return (unsigned long *)(void *)set;
+}
+
+/* How many words the kernel takes and gives for n numbers. */
+static size_t words_for(int n)
+{
+	return ((size_t)n + WORD_BITS - 1) / WORD_BITS;
+}
+
+static unsigned long bit_of(int fd)
+{
+	return 1UL << fd % WORD_BITS;
+}
+
+static bool has(fd_set *set, int fd)
+{
+	return set && words_of(set)[fd / WORD_BITS] & bit_of(fd);
+}
+
+static short asked(const struct sets *sets, int fd)
+{
+	short events = 0;
+
+	if (has(sets->read, fd))
+		events |= POLLIN | POLLRDNORM | POLLRDBAND;
+	if (has(sets->write, fd))
+		events |= POLLOUT | POLLWRNORM | POLLWRBAND;
+	if (has(sets->except, fd))
+		events |= POLLPRI;
+	return events;
+}
+
+static bool is_absurd(const void *p)
+{
+	return p && memory_is_absurd(p);
+}
+
+/* Reads no more of the sets than where a number of ours stands, which the kernel reads too. */
+static bool needs_us(const struct sets *sets, int n)
+{
+	if (is_absurd(sets->read) || is_absurd(sets->write) || is_absurd(sets->except))
+		return false;
+	for (int fd = 0; fd < n && fd <= conn_highest(); fd++)
+		if (mark_is_unsettled(mark_get(fd)) && asked(sets, fd))
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------- how far the kernel looks at the sets */
+
+/* The kernel does not look at words behind the last that the process has room for in its table of
+ * descriptors, whatever n is. Nothing says how large that is, but where it stops reading: at least
+ * `least` words, at most `most`. room ends where nothing can be read. */
+static size_t ask_reach(int n, unsigned long *room_end, size_t least, size_t most)
+{
+	while (least < most) {
+		size_t some = least + (most - least + 1) / 2;
+		struct timespec now = { 0 };
+
+		if (sys_result(syscall(SYS_pselect6, n, room_end - (some - 1), NULL, NULL, &now,
+				       NULL)) == -EFAULT)
+			least = some;
+		else
+			most = some - 1;
+	}
+	return least;
+}
+
+#define GUARD 65536 /* the largest page that Linux has */
+
+static int reach(int n)
+{
+	size_t least = words_for(conn_highest() + 1), most = words_for(n), size;
+	unsigned char *room;
+
+	if (most <= least) /* the table has had room for that one */
+		return n;
+	size = (most * sizeof(unsigned long) + GUARD - 1) / GUARD * GUARD;
+	room = mmap(NULL, size + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0);
+	if (room == MAP_FAILED)
+		return (int)least * WORD_BITS;
+	if (mprotect(room, size, PROT_READ | PROT_WRITE) == 0)
+		least = ask_reach(n, (unsigned long *)(void *)(room + size), least, most);
+	munmap(room, size + GUARD);
+	return least < most ? (int)least * WORD_BITS : n;
+}
+
+static bool is_readable(const fd_set *set, int n)
+{
+	return !set || memory_is_readable(set, words_for(n) * sizeof(unsigned long));
+}
+
+/* As it will be copied by the kernel, or refused. */
+static bool are_readable(const struct sets *sets, int n)
+{
+	return is_readable(sets->read, n) && is_readable(sets->write, n) &&
+	       is_readable(sets->except, n);
+}
+
+/* --------------------------------------------------------- from sets to poll, and back */
+
+/* The next number from fd on that is in any of the sets; n: none. */
+static int next_asked(const struct sets *sets, int fd, int n)
+{
+	for (; fd < n; fd = (fd / WORD_BITS + 1) * WORD_BITS) {
+		size_t at = (size_t)fd / WORD_BITS;
+		unsigned long word = 0;
+
+		word |= sets->read ? words_of(sets->read)[at] : 0;
+		word |= sets->write ? words_of(sets->write)[at] : 0;
+		word |= sets->except ? words_of(sets->except)[at] : 0;
+		word &= ~0UL << fd % WORD_BITS;
+		if (word) {
+			fd = (int)at * WORD_BITS + __builtin_ctzl(word);
+			return fd < n ? fd : n;
+		}
+	}
+	return n;
+}
+
+static nfds_t count_asked(const struct sets *sets, int n)
+{
+	nfds_t count = 0;
+
+	for (int fd = next_asked(sets, 0, n); fd < n; fd = next_asked(sets, fd + 1, n))
+		count++;
+	return count;
+}
+
+/* What one of the three sets is in terms of poll. */
+struct meaning {
+	short asked;
+	short answer;
+};
+
+static const struct meaning meanings[] = {
+	{ POLLIN, SELECT_READ },
+	{ POLLOUT, SELECT_WRITE },
+	{ POLLPRI, SELECT_EXCEPT },
+};
+
+static bool is_in(const struct pollfd *p, const struct meaning *m)
+{
+	return p->fd >= 0 && p->events & m->asked && p->revents & m->answer;
+}
+
+/* POLLHUP and POLLERR end every poll, but not a select that did not ask for what they mean: such
+ * descriptors are left out of the next round. Negative numbers are what poll ignores. */
+static int left_out(int fd)
+{
+	return -1 - fd;
+}
+
+static bool is_ready(struct pollfd *fds, nfds_t count)
+{
+	bool ready = false;
+
+	for (nfds_t i = 0; i < count; i++) {
+		struct pollfd *p = &fds[i];
+
+		if (p->fd < 0 || !p->revents)
+			continue;
+		if (p->revents & POLLNVAL || is_in(p, &meanings[0]) || is_in(p, &meanings[1]) ||
+		    is_in(p, &meanings[2]))
+			ready = true;
+		else
+			p->fd = left_out(p->fd);
+	}
+	return ready;
+}
+
+static int fill_set(fd_set *set, int n, const struct meaning *m, const struct pollfd *fds,
+		    nfds_t count)
+{
+	int ready = 0;
+
+	if (!set)
+		return 0;
+	memset(set, 0, words_for(n) * sizeof(unsigned long));
+	for (nfds_t i = 0; i < count; i++)
+		if (is_in(&fds[i], m)) {
+			words_of(set)[fds[i].fd / WORD_BITS] |= bit_of(fds[i].fd);
+			ready++;
+		}
+	return ready;
+}
+
+/* The program's sets become the answer, in the kernel's order: two may be one. */
+static int fill_sets(const struct sets *sets, int n, const struct pollfd *fds, nfds_t count)
+{
+	for (nfds_t i = 0; i < count; i++)
+		if (fds[i].fd >= 0 && fds[i].revents & POLLNVAL)
+			return -EBADF;
+	return fill_set(sets->read, n, &meanings[0], fds, count) +
+	       fill_set(sets->write, n, &meanings[1], fds, count) +
+	       fill_set(sets->except, n, &meanings[2], fds, count);
+}
+
+static int wait_on(const struct sets *sets, int n, const struct pollset_room *room,
+		   int64_t until_ns, const sigset_t *mask)
+{
+	struct pollfd *fds = room->fds;
+	nfds_t i = 0;
+	int r;
+
+	for (int fd = next_asked(sets, 0, n); fd < n && i < room->n;
+	     fd = next_asked(sets, fd + 1, n))
+		fds[i++] = (struct pollfd){ .fd = fd, .events = asked(sets, fd) };
+	do {
+		r = pollset_wait(fds, i, until_ns, mask);
+		if (r < 0)
+			return r;
+	} while (r > 0 && !is_ready(fds, i));
+	return fill_sets(sets, n, fds, i);
+}
+
+static int wait_in_room(const struct sets *sets, const int n, struct pollset_room *room,
+			int64_t until_ns, const sigset_t *mask)
+{
+	int r;
+
+	pthread_cleanup_push(pollset_release, room);
+	r = wait_on(sets, n, room, until_ns, mask);
+	pthread_cleanup_pop(1);
+	return r;
+}
+
+static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
+{
+	struct pollset_room room;
+
+	n = reach(n);
+	if (!are_readable(sets, n))
+		return -EFAULT;
+	if (!pollset_room(&room, count_asked(sets, n)))
+		return -ENOMEM;
+	return wait_in_room(sets, n, &room, until_ns, mask);
+}
+
+SLOW static int pselect_unsettled(const struct sets *sets, int n, const struct timespec *timeout,
+				  const sigset_t *mask)
+{
+	int saved_errno = errno;
+	int64_t until_ns;
+
+	if (!needs_us(sets, n) || !wait_until(timeout, &until_ns))
+		return REAL(pselect)(n, sets->read, sets->write, sets->except, timeout, mask);
+	return libc_result(wait_on_sets(sets, n, until_ns, mask), saved_errno);
+}
+
+INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
+		      fd_set *restrict excepts, const struct timespec *restrict timeout,
+		      const sigset_t *restrict mask)
+{
+	if (mark_any_unsettled())
+		return pselect_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout,
+					 mask);
+	return real.pselect(n, reads, writes, excepts, timeout, mask);
+}
+
+/* Linux writes the time that is left into the program's limit (select(2)). */
+static void put_left(int64_t until_ns, struct timeval *timeout)
+{
+	struct timespec left = { 0 };
+
+	if (!timeout || !wait_left(until_ns, &left))
+		return;
+	timeout->tv_sec = left.tv_sec;
+	timeout->tv_usec = left.tv_nsec / 1000;
+}
+
+/* As libc reads it: a million microseconds and more are taken, and what overflows is for ever. False:
+ * it is refused. */
+static bool end_of(const struct timeval *timeout, int64_t *until_ns)
+{
+	int64_t seconds;
+
+	*until_ns = WAIT_FOREVER;
+	if (!timeout)
+		return true;
+	if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
+		return false;
+	if (!__builtin_add_overflow(timeout->tv_sec, timeout->tv_usec / 1000000, &seconds))
+		*until_ns = wait_end(seconds, timeout->tv_usec % 1000000 * 1000);
+	return true;
+}
+
+SLOW static int select_unsettled(const struct sets *sets, int n, struct timeval *timeout)
+{
+	int saved_errno = errno, r;
+	int64_t until_ns;
+
+	if ((timeout && memory_is_absurd(timeout)) || !needs_us(sets, n) ||
+	    !end_of(timeout, &until_ns))
+		return REAL(select)(n, sets->read, sets->write, sets->except, timeout);
+	r = wait_on_sets(sets, n, until_ns, NULL);
+	put_left(until_ns, timeout);
+	return libc_result(r, saved_errno);
+}
+
+INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
+		     fd_set *restrict excepts, struct timeval *restrict timeout)
+{
+	if (mark_any_unsettled())
+		return select_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout);
+	return real.select(n, reads, writes, excepts, timeout);
+}
+
+/* libc's public alias. */
+int __select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
+	     struct timeval *restrict timeout);
+INTERPOSE int __select(int n, fd_set *restrict reads, fd_set *restrict writes,
+		       fd_set *restrict excepts, struct timeval *restrict timeout)
+{
+	return select(n, reads, writes, excepts, timeout);
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+/* What happens when the library is loaded, before the program, and in the child of its fork(). */
+#include "conn.h"
+#include "counts.h"
+#include "health.h"
+#include "real.h"
+#include "shim.h"
+
+#include <pthread.h>
+
+static void in_child(void)
+{
+	shim_in_child();
+	servers_in_child();
+	health_in_child();
+	counts_in_child();
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	int saved_errno = errno;
+
+	real_init();
+	mark_started();
+	shim_keep_environment();
+	conn_init();
+	pthread_atfork(NULL, NULL, in_child);
+	errno = saved_errno;
+}

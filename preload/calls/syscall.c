@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: MIT
+/*
+ * syscall(), with which programs make a system call past libc's function for it. What it does to a
+ * socket of ours goes the way of that function, or the program would read the converter's reply as
+ * the server's first bytes, and an option or a registration in an epoll set would be lost with a twin.
+ *
+ * Everything else is a jump to libc: some calls return twice, or on another stack, and where fewer
+ * arguments were given the place of the last one is somebody's variable, so nothing is pushed and
+ * nothing is copied. Nothing is refused. connect() is not looked at: who connects past libc is direct.
+ */
+#include "conn.h"
+#include "handover.h"
+#include "memory.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <linux/net.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+
+#define RAW_NUMBERS 512 /* none of those above concerns us */
+
+INTERNAL long raw_ours(long number, long a, long b, long c, long d, long e, long f);
+
+/* When a system call is libc's function to us. */
+enum concern {
+	NONE,
+	UNSETTLED,	  /* the first argument is a connection being made, or failed */
+	BOTH_UNSETTLED,	  /* the first or the second */
+	EITHER_UNSETTLED, /* the first or the third */
+	SECOND_UNSETTLED,
+	ANY_UNSETTLED, /* what it waits for, or gives away, may be one */
+	TCP,	       /* the first is a socket that our socket() has made */
+	EITHER_TCP,    /* the first or the second */
+	THIRD_TCP,
+	ALWAYS, /* another thread may begin something while it waits */
+};
+
+#ifdef SYS__newselect /* the other one has its arguments in memory */
+#define OLD_SELECT SYS__newselect
+#else
+#define OLD_SELECT SYS_select
+#endif
+
+INTERNAL const uint8_t raw_concerns[RAW_NUMBERS] = {
+	[SYS_read] = UNSETTLED,
+	[SYS_readv] = UNSETTLED,
+	[SYS_recvfrom] = UNSETTLED,
+	[SYS_recvmsg] = UNSETTLED,
+	[SYS_recvmmsg] = UNSETTLED,
+	[SYS_preadv2] = UNSETTLED,
+	[SYS_write] = UNSETTLED,
+	[SYS_writev] = UNSETTLED,
+	[SYS_pwritev2] = UNSETTLED,
+	[SYS_sendto] = UNSETTLED,
+	[SYS_sendmsg] = ANY_UNSETTLED,
+	[SYS_sendmmsg] = ANY_UNSETTLED,
+	[SYS_sendfile] = BOTH_UNSETTLED,
+	[SYS_splice] = EITHER_UNSETTLED,
+	[SYS_io_submit] = ANY_UNSETTLED,
+	[SYS_pidfd_getfd] = SECOND_UNSETTLED,
+	[SYS_execve] = ANY_UNSETTLED,
+	[SYS_execveat] = ANY_UNSETTLED,
+	[SYS_ppoll] = ANY_UNSETTLED,
+	[SYS_pselect6] = ANY_UNSETTLED,
+	[SYS_epoll_ctl] = THIRD_TCP,
+	[SYS_epoll_pwait] = ALWAYS,
+	[SYS_epoll_pwait2] = ALWAYS,
+	[SYS_dup] = TCP,
+	[SYS_dup3] = EITHER_TCP,
+	[SYS_fcntl] = TCP,
+	[SYS_ioctl] = TCP,
+	[SYS_close] = TCP,
+	[SYS_close_range] = ANY_UNSETTLED,
+	[SYS_bind] = TCP,
+	[SYS_shutdown] = TCP,
+	[SYS_getsockname] = TCP,
+	[SYS_getpeername] = TCP,
+	[SYS_getsockopt] = TCP,
+	[SYS_setsockopt] = TCP,
+#ifdef SYS_poll /* newer architectures have none of the older calls */
+	[SYS_poll] = ANY_UNSETTLED,
+	[OLD_SELECT] = ANY_UNSETTLED,
+	[SYS_epoll_wait] = ALWAYS,
+	[SYS_dup2] = EITHER_TCP,
+#endif
+#ifdef SYS_recv
+	[SYS_recv] = UNSETTLED,
+	[SYS_send] = UNSETTLED,
+#endif
+#ifdef SYS_socketcall
+	[SYS_socketcall] = ALWAYS,
+#endif
+#ifdef SYS_fcntl64 /* 32-bit machines */
+	[SYS_fcntl64] = TCP,
+	[SYS_sendfile64] = BOTH_UNSETTLED,
+	[SYS_recvmmsg_time64] = UNSETTLED,
+	[SYS_ppoll_time64] = ANY_UNSETTLED,
+	[SYS_pselect6_time64] = ANY_UNSETTLED,
+#endif
+};
+
+static bool is_unsettled(long fd)
+{
+	return mark_is_unsettled(mark_get((int)fd));
+}
+
+static bool is_tcp(long fd)
+{
+	enum mark mark = mark_get((int)fd);
+
+	return mark != MARK_UNKNOWN && mark != MARK_OTHER;
+}
+
+static bool concerns_us(enum concern concern, long a, long b, long c)
+{
+	switch (concern) {
+	case NONE:
+		return false;
+	case UNSETTLED:
+		return is_unsettled(a);
+	case BOTH_UNSETTLED:
+		return is_unsettled(a) || is_unsettled(b);
+	case EITHER_UNSETTLED:
+		return is_unsettled(a) || is_unsettled(c);
+	case SECOND_UNSETTLED:
+		return is_unsettled(b);
+	case ANY_UNSETTLED:
+		return mark_any_unsettled();
+	case TCP:
+		return is_tcp(a);
+	case EITHER_TCP:
+		return is_tcp(a) || is_tcp(b);
+	case THIRD_TCP:
+		return is_tcp(c);
+	case ALWAYS:
+		return true;
+	}
+	return false;
+}
+
+/* A system call's arguments are numbers, pointers or not.
+ * NOLINTBEGIN(performance-no-int-to-ptr) */
+
+/* The kernel writes what is left of these calls' time; libc's functions keep that to themselves. */
+struct limit {
+	struct timespec *left; /* NULL: there is none */
+	int64_t until_ns;
+};
+
+static struct limit limit_of(long timeout)
+{
+	struct timespec *t = (struct timespec *)timeout;
+
+	int64_t until_ns;
+
+	/* of one that is no limit nothing is used up */
+	if (!wait_until(t, &until_ns) || until_ns == WAIT_FOREVER)
+		return (struct limit){ .left = NULL };
+	return (struct limit){ t, until_ns };
+}
+
+static long limited(struct limit limit, long r)
+{
+	int64_t ns = limit.until_ns - now_ns();
+
+	if (limit.left && (r >= 0 || errno == EINTR))
+		*limit.left = (struct timespec){ .tv_sec = ns > 0 ? ns / 1000000000 : 0,
+						 .tv_nsec = ns > 0 ? ns % 1000000000 : 0 };
+	return r;
+}
+
+/* The sixth argument of pselect6 points to a pointer to the mask, and its size. */
+static const sigset_t *mask_behind(long pointer)
+{
+	const sigset_t *const *mask = (const sigset_t *const *)pointer;
+
+	return mask ? *mask : NULL;
+}
+
+#ifdef SYS_ppoll_time64 /* machines on which libc's time has 32 bits */
+struct long_limit {
+	int64_t s, ns;
+};
+
+static struct timespec *short_limit(long timeout, struct timespec *t)
+{
+	const struct long_limit *l = (const struct long_limit *)timeout;
+
+	if (!l)
+		return NULL;
+	*t = (struct timespec){ .tv_sec = l->s > INT32_MAX ? INT32_MAX : (time_t)l->s,
+				.tv_nsec = (long)l->ns };
+	return t;
+}
+
+static long lengthened(long timeout, const struct timespec *t, long r)
+{
+	struct long_limit *l = (struct long_limit *)timeout;
+
+	if (l && l->s <= INT32_MAX)
+		*l = (struct long_limit){ t->tv_sec, t->tv_nsec };
+	return r;
+}
+#endif
+
+/* What the kernel would refuse is its to refuse. */
+static bool is_good(long pointer, size_t n)
+{
+	return !pointer || memory_was_readable((const void *)pointer, n);
+}
+
+/* A position in a file as the kernel takes it: on 32-bit machines, in two halves. */
+static off64_t position(long low, long high)
+{
+	uint64_t both = (unsigned long)low;
+
+	if (sizeof(long) < sizeof(off64_t))
+		both |= (uint64_t)(unsigned long)high << 32;
+	return (off64_t)both;
+}
+
+/* Who gets a pending descriptor knows nothing of it. */
+static void before_giving(int fd)
+{
+	int saved_errno = errno;
+
+	handover_finish(fd);
+	errno = saved_errno;
+}
+
+/* Asynchronous reads and writes: of which the kernel tells in its own way, and at its own time. */
+static void before_submitting(long n, struct iocb **blocks)
+{
+	for (long i = 0; i < n && memory_was_readable(&blocks[i], sizeof(struct iocb *)); i++)
+		if (memory_was_readable(blocks[i], sizeof(**blocks)))
+			before_giving((int)blocks[i]->aio_fildes);
+}
+
+/* One line for each number above. */
+#define P (void *)
+#define I (int)
+#define U (unsigned int)
+#define Z (size_t)
+
+#ifdef SYS_socketcall
+static long by_socketcall(long call, const long *args, long number);
+#endif
+
+static long by_libc(long number, long a, long b, long c, long d, long e, long f)
+{
+	struct limit limit;
+#ifdef SYS_ppoll_time64
+	struct timespec t, *l;
+#endif
+
+	switch (number) {
+	case SYS_read:
+		return read(I a, P b, Z c);
+	case SYS_readv:
+		return readv(I a, P b, I c);
+	case SYS_recvfrom:
+		return recvfrom(I a, P b, Z c, I d, (struct sockaddr *)e, P f);
+	case SYS_recvmsg:
+		return recvmsg(I a, P b, I c);
+	case SYS_recvmmsg:
+		return recvmmsg(I a, P b, U c, I d, P e);
+	case SYS_preadv2:
+		return preadv64v2(I a, P b, I c, position(d, e), I f);
+	case SYS_write:
+		return write(I a, P b, Z c);
+	case SYS_writev:
+		return writev(I a, P b, I c);
+	case SYS_pwritev2:
+		return pwritev64v2(I a, P b, I c, position(d, e), I f);
+	case SYS_sendto:
+		return sendto(I a, P b, Z c, I d, (struct sockaddr *)e, (socklen_t)f);
+	case SYS_sendmsg:
+		return sendmsg(I a, P b, I c);
+	case SYS_sendmmsg:
+		return sendmmsg(I a, P b, U c, I d);
+	case SYS_sendfile:
+		return sendfile(I a, I b, P c, Z d);
+	case SYS_splice:
+		return splice(I a, P b, I c, P d, Z e, U f);
+	case SYS_io_submit:
+		before_submitting(b, P c);
+		break;
+	case SYS_pidfd_getfd: /* of this process, or one that knows nothing of the number */
+		before_giving(I b);
+		break;
+	case SYS_execve:
+		return execve(P a, P b, P c);
+	case SYS_execveat:
+		handover_inherited();
+		break;
+	case SYS_ppoll:
+		if (!is_good(c, sizeof(struct timespec)))
+			break;
+		limit = limit_of(c);
+		return limited(limit, ppoll(P a, (nfds_t)b, P c, P d));
+	case SYS_pselect6:
+		if (!is_good(e, sizeof(struct timespec)) || !is_good(f, sizeof(sigset_t *)))
+			break;
+		limit = limit_of(e);
+		return limited(limit, pselect(I a, P b, P c, P d, P e, mask_behind(f)));
+	case SYS_epoll_ctl:
+		return epoll_ctl(I a, I b, I c, P d);
+	case SYS_epoll_pwait:
+		return epoll_pwait(I a, P b, I c, I d, P e);
+	case SYS_epoll_pwait2:
+		return epoll_pwait2(I a, P b, I c, P d, P e);
+	case SYS_dup:
+		return dup(I a);
+	case SYS_dup3:
+		return dup3(I a, I b, I c);
+	case SYS_fcntl:
+		return fcntl(I a, I b, P c);
+	case SYS_ioctl:
+		return ioctl(I a, (unsigned long)b, P c);
+	case SYS_close:
+		return close(I a);
+	case SYS_close_range:
+		return close_range(U a, U b, I c);
+	case SYS_bind:
+		return bind(I a, (struct sockaddr *)b, (socklen_t)c);
+	case SYS_shutdown:
+		return shutdown(I a, I b);
+	case SYS_getsockname:
+		return getsockname(I a, (struct sockaddr *)b, P c);
+	case SYS_getpeername:
+		return getpeername(I a, (struct sockaddr *)b, P c);
+	case SYS_getsockopt:
+		return getsockopt(I a, I b, I c, P d, P e);
+	case SYS_setsockopt:
+		return setsockopt(I a, I b, I c, P d, (socklen_t)e);
+#ifdef SYS_poll
+	case SYS_poll:
+		return poll(P a, (nfds_t)b, I c);
+	case OLD_SELECT:
+		if (!is_good(e, sizeof(struct timeval)))
+			break;
+		return select(I a, P b, P c, P d, P e);
+	case SYS_epoll_wait:
+		return epoll_wait(I a, P b, I c, I d);
+	case SYS_dup2:
+		return dup2(I a, I b);
+#endif
+#ifdef SYS_recv
+	case SYS_recv:
+		return recv(I a, P b, Z c, I d);
+	case SYS_send:
+		return send(I a, P b, Z c, I d);
+#endif
+#ifdef SYS_socketcall
+	case SYS_socketcall:
+		return by_socketcall(a, P b, number);
+#endif
+#ifdef SYS_fcntl64
+	case SYS_fcntl64:
+		return fcntl64(I a, I b, P c);
+	case SYS_sendfile64:
+		return sendfile64(I a, I b, P c, Z d);
+	case SYS_recvmmsg_time64:
+		if (!is_good(e, sizeof(struct long_limit)))
+			break;
+		l = short_limit(e, &t);
+		return recvmmsg(I a, P b, U c, I d, l);
+	case SYS_ppoll_time64:
+		if (!is_good(c, sizeof(struct long_limit)))
+			break;
+		l = short_limit(c, &t);
+		limit = limit_of((long)l);
+		return lengthened(c, l, limited(limit, ppoll(P a, (nfds_t)b, l, P d)));
+	case SYS_pselect6_time64:
+		if (!is_good(e, sizeof(struct long_limit)) || !is_good(f, sizeof(sigset_t *)))
+			break;
+		l = short_limit(e, &t);
+		limit = limit_of((long)l);
+		return lengthened(e, l,
+				  limited(limit, pselect(I a, P b, P c, P d, l, mask_behind(f))));
+#endif
+	}
+	return real_syscall(number, a, b, c, d, e, f);
+}
+
+/* NOLINTEND(performance-no-int-to-ptr) */
+
+#ifdef SYS_socketcall /* all calls of sockets under one number, with their arguments in memory */
+struct socket_call {
+	uint16_t number;
+	uint8_t n_args;
+};
+
+static const struct socket_call socket_calls[] = {
+	[SYS_BIND] = { SYS_bind, 3 },
+	[SYS_GETSOCKNAME] = { SYS_getsockname, 3 },
+	[SYS_GETPEERNAME] = { SYS_getpeername, 3 },
+	[SYS_SEND] = { SYS_sendto, 4 },
+	[SYS_RECV] = { SYS_recvfrom, 4 },
+	[SYS_SENDTO] = { SYS_sendto, 6 },
+	[SYS_RECVFROM] = { SYS_recvfrom, 6 },
+	[SYS_SHUTDOWN] = { SYS_shutdown, 2 },
+	[SYS_SETSOCKOPT] = { SYS_setsockopt, 5 },
+	[SYS_GETSOCKOPT] = { SYS_getsockopt, 5 },
+	[SYS_SENDMSG] = { SYS_sendmsg, 3 },
+	[SYS_RECVMSG] = { SYS_recvmsg, 3 },
+	[SYS_RECVMMSG] = { SYS_recvmmsg, 5 },
+	[SYS_SENDMMSG] = { SYS_sendmmsg, 4 },
+};
+
+static long by_socketcall(long call, const long *args, long number)
+{
+	struct socket_call as = { 0 };
+	long a[6] = { 0 };
+
+	if (call >= 0 && call < (long)(sizeof(socket_calls) / sizeof(socket_calls[0])))
+		as = socket_calls[call];
+	if (!as.number || !memory_was_readable(args, as.n_args * sizeof(*args)))
+		return real_syscall(number, call, (long)args, 0, 0, 0, 0);
+	memcpy(a, args, as.n_args * sizeof(*args));
+	return raw_ours(as.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+#endif
+
+/* A number that may concern us. No cancellation point, unlike what stands in for it. */
+long raw_ours(long number, long a, long b, long c, long d, long e, long f)
+{
+	int state;
+	long r;
+
+	if (!concerns_us((enum concern)raw_concerns[number], a, b, c))
+		return real_syscall(number, a, b, c, d, e, f);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	r = by_libc(number, a, b, c, d, e, f);
+	pthread_setcancelstate(state, NULL);
+	return r;
+}
+
+/* ------------------------------------------------------------------------ the entries */
+
+/* __wrap_syscall is where the linker sends our own system calls (-Wl,--wrap=syscall). */
+#ifdef __x86_64__
+__asm__(".pushsection .text\n"
+	"	.globl syscall, __wrap_syscall\n"
+	"	.hidden __wrap_syscall\n"
+	"	.type syscall, @function\n"
+	"	.type __wrap_syscall, @function\n"
+	"	.p2align 4\n"
+	"syscall:\n"
+	"	.cfi_startproc\n"
+	"	endbr64\n"
+	"	cmp	$512, %rdi\n"
+	"	jae	1f\n"
+	"	lea	raw_concerns(%rip), %rax\n"
+	"	cmpb	$0, (%rax, %rdi)\n"
+	"	jne	raw_ours\n"
+	"1:	jmp	*real_syscall(%rip)\n"
+	"	.cfi_endproc\n"
+	"	.size syscall, . - syscall\n"
+	"__wrap_syscall:\n"
+	"	.cfi_startproc\n"
+	"	endbr64\n"
+	"	jmp	*real_syscall(%rip)\n"
+	"	.cfi_endproc\n"
+	"	.size __wrap_syscall, . - __wrap_syscall\n"
+	".popsection\n");
+_Static_assert(RAW_NUMBERS == 512, "as it is written there");
+#else
+/* syscall() is declared with "...": where seven arguments are in registers this is the same. */
+INTERPOSE long raw_syscall(long number, long a, long b, long c, long d, long e,
+			   long f) __asm__("syscall");
+INTERNAL long own_syscall(long number, long a, long b, long c, long d, long e,
+			  long f) __asm__("__wrap_syscall");
+
+long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	if (number >= 0 && number < RAW_NUMBERS && raw_concerns[number] != NONE)
+		return raw_ours(number, a, b, c, d, e, f);
+	return real_syscall(number, a, b, c, d, e, f);
+}
+
+long own_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	return real_syscall(number, a, b, c, d, e, f);
+}
+#endif

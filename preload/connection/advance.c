@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+/* How a conversion goes on and ends: driving it, waiting for it, and what is told of it. */
+#include "conn_int.h"
+#include "real.h"
+#include "epsets.h"
+#include "report.h"
+#include "twin.h"
+#include "wait.h"
+
+#include <limits.h>
+
+static _Atomic int64_t next_check = INT64_MAX;
+
+void conn_check_at(int64_t at)
+{
+	int64_t now = atomic_load(&next_check);
+
+	while (at < now && !atomic_compare_exchange_weak(&next_check, &now, at))
+		;
+}
+
+/* All but a connected one may be connected again. */
+static void settle_registrations(int fd, struct exchange *u, enum mark mark)
+{
+	if (mark == MARK_UP && epset_has(fd) && note_has_twin(fd))
+		note_spoil(fd, "an epoll set holds it");
+	epset_put_back(fd, u, mark == MARK_UP);
+}
+
+/* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
+void conn_settle_number(int fd, enum mark mark, struct exchange *u)
+{
+	uint16_t word = mark_look(fd);
+	struct conn *c = mark_in(word) == MARK_PENDING ? conn_peek(fd) : NULL;
+
+	if (c && conn_exchange(c) == u && mark_change_seen(fd, word, mark))
+		settle_registrations(fd, u, mark);
+}
+
+/* The exchange is over: what the program may now see of it. */
+enum mark conn_settle(int fd, struct exchange *u)
+{
+	enum mark mark = MARK_TCP_COPIED; /* the mark that takes nothing for granted */
+
+	if (!u)
+		return conn_settle_lost(fd);
+	switch (exchange_phase(u)) {
+	case EXCHANGE_CONNECTED:
+		mark = MARK_UP;
+		break;
+	case EXCHANGE_REFUSED:
+		mark = MARK_FAILED;
+		break;
+	case EXCHANGE_DIRECT:
+		if (u && u->is_in_doubt)
+			mark = MARK_FELL_BACK;
+		break;
+	default:
+		break;
+	}
+	conn_settle_number(fd, mark, u);
+	if (atomic_load(&u->copied))
+		for (int other = 0; other <= conn_highest(); other++)
+			conn_settle_number(other, mark, u);
+	if (!exchange_is_pending(u))
+		atomic_store(&u->settled, true);
+	return mark_get(fd);
+}
+
+static enum mark advance(int fd, struct conn *c, bool broken)
+{
+	struct exchange *u = conn_exchange(c);
+	uint32_t driver = u ? atomic_load(&u->driver) : 0;
+	int64_t due_ns = u ? exchange_due_ns(u) : 0;
+
+	if (!u || !exchange_is_pending(u))
+		return conn_settle(fd, u);
+	/* whoever drives it may be late himself */
+	if (!driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns))
+		exchange_advance(u, fd, broken);
+	if (!exchange_is_pending(u))
+		return conn_settle(fd, u);
+	/* a message that was owed has gone out, and now there is a reply to be missed */
+	if (exchange_due_ns(u) < due_ns)
+		conn_check_at(exchange_due_ns(u));
+	epset_swap(fd, u);
+	return MARK_PENDING;
+}
+
+int conn_wait(int fd, struct conn *c, int64_t limit_ns)
+{
+	struct exchange *u = conn_exchange(c);
+	int64_t slice_ns = 0;
+	bool unsure = false, due;
+
+	if (exchange_is_interrupted())
+		return -EDEADLK;
+	while (u && conn_exchange(c) == u && exchange_is_pending(u)) {
+		int64_t due_ns = exchange_due_ns(u), until = limit_ns < due_ns ? limit_ns : due_ns;
+		int r;
+
+		/* who drives reads the reply; others may miss that it was read */
+		if (conn_is_shared() && atomic_load(&u->driver) != exchange_thread())
+			until = wait_slice(until, &slice_ns);
+		r = wait_one(fd, exchange_wants(u), until);
+		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
+			return r;
+		/* another thread, or a signal handler, may have closed the number and made it anew */
+		unsure |= r < 0 || conn_is_shared();
+		due = r > 0 || now_ns() >= due_ns;
+		if (due && unsure && conn_find(fd) != c && exchange_is_pending(u))
+			return -EBADF;
+		if (due)
+			conn_advance(fd, c);
+		if (exchange_is_pending(u) && now_ns() >= limit_ns)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int64_t conn_next_check(void)
+{
+	return mark_any_unsettled() ? atomic_load(&next_check) : INT64_MAX;
+}
+
+void conn_look(void)
+{
+	for (int fd = 0; fd <= conn_highest(); fd++) {
+		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
+		struct exchange *u = c ? conn_exchange(c) : NULL;
+
+		if (c && (!u || !exchange_is_pending(u)))
+			conn_settle(fd, u);
+	}
+}
+
+/* Whose time has not come yet costs no system call. */
+static bool is_not_due(int fd)
+{
+	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || !exchange_is_pending(u) || now_ns() >= exchange_due_ns(u))
+		return false;
+	conn_check_at(exchange_due_ns(u));
+	return true;
+}
+
+void conn_sweep(void)
+{
+	int64_t soonest = now_ns() + 10000000, due_ns;
+
+	atomic_store(&next_check, INT64_MAX);
+	for (int fd = 0; fd <= conn_highest(); fd++) {
+		struct exchange *u;
+		struct conn *c;
+
+		if (!mark_is_unsettled(mark_get(fd)) || is_not_due(fd))
+			continue;
+		c = conn_find(fd);
+		if (!c || mark_get(fd) != MARK_PENDING)
+			continue;
+		u = conn_exchange(c);
+		if (conn_advance(fd, c) == MARK_PENDING) { /* begun anew, or somebody is at it */
+			due_ns = u ? exchange_due_ns(u) : 0;
+			conn_check_at(due_ns > soonest ? due_ns : soonest);
+		}
+	}
+}
+
+enum mark conn_advance(int fd, struct conn *c)
+{
+	return advance(fd, c, false);
+}
+
+enum mark conn_advance_broken(int fd, struct conn *c)
+{
+	return advance(fd, c, true);
+}
+
+int conn_take_error(int fd, struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+	int err = 0, native;
+	socklen_t len = sizeof(native);
+
+	if (u)
+		err = atomic_exchange(&u->err, 0);
+	if (mark_change(fd, MARK_FAILED, MARK_FAILED_TOLD) && err)
+		/* our disconnect left an error of its own, which would be a second one */
+		sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &native, &len);
+	return err;
+}
+
+bool conn_is_untold(int fd)
+{
+	struct conn *c = conn_peek(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	return u && atomic_load(&u->err);
+}
+
+bool conn_tell(struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+	bool before = atomic_exchange(&c->told, true);
+
+	return u ? atomic_exchange(&u->told, true) : before;
+}
+
+bool conn_is_driven(const struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+
+	return u && atomic_load(&u->driver);
+}
+
+int conn_rcvlowat(const struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+
+	return u ? u->rcvlowat : 0;
+}
+
+void conn_keep_rcvlowat(const struct conn *c, int bytes)
+{
+	struct exchange *u = conn_exchange(c);
+
+	/* as the kernel reads it: negative is the most there is, 0 is 1 */
+	if (u)
+		u->rcvlowat = bytes < 0 ? INT_MAX : bytes ? bytes : 1;
+}
+
+void conn_abandon(int fd, struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+
+	if (u && exchange_is_pending(u)) {
+		atomic_store(&u->phase, EXCHANGE_ABANDONED);
+		report_abandoned(u);
+	}
+	conn_settle(fd, u);
+}
+
+void conn_reset(int fd)
+{
+	exchange_disconnect(fd);
+	twin_give_back(fd, NULL);
+	mark_set(fd, MARK_TCP_COPIED);
+}

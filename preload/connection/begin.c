@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: MIT
+/* How a conversion begins: what must be known of the socket, and the SYN. */
+#include "both_ends.h"
+#include "conn_int.h"
+#include "real.h"
+#include "converters.h"
+#include "reach.h"
+#include "epsets.h"
+#include "report.h"
+#include "shim.h"
+#include "servers.h"
+#include "twin.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
+
+/* A bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV
+ * into somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP. */
+bool conn_is_unconnected_tcp(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = offsetof(struct tcp_info, tcpi_options);
+
+	info.tcpi_state = 0;
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state == TCP_CLOSE;
+}
+
+bool conn_is_nonblocking(int fd)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	return flags >= 0 && flags & O_NONBLOCK;
+}
+
+int64_t conn_time_limit(int fd, int name)
+{
+	struct timeval limit = { 0 };
+	socklen_t len = sizeof(limit);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
+	    (limit.tv_sec == 0 && limit.tv_usec == 0))
+		return INT64_MAX;
+	return wait_end(limit.tv_sec, (int64_t)limit.tv_usec * 1000);
+}
+
+/* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set
+ * again when the exchange is over, 0 for nothing. */
+static int lower_rcvlowat(int fd)
+{
+	int wanted = 1, one = 1;
+	socklen_t len = sizeof(wanted);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, &len) < 0 || wanted <= 1)
+		return 0;
+	sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	return wanted;
+}
+
+/* By a converter that takes over from the one that has failed. */
+static bool may_need_no_cookie(const struct config *config)
+{
+	bool has_several = config->n_converters > 1 ||
+			   (config->n_converters == 1 && config->converters[0].n_addrs > 1);
+
+	for (size_t i = 0; i < config->n_converters; i++)
+		if (config->converters[i].fast_open == CONFIG_FO_NO_COOKIE ||
+		    (config->converters[i].fast_open == CONFIG_FO_AUTO && has_several))
+			return true;
+	return false;
+}
+
+/* Will TCP_FASTOPEN_NO_COOKIE be set by us? */
+static bool is_no_cookie_ours(int fd, const struct exchange *u, const struct config *config)
+{
+	const struct note *n = note_at(fd);
+	struct note_option option;
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	if (!u->bare && !may_need_no_cookie(config))
+		return false;
+	if (n && !note_obstacle(n))
+		return !note_find(n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &option) ||
+		       !memcmp(option.value, &on, sizeof(on));
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, &len) < 0 || !on;
+}
+
+static struct exchange *new_exchange(struct conn *c, const struct conn_request *request,
+				     int64_t now)
+{
+	struct exchange *u = exchange_new(c->sock_cookie);
+
+	if (!u)
+		return NULL;
+	u->started_ns = now;
+	u->limit_ns = now + (int64_t)request->config->timeout_ms * 1000000;
+	u->server = request->server;
+	u->family = request->socket_family;
+	u->no_twin = request->no_twin;
+	u->mptcp = request->mptcp;
+	u->converter = request->verdict.converter;
+	u->via = request->verdict.via;
+	u->asks_mptcp = u->mptcp && request->config->bypass && request->known != SERVERS_TCP;
+	u->is_probe = request->is_probe;
+	converters_advise(u);
+	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
+	u->moves = u->unclear = 0;
+	u->is_in_doubt = u->stays = false;
+	u->may_defer = false;
+	u->early = u->deferred = false;
+	u->rcvlowat = 0;
+	exchange_begin_tries(u);
+	return u;
+}
+
+/* By the flag or by the option; then the cookie that the server has given goes along (P-23). */
+static void use_fast_open(struct exchange *u)
+{
+	struct servers_entry known;
+
+	u->tfo_cookie_len = 0;
+	if (!u->fast_open || !servers_find(&u->server, state_now_ms(), &known))
+		return;
+	u->tfo_cookie_len = known.tfo_cookie_len;
+	memcpy(u->tfo_cookie, known.tfo_cookie, known.tfo_cookie_len);
+}
+
+/* Does the program want its first write to send the SYN? */
+static bool has_fastopen_connect(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, &len) == 0 && on;
+}
+
+/* The other numbers of a socket that was duplicated before its connect(). */
+static void copy_to_twins(int fd, const struct conn *c)
+{
+	for (int other = 0; other <= conn_highest(); other++)
+		if (other != fd && mark_may_have_copies(mark_get(other)) &&
+		    conn_sock_cookie(other) == c->sock_cookie) {
+			conn_copy_record(fd, other, MARK_PENDING);
+			epset_swap(other, conn_exchange(c));
+		}
+}
+
+/* The registrations of all numbers: exchanged, or the program's again as nothing happens yet. */
+static void swap_all(int fd, struct exchange *u, void (*exchange)(int, struct exchange *))
+{
+	exchange(fd, u);
+	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++) {
+		struct conn *c = mark_get(other) == MARK_PENDING ? conn_peek(other) : NULL;
+
+		if (other != fd && c && conn_exchange(c) == u)
+			exchange(other, u);
+	}
+}
+
+static void put_back(int fd, struct exchange *u)
+{
+	epset_put_back(fd, u, false);
+}
+
+/* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
+static int go(int fd, struct conn_request *request)
+{
+	struct exchange *u = request->exchange;
+	int r;
+
+	conn_raise_highest(fd);
+	mark_set(fd, MARK_PENDING);
+	both_ends_begun(u);
+	conn_check_at(u->deadline_ns);
+	epset_swap(fd, u);
+	if (mark_may_have_copies(request->mark))
+		copy_to_twins(fd, conn_peek(fd));
+	r = exchange_open(u, fd, request->nonblocking, request->early);
+	conn_check_at(exchange_due_ns(u));
+	if (exchange_is_deferred(u))
+		swap_all(fd, u, put_back);
+	else if (exchange_is_pending(u))
+		epset_swap(fd, u);
+	return r;
+}
+
+int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early)
+{
+	uint32_t deferred = EXCHANGE_DEFERRED;
+	int r;
+
+	exchange_enter();
+	if (!atomic_compare_exchange_strong(&u->phase, &deferred, EXCHANGE_OPENING)) {
+		exchange_leave();
+		return -EALREADY;
+	}
+	u->started_ns = now_ns();
+	u->limit_ns = u->started_ns + (int64_t)shim_config()->timeout_ms * 1000000;
+	exchange_begin_tries(u);
+	conn_check_at(u->deadline_ns);
+	if (!nonblocking)
+		atomic_store(&u->driver, exchange_thread());
+	swap_all(fd, u, epset_swap);
+	r = exchange_open(u, fd, nonblocking, early);
+	conn_check_at(exchange_due_ns(u));
+	if (r == -EINTR) /* perhaps nobody waits now */
+		atomic_store(&u->driver, 0);
+	if (exchange_is_pending(u)) {
+		swap_all(fd, u, epset_swap);
+	} else if (r < 0 && r != -EINTR) {
+		exchange_disconnect(fd);
+		twin_withdraw(fd);
+		conn_settle(fd, u);
+	}
+	exchange_leave();
+	return r;
+}
+
+static bool prepare(int fd, struct conn_request *request, int64_t now)
+{
+	struct conn *page = conn_page(fd, true), *c;
+	struct exchange *u;
+	int flags;
+
+	request->err = ENOBUFS;
+	if (!page)
+		return false;
+	c = &page[fd % CONN_PAGE];
+	conn_fill(c, conn_sock_cookie(fd), &request->server, (uint8_t)request->family);
+	u = c->sock_cookie ? new_exchange(c, request, now) : NULL;
+	flags = sys_fcntl(fd, F_GETFL, 0);
+	if (!u || flags < 0)
+		return false;
+	c->exchange = exchange_index(u);
+	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u, request->config);
+	request->exchange = u;
+	request->nonblocking = flags & O_NONBLOCK ||
+			       (request->early && request->early->flags & MSG_DONTWAIT);
+	request->until_ns = INT64_MAX;
+	u->fast_open = request->early;
+	if (request->mark != MARK_TCP) { /* somebody may have set what matters to us */
+		u->rcvlowat = lower_rcvlowat(fd);
+		u->may_defer = !request->early && has_fastopen_connect(fd);
+		u->fast_open |= u->may_defer;
+		if (!request->nonblocking)
+			request->until_ns = conn_time_limit(fd, SO_SNDTIMEO);
+	}
+	use_fast_open(u);
+	if (!request->nonblocking)
+		atomic_store(&u->driver, exchange_thread());
+	return true;
+}
+
+/* The family that a socket must have to reach the converter; *must: fd as it is does not reach it. */
+static int family_needed(int fd, const struct conn_request *request, bool *must)
+{
+	bool v4 = addr_is_v4(&request->verdict.via);
+
+	/* an IPv6 socket on its way to an IPv4 server takes both, or is_unfit() had said so */
+	*must = request->family == AF_INET ?
+			!v4 :
+			v4 && !addr_is_v4(&request->server) && reach_is_only_v6(fd);
+	return *must ? AF_INET6 : request->family;
+}
+
+/* A number whose socket was made unseen says nothing. */
+static bool is_own_mptcp(int fd, enum mark mark)
+{
+	const struct note *n = mark_is_fresh(mark) ? note_at(fd) : NULL;
+
+	return n && n->is_mptcp;
+}
+
+static bool wants_mptcp(const struct conn_request *request)
+{
+	enum config_mptcp mptcp = request->config->mptcp;
+
+	return mptcp == CONFIG_MPTCP_ON ||
+	       (mptcp == CONFIG_MPTCP_AUTO && !converters_lose_mptcp(&request->verdict.via));
+}
+
+/* Neither it nor another socket with the same address gets there. */
+static bool is_bound_elsewhere(int fd, const struct conn_request *request)
+{
+	return request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict.via);
+}
+
+/* False: there is none, and without one the converter cannot be reached. */
+static bool take_twin(int fd, struct conn_request *request)
+{
+	struct twin_wish wish = { .mark = request->mark, .word = request->word };
+
+	request->socket_family = request->family;
+	if (is_bound_elsewhere(fd, request)) {
+		request->no_twin = TWIN_BOUND;
+		return false;
+	}
+	if (twin_is(fd)) { /* of an attempt before this one */
+		twin_ask(fd, &request->socket_family, &request->mptcp);
+		return true;
+	}
+	wish.family = family_needed(fd, request, &wish.must);
+	wish.mptcp = wants_mptcp(request);
+	if (!wish.mptcp && !wish.must)
+		return true;
+	if (twin_take_place(fd, &wish) == 0) {
+		request->socket_family = wish.family;
+		request->mptcp = wish.mptcp;
+		request->no_twin = wish.mptcp ? NULL : wish.obstacle;
+		return true;
+	}
+	request->no_twin = wish.obstacle;
+	request->mptcp = is_own_mptcp(fd, request->mark);
+	return !wish.must;
+}
+
+enum conn_begin conn_claim(int fd, struct conn_request *request)
+{
+	enum mark mark = mark_get(fd);
+
+	if (fd < 0 || fd >= MARK_MAX || mark == MARK_OTHER)
+		return CONN_NOT_OURS;
+	conn_own();
+	if (now_ns() >= conn_next_check())
+		conn_sweep();
+	if (mark_has_record(mark) || mark == MARK_OPENING)
+		return CONN_BUSY;
+	exchange_enter();
+	conn_raise_highest(fd); /* for a child that is forked meanwhile */
+	if (!mark_change(fd, mark, MARK_OPENING)) {
+		exchange_leave();
+		return CONN_BUSY;
+	}
+	request->mark = mark;
+	request->word = mark_look(fd);
+	if (mark ==
+	    MARK_UNKNOWN) /* what is noted is of another socket, and shall not be believed */
+		note_end(fd);
+	if (conn_is_unconnected_tcp(fd))
+		return CONN_CLAIMED;
+	conn_unclaim(fd, request);
+	return CONN_NOT_OURS;
+}
+
+void conn_unclaim(int fd, const struct conn_request *request)
+{
+	mark_set(fd, request->mark);
+	exchange_leave();
+}
+
+static enum conn_begin unreachable(int fd, struct conn_request *request)
+{
+	if (sys_fcntl(fd, F_GETFD, 0) < 0) /* closed meanwhile, by a signal handler */
+		request->err = EBADF;
+	if (request->exchange)
+		report_abandoned(request->exchange);
+	conn_unclaim(fd, request);
+	return CONN_UNREACHABLE;
+}
+
+enum conn_begin conn_begin(int fd, struct conn_request *request)
+{
+	int r;
+
+	request->mptcp = false;
+	request->exchange = NULL;
+	request->err = EAFNOSUPPORT;
+	if (epset_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns())) {
+		twin_withdraw(fd);
+		return unreachable(fd, request);
+	}
+	r = go(fd, request);
+	request->interrupted = r == -EINTR;
+	if (r == 0 || r == -EINTR) {
+		exchange_leave();
+		return CONN_BEGUN;
+	}
+	request->err = -r;
+	twin_withdraw(fd);
+	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
+	return unreachable(fd, request);
+}
+
+enum conn_begin conn_bypass(int fd, struct conn_request *request)
+{
+	struct twin_wish wish = { .family = request->family,
+				  .mptcp = true,
+				  .mark = request->mark,
+				  .word = request->word };
+
+	if (!mark_is_fresh(request->mark))
+		return CONN_CLAIMED;
+	request->nonblocking = conn_is_nonblocking(fd);
+	if (request->nonblocking && !request->early) {
+		wish.to = request->to;
+		wish.to_len = request->to_len;
+	}
+	if (epset_is_lost(fd) || twin_take_place(fd, &wish) < 0)
+		return CONN_CLAIMED;
+	request->at_once = wish.at_once;
+	mark_set(fd, MARK_BYPASS);
+	epset_settle(fd);
+	exchange_leave();
+	return CONN_BEGUN;
+}
+
+static void check_bypass(int fd)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+	struct addr server;
+
+	if (twin_outcome(fd) == TWIN_TCP &&
+	    sys_result(syscall(SYS_getpeername, fd, &name, &len)) == 0 &&
+	    addr_from_sockaddr(&server, (struct sockaddr *)&name, len) == 0)
+		servers_withdraw(&server, state_now_ms());
+}
+
+/* The server that was silent behind the converter answers us. */
+static void check_fallback(int fd)
+{
+	struct conn *page = conn_page(fd, false);
+	struct conn *c = page ? &page[fd % CONN_PAGE] : NULL;
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+	int state = exchange_tcp_state(fd);
+
+	if (state == TCP_SYN_SENT)
+		return;
+	if (u && state != TCP_CLOSE && conn_is_of(fd, c))
+		report_well_without(u);
+	mark_change(fd, MARK_FELL_BACK, MARK_TCP_COPIED);
+}
+
+void conn_check_direct(int fd)
+{
+	if (mark_get(fd) == MARK_BYPASS)
+		check_bypass(fd);
+	else
+		check_fallback(fd);
+}
+
+bool conn_await_opening(int fd)
+{
+	struct patience patience = { 0 };
+	uint16_t word;
+
+	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on, and
+	 * one that a signal handler has left by siglongjmp() */
+	while (mark_in(word = mark_look(fd)) == MARK_OPENING) {
+		if (exchange_is_interrupted())
+			return false;
+		if (!wait_patiently(&patience))
+			mark_change_seen(fd, word, MARK_TCP_COPIED);
+	}
+	return true;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include "both_ends.h"
+
+#include "conn_int.h"
+#include "pollset.h"
+#include "wait.h"
+
+#define AT_ONCE_MAX 16 /* conversions to one listener that are waited for together */
+
+/* The last conversion that this thread has begun; the listener that it does not go to, so that
+ * accept() asks the kernel once for each of its conversions and not once a call; and the one that it
+ * or an earlier one may go to. Numbers plus one. */
+static __thread struct {
+	const struct exchange *exchange;
+	uint64_t sock_cookie;
+	int elsewhere, here;
+} last __attribute__((tls_model("initial-exec")));
+
+void both_ends_begun(const struct exchange *u)
+{
+	last.exchange = u;
+	last.sock_cookie = atomic_load(&u->sock_cookie);
+	last.elsewhere = 0;
+}
+
+static bool is_under_way(const struct exchange *u)
+{
+	return exchange_is_pending(u) && !exchange_is_deferred(u);
+}
+
+static bool goes_to(const struct exchange *u, const struct addr *local)
+{
+	return u->server.port == local->port &&
+	       (addr_classify(local) == ADDR_UNSPECIFIED || addr_equal_ip(&u->server, local));
+}
+
+static bool local_address(int listener, struct addr *local)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	return sys_getsockname(listener, (struct sockaddr *)&name, &len) == 0 &&
+	       addr_from_sockaddr(local, (struct sockaddr *)&name, len) == 0;
+}
+
+/* The numbers whose conversions go to this address. */
+static nfds_t collect(struct pollfd *set, const struct addr *local)
+{
+	nfds_t n = 0;
+
+	for (int fd = 0; fd <= conn_highest() && n < AT_ONCE_MAX; fd++) {
+		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
+		const struct exchange *u = c ? conn_exchange(c) : NULL;
+
+		if (u && is_under_way(u) && goes_to(u, local))
+			set[n++] = (struct pollfd){ .fd = fd, .events = POLLOUT };
+	}
+	return n;
+}
+
+static int wait_for_one(int listener, struct pollfd *set, nfds_t n)
+{
+	int64_t until;
+	int r;
+
+	if (exchange_is_interrupted() || conn_is_nonblocking(listener))
+		return 0;
+	until = conn_time_limit(listener, SO_RCVTIMEO);
+	do
+		r = pollset_wait(set, n, until, NULL);
+	while (r == -EINTR && until == WAIT_FOREVER && wait_restarts_all());
+	if (r > 0 && until != WAIT_FOREVER) /* accept() would start the time limit anew */
+		r = wait_one(listener, POLLIN, until);
+	return r < 0 ? r : r == 0 ? -EAGAIN : 0;
+}
+
+static bool may_go_to(int listener)
+{
+	const struct exchange *u = last.exchange;
+
+	if (last.here == listener + 1)
+		return true;
+	return u && last.elsewhere != listener + 1 && is_under_way(u) &&
+	       atomic_load(&u->sock_cookie) == last.sock_cookie;
+}
+
+bool both_ends_in_order(int listener)
+{
+	struct pollfd set[AT_ONCE_MAX];
+	int saved_errno = errno, r = 0;
+	struct addr local;
+	nfds_t n;
+
+	if (!may_go_to(listener))
+		return true;
+	n = local_address(listener, &local) ? collect(set, &local) : 0;
+	last.here = n ? listener + 1 : 0;
+	if (n)
+		r = wait_for_one(listener, set, n);
+	else
+		last.elsewhere = listener + 1;
+	return libc_result(r, saved_errno) == 0;
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A pending connection is watched for what its exchange needs, and shown to the program only
+ * when the exchange is over.
+ */
+#include "pollset.h"
+
+#include "conn.h"
+#include "real.h"
+#include "wait.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct wait_set {
+	const struct pollfd *asked; /* the program's */
+	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
+	bool *is_ours;		    /* this one is watched for its exchange, not for the program */
+	nfds_t n;
+	nfds_t n_pending;  /* how many are watched for us */
+	nfds_t n_deferred; /* how many would be, but for their first write */
+	int64_t due_ns;	   /* the nearest of theirs, at which one has to be looked after */
+};
+
+/* Fills the native set from the program's; counts what is pending. verify: compare cookies
+ * first (a system call for each pending one), as the first look at a number must. */
+static void fill(struct wait_set *set, bool verify)
+{
+	set->n_pending = set->n_deferred = 0;
+	set->due_ns = WAIT_FOREVER;
+	for (nfds_t i = 0; i < set->n; i++) {
+		struct pollfd *p = &set->native[i];
+		struct exchange *u;
+		struct conn *c;
+
+		*p = set->asked[i];
+		p->revents = 0;
+		set->is_ours[i] = false;
+		if (mark_get(p->fd) != MARK_PENDING)
+			continue;
+		c = verify ? conn_find(p->fd) : conn_peek(p->fd);
+		u = c ? conn_exchange(c) : NULL;
+		if (!u || !exchange_is_pending(u)) {
+			if (c)
+				conn_advance(p->fd, c);
+			continue;
+		}
+		if (exchange_is_deferred(u)) {
+			set->n_deferred++;
+			continue;
+		}
+		p->events = exchange_wants(u);
+		set->is_ours[i] = true;
+		set->n_pending++;
+		if (exchange_due_ns(u) < set->due_ns)
+			set->due_ns = exchange_due_ns(u);
+	}
+}
+
+/* Shown as the kernel had it, as nothing was sent; but then another thread has sent it. */
+static bool has_begun(struct pollfd *p)
+{
+	struct conn *c = p->revents && mark_get(p->fd) == MARK_PENDING ? conn_peek(p->fd) : NULL;
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || exchange_is_deferred(u))
+		return false;
+	p->revents = 0;
+	return true;
+}
+
+/* After a native wait: serves the pending ones and takes them out of the result. Returns how
+ * many of them are over now. */
+static int serve(struct wait_set *set)
+{
+	int64_t now = now_ns();
+	int over = 0;
+
+	for (nfds_t i = 0; i < set->n; i++) {
+		struct pollfd *p = &set->native[i];
+		enum mark mark = MARK_PENDING;
+		short events = p->revents;
+		bool due = events || now >= set->due_ns;
+		struct exchange *u;
+		struct conn *c;
+
+		if (!set->is_ours[i]) {
+			over += set->n_deferred && has_begun(p);
+			continue;
+		}
+		p->revents = 0;
+		/* with threads, the number may have been closed and made anew meanwhile */
+		c = due && conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
+		u = c ? conn_exchange(c) : NULL;
+		if (!u || mark_get(p->fd) != MARK_PENDING) {
+			over++;
+			continue;
+		}
+		if (events & POLLERR)
+			mark = conn_advance_broken(p->fd, c);
+		else if (due || !exchange_is_pending(u))
+			mark = conn_advance(p->fd, c);
+		over += mark != MARK_PENDING;
+	}
+	return over;
+}
+
+/* A failed conversion shows what a refused connect shows. The kernel's own error, which POLLERR
+ * would come from, may have been used up by reading it. */
+static int finish(struct wait_set *set, struct pollfd *out)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < set->n; i++) {
+		short events = set->native[i].revents;
+
+		if (events && mark_get(out[i].fd) == MARK_FAILED && conn_find(out[i].fd) &&
+		    conn_is_untold(out[i].fd))
+			events |= POLLERR | POLLHUP;
+		out[i].revents = events;
+		ready += events != 0;
+	}
+	return ready;
+}
+
+static int count_ready(const struct wait_set *set)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < set->n; i++)
+		ready += set->native[i].revents != 0;
+	return ready;
+}
+
+/* Somebody else's functions need not agree: libfaketime's ppoll() counts less than a second as it is,
+ * its poll() and select() do not. */
+static int wait_natively(const struct wait_set *set, int64_t until_ns, const sigset_t *mask)
+{
+	struct timespec left;
+
+	if (!mask && !real_waits_are_libcs)
+		return REAL(poll)(set->native, set->n, wait_left_ms(until_ns));
+	return REAL(ppoll)(set->native, set->n, wait_left(until_ns, &left), mask);
+}
+
+static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, const sigset_t *mask)
+{
+	bool foreign_ready = false;
+	int64_t slice_ns = 0;
+	int r;
+
+	fill(set, true);
+	for (;;) {
+		int64_t until = foreign_ready	       ? 0 :
+				!set->n_pending	       ? until_ns :
+				set->due_ns < until_ns ? set->due_ns :
+							 until_ns;
+
+		if (set->n_pending && until && (conn_is_shared() || exchange_is_interrupted()))
+			until = wait_slice(until, &slice_ns);
+		if (set->n_pending && until)
+			until = wait_part(until);
+		r = wait_natively(set, until, mask);
+		if (r < 0)
+			return -errno;
+		if (!set->n_pending && !set->n_deferred)
+			return finish(set, out);
+		if (r == 0)
+			wait_count(&until_ns, until);
+		if (serve(set) == 0) { /* nothing of ours has changed for the program */
+			if (count_ready(set) || now_ns() >= until_ns)
+				return finish(set, out);
+			if (exchange_is_interrupted())
+				return -EINTR; /* only the interrupted frame can go on */
+		} else { /* ask again for what the program wants of those that are over */
+			foreign_ready = count_ready(set) || now_ns() >= until_ns;
+		}
+		fill(set, false);
+	}
+}
+
+bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
+{
+	for (nfds_t i = 0; i < n; i++)
+		if (mark_is_unsettled(mark_get(fds[i].fd)))
+			return true;
+	return false;
+}
+
+struct pollfd *pollset_room(struct pollset_room *room, nfds_t n)
+{
+	void *p;
+
+	room->n = n;
+	if (n <= POLLSET_ON_STACK)
+		return room->fds = room->on_stack;
+	p = mmap(NULL, n * sizeof(*room->fds), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		 -1, 0);
+	return room->fds = p == MAP_FAILED ? NULL : p;
+}
+
+void pollset_release(void *set_room)
+{
+	const struct pollset_room *room = set_room;
+
+	if (room->fds != room->on_stack)
+		munmap(room->fds, room->n * sizeof(*room->fds));
+}
+
+int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t *mask)
+{
+	struct pollset_room room;
+	/* the flags stand behind the descriptors, eight to the room of one */
+	nfds_t whole = n + (n + sizeof(*fds) - 1) / sizeof(*fds);
+	struct wait_set set = { .asked = fds, .native = pollset_room(&room, whole), .n = n };
+	int r;
+
+	if (!set.native)
+		return -ENOMEM;
+	set.is_ours = (bool *)(set.native + n);
+	if (now_ns() >= conn_next_check())
+		conn_sweep();
+	pthread_cleanup_push(pollset_release, &room);
+	r = wait_in(&set, fds, until_ns, mask);
+	pthread_cleanup_pop(1);
+	return r;
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+#include "conn_int.h"
+#include "notes.h"
+#include "real.h"
+#include "epsets.h"
+#include "report.h"
+#include "shim.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/single_threaded.h>
+
+static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE];
+/* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
+ * memory with another id. */
+static _Atomic int owner_pid;
+static _Atomic bool forked;
+static _Atomic int highest; /* number that was ever pending, or copied before it could be */
+
+void conn_raise_highest(int fd)
+{
+	int top = atomic_load(&highest);
+
+	while (fd > top && !atomic_compare_exchange_weak(&highest, &top, fd))
+		;
+}
+
+int conn_highest(void)
+{
+	return atomic_load(&highest);
+}
+
+/* -------------------------------------------------------------------- records */
+
+struct conn *conn_page(int fd, bool make)
+{
+	_Atomic(struct conn *) *at = &pages[fd / CONN_PAGE];
+	struct conn *page = atomic_load_explicit(at, memory_order_acquire);
+	size_t size = CONN_PAGE * sizeof(struct conn);
+	struct conn *mine;
+
+	if (page || !make)
+		return page;
+	mine = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mine == MAP_FAILED)
+		return NULL;
+	if (atomic_compare_exchange_strong(at, &page, mine))
+		return mine;
+	munmap(mine, size);
+	return page;
+}
+
+struct conn *conn_peek(int fd)
+{
+	struct conn *page;
+
+	if (!mark_has_record(mark_get(fd)))
+		return NULL;
+	page = conn_page(fd, false);
+	return page ? &page[fd % CONN_PAGE] : NULL;
+}
+
+static int ask_sock_cookie(int fd, uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+
+	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len);
+}
+
+uint64_t conn_sock_cookie(int fd)
+{
+	uint64_t cookie = 0;
+
+	return ask_sock_cookie(fd, &cookie) < 0 ? 0 : cookie;
+}
+
+/* Asked only where a record is at stake: it is a system call. */
+bool conn_is_owner(void)
+{
+	int pid = (int)syscall(SYS_getpid), nobody = 0;
+
+	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
+}
+
+/* Where a filter does not let us ask any more, the mark has to do: without its record the program
+ * would read the converter's reply. */
+bool conn_is_of(int fd, const struct conn *c)
+{
+	uint64_t cookie = 0;
+	int err = ask_sock_cookie(fd, &cookie);
+
+	if (err < 0)
+		return err != -EBADF && err != -ENOTSOCK;
+	return cookie && (cookie == c->sock_cookie || cookie == atomic_load(&c->new_cookie));
+}
+
+struct conn *conn_find(int fd)
+{
+	uint16_t word = mark_look(fd);
+	struct conn *c = conn_peek(fd);
+
+	if (c && conn_is_of(fd, c))
+		return c;
+	if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
+		mark_change_seen(fd, word, MARK_UNKNOWN);
+	return NULL;
+}
+
+struct exchange *conn_exchange(const struct conn *c)
+{
+	struct exchange *u = exchange_at(c->exchange);
+
+	return atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
+}
+
+void conn_own(void)
+{
+	if (!atomic_load(&owner_pid))
+		conn_is_owner();
+}
+
+/* Would a process miss what is known of the number, whose vfork child closes it in the same memory? Not
+ * the peer of a converted connection, which only a child would take away that makes new sockets; nor
+ * that it may be converted, once the kernel was told to connect it: a close that is nobody's but the
+ * program's costs no system call then. */
+static bool is_missed(int fd, enum mark mark)
+{
+	return mark_has_record(mark) ? mark != MARK_UP :
+				       shim_is_active() && mark_is_fresh(mark) &&
+					       mark != MARK_FELL_BACK && !note_is_connected(fd);
+}
+
+bool conn_forget(int fd)
+{
+	enum mark mark = mark_get(fd);
+	struct exchange *u;
+	struct conn *c;
+	int64_t end_ns;
+
+	if (mark == MARK_UNKNOWN)
+		return true;
+	if (is_missed(fd, mark) && !conn_is_owner())
+		return false;
+	epset_forget(fd);
+	c = mark == MARK_PENDING ? conn_peek(fd) : NULL;
+	/* Nobody else can be interested, but another thread that is waiting, which has a second to
+	 * notice: the slot is free for the next one. Those that are deferred may be many. */
+	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied)) {
+		end_ns = conn_is_shared() && !exchange_is_deferred(u) ? now_ns() : 0;
+		atomic_store(&u->deadline_ns, end_ns);
+		atomic_store(&u->limit_ns, end_ns);
+		report_abandoned(u);
+	}
+	mark_set(fd, MARK_UNKNOWN);
+	return true;
+}
+
+void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family)
+{
+	c->sock_cookie = sock_cookie;
+	c->new_cookie = 0;
+	c->server = *server;
+	c->family = family;
+	c->told = false;
+	c->exchange = 0;
+}
+
+/* newfd gets the record of fd, which has mark. */
+void conn_copy_record(int fd, int newfd, enum mark mark)
+{
+	struct conn *from = conn_peek(fd), *to = conn_page(newfd, true);
+	struct exchange *u = from ? conn_exchange(from) : NULL;
+
+	if (!from || !to)
+		return;
+	to += newfd % CONN_PAGE;
+	conn_fill(to, from->sock_cookie, &from->server, from->family);
+	to->told = atomic_load(&from->told);
+	to->new_cookie = atomic_load(&from->new_cookie);
+	to->exchange = atomic_load(&from->exchange);
+	if (mark == MARK_PENDING && u)
+		atomic_store(&u->copied, true);
+	if (mark_is_unsettled(mark))
+		conn_raise_highest(newfd);
+	mark_set(newfd, mark);
+}
+
+bool conn_copy(int fd, int newfd)
+{
+	enum mark mark = mark_get(fd);
+
+	if (newfd < 0 || newfd >= MARK_MAX)
+		return false;
+	if (((mark_has_record(mark_get(newfd)) || note_has_twin(newfd)) && !conn_is_owner()) ||
+	    !conn_forget(newfd))
+		return false;
+	if (mark_has_record(mark)) {
+		if (!conn_is_owner())
+			return false;
+		conn_copy_record(fd, newfd, mark);
+		return true;
+	}
+	if (mark_is_fresh(mark)) {
+		mark = MARK_TCP_COPIED;
+		conn_raise_highest(fd > newfd ? fd : newfd);
+		mark_set(fd, mark);
+	}
+	mark_set(newfd, mark);
+	return true;
+}
+
+/* -------------------------------------------------------------- processes, threads */
+
+bool conn_is_forked(void)
+{
+	return atomic_load_explicit(&forked, memory_order_relaxed);
+}
+
+bool conn_is_shared(void)
+{
+	return !__libc_single_threaded || conn_is_forked();
+}
+
+static void before_fork(void)
+{
+	atomic_store(&forked, true);
+	note_shared();
+	exchange_before_fork();
+}
+
+/* The threads that were just deciding about these numbers do not exist in the child. */
+static void forget_opening(void)
+{
+	for (int fd = 0; fd <= conn_highest(); fd++)
+		mark_change(fd, MARK_OPENING, MARK_TCP_COPIED);
+}
+
+static void in_child(void)
+{
+	forget_opening();
+	if (atomic_load(&owner_pid))
+		atomic_store(&owner_pid, (int)syscall(SYS_getpid));
+	exchange_in_child();
+	epset_in_child();
+}
+
+void conn_init(void)
+{
+	pthread_atfork(before_fork, NULL, in_child);
+}

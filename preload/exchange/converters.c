@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include "converters.h"
+
+#include "cookies.h"
+#include "options.h"
+#include "route.h"
+#include "shim.h"
+#include "twin.h"
+
+/* Without a state file health is this process's own, and then it is not worth asking for the route
+ * which network this is. */
+static void where(const struct addr *via, int64_t now_ms, struct health_key *key)
+{
+	if (state_is_kept())
+		health_where(via, route_lookup, now_ms, key);
+	else
+		*key = (struct health_key){ .converter = *via };
+}
+
+/* P-30: from a network that takes the data out of SYNs a converter is not used. */
+SLOW static bool is_stripped(const struct health_key *key, int64_t now_ms)
+{
+	struct health h;
+
+	if (!shim_config()->strict)
+		return false;
+	health_find(key, now_ms, &h);
+	return h.stripped;
+}
+
+/* The socket is what it is by now, so only its own family will do. */
+static bool was_tried(const struct exchange *u, const struct addr *via)
+{
+	if (addr_is_v4(via) != addr_is_v4(&u->via) ||
+	    (via->port == u->via.port && addr_equal_ip(via, &u->via)))
+		return true;
+	for (unsigned int i = 0; i < u->moves; i++)
+		if (via->port == u->left[i].converter.port &&
+		    addr_equal_ip(via, &u->left[i].converter))
+			return true;
+	return false;
+}
+
+/* For a connection that a converter has let down whatever has had its first second will do. */
+SLOW static bool may_go_on(const struct health_key *key, int64_t now_ms)
+{
+	struct health h;
+
+	health_find(key, now_ms, &h);
+	return health_may_again(&h, now_ms);
+}
+
+static enum pol_reason usable(const struct addr *via, void *arg)
+{
+	struct converters_choice *choice = arg;
+	int64_t now_ms = state_now_ms();
+	enum health_advice advice;
+	struct health_key key;
+
+	if (choice->after && was_tried(choice->after, via))
+		return POL_LEFT_ALONE;
+	where(via, now_ms, &key);
+	if (is_stripped(&key, now_ms))
+		return POL_STRIPPED;
+	if (choice->despite || (choice->again && choice->after && may_go_on(&key, now_ms)))
+		return POL_DEFAULT;
+	advice = health_ask(&key, now_ms, shim_config()->timeout_ms, choice->again);
+	choice->is_probe = advice == HEALTH_PROBE;
+	return advice == HEALTH_LEAVE ? POL_LEFT_ALONE : POL_DEFAULT;
+}
+
+/* Has one of them only just failed? Then what was seen of the others is from before that. */
+SLOW static bool has_news(const struct config *config)
+{
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+	struct health h;
+
+	for (size_t i = 0; i < config->n_converters; i++)
+		for (size_t k = 0; k < config->converters[i].n_addrs; k++) {
+			where(&config->converters[i].addrs[k], now_ms, &key);
+			health_find(&key, now_ms, &h);
+			if (h.failures == 1)
+				return true;
+		}
+	return false;
+}
+
+struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
+				     struct pol_verdict rule, struct converters_choice *choice)
+{
+	struct pol_facts facts = { .route = route_lookup, .usable = usable, .arg = choice };
+	const struct config *config = shim_config();
+	struct pol_verdict v;
+
+	choice->is_probe = choice->again = false;
+	v = pol_choose(config, dst, socket_family, rule, facts);
+	if (v.reason != POL_LEFT_ALONE || choice->despite || !(choice->after || has_news(config)))
+		return v;
+	choice->again = true;
+	return pol_choose(config, dst, socket_family, rule, facts);
+}
+
+void converters_unchoose(const struct addr *via, const struct converters_choice *choice)
+{
+	const struct health_event e = { .kind = HEALTH_UNPROBED };
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+
+	if (!choice->is_probe)
+		return;
+	where(via, now_ms, &key);
+	health_report(&key, &e, now_ms);
+}
+
+bool converters_lose_mptcp(const struct addr *via)
+{
+	int64_t now_ms = state_now_ms();
+	struct health_key key;
+	struct health h;
+
+	where(via, now_ms, &key);
+	health_find(&key, now_ms, &h);
+	return h.way[HEALTH_MPTCP] == HEALTH_LOSES;
+}
+
+/* A converter that says nothing to the wrong dialect is convert-bootstrap's to find out: a reset or
+ * silence may be its answer about a server as well (PROTOCOL 6). */
+static enum cvt_dialect dialect_for(const struct config_converter *c, const struct health *h)
+{
+	if (!c->dialect_is_auto)
+		return c->dialect;
+	if (h->dialect)
+		return (enum cvt_dialect)(h->dialect - 1);
+	return c->dialect;
+}
+
+/* Data without a TFO cookie goes where that is configured, or known to work (D9a). None goes where it is
+ * lost, nor with MPTCP where the reply to it is held back: that may be for ever, so it holds whatever is
+ * configured. */
+static void advise_on_syn_data(struct exchange *u, const struct health *h)
+{
+	bool is_auto = u->converter->fast_open == CONFIG_FO_AUTO;
+	bool known = is_auto && h->way[HEALTH_BARE_DATA] == HEALTH_WORKS;
+	bool holds = h->way[HEALTH_SYN_DATA] == HEALTH_HOLDS;
+	uint8_t way;
+
+	u->bare = known || u->converter->fast_open == CONFIG_FO_NO_COOKIE;
+	u->syn_path = known ? HEALTH_BARE_DATA : HEALTH_SYN_DATA;
+	way = h->way[u->syn_path];
+	u->no_syn_data = (way == HEALTH_LOSES && is_auto) || (holds && u->mptcp);
+	u->is_proven = way == HEALTH_WORKS;
+	u->syn_data_lost = h->lost[u->syn_path];
+	u->tells_over_tcp = !holds && (shim_config()->mptcp == CONFIG_MPTCP_OFF ||
+				       !twin_has_mptcp() || h->way[HEALTH_MPTCP] == HEALTH_LOSES);
+}
+
+void converters_advise(struct exchange *u)
+{
+	static const uint8_t kinds[] = { CVT_OPT_MPTCP, CVT_OPT_FAST_OPEN };
+	const struct config_converter *c = u->converter;
+	int64_t now_ms = state_now_ms();
+	struct health h;
+
+	where(&u->via, now_ms, &u->health);
+	health_find(&u->health, now_ms, &h);
+	u->started_ms = now_ms;
+	u->dialect = dialect_for(c, &h);
+	for (size_t i = 0; i < sizeof(kinds); i++)
+		if (!health_may_send(&h, kinds[i]))
+			options_refused(c, (struct cvt_span){ &kinds[i], 1 });
+	u->takes_options = h.takes_options;
+	advise_on_syn_data(u, &h);
+	u->rtt_us = h.rtt_us;
+	if (h.convert_cookie_len && !cookies_len(u))
+		cookies_learn(u, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * converters.h - what exchanges are told of the converters: health.h, asked. (report.h tells it.)
+ *
+ * All processes of a user share it through the state file. Nothing here waits, and nothing is asked
+ * while an exchange's lock is held.
+ */
+#ifndef CVT_CONVERTERS_H
+#define CVT_CONVERTERS_H
+
+#include "exchange.h"
+
+struct converters_choice {
+	const struct exchange *after; /* NULL, or the exchange whose converters have been tried */
+	bool again;    /* no other is usable: one that is left alone may be, for a try */
+	bool despite;  /* of what is known of its failures: a converter may be asked all the same */
+	bool is_probe; /* out: it had failed, and this connection is the one that finds out */
+};
+
+/* The converter for a connection to dst, by a rule that says POL_CONVERT. */
+struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
+				     struct pol_verdict rule, struct converters_choice *choice);
+/* The one of choice has not been used after all. */
+void converters_unchoose(const struct addr *via, const struct converters_choice *choice);
+/* Of an exchange with u->converter: its dialect, and what of Fast Open and MPTCP that takes. */
+void converters_advise(struct exchange *u);
+/* Does the network lose MPTCP on the way to it? Then a socket that speaks it gains nothing. */
+bool converters_lose_mptcp(const struct addr *via);
+
+#endif

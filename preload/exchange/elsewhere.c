@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/* By another converter, if there is one that may be used and that the socket as it is can reach. */
+#include "exchange_int.h"
+
+#include "converters.h"
+#include "real.h"
+#include "shim.h"
+
+/* The configuration's other addresses that the socket as it is can reach: to know how many share the
+ * time nobody need be asked. */
+static unsigned int count_elsewhere(const struct exchange *u)
+{
+	const struct config *config = shim_config();
+	unsigned int n = 0, most = EXCHANGE_MOVES - u->moves;
+	bool v4 = addr_is_v4(&u->via);
+
+	for (size_t i = 0; i < config->n_converters; i++)
+		for (size_t k = 0; k < config->converters[i].n_addrs; k++)
+			n += addr_is_v4(&config->converters[i].addrs[k]) == v4;
+	n = n > 1U + u->moves ? n - 1 - u->moves : 0;
+	return n < most ? n : most;
+}
+
+bool exchange_has_elsewhere(const struct exchange *u)
+{
+	return !u->early && !u->stays && count_elsewhere(u) > 0;
+}
+
+void exchange_begin_tries(struct exchange *u)
+{
+	int64_t now = now_ns(), left_ns = atomic_load(&u->limit_ns) - now;
+	unsigned int others = u->early ? 0 : count_elsewhere(u);
+
+	u->tried = 0;
+	u->omits_cookie = u->has_options = false;
+	u->n_asked = 0;
+	u->first_err = 0;
+	u->part_ns = u->attempt_ns = now;
+	atomic_store(&u->deadline_ns, now + health_share_ns(left_ns, others, u->rtt_us));
+}
+
+static void leave(struct exchange_turn *t, bool is_unclear)
+{
+	struct exchange *u = t->u;
+
+	report_nothing(&t->report, u);
+	report_line(&t->report, LOG_LEVEL_INFO, "next converter after", t->failure.why,
+		    t->failure.err);
+	u->left[u->moves] = u->health;
+	u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << u->moves);
+	u->moves++;
+	report_tell(&t->report, u);
+}
+
+/* Returns whether the SYN is out. */
+static bool go_by(struct exchange_turn *t, const struct pol_verdict *v, bool is_probe)
+{
+	struct exchange *u = t->u;
+	int r;
+
+	leave(t, t->before != EXCHANGE_OPENING);
+	u->converter = v->converter;
+	u->via = v->via;
+	u->is_probe = is_probe;
+	converters_advise(u);
+	exchange_begin_tries(u);
+	report_begin(&t->report, u);
+	r = exchange_send_syn_again(u, t->fd);
+	if (r < 0)
+		t->failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
+	t->before = EXCHANGE_OPENING;
+	return r == 0;
+}
+
+/* None is left: as if nobody had looked for one. */
+static void stay(struct exchange_turn *t)
+{
+	struct exchange *u = t->u;
+
+	if (t->before == EXCHANGE_OPENING) {
+		exchange_give_up_for_good(t);
+		return;
+	}
+	u->stays = true;
+	atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
+	exchange_look_later(u);
+	exchange_go_on(u, t->before);
+}
+
+bool exchange_try_elsewhere(struct exchange_turn *t)
+{
+	const struct pol_verdict rule = { .action = POL_CONVERT };
+	struct exchange *u = t->u;
+
+	while (exchange_has_elsewhere(u)) {
+		struct converters_choice choice = { .after = u };
+		struct pol_verdict v;
+
+		report_tell(&t->report, u);
+		v = converters_choose(&u->server, u->family, rule, &choice);
+		if (v.action != POL_CONVERT)
+			return false;
+		if (go_by(t, &v, choice.is_probe))
+			return true;
+	}
+	return false;
+}
+
+void exchange_go_elsewhere(struct exchange_turn *t)
+{
+	if (!exchange_try_elsewhere(t))
+		stay(t);
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: MIT
+#include "report.h"
+
+#include "cookies.h"
+#include "counts.h"
+#include "options.h"
+#include "real.h"
+#include "servers.h"
+#include "shim.h"
+#include "twin.h"
+
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
+
+/* A connection that took so long may have sent its SYN again, without the data. Faster ones are not
+ * asked once it is known that the path takes SYN data: that is a system call. */
+#define SYN_AGAIN_NS 900000000
+
+void report_begin(struct report *r, const struct exchange *u)
+{
+	r->converter = u->converter;
+	r->health = u->health;
+	r->server = u->server;
+	r->started_ns = u->started_ns;
+	r->started_ms = u->started_ms;
+	r->n_events = r->n_lines = r->unclear = 0;
+	r->converted = r->failed = r->learned = false;
+}
+
+static void add(struct report *r, struct report_event e)
+{
+	if (r->n_events < REPORT_EVENTS)
+		r->events[r->n_events++] = e;
+}
+
+/* ------------------------------------------------------------------ who is there */
+
+/* In this process, when each converter has last answered anything; who asks it whether it is there.
+ * Two that share a row only cost a question more. */
+#define ALIVE_ROWS 32
+
+static struct alive {
+	_Atomic uint64_t whom;
+	_Atomic int64_t answered_ns, asked_ns;
+} rows[ALIVE_ROWS];
+
+static uint64_t hash_of(const struct health_key *key)
+{
+	uint64_t h = key->network ^ key->converter.port;
+
+	for (size_t i = 0; i < sizeof(key->converter.ip); i++)
+		h = (h ^ key->converter.ip[i]) * 0x100000001b3;
+	return h | 1;
+}
+
+/* NULL: another converter has it. */
+static struct alive *row_of(const struct exchange *u, bool take)
+{
+	uint64_t whom = hash_of(&u->health);
+	struct alive *row = &rows[(whom >> 7) % ALIVE_ROWS];
+
+	if (atomic_load(&row->whom) == whom)
+		return row;
+	if (!take)
+		return NULL;
+	atomic_store(&row->answered_ns, 0);
+	atomic_store(&row->asked_ns, 0);
+	atomic_store(&row->whom, whom);
+	return row;
+}
+
+bool report_is_alive(const struct exchange *u, int64_t since_ns)
+{
+	const struct alive *row = row_of(u, false);
+
+	return row && atomic_load(&row->answered_ns) >= since_ns;
+}
+
+int64_t report_asked_ns(const struct exchange *u)
+{
+	const struct alive *row = row_of(u, false);
+
+	return row ? atomic_load(&row->asked_ns) : INT64_MIN;
+}
+
+bool report_may_ask(const struct exchange *u, int64_t since_ns)
+{
+	struct alive *row = row_of(u, true);
+	int64_t before = atomic_load(&row->asked_ns);
+
+	return before < since_ns &&
+	       atomic_compare_exchange_strong(&row->asked_ns, &before, now_ns());
+}
+
+void report_alive(struct report *r, const struct exchange *u)
+{
+	atomic_store(&row_of(u, true)->answered_ns, now_ns());
+	add(r, (struct report_event){ .kind = HEALTH_ANSWERED });
+}
+
+/* ------------------------------------------------------------------- what a reply says */
+
+static bool asked_for_mptcp(const struct exchange *u)
+{
+	return u->has_options && memchr(u->asked, CVT_OPT_MPTCP, u->n_asked);
+}
+
+/* The Extended TCP Header tells what the server answered to MP_CAPABLE, if that was asked. */
+static void learn(struct report *r, const struct exchange *u, struct cvt_span options)
+{
+	struct cvt_opt option;
+	size_t at = 0;
+
+	if (!asked_for_mptcp(u) || !options.p)
+		return;
+	r->learned = true;
+	r->mptcp = cvt_has_mp_capable(options);
+	r->tfo_cookie_len = 0;
+	while (cvt_next_opt(options, &at, &option))
+		if (option.kind == CVT_OPT_FAST_OPEN && option.value.len <= SERVERS_COOKIE_MAX) {
+			memcpy(r->tfo_cookie, option.value.p, option.value.len);
+			r->tfo_cookie_len = (uint8_t)option.value.len;
+		}
+}
+
+/* What was tried last has been answered: so it was that. */
+static void learn_tries(struct report *r, const struct exchange *u)
+{
+	for (unsigned int i = 0; u->tried & EXCHANGE_TRIED_BASE && i < u->n_asked; i++)
+		add(r, (struct report_event){ .kind = HEALTH_REFUSES, .what = u->asked[i] });
+	if ((u->tried & (EXCHANGE_TRIED_NO_DATA | EXCHANGE_TRIED_BASE)) == EXCHANGE_TRIED_NO_DATA)
+		add(r, (struct report_event){
+			       .kind = HEALTH_WAY, .what = HEALTH_SYN_DATA, .way = HEALTH_HOLDS });
+	if (u->has_options && !u->takes_options)
+		add(r, (struct report_event){ .kind = HEALTH_TAKES });
+}
+
+/* Of the kinds that an error 33 names those that it can be about. */
+static void learn_refused(struct report *r, const struct exchange *u, struct cvt_span kinds)
+{
+	for (unsigned int i = 0; i < u->n_asked; i++)
+		if (kinds.len && memchr(kinds.p, u->asked[i], kinds.len))
+			add(r,
+			    (struct report_event){ .kind = HEALTH_REFUSES, .what = u->asked[i] });
+}
+
+void report_replied(struct report *r, struct exchange *u, const struct hs_result *result)
+{
+	struct cvt_span value = result->msg.error.value;
+	enum cvt_dialect dialect;
+
+	if (result->parse != CVT_OK)
+		return;
+	if (u->converter->dialect_is_auto && hs_evidence(result, u->dialect, &dialect)) {
+		u->dialect = dialect;
+		add(r, (struct report_event){ .kind = HEALTH_SPEAKS, .what = (uint8_t)dialect });
+	}
+	if (result->msg.has_error && result->msg.error.code == CVT_ERR_TCP_OPTION)
+		learn_refused(r, u, value);
+	if (result->verdict == HS_COOKIE && !u->converter->convert_cookie.len)
+		add(r, (struct report_event){ .kind = HEALTH_COOKIE, .what = true });
+	if (result->verdict != HS_CONNECTED && result->verdict != HS_SERVER)
+		return;
+	report_alive(r, u);
+	report_unclear(r, u);
+	learn_tries(r, u);
+	learn(r, u, result->msg.ext_tcp_header);
+}
+
+void report_refused_cookie(struct report *r)
+{
+	add(r, (struct report_event){ .kind = HEALTH_COOKIE, .what = false });
+}
+
+/* ------------------------------------------------------------------ what the path does */
+
+static bool is_mptcp(int fd)
+{
+	int is = 0;
+	socklen_t len = sizeof(is);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is, &len) == 0 && is;
+}
+
+/* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? Returns
+ * whether it was lost. */
+static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd, bool over_mptcp)
+{
+	/* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
+	 * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
+	union {
+		struct tcp_info info;
+		uint8_t bytes[sizeof(struct tcp_info)];
+	} tcp = { .bytes = { 0 } };
+	socklen_t len = sizeof(tcp);
+	unsigned int fail;
+	bool works;
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &tcp, &len) < 0)
+		return false;
+	fail = tcp.bytes[offsetof(struct tcp_info, tcpi_rto) - 1] >> 1 & 3;
+	works = fail < 2 && tcp.info.tcpi_options & TCPI_OPT_SYN_DATA;
+	if (fail < 3)
+		add(r, (struct report_event){ .kind = HEALTH_ANSWERED,
+					      .number = (int32_t)tcp.info.tcpi_rtt });
+	/* what works over TCP may be held back over MPTCP */
+	if (fail >= 2 || (works && (over_mptcp || u->tells_over_tcp)))
+		add(r, (struct report_event){ .kind = HEALTH_WAY,
+					      .what = (uint8_t)u->syn_path,
+					      .way = works ? HEALTH_WORKS : HEALTH_LOSES,
+					      .stripped = fail == 2,
+					      .number = u->syn_data_lost });
+	return fail >= 2;
+}
+
+void report_connected(struct report *r, struct exchange *u, int fd)
+{
+	bool slow = u->tried & EXCHANGE_TRIED_SYN || now_ns() - u->started_ns > SYN_AGAIN_NS;
+	bool over_mptcp = u->mptcp && is_mptcp(fd), data_is_lost = false;
+
+	r->converted = true;
+	if (u->syn_data &&
+	    (!u->is_proven || slow || shim_config()->strict || u->mptcp != over_mptcp))
+		data_is_lost = look_at_syn_data(r, u, fd, over_mptcp);
+	/* Did the path take MP_CAPABLE there and back? Without the SYN's data it does not matter if it
+	 * did: the connection is one of TCP in any case (LINUX-FACTS 2b.2). */
+	if (u->mptcp && !data_is_lost)
+		add(r, (struct report_event){ .kind = HEALTH_WAY,
+					      .what = HEALTH_MPTCP,
+					      .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
+	report_line(r, LOG_LEVEL_INFO, "converted",
+		    over_mptcp ? "connected, MPTCP" : "connected, TCP", 0);
+	if (!over_mptcp && u->no_twin && r->n_lines) {
+		r->lines[r->n_lines - 1].joint = ':';
+		r->lines[r->n_lines - 1].more = u->no_twin;
+	}
+}
+
+/* ------------------------------------------------------------------------- failures */
+
+/* Errors 64 and 65 may name a delay. */
+static int delay_of(const struct hs_result *result)
+{
+	if (!result || result->parse != CVT_OK || !result->msg.has_error ||
+	    (result->msg.error.code != CVT_ERR_RESOURCE &&
+	     result->msg.error.code != CVT_ERR_NETWORK))
+		return HEALTH_NO_DELAY;
+	return health_delay_s(result->msg.error.value);
+}
+
+/* It works, and wants to be asked otherwise: what is known now, so that the next one will be. */
+static bool only_wants_more(const struct hs_result *result)
+{
+	return result && result->parse == CVT_OK && result->msg.has_error &&
+	       (result->msg.error.code == CVT_ERR_TCP_OPTION ||
+		result->msg.error.code == CVT_ERR_MISSING_COOKIE);
+}
+
+void report_failed(struct report *r, const struct exchange *u, const struct hs_result *result,
+		   int err)
+{
+	r->failed = true;
+	/* the draft's converter says by a reset that the server has refused, too (PROTOCOL 2) */
+	if (only_wants_more(result) ||
+	    (!result && err == ECONNREFUSED && u->dialect == CVT_DIALECT_DRAFT02))
+		return;
+	add(r, (struct report_event){ .kind = HEALTH_FAILED, .number = delay_of(result) });
+}
+
+void report_unclear(struct report *r, const struct exchange *u)
+{
+	r->unclear = u->unclear;
+}
+
+void report_nothing(struct report *r, struct exchange *u)
+{
+	if (u->is_probe)
+		add(r, (struct report_event){ .kind = HEALTH_UNPROBED });
+	u->is_probe = false;
+}
+
+void report_abandoned(struct exchange *u)
+{
+	struct report r;
+
+	if (!u->is_probe)
+		return;
+	report_begin(&r, u);
+	report_nothing(&r, u);
+	report_tell(&r, u);
+}
+
+void report_well_without(struct exchange *u)
+{
+	struct report r;
+
+	report_begin(&r, u);
+	report_failed(&r, u, NULL, ETIMEDOUT);
+	report_line(&r, LOG_LEVEL_INFO, "connected directly to",
+		    "the converter was silent about it", 0);
+	report_tell(&r, u);
+}
+
+/* -------------------------------------------------------------------------- telling */
+
+/* What follows is at the bottom of deep stacks: each of it has the frame to itself. */
+
+void report_line(struct report *r, enum log_level level, const char *what, const char *why, int err)
+{
+	if (r->n_lines == REPORT_LINES || !log_is_on(level))
+		return;
+	r->lines[r->n_lines++] = (struct report_line){
+		.what = what,
+		.why = why,
+		.joint = ',',
+		.more = err ? strerrorname_np(err) : NULL,
+		.ms = (int)((now_ns() - r->started_ns) / 1000000),
+		.level = (uint8_t)level,
+	};
+}
+
+SLOW static void tell_line(const struct report *r, const struct report_line *line)
+{
+	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
+
+	addr_format(&r->server, server);
+	addr_format(&r->health.converter, via);
+	log_line((enum log_level)line->level, "%s %s via %s (%s) after %d ms: %s%s%s", line->what,
+		 server, via, r->converter->name, line->ms, line->why,
+		 !line->more	    ? "" :
+		 line->joint == ':' ? ": " :
+				      ", ",
+		 line->more ? line->more : "");
+}
+
+/* What is going to be otherwise because of this. */
+SLOW static void log_lost(const struct report *r, const struct report_event *e)
+{
+	const char *what = NULL;
+
+	if (e->stripped && shim_config()->strict)
+		what = "it is not used from here any more (strict)";
+	else if (e->number + 1 == HEALTH_LOST_MAX && r->converter->fast_open == CONFIG_FO_AUTO)
+		what = "from here its message follows the SYN from now on";
+	if (what)
+		log_line(LOG_LEVEL_INFO, "converter %s: data in the SYN is lost: %s",
+			 r->converter->name, what);
+}
+
+SLOW static void tell_cookie(const struct report *r, struct health_event *e,
+			     const struct exchange *u, int64_t now_ms)
+{
+	uint8_t room[HEALTH_COOKIE_MAX];
+
+	size_t len = cookies_len(u);
+
+	if (len <= sizeof(room) && cookies_copy(u, room, len))
+		e->bytes = (struct cvt_span){ room, len };
+	health_report(&r->health, e, now_ms);
+}
+
+SLOW static void tell_event(const struct report *r, const struct report_event *short_e,
+			    const struct exchange *u, int64_t now_ms)
+{
+	struct health_event e = {
+		.kind = (enum health_event_kind)short_e->kind,
+		.started_ms = r->started_ms,
+		.retry_ms = shim_config()->retry_ms,
+		.delay_s = short_e->number,
+		.dialect = (enum cvt_dialect)short_e->what,
+		.path = (enum health_path)short_e->what,
+		.way = (enum health_way)short_e->way,
+		.stripped = short_e->stripped,
+	};
+
+	if (e.kind == HEALTH_COOKIE && short_e->what) {
+		tell_cookie(r, &e, u, now_ms);
+		return;
+	}
+	if (e.kind == HEALTH_ANSWERED)
+		e.rtt_us = (uint32_t)short_e->number;
+	else if (e.kind == HEALTH_REFUSES)
+		e.bytes = (struct cvt_span){ &short_e->what, 1 };
+	else if (e.kind == HEALTH_WAY && e.way == HEALTH_LOSES && e.path != HEALTH_MPTCP)
+		log_lost(r, short_e);
+	health_report(&r->health, &e, now_ms);
+}
+
+SLOW static void tell_unclear(const struct report *r, const struct health_key *key, int64_t now_ms)
+{
+	const struct health_event e = { .kind = HEALTH_FAILED,
+					.started_ms = r->started_ms,
+					.retry_ms = shim_config()->retry_ms,
+					.delay_s = HEALTH_NO_DELAY };
+
+	health_report(key, &e, now_ms);
+}
+
+void report_tell(struct report *r, const struct exchange *u)
+{
+	int64_t now_ms = state_now_ms();
+
+	for (unsigned int i = 0; i < r->n_events; i++)
+		tell_event(r, &r->events[i], u, now_ms);
+	for (unsigned int i = 0; i < EXCHANGE_MOVES; i++)
+		if (r->unclear >> i & 1)
+			tell_unclear(r, &u->left[i], now_ms);
+	if (r->converted)
+		counts_add(COUNTS_CONVERTED, now_ms);
+	if (r->failed)
+		counts_add(COUNTS_FAILED, now_ms);
+	if (r->learned)
+		servers_learn(&r->server, r->mptcp,
+			      (struct cvt_span){ r->tfo_cookie, r->tfo_cookie_len }, now_ms);
+	for (unsigned int i = 0; i < r->n_lines; i++)
+		tell_line(r, &r->lines[i]);
+	report_begin(r, u);
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+/* One attempt more on the same socket: at most one for each cause (F-15), and within the time that
+ * the exchange has anyway. */
+#include "exchange_int.h"
+
+#include "cookies.h"
+#include "options.h"
+#include "real.h"
+
+#include <fcntl.h>
+
+bool exchange_may_try(const struct exchange *u, enum exchange_try what)
+{
+	return !u->early && !(u->tried & what);
+}
+
+int exchange_send_syn_again(struct exchange *u, int fd)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0), r;
+
+	exchange_take_back(u, fd);
+	exchange_go_on(u, EXCHANGE_OPENING);
+	r = exchange_send_syn(u, fd, flags >= 0 && flags & O_NONBLOCK, NULL);
+	return r == -EINTR ? 0 : r;
+}
+
+/* Of what is only tried because nothing comes the log's usual level says no more than how it ends. */
+static bool is_guess(const struct exchange *u, enum exchange_try what)
+{
+	return what == EXCHANGE_TRIED_INFO || what == EXCHANGE_TRIED_AGAIN ||
+	       (what == EXCHANGE_TRIED_BASE && u->first_err == ETIMEDOUT);
+}
+
+enum exchange_step exchange_retry(struct exchange_turn *t, enum exchange_try what, const char *why)
+{
+	int r;
+
+	t->u->tried |= (uint8_t)what;
+	report_line(&t->report, is_guess(t->u, what) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "retrying",
+		    why, 0);
+	r = exchange_send_syn_again(t->u, t->fd);
+	if (r == 0)
+		return STEP_DONE;
+	report_failed(&t->report, t->u, NULL, -r);
+	return exchange_give_up(t, (struct exchange_failure){ .err = -r, .why = why });
+}
+
+/* --------------------------------------------------------------- after an answer */
+
+bool exchange_may_try_base(const struct exchange *u)
+{
+	return u->has_options && exchange_may_try(u, EXCHANGE_TRIED_BASE);
+}
+
+enum exchange_step exchange_retry_base(struct exchange_turn *t, int err, const char *why)
+{
+	t->u->first_err = err;
+	t->u->first_why = why;
+	if (t->u->tried & EXCHANGE_TRIED_NO_DATA) /* that was not it */
+		t->u->no_syn_data = false;
+	return exchange_retry(t, EXCHANGE_TRIED_BASE, why);
+}
+
+/* Missing Cookie: the cookie that came along; or there is one in the message, behind options. */
+static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *result,
+			      enum exchange_step *step)
+{
+	struct cvt_span cookie = { result->msg.error.value.p + 1, result->msg.error.value.len - 1 };
+	bool is_new;
+
+	if (result->verdict != HS_COOKIE)
+		return false;
+	is_new = cookies_learn(t->u, cookie);
+	if (is_new && exchange_may_try(t->u, EXCHANGE_TRIED_COOKIE))
+		*step = exchange_retry(t, EXCHANGE_TRIED_COOKIE, "Missing Cookie");
+	else if (t->u->sends_cookie && exchange_may_try_base(t->u))
+		*step = exchange_retry_base(t, EACCES, "Missing Cookie");
+	else
+		return false;
+	return true;
+}
+
+static bool retry_without_options(struct exchange_turn *t, const struct hs_result *result,
+				  enum exchange_step *step)
+{
+	struct exchange *u = t->u;
+	uint8_t code = result->msg.error.code;
+
+	if (!u->has_options)
+		return false;
+	if (code == CVT_ERR_TCP_OPTION && options_refused(u->converter, result->msg.error.value) &&
+	    exchange_may_try(u, EXCHANGE_TRIED_OPTIONS)) {
+		*step = exchange_retry(t, EXCHANGE_TRIED_OPTIONS, "Unsupported TCP Option");
+		return true;
+	}
+	if ((code != CVT_ERR_TCP_OPTION && code != CVT_ERR_MALFORMED &&
+	     code != CVT_ERR_UNSUPPORTED) ||
+	    !exchange_may_try_base(u))
+		return false;
+	*step = exchange_retry_base(t, result->err, cvt_err_name(code));
+	return true;
+}
+
+/* Not Authorized, with a cookie that was learned; Unsupported Message, with any (PROTOCOL 2). */
+static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result *result,
+				 enum exchange_step *step)
+{
+	struct exchange *u = t->u;
+	uint8_t code = result->msg.error.code;
+	bool configured = u->converter->convert_cookie.len > 0;
+
+	if (!u->sends_cookie ||
+	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))
+		return false;
+	if (!configured) {
+		cookies_drop(u);
+		report_refused_cookie(&t->report);
+	}
+	if (!exchange_may_try(u, EXCHANGE_TRIED_NO_COOKIE))
+		return false;
+	u->omits_cookie = code == CVT_ERR_UNSUPPORTED;
+	*step = exchange_retry(t, EXCHANGE_TRIED_NO_COOKIE, cvt_err_name(code));
+	return true;
+}
+
+bool exchange_retry_answered(struct exchange_turn *t, const struct hs_result *result,
+			     enum exchange_step *step)
+{
+	if (result->parse != CVT_OK || !result->msg.has_error)
+		return false;
+	return retry_with_cookie(t, result, step) || retry_without_options(t, result, step) ||
+	       retry_without_cookie(t, result, step);
+}
+
+bool exchange_may_be_too_long(const struct exchange *u)
+{
+	return !u->takes_options && exchange_may_try_base(u);
+}
+
+bool exchange_retry_unanswered(struct exchange_turn *t, struct exchange_failure failure,
+			       enum exchange_step *step)
+{
+	struct exchange *u = t->u;
+
+	if (u->reply.got || u->takes_options || !exchange_may_try_base(u) ||
+	    failure.err != ECONNRESET)
+		return false;
+	*step = exchange_retry_base(t, failure.err, failure.why);
+	return true;
+}

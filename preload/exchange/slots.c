@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+/* Where exchanges live: shared memory, and who may touch one. */
+#include "real.h"
+#include "exchange.h"
+#include "wait.h"
+
+#include <sys/mman.h>
+
+#define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
+#define SLOTS_FIRST   64    /* of which so many are used until more are needed */
+#define SLOTS_FORKED  4096
+#define LOCK_STALE_MS 1000
+#define HOUR_MS	      3600000
+
+struct shared {
+	_Atomic uint32_t next_slot, next_thread;
+	_Atomic bool forked;
+	_Atomic uint32_t growth; /* of the window of slots, beyond SLOTS_FIRST */
+	struct exchange slots[SLOTS];
+};
+
+static _Atomic(struct shared *) shared;
+static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
+static __thread volatile int inside __attribute__((tls_model("initial-exec")));
+/* Where the outermost of them is, and since when. */
+static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
+static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
+
+static struct shared *map_shared(void)
+{
+	struct shared *mine, *theirs = NULL;
+
+	mine = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (mine == MAP_FAILED)
+		return NULL;
+	if (atomic_compare_exchange_strong(&shared, &theirs, mine))
+		return mine;
+	munmap(mine, sizeof(*mine));
+	return theirs;
+}
+
+/* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */
+uint32_t exchange_thread(void)
+{
+	if (!my_id)
+		my_id = 1 + atomic_fetch_add(&atomic_load(&shared)->next_thread, 1);
+	return my_id;
+}
+
+void exchange_in_child(void)
+{
+	my_id = 0;
+}
+
+/* May the slot be used again? Not before whoever has it in a record knows the outcome: its process,
+ * for which `settled` speaks; an errno must have been told. A second after its limit nobody can be
+ * waiting any more. */
+static bool is_free(const struct exchange *u)
+{
+	enum exchange_phase phase = exchange_phase(u);
+	bool wanted = phase == EXCHANGE_REFUSED ? atomic_load(&u->err) != 0 :
+						  phase == EXCHANGE_ABANDONED;
+
+	if (phase == EXCHANGE_FREE)
+		return true;
+	if (!wanted && atomic_load(&u->settled))
+		return true;
+	return now_ns() > u->limit_ns + 1000000000;
+}
+
+void exchange_before_fork(void)
+{
+	struct shared *all = atomic_load(&shared);
+
+	if (all)
+		atomic_store(&all->forked, true);
+}
+
+static struct exchange *take_slot(struct shared *all, uint32_t window)
+{
+	for (uint32_t tries = 0; tries < window; tries++) {
+		struct exchange *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % window];
+		uint32_t claims = atomic_load(&u->claims);
+
+		/* whoever else takes it, even if it is free again since, has changed the number */
+		if (!(claims & 1) && is_free(u) &&
+		    atomic_compare_exchange_strong(&u->claims, &claims, claims + 1))
+			return u;
+	}
+	return NULL;
+}
+
+/* Slots are taken in turn, so that ended ones stay readable for a while, within a window that grows
+ * only as far as it must: what was never used costs no memory. */
+struct exchange *exchange_new(uint64_t sock_cookie)
+{
+	struct shared *all = atomic_load_explicit(&shared, memory_order_acquire);
+	struct exchange *u;
+	uint32_t window;
+
+	if (!all)
+		all = map_shared();
+	if (!all)
+		return NULL;
+	window = SLOTS_FIRST + atomic_load(&all->growth);
+	/* where a process may have a record that another one has settled, slots rest for longer */
+	if (window < SLOTS_FORKED && atomic_load(&all->forked))
+		window = SLOTS_FORKED;
+	while (!(u = take_slot(all, window))) {
+		if (window == SLOTS)
+			return NULL;
+		window = window < SLOTS / 2 ? window * 2 : SLOTS;
+		atomic_store(&all->growth, window - SLOTS_FIRST);
+	}
+	atomic_store(&u->sock_cookie, sock_cookie);
+	atomic_store(&u->driver, 0);
+	atomic_store(&u->err, 0);
+	atomic_store(&u->lock, 0);
+	atomic_store(&u->settled, false);
+	atomic_store(&u->told, false);
+	atomic_store(&u->copied, false);
+	atomic_store(&u->n_swapped, 0);
+	atomic_store(&u->put_back, 0);
+	atomic_store(&u->deadline_ns, INT64_MAX / 2);
+	atomic_store(&u->limit_ns, INT64_MAX / 2);
+	atomic_store(&u->look_ns, INT64_MAX);
+	atomic_store(&u->phase, EXCHANGE_OPENING);
+	atomic_fetch_add(&u->claims, 1);
+	return u;
+}
+
+uint32_t exchange_index(const struct exchange *u)
+{
+	return (uint32_t)(u - atomic_load_explicit(&shared, memory_order_relaxed)->slots);
+}
+
+struct exchange *exchange_at(uint32_t index)
+{
+	return &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
+}
+
+bool exchange_is_interrupted(void)
+{
+	if (inside > 0 && wait_is_left(frame, since_ns))
+		inside = 0;
+	return inside > 0;
+}
+
+void exchange_enter(void)
+{
+	if (inside++ == 0 || wait_is_left(frame, since_ns)) {
+		inside = 1;
+		frame = (uintptr_t)__builtin_frame_address(0);
+		since_ns = now_ns();
+	}
+}
+
+void exchange_leave(void)
+{
+	if (inside > 0)
+		inside--;
+}
+
+/* Whoever took the lock after this moment was read (this thread was kept from running meanwhile) is not
+ * stale. That is an hour at most: half of what 32 bits hold would leave a dead one's lock alone for
+ * 25 days when a program looks again that was stopped for as long. */
+static bool is_stale(uint64_t held, uint32_t now_ms)
+{
+	uint32_t age_ms = now_ms - (uint32_t)held;
+
+	return age_ms >= LOCK_STALE_MS && age_ms < UINT32_MAX - HOUR_MS;
+}
+
+bool exchange_try_lock(struct exchange *u)
+{
+	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
+	uint64_t mine = (uint64_t)exchange_thread() << 32 | now_ms;
+	uint64_t held = 0;
+	bool is_handler = exchange_is_interrupted();
+
+	exchange_enter();
+	if (atomic_compare_exchange_strong(&u->lock, &held, mine))
+		return true;
+	if ((held >> 32 != mine >> 32 || !is_handler) && is_stale(held, now_ms) &&
+	    atomic_compare_exchange_strong(&u->lock, &held, mine))
+		return true;
+	exchange_leave();
+	return false;
+}
+
+void exchange_unlock(struct exchange *u)
+{
+	uint64_t held = atomic_load_explicit(&u->lock, memory_order_relaxed);
+
+	if (held >> 32 == exchange_thread()) /* it has not been overruled */
+		atomic_compare_exchange_strong(&u->lock, &held, 0);
+	exchange_leave();
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/* How an exchange goes on: the rest of the message, the reply, what the reply means, and what its absence
+ * does. */
+#include "exchange_int.h"
+
+#include "converters.h"
+#include "real.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+
+void exchange_go_on(struct exchange *u, enum exchange_phase phase)
+{
+	uint32_t now = atomic_load(&u->phase);
+
+	while (now < EXCHANGE_CONNECTED && !atomic_compare_exchange_weak(&u->phase, &now, phase))
+		;
+}
+
+void exchange_request_taken(struct exchange *u)
+{
+	hs_start(&u->reply, u->dialect, u->converter->dialect_is_auto);
+	exchange_look_later(u);
+	exchange_go_on(u, EXCHANGE_REPLY);
+}
+
+int exchange_tcp_state(int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
+}
+
+/* ------------------------------------------------------------------------- the reply */
+
+static enum exchange_step finish(struct exchange_turn *t, const struct hs_result *result)
+{
+	struct exchange *u = t->u;
+	enum exchange_step step;
+
+	if (exchange_asks_info(u) && result->parse == CVT_OK)
+		return exchange_is_there(t);
+	report_replied(&t->report, u, result);
+	if (result->verdict == HS_CONNECTED) {
+		report_connected(&t->report, u, t->fd);
+		exchange_end(u, t->fd, EXCHANGE_CONNECTED);
+		return STEP_DONE;
+	}
+	if (result->verdict != HS_SERVER) {
+		if (exchange_retry_answered(t, result, &step))
+			return step;
+		report_failed(&t->report, u, result, result->err);
+	}
+	return exchange_give_up(t, (struct exchange_failure){
+					   .is_servers = result->verdict == HS_SERVER,
+					   .err = result->err,
+					   .why = result->parse != CVT_OK ?
+							  cvt_verdict_name(result->parse) :
+							  cvt_err_name(result->msg.error.code) });
+}
+
+/* n: what recv() has said, 0 or an error. */
+static enum exchange_step broke_off(struct exchange_turn *t, long n)
+{
+	struct exchange_failure failure = { .err = n ? (int)-n : ECONNRESET,
+					    .why = n ? "no reply" :
+						       "closed before the reply was whole" };
+	enum exchange_step step;
+
+	if (exchange_asks_info(t->u) && (n == 0 || n == -ECONNRESET))
+		return exchange_is_there(t);
+	if (exchange_retry_unanswered(t, failure, &step))
+		return step;
+	report_failed(&t->report, t->u, NULL, failure.err);
+	return exchange_give_up(t, failure);
+}
+
+static enum exchange_step read_reply(struct exchange_turn *t)
+{
+	struct exchange *u = t->u;
+	struct hs_result result;
+
+	while (exchange_phase(u) == EXCHANGE_REPLY) {
+		long n = sys_recv(t->fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
+
+		if (n == -EAGAIN || n == -EINTR || !exchange_is_pending(u))
+			break;
+		if (n <= 0)
+			return broke_off(t, n);
+		if (hs_took(&u->reply, (size_t)n, addr_is_v4(&u->server), &result) != HS_MORE)
+			return finish(t, &result);
+	}
+	return STEP_DONE;
+}
+
+/* ----------------------------------------------------------------------- the message */
+
+/* For how long could it have been sent already? A program that has not looked for longer than it takes to
+ * answer has not used up the converter's time. */
+#define UNWATCHED_NS 250000000
+
+static int64_t unwatched_ns(const struct exchange *u, int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_pmtu);
+
+	if (u->sent || now_ns() - u->attempt_ns < UNWATCHED_NS ||
+	    sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return 0;
+	return (int64_t)info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
+}
+
+static enum exchange_step send_owed(struct exchange_turn *t)
+{
+	struct exchange *u = t->u;
+	size_t left = u->request.len - u->sent;
+	int64_t credit_ns = unwatched_ns(u, t->fd);
+	long n = sys_sendto(t->fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL,
+			    NULL, 0);
+
+	if (n == -EAGAIN || n == -EINTR || !exchange_is_pending(u))
+		return STEP_DONE;
+	if (n < 0) {
+		report_failed(&t->report, u, NULL, (int)-n);
+		return exchange_give_up(
+			t, (struct exchange_failure){ .err = (int)-n,
+						      .why = "no connection to the converter" });
+	}
+	u->sent = (uint16_t)(u->sent + n);
+	atomic_fetch_add(&u->deadline_ns, credit_ns);
+	atomic_fetch_add(&u->limit_ns, credit_ns);
+	if (u->sent == u->request.len)
+		exchange_request_taken(u);
+	return STEP_DONE;
+}
+
+/* ---------------------------------------------------------------------------- a turn */
+
+/* Has the connection to the converter failed with nothing left to read, and is that failure what
+ * the program shall see? Then the kernel shows it better than we could: reading the error would
+ * use it up, and epoll would not report it (EPOLLERR). */
+static bool leave_to_kernel(const struct exchange *u, int fd)
+{
+	int unread = 1;
+
+	return !u->fall_back && !u->mptcp && !exchange_has_elsewhere(u) &&
+	       !exchange_may_be_too_long(u) && !u->first_err && !(u->tried & EXCHANGE_TRIED_INFO) &&
+	       exchange_tcp_state(fd) == TCP_CLOSE &&
+	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
+}
+
+static enum exchange_step left_to_kernel(struct exchange_turn *t)
+{
+	report_line(&t->report, LOG_LEVEL_INFO, "failed", "no connection to the converter", 0);
+	report_failed(&t->report, t->u, NULL, 0);
+	exchange_undo_no_cookie(t->u, t->fd);
+	exchange_end(t->u, t->fd, EXCHANGE_DIRECT);
+	return STEP_DONE;
+}
+
+/* What has arrived counts, however late it is. (Not inlined: its room is not needed when the turn is
+ * told of, which needs much.) */
+__attribute__((noinline)) static enum exchange_step look_at_socket(struct exchange_turn *t,
+								   bool broken)
+{
+	struct exchange *u = t->u;
+
+	if (broken && exchange_is_pending(u) && leave_to_kernel(u, t->fd))
+		return left_to_kernel(t);
+	if (exchange_phase(u) == EXCHANGE_OWED)
+		return send_owed(t);
+	return read_reply(t);
+}
+
+static enum exchange_step look_at_clock(struct exchange_turn *t)
+{
+	struct exchange *u = t->u;
+	enum exchange_phase phase = exchange_phase(u);
+	int64_t now = now_ns(), deadline_ns = atomic_load(&u->deadline_ns);
+
+	if (phase == EXCHANGE_OPENING) /* whoever was at it has died */
+		return now < deadline_ns + 1000000000 ? STEP_DONE : exchange_time_out(t);
+	if (phase != EXCHANGE_OWED && phase != EXCHANGE_REPLY)
+		return STEP_DONE;
+	if (now >= deadline_ns)
+		return exchange_time_out(t);
+	return phase == EXCHANGE_REPLY && now >= atomic_load(&u->look_ns) ? exchange_look(t) :
+									    STEP_DONE;
+}
+
+void exchange_advance(struct exchange *u, int fd, bool broken)
+{
+	struct exchange_turn t = { .u = u, .fd = fd };
+	enum exchange_step step;
+
+	if (!exchange_try_lock(u))
+		return;
+	report_begin(&t.report, u);
+	step = look_at_socket(&t, broken);
+	if (step == STEP_DONE)
+		step = look_at_clock(&t);
+	if (step == STEP_ELSEWHERE)
+		exchange_enter(); /* still at it, without the lock */
+	exchange_unlock(u);
+	if (step == STEP_ELSEWHERE) {
+		exchange_go_elsewhere(&t);
+		exchange_leave();
+	}
+	report_tell(&t.report, u);
+}
+
+short exchange_wants(const struct exchange *u)
+{
+	return exchange_phase(u) == EXCHANGE_OWED ? POLLOUT : POLLIN;
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+/* The SYN of an exchange, with the Convert message or before it. */
+#include "exchange_int.h"
+
+#include "cookies.h"
+#include "options.h"
+#include "real.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* Not inlined: nothing of its room is needed when the message is sent. */
+__attribute__((noinline)) static void write_request(struct exchange *u)
+{
+	uint8_t room[OPTIONS_MAX], *cookie;
+	struct cvt_span options = { room, 0 };
+	size_t cookie_len;
+
+	cvt_begin(&u->request, u->dialect);
+	u->sent = 0;
+	u->has_options = u->sends_cookie = false;
+	u->sent_cookie = 0;
+	if (exchange_asks_info(u)) {
+		cvt_put_info(&u->request);
+		return;
+	}
+	cookie_len = cookies_len(u);
+	if (cookie_len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
+		options = options_for(u, room);
+	cvt_put_connect(&u->request, u->server.ip, u->server.port, options);
+	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
+	u->sends_cookie = cookie_len && u->dialect != CVT_DIALECT_DRAFT02 && !u->omits_cookie;
+	if (!u->sends_cookie)
+		return;
+	cookie = cvt_put_cookie_room(&u->request, cookie_len);
+	if (cookie && cookies_copy(u, cookie, cookie_len))
+		u->sent_cookie = cookies_mark((struct cvt_span){ cookie, cookie_len });
+}
+
+/* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
+ * it, so for a moment its time limit is the shortest that there is (TRAPS 2.18). */
+int exchange_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking)
+{
+	struct timeval shortest = { .tv_usec = 1 }, saved = { 0 };
+	socklen_t size = sizeof(saved);
+	int r;
+
+	if (nonblocking)
+		return sys_connect(fd, to, len);
+	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &size);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &shortest, sizeof(shortest));
+	r = sys_connect(fd, to, len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
+	return r;
+}
+
+/* The first write may come at any time, or never. */
+static int defer(struct exchange *u)
+{
+	u->deadline_ns = u->limit_ns = INT64_MAX / 2;
+	u->deferred = true;
+	exchange_go_on(u, EXCHANGE_DEFERRED);
+	return 0;
+}
+
+/* The program's data that may ride behind the message. Not what would have to be sent in a special
+ * way, or needs an answer of its own in the error queue. */
+#define EARLY_PIECES 64
+
+/* In a frame of its own, as it needs much room. */
+__attribute__((noinline)) static long send_with_early(int fd, struct msghdr *msg, int flags,
+						      const struct exchange_early *early)
+{
+	struct iovec iov[EARLY_PIECES];
+	size_t n = early->msg->msg_iovlen;
+
+	if (n > EARLY_PIECES - 1)
+		n = EARLY_PIECES - 1;
+	iov[0] = msg->msg_iov[0];
+	memcpy(iov + 1, early->msg->msg_iov, n * sizeof(*iov));
+	msg->msg_iov = iov;
+	msg->msg_iovlen = 1 + n;
+	msg->msg_control = early->msg->msg_control;
+	msg->msg_controllen = early->msg->msg_controllen;
+	return sys_sendmsg(fd, msg, flags | early->flags);
+}
+
+static bool may_ride(const struct exchange_early *early)
+{
+	return early && early->msg && early->msg->msg_iovlen > 0 &&
+	       !(early->flags & (MSG_OOB | MSG_ZEROCOPY));
+}
+
+/* MSG_DONTWAIT on blocking sockets too: then n bytes mean queued and EINPROGRESS means not queued,
+ * and nothing is ambiguous (LINUX-FACTS 1.3, 1.4). */
+static long send_message(struct exchange *u, int fd, struct sockaddr_storage *via,
+			 socklen_t via_len, struct exchange_early *early)
+{
+	struct iovec piece = { u->request.bytes, u->request.len };
+	struct msghdr msg = {
+		.msg_name = via, .msg_namelen = via_len, .msg_iov = &piece, .msg_iovlen = 1
+	};
+	int flags = MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL;
+	long n;
+
+	if (u->deferred) { /* here MPTCP refuses the flag */
+		flags &= ~MSG_FASTOPEN;
+		msg.msg_name = NULL;
+		msg.msg_namelen = 0;
+	}
+	u->deferred = false;
+	n = may_ride(early) ? send_with_early(fd, &msg, flags, early) :
+			      sys_sendmsg(fd, &msg, flags);
+	if (n <= (long)u->request.len)
+		return n;
+	early->taken = (size_t)n - u->request.len;
+	u->early = true;
+	u->fall_back = false;
+	return (long)u->request.len;
+}
+
+int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
+{
+	struct sockaddr_storage via;
+	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
+	bool may_defer = u->may_defer && !early;
+	int len, on = 1;
+	long n;
+
+	u->syn_data = false;
+	atomic_store(&u->look_ns, INT64_MAX);
+	write_request(u);
+	len = cvt_finish(&u->request);
+	if (len < 0)
+		return len;
+	if (u->bare && u->no_cookie) /* else it is on, or nobody would put it off again */
+		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
+	u->may_defer = false;
+	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
+		n = exchange_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		if (n == 0 && exchange_tcp_state(fd) == TCP_SYN_SENT)
+			return defer(u);
+	} else if (u->no_syn_data && !early) {
+		n = exchange_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+	} else {
+		n = send_message(u, fd, &via, via_len, early);
+	}
+	if (n == len) {
+		u->syn_data = true;
+		exchange_request_taken(u);
+		return 0;
+	}
+	if (n >= 0) /* the path's MTU is smaller than the message (PROTOCOL L10) */
+		u->sent = (uint16_t)n;
+	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
+		n = 0;
+	else if (n == -EOPNOTSUPP && !early) /* Fast Open is switched off: the message follows */
+		n = exchange_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+	if (!exchange_is_pending(u))
+		return 0;
+	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
+		return (int)n;
+	exchange_go_on(u, EXCHANGE_OWED);
+	return n == -EINTR ? -EINTR : 0;
+}
+
+int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
+{
+	struct exchange_turn t = { .u = u, .fd = fd, .before = EXCHANGE_OPENING };
+	int r = exchange_send_syn(u, fd, nonblocking, early);
+
+	if (r >= 0 || r == -EINTR)
+		return r;
+	report_begin(&t.report, u);
+	t.failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
+	r = !early && exchange_try_elsewhere(&t) ? 0 : -t.failure.err;
+	if (r < 0) {
+		report_nothing(&t.report, u);
+		exchange_undo_no_cookie(u, fd);
+		exchange_end(u, fd, EXCHANGE_DIRECT);
+	}
+	report_tell(&t.report, u);
+	return r;
+}

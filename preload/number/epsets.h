@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * epsets.h - which epoll sets a socket is registered in, for sockets that may be converted.
+ *
+ * While a conversion is pending its registrations are exchanged for ones with the mask that the
+ * exchange needs and a data word of our own, so that the program's threads wake for us and never
+ * see the socket early; afterwards they are put back, which also re-arms edge-triggered and
+ * one-shot ones (D2, TRAPS 2.10-2.12).
+ *
+ * Only sockets made by our socket() are followed before their connect(). Bounded: beyond
+ * EPSET_MAX registrations at a time a socket is not followed, and then not converted, as long as it is
+ * open. What is left of sets and sockets that were closed unseen makes room when room is needed.
+ */
+#ifndef CVT_EPSETS_H
+#define CVT_EPSETS_H
+
+#include "real.h"
+#include "exchange.h"
+
+#include <sys/epoll.h>
+
+#ifndef EPSET_MAX /* at most 1 << EPSET_BITS */
+#define EPSET_MAX (1 << EPSET_BITS)
+#endif
+#define EPSET_BITS 20
+
+/* Has a word of ours ever been in any epoll set? From then on every wait must be looked at. */
+extern _Atomic bool epset_swapped INTERNAL;
+static inline bool epset_ever_swapped(void)
+{
+	return __builtin_expect(atomic_load_explicit(&epset_swapped, memory_order_relaxed), 0);
+}
+/* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
+bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event);
+/* EPOLL_CTL_MOD of fd, whose conversion is pending: changes what is put back later, and the kernel
+ * gets our mask and word. Returns what epoll_ctl() says, or 1: libc's shall go on. */
+int epset_change(int epfd, int fd, const struct epoll_event *event, struct exchange *u);
+/* Enters fd, whose conversion is pending, in the set: the kernel gets our mask and word. Returns
+ * what epoll_ctl(EPOLL_CTL_ADD) says, 0 or -errno; -ENOSPC if the table is full. */
+int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct exchange *u);
+
+/* All registrations of fd: to the mask that u wants (again, if that has changed); back to what the
+ * program wants, unless another process has done so (u may be NULL where that is not known); forget: they are
+ * not followed any more. */
+void epset_swap(int fd, struct exchange *u);
+void epset_put_back(int fd, struct exchange *u, bool forget);
+/* Another socket is about to take the place of fd's: takes all registrations out of their sets, as the
+ * old socket's would go with it. The next epset_swap() enters the new one; epset_settle() does with
+ * the program's own masks. False: one of them cannot be entered again as it is; nothing has changed. */
+bool epset_lift(int fd);
+void epset_settle(int fd);
+/* The same while they are exchanged: those are entered again when they are put back. */
+bool epset_lift_swapped(int fd);
+bool epset_has(int fd);
+/* The number is closed or means something else now. */
+void epset_forget(int fd);
+/* Does nobody know in which epoll sets fd is, because there was no room? */
+bool epset_is_lost(int fd);
+
+/* Is this event, from the set epfd, for us? Then *fd is the number it was registered for, or -1 if
+ * nobody knows. */
+bool epset_is_ours(const struct epoll_event *event, int epfd, int *fd);
+
+void epset_in_child(void);
+
+#endif

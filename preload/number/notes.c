@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+#include "notes.h"
+
+#include "marks.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define NOTE_PAGE 256
+
+/* bytes: level, name (two each), length of the value, the value; with the level VOID there is none, but
+ * room for one of that length */
+#define HEAD 5
+#define VOID 0xffff
+
+static struct note first_page[NOTE_PAGE];		   /* most processes need no other */
+static _Atomic(struct note *) pages[MARK_MAX / NOTE_PAGE]; /* [0] is first_page */
+static _Atomic uint32_t generation;
+
+struct note *note_at(int fd)
+{
+	struct note *page;
+
+	if (fd < 0 || fd >= MARK_MAX)
+		return NULL;
+	if (fd < NOTE_PAGE)
+		return &first_page[fd];
+	page = atomic_load_explicit(&pages[fd / NOTE_PAGE], memory_order_acquire);
+	return page ? &page[fd % NOTE_PAGE] : NULL;
+}
+
+static struct note *make(int fd)
+{
+	struct note *n = note_at(fd), *page, *none = NULL;
+	size_t size = NOTE_PAGE * sizeof(struct note);
+
+	if (n || fd < 0 || fd >= MARK_MAX)
+		return n;
+	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return NULL;
+	if (!atomic_compare_exchange_strong(&pages[fd / NOTE_PAGE], &none, page))
+		munmap(page, size);
+	return note_at(fd);
+}
+
+void note_begin(int fd, int family, bool is_mptcp)
+{
+	int saved_errno = errno;
+	struct note *n = make(fd);
+
+	errno = saved_errno;
+	if (!n)
+		return;
+	n->twin_cookie = 0;
+	n->generation = atomic_load(&generation);
+	n->family = (uint8_t)family;
+	n->is_mptcp = is_mptcp;
+	n->only_v6 = false;
+	n->used = 0;
+	atomic_store(&n->bound, false);
+	atomic_store(&n->copied, false);
+	atomic_store(&n->connected, false);
+	atomic_store(&n->checked, false);
+	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
+	atomic_flag_clear(&n->busy);
+}
+
+void note_end(int fd)
+{
+	struct note *n = note_at(fd);
+
+	mark_look(
+		fd); /* acquires what the thread has written that closed the number (mark_closing()) */
+	if (!n)
+		return;
+	n->twin_cookie = 0;
+	n->family = 0;
+	n->used = 0;
+}
+
+bool note_has_twin(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && n->twin_cookie;
+}
+
+bool note_matters(int fd)
+{
+	return mark_is_fresh(mark_get(fd)) || note_has_twin(fd);
+}
+
+void note_spoil(int fd, const char *reason)
+{
+	struct note *n = note_at(fd);
+
+	if (n)
+		atomic_store(&n->spoiled, reason);
+}
+
+void note_bound(int fd)
+{
+	struct note *n = note_at(fd);
+
+	if (n)
+		atomic_store(&n->bound, true);
+}
+
+void note_connected(int fd)
+{
+	struct note *n = note_at(fd);
+
+	if (n)
+		atomic_store_explicit(&n->connected, true, memory_order_relaxed);
+}
+
+bool note_is_connected(int fd)
+{
+	struct note *n = note_at(fd);
+
+	return n && atomic_load_explicit(&n->connected, memory_order_relaxed);
+}
+
+void note_copy(int fd, int newfd)
+{
+	struct note *from = note_at(fd), *to;
+
+	note_end(newfd);
+	if (from)
+		atomic_store(&from->copied, true);
+	if (!from || !from->twin_cookie || !(to = make(newfd)))
+		return;
+	note_begin(newfd, from->family, from->is_mptcp);
+	atomic_store(&to->copied, true);
+	if (atomic_flag_test_and_set(&from->busy))
+		return;
+	memcpy(to->bytes, from->bytes, from->used);
+	to->used = from->used;
+	to->twin_cookie = from->twin_cookie;
+	to->twin_family = from->twin_family;
+	to->only_v6 = from->only_v6;
+	atomic_flag_clear(&from->busy);
+}
+
+void note_shared(void)
+{
+	atomic_fetch_add(&generation, 1);
+}
+
+bool note_is_shared(const struct note *n)
+{
+	return n->generation != atomic_load(&generation);
+}
+
+const char *note_obstacle(const struct note *n)
+{
+	if (!n || !n->family)
+		return "its making was not seen";
+	if (note_is_shared(n))
+		return "made before a fork or exec";
+	return atomic_load(&n->spoiled);
+}
+
+/* -------------------------------------------------------------------- options */
+
+static struct note_option option_at(const struct note *n, uint16_t at)
+{
+	struct note_option o = { .len = n->bytes[at + 4] };
+
+	if (o.len > NOTE_VALUE_MAX) /* seen while another thread writes */
+		o.len = 0;
+	memcpy(&o.level, n->bytes + at, 2);
+	memcpy(&o.name, n->bytes + at + 2, 2);
+	memcpy(o.value, n->bytes + at + HEAD, o.len);
+	return o;
+}
+
+static bool next(const struct note *n, uint16_t *at, struct note_option *option)
+{
+	if (*at >= n->used || *at > NOTE_BYTES - HEAD - NOTE_VALUE_MAX)
+		return false;
+	*option = option_at(n, *at);
+	*at = (uint16_t)(*at + HEAD + option->len);
+	return true;
+}
+
+bool note_next(const struct note *n, uint16_t *at, struct note_option *option)
+{
+	while (next(n, at, option))
+		if (option->level != VOID)
+			return true;
+	return false;
+}
+
+bool note_find(const struct note *n, int level, int name, struct note_option *option)
+{
+	for (uint16_t at = 0; note_next(n, &at, option);)
+		if (option->level == level && option->name == name)
+			return true;
+	return false;
+}
+
+/* Where the same option stands already, with a value of the same length, or nothing of that length; else
+ * the end. A value of another length does not count any more. */
+static uint16_t place_of(struct note *n, const struct note_option *o)
+{
+	static const uint16_t none = VOID;
+	struct note_option each;
+	uint16_t at = 0, here = 0, place = n->used;
+
+	for (; next(n, &at, &each); here = at) {
+		bool same = each.level == o->level && each.name == o->name;
+
+		if (each.len == o->len && (same || (each.level == VOID && place == n->used)))
+			place = here;
+		else if (same)
+			memcpy(n->bytes + here, &none, sizeof(none));
+	}
+	return place;
+}
+
+/* False: there is no room. */
+static bool put(struct note *n, const struct note_option *o)
+{
+	uint16_t at = place_of(n, o), end = (uint16_t)(at + HEAD + o->len);
+
+	if (at > NOTE_BYTES - HEAD - NOTE_VALUE_MAX)
+		return false;
+	memcpy(n->bytes + at, &o->level, 2);
+	memcpy(n->bytes + at + 2, &o->name, 2);
+	n->bytes[at + 4] = o->len;
+	memcpy(n->bytes + at + HEAD, o->value, o->len);
+	if (end > n->used)
+		n->used = end;
+	return true;
+}
+
+/* Their value is a pointer, or a descriptor number, to what will be something else by then. */
+static bool is_filter(int name)
+{
+	return name == SO_ATTACH_FILTER || name == SO_ATTACH_BPF ||
+	       name == SO_ATTACH_REUSEPORT_CBPF || name == SO_ATTACH_REUSEPORT_EBPF;
+}
+
+void note_option(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct note_option o = { .level = (uint16_t)level, .name = (uint16_t)name };
+	struct note *n = note_at(fd);
+
+	if (!n)
+		return;
+	if (level == SOL_SOCKET && is_filter(name)) {
+		note_spoil(fd, "a packet filter");
+		return;
+	}
+	if (level != o.level || name != o.name || !value || len > NOTE_VALUE_MAX) {
+		note_spoil(fd, "an option of an unusual size was set");
+		return;
+	}
+	if (atomic_flag_test_and_set(
+		    &n->busy)) { /* another thread, or the frame that we interrupt */
+		note_spoil(fd, "options were set at the same time");
+		return;
+	}
+	o.len = (uint8_t)len;
+	memcpy(o.value, value, len);
+	if (!put(n, &o))
+		note_spoil(fd, "more options were set than are noted");
+	atomic_flag_clear(&n->busy);
+}

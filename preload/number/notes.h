@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * notes.h - what a program has done to its TCP sockets before connect(), so that a twin (twin.h)
+ * can be made that is like them (D8).
+ *
+ * A bounded note per descriptor number. Whatever does not fit, or cannot be done again to another
+ * socket, spoils the note: such a socket keeps its place. Promises: no lock is waited for, no system
+ * call but for a page of notes now and then. A note may be of an earlier socket if the number was
+ * closed and made anew unseen; what it says of a twin is proved by the socket cookie.
+ */
+#ifndef CVT_NOTES_H
+#define CVT_NOTES_H
+
+#include "real.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define NOTE_VALUE_MAX 16
+#define NOTE_BYTES     280 /* about thirty options that are an int */
+
+/* Why a socket has to stay as it is; NULL: it need not. */
+typedef const char *_Atomic note_reason;
+
+struct note {
+	uint64_t twin_cookie; /* SO_COOKIE of the twin that has the number, 0: none has */
+	note_reason spoiled;
+	uint32_t generation; /* of forks, when it was made */
+	atomic_flag busy;
+	uint8_t family; /* AF_INET, AF_INET6: as the program made it */
+	uint8_t twin_family;
+	bool is_mptcp;		/* the program itself wanted MPTCP */
+	bool only_v6;		/* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
+	_Atomic bool bound;	/* bind() was called */
+	_Atomic bool copied;	/* the number was duplicated */
+	_Atomic bool connected; /* connect() was called, and left to the kernel */
+	_Atomic bool
+		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
+	uint16_t used;
+	uint8_t bytes[NOTE_BYTES]; /* the options, in the order they were set */
+};
+
+/* One option as the program has set it. */
+struct note_option {
+	uint16_t level, name;
+	uint8_t len;
+	uint8_t value[NOTE_VALUE_MAX];
+};
+
+/* A new TCP socket of the program's has the number fd. */
+void note_begin(int fd, int family, bool is_mptcp);
+/* The number means something else: what is noted is of an earlier socket. */
+void note_end(int fd);
+/* The note of fd, or NULL if there is none. */
+struct note *note_at(int fd);
+/* setsockopt() has succeeded. */
+void note_option(int fd, int level, int name, const void *value, socklen_t len);
+/* May the number be a twin; may it be one or get one? For calls that nobody makes a million times a
+ * second. */
+bool note_has_twin(int fd);
+bool note_matters(int fd);
+/* Something was done that no other socket can be given; reason: a string that lives for ever. */
+void note_spoil(int fd, const char *reason);
+void note_bound(int fd);
+void note_connected(int fd);
+bool note_is_connected(int fd);
+/* newfd is a duplicate of fd, which may be a twin. */
+void note_copy(int fd, int newfd);
+/* Why a twin cannot take the place of the socket; NULL if it can. */
+const char *note_obstacle(const struct note *n);
+/* Has the socket been shared with another process since it was made? */
+bool note_is_shared(const struct note *n);
+/* Walks the options; start with *at = 0. False at the end. */
+bool note_next(const struct note *n, uint16_t *at, struct note_option *option);
+/* What was set last. False if that option was never set. */
+bool note_find(const struct note *n, int level, int name, struct note_option *option);
+/* All sockets may from now on have a second owner, who would keep the old one. */
+void note_shared(void);
+
+#endif

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#include "reach.h"
+
+#include "notes.h"
+#include "real.h"
+#include "twin.h"
+
+#include <netinet/in.h>
+
+bool reach_is_only_v6(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	if (!note_has_twin(fd))
+		return sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
+	return twin_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
+}
+
+bool reach_is_bound_elsewhere(int fd, const struct addr *to)
+{
+	const struct note *n = note_at(fd);
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+	struct addr own;
+
+	if (n && n->family && !atomic_load(&n->bound))
+		return false;
+	return sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
+	       addr_from_sockaddr(&own, (struct sockaddr *)&name, len) == 0 &&
+	       addr_classify(&own) != ADDR_UNSPECIFIED && addr_is_v4(&own) != addr_is_v4(to);
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: MIT
+#include "twin.h"
+
+#include "conn_int.h"
+#include "reach.h"
+#include "epsets.h"
+#include "twin_options.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
+
+/* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */
+static _Atomic bool no_mptcp;
+
+bool twin_has_mptcp(void)
+{
+	return !atomic_load_explicit(&no_mptcp, memory_order_relaxed);
+}
+
+static int fail(struct twin_wish *wish, const char *obstacle)
+{
+	wish->obstacle = obstacle;
+	return -1;
+}
+
+/* --------------------------------------------------------------------- making */
+
+static int make(const struct twin_wish *wish, bool mptcp, bool nonblocking)
+{
+	int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+
+	return (int)sys_result(
+		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
+}
+
+#define NO_MPTCP "the kernel has no MPTCP for this process"
+
+/* The numbers are all taken, or no memory: another time it may work. */
+static bool is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
+}
+
+static int open_twin(struct twin_wish *wish, bool nonblocking)
+{
+	int fd;
+
+	if (wish->mptcp && !twin_has_mptcp())
+		return fail(wish, NO_MPTCP);
+	fd = make(wish, wish->mptcp, nonblocking);
+	if (fd >= 0)
+		return fd;
+	if (is_shortage(-fd))
+		return fail(wish, "no descriptor or memory for another socket");
+	if (!wish->mptcp || fd == -EAFNOSUPPORT)
+		return fail(wish, "the kernel has no IPv6 for this process");
+	atomic_store(&no_mptcp, true);
+	return fail(wish, NO_MPTCP);
+}
+
+/* -------------------------------------------------------------------- carrying over */
+
+static bool carry_option(int twin, const struct note_option *o, struct twin_wish *wish)
+{
+	int r = sys_setsockopt(twin, o->level, o->name, o->value, o->len);
+
+	if (r >= 0 || twin_option_can_miss(o->level, o->name, &wish->obstacle))
+		return true;
+	if (r == -EPERM) /* set before the program has dropped it */
+		wish->obstacle = "an option that takes a privilege";
+	return false;
+}
+
+static bool carry_options(int twin, const struct note *n, struct twin_wish *wish)
+{
+	struct note_option o, other;
+	int off = 0;
+
+	if (wish->must) /* whatever net.ipv6.bindv6only says */
+		sys_setsockopt(twin, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	for (uint16_t at = 0; note_next(n, &at, &o);) {
+		if (o.level == IPPROTO_IPV6 && o.name == IPV6_V6ONLY && wish->must)
+			continue;
+		if (!carry_option(twin, &o, wish))
+			return false;
+		if (wish->must && twin_option_across(&o, &other) &&
+		    !carry_option(twin, &other, wish))
+			return false;
+	}
+	return true;
+}
+
+/* A socket that is as the program has set up its own; -1: there is none. */
+static int open_alike(const struct note *n, struct twin_wish *wish, bool nonblocking)
+{
+	int fd = open_twin(wish, nonblocking);
+
+	if (fd < 0 || carry_options(fd, n, wish))
+		return fd;
+	syscall(SYS_close, fd);
+	return -1;
+}
+
+/* ... over TCP where it must be and MPTCP is not to be had, or refuses something. */
+static int open_any(const struct note *n, struct twin_wish *wish, bool nonblocking)
+{
+	int fd = open_alike(n, wish, nonblocking);
+
+	if (fd >= 0 || !wish->mptcp || !wish->must)
+		return fd;
+	wish->mptcp = false;
+	return open_alike(n, wish, nonblocking);
+}
+
+/* The address that the program has bound, in the shape that the twin's family has. */
+static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family)
+{
+	struct addr a;
+	int err = addr_from_sockaddr(&a, (struct sockaddr *)name, *len);
+
+	if (err < 0)
+		return false;
+	if (name->ss_family == family)
+		return true;
+	if (addr_classify(&a) != ADDR_UNSPECIFIED)
+		return false;
+	memset(a.ip, 0, sizeof(a.ip));
+	*len = addr_to_sockaddr(&a, family, name);
+	return true;
+}
+
+/* The old socket holds the port, so both need SO_REUSEADDR for the moment (TRAPS 2.13). */
+static int bind_beside(int fd, int twin, const struct sockaddr_storage *name, socklen_t len)
+{
+	int one = 1, wanted = 0, err;
+	socklen_t size = sizeof(wanted);
+
+	sys_getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, &size);
+	sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	err = (int)sys_result(syscall(SYS_bind, twin, name, len));
+	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
+	sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
+	return err;
+}
+
+static bool carry_bound(int fd, int twin, struct twin_wish *wish)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	if (sys_getsockname(fd, (struct sockaddr *)&name, &len) < 0 ||
+	    !carry_name(&name, &len, wish->family) || bind_beside(fd, twin, &name, len) < 0) {
+		fail(wish, TWIN_BOUND);
+		return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------- taking the place */
+
+/* The twin is connected before it can be seen, so that no epoll set reports it unconnected. */
+static int connect_hidden(int twin, struct twin_wish *wish)
+{
+	int r = wish->to ? sys_connect(twin, wish->to, wish->to_len) : 0;
+
+	wish->at_once = r == 0;
+	return r == -EINPROGRESS ? 0 : r;
+}
+
+/* Everything that may fail comes first. Somebody who closes the number meanwhile changes its word; other
+ * threads, whatever they close it with, even wait (MARK_OPENING). */
+static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
+{
+	if (!epset_lift(fd))
+		return fail(wish, "an epoll registration");
+	if (connect_hidden(twin, wish) < 0 || mark_look(fd) != wish->word ||
+	    sys_result(syscall(SYS_dup3, twin, fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0)) <
+		    0) {
+		epset_settle(fd);
+		return fail(wish, "it cannot be put in its place");
+	}
+	if (mark_look(fd) != wish->word) { /* by a signal handler, in between */
+		syscall(SYS_close, fd);
+		return fail(wish, "it was closed");
+	}
+	return 0;
+}
+
+static const char *obstacle(const struct note *n, const struct twin_wish *wish)
+{
+	const char *why = note_obstacle(n);
+
+	/* the mark of one that was connected before says no more than that */
+	if (!why && wish->mark == MARK_TCP_COPIED && (!wish->must || atomic_load(&n->copied)))
+		return "it may have other numbers";
+	return why;
+}
+
+int twin_take_place(int fd, struct twin_wish *wish)
+{
+	struct note *n = note_at(fd);
+	int flags, descriptor_flags, twin, r = -1;
+	uint64_t cookie;
+	bool only_v6;
+
+	wish->obstacle = obstacle(n, wish);
+	if (wish->obstacle)
+		return -1;
+	flags = sys_fcntl(fd, F_GETFL, 0);
+	descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
+	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC)
+		return fail(wish, "its flags");
+	twin = open_any(n, wish, flags & O_NONBLOCK);
+	if (twin < 0)
+		return -1;
+	/* bind() may have changed what was set, and on an MPTCP socket it shows nothing of it */
+	only_v6 = n->family == AF_INET6 &&
+		  (wish->must || (atomic_load(&n->bound) && reach_is_only_v6(fd)));
+	cookie = conn_sock_cookie(twin);
+	if (!cookie) /* by which it is known later */
+		fail(wish, "its socket cookie");
+	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))
+		r = place(fd, twin, descriptor_flags, wish);
+	if (r == 0) {
+		n->twin_cookie = cookie;
+		n->twin_family = (uint8_t)wish->family;
+		n->only_v6 = only_v6;
+	}
+	syscall(SYS_close, twin);
+	return r;
+}
+
+/* ---------------------------------------------------------------- giving it back */
+
+/* To the socket's own address, or wherever else this host is: at port 0, where nobody can listen. */
+static void connect_to_itself(int fd, int family, const struct addr *own)
+{
+	const struct addr any4 = { .ip = { [10] = 0xff, 0xff } }, any6 = { .port = 0 };
+	const struct addr *places[] = { own, &any6, &any4 };
+	struct sockaddr_storage self = { 0 };
+	struct addr place;
+	socklen_t len;
+	int r = -EADDRNOTAVAIL;
+
+	for (size_t i = 0; i < 3 && r < 0 && r != -EINPROGRESS; i++) {
+		/* IPv4 last: an IPv6 socket that was connected there cannot go to IPv6 any more */
+		if (!places[i] ||
+		    (places[i] != &any4 && addr_is_v4(places[i]) != (family == AF_INET)))
+			continue;
+		place = *places[i];
+		place.port = 0;
+		len = addr_to_sockaddr(&place, family, &self);
+		r = sys_connect(fd, (struct sockaddr *)&self, len);
+	}
+}
+
+static int set_int(int fd, int level, int name, int value)
+{
+	return sys_setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static void set_as_noted(int fd, const struct note *n, int level, int name)
+{
+	struct note_option o;
+
+	if (note_find(n, level, name, &o))
+		sys_setsockopt(fd, level, name, o.value, o.len);
+	else
+		set_int(fd, level, name, 0);
+}
+
+/* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
+ * getsockname() show, and MPTCP does not (LINUX-FACTS 3.4). So this one does the same: with a SYN that
+ * is put off until there are data for it or, where Fast Open is switched off, one whose answer is
+ * dropped, as none of this host's has 255 hops left. (A filter would drop it too, but takes
+ * CAP_NET_ADMIN on newer kernels.) */
+static void look_disconnected(int fd, const struct note *n, const struct addr *own)
+{
+	bool put_off = set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1) == 0;
+	int level = n->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	int hops = n->family == AF_INET ? IP_MINTTL : IPV6_MINHOPCOUNT;
+
+	if (put_off)
+		set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
+	else
+		set_int(fd, level, hops, 255);
+	connect_to_itself(fd, n->family, own);
+	exchange_disconnect_noted(fd, n);
+	if (put_off) {
+		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
+		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE);
+	} else {
+		set_as_noted(fd, n, level, hops);
+	}
+}
+
+/* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
+static bool place_plain(int fd, int plain, struct conn *c)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
+	uint64_t cookie = conn_sock_cookie(plain);
+
+	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !cookie ||
+	    sys_fcntl(plain, F_SETFL, flags) < 0 || !epset_lift_swapped(fd))
+		return false;
+	if (c)
+		atomic_store(&c->new_cookie, cookie);
+	flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
+	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
+}
+
+static bool give_back(int fd, bool disconnected, const struct addr *own)
+{
+	struct note *n = note_at(fd);
+	struct conn *c = conn_peek(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct twin_wish wish = { .mptcp = false };
+	bool done = false;
+	int plain;
+
+	if (!n || !n->twin_cookie || note_obstacle(n) || (u && atomic_load(&u->copied)) ||
+	    !twin_is(fd))
+		return false;
+	wish.family = n->family;
+	plain = make(&wish, false, true);
+	if (plain < 0)
+		return false;
+	if (carry_options(plain, n, &wish) &&
+	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
+		if (disconnected)
+			look_disconnected(plain, n, own);
+		done = place_plain(fd, plain, c);
+		epset_settle(fd);
+	}
+	if (done) {
+		n->twin_cookie = 0;
+		n->only_v6 = false;
+	}
+	syscall(SYS_close, plain);
+	return done;
+}
+
+bool twin_give_back(int fd, const struct addr *own)
+{
+	return give_back(fd, true, own);
+}
+
+void twin_withdraw(int fd)
+{
+	epset_settle(fd); /* place() has lifted them, if nothing came after it */
+	give_back(fd, false, NULL);
+}
+
+/* ----------------------------------------------------------------- what is one */
+
+bool twin_is(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && n->twin_cookie && n->twin_cookie == conn_sock_cookie(fd);
+}
+
+void twin_ask(int fd, int *family, bool *mptcp)
+{
+	int protocol = 0;
+	socklen_t len = sizeof(*family), size = sizeof(protocol);
+
+	sys_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, family, &len);
+	sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
+	*mptcp = protocol == IPPROTO_MPTCP;
+}
+
+/* TCP_IS_MPTCP means something only between the handshake and the end (LINUX-FACTS 4.3). */
+enum twin_outcome twin_outcome(int fd)
+{
+	struct note *n = note_at(fd);
+	struct tcp_info info = { .tcpi_state = 0 };
+	int is_mptcp = 1;
+	socklen_t len = offsetof(struct tcp_info, tcpi_options), size = sizeof(is_mptcp);
+
+	if (!n || atomic_load(&n->checked))
+		return TWIN_ASKED;
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    info.tcpi_state == TCP_CLOSE || info.tcpi_state == TCP_SYN_SENT ||
+	    sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &size) < 0)
+		return TWIN_NOT_YET;
+	if (atomic_exchange(&n->checked, true))
+		return TWIN_ASKED;
+	return is_mptcp ? TWIN_MPTCP : TWIN_TCP;
+}
+
+/* ------------------------------------------------------------- of another family */
+
+bool twin_is_foreign(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && n->twin_cookie && n->twin_family != n->family && twin_is(fd);
+}
+
+/* An IPv6 name as an IPv4 program can take it. */
+static void to_v4(struct sockaddr_storage *name, socklen_t *len)
+{
+	struct addr a;
+
+	if (addr_from_sockaddr(&a, (struct sockaddr *)name, *len) < 0)
+		return;
+	if (!addr_is_v4(&a)) {
+		memset(a.ip, 0, sizeof(a.ip));
+		a.ip[10] = a.ip[11] = 0xff;
+	}
+	*len = addr_to_sockaddr(&a, AF_INET, name);
+}
+
+int twin_name(long call, int fd, struct sockaddr *out, socklen_t *len)
+{
+	struct sockaddr_storage name;
+	socklen_t size = sizeof(name), room = *len;
+	long r = sys_result(syscall(call, fd, &name, &size));
+
+	if (r < 0 || (int)room < 0)
+		return r < 0 ? (int)r : -EINVAL;
+	to_v4(&name, &size);
+	memcpy(out, &name, room < size ? room : size);
+	*len = size;
+	return 0;
+}
+
+const struct sockaddr *twin_address(int fd, const struct sockaddr *sa, socklen_t *len,
+				    struct sockaddr_storage *room)
+{
+	struct addr a;
+
+	if (!note_has_twin(fd) || !sa || *len < (socklen_t)sizeof(sa->sa_family) ||
+	    sa->sa_family != AF_INET || !twin_is_foreign(fd) ||
+	    addr_from_sockaddr(&a, sa, *len) < 0)
+		return sa;
+	if (addr_classify(&a) == ADDR_UNSPECIFIED)
+		memset(a.ip, 0, sizeof(a.ip));
+	*len = addr_to_sockaddr(&a, AF_INET6, room);
+	return (struct sockaddr *)room;
+}

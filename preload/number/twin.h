@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * twin.h - the socket that takes the place of the program's own, under the same number, in the
+ * moment before it is connected: Multipath TCP instead of TCP, or of the other address family (D8).
+ *
+ * The program keeps what it has set: options, flags, bound address, epoll registrations. Where
+ * something cannot be carried over there is no twin and the socket stays as it is.
+ */
+#ifndef CVT_TWIN_H
+#define CVT_TWIN_H
+
+#include "addr.h"
+#include "marks.h"
+#include "notes.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+#ifndef TCP_IS_MPTCP
+#define TCP_IS_MPTCP 43
+#endif
+
+/* An obstacle that is known before a twin is made. */
+#define TWIN_BOUND "its bound address"
+
+struct twin_wish {
+	int family; /* of the twin: AF_INET or AF_INET6 */
+	bool mptcp; /* out: false if only TCP was to be had, for a twin that must be */
+	/* Only an IPv6 socket that takes IPv4 too reaches the converter, and the program's is none: then
+	 * TCP would do. */
+	bool must;
+	enum mark mark; /* of fd before connect() took hold of it */
+	uint16_t word;	/* mark_look(fd) since then */
+	/* NULL, or connect a non-blocking twin to this first: nobody may see it unconnected. */
+	const struct sockaddr *to;
+	socklen_t to_len;
+	bool at_once;	      /* out: that connect() has returned 0 (TCP_FASTOPEN_CONNECT) */
+	const char *obstacle; /* out: why there is no twin, or none of MPTCP */
+};
+
+/* Puts a twin under the number fd, which is a TCP socket in state CLOSE. Returns 0, or -1 and
+ * wish->obstacle; then the number is untouched. */
+int twin_take_place(int fd, struct twin_wish *wish);
+/* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in
+ * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
+ * process has it too, or a privilege that it took has been dropped since), which shows only in the bits
+ * that poll() reports of a failure. own: NULL, or the address of this host that it had. */
+bool twin_give_back(int fd, const struct addr *own);
+/* The same for a twin that has sent nothing: the program's socket is as before its connect(). */
+void twin_withdraw(int fd);
+/* False: the kernel has refused this process an MPTCP socket. */
+bool twin_has_mptcp(void);
+/* Is what has the number a twin of ours? One system call if it may be. */
+bool twin_is(int fd);
+/* The same, and its family is not the one that the program asked for (IPv4). */
+bool twin_is_foreign(int fd);
+/* What the socket under the number is, twin or not. */
+void twin_ask(int fd, int *family, bool *mptcp);
+/* Has the twin's connection become one of MPTCP or of TCP? That is told once, then TWIN_ASKED. */
+enum twin_outcome { TWIN_NOT_YET, TWIN_ASKED, TWIN_MPTCP, TWIN_TCP };
+enum twin_outcome twin_outcome(int fd);
+
+/* getsockopt() and setsockopt() for a number that may have a twin: what TCP would answer, as far as
+ * that is possible (twin_options.h). As libc's they set errno. */
+int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+/* What ioctl() has done to a socket that may still get a twin, or may be one. As libc's: r and errno
+ * are what it has answered. */
+int twin_ioctl(int fd, unsigned long request, void *arg, int r);
+/* getsockname() or getpeername() (call: SYS_...) for a foreign twin: 0 or a negative errno. An address
+ * that IPv4 cannot express is 0.0.0.0. */
+int twin_name(long call, int fd, struct sockaddr *out, socklen_t *len);
+/* An address that the program gives, in the shape that the socket under the number takes. Returns sa,
+ * or room. */
+const struct sockaddr *twin_address(int fd, const struct sockaddr *sa, socklen_t *len,
+				    struct sockaddr_storage *room);
+
+#endif

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+/* The table of registrations when it is full: who has found no room is not followed, and for no longer than
+ * the number lives; what has gone unseen makes room. */
+#define EPSET_MAX 256
+#include "epsets_table.c" /* NOLINT(bugprone-suspicious-include) */
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+/* what the table asks others for */
+_Atomic uint16_t mark_words[MARK_MAX];
+
+void epset_catch_up(void)
+{
+}
+
+bool wait_is_left(uintptr_t at, int64_t since)
+{
+	(void)at;
+	(void)since;
+	return false;
+}
+
+bool wait_patiently(struct patience *patience)
+{
+	(void)patience;
+	return true;
+}
+
+static const struct epoll_event event = { .events = EPOLLIN };
+static int sets[EPSET_MAX];
+
+static void forget(int fd)
+{
+	while (epset_first(fd))
+		epset_drop(epset_at(epset_first(fd)));
+	epset_heads[fd] = 0;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	for (int i = 0; i < EPSET_MAX; i++) /* numbers that are open: any will do */
+		if ((sets[i] = fcntl(2, F_DUPFD, 10)) < 0)
+			return -1;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	for (int i = 0; i < EPSET_MAX; i++)
+		close(sets[i]);
+	forget(1);
+	forget(2);
+	return 0;
+}
+
+static void fill(void)
+{
+	for (int i = 0; i < EPSET_MAX - 1; i++)
+		assert_true(epset_follow(sets[i], EPOLL_CTL_ADD, 1, &event));
+}
+
+static void test_full_and_empty_again(void **state)
+{
+	(void)state;
+	fill();
+	assert_false(epset_follow(sets[0], EPOLL_CTL_ADD, 2, &event));
+	assert_true(epset_is_lost(2));
+	assert_false(epset_has(2));
+	assert_false(epset_is_lost(1));
+	for (int i = 0; i < EPSET_MAX - 1; i++)
+		assert_true(epset_follow(sets[i], EPOLL_CTL_DEL, 1, NULL));
+	assert_false(epset_has(1));
+	/* it may be in a set that nobody knows; the next socket under its number is in none */
+	assert_true(epset_is_lost(2));
+	forget(2);
+	assert_true(epset_follow(sets[0], EPOLL_CTL_ADD, 2, &event));
+	assert_true(epset_has(2));
+}
+
+static void test_lost_with_all_its_sets(void **state)
+{
+	(void)state;
+	assert_true(epset_follow(sets[1], EPOLL_CTL_ADD, 2, &event));
+	for (int i = 0; i < EPSET_MAX - 2; i++)
+		assert_true(epset_follow(sets[i], EPOLL_CTL_ADD, 1, &event));
+	assert_false(epset_follow(sets[2], EPOLL_CTL_ADD, 2, &event));
+	assert_true(epset_is_lost(2));
+	assert_true(epset_follow(sets[EPSET_MAX - 1], EPOLL_CTL_ADD, 1, &event)); /* its room */
+}
+
+static void test_sets_closed_unseen(void **state)
+{
+	(void)state;
+	fill();
+	for (int i = 0; i < EPSET_MAX; i += 2)
+		syscall(SYS_close, sets[i]);
+	for (int i = 1; i < EPSET_MAX; i += 2)
+		assert_true(epset_follow(sets[i], EPOLL_CTL_ADD, 2, &event));
+	for (int i = 1; i < EPSET_MAX - 1; i += 2)
+		assert_non_null(epset_find(sets[i], 1));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_full_and_empty_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lost_with_all_its_sets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_sets_closed_unseen, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
