@@ -62,19 +62,23 @@ static short asked(const struct sets *sets, int fd)
 	return events;
 }
 
-static bool is_absurd(const void *p)
+static bool can_ask(fd_set *set, int fd)
 {
-	return p && memory_is_absurd(p);
+	return !set || memory_was_readable(&words_of(set)[fd / WORD_BITS], sizeof(unsigned long));
 }
 
 /* Reads no more of the sets than where a number of ours stands, which the kernel reads too. */
 static bool needs_us(const struct sets *sets, int n)
 {
-	if (is_absurd(sets->read) || is_absurd(sets->write) || is_absurd(sets->except))
-		return false;
-	for (int fd = 0; fd < n && fd <= conn_highest(); fd++)
-		if (mark_is_unsettled(mark_get(fd)) && asked(sets, fd))
+	for (int fd = 0; fd < n && fd <= conn_highest(); fd++) {
+		if (!mark_is_unsettled(mark_get(fd)))
+			continue;
+		if (!can_ask(sets->read, fd) || !can_ask(sets->write, fd) ||
+		    !can_ask(sets->except, fd))
+			return false;
+		if (asked(sets, fd))
 			return true;
+	}
 	return false;
 }
 
@@ -102,10 +106,11 @@ static size_t ask_reach(int n, unsigned long *room_end, size_t least, size_t mos
 
 static int reach(int n)
 {
-	size_t least = words_for(conn_highest() + 1), most = words_for(n), size;
+	size_t least = 1, most = words_for(n), size;
 	unsigned char *room;
 
-	if (most <= least) /* the table has had room for that one */
+	/* no table is smaller than a word, and none has less room than what is open needs */
+	if (most <= least || sys_fcntl(n - 1, F_GETFD, 0) >= 0)
 		return n;
 	size = (most * sizeof(unsigned long) + GUARD - 1) / GUARD * GUARD;
 	room = mmap(NULL, size + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -120,7 +125,7 @@ static int reach(int n)
 
 static bool is_readable(const fd_set *set, int n)
 {
-	return !set || memory_is_readable(set, words_for(n) * sizeof(unsigned long));
+	return !set || memory_was_readable(set, words_for(n) * sizeof(unsigned long));
 }
 
 /* As it will be copied by the kernel, or refused. */
@@ -247,27 +252,23 @@ static int wait_on(const struct sets *sets, int n, const struct pollset_room *ro
 	return fill_sets(sets, n, fds, i);
 }
 
-static int wait_in_room(const struct sets *sets, const int n, struct pollset_room *room,
-			int64_t until_ns, const sigset_t *mask)
+static int wait_in_room(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
+	struct pollset_room room;
 	int r;
 
-	pthread_cleanup_push(pollset_release, room);
-	r = wait_on(sets, n, room, until_ns, mask);
+	if (!pollset_room(&room, count_asked(sets, n)))
+		return -ENOMEM;
+	pthread_cleanup_push(pollset_release, &room);
+	r = wait_on(sets, n, &room, until_ns, mask);
 	pthread_cleanup_pop(1);
 	return r;
 }
 
 static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
-	struct pollset_room room;
-
 	n = reach(n);
-	if (!are_readable(sets, n))
-		return -EFAULT;
-	if (!pollset_room(&room, count_asked(sets, n)))
-		return -ENOMEM;
-	return wait_in_room(sets, n, &room, until_ns, mask);
+	return are_readable(sets, n) ? wait_in_room(sets, n, until_ns, mask) : -EFAULT;
 }
 
 SLOW static int pselect_unsettled(const struct sets *sets, int n, const struct timespec *timeout,
