@@ -31,8 +31,7 @@ INCLUDE_common           := -Icommon
 INCLUDE_policy           := -Ipolicy -Icommon
 # preload/ has storeys (preload/README.md); which file of a storey may call which: tests/storeys.
 INCLUDE_preload/kernel     := -Ipreload/kernel -Icommon
-INCLUDE_preload/number     := -Ipreload/number $(INCLUDE_preload/kernel) \
-			      -Ipreload/exchange -Ipreload/connection -Ipolicy # arrows up, to be mended
+INCLUDE_preload/number     := -Ipreload/number $(INCLUDE_preload/kernel)
 INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kernel -Ipolicy -Icommon
 INCLUDE_preload/connection := -Ipreload/connection $(INCLUDE_preload/exchange)
 INCLUDE_preload/calls      := -Ipreload/calls $(INCLUDE_preload/connection)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Calls that are about the connection and carry no data: shutdown() and ioctl(). */
-#include "conn.h"
+#include "end.h"
 #include "notes.h"
-#include "real.h"
+#include "sock.h"
 #include "twin.h"
 
 #include <linux/sockios.h>
@@ -24,8 +24,7 @@ INTERPOSE int shutdown(int fd, int how)
 		return REAL(shutdown)(fd, how);
 	}
 	conn_abandon(fd, c);
-	exchange_disconnect(fd);
-	twin_give_back(fd, NULL);
+	end_disconnected(fd);
 	errno = saved_errno;
 	return 0;
 }

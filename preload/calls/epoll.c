@@ -52,20 +52,20 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 			conn_advance(fd, c);
 		r = ctl_followed(epfd, op, fd, event);
 		if (u && exchange_is_pending(u)) /* if another thread has begun it meanwhile */
-			epset_swap(fd, u);
+			epset_swap(fd, &u->watch);
 		return r;
 	}
 	r = 1;
 	if (op != EPOLL_CTL_DEL && memory_was_readable(event, sizeof(*event))) {
 		if (op == EPOLL_CTL_ADD && !is_refused(event->events))
-			r = epset_add_swapped(epfd, fd, event, u);
+			r = epset_add_swapped(epfd, fd, event, &u->watch);
 		else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE))
-			r = epset_change(epfd, fd, event, u);
+			r = epset_change(epfd, fd, event, &u->watch);
 	}
 	if (r > 0)
 		return ctl_followed(epfd, op, fd, event);
 	if (!exchange_is_pending(u)) /* ended by another thread meanwhile */
-		epset_put_back(fd, u, false);
+		epset_put_back(fd, &u->watch, false);
 	return r;
 }
 

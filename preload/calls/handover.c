@@ -26,13 +26,9 @@
 
 void handover_finish(int fd)
 {
-	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
-
-	if (c && fastopen_is_deferred(fd)) /* nobody there would know what the first write is for */
+	if (fastopen_is_deferred(fd)) /* nobody there would know what the first write is for */
 		fastopen_start(fd, MSG_DONTWAIT);
-	while (c && conn_advance(fd, c) == MARK_PENDING)
-		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
-			return;
+	conn_finish(fd);
 }
 
 /* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which

@@ -10,10 +10,11 @@
 #include "fastopen.h"
 #include "handover.h"
 #include "memory.h"
-#include "real.h"
+#include "sock.h"
 #include "wait.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
@@ -43,9 +44,9 @@ static int unsettled(int fd, int flags, enum direction direction)
 	if (mark == MARK_PENDING) {
 		if (flags & MSG_FASTOPEN)
 			return -EALREADY;
-		if (flags & MSG_DONTWAIT || conn_is_nonblocking(fd))
+		if (flags & MSG_DONTWAIT || sock_is_nonblocking(fd))
 			return -EAGAIN;
-		limit = conn_time_limit(fd, direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO);
+		limit = sock_time_limit(fd, direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO);
 		r = conn_wait(fd, c, limit);
 		if (r < 0)
 			return r == -EINTR ? r : -EAGAIN;
@@ -118,8 +119,8 @@ SLOW static bool waits_for_nothing(int fd, int flags)
 	if (flags & MSG_DONTWAIT || mark_get(fd) != MARK_PENDING)
 		return false;
 	c = conn_find(fd);
-	if (c && conn_advance(fd, c) == MARK_PENDING && !conn_is_nonblocking(fd)) {
-		conn_wait(fd, c, conn_time_limit(fd, SO_RCVTIMEO));
+	if (c && conn_advance(fd, c) == MARK_PENDING && !sock_is_nonblocking(fd)) {
+		conn_wait(fd, c, sock_time_limit(fd, SO_RCVTIMEO));
 		waits = true;
 	}
 	errno = saved_errno;
@@ -244,12 +245,37 @@ SLOW static ssize_t sendmsg_unsettled(int fd, const struct msghdr *msg, int flag
 	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
 }
 
+/* All of sendmmsg() where the first may send the SYN: each message by itself, as the kernel does it. */
+SLOW static int send_each(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+{
+	int saved_errno = errno;
+	unsigned int i = 0;
+
+	while (i < n && i < IOV_MAX) {
+		const struct msghdr *msg = &msgs[i].msg_hdr;
+		ssize_t sent = sendmsg(fd, msg, flags);
+		size_t whole = 0;
+
+		if (sent < 0)
+			break;
+		for (size_t piece = 0; piece < msg->msg_iovlen; piece++)
+			whole += msg->msg_iov[piece].iov_len;
+		msgs[i++].msg_len = (unsigned int)sent;
+		if ((size_t)sent < whole)
+			break;
+	}
+	if (i == 0 && n > 0)
+		return -1;
+	errno = saved_errno;
+	return (int)i;
+}
+
 SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	if ((is_unsettled(fd) || flags & MSG_FASTOPEN) && memory_settles_messages(msgs, n))
 		return REAL(sendmmsg)(fd, msgs, n, flags);
 	if (flags & MSG_FASTOPEN || is_first_write(fd))
-		return fastopen_each(fd, msgs, n, flags);
+		return send_each(fd, msgs, n, flags);
 	handover_all_sent(msgs, n);
 	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* How a conversion goes on and ends: driving it, waiting for it, and what is told of it. */
 #include "conn_int.h"
-#include "real.h"
+#include "end.h"
+#include "sock.h"
 #include "epsets.h"
 #include "report.h"
 #include "twin.h"
@@ -19,52 +20,21 @@ void conn_check_at(int64_t at)
 		;
 }
 
-/* All but a connected one may be connected again. */
-static void settle_registrations(int fd, struct exchange *u, enum mark mark)
+static enum mark settle(int fd, struct exchange *u)
 {
-	if (mark == MARK_UP && epset_has(fd) && note_has_twin(fd))
-		note_spoil(fd, "an epoll set holds it");
-	epset_put_back(fd, u, mark == MARK_UP);
+	return u ? conn_settle(fd, u) : conn_settle_lost(fd);
 }
 
-/* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
-void conn_settle_number(int fd, enum mark mark, struct exchange *u)
+/* A step of the exchange, and its end if that is due, which nobody waits for with its lock. */
+static void step(int fd, struct exchange *u, bool broken)
 {
-	uint16_t word = mark_look(fd);
-	struct conn *c = mark_in(word) == MARK_PENDING ? conn_peek(fd) : NULL;
+	enum exchange_event event;
+	int err = 0;
 
-	if (c && conn_exchange(c) == u && mark_change_seen(fd, word, mark))
-		settle_registrations(fd, u, mark);
-}
-
-/* The exchange is over: what the program may now see of it. */
-enum mark conn_settle(int fd, struct exchange *u)
-{
-	enum mark mark = MARK_TCP_COPIED; /* the mark that takes nothing for granted */
-
-	if (!u)
-		return conn_settle_lost(fd);
-	switch (exchange_phase(u)) {
-	case EXCHANGE_CONNECTED:
-		mark = MARK_UP;
-		break;
-	case EXCHANGE_REFUSED:
-		mark = MARK_FAILED;
-		break;
-	case EXCHANGE_DIRECT:
-		if (u && u->is_in_doubt)
-			mark = MARK_FELL_BACK;
-		break;
-	default:
-		break;
-	}
-	conn_settle_number(fd, mark, u);
-	if (atomic_load(&u->copied))
-		for (int other = 0; other <= conn_highest(); other++)
-			conn_settle_number(other, mark, u);
-	if (!exchange_is_pending(u))
-		atomic_store(&u->settled, true);
-	return mark_get(fd);
+	exchange_enter();
+	event = exchange_advance(u, fd, broken, &err);
+	end_by(fd, u, event, err);
+	exchange_leave();
 }
 
 static enum mark advance(int fd, struct conn *c, bool broken)
@@ -74,16 +44,16 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 	int64_t due_ns = u ? exchange_due_ns(u) : 0;
 
 	if (!u || !exchange_is_pending(u))
-		return conn_settle(fd, u);
+		return settle(fd, u);
 	/* whoever drives it may be late himself */
 	if (!driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns))
-		exchange_advance(u, fd, broken);
+		step(fd, u, broken);
 	if (!exchange_is_pending(u))
-		return conn_settle(fd, u);
+		return settle(fd, u);
 	/* a message that was owed has gone out, and now there is a reply to be missed */
 	if (exchange_due_ns(u) < due_ns)
 		conn_check_at(exchange_due_ns(u));
-	epset_swap(fd, u);
+	epset_swap(fd, &u->watch);
 	return MARK_PENDING;
 }
 
@@ -118,6 +88,15 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 	return 0;
 }
 
+void conn_finish(int fd)
+{
+	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
+
+	while (c && conn_advance(fd, c) == MARK_PENDING)
+		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
+			return;
+}
+
 int64_t conn_next_check(void)
 {
 	return mark_any_unsettled() ? atomic_load(&next_check) : INT64_MAX;
@@ -130,7 +109,7 @@ void conn_look(void)
 		struct exchange *u = c ? conn_exchange(c) : NULL;
 
 		if (c && (!u || !exchange_is_pending(u)))
-			conn_settle(fd, u);
+			settle(fd, u);
 	}
 }
 
@@ -181,14 +160,13 @@ enum mark conn_advance_broken(int fd, struct conn *c)
 int conn_take_error(int fd, struct conn *c)
 {
 	struct exchange *u = conn_exchange(c);
-	int err = 0, native;
-	socklen_t len = sizeof(native);
+	int err = 0;
 
 	if (u)
 		err = atomic_exchange(&u->err, 0);
 	if (mark_change(fd, MARK_FAILED, MARK_FAILED_TOLD) && err)
 		/* our disconnect left an error of its own, which would be a second one */
-		sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &native, &len);
+		sock_int(fd, SOL_SOCKET, SO_ERROR, 0);
 	return err;
 }
 
@@ -236,15 +214,8 @@ void conn_abandon(int fd, struct conn *c)
 	struct exchange *u = conn_exchange(c);
 
 	if (u && exchange_is_pending(u)) {
-		atomic_store(&u->phase, EXCHANGE_ABANDONED);
+		atomic_store(&u->watch.state, EXCHANGE_ABANDONED);
 		report_abandoned(u);
 	}
-	conn_settle(fd, u);
-}
-
-void conn_reset(int fd)
-{
-	exchange_disconnect(fd);
-	twin_give_back(fd, NULL);
-	mark_set(fd, MARK_TCP_COPIED);
+	settle(fd, u);
 }

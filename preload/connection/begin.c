@@ -2,7 +2,8 @@
 /* How a conversion begins: what must be known of the socket, and the SYN. */
 #include "both_ends.h"
 #include "conn_int.h"
-#include "real.h"
+#include "end.h"
+#include "sock.h"
 #include "converters.h"
 #include "reach.h"
 #include "epsets.h"
@@ -18,46 +19,15 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV
- * into somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP. */
-bool conn_is_unconnected_tcp(int fd)
-{
-	struct tcp_info info;
-	socklen_t len = offsetof(struct tcp_info, tcpi_options);
-
-	info.tcpi_state = 0;
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       info.tcpi_state == TCP_CLOSE;
-}
-
-bool conn_is_nonblocking(int fd)
-{
-	int flags = sys_fcntl(fd, F_GETFL, 0);
-
-	return flags >= 0 && flags & O_NONBLOCK;
-}
-
-int64_t conn_time_limit(int fd, int name)
-{
-	struct timeval limit = { 0 };
-	socklen_t len = sizeof(limit);
-
-	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
-	    (limit.tv_sec == 0 && limit.tv_usec == 0))
-		return INT64_MAX;
-	return wait_end(limit.tv_sec, (int64_t)limit.tv_usec * 1000);
-}
-
 /* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set
  * again when the exchange is over, 0 for nothing. */
 static int lower_rcvlowat(int fd)
 {
-	int wanted = 1, one = 1;
-	socklen_t len = sizeof(wanted);
+	int wanted = sock_int(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
 
-	if (sys_getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, &len) < 0 || wanted <= 1)
+	if (wanted <= 1)
 		return 0;
-	sys_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	sock_set_int(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
 	return wanted;
 }
 
@@ -79,15 +49,14 @@ static bool is_no_cookie_ours(int fd, const struct exchange *u, const struct con
 {
 	const struct note *n = note_at(fd);
 	struct note_option option;
-	int on = 0;
-	socklen_t len = sizeof(on);
+	int off = 0;
 
 	if (!u->bare && !may_need_no_cookie(config))
 		return false;
 	if (n && !note_obstacle(n))
 		return !note_find(n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &option) ||
-		       !memcmp(option.value, &on, sizeof(on));
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, &len) < 0 || !on;
+		       !memcmp(option.value, &off, sizeof(off));
+	return !sock_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0);
 }
 
 static struct exchange *new_exchange(struct conn *c, const struct conn_request *request,
@@ -130,41 +99,32 @@ static void use_fast_open(struct exchange *u)
 	memcpy(u->tfo_cookie, known.tfo_cookie, known.tfo_cookie_len);
 }
 
-/* Does the program want its first write to send the SYN? */
-static bool has_fastopen_connect(int fd)
-{
-	int on = 0;
-	socklen_t len = sizeof(on);
-
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, &len) == 0 && on;
-}
-
 /* The other numbers of a socket that was duplicated before its connect(). */
 static void copy_to_twins(int fd, const struct conn *c)
 {
 	for (int other = 0; other <= conn_highest(); other++)
 		if (other != fd && mark_may_have_copies(mark_get(other)) &&
-		    conn_sock_cookie(other) == c->sock_cookie) {
+		    sock_cookie(other) == c->sock_cookie) {
 			conn_copy_record(fd, other, MARK_PENDING);
-			epset_swap(other, conn_exchange(c));
+			epset_swap(other, &conn_exchange(c)->watch);
 		}
 }
 
 /* The registrations of all numbers: exchanged, or the program's again as nothing happens yet. */
-static void swap_all(int fd, struct exchange *u, void (*exchange)(int, struct exchange *))
+static void swap_all(int fd, struct exchange *u, void (*all)(int, struct watch *))
 {
-	exchange(fd, u);
+	all(fd, &u->watch);
 	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++) {
 		struct conn *c = mark_get(other) == MARK_PENDING ? conn_peek(other) : NULL;
 
 		if (other != fd && c && conn_exchange(c) == u)
-			exchange(other, u);
+			all(other, &u->watch);
 	}
 }
 
-static void put_back(int fd, struct exchange *u)
+static void put_back(int fd, struct watch *w)
 {
-	epset_put_back(fd, u, false);
+	epset_put_back(fd, w, false);
 }
 
 /* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
@@ -177,7 +137,7 @@ static int go(int fd, struct conn_request *request)
 	mark_set(fd, MARK_PENDING);
 	both_ends_begun(u);
 	conn_check_at(u->deadline_ns);
-	epset_swap(fd, u);
+	epset_swap(fd, &u->watch);
 	if (mark_may_have_copies(request->mark))
 		copy_to_twins(fd, conn_peek(fd));
 	r = exchange_open(u, fd, request->nonblocking, request->early);
@@ -185,7 +145,7 @@ static int go(int fd, struct conn_request *request)
 	if (exchange_is_deferred(u))
 		swap_all(fd, u, put_back);
 	else if (exchange_is_pending(u))
-		epset_swap(fd, u);
+		epset_swap(fd, &u->watch);
 	return r;
 }
 
@@ -195,7 +155,7 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 	int r;
 
 	exchange_enter();
-	if (!atomic_compare_exchange_strong(&u->phase, &deferred, EXCHANGE_OPENING)) {
+	if (!atomic_compare_exchange_strong(&u->watch.state, &deferred, EXCHANGE_OPENING)) {
 		exchange_leave();
 		return -EALREADY;
 	}
@@ -213,8 +173,8 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 	if (exchange_is_pending(u)) {
 		swap_all(fd, u, epset_swap);
 	} else if (r < 0 && r != -EINTR) {
-		exchange_disconnect(fd);
-		twin_withdraw(fd);
+		sock_disconnect(fd);
+		end_withdrawn(fd);
 		conn_settle(fd, u);
 	}
 	exchange_leave();
@@ -231,7 +191,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	if (!page)
 		return false;
 	c = &page[fd % CONN_PAGE];
-	conn_fill(c, conn_sock_cookie(fd), &request->server, (uint8_t)request->family);
+	conn_fill(c, sock_cookie(fd), &request->server, (uint8_t)request->family);
 	u = c->sock_cookie ? new_exchange(c, request, now) : NULL;
 	flags = sys_fcntl(fd, F_GETFL, 0);
 	if (!u || flags < 0)
@@ -245,10 +205,12 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	u->fast_open = request->early;
 	if (request->mark != MARK_TCP) { /* somebody may have set what matters to us */
 		u->rcvlowat = lower_rcvlowat(fd);
-		u->may_defer = !request->early && has_fastopen_connect(fd);
+		/* does the program want its first write to send the SYN? */
+		u->may_defer = !request->early &&
+			       sock_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
 		u->fast_open |= u->may_defer;
 		if (!request->nonblocking)
-			request->until_ns = conn_time_limit(fd, SO_SNDTIMEO);
+			request->until_ns = sock_time_limit(fd, SO_SNDTIMEO);
 	}
 	use_fast_open(u);
 	if (!request->nonblocking)
@@ -341,7 +303,9 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 	if (mark ==
 	    MARK_UNKNOWN) /* what is noted is of another socket, and shall not be believed */
 		note_end(fd);
-	if (conn_is_unconnected_tcp(fd))
+	/* a bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV into
+	 * somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP */
+	if (sock_tcp_state(fd) == TCP_CLOSE)
 		return CONN_CLAIMED;
 	conn_unclaim(fd, request);
 	return CONN_NOT_OURS;
@@ -371,7 +335,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	request->exchange = NULL;
 	request->err = EAFNOSUPPORT;
 	if (epset_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns())) {
-		twin_withdraw(fd);
+		end_withdrawn(fd);
 		return unreachable(fd, request);
 	}
 	r = go(fd, request);
@@ -381,7 +345,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 		return CONN_BEGUN;
 	}
 	request->err = -r;
-	twin_withdraw(fd);
+	end_withdrawn(fd);
 	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
 	return unreachable(fd, request);
 }
@@ -395,7 +359,7 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request)
 
 	if (!mark_is_fresh(request->mark))
 		return CONN_CLAIMED;
-	request->nonblocking = conn_is_nonblocking(fd);
+	request->nonblocking = sock_is_nonblocking(fd);
 	if (request->nonblocking && !request->early) {
 		wish.to = request->to;
 		wish.to_len = request->to_len;
@@ -427,7 +391,7 @@ static void check_fallback(int fd)
 	struct conn *page = conn_page(fd, false);
 	struct conn *c = page ? &page[fd % CONN_PAGE] : NULL;
 	struct exchange *u = c ? conn_exchange(c) : NULL;
-	int state = exchange_tcp_state(fd);
+	int state = sock_tcp_state(fd);
 
 	if (state == TCP_SYN_SENT)
 		return;

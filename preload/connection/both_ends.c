@@ -4,6 +4,7 @@
 #include "conn_int.h"
 #include "pollset.h"
 #include "wait.h"
+#include "sock.h"
 
 #define AT_ONCE_MAX 16 /* conversions to one listener that are waited for together */
 
@@ -63,9 +64,9 @@ static int wait_for_one(int listener, struct pollfd *set, nfds_t n)
 	int64_t until;
 	int r;
 
-	if (exchange_is_interrupted() || conn_is_nonblocking(listener))
+	if (exchange_is_interrupted() || sock_is_nonblocking(listener))
 		return 0;
-	until = conn_time_limit(listener, SO_RCVTIMEO);
+	until = sock_time_limit(listener, SO_RCVTIMEO);
 	do
 		r = pollset_wait(set, n, until, NULL);
 	while (r == -EINTR && until == WAIT_FOREVER && wait_restarts_all());

@@ -63,7 +63,6 @@ struct conn_request {
  * bypass that is not taken. Only one connect() at a time may find the socket unconnected and send:
  * another thread's, or one in a signal handler, would have its Connect TLV end up in the stream of the
  * first; and what is no such socket is asked about nothing. CONN_CLAIMED, CONN_BUSY or CONN_NOT_OURS. */
-bool conn_is_unconnected_tcp(int fd);
 enum conn_begin conn_claim(int fd, struct conn_request *request);
 void conn_unclaim(int fd, const struct conn_request *request);
 enum conn_begin conn_begin(int fd, struct conn_request *request);
@@ -111,6 +110,9 @@ enum mark conn_advance_broken(int fd, struct conn *c);
  * A signal between the SYN and the wait is not seen, as one just before connect() is not: to see it,
  * all signals would have to be blocked around both, two system calls more for each connect(). */
 int conn_wait(int fd, struct conn *c, int64_t limit_ns);
+/* Waits until the exchange on fd, if there is one, is over. Bounded by its deadline; signals do not end
+ * it. */
+void conn_finish(int fd);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
 /* Is there an errno that nobody has been told yet, in whatever process? */
@@ -128,10 +130,6 @@ void conn_keep_rcvlowat(const struct conn *c, int bytes);
 void conn_abandon(int fd, struct conn *c);
 /* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */
 void conn_reset(int fd);
-bool conn_is_nonblocking(int fd);
-/* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from
- * now; INT64_MAX for none. */
-int64_t conn_time_limit(int fd, int name);
 /* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */
 bool conn_copy(int fd, int newfd);
 /* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);

@@ -10,8 +10,6 @@
 /* The page that holds the record of fd (0..MARK_MAX-1); make: if need be. NULL: none, or no memory. */
 #define CONN_PAGE 256
 struct conn *conn_page(int fd, bool make);
-/* SO_COOKIE, 0 if fd is no socket. */
-uint64_t conn_sock_cookie(int fd);
 /* Do the records belong to this process, or is it a vfork child in its parent's memory? */
 bool conn_is_owner(void);
 /* A new record, without an exchange yet. */
@@ -24,8 +22,8 @@ int conn_highest(void);
 
 /* Something pending has to be looked after at this moment (CLOCK_MONOTONIC). */
 void conn_check_at(int64_t at_ns);
-/* The exchange u of fd is over (NULL: its slot is another one's): marks and registrations of all its numbers
- * say so. Returns the mark of fd. */
+/* The exchange u of fd is over: marks and registrations of all its numbers say so. Returns the mark of
+ * fd. */
 enum mark conn_settle(int fd, struct exchange *u);
 /* One number of it gets the mark, if it still is one of it. */
 void conn_settle_number(int fd, enum mark mark, struct exchange *u);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "fastopen.h"
 
-#include "real.h"
+#include "sock.h"
 #include "shim.h"
 #include "twin.h"
 #include "wait.h"
@@ -49,8 +49,7 @@ static ssize_t send_rest(int fd, const struct msghdr *msg, int flags, size_t tak
 static enum fastopen conclude(int fd, const struct exchange_early *early, int connecting,
 			      ssize_t *result)
 {
-	int err = 0;
-	socklen_t len = sizeof(err);
+	int err;
 
 	if (!early->taken) {
 		*result = connecting;
@@ -60,7 +59,7 @@ static enum fastopen conclude(int fd, const struct exchange_early *early, int co
 	}
 	*result = connecting;
 	if (connecting == CONN_NATIVELY) { /* its failure was left to the kernel */
-		sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+		err = sock_int(fd, SOL_SOCKET, SO_ERROR, 0);
 		*result = err ? -err : -ECONNRESET;
 	} else if (connecting == 0) {
 		*result = send_rest(fd, early->msg, early->flags, early->taken);
@@ -84,8 +83,8 @@ bool fastopen_is_deferred(int fd)
  * another write has come first. */
 static int start(int fd, struct exchange *u, struct exchange_early *early)
 {
-	bool nonblocking = early->flags & MSG_DONTWAIT || conn_is_nonblocking(fd);
-	int64_t limit_ns = nonblocking ? 0 : conn_time_limit(fd, SO_SNDTIMEO);
+	bool nonblocking = early->flags & MSG_DONTWAIT || sock_is_nonblocking(fd);
+	int64_t limit_ns = nonblocking ? 0 : sock_time_limit(fd, SO_SNDTIMEO);
 	bool fall_back = u->fall_back;
 	int r = conn_start(fd, u, nonblocking, early);
 
@@ -258,30 +257,6 @@ SLOW bool fastopen_buffer(int fd, const void *p, size_t n, int *flags, const str
 
 	/* which sendto() refuses, and sendmsg() cuts */
 	return len <= sizeof(struct sockaddr_storage) && fastopen_message(fd, &msg, flags, r);
-}
-
-SLOW int fastopen_each(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
-{
-	int saved_errno = errno;
-	unsigned int i = 0;
-
-	while (i < n && i < IOV_MAX) {
-		const struct msghdr *msg = &msgs[i].msg_hdr;
-		ssize_t sent = sendmsg(fd, msg, flags);
-		size_t whole = 0;
-
-		if (sent < 0)
-			break;
-		for (size_t piece = 0; piece < msg->msg_iovlen; piece++)
-			whole += msg->msg_iov[piece].iov_len;
-		msgs[i++].msg_len = (unsigned int)sent;
-		if ((size_t)sent < whole)
-			break;
-	}
-	if (i == 0 && n > 0)
-		return -1;
-	errno = saved_errno;
-	return (int)i;
 }
 
 /* The head of the file, so that it can go along; the rest as always. */

@@ -19,8 +19,6 @@ bool fastopen_is_deferred(int fd);
 bool fastopen_message(int fd, const struct msghdr *msg, int *flags, ssize_t *r);
 bool fastopen_buffer(int fd, const void *p, size_t n, int *flags, const struct sockaddr *sa,
 		     socklen_t len, ssize_t *r);
-/* All of sendmmsg(): each message by itself, as the kernel does it. */
-int fastopen_each(int fd, struct mmsghdr *msgs, unsigned int n, int flags);
 /* sendfile() as the first write; as above. */
 bool fastopen_file(int out, int in, int64_t *offset, size_t n, ssize_t *r);
 /* For a first write whose data cannot go along: the SYN without it. flags: perhaps MSG_DONTWAIT. 0:

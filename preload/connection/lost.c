@@ -5,6 +5,7 @@
  * it is connected to, and whether somebody has read what came first.
  */
 #include "conn_int.h"
+#include "end.h"
 #include "real.h"
 
 #include <netinet/in.h>
@@ -81,7 +82,7 @@ static struct exchange *fail(int fd, struct conn *c)
 	u->deadline_ns = u->limit_ns = now_ns() + UNTOLD_NS;
 	u->is_probe = false;
 	atomic_store(&c->exchange, exchange_index(u));
-	exchange_refuse(u, fd, ETIMEDOUT);
+	end_refused(fd, u, ETIMEDOUT);
 	return u;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "conn_int.h"
 #include "notes.h"
-#include "real.h"
+#include "sock.h"
 #include "epsets.h"
 #include "report.h"
 #include "shim.h"
@@ -60,20 +60,6 @@ struct conn *conn_peek(int fd)
 	return page ? &page[fd % CONN_PAGE] : NULL;
 }
 
-static int ask_sock_cookie(int fd, uint64_t *cookie)
-{
-	socklen_t len = sizeof(*cookie);
-
-	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len);
-}
-
-uint64_t conn_sock_cookie(int fd)
-{
-	uint64_t cookie = 0;
-
-	return ask_sock_cookie(fd, &cookie) < 0 ? 0 : cookie;
-}
-
 /* Asked only where a record is at stake: it is a system call. */
 bool conn_is_owner(void)
 {
@@ -87,7 +73,7 @@ bool conn_is_owner(void)
 bool conn_is_of(int fd, const struct conn *c)
 {
 	uint64_t cookie = 0;
-	int err = ask_sock_cookie(fd, &cookie);
+	int err = sock_ask_cookie(fd, &cookie);
 
 	if (err < 0)
 		return err != -EBADF && err != -ENOTSOCK;

@@ -6,39 +6,6 @@
 #include "real.h"
 #include "shim.h"
 
-/* The configuration's other addresses that the socket as it is can reach: to know how many share the
- * time nobody need be asked. */
-static unsigned int count_elsewhere(const struct exchange *u)
-{
-	const struct config *config = shim_config();
-	unsigned int n = 0, most = EXCHANGE_MOVES - u->moves;
-	bool v4 = addr_is_v4(&u->via);
-
-	for (size_t i = 0; i < config->n_converters; i++)
-		for (size_t k = 0; k < config->converters[i].n_addrs; k++)
-			n += addr_is_v4(&config->converters[i].addrs[k]) == v4;
-	n = n > 1U + u->moves ? n - 1 - u->moves : 0;
-	return n < most ? n : most;
-}
-
-bool exchange_has_elsewhere(const struct exchange *u)
-{
-	return !u->early && !u->stays && count_elsewhere(u) > 0;
-}
-
-void exchange_begin_tries(struct exchange *u)
-{
-	int64_t now = now_ns(), left_ns = atomic_load(&u->limit_ns) - now;
-	unsigned int others = u->early ? 0 : count_elsewhere(u);
-
-	u->tried = 0;
-	u->omits_cookie = u->has_options = false;
-	u->n_asked = 0;
-	u->first_err = 0;
-	u->part_ns = u->attempt_ns = now;
-	atomic_store(&u->deadline_ns, now + health_share_ns(left_ns, others, u->rtt_us));
-}
-
 static void leave(struct exchange_turn *t, bool is_unclear)
 {
 	struct exchange *u = t->u;
@@ -73,18 +40,17 @@ static bool go_by(struct exchange_turn *t, const struct pol_verdict *v, bool is_
 }
 
 /* None is left: as if nobody had looked for one. */
-static void stay(struct exchange_turn *t)
+static enum exchange_event stay(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
 
-	if (t->before == EXCHANGE_OPENING) {
-		exchange_give_up_for_good(t);
-		return;
-	}
+	if (t->before == EXCHANGE_OPENING)
+		return exchange_give_up_for_good(t);
 	u->stays = true;
 	atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
 	exchange_look_later(u);
 	exchange_go_on(u, t->before);
+	return EXCHANGE_GOES_ON;
 }
 
 bool exchange_try_elsewhere(struct exchange_turn *t)
@@ -106,8 +72,7 @@ bool exchange_try_elsewhere(struct exchange_turn *t)
 	return false;
 }
 
-void exchange_go_elsewhere(struct exchange_turn *t)
+enum exchange_event exchange_go_elsewhere(struct exchange_turn *t)
 {
-	if (!exchange_try_elsewhere(t))
-		stay(t);
+	return exchange_try_elsewhere(t) ? EXCHANGE_GOES_ON : stay(t);
 }

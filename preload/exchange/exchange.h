@@ -12,26 +12,39 @@
 #ifndef CVT_EXCHANGE_H
 #define CVT_EXCHANGE_H
 
+#include "epsets.h"
 #include "handshake.h"
 #include "health.h"
 #include "policy.h"
 #include "servers.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
 /* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the ends; a retry
- * goes back to OPENING, TCP_FASTOPEN_CONNECT to DEFERRED and OPENING again. */
+ * goes back to OPENING, TCP_FASTOPEN_CONNECT to DEFERRED and OPENING again. Each is the state of a
+ * watch (epsets.h): in the low half what it waits for. */
+#define EXCHANGE_PHASE(number, wants) ((number) << 16 | (wants))
+
 enum exchange_phase {
-	EXCHANGE_FREE,
-	EXCHANGE_DEFERRED,  /* connect() has returned 0, the first write sends the SYN */
-	EXCHANGE_OPENING,   /* the SYN is just being sent: others keep away */
-	EXCHANGE_OWED,	    /* (part of) the Convert message still has to be given to the kernel */
-	EXCHANGE_REPLY,	    /* the message is queued, the reply is being read */
-	EXCHANGE_CONNECTED, /* end: the server has accepted */
-	EXCHANGE_REFUSED,   /* end: err is the program's errno, the socket shows a failure */
-	EXCHANGE_DIRECT, /* end: the socket is the kernel's alone, going to the server or failed */
-	EXCHANGE_ABANDONED, /* end: the program took the connection back */
+	EXCHANGE_FREE = 0,
+	/* connect() has returned 0, the first write sends the SYN */
+	EXCHANGE_DEFERRED = EXCHANGE_PHASE(1, 0),
+	/* the SYN is just being sent: others keep away */
+	EXCHANGE_OPENING = EXCHANGE_PHASE(2, POLLIN),
+	/* (part of) the Convert message still has to be given to the kernel */
+	EXCHANGE_OWED = EXCHANGE_PHASE(3, POLLOUT),
+	/* the message is queued, the reply is being read */
+	EXCHANGE_REPLY = EXCHANGE_PHASE(4, POLLIN),
+	/* end: the server has accepted */
+	EXCHANGE_CONNECTED = EXCHANGE_PHASE(5, 0),
+	/* end: err is the program's errno, the socket shows a failure */
+	EXCHANGE_REFUSED = EXCHANGE_PHASE(6, 0),
+	/* end: the socket is the kernel's alone, going to the server or failed */
+	EXCHANGE_DIRECT = EXCHANGE_PHASE(7, 0),
+	/* end: the program took the connection back */
+	EXCHANGE_ABANDONED = EXCHANGE_PHASE(8, 0),
 };
 
 /* What has been tried once on behalf of one converter, and is not tried again (F-15). */
@@ -54,7 +67,7 @@ struct exchange {
 	/* 0: free. Else the holder's exchange_thread() (high half) and the low half of CLOCK_MONOTONIC
 	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
 	_Atomic uint64_t lock;
-	_Atomic uint32_t phase;	 /* enum exchange_phase */
+	struct watch watch;	 /* its state is the enum exchange_phase */
 	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
 	_Atomic int err;	 /* for EXCHANGE_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
@@ -111,11 +124,8 @@ struct exchange {
 	_Atomic bool told; /* connect() has reported the outcome */
 	_Atomic bool settled; /* the marks of the process that began it show the outcome */
 	_Atomic bool copied;  /* more than one descriptor number may refer to it */
-	/* Registrations in epoll sets (epsets.h): how many have been exchanged, and which of the first
-	 * 32 have been put back. Shared, so that of two processes only one does it. */
-	_Atomic uint32_t n_swapped, put_back;
-	struct addr local; /* for EXCHANGE_REFUSED: the address that the attempt had */
-	uint16_t sent;	   /* bytes of request that the kernel has taken */
+	struct addr local;    /* for EXCHANGE_REFUSED: the address that the attempt had */
+	uint16_t sent;	      /* bytes of request that the kernel has taken */
 	union {
 		struct cvt_writer request; /* while EXCHANGE_OWED */
 		struct hs reply;	   /* while EXCHANGE_REPLY */
@@ -136,7 +146,7 @@ struct exchange *exchange_at(uint32_t index);
 
 static inline enum exchange_phase exchange_phase(const struct exchange *u)
 {
-	return (enum exchange_phase)atomic_load_explicit(&u->phase, memory_order_acquire);
+	return (enum exchange_phase)atomic_load_explicit(&u->watch.state, memory_order_acquire);
 }
 
 /* Is the message that is out an Info TLV, and no Connect TLV? */
@@ -177,8 +187,6 @@ void exchange_leave(void);
 
 /* Its converter has not been tried yet; until `limit_ns` all that it may go on to share the time. */
 void exchange_begin_tries(struct exchange *u);
-/* Makes the kernel show what a refused connect shows, and ends the exchange; err is to be told. */
-void exchange_refuse(struct exchange *u, int fd, int err);
 /* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no early data perhaps only prepares it.
  * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
  * nothing was sent, the exchange is over. */
@@ -191,19 +199,28 @@ static inline int64_t exchange_due_ns(const struct exchange *u)
 	return look_ns < deadline_ns ? look_ns : deadline_ns;
 }
 
-/* Does what can be done without waiting; the program's descriptor is fd. What has arrived counts, however
- * late somebody looks; then the clock does. broken: a wait has reported an error on it. */
-void exchange_advance(struct exchange *u, int fd, bool broken);
-/* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
-short exchange_wants(const struct exchange *u);
-/* TCP_SYN_SENT and so on; 0: the kernel does not say. */
-int exchange_tcp_state(int fd);
-/* connect() that never waits: 0, -EINPROGRESS or what has gone wrong. */
-int exchange_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
-/* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
-void exchange_disconnect(int fd);
-/* The same, but the options that the kernel forgets thereby are set again as n (NULL: nothing) has them. */
-struct note;
-void exchange_disconnect_noted(int fd, const struct note *n);
+/* What has come of a step. */
+enum exchange_event {
+	EXCHANGE_GOES_ON, /* or is over: exchange_phase() says which */
+	/* the phase is OPENING, in which everybody else keeps away, until the caller has ended it: */
+	EXCHANGE_IS_REFUSED, /* the program is to be told */
+	EXCHANGE_FALLS_BACK, /* to a direct connection */
+	EXCHANGE_ELSEWHERE,  /* (among the files of the exchange) by another converter */
+};
 
+/* A step: does what can be done without waiting; the program's descriptor is fd. What has arrived counts,
+ * however late somebody looks; then the clock does. broken: a wait has reported an error on it. Between
+ * exchange_enter() and exchange_leave(). */
+enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, int *err);
+/* The end of it, with the options as the program has set them. */
+void exchange_end(struct exchange *u, int fd, enum exchange_phase phase);
+/* Back to an unconnected socket (sock_disconnect()), but for what the program has set. */
+void exchange_take_back(struct exchange *u, int fd);
+/* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
+static inline short exchange_wants(const struct exchange *u)
+{
+	short wants = (short)watch_wants(&u->watch);
+
+	return wants ? wants : POLLIN;
+}
 #endif

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exchange_int.h - what step.c (going on), syn.c (the SYN), retry.c (once more),
- * silence.c (nothing comes), elsewhere.c (another converter) and end.c (the
- * ends) share among themselves.
+ * exchange_int.h - what the files of a step share, each calling those above it here only.
  *
- * Whoever has the turn at an exchange holds its lock, or has put it in EXCHANGE_OPENING, in which all
- * others keep away. What there is to tell is told when the turn is over.
+ * Whoever takes a step holds the exchange's lock, or has put it in EXCHANGE_OPENING, in which all
+ * others keep away. What there is to tell is told when the step is over.
  */
 #ifndef CVT_EXCHANGE_INT_H
 #define CVT_EXCHANGE_INT_H
 
 #include "blame.h"
-#include "report.h"
 #include "exchange.h"
+#include "report.h"
 
 struct exchange_turn {
 	struct exchange *u;
 	int fd;
 	struct report report;
-	/* With STEP_ELSEWHERE: what is to be made of it if there is no other converter. */
+	/* With EXCHANGE_ELSEWHERE: what is to be made of it if there is no other converter. */
 	enum exchange_phase before; /* EXCHANGE_OPENING: this attempt is over */
 	struct exchange_failure {
 		bool is_servers; /* report it, whatever `fallback` says */
@@ -27,65 +25,65 @@ struct exchange_turn {
 	} failure;
 };
 
-enum exchange_step {
-	STEP_DONE, /* pending or over, as the phase says */
-	STEP_ELSEWHERE, /* the phase is OPENING: by another converter, which is chosen without the lock */
-};
-
-/* From one pending phase to the next, unless the program has taken the connection back. */
+/* phase.c: from one pending phase to the next, unless the program has taken the connection back. */
 void exchange_go_on(struct exchange *u, enum exchange_phase phase);
-/* All of the request is queued in the kernel. */
-void exchange_request_taken(struct exchange *u);
-/* Three round trips to the converter, as far as they are known: what an answer may take. */
-int64_t exchange_patience_ns(const struct exchange *u);
-
-/* The SYN of the exchange. 0; -EINTR: it is out, but a signal arrived; else -errno: nothing was sent. */
-int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early);
-
-/* exchange_disconnect(), but the program's own settings stay. */
-void exchange_take_back(struct exchange *u, int fd);
 /* TCP_FASTOPEN_NO_COOKIE as the program had it. */
 void exchange_undo_no_cookie(struct exchange *u, int fd);
-/* The exchange is over. */
-void exchange_end(struct exchange *u, int fd, enum exchange_phase phase);
-/* The converter has failed, or says that the server has: another one, a direct connection if it may be,
- * or the failure for the program to see. */
-enum exchange_step exchange_give_up(struct exchange_turn *t, struct exchange_failure failure);
-/* The same, where there is no other. */
-void exchange_give_up_for_good(struct exchange_turn *t);
 
-/* One attempt more, on the same socket and by the same converter: may it be; its SYN; all of it. */
+/* patience.c: may this be tried once more by this converter? Without any option, as the Connect TLV then
+ * has the five words that every parser knows? May one with options be more than it knows? */
 bool exchange_may_try(const struct exchange *u, enum exchange_try what);
-int exchange_send_syn_again(struct exchange *u, int fd);
-enum exchange_step exchange_retry(struct exchange_turn *t, enum exchange_try what, const char *why);
-/* Without any option the Connect TLV has the five words that every parser knows. What came of the
- * whole message is what the program is told if this fares no better. */
 bool exchange_may_try_base(const struct exchange *u);
-enum exchange_step exchange_retry_base(struct exchange_turn *t, int err, const char *why);
+bool exchange_may_be_too_long(const struct exchange *u);
+/* May the reply be held back (LINUX-FACTS 2b.3); the SYN be lost? May the converter be asked whether it is
+ * there, and by another? */
+bool exchange_may_be_held(const struct exchange *u);
+bool exchange_may_be_lost(const struct exchange *u);
+bool exchange_may_ask(const struct exchange *u);
+bool exchange_has_elsewhere(const struct exchange *u);
+/* Three round trips to the converter, as far as they are known: what an answer may take. The last part of
+ * its time, for asking. Half of this attempt's time, as a moment. */
+int64_t exchange_patience_ns(const struct exchange *u);
+int64_t exchange_ask_window_ns(const struct exchange *u);
+int64_t exchange_half_ns(const struct exchange *u);
+/* When to look why nothing comes, from now on; and of an attempt that begins now. */
+void exchange_look_at(struct exchange *u, int64_t now);
+void exchange_look_later(struct exchange *u);
 
+/* syn.c: 0; -EINTR: it is out, but a signal arrived; else -errno: nothing was sent. */
+int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early);
+int exchange_send_syn_again(struct exchange *u, int fd);
+/* All of the request is queued in the kernel. */
+void exchange_request_taken(struct exchange *u);
+
+/* give_up.c: the converter has failed, or says that the server has: another one, a direct connection if it
+ * may be, or the failure for the program to see. The same, where there is no other. */
+enum exchange_event exchange_give_up(struct exchange_turn *t, struct exchange_failure failure);
+enum exchange_event exchange_give_up_for_good(struct exchange_turn *t);
+
+/* retry.c: one attempt more, on the same socket and by the same converter. */
+enum exchange_event exchange_retry(struct exchange_turn *t, enum exchange_try what,
+				   const char *why);
+/* ... without options. What came of the whole message is what the program is told if it fares no better. */
+enum exchange_event exchange_retry_base(struct exchange_turn *t, int err, const char *why);
 /* The reply says that something in the message was not welcome: reset, remember, once more without it
  * or with what was asked for. False: it is not that, or it was tried. */
 bool exchange_retry_answered(struct exchange_turn *t, const struct hs_result *result,
-			     enum exchange_step *step);
-/* May a Connect TLV with options be more than the converter knows? */
-bool exchange_may_be_too_long(const struct exchange *u);
+			     enum exchange_event *event);
 /* There is no reply: was the Connect TLV's length too much for the converter? False as above. */
 bool exchange_retry_unanswered(struct exchange_turn *t, struct exchange_failure failure,
-			       enum exchange_step *step);
-/* Nothing has come by look_ns: has the SYN, or its answer, been lost? Is the reply held back? Then once
- * more. Sets look_ns anew. */
-enum exchange_step exchange_look(struct exchange_turn *t);
-/* When to do that, of an attempt that begins now. */
-void exchange_look_later(struct exchange *u);
-/* An Info TLV has been answered, however: the converter is there, so it is the server that is not. */
-enum exchange_step exchange_is_there(struct exchange_turn *t);
-/* No reply by deadline_ns. */
-enum exchange_step exchange_time_out(struct exchange_turn *t);
+			       enum exchange_event *event);
 
-bool exchange_has_elsewhere(const struct exchange *u);
-/* After STEP_ELSEWHERE, without the lock. */
-void exchange_go_elsewhere(struct exchange_turn *t);
+/* elsewhere.c: after EXCHANGE_ELSEWHERE, without the lock. */
+enum exchange_event exchange_go_elsewhere(struct exchange_turn *t);
 /* The first part of that. False: there is no other whose SYN could be sent; t->failure is the last. */
 bool exchange_try_elsewhere(struct exchange_turn *t);
+
+/* silence.c: nothing has come by look_ns. Sets it anew. */
+enum exchange_event exchange_look(struct exchange_turn *t);
+/* An Info TLV has been answered, however: the converter is there, so it is the server that is not. */
+enum exchange_event exchange_is_there(struct exchange_turn *t);
+/* No reply by deadline_ns. */
+enum exchange_event exchange_time_out(struct exchange_turn *t);
 
 #endif

@@ -4,7 +4,7 @@
 #include "cookies.h"
 #include "counts.h"
 #include "options.h"
-#include "real.h"
+#include "sock.h"
 #include "servers.h"
 #include "shim.h"
 #include "twin.h"
@@ -175,14 +175,6 @@ void report_refused_cookie(struct report *r)
 
 /* ------------------------------------------------------------------ what the path does */
 
-static bool is_mptcp(int fd)
-{
-	int is = 0;
-	socklen_t len = sizeof(is);
-
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is, &len) == 0 && is;
-}
-
 /* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? Returns
  * whether it was lost. */
 static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd, bool over_mptcp)
@@ -217,7 +209,7 @@ static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd,
 void report_connected(struct report *r, struct exchange *u, int fd)
 {
 	bool slow = u->tried & EXCHANGE_TRIED_SYN || now_ns() - u->started_ns > SYN_AGAIN_NS;
-	bool over_mptcp = u->mptcp && is_mptcp(fd), data_is_lost = false;
+	bool over_mptcp = u->mptcp && sock_is_mptcp(fd), data_is_lost = false;
 
 	r->converted = true;
 	if (u->syn_data &&

@@ -9,21 +9,6 @@
 
 #include <fcntl.h>
 
-bool exchange_may_try(const struct exchange *u, enum exchange_try what)
-{
-	return !u->early && !(u->tried & what);
-}
-
-int exchange_send_syn_again(struct exchange *u, int fd)
-{
-	int flags = sys_fcntl(fd, F_GETFL, 0), r;
-
-	exchange_take_back(u, fd);
-	exchange_go_on(u, EXCHANGE_OPENING);
-	r = exchange_send_syn(u, fd, flags >= 0 && flags & O_NONBLOCK, NULL);
-	return r == -EINTR ? 0 : r;
-}
-
 /* Of what is only tried because nothing comes the log's usual level says no more than how it ends. */
 static bool is_guess(const struct exchange *u, enum exchange_try what)
 {
@@ -31,7 +16,7 @@ static bool is_guess(const struct exchange *u, enum exchange_try what)
 	       (what == EXCHANGE_TRIED_BASE && u->first_err == ETIMEDOUT);
 }
 
-enum exchange_step exchange_retry(struct exchange_turn *t, enum exchange_try what, const char *why)
+enum exchange_event exchange_retry(struct exchange_turn *t, enum exchange_try what, const char *why)
 {
 	int r;
 
@@ -40,19 +25,14 @@ enum exchange_step exchange_retry(struct exchange_turn *t, enum exchange_try wha
 		    why, 0);
 	r = exchange_send_syn_again(t->u, t->fd);
 	if (r == 0)
-		return STEP_DONE;
+		return EXCHANGE_GOES_ON;
 	report_failed(&t->report, t->u, NULL, -r);
 	return exchange_give_up(t, (struct exchange_failure){ .err = -r, .why = why });
 }
 
 /* --------------------------------------------------------------- after an answer */
 
-bool exchange_may_try_base(const struct exchange *u)
-{
-	return u->has_options && exchange_may_try(u, EXCHANGE_TRIED_BASE);
-}
-
-enum exchange_step exchange_retry_base(struct exchange_turn *t, int err, const char *why)
+enum exchange_event exchange_retry_base(struct exchange_turn *t, int err, const char *why)
 {
 	t->u->first_err = err;
 	t->u->first_why = why;
@@ -63,7 +43,7 @@ enum exchange_step exchange_retry_base(struct exchange_turn *t, int err, const c
 
 /* Missing Cookie: the cookie that came along; or there is one in the message, behind options. */
 static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *result,
-			      enum exchange_step *step)
+			      enum exchange_event *event)
 {
 	struct cvt_span cookie = { result->msg.error.value.p + 1, result->msg.error.value.len - 1 };
 	bool is_new;
@@ -72,16 +52,16 @@ static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *r
 		return false;
 	is_new = cookies_learn(t->u, cookie);
 	if (is_new && exchange_may_try(t->u, EXCHANGE_TRIED_COOKIE))
-		*step = exchange_retry(t, EXCHANGE_TRIED_COOKIE, "Missing Cookie");
+		*event = exchange_retry(t, EXCHANGE_TRIED_COOKIE, "Missing Cookie");
 	else if (t->u->sends_cookie && exchange_may_try_base(t->u))
-		*step = exchange_retry_base(t, EACCES, "Missing Cookie");
+		*event = exchange_retry_base(t, EACCES, "Missing Cookie");
 	else
 		return false;
 	return true;
 }
 
 static bool retry_without_options(struct exchange_turn *t, const struct hs_result *result,
-				  enum exchange_step *step)
+				  enum exchange_event *event)
 {
 	struct exchange *u = t->u;
 	uint8_t code = result->msg.error.code;
@@ -90,20 +70,20 @@ static bool retry_without_options(struct exchange_turn *t, const struct hs_resul
 		return false;
 	if (code == CVT_ERR_TCP_OPTION && options_refused(u->converter, result->msg.error.value) &&
 	    exchange_may_try(u, EXCHANGE_TRIED_OPTIONS)) {
-		*step = exchange_retry(t, EXCHANGE_TRIED_OPTIONS, "Unsupported TCP Option");
+		*event = exchange_retry(t, EXCHANGE_TRIED_OPTIONS, "Unsupported TCP Option");
 		return true;
 	}
 	if ((code != CVT_ERR_TCP_OPTION && code != CVT_ERR_MALFORMED &&
 	     code != CVT_ERR_UNSUPPORTED) ||
 	    !exchange_may_try_base(u))
 		return false;
-	*step = exchange_retry_base(t, result->err, cvt_err_name(code));
+	*event = exchange_retry_base(t, result->err, cvt_err_name(code));
 	return true;
 }
 
 /* Not Authorized, with a cookie that was learned; Unsupported Message, with any (PROTOCOL 2). */
 static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result *result,
-				 enum exchange_step *step)
+				 enum exchange_event *event)
 {
 	struct exchange *u = t->u;
 	uint8_t code = result->msg.error.code;
@@ -119,32 +99,27 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 	if (!exchange_may_try(u, EXCHANGE_TRIED_NO_COOKIE))
 		return false;
 	u->omits_cookie = code == CVT_ERR_UNSUPPORTED;
-	*step = exchange_retry(t, EXCHANGE_TRIED_NO_COOKIE, cvt_err_name(code));
+	*event = exchange_retry(t, EXCHANGE_TRIED_NO_COOKIE, cvt_err_name(code));
 	return true;
 }
 
 bool exchange_retry_answered(struct exchange_turn *t, const struct hs_result *result,
-			     enum exchange_step *step)
+			     enum exchange_event *event)
 {
 	if (result->parse != CVT_OK || !result->msg.has_error)
 		return false;
-	return retry_with_cookie(t, result, step) || retry_without_options(t, result, step) ||
-	       retry_without_cookie(t, result, step);
-}
-
-bool exchange_may_be_too_long(const struct exchange *u)
-{
-	return !u->takes_options && exchange_may_try_base(u);
+	return retry_with_cookie(t, result, event) || retry_without_options(t, result, event) ||
+	       retry_without_cookie(t, result, event);
 }
 
 bool exchange_retry_unanswered(struct exchange_turn *t, struct exchange_failure failure,
-			       enum exchange_step *step)
+			       enum exchange_event *event)
 {
 	struct exchange *u = t->u;
 
 	if (u->reply.got || u->takes_options || !exchange_may_try_base(u) ||
 	    failure.err != ECONNRESET)
 		return false;
-	*step = exchange_retry_base(t, failure.err, failure.why);
+	*event = exchange_retry_base(t, failure.err, failure.why);
 	return true;
 }

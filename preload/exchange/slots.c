@@ -119,12 +119,12 @@ struct exchange *exchange_new(uint64_t sock_cookie)
 	atomic_store(&u->settled, false);
 	atomic_store(&u->told, false);
 	atomic_store(&u->copied, false);
-	atomic_store(&u->n_swapped, 0);
-	atomic_store(&u->put_back, 0);
+	atomic_store(&u->watch.n_swapped, 0);
+	atomic_store(&u->watch.put_back, 0);
 	atomic_store(&u->deadline_ns, INT64_MAX / 2);
 	atomic_store(&u->limit_ns, INT64_MAX / 2);
 	atomic_store(&u->look_ns, INT64_MAX);
-	atomic_store(&u->phase, EXCHANGE_OPENING);
+	atomic_store(&u->watch.state, EXCHANGE_OPENING);
 	atomic_fetch_add(&u->claims, 1);
 	return u;
 }

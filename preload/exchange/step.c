@@ -4,42 +4,19 @@
 #include "exchange_int.h"
 
 #include "converters.h"
-#include "real.h"
+#include "sock.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 
-void exchange_go_on(struct exchange *u, enum exchange_phase phase)
-{
-	uint32_t now = atomic_load(&u->phase);
-
-	while (now < EXCHANGE_CONNECTED && !atomic_compare_exchange_weak(&u->phase, &now, phase))
-		;
-}
-
-void exchange_request_taken(struct exchange *u)
-{
-	hs_start(&u->reply, u->dialect, u->converter->dialect_is_auto);
-	exchange_look_later(u);
-	exchange_go_on(u, EXCHANGE_REPLY);
-}
-
-int exchange_tcp_state(int fd)
-{
-	struct tcp_info info = { .tcpi_state = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
-
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
-}
-
 /* ------------------------------------------------------------------------- the reply */
 
-static enum exchange_step finish(struct exchange_turn *t, const struct hs_result *result)
+static enum exchange_event finish(struct exchange_turn *t, const struct hs_result *result)
 {
 	struct exchange *u = t->u;
-	enum exchange_step step;
+	enum exchange_event event;
 
 	if (exchange_asks_info(u) && result->parse == CVT_OK)
 		return exchange_is_there(t);
@@ -47,11 +24,11 @@ static enum exchange_step finish(struct exchange_turn *t, const struct hs_result
 	if (result->verdict == HS_CONNECTED) {
 		report_connected(&t->report, u, t->fd);
 		exchange_end(u, t->fd, EXCHANGE_CONNECTED);
-		return STEP_DONE;
+		return EXCHANGE_GOES_ON;
 	}
 	if (result->verdict != HS_SERVER) {
-		if (exchange_retry_answered(t, result, &step))
-			return step;
+		if (exchange_retry_answered(t, result, &event))
+			return event;
 		report_failed(&t->report, u, result, result->err);
 	}
 	return exchange_give_up(t, (struct exchange_failure){
@@ -63,22 +40,22 @@ static enum exchange_step finish(struct exchange_turn *t, const struct hs_result
 }
 
 /* n: what recv() has said, 0 or an error. */
-static enum exchange_step broke_off(struct exchange_turn *t, long n)
+static enum exchange_event broke_off(struct exchange_turn *t, long n)
 {
 	struct exchange_failure failure = { .err = n ? (int)-n : ECONNRESET,
 					    .why = n ? "no reply" :
 						       "closed before the reply was whole" };
-	enum exchange_step step;
+	enum exchange_event event;
 
 	if (exchange_asks_info(t->u) && (n == 0 || n == -ECONNRESET))
 		return exchange_is_there(t);
-	if (exchange_retry_unanswered(t, failure, &step))
-		return step;
+	if (exchange_retry_unanswered(t, failure, &event))
+		return event;
 	report_failed(&t->report, t->u, NULL, failure.err);
 	return exchange_give_up(t, failure);
 }
 
-static enum exchange_step read_reply(struct exchange_turn *t)
+static enum exchange_event read_reply(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
 	struct hs_result result;
@@ -93,7 +70,7 @@ static enum exchange_step read_reply(struct exchange_turn *t)
 		if (hs_took(&u->reply, (size_t)n, addr_is_v4(&u->server), &result) != HS_MORE)
 			return finish(t, &result);
 	}
-	return STEP_DONE;
+	return EXCHANGE_GOES_ON;
 }
 
 /* ----------------------------------------------------------------------- the message */
@@ -113,7 +90,7 @@ static int64_t unwatched_ns(const struct exchange *u, int fd)
 	return (int64_t)info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
 }
 
-static enum exchange_step send_owed(struct exchange_turn *t)
+static enum exchange_event send_owed(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
 	size_t left = u->request.len - u->sent;
@@ -122,7 +99,7 @@ static enum exchange_step send_owed(struct exchange_turn *t)
 			    NULL, 0);
 
 	if (n == -EAGAIN || n == -EINTR || !exchange_is_pending(u))
-		return STEP_DONE;
+		return EXCHANGE_GOES_ON;
 	if (n < 0) {
 		report_failed(&t->report, u, NULL, (int)-n);
 		return exchange_give_up(
@@ -134,7 +111,7 @@ static enum exchange_step send_owed(struct exchange_turn *t)
 	atomic_fetch_add(&u->limit_ns, credit_ns);
 	if (u->sent == u->request.len)
 		exchange_request_taken(u);
-	return STEP_DONE;
+	return EXCHANGE_GOES_ON;
 }
 
 /* ---------------------------------------------------------------------------- a turn */
@@ -148,71 +125,83 @@ static bool leave_to_kernel(const struct exchange *u, int fd)
 
 	return !u->fall_back && !u->mptcp && !exchange_has_elsewhere(u) &&
 	       !exchange_may_be_too_long(u) && !u->first_err && !(u->tried & EXCHANGE_TRIED_INFO) &&
-	       exchange_tcp_state(fd) == TCP_CLOSE &&
+	       sock_tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
 }
 
-static enum exchange_step left_to_kernel(struct exchange_turn *t)
+static enum exchange_event left_to_kernel(struct exchange_turn *t)
 {
 	report_line(&t->report, LOG_LEVEL_INFO, "failed", "no connection to the converter", 0);
 	report_failed(&t->report, t->u, NULL, 0);
 	exchange_undo_no_cookie(t->u, t->fd);
 	exchange_end(t->u, t->fd, EXCHANGE_DIRECT);
-	return STEP_DONE;
+	return EXCHANGE_GOES_ON;
 }
 
 /* What has arrived counts, however late it is. (Not inlined: its room is not needed when the turn is
  * told of, which needs much.) */
-__attribute__((noinline)) static enum exchange_step look_at_socket(struct exchange_turn *t,
-								   bool broken)
+__attribute__((noinline)) static enum exchange_event look_at_socket(struct exchange_turn *t,
+								    bool broken)
 {
-	struct exchange *u = t->u;
+	enum exchange_phase phase = exchange_phase(t->u);
 
-	if (broken && exchange_is_pending(u) && leave_to_kernel(u, t->fd))
+	if (phase != EXCHANGE_OWED && phase != EXCHANGE_REPLY)
+		return EXCHANGE_GOES_ON;
+	if (broken && leave_to_kernel(t->u, t->fd))
 		return left_to_kernel(t);
-	if (exchange_phase(u) == EXCHANGE_OWED)
-		return send_owed(t);
-	return read_reply(t);
+	return phase == EXCHANGE_OWED ? send_owed(t) : read_reply(t);
 }
 
-static enum exchange_step look_at_clock(struct exchange_turn *t)
+static enum exchange_event look_at_clock(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
 	enum exchange_phase phase = exchange_phase(u);
 	int64_t now = now_ns(), deadline_ns = atomic_load(&u->deadline_ns);
 
 	if (phase == EXCHANGE_OPENING) /* whoever was at it has died */
-		return now < deadline_ns + 1000000000 ? STEP_DONE : exchange_time_out(t);
+		return now < deadline_ns + 1000000000 ? EXCHANGE_GOES_ON : exchange_time_out(t);
 	if (phase != EXCHANGE_OWED && phase != EXCHANGE_REPLY)
-		return STEP_DONE;
+		return EXCHANGE_GOES_ON;
 	if (now >= deadline_ns)
 		return exchange_time_out(t);
 	return phase == EXCHANGE_REPLY && now >= atomic_load(&u->look_ns) ? exchange_look(t) :
-									    STEP_DONE;
+									    EXCHANGE_GOES_ON;
 }
 
-void exchange_advance(struct exchange *u, int fd, bool broken)
+enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, int *err)
 {
 	struct exchange_turn t = { .u = u, .fd = fd };
-	enum exchange_step step;
+	enum exchange_event event;
 
 	if (!exchange_try_lock(u))
-		return;
+		return EXCHANGE_GOES_ON;
 	report_begin(&t.report, u);
-	step = look_at_socket(&t, broken);
-	if (step == STEP_DONE)
-		step = look_at_clock(&t);
-	if (step == STEP_ELSEWHERE)
-		exchange_enter(); /* still at it, without the lock */
+	event = look_at_socket(&t, broken);
+	if (event == EXCHANGE_GOES_ON)
+		event = look_at_clock(&t);
 	exchange_unlock(u);
-	if (step == STEP_ELSEWHERE) {
-		exchange_go_elsewhere(&t);
-		exchange_leave();
-	}
+	if (event == EXCHANGE_ELSEWHERE)
+		event = exchange_go_elsewhere(&t);
 	report_tell(&t.report, u);
+	*err = t.failure.err;
+	return event;
 }
 
-short exchange_wants(const struct exchange *u)
+int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
 {
-	return exchange_phase(u) == EXCHANGE_OWED ? POLLOUT : POLLIN;
+	struct exchange_turn t = { .u = u, .fd = fd, .before = EXCHANGE_OPENING };
+	int r = exchange_send_syn(u, fd, nonblocking, early);
+
+	if (r >= 0 || r == -EINTR)
+		return r;
+	report_begin(&t.report, u);
+	t.failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
+	r = !early && exchange_try_elsewhere(&t) ? 0 : -t.failure.err;
+	if (r < 0) {
+		report_nothing(&t.report, u);
+		exchange_undo_no_cookie(u, fd);
+		exchange_end(u, fd, EXCHANGE_DIRECT);
+	}
+	report_tell(&t.report, u);
+	return r;
 }

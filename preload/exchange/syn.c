@@ -4,7 +4,7 @@
 
 #include "cookies.h"
 #include "options.h"
-#include "real.h"
+#include "sock.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,21 +38,11 @@ __attribute__((noinline)) static void write_request(struct exchange *u)
 		u->sent_cookie = cookies_mark((struct cvt_span){ cookie, cookie_len });
 }
 
-/* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
- * it, so for a moment its time limit is the shortest that there is (TRAPS 2.18). */
-int exchange_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking)
+void exchange_request_taken(struct exchange *u)
 {
-	struct timeval shortest = { .tv_usec = 1 }, saved = { 0 };
-	socklen_t size = sizeof(saved);
-	int r;
-
-	if (nonblocking)
-		return sys_connect(fd, to, len);
-	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &size);
-	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &shortest, sizeof(shortest));
-	r = sys_connect(fd, to, len);
-	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
-	return r;
+	hs_start(&u->reply, u->dialect, u->converter->dialect_is_auto);
+	exchange_look_later(u);
+	exchange_go_on(u, EXCHANGE_REPLY);
 }
 
 /* The first write may come at any time, or never. */
@@ -125,7 +115,7 @@ int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct excha
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
 	bool may_defer = u->may_defer && !early;
-	int len, on = 1;
+	int len;
 	long n;
 
 	u->syn_data = false;
@@ -135,14 +125,14 @@ int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct excha
 	if (len < 0)
 		return len;
 	if (u->bare && u->no_cookie) /* else it is on, or nobody would put it off again */
-		sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof(on));
+		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
-		n = exchange_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
-		if (n == 0 && exchange_tcp_state(fd) == TCP_SYN_SENT)
+		n = sock_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		if (n == 0 && sock_tcp_state(fd) == TCP_SYN_SENT)
 			return defer(u);
 	} else if (u->no_syn_data && !early) {
-		n = exchange_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = sock_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	} else {
 		n = send_message(u, fd, &via, via_len, early);
 	}
@@ -156,7 +146,7 @@ int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct excha
 	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
 		n = 0;
 	else if (n == -EOPNOTSUPP && !early) /* Fast Open is switched off: the message follows */
-		n = exchange_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = sock_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (!exchange_is_pending(u))
 		return 0;
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
@@ -165,21 +155,12 @@ int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct excha
 	return n == -EINTR ? -EINTR : 0;
 }
 
-int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
+int exchange_send_syn_again(struct exchange *u, int fd)
 {
-	struct exchange_turn t = { .u = u, .fd = fd, .before = EXCHANGE_OPENING };
-	int r = exchange_send_syn(u, fd, nonblocking, early);
+	int r;
 
-	if (r >= 0 || r == -EINTR)
-		return r;
-	report_begin(&t.report, u);
-	t.failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
-	r = !early && exchange_try_elsewhere(&t) ? 0 : -t.failure.err;
-	if (r < 0) {
-		report_nothing(&t.report, u);
-		exchange_undo_no_cookie(u, fd);
-		exchange_end(u, fd, EXCHANGE_DIRECT);
-	}
-	report_tell(&t.report, u);
-	return r;
+	exchange_take_back(u, fd);
+	exchange_go_on(u, EXCHANGE_OPENING);
+	r = exchange_send_syn(u, fd, sock_is_nonblocking(fd), NULL);
+	return r == -EINTR ? 0 : r;
 }

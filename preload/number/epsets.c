@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
+/* Registrations that are swapped for ours and back, and the lock around all of them. */
 #include "epsets_int.h"
 
-#include "fdinfo.h"
-
-#include <linux/kcmp.h>
+#include "proc.h"
+#include "wait.h"
 
 _Atomic bool epset_swapped;
 
@@ -25,14 +25,72 @@ static uint64_t word_base(void)
 	return atomic_compare_exchange_strong(&base, &none, b) ? b : none;
 }
 
-static int native_ctl(int epfd, int op, int fd, struct epoll_event *event)
+bool epset_is_word(uint64_t word, uint32_t *index)
 {
-	return (int)sys_result(syscall(SYS_epoll_ctl, epfd, op, fd, event));
+	*index = (uint32_t)(word & INDEX);
+	return (word & ~INDEX) == word_base();
 }
 
-/* ---------------------------------------------------------- exchange and put back */
+/* -------------------------------------------------------------------------- the lock */
 
-static struct epoll_event ours(const struct reg *r, uint32_t wants)
+/* The thread that holds the table: an address of its own. A signal handler that has interrupted
+ * its own thread inside does not get it: its epoll_ctl() then goes unfollowed, and what it would have
+ * exchanged or put back is left over for the frame that it has interrupted. */
+static _Atomic uintptr_t holder;
+static __thread char me __attribute__((tls_model("initial-exec")));
+static __thread volatile bool left_over __attribute__((tls_model("initial-exec")));
+/* Where it has taken it, and when: it may have left by siglongjmp(). */
+static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
+static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
+
+static void catch_up(void);
+
+bool epset_lock(void)
+{
+	uintptr_t nobody = 0;
+	struct patience patience = { 0 };
+
+	while (!atomic_compare_exchange_weak_explicit(&holder, &nobody, (uintptr_t)&me,
+						      memory_order_acquire, memory_order_relaxed)) {
+		if (nobody == (uintptr_t)&me && !wait_is_left(frame, since_ns)) {
+			left_over = true;
+			return false;
+		}
+		/* one that never comes back has left the lists whole, whatever it was at */
+		if ((nobody == (uintptr_t)&me || !wait_patiently(&patience)) &&
+		    atomic_compare_exchange_strong(&holder, &nobody, (uintptr_t)&me))
+			break;
+		nobody = 0;
+	}
+	frame = (uintptr_t)__builtin_frame_address(0);
+	since_ns = now_ns();
+	return true;
+}
+
+void epset_unlock(void)
+{
+	uintptr_t nobody;
+
+	do {
+		while (left_over) {
+			left_over = false;
+			catch_up();
+		}
+		nobody = (uintptr_t)&me; /* it has not been overruled */
+		atomic_compare_exchange_strong_explicit(&holder, &nobody, 0, memory_order_release,
+							memory_order_relaxed);
+	} while (left_over && epset_lock());
+}
+
+void epset_in_child(void)
+{
+	atomic_store(&holder, 0);
+	epset_process++;
+}
+
+/* ---------------------------------------------------------- swap and put back */
+
+struct epoll_event epset_ours(const struct reg *r, uint32_t wants)
 {
 	return (struct epoll_event){
 		.events = wants | (r->wanted.events & EPOLLWAKEUP),
@@ -41,141 +99,38 @@ static struct epoll_event ours(const struct reg *r, uint32_t wants)
 }
 
 /* An EPOLLEXCLUSIVE registration cannot be modified, only made anew (TRAPS 2.12). */
-static int change(struct reg *r, struct epoll_event *event)
+int epset_modify(struct reg *r, struct epoll_event *event)
 {
 	int err;
 
 	if (r->lifted) {
 		r->lifted = false;
-		return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
+		return epset_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
 	}
 	if (!(r->wanted.events & EPOLLEXCLUSIVE)) {
-		err = native_ctl(r->epfd, EPOLL_CTL_MOD, r->fd, event);
+		err = epset_ctl(r->epfd, EPOLL_CTL_MOD, r->fd, event);
 		if (err == 0 || err == -ENOENT || err == -EBADF)
 			return err;
 	}
-	native_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, event);
-	return native_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
+	epset_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, event);
+	return epset_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, event);
 }
 
 /* The kernel is to have our mask and word from now on. */
-static struct epoll_event take(struct reg *r, struct exchange *u)
+struct epoll_event epset_take(struct reg *r, struct watch *w)
 {
-	uint32_t wants = (uint32_t)exchange_wants(u), n;
+	uint32_t wants = watch_wants(w), n;
 
+	if (!wants) /* it has just ended: whoever sees that puts back */
+		wants = EPOLLIN;
 	if (!r->native) {
-		n = atomic_fetch_add(&u->n_swapped, 1);
+		n = atomic_fetch_add(&w->n_swapped, 1);
 		r->bit = n < 32 ? (uint32_t)1 << n : 0;
 	}
-	r->exchange = u;
+	r->watch = w;
 	r->native = wants;
 	atomic_store(&epset_swapped, true);
-	return ours(r, wants);
-}
-
-int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct exchange *u)
-{
-	struct epoll_event native;
-	struct reg *r;
-	bool known;
-	int err;
-
-	if (!epset_lock())
-		return -ENOSPC;
-	r = epset_find(epfd, fd);
-	known = r != NULL;
-	if (!r)
-		r = epset_enter(epfd, fd, event);
-	if (!r) {
-		epset_unlock();
-		return -ENOSPC;
-	}
-	native = take(r, u);
-	err = native_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
-	if (err == 0)
-		r->wanted = *event; /* a known one had gone unseen */
-	else if (!known)
-		epset_drop(r);
-	epset_unlock();
-	return err;
-}
-
-/* The set was duplicated: what was known of fd under its other numbers is this. */
-static void drop_copies(const struct reg *r)
-{
-	long self = syscall(SYS_getpid);
-	uint32_t next;
-
-	for (uint32_t i = epset_first(r->fd); i; i = next) {
-		next = epset_at(i)->next;
-		/* 1, 2: another set; not allowed to ask, or closed: nothing is lost with it */
-		if (epset_at(i) != r && sys_result(syscall(SYS_kcmp, self, self, KCMP_FILE,
-							   epset_at(i)->epfd, r->epfd)) <= 0)
-			epset_drop(epset_at(i));
-	}
-}
-
-int epset_change(int epfd, int fd, const struct epoll_event *event, struct exchange *u)
-{
-	struct epoll_event native;
-	struct reg *r;
-	bool known;
-	int err;
-
-	if (!epset_lock())
-		return 1;
-	r = epset_find(epfd, fd);
-	known = r != NULL;
-	if (r && r->wanted.events & EPOLLEXCLUSIVE) { /* as we have entered it, it is not */
-		epset_unlock();
-		return -EINVAL;
-	}
-	if (!r)
-		r = epset_enter(epfd, fd, event);
-	if (!r) {
-		epset_unlock();
-		return -ENOSPC;
-	}
-	r->wanted = *event;
-	r->oneshot = ARMED;
-	native = take(r, u);
-	err = change(r, &native);
-	if (err < 0) /* the set was closed, or fd taken out, unseen */
-		epset_drop(r);
-	else if (!known)
-		drop_copies(r);
-	epset_unlock();
-	return err;
-}
-
-/* An event of r has come from the set epfd. The set may have been duplicated, and the number that r
- * was entered by be something else by now. (Or r is not what it was for: of another process.) */
-static void follow_set(struct reg *r, int epfd)
-{
-	struct epoll_event native = ours(r, r->native);
-
-	if (r->epfd != epfd && !epset_find(epfd, r->fd) &&
-	    native_ctl(epfd, EPOLL_CTL_MOD, r->fd, &native) == 0)
-		r->epfd = epfd;
-}
-
-bool epset_is_ours(const struct epoll_event *event, int epfd, int *fd)
-{
-	uint64_t word = event->data.u64;
-	struct reg *r;
-
-	if ((word & ~INDEX) != word_base())
-		return false;
-	*fd = -1;
-	if (epset_lock()) {
-		r = epset_at((uint32_t)(word & INDEX));
-		if (r && r->used && r->native) {
-			*fd = r->fd;
-			follow_set(r, epfd);
-		}
-		epset_unlock();
-	}
-	return true;
+	return epset_ours(r, wants);
 }
 
 /* A one-shot registration that has fired cannot be put back as it was: the kernel always adds
@@ -185,31 +140,31 @@ static bool is_silent(struct reg *r)
 	if (r->native || !(r->wanted.events & EPOLLONESHOT))
 		return false;
 	if (r->oneshot == ASK)
-		r->oneshot = fdinfo_is_armed(r->epfd, r->fd) ? ARMED : FIRED;
+		r->oneshot = proc_is_armed(r->epfd, r->fd) ? ARMED : FIRED;
 	return r->oneshot == FIRED;
 }
 
-static void exchange(struct reg *r, struct exchange *u)
+static void swap(struct reg *r, struct watch *w)
 {
 	struct epoll_event native;
 
-	if (r->native == (uint32_t)exchange_wants(u) || is_silent(r))
+	if (r->native == watch_wants(w) || is_silent(r))
 		return;
-	native = take(r, u);
-	if (change(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
+	native = epset_take(r, w);
+	if (epset_modify(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
 		epset_drop(r);
 }
 
-void epset_swap(int fd, struct exchange *u)
+void epset_swap(int fd, struct watch *w)
 {
 	uint32_t next;
 
-	if (!epset_heads[fd] || exchange_is_deferred(u) || !epset_lock())
+	if (!epset_heads[fd] || !watch_wants(w) || !epset_lock())
 		return;
-	/* whoever ends the exchange puts back after that: only while it is pending may we */
-	for (uint32_t i = epset_first(fd); i && exchange_is_pending(u); i = next) {
+	/* whoever ends it puts back after that: only while it is pending may we */
+	for (uint32_t i = epset_first(fd); i && watch_wants(w); i = next) {
 		next = epset_at(i)->next;
-		exchange(epset_at(i), u);
+		swap(epset_at(i), w);
 	}
 	epset_unlock();
 }
@@ -217,39 +172,39 @@ void epset_swap(int fd, struct exchange *u)
 /* Of the processes that share the set one does it: the first. But a forked child may know of a set
  * that it does not have, as other threads go on while its descriptors and then its memory are copied:
  * it does not claim what it has not done. */
-static bool put_back(struct reg *r, struct exchange *u)
+static bool put_back(struct reg *r, struct watch *w)
 {
-	uint32_t bit = u ? r->bit : 0;
+	uint32_t bit = w ? r->bit : 0;
 	bool ok;
 
 	r->native = 0;
 	r->oneshot = ASK;
 	if (r->process == epset_process)
-		return (bit && atomic_fetch_or(&u->put_back, bit) & bit) ||
-		       change(r, &r->wanted) == 0;
-	if (bit && atomic_load(&u->put_back) & bit)
+		return (bit && atomic_fetch_or(&w->put_back, bit) & bit) ||
+		       epset_modify(r, &r->wanted) == 0;
+	if (bit && atomic_load(&w->put_back) & bit)
 		return true;
-	ok = change(r, &r->wanted) == 0;
+	ok = epset_modify(r, &r->wanted) == 0;
 	if (ok && bit)
-		atomic_fetch_or(&u->put_back, bit);
+		atomic_fetch_or(&w->put_back, bit);
 	return ok;
 }
 
-void epset_catch_up(void)
+static void catch_up(void)
 {
 	for (uint32_t i = 1; i < epset_touched; i++) {
 		struct reg *r = epset_at(i);
 
 		if (!r->used || !r->native)
 			continue;
-		if (mark_get(r->fd) == MARK_PENDING && exchange_is_pending(r->exchange))
-			exchange(r, r->exchange);
-		else if (!put_back(r, r->exchange) || mark_get(r->fd) == MARK_UP)
+		if (mark_get(r->fd) == MARK_PENDING && watch_wants(r->watch))
+			swap(r, r->watch);
+		else if (!put_back(r, r->watch) || mark_get(r->fd) == MARK_UP)
 			epset_drop(r);
 	}
 }
 
-void epset_put_back(int fd, struct exchange *u, bool forget)
+void epset_put_back(int fd, struct watch *w, bool forget)
 {
 	uint32_t next;
 
@@ -259,9 +214,9 @@ void epset_put_back(int fd, struct exchange *u, bool forget)
 		struct reg *r = epset_at(i);
 
 		next = r->next;
-		if (u && r->exchange != u) /* of a socket that has the number now */
+		if (w && r->watch != w) /* of a socket that has the number now */
 			continue;
-		if ((r->native && !put_back(r, u)) || forget)
+		if ((r->native && !put_back(r, w)) || forget)
 			epset_drop(r);
 	}
 	epset_unlock();
@@ -274,7 +229,7 @@ static void settle(int fd)
 	for (uint32_t i = epset_first(fd); i; i = next) {
 		next = epset_at(i)->next;
 		if (epset_at(i)->lifted && !epset_at(i)->native &&
-		    change(epset_at(i), &epset_at(i)->wanted) < 0)
+		    epset_modify(epset_at(i), &epset_at(i)->wanted) < 0)
 			epset_drop(epset_at(i));
 	}
 }
@@ -292,7 +247,7 @@ void epset_settle(int fd)
 static bool lift(struct reg *r, bool exchanged)
 {
 	if ((r->native && !exchanged) || r->process != epset_process || is_silent(r) ||
-	    native_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, &r->wanted) < 0)
+	    epset_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, &r->wanted) < 0)
 		return false;
 	r->lifted = true;
 	return true;
@@ -334,7 +289,7 @@ void epset_forget(int fd)
 		/* a duplicate may keep the registration alive; one that a forked child inherited is
 		 * its parent's business */
 		if (r->native && r->process == epset_process)
-			change(r, &r->wanted);
+			epset_modify(r, &r->wanted);
 		epset_drop(r);
 	}
 	epset_heads[fd] = 0;

@@ -2,7 +2,7 @@
 /*
  * epsets.h - which epoll sets a socket is registered in, for sockets that may be converted.
  *
- * While a conversion is pending its registrations are exchanged for ones with the mask that the
+ * While a conversion is pending its registrations are swapped for ones with the mask that the
  * exchange needs and a data word of our own, so that the program's threads wake for us and never
  * see the socket early; afterwards they are put back, which also re-arms edge-triggered and
  * one-shot ones (D2, TRAPS 2.10-2.12).
@@ -15,14 +15,30 @@
 #define CVT_EPSETS_H
 
 #include "real.h"
-#include "exchange.h"
 
+#include <stdatomic.h>
 #include <sys/epoll.h>
 
 #ifndef EPSET_MAX /* at most 1 << EPSET_BITS */
 #define EPSET_MAX (1 << EPSET_BITS)
 #endif
 #define EPSET_BITS 20
+
+/* The owner of a pending connection, as far as its registrations are concerned; shared with forked
+ * processes. */
+struct watch {
+	/* In the low half the events that it waits for now (POLLIN, POLLOUT, which are epoll's too), 0:
+	 * none yet, or no more. The high half is the owner's own. */
+	_Atomic uint32_t state;
+	/* How many have been swapped, and which of the first 32 have been put back: of two processes only
+	 * one does it. */
+	_Atomic uint32_t n_swapped, put_back;
+};
+
+static inline uint32_t watch_wants(const struct watch *w)
+{
+	return atomic_load_explicit(&w->state, memory_order_acquire) & 0xffff;
+}
 
 /* Has a word of ours ever been in any epoll set? From then on every wait must be looked at. */
 extern _Atomic bool epset_swapped INTERNAL;
@@ -34,22 +50,22 @@ static inline bool epset_ever_swapped(void)
 bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event);
 /* EPOLL_CTL_MOD of fd, whose conversion is pending: changes what is put back later, and the kernel
  * gets our mask and word. Returns what epoll_ctl() says, or 1: libc's shall go on. */
-int epset_change(int epfd, int fd, const struct epoll_event *event, struct exchange *u);
+int epset_change(int epfd, int fd, const struct epoll_event *event, struct watch *w);
 /* Enters fd, whose conversion is pending, in the set: the kernel gets our mask and word. Returns
  * what epoll_ctl(EPOLL_CTL_ADD) says, 0 or -errno; -ENOSPC if the table is full. */
-int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct exchange *u);
+int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct watch *w);
 
-/* All registrations of fd: to the mask that u wants (again, if that has changed); back to what the
- * program wants, unless another process has done so (u may be NULL where that is not known); forget: they are
+/* All registrations of fd: to the mask that w wants (again, if that has changed); back to what the
+ * program wants, unless another process has done so (w may be NULL where that is not known); forget: they are
  * not followed any more. */
-void epset_swap(int fd, struct exchange *u);
-void epset_put_back(int fd, struct exchange *u, bool forget);
+void epset_swap(int fd, struct watch *w);
+void epset_put_back(int fd, struct watch *w, bool forget);
 /* Another socket is about to take the place of fd's: takes all registrations out of their sets, as the
  * old socket's would go with it. The next epset_swap() enters the new one; epset_settle() does with
  * the program's own masks. False: one of them cannot be entered again as it is; nothing has changed. */
 bool epset_lift(int fd);
 void epset_settle(int fd);
-/* The same while they are exchanged: those are entered again when they are put back. */
+/* The same while they are swapped: those are entered again when they are put back. */
 bool epset_lift_swapped(int fd);
 bool epset_has(int fd);
 /* The number is closed or means something else now. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* epsets_int.h - the table of registrations, for epsets.c and epsets_table.c only. */
+/* epsets_int.h - the table of registrations: epsets_table.c, epsets.c, epsets_calls.c, each calling those
+ * before it. */
 #ifndef CVT_EPSETS_INT_H
 #define CVT_EPSETS_INT_H
 
@@ -11,8 +12,8 @@ struct reg {
 	struct epoll_event wanted; /* the program's */
 	uint32_t native;  /* the mask that the kernel has from us, 0: the program's is in place */
 	uint32_t process; /* generation of processes that entered it */
-	struct exchange *exchange;	    /* that it was last exchanged for */
-	uint32_t bit;			    /* in the exchange's put_back, 0 for none */
+	struct watch *watch;		    /* that it was last swapped for */
+	uint32_t bit;			    /* in the watch's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
 	uint32_t index;
 	uint32_t next; /* of the same fd, or of the free list; 0 ends */
@@ -36,16 +37,27 @@ static inline uint32_t epset_first(int fd)
 extern uint32_t epset_process INTERNAL;
 
 /* False: this thread has it already, and this is a signal handler that has interrupted it. What it
- * would have exchanged or put back is then left over for epset_catch_up(). */
+ * would have swapped or put back is then left over for epset_unlock(). */
 bool epset_lock(void);
 void epset_unlock(void);
-/* By epset_unlock(): what signal handlers could not do while this thread held the table. */
-void epset_catch_up(void);
 
-/* With the lock held. */
+/* With the lock held. The program's registration is to be with the kernel as this one; and ours, with what
+ * w wants from now on. 0 or a negative errno. */
+int epset_modify(struct reg *r, struct epoll_event *event);
+struct epoll_event epset_take(struct reg *r, struct watch *w);
+struct epoll_event epset_ours(const struct reg *r, uint32_t wants);
+/* Is the word one of ours, and then the index of which registration? */
+bool epset_is_word(uint64_t word, uint32_t *index);
+
+static inline int epset_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	return (int)sys_result(syscall(SYS_epoll_ctl, epfd, op, fd, event));
+}
 struct reg *epset_find(int epfd, int fd);
 /* NULL: the table is full. */
 struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event);
 void epset_drop(struct reg *r);
+/* fd is in a set that we know nothing of, and is not converted. */
+void epset_lose(int fd);
 
 #endif

@@ -15,59 +15,6 @@ uint32_t epset_process;
 static uint32_t free_list;
 static uint32_t hand; /* where what has gone is looked for */
 
-/* The thread that holds the table: an address of its own. A signal handler that has interrupted
- * its own thread inside does not get it: its epoll_ctl() then goes unfollowed, and what it would have
- * exchanged or put back is left over for the frame that it has interrupted. */
-static _Atomic uintptr_t holder;
-static __thread char me __attribute__((tls_model("initial-exec")));
-static __thread volatile bool left_over __attribute__((tls_model("initial-exec")));
-/* Where it has taken it, and when: it may have left by siglongjmp(). */
-static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
-static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
-
-bool epset_lock(void)
-{
-	uintptr_t nobody = 0;
-	struct patience patience = { 0 };
-
-	while (!atomic_compare_exchange_weak_explicit(&holder, &nobody, (uintptr_t)&me,
-						      memory_order_acquire, memory_order_relaxed)) {
-		if (nobody == (uintptr_t)&me && !wait_is_left(frame, since_ns)) {
-			left_over = true;
-			return false;
-		}
-		/* one that never comes back has left the lists whole, whatever it was at */
-		if ((nobody == (uintptr_t)&me || !wait_patiently(&patience)) &&
-		    atomic_compare_exchange_strong(&holder, &nobody, (uintptr_t)&me))
-			break;
-		nobody = 0;
-	}
-	frame = (uintptr_t)__builtin_frame_address(0);
-	since_ns = now_ns();
-	return true;
-}
-
-void epset_unlock(void)
-{
-	uintptr_t nobody;
-
-	do {
-		while (left_over) {
-			left_over = false;
-			epset_catch_up();
-		}
-		nobody = (uintptr_t)&me; /* it has not been overruled */
-		atomic_compare_exchange_strong_explicit(&holder, &nobody, 0, memory_order_release,
-							memory_order_relaxed);
-	} while (left_over && epset_lock());
-}
-
-void epset_in_child(void)
-{
-	atomic_store(&holder, 0);
-	epset_process++;
-}
-
 struct reg *epset_at(uint32_t index)
 {
 	struct reg *chunk = index < epset_touched ? atomic_load(&chunks[index / CHUNK]) : NULL;
@@ -168,48 +115,11 @@ void epset_drop(struct reg *r)
 	free_list = index;
 }
 
-/* It is in a set that we know nothing of, and is not converted. */
-static void lose(int fd)
+void epset_lose(int fd)
 {
 	while (epset_first(fd))
 		epset_drop(epset_at(epset_first(fd)));
 	epset_heads[fd] = EPSET_LOST;
-}
-
-static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
-{
-	struct reg *r = epset_find(epfd, fd);
-
-	if (op == EPOLL_CTL_DEL) {
-		if (r)
-			epset_drop(r);
-		return true;
-	}
-	if (!r && epset_enter(epfd, fd, event))
-		return true;
-	if (!r) {
-		if (!mark_has_record(mark_get(fd)))
-			lose(fd);
-		return false;
-	}
-	r->wanted = *event;
-	r->oneshot = ASK; /* it may fire before the connect() */
-	return true;
-}
-
-bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
-{
-	bool ok;
-
-	if (fd < 0 || fd >= MARK_MAX)
-		return true;
-	if (op == EPOLL_CTL_DEL && !epset_heads[fd])
-		return true;
-	if (!epset_lock())
-		return false;
-	ok = follow(epfd, op, fd, event);
-	epset_unlock();
-	return ok;
 }
 
 bool epset_has(int fd)

@@ -2,8 +2,11 @@
 #include "notes.h"
 
 #include "marks.h"
+#include "sock.h"
 
 #include <string.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 
 #define NOTE_PAGE 256
@@ -268,4 +271,15 @@ void note_option(int fd, int level, int name, const void *value, socklen_t len)
 	if (!put(n, &o))
 		note_spoil(fd, "more options were set than are noted");
 	atomic_flag_clear(&n->busy);
+}
+
+void note_disconnect(int fd, const struct note *n)
+{
+	static const int forgotten[] = { TCP_WINDOW_CLAMP, TCP_MAXSEG };
+	struct note_option o;
+
+	sock_disconnect(fd);
+	for (size_t i = 0; n && i < sizeof(forgotten) / sizeof(forgotten[0]); i++)
+		if (note_find(n, IPPROTO_TCP, forgotten[i], &o))
+			sys_setsockopt(fd, IPPROTO_TCP, forgotten[i], o.value, o.len);
 }

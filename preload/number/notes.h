@@ -76,6 +76,9 @@ bool note_is_shared(const struct note *n);
 bool note_next(const struct note *n, uint16_t *at, struct note_option *option);
 /* What was set last. False if that option was never set. */
 bool note_find(const struct note *n, int level, int name, struct note_option *option);
+/* sock_disconnect(), but the options that the kernel forgets thereby are set again as n (NULL: nothing)
+ * has them. */
+void note_disconnect(int fd, const struct note *n);
 /* All sockets may from now on have a second owner, who would keep the old one. */
 void note_shared(void);
 

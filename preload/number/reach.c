@@ -2,7 +2,7 @@
 #include "reach.h"
 
 #include "notes.h"
-#include "real.h"
+#include "sock.h"
 #include "twin.h"
 
 #include <netinet/in.h>
@@ -13,7 +13,7 @@ bool reach_is_only_v6(int fd)
 	socklen_t len = sizeof(on);
 
 	if (!note_has_twin(fd))
-		return sys_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
+		return sock_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	return twin_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
 }
 

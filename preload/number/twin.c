@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "twin.h"
 
-#include "conn_int.h"
 #include "reach.h"
 #include "epsets.h"
 #include "twin_options.h"
+#include "sock.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stddef.h>
 #include <string.h>
 
 /* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */
@@ -77,10 +76,9 @@ static bool carry_option(int twin, const struct note_option *o, struct twin_wish
 static bool carry_options(int twin, const struct note *n, struct twin_wish *wish)
 {
 	struct note_option o, other;
-	int off = 0;
 
 	if (wish->must) /* whatever net.ipv6.bindv6only says */
-		sys_setsockopt(twin, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+		sock_set_int(twin, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	for (uint16_t at = 0; note_next(n, &at, &o);) {
 		if (o.level == IPPROTO_IPV6 && o.name == IPV6_V6ONLY && wish->must)
 			continue;
@@ -135,15 +133,13 @@ static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family
 /* The old socket holds the port, so both need SO_REUSEADDR for the moment (TRAPS 2.13). */
 static int bind_beside(int fd, int twin, const struct sockaddr_storage *name, socklen_t len)
 {
-	int one = 1, wanted = 0, err;
-	socklen_t size = sizeof(wanted);
+	int wanted = sock_int(fd, SOL_SOCKET, SO_REUSEADDR, 0), err;
 
-	sys_getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, &size);
-	sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	sock_set_int(twin, SOL_SOCKET, SO_REUSEADDR, 1);
 	err = (int)sys_result(syscall(SYS_bind, twin, name, len));
-	sys_setsockopt(twin, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
-	sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &wanted, sizeof(wanted));
+	sock_set_int(twin, SOL_SOCKET, SO_REUSEADDR, wanted);
+	sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, wanted);
 	return err;
 }
 
@@ -220,7 +216,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	/* bind() may have changed what was set, and on an MPTCP socket it shows nothing of it */
 	only_v6 = n->family == AF_INET6 &&
 		  (wish->must || (atomic_load(&n->bound) && reach_is_only_v6(fd)));
-	cookie = conn_sock_cookie(twin);
+	cookie = sock_cookie(twin);
 	if (!cookie) /* by which it is known later */
 		fail(wish, "its socket cookie");
 	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))
@@ -258,11 +254,6 @@ static void connect_to_itself(int fd, int family, const struct addr *own)
 	}
 }
 
-static int set_int(int fd, int level, int name, int value)
-{
-	return sys_setsockopt(fd, level, name, &value, sizeof(value));
-}
-
 static void set_as_noted(int fd, const struct note *n, int level, int name)
 {
 	struct note_option o;
@@ -270,7 +261,7 @@ static void set_as_noted(int fd, const struct note *n, int level, int name)
 	if (note_find(n, level, name, &o))
 		sys_setsockopt(fd, level, name, o.value, o.len);
 	else
-		set_int(fd, level, name, 0);
+		sock_set_int(fd, level, name, 0);
 }
 
 /* TCP that is disconnected while it connects keeps an error, a port, and no peer, which poll() and
@@ -280,16 +271,16 @@ static void set_as_noted(int fd, const struct note *n, int level, int name)
  * CAP_NET_ADMIN on newer kernels.) */
 static void look_disconnected(int fd, const struct note *n, const struct addr *own)
 {
-	bool put_off = set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1) == 0;
+	bool put_off = sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1) == 0;
 	int level = n->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
 	int hops = n->family == AF_INET ? IP_MINTTL : IPV6_MINHOPCOUNT;
 
 	if (put_off)
-		set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
+		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
 	else
-		set_int(fd, level, hops, 255);
+		sock_set_int(fd, level, hops, 255);
 	connect_to_itself(fd, n->family, own);
-	exchange_disconnect_noted(fd, n);
+	note_disconnect(fd, n);
 	if (put_off) {
 		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
 		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE);
@@ -299,31 +290,28 @@ static void look_disconnected(int fd, const struct note *n, const struct addr *o
 }
 
 /* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
-static bool place_plain(int fd, int plain, struct conn *c)
+static bool place_plain(int fd, int plain, _Atomic uint64_t *new_cookie)
 {
 	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
-	uint64_t cookie = conn_sock_cookie(plain);
+	uint64_t cookie = sock_cookie(plain);
 
 	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !cookie ||
 	    sys_fcntl(plain, F_SETFL, flags) < 0 || !epset_lift_swapped(fd))
 		return false;
-	if (c)
-		atomic_store(&c->new_cookie, cookie);
+	if (new_cookie)
+		atomic_store(new_cookie, cookie);
 	flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
 	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
 }
 
-static bool give_back(int fd, bool disconnected, const struct addr *own)
+static bool give_back(int fd, struct twin_record record, bool disconnected, const struct addr *own)
 {
 	struct note *n = note_at(fd);
-	struct conn *c = conn_peek(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
 	struct twin_wish wish = { .mptcp = false };
 	bool done = false;
 	int plain;
 
-	if (!n || !n->twin_cookie || note_obstacle(n) || (u && atomic_load(&u->copied)) ||
-	    !twin_is(fd))
+	if (!n || !n->twin_cookie || note_obstacle(n) || record.copied || !twin_is(fd))
 		return false;
 	wish.family = n->family;
 	plain = make(&wish, false, true);
@@ -333,7 +321,7 @@ static bool give_back(int fd, bool disconnected, const struct addr *own)
 	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
 		if (disconnected)
 			look_disconnected(plain, n, own);
-		done = place_plain(fd, plain, c);
+		done = place_plain(fd, plain, record.new_cookie);
 		epset_settle(fd);
 	}
 	if (done) {
@@ -344,103 +332,13 @@ static bool give_back(int fd, bool disconnected, const struct addr *own)
 	return done;
 }
 
-bool twin_give_back(int fd, const struct addr *own)
+bool twin_give_back(int fd, struct twin_record record, const struct addr *own)
 {
-	return give_back(fd, true, own);
+	return give_back(fd, record, true, own);
 }
 
-void twin_withdraw(int fd)
+void twin_withdraw(int fd, struct twin_record record)
 {
 	epset_settle(fd); /* place() has lifted them, if nothing came after it */
-	give_back(fd, false, NULL);
-}
-
-/* ----------------------------------------------------------------- what is one */
-
-bool twin_is(int fd)
-{
-	const struct note *n = note_at(fd);
-
-	return n && n->twin_cookie && n->twin_cookie == conn_sock_cookie(fd);
-}
-
-void twin_ask(int fd, int *family, bool *mptcp)
-{
-	int protocol = 0;
-	socklen_t len = sizeof(*family), size = sizeof(protocol);
-
-	sys_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, family, &len);
-	sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
-	*mptcp = protocol == IPPROTO_MPTCP;
-}
-
-/* TCP_IS_MPTCP means something only between the handshake and the end (LINUX-FACTS 4.3). */
-enum twin_outcome twin_outcome(int fd)
-{
-	struct note *n = note_at(fd);
-	struct tcp_info info = { .tcpi_state = 0 };
-	int is_mptcp = 1;
-	socklen_t len = offsetof(struct tcp_info, tcpi_options), size = sizeof(is_mptcp);
-
-	if (!n || atomic_load(&n->checked))
-		return TWIN_ASKED;
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
-	    info.tcpi_state == TCP_CLOSE || info.tcpi_state == TCP_SYN_SENT ||
-	    sys_getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &is_mptcp, &size) < 0)
-		return TWIN_NOT_YET;
-	if (atomic_exchange(&n->checked, true))
-		return TWIN_ASKED;
-	return is_mptcp ? TWIN_MPTCP : TWIN_TCP;
-}
-
-/* ------------------------------------------------------------- of another family */
-
-bool twin_is_foreign(int fd)
-{
-	const struct note *n = note_at(fd);
-
-	return n && n->twin_cookie && n->twin_family != n->family && twin_is(fd);
-}
-
-/* An IPv6 name as an IPv4 program can take it. */
-static void to_v4(struct sockaddr_storage *name, socklen_t *len)
-{
-	struct addr a;
-
-	if (addr_from_sockaddr(&a, (struct sockaddr *)name, *len) < 0)
-		return;
-	if (!addr_is_v4(&a)) {
-		memset(a.ip, 0, sizeof(a.ip));
-		a.ip[10] = a.ip[11] = 0xff;
-	}
-	*len = addr_to_sockaddr(&a, AF_INET, name);
-}
-
-int twin_name(long call, int fd, struct sockaddr *out, socklen_t *len)
-{
-	struct sockaddr_storage name;
-	socklen_t size = sizeof(name), room = *len;
-	long r = sys_result(syscall(call, fd, &name, &size));
-
-	if (r < 0 || (int)room < 0)
-		return r < 0 ? (int)r : -EINVAL;
-	to_v4(&name, &size);
-	memcpy(out, &name, room < size ? room : size);
-	*len = size;
-	return 0;
-}
-
-const struct sockaddr *twin_address(int fd, const struct sockaddr *sa, socklen_t *len,
-				    struct sockaddr_storage *room)
-{
-	struct addr a;
-
-	if (!note_has_twin(fd) || !sa || *len < (socklen_t)sizeof(sa->sa_family) ||
-	    sa->sa_family != AF_INET || !twin_is_foreign(fd) ||
-	    addr_from_sockaddr(&a, sa, *len) < 0)
-		return sa;
-	if (addr_classify(&a) == ADDR_UNSPECIFIED)
-		memset(a.ip, 0, sizeof(a.ip));
-	*len = addr_to_sockaddr(&a, AF_INET6, room);
-	return (struct sockaddr *)room;
+	give_back(fd, record, false, NULL);
 }

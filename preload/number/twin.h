@@ -19,9 +19,6 @@
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
-#ifndef TCP_IS_MPTCP
-#define TCP_IS_MPTCP 43
-#endif
 
 /* An obstacle that is known before a twin is made. */
 #define TWIN_BOUND "its bound address"
@@ -48,9 +45,14 @@ int twin_take_place(int fd, struct twin_wish *wish);
  * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
  * process has it too, or a privilege that it took has been dropped since), which shows only in the bits
  * that poll() reports of a failure. own: NULL, or the address of this host that it had. */
-bool twin_give_back(int fd, const struct addr *own);
+struct twin_record {
+	bool copied; /* other numbers may refer to it */
+	_Atomic uint64_t *
+		new_cookie; /* NULL, or where the cookie of the socket to come is put before it comes */
+};
+bool twin_give_back(int fd, struct twin_record record, const struct addr *own);
 /* The same for a twin that has sent nothing: the program's socket is as before its connect(). */
-void twin_withdraw(int fd);
+void twin_withdraw(int fd, struct twin_record record);
 /* False: the kernel has refused this process an MPTCP socket. */
 bool twin_has_mptcp(void);
 /* Is what has the number a twin of ours? One system call if it may be. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "twin_options.h"
 
-#include "conn.h"
+#include "sock.h"
 #include "twin.h"
 
 #include <netinet/tcp.h>

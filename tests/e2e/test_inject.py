@@ -72,21 +72,21 @@ OTHERS = "EPERM ENOSYS ENOMEM EINTR EINVAL"
 
 # What the program has called, made for it with other arguments: it fails as that would.
 FOR_THE_PROGRAM = {("getsockopt", "twin_getsockopt"), ("epoll_ctl", "epset_add_swapped"),
-                   ("connect", "exchange_connect")}
+                   ("connect", "end_by")}
 
 # Where the shim cannot go on: the program gets an errno. None of these happens in Linux, but by a
 # seccomp filter that was put in place after the connect().
 NO_WAY_ON = {
-    ("connect", "exchange_disconnect_noted"): "a socket that cannot be disconnected cannot go direct",
-    ("fcntl", "give_up"): "may the connect() that falls back wait, or must it not?",
-    ("epoll_ctl", "change"): "the registration of the socket that has taken the other's place is lost",
+    ("connect", "note_disconnect"): "a socket that cannot be disconnected cannot go direct",
+    ("fcntl", "end_by"): "may the connect() that falls back wait, or must it not?",
+    ("epoll_ctl", "epset_modify"): "the registration of the socket that has taken the other's place is lost",
 }
 
 # What is not so: with these, the number, or what is registered for it, would be gone; or a connection
 # that was never begun would be under way (connect(2): one that a signal interrupts goes on).
-LIES = {("connect", "exchange_connect", "EINTR"),
+LIES = {("connect", "end_by", "EINTR"),
         ("getsockopt", "conn_is_of", "EBADF"), ("getsockopt", "conn_is_of", "ENOTSOCK"),
-        ("epoll_ctl", "change", "EBADF"), ("epoll_ctl", "change", "ENOENT")}
+        ("epoll_ctl", "epset_modify", "EBADF"), ("epoll_ctl", "epset_modify", "ENOENT")}
 
 # strace's injected close() and munmap() close and unmap nothing.
 LEAKS_BY_ITSELF = {"close"}
@@ -114,9 +114,10 @@ def sites(trace):
 
     def end():
         if call and any("libconvert-preload" in f for f in frames):
-            shim = next(f for f in frames if "libconvert-preload" in f)
-            where = re.search(r"\((\w+)", shim)
-            where = where[1] if where else "?"
+            names = [re.search(r"\((\w+)", f) for f in frames if "libconvert-preload" in f]
+            names = [name[1] if name else "?" for name in names]
+            # whoever asks kernel/sock.c, and not that
+            where = next((name for name in names if not name.startswith("sock_")), names[0])
             own = "(syscall+" in frames[0] or not re.search(r"\(_*" + call, frames[0])
             found.append(Site(call, counts[call], own and (call, where) not in FOR_THE_PROGRAM,
                               where))

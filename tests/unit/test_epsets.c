@@ -2,7 +2,11 @@
 /* The table of registrations when it is full: who has found no room is not followed, and for no longer than
  * the number lives; what has gone unseen makes room. */
 #define EPSET_MAX 256
-#include "epsets_table.c" /* NOLINT(bugprone-suspicious-include) */
+/* NOLINTBEGIN(bugprone-suspicious-include) */
+#include "epsets_table.c"
+#include "epsets.c"
+#include "epsets_calls.c"
+/* NOLINTEND(bugprone-suspicious-include) */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,8 +16,11 @@
 /* what the table asks others for */
 _Atomic uint16_t mark_words[MARK_MAX];
 
-void epset_catch_up(void)
+bool proc_is_armed(int epfd, int fd)
 {
+	(void)epfd;
+	(void)fd;
+	return true;
 }
 
 bool wait_is_left(uintptr_t at, int64_t since)

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: MIT
+/* All of connect() but its system call: whether to convert, by which converter, and the wait for it. */
+#include "conn.h"
+#include "converters.h"
+#include "counts.h"
+#include "memory.h"
+#include "reach.h"
+#include "sock.h"
+#include "servers.h"
+#include "shim.h"
+#include "proc.h"
+#include "twin.h"
+#include "wait.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* What the functions here return beside 0 and a negative errno: CONN_NATIVELY, or that the socket
+ * is not as it was any more. */
+#define LOOK_AGAIN  2
+#define WAIT_FOR_IT 3 /* the exchange has begun, and connect() is one that waits */
+
+/* What is left of SO_SNDTIMEO for a connect() that has waited for a converter before: libc's would start
+ * it anew. */
+static int connect_within(int fd, const struct sockaddr *sa, socklen_t len, int64_t limit_ns)
+{
+	struct sockaddr_storage room;
+	int r;
+
+	sa = twin_address(fd, sa, &len, &room);
+	r = sock_connect(fd, sa, len, false);
+	if (r != -EINPROGRESS && r != -EALREADY)
+		return r;
+	r = wait_one(fd, POLLOUT, limit_ns);
+	if (r <= 0)
+		return r ? r : -EINPROGRESS;
+	r = sys_connect(fd, sa, len);
+	if (r == 0 && mark_is_watched(mark_get(fd)))
+		conn_check_direct(fd);
+	return r;
+}
+
+SLOW static void log_verdict(const char *what, const struct addr *server,
+			     const struct pol_verdict *verdict)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	addr_format(server, text);
+	if (verdict->reason == POL_RULE)
+		log_line(LOG_LEVEL_INFO, "%s %s: rule in line %u", what, text, verdict->rule_line);
+	else
+		log_line(LOG_LEVEL_INFO, "%s %s: %s", what, text, pol_reason_text(verdict->reason));
+}
+
+/* ------------------------------------------------------------------ blocking */
+
+static void release_driver(void *exchange)
+{
+	struct exchange *u = exchange;
+	uint32_t me = exchange_thread();
+
+	atomic_compare_exchange_strong(&u->driver, &me, 0);
+}
+
+/* The exchange is over: what the waiting connect() returns. */
+static int outcome(int fd, struct conn *c, const struct exchange *u)
+{
+	int r;
+
+	switch (conn_advance(fd, c)) {
+	case MARK_PENDING: /* ended and begun again by another thread */
+		return -EALREADY;
+	case MARK_UP:
+		conn_tell(c);
+		return 0;
+	case MARK_FAILED:
+	case MARK_FAILED_TOLD:
+		/* the program may try again at once on the same socket (TRAPS 2.2) */
+		r = conn_take_error(fd, c);
+		conn_tell(c);
+		conn_reset(fd);
+		return r ? -r : -ECONNABORTED;
+	default:
+		if (exchange_phase(u) == EXCHANGE_ABANDONED)
+			return -ECONNRESET;
+		/* fallback: nothing of ours is left on this socket, if it still has the number */
+		return conn_is_of(fd, c) ? CONN_NATIVELY : -EBADF;
+	}
+}
+
+int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_limit)
+{
+	struct conn *c = conn_peek(fd);
+	int r;
+
+	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
+		return exchange_phase(u) == EXCHANGE_ABANDONED ? -ECONNRESET : CONN_NATIVELY;
+	pthread_cleanup_push(release_driver, u);
+	r = conn_wait(fd, c, limit_ns);
+	pthread_cleanup_pop(1);
+	if (r < 0)
+		return r == -ETIMEDOUT ? -on_limit : r == -EDEADLK ? -EALREADY : r;
+	return outcome(fd, c, u);
+}
+
+static int wait_within(int fd, struct exchange *u, const struct sockaddr *sa, socklen_t len,
+		       int64_t limit_ns, int on_limit)
+{
+	int r = conn_wait_for_outcome(fd, u, limit_ns, on_limit);
+
+	return r == CONN_NATIVELY && limit_ns != WAIT_FOREVER ?
+		       connect_within(fd, sa, len, limit_ns) :
+		       r;
+}
+
+/* ------------------------------------------------------- the first connect() */
+
+/* Another thread's connect(), or a signal handler's, has come first. */
+static int connect_behind(int fd)
+{
+	return conn_await_opening(fd) ? LOOK_AGAIN : -EALREADY;
+}
+
+/* The exchange has begun: what connect() does now. */
+static int begun(int fd, struct conn_request *request)
+{
+	if (exchange_phase(request->exchange) == EXCHANGE_DEFERRED) {
+		release_driver(request->exchange);
+		return 0;
+	}
+	if (request->nonblocking) {
+		if (proc_has_uring())
+			conn_finish(fd);
+		return -EINPROGRESS;
+	}
+	if (request->interrupted && (request->until_ns != WAIT_FOREVER || !wait_restarts_all())) {
+		release_driver(request->exchange);
+		return -EINTR;
+	}
+	return WAIT_FOR_IT;
+}
+
+SLOW static void log_unreachable(const struct conn_request *request)
+{
+	char text[ADDR_TEXT_MAX];
+	/* by the socket as it is; any other errno is the kernel's, of a SYN */
+	const char *why = request->err == EAFNOSUPPORT ? request->no_twin : NULL;
+
+	addr_format(&request->verdict.via, text);
+	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s%s%s", text,
+		 strerrorname_np(request->err), why ? ": " : "", why ? why : "");
+}
+
+static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
+{
+	request->is_probe = choice->is_probe;
+	if (conn_begin(fd, request) == CONN_BEGUN)
+		return begun(fd, request);
+	if (!request->exchange)
+		converters_unchoose(&request->verdict.via, choice);
+	log_unreachable(request);
+	return request->config->fallback == CONFIG_FALLBACK_NONE ? -request->err : CONN_NATIVELY;
+}
+
+/* ------------------------------------------------------------------- the bypass */
+
+/* Known to speak MPTCP, and may be reached directly from where a converter could be used, too? */
+static bool is_bypassed(struct conn_request *request, struct pol_verdict rule)
+{
+	struct converters_choice any = { .despite = true };
+
+	if (request->config->mptcp == CONFIG_MPTCP_OFF)
+		return false;
+	request->known = servers_lookup(&request->server, state_now_ms());
+	return request->config->bypass && request->known == SERVERS_MPTCP &&
+	       converters_choose(&request->server, request->family, rule, &any).action ==
+		       POL_CONVERT;
+}
+
+SLOW static int bypassed(const struct conn_request *request)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(&request->server, text);
+	counts_add(COUNTS_BYPASSED, state_now_ms());
+	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP", text);
+	if (!request->nonblocking || request->early)
+		return CONN_NATIVELY;
+	return request->at_once ? 0 : -EINPROGRESS;
+}
+
+/* Would the kernel refuse this address on the program's socket, if not on a twin? */
+static bool is_unfit(int fd, const struct conn_request *request)
+{
+	const struct note *n = note_at(fd);
+
+	if (n && n->family && n->family != request->family)
+		return true;
+	return request->family == AF_INET6 &&
+	       ((addr_is_v4(&request->server) && reach_is_only_v6(fd)) ||
+		reach_is_bound_elsewhere(fd, &request->server));
+}
+
+/* Where nothing but the converter will do, one that has failed is asked all the same. */
+static struct pol_verdict choose(const struct conn_request *request, struct pol_verdict rule,
+				 struct converters_choice *choice)
+{
+	struct pol_verdict v = converters_choose(&request->server, request->family, rule, choice);
+
+	if (v.reason == POL_LEFT_ALONE && request->config->fallback == CONFIG_FALLBACK_NONE) {
+		choice->despite = true;
+		v = converters_choose(&request->server, request->family, rule, choice);
+	}
+	return v;
+}
+
+/* A rule wants the socket, which is ours until we let go of it, to be converted. */
+static int convert(int fd, struct conn_request *request, struct pol_verdict rule)
+{
+	struct converters_choice choice = { .after = NULL };
+
+	if (is_unfit(fd, request)) {
+		conn_unclaim(fd, request);
+		return CONN_NATIVELY;
+	}
+	if (is_bypassed(request, rule) && conn_bypass(fd, request) == CONN_BEGUN)
+		return bypassed(request); /* one that wins nothing is not taken */
+	request->verdict = choose(request, rule, &choice);
+	if (request->verdict.action == POL_CONVERT)
+		return begin(fd, request, &choice);
+	conn_unclaim(fd, request);
+	if (request->verdict.reason == POL_STRIPPED &&
+	    request->config->fallback == CONFIG_FALLBACK_NONE) {
+		log_verdict("failed", &request->server, &request->verdict);
+		return -ENETUNREACH;
+	}
+	log_verdict("direct", &request->server, &request->verdict);
+	return CONN_NATIVELY;
+}
+
+/* Of a number that we have not seen made the kernel knows what it is; and for what is no TCP socket that
+ * is about to connect not even the configuration is read. */
+static bool may_be_ours(int fd)
+{
+	enum mark mark = mark_get(fd);
+
+	if (mark == MARK_UNKNOWN && (shim_is_active() || !shim_has_read()))
+		return sock_tcp_state(fd) == TCP_CLOSE;
+	return mark != MARK_OTHER;
+}
+
+static int try_to_convert(int fd, struct conn_request *request)
+{
+	const struct config *config;
+	struct pol_verdict rule;
+
+	if (!may_be_ours(fd))
+		return CONN_NATIVELY;
+	config = request->config = shim_config();
+	if (config->n_converters == 0 ||
+	    addr_from_sockaddr(&request->server, request->to, request->to_len) < 0)
+		return CONN_NATIVELY;
+	rule = pol_rule(config, &request->server);
+	if (rule.action == POL_DIRECT) {
+		log_verdict("direct", &request->server, &rule);
+		return CONN_NATIVELY;
+	}
+	switch (conn_claim(fd, request)) {
+	case CONN_CLAIMED:
+		return convert(fd, request, rule);
+	case CONN_BUSY:
+		return connect_behind(fd);
+	default:
+		return CONN_NATIVELY;
+	}
+}
+
+/* What a wait has to know. */
+struct begun {
+	struct exchange *exchange;
+	int64_t until_ns;
+};
+
+/* Not inlined: nothing of its room is needed while connect() waits, and that needs much. */
+__attribute__((noinline)) static int begin_first(int fd, const struct sockaddr *sa, socklen_t len,
+						 struct exchange_early *early, struct begun *begun)
+{
+	struct conn_request request = {
+		.early = early, .to = sa, .to_len = len, .family = sa->sa_family
+	};
+	int r = try_to_convert(fd, &request);
+
+	*begun = (struct begun){ request.exchange, request.until_ns };
+	return r;
+}
+
+static int first_connect(int fd, const struct sockaddr *sa, socklen_t len,
+			 struct exchange_early *early)
+{
+	struct begun begun;
+	int r = begin_first(fd, sa, len, early, &begun);
+
+	return r == WAIT_FOR_IT ?
+		       wait_within(fd, begun.exchange, sa, len, begun.until_ns, EINPROGRESS) :
+		       r;
+}
+
+/* --------------------------------------------- connect() on a socket with a record */
+
+/* While the connection is pending: EALREADY, or for a blocking descriptor the wait for it. */
+static int connect_pending(int fd, struct conn *c, const struct sockaddr *sa, socklen_t len,
+			   const struct exchange_early *early)
+{
+	struct exchange *u = conn_exchange(c);
+	uint32_t nobody = 0;
+
+	if (u && exchange_phase(u) == EXCHANGE_DEFERRED) /* nothing has happened yet */
+		return CONN_NATIVELY;
+	if (!u || (early && early->flags & MSG_DONTWAIT) || sock_is_nonblocking(fd))
+		return -EALREADY;
+	atomic_compare_exchange_strong(&u->driver, &nobody, exchange_thread());
+	return wait_within(fd, u, sa, len, sock_time_limit(fd, SO_SNDTIMEO), EALREADY);
+}
+
+static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
+			 const struct exchange_early *early)
+{
+	struct conn *c = conn_find(fd);
+	enum mark mark;
+	bool told;
+	int err;
+
+	if (!c) /* a vfork child, which has to leave the mark, goes direct */
+		return mark_has_record(mark_get(fd)) ? CONN_NATIVELY : LOOK_AGAIN;
+	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
+		conn_abandon(fd, c);
+		conn_reset(fd);
+		return 0;
+	}
+	mark = mark_get(fd) == MARK_PENDING ? conn_advance(fd, c) : mark_get(fd);
+	switch (mark) {
+	case MARK_PENDING:
+		return connect_pending(fd, c, sa, len, early);
+	case MARK_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
+		return conn_tell(c) ? -EISCONN : 0;
+	case MARK_FAILED:
+	case MARK_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
+		err = conn_take_error(fd, c);
+		told = conn_tell(c);
+		conn_reset(fd);
+		if (told) /* through a duplicate: this is a new attempt */
+			return LOOK_AGAIN;
+		return err ? -err : -ECONNABORTED;
+	default:
+		return CONN_NATIVELY;
+	}
+}
+
+int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchange_early *early)
+{
+	int r;
+
+	do
+		r = mark_has_record(mark_get(fd)) ? connect_again(fd, sa, len, early) :
+						    first_connect(fd, sa, len, early);
+	while (r == LOOK_AGAIN);
+	return r;
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "end.h"
+
+#include "conn_int.h"
+#include "epsets.h"
+#include "sock.h"
+#include "twin.h"
+
+/* What a socket that takes the twin's place has to know. */
+static struct twin_record record_of(int fd)
+{
+	struct conn *c = conn_peek(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	return (struct twin_record){ .copied = u && atomic_load(&u->copied),
+				     .new_cookie = c ? &c->new_cookie : NULL };
+}
+
+/* TCP's readiness, errors once, no peer (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
+void end_refused(int fd, struct exchange *u, int err)
+{
+	struct sockaddr_storage local = { 0 };
+	socklen_t len = sizeof(local);
+
+	/* disconnecting forgets it, a refused connect keeps it */
+	if (sys_getsockname(fd, (struct sockaddr *)&local, &len) < 0 ||
+	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
+		u->local = (struct addr){ .port = 0 };
+	exchange_take_back(u, fd);
+	twin_give_back(fd, record_of(fd), &u->local);
+	sys_shutdown(fd, SHUT_RDWR);
+	atomic_store(&u->err, err);
+	exchange_end(u, fd, EXCHANGE_REFUSED);
+}
+
+static void go_direct(int fd, struct exchange *u)
+{
+	struct sockaddr_storage server;
+	socklen_t len;
+	int r = 0;
+
+	exchange_take_back(u, fd);
+	if (twin_give_back(fd, record_of(fd), NULL))
+		u->family = note_at(fd)->family;
+	if (!atomic_load(&u->driver)) { /* else its blocking connect() goes on by itself */
+		len = addr_to_sockaddr(&u->server, u->family, &server);
+		/* a blocking descriptor here is one whose connect() was interrupted by a signal */
+		r = sock_connect(fd, (struct sockaddr *)&server, len, sock_is_nonblocking(fd));
+	}
+	if (r < 0 && r != -EINPROGRESS && r != -EINTR)
+		end_refused(fd, u, -r);
+	else
+		exchange_end(u, fd, EXCHANGE_DIRECT);
+}
+
+void end_by(int fd, struct exchange *u, enum exchange_event event, int err)
+{
+	if (event == EXCHANGE_IS_REFUSED)
+		end_refused(fd, u, err);
+	else if (event == EXCHANGE_FALLS_BACK)
+		go_direct(fd, u);
+}
+
+void end_withdrawn(int fd)
+{
+	twin_withdraw(fd, record_of(fd));
+}
+
+void end_disconnected(int fd)
+{
+	sock_disconnect(fd);
+	twin_give_back(fd, record_of(fd), NULL);
+}
+
+void conn_reset(int fd)
+{
+	end_disconnected(fd);
+	mark_set(fd, MARK_TCP_COPIED);
+}
+
+/* ------------------------------------------------------------------- what is then seen */
+
+/* All but a connected one may be connected again. */
+static void settle_registrations(int fd, struct exchange *u, enum mark mark)
+{
+	if (mark == MARK_UP && epset_has(fd) && note_has_twin(fd))
+		note_spoil(fd, "an epoll set holds it");
+	epset_put_back(fd, u ? &u->watch : NULL, mark == MARK_UP);
+}
+
+/* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
+void conn_settle_number(int fd, enum mark mark, struct exchange *u)
+{
+	uint16_t word = mark_look(fd);
+	struct conn *c = mark_in(word) == MARK_PENDING ? conn_peek(fd) : NULL;
+
+	if (c && conn_exchange(c) == u && mark_change_seen(fd, word, mark))
+		settle_registrations(fd, u, mark);
+}
+
+/* The exchange is over: what the program may now see of it. */
+enum mark conn_settle(int fd, struct exchange *u)
+{
+	enum mark mark = MARK_TCP_COPIED; /* the mark that takes nothing for granted */
+
+	switch (exchange_phase(u)) {
+	case EXCHANGE_CONNECTED:
+		mark = MARK_UP;
+		break;
+	case EXCHANGE_REFUSED:
+		mark = MARK_FAILED;
+		break;
+	case EXCHANGE_DIRECT:
+		if (u->is_in_doubt)
+			mark = MARK_FELL_BACK;
+		break;
+	default:
+		break;
+	}
+	conn_settle_number(fd, mark, u);
+	if (atomic_load(&u->copied))
+		for (int other = 0; other <= conn_highest(); other++)
+			conn_settle_number(other, mark, u);
+	if (!exchange_is_pending(u))
+		atomic_store(&u->settled, true);
+	return mark_get(fd);
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+/* From phase to phase, and what is to be put back on the socket on the way. */
+#include "exchange_int.h"
+
+#include "notes.h"
+#include "sock.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+void exchange_go_on(struct exchange *u, enum exchange_phase phase)
+{
+	uint32_t now = atomic_load(&u->watch.state);
+
+	while (now < EXCHANGE_CONNECTED &&
+	       !atomic_compare_exchange_weak(&u->watch.state, &now, phase))
+		;
+}
+
+/* Not before the program's own settings are back. */
+void exchange_end(struct exchange *u, int fd, enum exchange_phase phase)
+{
+	if (u->rcvlowat)
+		sock_set_int(fd, SOL_SOCKET, SO_RCVLOWAT, u->rcvlowat);
+	atomic_store_explicit(&u->watch.state, phase, memory_order_release);
+}
+
+/* Only an unconnected socket lets us. */
+void exchange_undo_no_cookie(struct exchange *u, int fd)
+{
+	if (u->no_cookie)
+		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0);
+}
+
+void exchange_take_back(struct exchange *u, int fd)
+{
+	note_disconnect(fd, note_at(fd));
+	exchange_undo_no_cookie(u, fd);
+}

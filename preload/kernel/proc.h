@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proc.h - what only /proc tells. No allocation.
+ */
+#ifndef CVT_PROC_H
+#define CVT_PROC_H
+
+#include <stdbool.h>
+
+/* Is fd's EPOLLONESHOT registration in epfd still armed? True if /proc does not tell. Three system
+ * calls or more. */
+bool proc_is_armed(int epfd, int fd);
+
+/* Does this process have an io_uring? Then its waits, reads and epoll_ctl() may go to the kernel without
+ * coming by here, and would find a pending connection natively ready and the converter's reply in it.
+ * Looks into /proc/self/maps for the 1st, 16th, 256th ... one that asks; the others get the last
+ * answer. errno is kept. */
+bool proc_has_uring(void);
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include "sock.h"
+
+#include "wait.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+
+int sock_int(int fd, int level, int name, int otherwise)
+{
+	int value = otherwise;
+	socklen_t len = sizeof(value);
+
+	return sys_getsockopt(fd, level, name, &value, &len) < 0 ? otherwise : value;
+}
+
+int sock_set_int(int fd, int level, int name, int value)
+{
+	return sys_setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+int sock_ask_cookie(int fd, uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+
+	return sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &len);
+}
+
+uint64_t sock_cookie(int fd)
+{
+	uint64_t cookie = 0;
+
+	return sock_ask_cookie(fd, &cookie) < 0 ? 0 : cookie;
+}
+
+bool sock_is_nonblocking(int fd)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	return flags >= 0 && flags & O_NONBLOCK;
+}
+
+int64_t sock_time_limit(int fd, int name)
+{
+	struct timeval limit = { 0 };
+	socklen_t len = sizeof(limit);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, name, &limit, &len) < 0 ||
+	    (limit.tv_sec == 0 && limit.tv_usec == 0))
+		return INT64_MAX;
+	return wait_end(limit.tv_sec, (int64_t)limit.tv_usec * 1000);
+}
+
+int sock_tcp_state(int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
+}
+
+bool sock_is_mptcp(int fd)
+{
+	return sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, 0);
+}
+
+/* A blocking descriptor must not wait here: O_NONBLOCK would show in every process that shares
+ * it, so for a moment its time limit is the shortest that there is (TRAPS 2.18). */
+int sock_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking)
+{
+	struct timeval shortest = { .tv_usec = 1 }, saved = { 0 };
+	socklen_t size = sizeof(saved);
+	int r;
+
+	if (nonblocking)
+		return sys_connect(fd, to, len);
+	sys_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, &size);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &shortest, sizeof(shortest));
+	r = sys_connect(fd, to, len);
+	sys_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &saved, sizeof(saved));
+	return r;
+}
+
+void sock_disconnect(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	sys_connect(fd, &none, sizeof(none));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sock.h - what the kernel says of a socket, and the two ways to connect one without waiting.
+ *
+ * Raw system calls: errno is untouched, errors are negative.
+ */
+#ifndef CVT_SOCK_H
+#define CVT_SOCK_H
+
+#include "real.h"
+
+#ifndef TCP_IS_MPTCP
+#define TCP_IS_MPTCP 43
+#endif
+
+/* An option whose value is an int; `otherwise` where the kernel does not say. */
+int sock_int(int fd, int level, int name, int otherwise);
+int sock_set_int(int fd, int level, int name, int value);
+/* SO_COOKIE: 0 or a negative errno; and the same, 0 if fd is no socket. */
+int sock_ask_cookie(int fd, uint64_t *cookie);
+uint64_t sock_cookie(int fd);
+bool sock_is_nonblocking(int fd);
+/* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from
+ * now; INT64_MAX for none. */
+int64_t sock_time_limit(int fd, int name);
+/* TCP_SYN_SENT and so on; 0: the kernel does not say, as of all that is not TCP. */
+int sock_tcp_state(int fd);
+/* Is its connection one of MPTCP? Means something only between the handshake and the end (LINUX-FACTS
+ * 4.3). */
+bool sock_is_mptcp(int fd);
+/* connect() that never waits: 0, -EINPROGRESS or what has gone wrong. */
+int sock_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
+/* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
+void sock_disconnect(int fd);
+
+#endif

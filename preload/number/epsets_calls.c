@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/* What the program's own calls do to the registrations: epoll_ctl(), and the events of a wait. */
+#include "epsets_int.h"
+
+#include <linux/kcmp.h>
+
+static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	struct reg *r = epset_find(epfd, fd);
+
+	if (op == EPOLL_CTL_DEL) {
+		if (r)
+			epset_drop(r);
+		return true;
+	}
+	if (!r && epset_enter(epfd, fd, event))
+		return true;
+	if (!r) {
+		if (!mark_has_record(mark_get(fd)))
+			epset_lose(fd);
+		return false;
+	}
+	r->wanted = *event;
+	r->oneshot = ASK; /* it may fire before the connect() */
+	return true;
+}
+
+bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	bool ok;
+
+	if (fd < 0 || fd >= MARK_MAX)
+		return true;
+	if (op == EPOLL_CTL_DEL && !epset_heads[fd])
+		return true;
+	if (!epset_lock())
+		return false;
+	ok = follow(epfd, op, fd, event);
+	epset_unlock();
+	return ok;
+}
+
+int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct watch *w)
+{
+	struct epoll_event native;
+	struct reg *r;
+	bool known;
+	int err;
+
+	if (!epset_lock())
+		return -ENOSPC;
+	r = epset_find(epfd, fd);
+	known = r != NULL;
+	if (!r)
+		r = epset_enter(epfd, fd, event);
+	if (!r) {
+		epset_unlock();
+		return -ENOSPC;
+	}
+	native = epset_take(r, w);
+	err = epset_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
+	if (err == 0)
+		r->wanted = *event; /* a known one had gone unseen */
+	else if (!known)
+		epset_drop(r);
+	epset_unlock();
+	return err;
+}
+
+/* The set was duplicated: what was known of fd under its other numbers is this. */
+static void drop_copies(const struct reg *r)
+{
+	long self = syscall(SYS_getpid);
+	uint32_t next;
+
+	for (uint32_t i = epset_first(r->fd); i; i = next) {
+		next = epset_at(i)->next;
+		/* 1, 2: another set; not allowed to ask, or closed: nothing is lost with it */
+		if (epset_at(i) != r && sys_result(syscall(SYS_kcmp, self, self, KCMP_FILE,
+							   epset_at(i)->epfd, r->epfd)) <= 0)
+			epset_drop(epset_at(i));
+	}
+}
+
+int epset_change(int epfd, int fd, const struct epoll_event *event, struct watch *w)
+{
+	struct epoll_event native;
+	struct reg *r;
+	bool known;
+	int err;
+
+	if (!epset_lock())
+		return 1;
+	r = epset_find(epfd, fd);
+	known = r != NULL;
+	if (r && r->wanted.events & EPOLLEXCLUSIVE) { /* as we have entered it, it is not */
+		epset_unlock();
+		return -EINVAL;
+	}
+	if (!r)
+		r = epset_enter(epfd, fd, event);
+	if (!r) {
+		epset_unlock();
+		return -ENOSPC;
+	}
+	r->wanted = *event;
+	r->oneshot = ARMED;
+	native = epset_take(r, w);
+	err = epset_modify(r, &native);
+	if (err < 0) /* the set was closed, or fd taken out, unseen */
+		epset_drop(r);
+	else if (!known)
+		drop_copies(r);
+	epset_unlock();
+	return err;
+}
+
+/* An event of r has come from the set epfd. The set may have been duplicated, and the number that r
+ * was entered by be something else by now. (Or r is not what it was for: of another process.) */
+static void follow_set(struct reg *r, int epfd)
+{
+	struct epoll_event native = epset_ours(r, r->native);
+
+	if (r->epfd != epfd && !epset_find(epfd, r->fd) &&
+	    epset_ctl(epfd, EPOLL_CTL_MOD, r->fd, &native) == 0)
+		r->epfd = epfd;
+}
+
+bool epset_is_ours(const struct epoll_event *event, int epfd, int *fd)
+{
+	struct reg *r;
+
+	uint32_t index;
+
+	if (!epset_is_word(event->data.u64, &index))
+		return false;
+	*fd = -1;
+	if (epset_lock()) {
+		r = epset_at(index);
+		if (r && r->used && r->native) {
+			*fd = r->fd;
+			follow_set(r, epfd);
+		}
+		epset_unlock();
+	}
+	return true;
+}

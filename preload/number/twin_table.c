@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+/* What the note of a number says of the twin under it, and the names that a twin of another family has. */
+#include "twin.h"
+
+#include "sock.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* ----------------------------------------------------------------- what is one */
+
+bool twin_is(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && n->twin_cookie && n->twin_cookie == sock_cookie(fd);
+}
+
+void twin_ask(int fd, int *family, bool *mptcp)
+{
+	*family = sock_int(fd, SOL_SOCKET, SO_DOMAIN, *family);
+	*mptcp = sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
+}
+
+enum twin_outcome twin_outcome(int fd)
+{
+	struct note *n = note_at(fd);
+	int state, is_mptcp = -1;
+
+	if (!n || atomic_load(&n->checked))
+		return TWIN_ASKED;
+	state = sock_tcp_state(fd);
+	if (state && state != TCP_CLOSE && state != TCP_SYN_SENT)
+		is_mptcp = sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, -1);
+	if (is_mptcp < 0)
+		return TWIN_NOT_YET;
+	if (atomic_exchange(&n->checked, true))
+		return TWIN_ASKED;
+	return is_mptcp ? TWIN_MPTCP : TWIN_TCP;
+}
+
+/* ------------------------------------------------------------- of another family */
+
+bool twin_is_foreign(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && n->twin_cookie && n->twin_family != n->family && twin_is(fd);
+}
+
+/* An IPv6 name as an IPv4 program can take it. */
+static void to_v4(struct sockaddr_storage *name, socklen_t *len)
+{
+	struct addr a;
+
+	if (addr_from_sockaddr(&a, (struct sockaddr *)name, *len) < 0)
+		return;
+	if (!addr_is_v4(&a)) {
+		memset(a.ip, 0, sizeof(a.ip));
+		a.ip[10] = a.ip[11] = 0xff;
+	}
+	*len = addr_to_sockaddr(&a, AF_INET, name);
+}
+
+int twin_name(long call, int fd, struct sockaddr *out, socklen_t *len)
+{
+	struct sockaddr_storage name;
+	socklen_t size = sizeof(name), room = *len;
+	long r = sys_result(syscall(call, fd, &name, &size));
+
+	if (r < 0 || (int)room < 0)
+		return r < 0 ? (int)r : -EINVAL;
+	to_v4(&name, &size);
+	memcpy(out, &name, room < size ? room : size);
+	*len = size;
+	return 0;
+}
+
+const struct sockaddr *twin_address(int fd, const struct sockaddr *sa, socklen_t *len,
+				    struct sockaddr_storage *room)
+{
+	struct addr a;
+
+	if (!note_has_twin(fd) || !sa || *len < (socklen_t)sizeof(sa->sa_family) ||
+	    sa->sa_family != AF_INET || !twin_is_foreign(fd) ||
+	    addr_from_sockaddr(&a, sa, *len) < 0)
+		return sa;
+	if (addr_classify(&a) == ADDR_UNSPECIFIED)
+		memset(a.ip, 0, sizeof(a.ip));
+	*len = addr_to_sockaddr(&a, AF_INET6, room);
+	return (struct sockaddr *)room;
+}
