@@ -172,6 +172,11 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $
 
 # its memory ends when the test says so
 $(BUILD)/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+# the exchange as the library has it, between a kernel and a clock of the test's
+$(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
+		elsewhere.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o options.o \
+		cookies.o) number/notes.o number/marks.o kernel/sock.o)
+$(BUILD)/unit/test_step: LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
 # its clock likewise
 $(BUILD)/unit/test_log: LDFLAGS += -Wl,--wrap=clock_read
 
