@@ -215,8 +215,6 @@ INTERPOSE FILE *fdopen(int fd, const char *mode)
 	return REAL(fdopen)(fd, mode);
 }
 
-int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
-	__attribute__((format(printf, 3, 0)));
 int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
 	__attribute__((format(printf, 3, 4)));
 

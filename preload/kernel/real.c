@@ -59,64 +59,8 @@ long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 
 void real_init(void)
 {
-#define NEXT(name) next(&real.name, #name)
-	NEXT(socket);
-	NEXT(socketpair);
-	NEXT(bind);
-	NEXT(connect);
-	NEXT(accept);
-	NEXT(accept4);
-	NEXT(getpeername);
-	NEXT(getsockname);
-	NEXT(getsockopt);
-	NEXT(setsockopt);
-	NEXT(poll);
-	NEXT(ppoll);
-	NEXT(select);
-	NEXT(pselect);
-	NEXT(epoll_ctl);
-	NEXT(epoll_wait);
-	NEXT(epoll_pwait);
-	NEXT(epoll_pwait2);
-	NEXT(close);
-	NEXT(close_range);
-	NEXT(closefrom);
-	NEXT(execve);
-	NEXT(execv);
-	NEXT(execvp);
-	NEXT(execvpe);
-	NEXT(fexecve);
-	NEXT(fdopen);
-	NEXT(vdprintf);
-	NEXT(__vdprintf_chk);
-	NEXT(posix_spawn);
-	NEXT(posix_spawnp);
-	NEXT(shutdown);
-	NEXT(ioctl);
-	NEXT(read);
-	NEXT(readv);
-	NEXT(preadv2);
-	NEXT(preadv64v2);
-	NEXT(pwritev2);
-	NEXT(pwritev64v2);
-	NEXT(recv);
-	NEXT(recvfrom);
-	NEXT(recvmsg);
-	NEXT(recvmmsg);
-	NEXT(write);
-	NEXT(writev);
-	NEXT(send);
-	NEXT(sendto);
-	NEXT(sendmsg);
-	NEXT(sendmmsg);
-	NEXT(sendfile);
-	NEXT(sendfile64);
-	NEXT(splice);
-	NEXT(dup);
-	NEXT(dup2);
-	NEXT(dup3);
-	NEXT(fcntl);
-	NEXT(fcntl64);
+#define NEXT(name) next(&real.name, #name);
+	REAL_NAMES(NEXT)
 #undef NEXT
 	next(&real_syscall, "syscall");
 	real_waits_are_libcs = waits_are_libcs();

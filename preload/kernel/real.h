@@ -18,6 +18,7 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -26,7 +27,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -40,68 +43,27 @@
 /* Kept out of that way. */
 #define SLOW __attribute__((noinline, cold))
 
+/* Fortified programs call these; no header declares them to others. */
+int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+
+/* clang-format off */
+#define REAL_NAMES(X) \
+	X(socket) X(socketpair) X(bind) X(connect) X(accept) X(accept4) X(getpeername) \
+	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(ppoll) X(select) \
+	X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(close) \
+	X(close_range) X(closefrom) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
+	X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) X(posix_spawnp) \
+	X(shutdown) X(ioctl) X(read) X(readv) X(preadv2) X(preadv64v2) X(pwritev2) \
+	X(pwritev64v2) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(write) X(writev) \
+	X(send) X(sendto) X(sendmsg) X(sendmmsg) X(sendfile) X(sendfile64) X(splice) \
+	X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64)
+/* clang-format on */
+
 struct real {
-	int (*socket)(int, int, int);
-	int (*socketpair)(int, int, int, int[2]);
-	int (*bind)(int, const struct sockaddr *, socklen_t);
-	int (*connect)(int, const struct sockaddr *, socklen_t);
-	int (*accept)(int, struct sockaddr *, socklen_t *);
-	int (*accept4)(int, struct sockaddr *, socklen_t *, int);
-	int (*getpeername)(int, struct sockaddr *, socklen_t *);
-	int (*getsockname)(int, struct sockaddr *, socklen_t *);
-	int (*getsockopt)(int, int, int, void *, socklen_t *);
-	int (*setsockopt)(int, int, int, const void *, socklen_t);
-	int (*poll)(struct pollfd *, nfds_t, int);
-	int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
-	int (*select)(int, fd_set *, fd_set *, fd_set *, struct timeval *);
-	int (*pselect)(int, fd_set *, fd_set *, fd_set *, const struct timespec *,
-		       const sigset_t *);
-	int (*epoll_ctl)(int, int, int, struct epoll_event *);
-	int (*epoll_wait)(int, struct epoll_event *, int, int);
-	int (*epoll_pwait)(int, struct epoll_event *, int, int, const sigset_t *);
-	int (*epoll_pwait2)(int, struct epoll_event *, int, const struct timespec *,
-			    const sigset_t *);
-	int (*close)(int);
-	int (*close_range)(unsigned int, unsigned int, int);
-	void (*closefrom)(int);
-	int (*execve)(const char *, char *const[], char *const[]);
-	int (*execv)(const char *, char *const[]);
-	int (*execvp)(const char *, char *const[]);
-	int (*execvpe)(const char *, char *const[], char *const[]);
-	int (*fexecve)(int, char *const[], char *const[]);
-	FILE *(*fdopen)(int, const char *);
-	int (*vdprintf)(int, const char *, va_list);
-	int (*__vdprintf_chk)(int, int, const char *, va_list);
-	int (*posix_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *,
-			   const posix_spawnattr_t *, char *const[], char *const[]);
-	int (*posix_spawnp)(pid_t *, const char *, const posix_spawn_file_actions_t *,
-			    const posix_spawnattr_t *, char *const[], char *const[]);
-	int (*shutdown)(int, int);
-	int (*ioctl)(int, unsigned long, ...);
-	ssize_t (*read)(int, void *, size_t);
-	ssize_t (*readv)(int, const struct iovec *, int);
-	ssize_t (*preadv2)(int, const struct iovec *, int, off_t, int);
-	ssize_t (*preadv64v2)(int, const struct iovec *, int, off64_t, int);
-	ssize_t (*pwritev2)(int, const struct iovec *, int, off_t, int);
-	ssize_t (*pwritev64v2)(int, const struct iovec *, int, off64_t, int);
-	ssize_t (*recv)(int, void *, size_t, int);
-	ssize_t (*recvfrom)(int, void *, size_t, int, struct sockaddr *, socklen_t *);
-	ssize_t (*recvmsg)(int, struct msghdr *, int);
-	int (*recvmmsg)(int, struct mmsghdr *, unsigned int, int, struct timespec *);
-	ssize_t (*write)(int, const void *, size_t);
-	ssize_t (*writev)(int, const struct iovec *, int);
-	ssize_t (*send)(int, const void *, size_t, int);
-	ssize_t (*sendto)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
-	ssize_t (*sendmsg)(int, const struct msghdr *, int);
-	int (*sendmmsg)(int, struct mmsghdr *, unsigned int, int);
-	ssize_t (*sendfile)(int, int, off_t *, size_t);
-	ssize_t (*sendfile64)(int, int, off64_t *, size_t);
-	ssize_t (*splice)(int, off64_t *, int, off64_t *, size_t, unsigned int);
-	int (*dup)(int);
-	int (*dup2)(int, int);
-	int (*dup3)(int, int, int);
-	int (*fcntl)(int, int, ...);
-	int (*fcntl64)(int, int, ...);
+#define REAL_POINTER(name) __typeof__(name) *name;
+	REAL_NAMES(REAL_POINTER)
+#undef REAL_POINTER
 };
 
 extern struct real real INTERNAL;
