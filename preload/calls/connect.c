@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "conn.h"
+#include "attempt.h"
+#include "begin.h"
 #include "memory.h"
 #include "notes.h"
 #include "sock.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Calls that are about the connection and carry no data: shutdown() and ioctl(). */
+#include "advance.h"
 #include "end.h"
 #include "notes.h"
 #include "sock.h"

@@ -2,7 +2,8 @@
 /* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "both_ends.h"
-#include "conn_int.h"
+#include "begin.h"
+#include "record.h"
 #include "notes.h"
 #include "real.h"
 #include "shim.h"

@@ -8,7 +8,8 @@
 #undef _FORTIFY_SOURCE /* <bits/stdio2.h> wraps what this file defines */
 #include "handover.h"
 
-#include "conn_int.h"
+#include "advance.h"
+#include "record.h"
 #include "fastopen.h"
 #include "memory.h"
 #include "notes.h"

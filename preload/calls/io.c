@@ -6,7 +6,8 @@
  * once. On every other descriptor: one relaxed load, and libc (D3).
  */
 #undef _FORTIFY_SOURCE /* this file defines what <bits/unistd.h> and <bits/socket2.h> wrap */
-#include "conn.h"
+#include "advance.h"
+#include "record.h"
 #include "fastopen.h"
 #include "handover.h"
 #include "memory.h"

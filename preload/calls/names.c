@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* What a program can ask about a socket: its peer, its pending error, its time limits. */
-#include "conn.h"
+#include "advance.h"
+#include "begin.h"
+#include "record.h"
 #include "memory.h"
 #include "notes.h"
 #include "real.h"

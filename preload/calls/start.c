@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What happens when the library is loaded, before the program, and in the child of its fork(). */
-#include "conn.h"
+#include "record.h"
 #include "counts.h"
 #include "health.h"
 #include "real.h"

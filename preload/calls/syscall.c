@@ -8,7 +8,7 @@
  * arguments were given the place of the last one is somebody's variable, so nothing is pushed and
  * nothing is copied. Nothing is refused. connect() is not looked at: who connects past libc is direct.
  */
-#include "conn.h"
+#include "record.h"
 #include "handover.h"
 #include "memory.h"
 #include "wait.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* How a conversion goes on and ends: driving it, waiting for it, and what is told of it. */
-#include "conn_int.h"
+#include "advance.h"
+#include "end.h"
+#include "record.h"
 #include "end.h"
 #include "sock.h"
 #include "epsets.h"

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* All of connect() but its system call: whether to convert, by which converter, and the wait for it. */
-#include "conn.h"
+#include "advance.h"
+#include "attempt.h"
+#include "begin.h"
+#include "end.h"
+#include "record.h"
 #include "converters.h"
 #include "counts.h"
 #include "memory.h"

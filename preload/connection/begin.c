@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* How a conversion begins: what must be known of the socket, and the SYN. */
 #include "both_ends.h"
-#include "conn_int.h"
+#include "advance.h"
+#include "begin.h"
+#include "end.h"
+#include "record.h"
 #include "end.h"
 #include "sock.h"
 #include "converters.h"

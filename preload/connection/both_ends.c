@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "both_ends.h"
 
-#include "conn_int.h"
+#include "record.h"
 #include "pollset.h"
 #include "wait.h"
 #include "sock.h"

@@ -9,7 +9,7 @@
 #ifndef CVT_BOTH_ENDS_H
 #define CVT_BOTH_ENDS_H
 
-#include "conn.h"
+#include "record.h"
 
 /* This thread has begun a conversion. */
 void both_ends_begun(const struct exchange *u);

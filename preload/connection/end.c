@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "end.h"
 
-#include "conn_int.h"
+#include "end.h"
+#include "record.h"
 #include "epsets.h"
 #include "sock.h"
 #include "twin.h"

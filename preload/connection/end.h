@@ -5,7 +5,7 @@
 #ifndef CVT_END_H
 #define CVT_END_H
 
-#include "conn.h"
+#include "record.h"
 
 /* What exchange_advance() has said of fd, in EXCHANGE_OPENING: carries it out, and ends the exchange. */
 void end_by(int fd, struct exchange *u, enum exchange_event event, int err);
@@ -15,5 +15,14 @@ void end_refused(int fd, struct exchange *u, int err);
 void end_withdrawn(int fd);
 /* Disconnected, and what has the number is no twin any more. */
 void end_disconnected(int fd);
+/* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */
+void conn_reset(int fd);
+/* The exchange u of fd is over: marks and registrations of all its numbers say so. Returns the mark of
+ * fd. */
+enum mark conn_settle(int fd, struct exchange *u);
+/* One number of it gets the mark, if it still is one of it. */
+void conn_settle_number(int fd, enum mark mark, struct exchange *u);
+/* The same where nobody has the exchange any more: the socket is asked. */
+enum mark conn_settle_lost(int fd);
 
 #endif

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "fastopen.h"
 
+#include "advance.h"
+#include "attempt.h"
+#include "begin.h"
 #include "sock.h"
 #include "shim.h"
 #include "twin.h"

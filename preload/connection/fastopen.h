@@ -8,7 +8,7 @@
 #ifndef CVT_FASTOPEN_H
 #define CVT_FASTOPEN_H
 
-#include "conn.h"
+#include "record.h"
 
 /* Is the SYN of this pending descriptor left to the program's first write? */
 bool fastopen_is_deferred(int fd);

@@ -4,7 +4,8 @@
  * by whoever was away for longer than it may take. Only the socket still knows what became of it: whom
  * it is connected to, and whether somebody has read what came first.
  */
-#include "conn_int.h"
+#include "end.h"
+#include "record.h"
 #include "end.h"
 #include "real.h"
 

@@ -5,7 +5,8 @@
  */
 #include "pollset.h"
 
-#include "conn.h"
+#include "advance.h"
+#include "record.h"
 #include "real.h"
 #include "wait.h"
 

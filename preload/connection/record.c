@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "conn_int.h"
+#include "record.h"
 #include "notes.h"
 #include "sock.h"
 #include "epsets.h"

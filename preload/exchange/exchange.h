@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exchange.h - the Convert exchange on one socket, from the SYN to the verdict.
- *
- * An exchange lives in anonymous shared memory, so that after a fork both processes see one
- * state and consume one reply once (D4). Nothing waits while holding its lock, and what runs
- * under the lock is raw system calls (D5a).
- *
- * Exchanges are never freed: an ended one stays readable until its slot is needed again, which
- * sock_cookie tells, and at least until its outcome is settled.
  */
 #ifndef CVT_EXCHANGE_H
 #define CVT_EXCHANGE_H
@@ -15,53 +7,12 @@
 #include "epsets.h"
 #include "handshake.h"
 #include "health.h"
+#include "phase.h"
 #include "policy.h"
 #include "servers.h"
 
-#include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
-
-/* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the ends; a retry
- * goes back to OPENING, TCP_FASTOPEN_CONNECT to DEFERRED and OPENING again. Each is the state of a
- * watch (epsets.h): in the low half what it waits for. */
-#define EXCHANGE_PHASE(number, wants) ((number) << 16 | (wants))
-
-enum exchange_phase {
-	EXCHANGE_FREE = 0,
-	/* connect() has returned 0, the first write sends the SYN */
-	EXCHANGE_DEFERRED = EXCHANGE_PHASE(1, 0),
-	/* the SYN is just being sent: others keep away */
-	EXCHANGE_OPENING = EXCHANGE_PHASE(2, POLLIN),
-	/* (part of) the Convert message still has to be given to the kernel */
-	EXCHANGE_OWED = EXCHANGE_PHASE(3, POLLOUT),
-	/* the message is queued, the reply is being read */
-	EXCHANGE_REPLY = EXCHANGE_PHASE(4, POLLIN),
-	/* end: the server has accepted */
-	EXCHANGE_CONNECTED = EXCHANGE_PHASE(5, 0),
-	/* end: err is the program's errno, the socket shows a failure */
-	EXCHANGE_REFUSED = EXCHANGE_PHASE(6, 0),
-	/* end: the socket is the kernel's alone, going to the server or failed */
-	EXCHANGE_DIRECT = EXCHANGE_PHASE(7, 0),
-	/* end: the program took the connection back */
-	EXCHANGE_ABANDONED = EXCHANGE_PHASE(8, 0),
-};
-
-/* What has been tried once on behalf of one converter, and is not tried again (F-15). */
-enum exchange_try {
-	EXCHANGE_TRIED_COOKIE = 1,    /* the cookie that it has asked for (P-27) */
-	EXCHANGE_TRIED_NO_COOKIE = 2, /* after a cookie that was refused */
-	EXCHANGE_TRIED_OPTIONS = 4,   /* without the options of an error 33 */
-	EXCHANGE_TRIED_BASE =
-		8, /* without any, where it may not know what an Extended Connect is */
-	EXCHANGE_TRIED_SYN = 16,     /* after a SYN that was not answered */
-	EXCHANGE_TRIED_NO_DATA = 32, /* without SYN data, whose reply may be held back (2b.3) */
-	EXCHANGE_TRIED_INFO = 64,    /* not for the server: is it there? (blame.h) */
-	EXCHANGE_TRIED_AGAIN = 128,  /* it is: for the server, in the time that is left */
-};
-
-/* Other converters that one exchange goes on to, at most. */
-#define EXCHANGE_MOVES 3
 
 struct exchange {
 	/* 0: free. Else the holder's exchange_thread() (high half) and the low half of CLOCK_MONOTONIC
@@ -132,95 +83,9 @@ struct exchange {
 	};
 };
 
-/* The program's first data, to follow the message at once: it uses Fast Open itself (D10). */
-struct exchange_early {
-	const struct msghdr *msg; /* iov and control; NULL: no data */
-	int flags;		  /* of its call */
-	size_t taken;		  /* out: bytes that the kernel has queued; it has no others */
-};
-
-/* A free slot for this socket, or NULL: too many exchanges at once, or no memory. */
-struct exchange *exchange_new(uint64_t sock_cookie);
-uint32_t exchange_index(const struct exchange *u);
-struct exchange *exchange_at(uint32_t index);
-
 static inline enum exchange_phase exchange_phase(const struct exchange *u)
 {
 	return (enum exchange_phase)atomic_load_explicit(&u->watch.state, memory_order_acquire);
 }
 
-/* Is the message that is out an Info TLV, and no Connect TLV? */
-static inline bool exchange_asks_info(const struct exchange *u)
-{
-	return (u->tried & (EXCHANGE_TRIED_INFO | EXCHANGE_TRIED_AGAIN)) == EXCHANGE_TRIED_INFO;
-}
-
-static inline bool exchange_is_pending(const struct exchange *u)
-{
-	enum exchange_phase phase = exchange_phase(u);
-
-	return phase >= EXCHANGE_DEFERRED && phase <= EXCHANGE_REPLY;
-}
-
-/* Still the kernel's alone: nothing was sent, and the socket shows what the program shall see. */
-static inline bool exchange_is_deferred(const struct exchange *u)
-{
-	return exchange_phase(u) == EXCHANGE_DEFERRED;
-}
-
-/* Who is asking: unique among the threads of all processes that share the exchanges. Only after
- * the first exchange_new(). exchange_in_child() is for the child's side of fork(). */
-uint32_t exchange_thread(void);
-void exchange_before_fork(void);
-void exchange_in_child(void);
-
-/* Never waits: whoever does not get the lock sees the connection as still pending. That is also what
- * keeps a signal handler from waiting for the frame that it interrupted. */
-bool exchange_try_lock(struct exchange *u);
-void exchange_unlock(struct exchange *u);
-
-/* Has this thread been interrupted, by a signal whose handler is asking now, where it alone can get
- * an exchange further? Then no wait of ours may wait (D5a). enter/leave mark such places. */
-bool exchange_is_interrupted(void);
-void exchange_enter(void);
-void exchange_leave(void);
-
-/* Its converter has not been tried yet; until `limit_ns` all that it may go on to share the time. */
-void exchange_begin_tries(struct exchange *u);
-/* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no early data perhaps only prepares it.
- * early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
- * nothing was sent, the exchange is over. */
-int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early);
-/* When there is something to be done even if nothing happens: the next look, or the end of its time. */
-static inline int64_t exchange_due_ns(const struct exchange *u)
-{
-	int64_t look_ns = atomic_load(&u->look_ns), deadline_ns = atomic_load(&u->deadline_ns);
-
-	return look_ns < deadline_ns ? look_ns : deadline_ns;
-}
-
-/* What has come of a step. */
-enum exchange_event {
-	EXCHANGE_GOES_ON, /* or is over: exchange_phase() says which */
-	/* the phase is OPENING, in which everybody else keeps away, until the caller has ended it: */
-	EXCHANGE_IS_REFUSED, /* the program is to be told */
-	EXCHANGE_FALLS_BACK, /* to a direct connection */
-	EXCHANGE_ELSEWHERE,  /* (among the files of the exchange) by another converter */
-};
-
-/* A step: does what can be done without waiting; the program's descriptor is fd. What has arrived counts,
- * however late somebody looks; then the clock does. broken: a wait has reported an error on it. Between
- * exchange_enter() and exchange_leave(). */
-enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, int *err);
-/* The end of it, with the options as the program has set them. */
-void exchange_end(struct exchange *u, int fd, enum exchange_phase phase);
-/* Back to an unconnected socket (sock_disconnect()), but for what the program has set. */
-void exchange_take_back(struct exchange *u, int fd);
-/* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
-static inline short exchange_wants(const struct exchange *u)
-{
-	short wants = (short)watch_wants(&u->watch);
-
-	return wants ? wants : POLLIN;
-}
 #endif

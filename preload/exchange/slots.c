@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Where exchanges live: shared memory, and who may touch one. */
 #include "real.h"
-#include "exchange.h"
+#include "slots.h"
 #include "wait.h"
 
 #include <sys/mman.h>

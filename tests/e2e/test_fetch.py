@@ -96,6 +96,10 @@ class Fetching(L.TestCase):
     def requests(self):
         return site.access_log.read_text().splitlines()
 
+    def assert_logged(self, what):
+        """Of the last request, which nginx logs after it has answered."""
+        L.wait_for(f"{what!r} in the log", lambda: what in self.requests()[-1])
+
 
 class Fetch(Fetching):
     def test_changed_and_unchanged(self):
@@ -106,7 +110,7 @@ class Fetch(Fetching):
                      " [policy]"):
             self.assertIn(line, text.splitlines())
         self.fetch(code=UNCHANGED, says="no newer one")
-        self.assertIn(" 304 0 ", self.requests()[-1])
+        self.assert_logged(" 304 0 ")
         self.publish(OLDER)
         self.fetch(code=CHANGED)
         self.assertEqual(self.place.live.read_text(), OLDER)
@@ -118,7 +122,7 @@ class Fetch(Fetching):
                 self.place = Place(self.lab)
                 self.fetch(url(path), code=CHANGED)
                 self.fetch(url(path), code=UNCHANGED)
-                self.assertIn(f'" {status} ', self.requests()[-1])
+                self.assert_logged(f'" {status} ')
         self.place = Place(self.lab, live=NEW)
         self.fetch(code=UNCHANGED, says="the server has the same")
         self.fetch(code=UNCHANGED, says="no newer one")
@@ -130,7 +134,7 @@ class Fetch(Fetching):
         self.fetch(code=CHANGED, says="-bypass = never")
         self.publish(NEW, "other.conf")
         self.fetch(url("other.conf"), code=UNCHANGED, says="the server has the same")
-        self.assertIn('" 200 ', self.requests()[-1])
+        self.assert_logged('" 200 ')
         self.place.record.write_text(self.place.record.read_text()[:-4])  # torn: none
         self.fetch(url("other.conf"), code=UNCHANGED, says="the server has the same")
         self.assertEqual(stat.S_IMODE(self.place.record.stat().st_mode), 0o600)
@@ -332,7 +336,7 @@ class RollBack(Fetching):
         self.assertEqual((self.place.live.read_text(), self.place.old.read_text()), (OLD, NEW))
         # what was rolled back does not come back until the server has another one
         self.fetch(code=UNCHANGED, says="still has what was rolled back")
-        self.assertIn(" 304 ", self.requests()[-1])
+        self.assert_logged(" 304 ")
         self.fetch("--rollback", code=CHANGED)
         self.assertEqual((self.place.live.read_text(), self.place.old.read_text()), (NEW, OLD))
         self.fetch(code=UNCHANGED, says="no newer one")

@@ -4,7 +4,7 @@
  * whose other end is the converter. The kernel's part in Fast Open and TCP_INFO, and the clock, are the
  * test's, so nothing waits. What the converter has read is what is judged.
  */
-#include "exchange.h"
+#include "step.h"
 
 #include "converters.h"
 #include "shim.h"

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * advance.h - how a connection goes on: steps, waits, and what is told of it.
+ */
+#ifndef CVT_ADVANCE_H
+#define CVT_ADVANCE_H
+
+#include "record.h"
+
+/* Does what can be done without waiting, or ends an exchange whose deadline has passed.
+ * Returns the mark that the number has then: MARK_PENDING while the program has to wait. */
+enum mark conn_advance(int fd, struct conn *c);
+/* The same after a wait that has reported an error on fd. */
+enum mark conn_advance_broken(int fd, struct conn *c);
+/* Waits as a blocking connect() does: 0 when the exchange is over; -ETIMEDOUT at limit_ns
+ * (CLOCK_MONOTONIC, WAIT_FOREVER for none); -EINTR after a signal that does not restart (TRAPS
+ * 2.9; with a time limit the kernel never restarts); -EDEADLK if waiting could not help
+ * (exchange_is_interrupted()). -EBADF if the number
+ * means something else by now. A cancellation point; holds no lock.
+ * A signal between the SYN and the wait is not seen, as one just before connect() is not: to see it,
+ * all signals would have to be blocked around both, two system calls more for each connect(). */
+int conn_wait(int fd, struct conn *c, int64_t limit_ns);
+/* Waits until the exchange on fd, if there is one, is over. Bounded by its deadline; signals do not end
+ * it. */
+void conn_finish(int fd);
+/* The errno of a failed conversion, once; 0 when it has been told. */
+int conn_take_error(int fd, struct conn *c);
+/* Is there an errno that nobody has been told yet, in whatever process? */
+bool conn_is_untold(int fd);
+/* connect() reports the outcome: has one done so before, through whichever number (through this one,
+ * once the exchange is forgotten)? */
+bool conn_tell(struct conn *c);
+/* Is there a blocking connect() that waits for the outcome? */
+bool conn_is_driven(const struct conn *c);
+/* SO_RCVLOWAT as the program has set it, 0 if the kernel has it so; and a new value, to be set when
+ * the exchange is over. */
+int conn_rcvlowat(const struct conn *c);
+void conn_keep_rcvlowat(const struct conn *c, int bytes);
+/* The program itself ends the connection (or the attempt): the exchange, if any, is over. */
+void conn_abandon(int fd, struct conn *c);
+/* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);
+ * INT64_MAX: nothing is pending. */
+int64_t conn_next_check(void);
+/* Looks after all pending connections: ends those whose deadline has passed, forgets those whose
+ * number means something else. For whoever waits, as no deadline fires by itself (TRAPS 2.20). */
+void conn_sweep(void);
+/* For a wait that something may have ended unseen: settles what is over, without a system call
+ * but where nobody knows how. */
+void conn_look(void);
+/* Something pending has to be looked after at this moment (CLOCK_MONOTONIC). */
+void conn_check_at(int64_t at_ns);
+
+#endif

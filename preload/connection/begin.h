@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * begin.h - how a connection begins: what must be known of the socket, and the SYN.
+ */
+#ifndef CVT_BEGIN_H
+#define CVT_BEGIN_H
+
+#include "record.h"
+#include "servers.h"
+
+/* What conn_claim(), conn_begin() and conn_bypass() found. */
+enum conn_begin {
+	CONN_CLAIMED,  /* an unconnected TCP stream socket, with which nobody else does anything */
+	CONN_BEGUN,    /* the SYN is out (or the connection up, or the SYN deferred), the mark is
+			   * MARK_PENDING */
+	CONN_BUSY,     /* another connect() on it has not got so far yet */
+	CONN_NOT_OURS, /* no unconnected TCP stream socket: the kernel shall answer */
+	CONN_UNREACHABLE, /* nothing was sent; err says why */
+};
+
+struct conn_request {
+	struct exchange_early *early; /* the program's MSG_FASTOPEN, or NULL */
+	const struct sockaddr *to;    /* the server, as the program gave it */
+	socklen_t to_len;
+	struct addr server;
+	int family; /* of the server's address as the program gave it, and so of its socket */
+	struct pol_verdict verdict;
+	const struct config *config;
+	enum servers_verdict known; /* of the server */
+	bool is_probe;		    /* by a converter that health_ask() wants to be tried */
+	/* out */
+	enum mark mark; /* of the socket before conn_claim(), and its whole word since */
+	uint16_t word;
+	int socket_family;   /* of what has the number now: a twin's may be another */
+	bool mptcp;	     /* it is an MPTCP socket */
+	const char *no_twin; /* why there is none, or NULL */
+	bool nonblocking;
+	bool at_once;	  /* a bypass that is connected, or deferred, already */
+	bool interrupted; /* a signal arrived while the SYN was sent */
+	int64_t until_ns; /* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
+	int err;
+	struct exchange *exchange;
+};
+
+/* Takes hold of fd for one of the three that follow, each of which lets go of it again, but for a
+ * bypass that is not taken. Only one connect() at a time may find the socket unconnected and send:
+ * another thread's, or one in a signal handler, would have its Connect TLV end up in the stream of the
+ * first; and what is no such socket is asked about nothing. CONN_CLAIMED, CONN_BUSY or CONN_NOT_OURS. */
+enum conn_begin conn_claim(int fd, struct conn_request *request);
+void conn_unclaim(int fd, const struct conn_request *request);
+enum conn_begin conn_begin(int fd, struct conn_request *request);
+/* The first write of a deferred one. As exchange_open(); -EALREADY: another one has come first. When
+ * nothing could be sent the socket is as before its connect(). */
+int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early);
+
+/* The server speaks MPTCP: puts a twin in the place of fd that is to be connected to sa, and if it is
+ * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; CONN_CLAIMED: nothing was
+ * done. */
+enum conn_begin conn_bypass(int fd, struct conn_request *request);
+/* A watched number (mark_is_watched()) that has got its connection, or is about to be closed. A bypass:
+ * was that MPTCP? If not, it is no longer believed of the server. A fallback: then the converter was at
+ * fault. */
+void conn_check_direct(int fd);
+/* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
+ * frame that this thread has interrupted. */
+bool conn_await_opening(int fd);
+
+#endif

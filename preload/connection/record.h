@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record.h - which descriptor numbers of this process are converted connections.
+ *
+ * A record is kept per number, private to the process, in pages made when first needed. It
+ * holds the socket cookie that proves whose it is (D4), the server that the program believes
+ * to be connected to, and the exchange (exchange.h) while that is of interest.
+ */
+#ifndef CVT_RECORD_H
+#define CVT_RECORD_H
+
+#include "marks.h"
+#include "step.h"
+
+/* What is atomic other threads look at, also while the number is being made anew; the cookie and
+ * the mark then tell them that it has nothing to say (conn_settle()). */
+struct conn {
+	_Atomic uint64_t sock_cookie;
+	_Atomic uint64_t new_cookie; /* of a socket that is taking its place (twin.h), or 0 */
+	struct addr server;
+	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
+	bool no_cookie;		   /* as in struct exchange */
+	_Atomic bool told;	   /* connect() has reported the outcome through this number */
+	_Atomic uint32_t exchange; /* exchange_index() */
+};
+
+/* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
+ * the mark is gone) if the number is something else by now. One system call. */
+struct conn *conn_find(int fd);
+bool conn_is_of(int fd, const struct conn *c); /* do the cookies agree? */
+/* The same without proof, for the moments after a conn_find(). NULL if there is no record. */
+struct conn *conn_peek(int fd);
+/* The exchange, or NULL if its slot has been needed for another one. */
+struct exchange *conn_exchange(const struct conn *c);
+
+/* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */
+bool conn_copy(int fd, int newfd);
+/* This process has marks and records from now on. */
+void conn_own(void);
+/* The program is about to close the number, or has seen it made anew: nothing is known of it.
+ * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */
+bool conn_forget(int fd);
+/* The page that holds the record of fd (0..MARK_MAX-1); make: if need be. NULL: none, or no memory. */
+#define CONN_PAGE 256
+struct conn *conn_page(int fd, bool make);
+/* Do the records belong to this process, or is it a vfork child in its parent's memory? */
+bool conn_is_owner(void);
+/* A new record, without an exchange yet. */
+void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family);
+void conn_copy_record(int fd, int newfd, enum mark mark);
+
+/* The highest number that can be pending or a copy: the end of every walk. */
+void conn_raise_highest(int fd);
+int conn_highest(void);
+
+/* Has more than one thread, or a forked process, got at our exchanges? Then a wait has to look
+ * again from time to time, as somebody else may have read the reply meanwhile. */
+bool conn_is_shared(void);
+bool conn_is_forked(void);
+void conn_init(void);
+
+#endif
