@@ -83,6 +83,13 @@ struct exchange {
 	};
 };
 
+/* The program's first data, to follow the message at once: it uses Fast Open itself (D10). */
+struct exchange_early {
+	const struct msghdr *msg; /* iov and control; NULL: no data */
+	int flags;		  /* of its call */
+	size_t taken;		  /* out: bytes that the kernel has queued; it has no others */
+};
+
 static inline enum exchange_phase exchange_phase(const struct exchange *u)
 {
 	return (enum exchange_phase)atomic_load_explicit(&u->watch.state, memory_order_acquire);

@@ -9,8 +9,8 @@
 #define CVT_EXCHANGE_INT_H
 
 #include "blame.h"
+#include "pending.h"
 #include "report.h"
-#include "step.h"
 
 struct exchange_turn {
 	struct exchange *u;

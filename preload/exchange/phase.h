@@ -57,4 +57,10 @@ enum exchange_event {
 	EXCHANGE_ELSEWHERE,  /* (among the files of the exchange) by another converter */
 };
 
+struct exchange;
+/* The end of it, with the options as the program has set them. */
+void exchange_end(struct exchange *u, int fd, enum exchange_phase phase);
+/* Back to an unconnected socket (sock_disconnect()), but for what the program has set. */
+void exchange_take_back(struct exchange *u, int fd);
+
 #endif

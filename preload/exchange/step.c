@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* How an exchange goes on: the rest of the message, the reply, what the reply means, and what its absence
  * does. */
-#include "exchange_int.h"
+#include "step.h"
 
 #include "converters.h"
+#include "exchange_int.h"
 #include "sock.h"
 
 #include <netinet/in.h>
