@@ -29,7 +29,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2);)
 # A room sees itself and the rooms below it; an #include that points upwards does not compile.
 INCLUDE_common           := -Icommon
 INCLUDE_policy           := -Ipolicy -Icommon
-# preload/ has storeys (preload/README.md); which file of a storey may call which: tests/storeys.
+# preload/ has storeys (preload/README.md); tests/lint-storeys checks the calls as well.
 INCLUDE_preload/kernel     := -Ipreload/kernel -Icommon
 INCLUDE_preload/number     := -Ipreload/number $(INCLUDE_preload/kernel)
 INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kernel -Ipolicy -Icommon
@@ -120,8 +120,9 @@ SHIM_SYMBOLS ?= defs
 # inih's and policy/'s malloc go to preload/kernel/arena.c, our own system calls past
 # preload/calls/syscall.c; no symbol of inih's leaves the library. The fuzzer's has the fuzzer's clock,
 # which nothing could fake otherwise.
+WRAPPED   := malloc calloc realloc free syscall
 FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
-$(FUZZ_SHIM): OWN_CLOCK := ,--wrap=clock_ns,-z,undefs
+$(FUZZ_SHIM): OWN_CLOCK := -Wl,--wrap=clock_ns,-z,undefs
 $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(PRELOAD) $(POLICY) $(COMMON) \
@@ -129,7 +130,7 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
 		-Wl,-z,$(SHIM_SYMBOLS),-z,now,-z,relro,-z,nodlopen,--gc-sections,-Bsymbolic-functions \
 		-Wl,-soname,libconvert-preload.so \
-		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=syscall$(OWN_CLOCK)
+		$(WRAPPED:%=-Wl,--wrap=%) $(OWN_CLOCK)
 
 $(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/paths
 	@mkdir -p $(@D)
@@ -463,13 +464,19 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 
 # ------------------------------------------------------------------------------- lint
 
-.PHONY: lint lint-docs lint-format lint-tidy lint-cppcheck lint-shell lint-python format
-#: lint             clang-format, clang-tidy, cppcheck, shellcheck, Python's compiler, lint-docs
-lint: lint-docs lint-format lint-tidy lint-cppcheck lint-shell lint-python
+.PHONY: lint lint-docs lint-storeys lint-format lint-tidy lint-cppcheck lint-shell lint-python format
+#: lint             clang-format, clang-tidy, cppcheck, shellcheck, Python's compiler, and these:
+lint: lint-docs lint-storeys lint-format lint-tidy lint-cppcheck lint-shell lint-python
 
 #: lint-docs        every number that a comment names (LINUX-FACTS 2b.3, P-30, D8) stands in docs/
 lint-docs:
 	$(Q)$(PYTHON) -B tests/lint-docs
+
+#: lint-storeys     includes and calls go down only, from room to room; no files of one are in a circle
+lint-storeys: objects
+	$(Q)CC='$(CC)' $(PYTHON) -B tests/lint-storeys --self-test
+	$(Q)$(PYTHON) -B tests/lint-storeys $(BUILD)/obj $(WRAPPED:%=-x %) \
+		$(foreach room,$(ROOMS),'$(room)=$(INCLUDE_$(room))')
 
 lint-format:
 	$(Q)clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
