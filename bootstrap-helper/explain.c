@@ -53,9 +53,11 @@ static char *find(const char *name)
 	}
 }
 
-void explain_name(struct explain *e, const char *name)
+/* A name without a slash is looked for in PATH; it may be a built-in of the shell, too. Returns the
+ * name of its interpreter, which is to be explained next. */
+static char *explain_name(struct explain *e, const char *name)
 {
-	char *path = strchr(name, '/') ? strdup(name) : find(name);
+	char *path = strchr(name, '/') ? strdup(name) : find(name), *interpreter = NULL;
 
 	findings_about(&e->found, "%s", path ? path : name);
 	if (!strchr(name, '/') && is_builtin(name))
@@ -66,8 +68,20 @@ void explain_name(struct explain *e, const char *name)
 		finding_add(&e->found, "program-found", FINDING_PROBLEM,
 			    "no program of this name is in PATH");
 	if (path)
-		explain_file(e, path);
+		interpreter = explain_file(e, path);
 	free(path);
+	return interpreter;
+}
+
+/* A program, the interpreter of a script, the interpreter's own, and so on: explain_script() ends it. */
+static void explain(struct explain *e, const char *program)
+{
+	char *name, *next;
+
+	for (name = strdup(program); name; name = next) {
+		next = explain_name(e, name);
+		free(name);
+	}
 }
 
 /* ------------------------------------------------------------------------------------ the verb */
@@ -131,7 +145,7 @@ int explain_main(int argc, char **argv)
 	if (!look_at_ourselves(&e))
 		return BOOTSTRAP_FAILED;
 	e.is_in_every = is_in_every_program();
-	explain_name(&e, argv[optind]);
+	explain(&e, argv[optind]);
 	status = findings_count(&e.found, FINDING_PROBLEM) ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
 	show(&e, argv[optind], as_json);
 	findings_free(&e.found);

@@ -16,11 +16,10 @@ struct explain {
 	unsigned int n_scripts; /* that led here */
 };
 
-/* A name without a slash is looked for in PATH; it may be a built-in of the shell, too. */
-void explain_name(struct explain *e, const char *name);
-/* A file: what kind of program it is, and on to its interpreter. */
-void explain_file(struct explain *e, const char *path);
-void explain_script(struct explain *e, const char *bytes, size_t len);
+/* What kind of program a file is. Returns the name of the one that runs it if it is a script, to be
+ * explained next and freed; else NULL. */
+char *explain_file(struct explain *e, const char *path);
+char *explain_script(struct explain *e, const char *bytes, size_t len);
 /* privileged: set-user-ID and the like; NULL: nothing of that kind. */
 void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged);
 

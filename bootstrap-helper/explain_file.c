@@ -41,7 +41,7 @@ static const char *privileges(const char *path, const struct stat *st)
 	return getxattr(path, "security.capability", NULL, 0) > 0 ? "with file capabilities" : NULL;
 }
 
-static void look_inside(struct explain *e, const char *path, const struct file_bytes *f)
+static char *look_inside(struct explain *e, const char *path, const struct file_bytes *f)
 {
 	const char *privileged = privileges(path, &f->st);
 
@@ -50,8 +50,9 @@ static void look_inside(struct explain *e, const char *path, const struct file_b
 		if (privileged)
 			finding_add(&e->found, "program-privileges", FINDING_NOTE,
 				    "%s, which the kernel ignores: it is a script", privileged);
-		explain_script(e, f->bytes, f->len);
-	} else if (elf_has_magic((const uint8_t *)f->bytes, f->len)) {
+		return explain_script(e, f->bytes, f->len);
+	}
+	if (elf_has_magic((const uint8_t *)f->bytes, f->len)) {
 		explain_elf(e, (const uint8_t *)f->bytes, f->len, privileged);
 	} else if (f->len == 0) {
 		finding_add(&e->found, "program-kind", FINDING_PROBLEM, "an empty file");
@@ -62,6 +63,7 @@ static void look_inside(struct explain *e, const char *path, const struct file_b
 
 		finding_mend(found, "if it is a shell script: a first line such as #!/bin/sh");
 	}
+	return NULL;
 }
 
 static const char *no_program(int err)
@@ -73,8 +75,9 @@ static const char *no_program(int err)
 						   NULL;
 }
 
-void explain_file(struct explain *e, const char *path)
+char *explain_file(struct explain *e, const char *path)
 {
+	char *interpreter;
 	struct file_bytes f;
 	int err = file_read(&f, path, PROGRAM_MAX);
 
@@ -83,7 +86,7 @@ void explain_file(struct explain *e, const char *path)
 		finding_add(&e->found, "program-found", FINDING_PROBLEM, "%s%s",
 			    no_program(err) ? "" : "it cannot be read, and so not explained: ",
 			    no_program(err) ? no_program(err) : strerror(-err));
-		return;
+		return NULL;
 	}
 	if (access(path, X_OK) != 0) {
 		struct finding *found = finding_add(&e->found, "program-executable",
@@ -92,6 +95,7 @@ void explain_file(struct explain *e, const char *path)
 
 		finding_mend(found, "chmod +x %s", path);
 	}
-	look_inside(e, path, &f);
+	interpreter = look_inside(e, path, &f);
 	file_free(&f);
+	return interpreter;
 }

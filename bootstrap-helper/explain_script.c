@@ -59,7 +59,7 @@ static char *env_program(struct explain *e, char *text)
 	return NULL;
 }
 
-static void look_at_interpreter(struct explain *e, char *interpreter, char *argument)
+static char *look_at_interpreter(struct explain *e, char *interpreter, char *argument)
 {
 	static const char *const shells[] = { "sh",  "ash",  "bash", "dash", "fish",
 					      "ksh", "mksh", "zsh",  NULL };
@@ -71,7 +71,7 @@ static void look_at_interpreter(struct explain *e, char *interpreter, char *argu
 	if (!program) {
 		finding_add(&e->found, "script", FINDING_PROBLEM,
 			    "its first line does not say what env is to run");
-		return;
+		return NULL;
 	}
 	found = finding_add(&e->found, "script", FINDING_OK, "a script, run by %s%s",
 			    program == interpreter ? "" : "what env finds as ", program);
@@ -80,10 +80,10 @@ static void look_at_interpreter(struct explain *e, char *interpreter, char *argu
 		finding_add(
 			&e->found, "script-shell", FINDING_NOTE,
 			"a shell script connects by the programs that it starts: explain those");
-	explain_name(e, program);
+	return strdup(program);
 }
 
-void explain_script(struct explain *e, const char *bytes, size_t len)
+char *explain_script(struct explain *e, const char *bytes, size_t len)
 {
 	char line[LINE_MAX_LEN], *interpreter, *argument;
 
@@ -91,7 +91,7 @@ void explain_script(struct explain *e, const char *bytes, size_t len)
 		finding_add(&e->found, "script", FINDING_PROBLEM,
 			    "the interpreter of a script that is one itself, %d times over",
 			    SCRIPTS_MAX);
-		return;
+		return NULL;
 	}
 	len = len < sizeof(line) ? len : sizeof(line) - 1;
 	memcpy(line, bytes, len);
@@ -113,5 +113,6 @@ void explain_script(struct explain *e, const char *bytes, size_t len)
 			    "a script whose first line ends as on Windows: there is no such "
 			    "interpreter");
 	else
-		look_at_interpreter(e, interpreter, argument);
+		return look_at_interpreter(e, interpreter, argument);
+	return NULL;
 }

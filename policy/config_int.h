@@ -46,6 +46,7 @@ static inline bool config_stops(const struct config_error *err, int failed)
 void config_init(struct config *config);
 /* As config_free(), but where to log is kept: a mistake is still to be reported. */
 void config_empty(struct config *config);
+void config_free_converters(struct config *config);
 
 /* Fills in err from the texts that follow, which end with NULL, and tells err->each. All but the
  * last, which says what was expected, are cut if they are long. Returns -EINVAL. */
