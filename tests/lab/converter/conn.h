@@ -22,14 +22,9 @@ struct conn_totals {
 void conn_init(const struct options *o);
 /* Takes over the accepted socket. */
 void conn_accept(int fd, const struct addr *client, const struct addr *local);
-/* A SYN with data waits in the queue. False: nothing in it is worth holding it. True: one of
- * hold_accept, hold_refuse and hold_drop will be called for this ticket, perhaps at once. */
-bool conn_hold(const struct hold_ticket *ticket, const struct addr *client,
-	       const struct addr *local, struct cvt_span payload);
-/* Is this the SYN of one that already waits, sent again? A SYN of another `seq` from the same
- * port is a new attempt: the old one is dropped. */
-bool conn_hold_repeats(const struct hold_ticket *ticket, const struct addr *client,
-		       const struct addr *local);
+/* A SYN waits in the queue, as hold_syn_fn says. Of one that already waits it may be the repetition; of
+ * another `seq` it is a new attempt, for which the old one is dropped. */
+hold_syn_fn conn_hold;
 /* To be called after every batch of events: frees what died in it. */
 void conn_free_dead(void);
 void conn_end_all(void);

@@ -8,25 +8,13 @@
 #include <string.h>
 
 #include "log.h"
-#include "reply.h"
 
-#define ADMIT_MS 10000 /* from the verdict to accept(): only a full queue makes it long */
-
-/* Few are held at once, so a walk over the living is enough. */
-static struct conn *find(const struct addr *client, const struct addr *local, bool admitted)
+/* Is this the SYN of one that already waits, sent again? A SYN of another `seq` from the same port is
+ * a new attempt: the old one is dropped. */
+static bool repeats(const struct hold_ticket *ticket, const struct addr *client,
+		    const struct addr *local)
 {
-	for (struct conn *c = conn_first(); c; c = c->next)
-		if (c->held && c->up.fd < 0 && (!admitted || c->state == CONN_ADMITTED) &&
-		    c->client.port == client->port && addr_equal_ip(&c->client, client) &&
-		    c->local.port == local->port && addr_equal_ip(&c->local, local))
-			return c;
-	return NULL;
-}
-
-bool conn_hold_repeats(const struct hold_ticket *ticket, const struct addr *client,
-		       const struct addr *local)
-{
-	struct conn *c = find(client, local, false);
+	struct conn *c = conn_held_find(client, local, false);
 
 	if (!c || c->ticket.seq == ticket->seq)
 		return c != NULL;
@@ -34,48 +22,6 @@ bool conn_hold_repeats(const struct hold_ticket *ticket, const struct addr *clie
 		hold_drop(&c->ticket);
 	conn_drop(c, "hold-gone", true);
 	return false;
-}
-
-struct conn *conn_hold_find(const struct addr *client, const struct addr *local)
-{
-	return conn_options()->hold ? find(client, local, true) : NULL;
-}
-
-void conn_hold_admit(struct conn *c)
-{
-	if (!c->fault.keep_syn)
-		hold_accept(&c->ticket);
-	request_begin(&c->request); /* the kernel will hand out the message once more */
-	c->state = CONN_ADMITTED;
-	loop_arm(&c->timer, ADMIT_MS);
-}
-
-/* The Error as a RST, and in draft-02 in the RST, as that text wants it (S-10). */
-static void refuse_by_rst(struct conn *c, const struct failure *f)
-{
-	const struct options *o = conn_options();
-	struct cvt_span message = { c->reply, 0 };
-	int len;
-
-	if (o->dialect == CVT_DIALECT_DRAFT02 && !o->draft_rst) {
-		len = reply_failure(c->reply, &c->request, o, f);
-		message.len = len > 0 ? (size_t)len : 0;
-	}
-	conn_log_failure(c, f, message.len);
-	conn_count_error();
-	hold_refuse(&c->ticket, &c->client, &c->local, message);
-	conn_drop(c, "hold-refused", true);
-}
-
-void conn_hold_refuse(struct conn *c, const struct failure *f)
-{
-	if (!conn_options()->hold_error_tlv) {
-		refuse_by_rst(c, f);
-		return;
-	}
-	c->failure = *f;
-	c->has_failure = true;
-	conn_hold_admit(c);
 }
 
 static void log_held(const struct conn *c, size_t bytes)
@@ -108,6 +54,10 @@ bool conn_hold(const struct hold_ticket *ticket, const struct addr *client,
 	struct failure f;
 	struct conn *c;
 
+	if (repeats(ticket, client, local)) {
+		hold_drop(ticket);
+		return true;
+	}
 	if (!take_message(&r, payload))
 		return false;
 	verdict = request_judge(&r, o, client, local, false, &f);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * conn_parts.h - one connection, and the files that share it: conn.c (birth, events, end),
- * conn_request.c (message, downstream connect), conn_reply.c (our message), conn_hold.c (a SYN
- * that waits).
+ * conn_parts.h - one connection, and the files that share it. From below: conn_life.c (birth, death),
+ * conn_relay.c (the bytes after the reply, the ways to end), conn_reply.c (our message), conn_held.c
+ * (a SYN that waits), conn_request.c (message, downstream connect); conn_hold.c and conn.c begin.
  *
  * Promises: a connection is only ever in one state, which says what its timer means; after
  * conn_drop() it is only memory, until the batch of events is over.
@@ -60,12 +60,14 @@ struct conn {
 	struct conn *prev, *next;
 };
 
-/* conn.c */
+/* conn_life.c */
+/* What happens to a connection is told to these. */
+void conn_life_init(const struct options *o, void (*on_up)(struct loop_watch *w, uint32_t events),
+		    void (*on_down)(struct loop_watch *w, uint32_t events),
+		    void (*on_timer)(struct loop_timer *t));
 const struct options *conn_options(void);
 struct conn *conn_new(const struct addr *client, const struct addr *local);
 struct conn *conn_first(void); /* of all living ones, by ->next */
-void conn_start_relay(struct conn *c);
-void conn_linger(struct conn *c, bool send_fin);
 void conn_close_down(struct conn *c);
 void conn_count_reply(void);
 void conn_count_error(void);
@@ -73,8 +75,15 @@ void conn_count_error(void);
 bool conn_count_served(struct conn *c);
 /* outcome: a word for the log, unless one was set before. reset: RST to both sides. */
 void conn_drop(struct conn *c, const char *outcome, bool reset);
-/* The kernel gave us its socket. */
-void conn_attach(struct conn *c, int fd);
+
+/* conn_relay.c */
+void conn_bound_send_buffer(struct conn *c);
+void conn_start_relay(struct conn *c);
+void conn_relay_step(struct conn *c, enum relay_side side, uint32_t events);
+void conn_idle_check(struct conn *c);
+void conn_reset_after_drain(struct conn *c);
+void conn_linger(struct conn *c, bool send_fin);
+void conn_drain_linger(struct conn *c);
 
 /* conn_request.c */
 void conn_read_request(struct conn *c);
@@ -96,11 +105,11 @@ void conn_log_failure(const struct conn *c, const struct failure *f, size_t byte
 /* Sends what can be sent; to be called again by the timer and when there is room. */
 void conn_reply_step(struct conn *c);
 
-/* conn_hold.c */
+/* conn_held.c */
+/* The one between these two; admitted: whose SYN was let in. NULL: there is none. */
+struct conn *conn_held_find(const struct addr *client, const struct addr *local, bool admitted);
 /* The server of a held SYN has answered. */
-void conn_hold_admit(struct conn *c);
-void conn_hold_refuse(struct conn *c, const struct failure *f);
-/* The held connection that this accepted socket belongs to, or NULL. */
-struct conn *conn_hold_find(const struct addr *client, const struct addr *local);
+void conn_held_admit(struct conn *c);
+void conn_held_refuse(struct conn *c, const struct failure *f);
 
 #endif

@@ -20,7 +20,7 @@ static void down_failed(struct conn *c, const struct failure *f)
 	loop_disarm(&c->timer);
 	conn_close_down(c);
 	if (c->held && c->up.fd < 0)
-		conn_hold_refuse(c, f);
+		conn_held_refuse(c, f);
 	else
 		conn_fail(c, f);
 }
@@ -110,7 +110,7 @@ void conn_down_ready(struct conn *c, uint32_t events)
 	loop_disarm(&c->timer);
 	loop_unwatch(&c->down); /* whatever comes now waits for the relay */
 	if (c->held && c->up.fd < 0)
-		conn_hold_admit(c);
+		conn_held_admit(c);
 	else
 		conn_reply_success(c);
 }

@@ -14,7 +14,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "conn.h"
 #include "log.h"
 #include "loop.h"
 #include "segment.h"
@@ -27,6 +26,7 @@
 static struct nfq_handle *handle;
 static struct nfq_q_handle *queue;
 static const struct options *opts;
+static hold_syn_fn *on_syn;
 static int raw_fd[2] = { -1, -1 }; /* for RSTs: IPv4, IPv6 */
 static size_t rules;		   /* how many of the listeners have theirs */
 
@@ -135,9 +135,7 @@ static int on_packet(struct nfq_q_handle *q, struct nfgenmsg *msg, struct nfq_da
 	}
 	ticket.seq = s.seq;
 	ticket.payload_len = (uint32_t)s.payload.len;
-	if (conn_hold_repeats(&ticket, &s.from, &s.to))
-		hold_drop(&ticket);
-	else if (s.payload.len == 0 || !conn_hold(&ticket, &s.from, &s.to, s.payload))
+	if (!on_syn(&ticket, &s.from, &s.to, s.payload))
 		hold_accept(&ticket);
 	return 0;
 }
@@ -207,12 +205,13 @@ static int rule(const struct addr *a, char action)
 	return status == 0 ? 0 : -EPERM;
 }
 
-int hold_open(const struct options *o)
+int hold_open(const struct options *o, hold_syn_fn *syn)
 {
 	const char *what = "queue";
 	int err;
 
 	opts = o;
+	on_syn = syn;
 	err = open_queue();
 	if (!err) {
 		what = "raw socket";

@@ -21,8 +21,13 @@ struct hold_ticket { /* one waiting SYN */
 	uint32_t payload_len;
 };
 
+/* False: nothing in it is worth holding it. True: one of hold_accept, hold_refuse and hold_drop is
+ * called for this ticket, perhaps at once. */
+typedef bool hold_syn_fn(const struct hold_ticket *ticket, const struct addr *client,
+			 const struct addr *local, struct cvt_span payload);
+
 /* -errno, after a line on stderr. */
-int hold_open(const struct options *o);
+int hold_open(const struct options *o, hold_syn_fn *on_syn);
 void hold_close(void);
 
 void hold_accept(const struct hold_ticket *t);

@@ -147,7 +147,7 @@ static int run(const struct options *o)
 	capturing = !o->no_capture && capture_open() == 0;
 	err = listener_open_all(o);
 	if (!err && o->hold)
-		err = hold_open(o);
+		err = hold_open(o, conn_hold);
 	if (err)
 		return err;
 	log_start(o, capturing);

@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
 #ifndef IPPROTO_MPTCP
@@ -32,6 +33,23 @@ static inline int sockopt_get(int fd, int level, int name)
 	int value = -1;
 
 	return getsockopt(fd, level, name, &value, &len) < 0 ? -1 : value;
+}
+
+/* Closed with a RST. */
+static inline void sockopt_linger_rst(int fd)
+{
+	struct linger l = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+static inline bool sockopt_had_syn_data(int fd)
+{
+	struct tcp_info ti = { 0 };
+	socklen_t len = sizeof(ti);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) == 0 &&
+	       (ti.tcpi_options & TCPI_OPT_SYN_DATA);
 }
 
 #endif

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+/* The bytes after the reply, and the ways in which a connection ends. */
+#include "conn_parts.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+#include "sockopt.h"
+
+#define LINGER_MS      2000
+#define INFO_LINGER_MS 10000 /* the client closes after a reply without Connect */
+#define RESET_POLL_MS  5
+#define RESET_POLLS    200 /* one second for the last bytes before the RST */
+
+/* bytes; the kernel doubles them. Without root the last is net.core.wmem_max. */
+#define FIRST_SEND_BUFFER (1 << 15)
+#define LAST_SEND_BUFFER  (1 << 19)
+#define GROWTH		  8
+
+/* Linux (6.18) takes the window of a SYN with data for a scaled one when it makes the MPTCP
+ * socket: up to 64 MB are then sent past the client's real window, and what its MPTCP has no room
+ * for is dropped after its TCP has acknowledged it (MPTcpExtNoDSSInWindow), to be sent again by
+ * MPTCP's slow timer. So the send buffer has to be what is behind the window for once: it starts
+ * as small as windows do, and grows no faster than a client's can with what has arrived there. */
+void conn_bound_send_buffer(struct conn *c)
+{
+	if (!c->up_mptcp || !sockopt_had_syn_data(c->up.fd))
+		return;
+	c->send_buffer = FIRST_SEND_BUFFER;
+	sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, FIRST_SEND_BUFFER);
+}
+
+static void grow_send_buffer(struct conn *c)
+{
+	bool grown = false;
+
+	while (c->send_buffer && c->send_buffer < LAST_SEND_BUFFER &&
+	       c->relay.flow[RELAY_DOWN].bytes >= GROWTH * (uint64_t)c->send_buffer) {
+		c->send_buffer *= 2;
+		grown = true;
+	}
+	if (grown && sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUFFORCE, c->send_buffer) < 0)
+		sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, c->send_buffer);
+}
+
+void conn_reset_after_drain(struct conn *c)
+{
+	int survivor = c->relay.failed == RELAY_UP ? c->down.fd : c->up.fd;
+	int left = 0;
+
+	/* RST throws away what is still queued, so give it a moment (LINUX-FACTS 2.4) */
+	if (ioctl(survivor, SIOCOUTQ, &left) == 0 && left > 0 && c->waits++ < RESET_POLLS)
+		loop_arm(&c->timer, RESET_POLL_MS);
+	else
+		conn_drop(c, "reset", true);
+}
+
+void conn_relay_step(struct conn *c, enum relay_side side, uint32_t events)
+{
+	c->active_ms = loop_now_ms();
+	grow_send_buffer(c);
+	switch (relay_ready(&c->relay, side, events)) {
+	case RELAY_GOING:
+		return;
+	case RELAY_DONE:
+		conn_drop(c, "ok", false);
+		return;
+	case RELAY_FAILED:
+		break;
+	}
+	if (c->relay.error == ECONNABORTED)
+		c->outcome = "fault";
+	else if (c->relay.error == EMFILE || c->relay.error == ENFILE || c->relay.error == ENOMEM)
+		c->outcome = "local";
+	else
+		c->outcome = c->relay.failed == RELAY_UP ? "client-reset" : "server-reset";
+	loop_unwatch(&c->up);
+	loop_unwatch(&c->down);
+	c->state = CONN_RESETTING;
+	c->waits = 0;
+	conn_reset_after_drain(c);
+}
+
+void conn_start_relay(struct conn *c)
+{
+	c->state = CONN_RELAY;
+	relay_start(&c->relay, &c->up, &c->down);
+	c->relay.limit_down = c->fault.drop_after;
+	loop_arm(&c->timer, (uint64_t)conn_options()->idle_timeout_s * 1000);
+	conn_relay_step(c, RELAY_UP, 0);
+}
+
+void conn_drain_linger(struct conn *c)
+{
+	char scrap[4096];
+	ssize_t n;
+
+	for (int i = 0; i < 16; i++) {
+		n = recv(c->up.fd, scrap, sizeof(scrap), MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0) {
+			conn_drop(c, "client-gone", false);
+			return;
+		}
+	}
+}
+
+void conn_linger(struct conn *c, bool send_fin)
+{
+	c->state = CONN_LINGER;
+	if (send_fin)
+		shutdown(c->up.fd, SHUT_WR);
+	if (loop_watch(&c->up, EPOLLIN) < 0) {
+		conn_drop(c, "local", true);
+		return;
+	}
+	loop_arm(&c->timer, send_fin ? LINGER_MS : INFO_LINGER_MS);
+	conn_drain_linger(c);
+}
+
+void conn_idle_check(struct conn *c)
+{
+	uint64_t limit = (uint64_t)conn_options()->idle_timeout_s * 1000;
+	uint64_t idle = loop_now_ms() - c->active_ms;
+
+	if (idle >= limit)
+		conn_drop(c, "idle", true);
+	else
+		loop_arm(&c->timer, limit - idle);
+}
