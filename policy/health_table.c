@@ -79,6 +79,7 @@ struct change {
 	int64_t now_ms;
 	struct health *health; /* what only we know; out: as it is afterwards */
 	bool changed;
+	bool is_others; /* another process is the one that tries */
 };
 
 /* Whoever tries a converter is told apart by its process, for people's eyes only. */
@@ -241,9 +242,8 @@ static bool tell(const struct health_key *key, struct change *c)
 		keep(key, c->health, c->now_ms, true);
 		return c->changed;
 	}
-	if (ret == -EAGAIN && c->event->kind == HEALTH_PROBED)
-		return false; /* the other one is the one that tries */
-	return change_row(key, c);
+	c->is_others = ret == -EAGAIN && c->event->kind == HEALTH_PROBED;
+	return !c->is_others && change_row(key, c);
 }
 
 /* ----------------------------------------------------------------------------- public */
@@ -278,7 +278,7 @@ enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsi
 		*h = (struct health){ 0 };
 	if (tell(key, &c))
 		return HEALTH_PROBE;
-	return health_advise(h, now_ms) == HEALTH_USE ? HEALTH_USE : HEALTH_LEAVE;
+	return !c.is_others && health_advise(h, now_ms) == HEALTH_USE ? HEALTH_USE : HEALTH_LEAVE;
 }
 
 void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms)

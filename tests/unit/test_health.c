@@ -547,6 +547,59 @@ static void one_probe_among_processes(void **state)
 	assert_true(probes > 0);
 }
 
+static void record_key(uint8_t bytes[STATE_CONVERTER_KEY])
+{
+	memcpy(bytes, key.converter.ip, 16);
+	bytes[16] = 5124 >> 8;
+	bytes[17] = 5124 & 0xff;
+	memcpy(bytes + 18, &key.network, 8);
+}
+
+/* Holds the record's lock until the test has asked. */
+static bool hold(void *value, struct state_times *times, bool found, void *arg)
+{
+	const int *to_and_from = arg;
+	char byte = found;
+
+	(void)value;
+	(void)times;
+	if (write(to_and_from[0], &byte, 1) != 1 || read(to_and_from[1], &byte, 1) != 0)
+		_exit(2);
+	return false;
+}
+
+/* Another process is at its record, perhaps to try it: that one goes first, whoever asks meanwhile. */
+static void asked_while_another_writes(void **state)
+{
+	uint8_t bytes[STATE_CONVERTER_KEY];
+	int there[2], back[2], status;
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	report(failure());
+	now += RETRY;
+	record_key(bytes);
+	assert_int_equal(pipe(there), 0);
+	assert_int_equal(pipe(back), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(back[1]);
+		state_update(STATE_CONVERTER, bytes, now, hold, (int[]){ there[1], back[0] });
+		_exit(0);
+	}
+	assert_int_equal(read(there[0], &byte, 1), 1);
+	assert_int_equal(byte, true);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
+	for (int i = 0; i < 2; i++) {
+		close(there[i]);
+		close(back[i]);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
+}
+
 static void *ask(void *arg)
 {
 	*(enum health_advice *)arg = health_ask(&key, now, 5000, false);
@@ -629,10 +682,7 @@ static void nonsense(void **state)
 	uint8_t bytes[STATE_CONVERTER_KEY];
 
 	(void)state;
-	memcpy(bytes, key.converter.ip, 16);
-	bytes[16] = 5124 >> 8;
-	bytes[17] = 5124 & 0xff;
-	memcpy(bytes + 18, &key.network, 8);
+	record_key(bytes);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		static const struct health none;
 
@@ -717,6 +767,7 @@ int main(void)
 		WITH_FILE(a_probe_that_tells_nothing),
 		WITHOUT_FILE(a_probe_that_tells_nothing),
 		WITH_FILE(one_probe_among_processes),
+		WITH_FILE(asked_while_another_writes),
 		WITH_FILE(one_probe_among_threads),
 		WITHOUT_FILE(one_probe_among_threads),
 		WITH_FILE(a_file_that_comes_later),
