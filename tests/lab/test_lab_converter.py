@@ -946,7 +946,8 @@ class FastOpenDownstream(Case):
             ways = [(e["fastopen"], e["early"]) for e in c.events("down")]
             self.assertEqual(ways, [("ask", "0"), ("data", "3")])
             c.wait_event("close", count=2, outcome="ok")
-            self.assertEqual(c.events("close")[1]["c2s"], "8")
+            # the first may be closed last
+            self.assertEqual(sorted(e["c2s"] for e in c.events("close")), ["3", "8"])
 
     def test_with_mptcp(self):
         """Both options at once, to a server that has both."""
