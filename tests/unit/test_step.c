@@ -41,7 +41,8 @@ static struct {
 } kernel;
 
 int64_t __wrap_clock_ns(clockid_t id);
-long __wrap_syscall(long number, ...);
+/* As libc's: of the arguments that a call has not, nothing is done with the values. */
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 long __real_syscall(long number, ...);
 
 int64_t __wrap_clock_ns(clockid_t id)
@@ -93,31 +94,23 @@ static long tell_option(int level, int name, void *value, socklen_t *len)
 	return 0;
 }
 
-long __wrap_syscall(long number, ...)
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	long a[6];
-	va_list args;
-
-	va_start(args, number);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(args, long);
-	va_end(args);
 	switch (number) {
 	case SYS_sendmsg:
-		return send_syn((const struct msghdr *)a[1]);
+		return send_syn((const struct msghdr *)b);
 	case SYS_connect:
-		return connect_it((const struct sockaddr *)a[1]);
+		return connect_it((const struct sockaddr *)b);
 	case SYS_sendto:
-		return kernel.is_full ?
-			       failed(EAGAIN) :
-			       send(kernel.ours, (void *)a[1],
-				    (size_t)a[2] < kernel.room ? (size_t)a[2] : kernel.room, 0);
+		return kernel.is_full ? failed(EAGAIN) :
+					send(kernel.ours, (void *)b,
+					     (size_t)c < kernel.room ? (size_t)c : kernel.room, 0);
 	case SYS_getsockopt:
-		return tell_option((int)a[1], (int)a[2], (void *)a[3], (socklen_t *)a[4]);
+		return tell_option((int)b, (int)c, (void *)d, (socklen_t *)e);
 	case SYS_setsockopt:
 		return 0;
 	default:
-		return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+		return __real_syscall(number, a, b, c, d, e, f);
 	}
 }
 
