@@ -14,7 +14,7 @@ const char *probe_dialect_text(enum cvt_dialect dialect)
 	return texts[dialect];
 }
 
-const char *probe_sign_text(enum hs_sign sign)
+static const char *sign_text(enum hs_sign sign)
 {
 	static const char *const texts[] = {
 		[HS_SIGN_NONE] = "nothing",
@@ -28,7 +28,8 @@ const char *probe_sign_text(enum hs_sign sign)
 	return texts[sign];
 }
 
-const char *probe_zero_rtt_text(const struct probe *p)
+/* "0-RTT", or why not. */
+static const char *zero_rtt_text(const struct probe *p)
 {
 	if (p->holds)
 		return "0-RTT, but not with MPTCP: its replies to SYN data are held back";
@@ -49,7 +50,7 @@ const char *probe_zero_rtt_text(const struct probe *p)
 						 "0-RTT not tried";
 }
 
-const char *probe_mptcp_text(const struct probe *p)
+static const char *mptcp_text(const struct probe *p)
 {
 	static const char *const texts[] = {
 		[PROBE_MPTCP_UNTRIED] = "TCP",
@@ -93,7 +94,7 @@ void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX])
 	if (p->verdict == PROBE_WORKS)
 		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s%s",
 			 probe_dialect_text(p->dialect), p->handshake_us < 10000 ? 2 : 0,
-			 p->handshake_us / 1000.0, probe_zero_rtt_text(p), probe_mptcp_text(p),
+			 p->handshake_us / 1000.0, zero_rtt_text(p), mptcp_text(p),
 			 p->no_info ? ", Info is not served" : "");
 	else
 		probe_failure(p, out);
@@ -124,7 +125,7 @@ void probe_print_details(const struct probe *p)
 
 	if (p->has_dialect) {
 		printf("    dialect       %s, by %s\n", probe_dialect_text(p->dialect),
-		       probe_sign_text(p->sign));
+		       sign_text(p->sign));
 		print_offers(p);
 		printf("    cookie        %s\n", p->convert_cookie_len ? "known" : "none");
 	}

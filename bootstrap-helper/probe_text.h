@@ -11,10 +11,6 @@
 void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
 /* What is wrong, alone. */
 void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX]);
-/* "0-RTT", or why not. */
-const char *probe_zero_rtt_text(const struct probe *p);
-const char *probe_mptcp_text(const struct probe *p);
-const char *probe_sign_text(enum hs_sign sign);
 const char *probe_dialect_text(enum cvt_dialect dialect);
 /* Some lines, each with four spaces before it, to standard output. */
 void probe_print_details(const struct probe *p);

@@ -26,7 +26,6 @@ enum cvt_dialect {
 #define CVT_MAGIC	 0x2263 /* RFC 8803, 4.1: 8803 in decimal */
 #define CVT_HEADER_LEN	 4
 #define CVT_MSG_MAX	 1020 /* 255 words of 4 bytes */
-#define CVT_TLV_MAX	 1016 /* 254 words */
 #define CVT_CONNECT_LEN	 20   /* a Connect TLV without TCP options */
 #define CVT_SYN_OPTS_MAX 40
 

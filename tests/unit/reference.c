@@ -137,7 +137,8 @@ static const char *connect_differs(const struct ref *r, const struct cvt_msg *m,
 	return is_tail(r, 10, 20, m->connect.opts, bytes) ? NULL : "Connect: TCP options";
 }
 
-const char *ref_differs(const struct ref *r, const struct cvt_msg *m, const uint8_t *bytes)
+/* NULL if m says what r says of the same bytes, else the name of what differs. */
+static const char *ref_differs(const struct ref *r, const struct cvt_msg *m, const uint8_t *bytes)
 {
 	bool draft_list = r->supported_as_22;
 

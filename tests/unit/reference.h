@@ -27,8 +27,6 @@ struct ref {
 
 struct ref ref_read(const uint8_t *bytes, size_t n, enum cvt_dialect dialect,
 		    enum cvt_direction direction);
-/* NULL if m says what r says of the same bytes, else the name of what differs. */
-const char *ref_differs(const struct ref *r, const struct cvt_msg *m, const uint8_t *bytes);
 /* Judges a whole parse: the reason of a refusal must be one that the message gives. */
 const char *ref_disagrees(const uint8_t *bytes, size_t n, enum cvt_dialect dialect,
 			  enum cvt_direction direction, enum cvt_verdict verdict,

@@ -88,7 +88,6 @@ void conn_drain_linger(struct conn *c);
 /* conn_request.c */
 void conn_read_request(struct conn *c);
 void conn_catch_up(struct conn *c);
-void conn_connect_down(struct conn *c, struct cvt_span early_data);
 void conn_down_ready(struct conn *c, uint32_t events);
 void conn_down_late(struct conn *c);
 /* Counts, limits, then connects. */

@@ -72,7 +72,7 @@ static void log_down(const struct conn *c)
 		  c->wish.mptcp ? "yes" : "no", fast_open[c->wish.fast_open], c->early);
 }
 
-void conn_connect_down(struct conn *c, struct cvt_span early_data)
+static void connect_down(struct conn *c, struct cvt_span early_data)
 {
 	const struct options *o = conn_options();
 	struct failure f;
@@ -180,7 +180,7 @@ void conn_serve(struct conn *c, struct cvt_span early_data)
 
 	log_request(c);
 	if (pending_of(&c->client) <= o->max_pending && conn_count_served(c)) {
-		conn_connect_down(c, early_data);
+		connect_down(c, early_data);
 		return;
 	}
 	failure_set(&f, CVT_ERR_RESOURCE, "limit reached");

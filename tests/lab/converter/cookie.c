@@ -44,7 +44,8 @@ static void absorb(uint64_t v[static 4], uint64_t m)
 	v[0] ^= m;
 }
 
-uint64_t siphash24(const uint8_t key[static 16], const uint8_t *bytes, size_t len)
+/* SipHash-2-4 (Aumasson and Bernstein, 2012). */
+static uint64_t siphash24(const uint8_t key[static 16], const uint8_t *bytes, size_t len)
 {
 	uint64_t k0 = word(key, 8), k1 = word(key + 8, 8);
 	uint64_t v[4] = { k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,

@@ -21,7 +21,4 @@ void cookie_compute(const uint8_t ip[static 16], uint8_t cookie[static COOKIE_LE
 /* Takes the same time wherever the difference is. */
 bool cookie_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 
-/* SipHash-2-4 (Aumasson and Bernstein, 2012). */
-uint64_t siphash24(const uint8_t key[static 16], const uint8_t *bytes, size_t len);
-
 #endif
