@@ -57,7 +57,9 @@ SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
 		mark = conn_advance(fd, c);
 	errno = saved_errno;
 	r = REAL(ioctl)(fd, request, count);
-	if (r == 0 && c && is_unfinished(mark))
+	if (!c || !is_unfinished(mark))
+		return twin_ioctl(fd, request, count, r);
+	if (r == 0)
 		*count = queued(mark, request);
 	return r;
 }

@@ -142,6 +142,7 @@ void note_copy(int fd, int newfd)
 	to->used = from->used;
 	to->twin_cookie = from->twin_cookie;
 	to->twin_family = from->twin_family;
+	to->twin_is_mptcp = from->twin_is_mptcp;
 	to->only_v6 = from->only_v6;
 	atomic_flag_clear(&from->busy);
 }

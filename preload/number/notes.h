@@ -31,6 +31,7 @@ struct note {
 	atomic_flag busy;
 	uint8_t family; /* AF_INET, AF_INET6: as the program made it */
 	uint8_t twin_family;
+	bool twin_is_mptcp;
 	bool is_mptcp;		/* the program itself wanted MPTCP */
 	bool only_v6;		/* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
 	_Atomic bool bound;	/* bind() was called */

@@ -224,6 +224,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	if (r == 0) {
 		n->twin_cookie = cookie;
 		n->twin_family = (uint8_t)wish->family;
+		n->twin_is_mptcp = wish->mptcp;
 		n->only_v6 = only_v6;
 	}
 	syscall(SYS_close, twin);

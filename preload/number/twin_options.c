@@ -3,6 +3,7 @@
 
 #include "sock.h"
 #include "twin.h"
+#include "twin_state.h"
 
 #include <netinet/tcp.h>
 #include <netinet/in.h>
@@ -293,6 +294,11 @@ int twin_ioctl(int fd, unsigned long request, void *arg, int r)
 	case SIOCSPGRP:
 		if (r == 0)
 			note_spoil(fd, "its owner for signals");
+		break;
+	case FIONREAD:
+		if (r == 0 && note_has_twin(fd) && note_at(fd)->twin_is_mptcp && *(int *)arg > 0 &&
+		    twin_is(fd))
+			*(int *)arg = twin_unread(fd, *(int *)arg);
 		break;
 	case SIOCATMARK: /* MPTCP has no urgent data to be at */
 		if (r < 0 && saved_errno == ENOTTY && arg && twin_is(fd)) {

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * twin_state.h - what an MPTCP twin says of its connection, made what TCP would say. Only where the
+ * program asks: nothing is hooked for it, and no byte and no pending error is taken from the socket.
+ */
+#ifndef CVT_TWIN_STATE_H
+#define CVT_TWIN_STATE_H
+
+#include "real.h"
+
+/* FIONREAD, of which MPTCP has said n (> 0): without the end of the stream, which it counts as a byte. */
+int twin_unread(int fd, int n);
+
+#endif
