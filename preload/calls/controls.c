@@ -13,7 +13,7 @@
 /* On an unfinished connect the kernel's shutdown() is a disconnect (TRAPS 2.16). */
 INTERPOSE int shutdown(int fd, int how)
 {
-	int saved_errno = errno;
+	int saved_errno = errno, r;
 	struct conn *c;
 
 	if (how < SHUT_RD || how > SHUT_RDWR || mark_get(fd) != MARK_PENDING ||
@@ -22,7 +22,10 @@ INTERPOSE int shutdown(int fd, int how)
 		/* an unconnected socket keeps it, and could not read a reply any more */
 		if (mark_is_fresh(mark_get(fd)))
 			mark_set(fd, MARK_OTHER);
-		return REAL(shutdown)(fd, how);
+		r = REAL(shutdown)(fd, how);
+		if (r == 0)
+			note_shut(fd, how);
+		return r;
 	}
 	conn_abandon(fd, c);
 	end_disconnected(fd);

@@ -118,6 +118,12 @@ void note_connected(int fd)
 		atomic_store_explicit(&n->connected, true, memory_order_relaxed);
 }
 
+void note_shut(int fd, int how)
+{
+	if (note_has_twin(fd))
+		atomic_fetch_or(&note_at(fd)->shut, (uint8_t)(how == SHUT_RDWR ? 3 : 1 << how));
+}
+
 bool note_is_connected(int fd)
 {
 	struct note *n = note_at(fd);
@@ -143,6 +149,7 @@ void note_copy(int fd, int newfd)
 	to->twin_cookie = from->twin_cookie;
 	to->twin_family = from->twin_family;
 	to->twin_is_mptcp = from->twin_is_mptcp;
+	atomic_store(&to->shut, atomic_load(&from->shut));
 	to->only_v6 = from->only_v6;
 	atomic_flag_clear(&from->busy);
 }

@@ -39,6 +39,8 @@ struct note {
 	_Atomic bool connected; /* connect() was called, and left to the kernel */
 	_Atomic bool
 		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
+	/* of a twin: bit SHUT_RD and bit SHUT_WR of what it was shut down for */
+	_Atomic uint8_t shut;
 	uint16_t used;
 	uint8_t bytes[NOTE_BYTES]; /* the options, in the order they were set */
 };
@@ -66,6 +68,8 @@ bool note_matters(int fd);
 void note_spoil(int fd, const char *reason);
 void note_bound(int fd);
 void note_connected(int fd);
+/* shutdown() has succeeded. */
+void note_shut(int fd, int how);
 bool note_is_connected(int fd);
 /* newfd is a duplicate of fd, which may be a twin. */
 void note_copy(int fd, int newfd);

@@ -225,6 +225,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 		n->twin_cookie = cookie;
 		n->twin_family = (uint8_t)wish->family;
 		n->twin_is_mptcp = wish->mptcp;
+		atomic_store(&n->shut, 0);
 		n->only_v6 = only_v6;
 	}
 	syscall(SYS_close, twin);

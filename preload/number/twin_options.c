@@ -215,6 +215,8 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 		*len = 0; /* "mptcp" */
 		return 0;
 	}
+	if (level == IPPROTO_TCP && name == TCP_INFO)
+		twin_tcp_info(fd, value, *len);
 	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
 		return n->only_v6 ? answer_int(value, len, 1) : 1;
 	if (row && row->hint_after && note_find(n, level, name, &option))

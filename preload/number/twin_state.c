@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: MIT
 #include "twin_state.h"
 
+#include "notes.h"
 #include "sock.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
 
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
 #endif
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284
+#endif
+#define GET_INFO    1 /* MPTCP_INFO */
+#define GET_TCPINFO 2 /* MPTCP_TCPINFO */
 
 static int events(int fd)
 {
@@ -13,6 +25,13 @@ static int events(int fd)
 	struct timespec now = { .tv_sec = 0 };
 
 	return syscall(SYS_ppoll, &p, 1, &now, NULL, 0) > 0 ? p.revents : 0;
+}
+
+static int queued(int fd, unsigned long request)
+{
+	int n = 0;
+
+	return syscall(SYS_ioctl, fd, request, &n) < 0 ? 0 : n;
 }
 
 /* The queue is counted by a look at it that copies nothing. From an empty one that would take a pending
@@ -27,4 +46,84 @@ int twin_unread(int fd, int n)
 		return 1;
 	r = sys_recv(fd, NULL, INT32_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 	return r < 0 ? n : (int)r;
+}
+
+/* ------------------------------------------------------------------- TCP_INFO */
+
+/* MPTCP has its own end of each direction, and its subflows go on being ESTABLISHED until both are over. */
+static uint8_t state(int fd)
+{
+	uint8_t shut = atomic_load(&note_at(fd)->shut), name;
+	socklen_t none = 0;
+	int seen = events(fd);
+	bool ours = shut & 1 << SHUT_WR, peers = seen & POLLRDHUP && !(shut & 1 << SHUT_RD);
+
+	if (seen & POLLHUP && syscall(SYS_getpeername, fd, &name, &none) < 0)
+		return TCP_CLOSE;
+	if (peers)
+		return ours ? TCP_LAST_ACK : TCP_CLOSE_WAIT;
+	if (ours)
+		return queued(fd, SIOCOUTQ) ? TCP_FIN_WAIT1 : TCP_FIN_WAIT2;
+	return TCP_ESTABLISHED;
+}
+
+#define SUBFLOWS 4
+#define INFO_MAX 320
+
+/* The first one has gone, or goes: one that has not says more of the connection. */
+static void of_living(int fd, uint8_t *info, socklen_t len)
+{
+	struct {
+		uint32_t size, n, size_kernel, size_user; /* struct mptcp_subflow_data */
+		uint8_t infos[SUBFLOWS * INFO_MAX];
+	} all = { .size = 16, .size_user = len < INFO_MAX ? len : INFO_MAX };
+	socklen_t size = sizeof(all);
+	const uint8_t *each = all.infos;
+
+	if (sys_getsockopt(fd, SOL_MPTCP, GET_TCPINFO, &all, &size) < 0)
+		return;
+	for (uint32_t i = 0; i < all.n && i < SUBFLOWS; i++, each += all.size_user)
+		if (*each == TCP_ESTABLISHED) {
+			memcpy(info, each, all.size_user);
+			return;
+		}
+}
+
+static void put(uint8_t *info, socklen_t len, size_t at, const void *value, size_t size)
+{
+	if (at < len)
+		memcpy(info + at, value, len - at < size ? len - at : size);
+}
+
+void twin_tcp_info(int fd, uint8_t *info, socklen_t len)
+{
+	struct { /* struct mptcp_info; what comes behind the third byte of `more` since Linux 6.5 */
+		uint8_t counts[8];
+		uint32_t flags, token;
+		uint64_t places[3];
+		uint8_t more[4];
+		uint32_t retransmits;
+		uint64_t retrans, sent, received, acked;
+	} whole;
+	socklen_t size = sizeof(whole);
+	uint32_t unsent = 0;
+
+	/* after a fallback there is one subflow, and what it says is right */
+	if (!len || *info == TCP_SYN_SENT ||
+	    sys_getsockopt(fd, SOL_MPTCP, GET_INFO, &whole, &size) < 0)
+		return;
+	if (*info != TCP_ESTABLISHED)
+		of_living(fd, info, len);
+	*info = state(fd);
+	if (len >= 148)
+		memcpy(&unsent, info + 144, sizeof(unsent)); /* tcpi_notsent_bytes */
+	unsent += (uint32_t)queued(fd, SIOCOUTQNSD);
+	put(info, len, 144, &unsent, sizeof(unsent));
+	if (size < sizeof(whole))
+		return;
+	whole.acked++;					     /* TCP's SYN */
+	put(info, len, 120, &whole.acked, sizeof(uint64_t)); /* tcpi_bytes_acked */
+	put(info, len, 128, &whole.received, sizeof(uint64_t));
+	put(info, len, 200, &whole.sent, sizeof(uint64_t)); /* tcpi_bytes_sent */
+	put(info, len, 208, &whole.retrans, sizeof(uint64_t));
 }

@@ -10,5 +10,7 @@
 
 /* FIONREAD, of which MPTCP has said n (> 0): without the end of the stream, which it counts as a byte. */
 int twin_unread(int fd, int n);
+/* TCP_INFO, of which len bytes are there, of the first subflow: made that of the connection. */
+void twin_tcp_info(int fd, uint8_t *info, socklen_t len);
 
 #endif

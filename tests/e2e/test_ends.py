@@ -8,6 +8,7 @@ import lab as L
 
 ENDS, HTTP = 7700, 7701
 CLIENT2 = "10.1.0.99"
+LENGTHS = [1, 2, 7, 104, 192, 232, 280]  # of TCP_INFO, as the kernel answers it
 HERE = L.ROOT / "tests/e2e"
 PYTHON = "/usr/bin/python3"
 
@@ -73,6 +74,23 @@ class Ends(L.TestCase):
         L.command(["javac", "-d", L.TMP, source])
         self.assertEqual(self.same("java", "-cp", L.TMP, "-Xshare:auto", "Available", L.SERVER, ENDS),
                          ["5000 0 -1 0"])
+
+    def test_first_path_gone(self):
+        """TCP_INFO is the connection's: its state, and its bytes on all paths."""
+        L.command(["ip", "-n", "client", "mptcp", "endpoint", "add", CLIENT2, "dev", "c0", "subflow"])
+        self.addCleanup(L.command, ["ip", "-n", "client", "mptcp", "endpoint", "flush"])
+        reject = ["-s", L.CLIENT, "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"]
+        shim = self.lab.config("", "mptcp = on")
+        client = self.lab.start("client", [PYTHON, "-B", HERE / "ends.py", "paths", L.SERVER, ENDS],
+                                env={"LD_PRELOAD": str(L.SHIM)} | shim)
+        client.wait_for("the second path", lambda: "two paths" in client.text())
+        L.command(L.inside("converter", ["iptables", "-I", "INPUT", *reject]))
+        self.addCleanup(L.command, L.inside("converter", ["iptables", "-D", "INPUT", *reject]))
+        L.wait_for("its end", lambda: client.process.poll() is not None, 20)
+        self.assertEqual(client.text().splitlines(), [
+            "two paths: ESTABLISHED ESTABLISHED TCP_INFO ESTABLISHED",
+            f"one path: CLOSE ESTABLISHED TCP_INFO ESTABLISHED {LENGTHS}",
+            "bytes: True True True round trip: True", "over: TCP_INFO CLOSE"])
 
 
 if __name__ == "__main__":
