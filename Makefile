@@ -519,7 +519,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      musl-tools fzf libcap2-bin zsh fish \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
-	      python3-grpcio faketime
+	      python3-grpcio python3-urllib3 faketime
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 

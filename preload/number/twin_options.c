@@ -226,6 +226,9 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 	switch (name) {
 	case SO_PROTOCOL:
 		return answer_int(value, len, IPPROTO_TCP);
+	case SO_ERROR:
+		twin_told(fd, value, *len);
+		return 0;
 	case SO_DOMAIN:
 		return answer_int(value, len, n->family);
 	case SO_BROADCAST: /* taken and forgotten */

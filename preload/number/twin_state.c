@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "twin_state.h"
 
+#include "marks.h"
 #include "notes.h"
 #include "sock.h"
 
@@ -126,4 +127,18 @@ void twin_tcp_info(int fd, uint8_t *info, socklen_t len)
 	put(info, len, 128, &whole.received, sizeof(uint64_t));
 	put(info, len, 200, &whole.sent, sizeof(uint64_t)); /* tcpi_bytes_sent */
 	put(info, len, 208, &whole.retrans, sizeof(uint64_t));
+}
+
+/* ------------------------------------------------------------------- SO_ERROR */
+
+/* Of a connection that has failed TCP says after its error that the stream has ended. What has fallen
+ * back to TCP goes on saying ENOTCONN, and shows neither POLLIN nor POLLRDHUP, until it is shut down
+ * (which is ENOTCONN, and works). */
+void twin_told(int fd, const void *error, socklen_t len)
+{
+	static const uint8_t none[sizeof(int)];
+
+	if (memcmp(error, none, len) != 0 && mark_get(fd) == MARK_UP &&
+	    (events(fd) & (POLLHUP | POLLRDHUP)) == POLLHUP)
+		sys_shutdown(fd, SHUT_RDWR);
 }

@@ -12,5 +12,7 @@
 int twin_unread(int fd, int n);
 /* TCP_INFO, of which len bytes are there, of the first subflow: made that of the connection. */
 void twin_tcp_info(int fd, uint8_t *info, socklen_t len);
+/* SO_ERROR has told this. */
+void twin_told(int fd, const void *error, socklen_t len);
 
 #endif

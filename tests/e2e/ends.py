@@ -280,8 +280,19 @@ class Client:
                     self.say(f"{name}, {first.__name__} first: {step.__name__} {step(s)}",
                              events(s), "FIONREAD", number(s, termios.FIONREAD))
 
+    def again(self):
+        """After a reset that SO_ERROR has told."""
+        s = self.connect(b"r")
+        wait(s, 8 | 16)
+        self.say(error(s), "connect", tried(s.connect, self.to), "AF_UNSPEC",
+                 libc.connect(s.fileno(), bytes(16), 16))
+        s.setblocking(True)
+        s.connect(self.to)
+        s.send(b"D")
+        self.say(s.recv(DATA, socket.MSG_WAITALL) == b"x" * DATA, send(s), receive(s), state(s))
+
     def run(self):
-        for name in "ended", "loop", "unseen", "reset_loop", "open", "full", "ours", "resets":
+        for name in "ended", "loop", "unseen", "reset_loop", "open", "full", "ours", "resets", "again":
             self.name = name
             getattr(self, name)()
 
