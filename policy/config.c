@@ -11,9 +11,9 @@ static bool is_set(const char *variable)
 	return variable && variable[0] != '\0';
 }
 
-static bool is_off(const struct config_env *env)
+bool config_is_on(const char *variable)
 {
-	return is_set(env->disable) && strcmp(env->disable, "0") != 0;
+	return is_set(variable) && strcmp(variable, "0") != 0;
 }
 
 static int use_port(struct config_converter *c, const struct config_env *env,
@@ -101,13 +101,17 @@ static int load_on(struct config *config, const struct config_env *env, const ch
 	int saved_errno = errno, ret = 0;
 
 	config_init(config);
-	config->is_disabled = is_off(env);
+	config->is_disabled = config_is_on(env->disable);
 	config->is_switched_off = !config->is_disabled && env->off_switch &&
 				  config_file_is_there(env->off_switch);
 	if (!config->is_disabled && !config->is_switched_off)
 		ret = load(config, env, program, err);
 	if (ret)
 		config_empty(config);
+	if (env->strict) {
+		config->fallback = CONFIG_FALLBACK_NONE;
+		config->bypass = false;
+	}
 	if (is_set(env->log)) {
 		free((void *)config->log_target);
 		config->log_target = config_copy(env->log, strlen(env->log));

@@ -81,11 +81,14 @@ struct config_error {
 struct config_env {
 	const char *conf, *addr, *port, *convert_cookie, *log, *disable, *state;
 	const char *runtime_dir; /* XDG_RUNTIME_DIR */
+	bool strict;		 /* CONVERT_STRICT: no fallback, no bypass */
 	/* Not of the environment. The file that switches every process off by being there, whatever
 	 * else is said; NULL: none is asked for. */
 	const char *off_switch;
 };
 
+/* As CONVERT_DISABLE and CONVERT_STRICT are: set, and not to 0. */
+bool config_is_on(const char *variable);
 /* Puts the whole configuration together: the environment, then the file that it names, or
  * /etc/convert.conf. program: the name that `app` rules are compared with.
  * Returns 0, or a negative errno and err filled in; then config is usable and empty (all

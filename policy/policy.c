@@ -286,7 +286,7 @@ const char *pol_reason_text(enum pol_reason reason)
 	static const char *const texts[] = {
 		[POL_DEFAULT] = "no rule matches",
 		[POL_RULE] = "a rule",
-		[POL_OFF] = "no converter is configured",
+		[POL_OFF] = "no converter is configured, or it is switched off",
 		[POL_LOOPBACK] = "loopback",
 		[POL_LINK_LOCAL] = "link-local address",
 		[POL_MULTICAST] = "multicast address",

@@ -235,8 +235,8 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 	if (request->verdict.action == POL_CONVERT)
 		return begin(fd, request, &choice);
 	conn_unclaim(fd, request);
-	if (request->verdict.reason == POL_STRIPPED &&
-	    request->config->fallback == CONFIG_FALLBACK_NONE) {
+	if (shim_is_strict || (request->verdict.reason == POL_STRIPPED &&
+			       request->config->fallback == CONFIG_FALLBACK_NONE)) {
 		log_verdict("failed", &request->server, &request->verdict);
 		return -ENETUNREACH;
 	}
@@ -362,6 +362,32 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 	}
 }
 
+/* Whatever has led there, a TCP socket's way to a server is direct by a rule or not at all; the kernel
+ * says what is wrong with the rest. */
+SLOW static int natively_if_ruled(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	struct pol_verdict rule = { .reason = POL_OFF };
+	struct conn_request request = { .family = sa->sa_family };
+	const struct config *config;
+
+	if (sock_tcp_state(fd) != TCP_CLOSE || addr_from_sockaddr(&request.server, sa, len) < 0 ||
+	    is_unfit(fd, &request))
+		return CONN_NATIVELY;
+	config = shim_config();
+	if (config->n_converters > 0) {
+		rule = pol_rule(config, &request.server);
+		if (rule.action == POL_DIRECT)
+			return CONN_NATIVELY;
+	}
+	log_verdict("failed", &request.server, &rule);
+	return -ENETUNREACH;
+}
+
+int conn_natively(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	return __builtin_expect(shim_is_strict, 0) ? natively_if_ruled(fd, sa, len) : CONN_NATIVELY;
+}
+
 int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchange_early *early)
 {
 	int r;
@@ -370,5 +396,5 @@ int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchan
 		r = mark_has_record(mark_get(fd)) ? connect_again(fd, sa, len, early) :
 						    first_connect(fd, sa, len, early);
 	while (r == LOOK_AGAIN);
-	return r;
+	return r == CONN_NATIVELY ? conn_natively(fd, sa, len) : r;
 }

@@ -105,8 +105,12 @@ static int connect_natively(int fd, const struct addr *server, int family)
 {
 	struct sockaddr_storage name, room;
 	socklen_t len = addr_to_sockaddr(server, family, &name);
-	const struct sockaddr *sa = twin_address(fd, (struct sockaddr *)&name, &len, &room);
+	const struct sockaddr *sa = (struct sockaddr *)&name;
+	int r = conn_natively(fd, sa, len);
 
+	if (r < 0)
+		return r;
+	sa = twin_address(fd, sa, &len, &room);
 	return REAL(connect)(fd, sa, len) < 0 && errno != EINPROGRESS ? -errno : 0;
 }
 

@@ -14,6 +14,7 @@
 enum { UNREAD, READ };
 
 _Atomic bool shim_active;
+bool shim_is_strict;
 static _Atomic pthread_t state = UNREAD;
 static struct config config, empty_config;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
@@ -39,6 +40,7 @@ void shim_keep_environment(void)
 	};
 	size_t used = 0;
 
+	shim_is_strict = env.strict = config_is_on(secure_getenv("CONVERT_STRICT"));
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
 		const char *value = secure_getenv(wanted[i].name);
 		size_t len = value ? strlen(value) + 1 : 0;
@@ -56,6 +58,8 @@ void shim_keep_environment(void)
 
 static void read_config(void)
 {
+	const char *so = shim_is_strict ? "no connection is made: CONVERT_STRICT" :
+					  "this process stays direct";
 	struct config_error err = { .line = 0 };
 
 	if (config_load(&config, &env, program_invocation_short_name, &err) == 0) {
@@ -65,10 +69,9 @@ static void read_config(void)
 	}
 	log_setup(config.log_target, config.log_level);
 	if (err.line)
-		log_line(LOG_LEVEL_ERROR, "%s:%u: %s; this process stays direct", err.file,
-			 err.line, err.what);
+		log_line(LOG_LEVEL_ERROR, "%s:%u: %s; %s", err.file, err.line, err.what, so);
 	else
-		log_line(LOG_LEVEL_ERROR, "%s: %s; this process stays direct", err.file, err.what);
+		log_line(LOG_LEVEL_ERROR, "%s: %s; %s", err.file, err.what, so);
 }
 
 const struct config *shim_config(void)

@@ -15,6 +15,8 @@
 const struct config *shim_config(void);
 /* Has anybody? */
 bool shim_has_read(void);
+/* CONVERT_STRICT: what no rule makes direct is converted, or fails. */
+extern bool shim_is_strict INTERNAL;
 /* Once, at the start: the variables named CONVERT_*, and where a user's files are. */
 void shim_keep_environment(void);
 /* In the child of fork(). */

@@ -241,6 +241,25 @@ static void switched_off_by_a_file(void **state)
 	config_free(&config);
 }
 
+static void strict(void **state)
+{
+	struct path p = write_text("s.conf", FILE_TEXT);
+	struct config_env env = { .conf = p.text };
+
+	(void)state;
+	load_good(&env);
+	assert_int_equal(config.fallback, CONFIG_FALLBACK_DIRECT);
+	assert_true(config.bypass);
+	config_free(&config);
+	env.strict = true;
+	load_good(&env);
+	assert_int_equal(config.fallback, CONFIG_FALLBACK_NONE);
+	assert_false(config.bypass);
+	config_free(&config);
+	assert_false(config_is_on(NULL) || config_is_on("") || config_is_on("0"));
+	assert_true(config_is_on("1") && config_is_on("no"));
+}
+
 static void bad_variables(void **state)
 {
 	static const struct {
@@ -514,6 +533,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(port_and_cookie_without_address),
 		cmocka_unit_test(switched_off),
 		cmocka_unit_test(switched_off_by_a_file),
+		cmocka_unit_test(strict),
 		cmocka_unit_test(bad_variables),
 		cmocka_unit_test(a_mistake_still_logs),
 		cmocka_unit_test(not_a_file),
