@@ -169,6 +169,13 @@ static const char *read_interpreter(const struct reader *r, struct range s)
 	return NULL;
 }
 
+static void read_needed(const struct reader *r, struct range names, uint64_t name)
+{
+	r->elf->needs_uring |= has_text(r, names, name, "liburing.so", false);
+	r->elf->needs_asan |= has_text(r, names, name, "libasan.so", false) ||
+			      has_text(r, names, name, "libclang_rt.asan", false);
+}
+
 static const char *read_dynamic(const struct reader *r, struct range s)
 {
 	const uint64_t size = SIZE(r, Dyn);
@@ -191,8 +198,7 @@ static const char *read_dynamic(const struct reader *r, struct range s)
 			if (pass == 0 && tag == DT_FLAGS_1)
 				r->elf->is_pie = (value & DF_1_PIE) != 0;
 			if (pass == 1 && tag == DT_NEEDED)
-				r->elf->needs_uring |= has_text(r, names, value, "liburing.so",
-								false);
+				read_needed(r, names, value);
 		}
 	}
 	return NULL;

@@ -24,6 +24,7 @@ struct elf_file {
 	char interpreter[ELF_NAME_MAX]; /* the loader; "" if there is none */
 	bool is_go;
 	bool needs_uring, imports_uring; /* liburing; io_uring_...() of any library */
+	bool needs_asan;		 /* AddressSanitizer's library */
 	bool imports_syscall;		 /* syscall() */
 	bool has_symbols;		 /* the table was there, so that the imports count */
 };

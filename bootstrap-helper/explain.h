@@ -13,12 +13,22 @@ struct explain {
 	struct findings found;
 	struct elf_file own;	/* of this helper, which is built as the library is */
 	bool is_in_every;	/* /etc/ld.so.preload names the library */
+	bool needs_variables;	/* what is wanted of the library is said by them */
 	unsigned int n_scripts; /* that led here */
+	char *const *words;	/* of the command that is looked at; its name first */
 };
+
+/* False: there is no telling, and standard error says why. */
+bool explain_begin(struct explain *e);
+/* A program, what it is started with, and if it starts another (env, nice, timeout ...) that one. */
+void explain_command(struct explain *e, char *const *words);
 
 /* What kind of program a file is. Returns the name of the one that runs it if it is a script, to be
  * explained next and freed; else NULL. */
 char *explain_file(struct explain *e, const char *path);
+/* By its name: those that drop, replace or hide what LD_PRELOAD names. */
+void explain_known(struct explain *e, const char *path);
+void explain_no_environment(struct explain *e, const char *mend);
 char *explain_script(struct explain *e, const char *bytes, size_t len);
 /* privileged: set-user-ID and the like; NULL: nothing of that kind. */
 void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <elf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -111,7 +112,8 @@ static void look_at_privileges(struct explain *e, const char *privileged)
 	if (!privileged)
 		return;
 	if (e->is_in_every) {
-		finding_add(&e->found, "program-privileges", FINDING_NOTE,
+		finding_add(&e->found, "program-privileges",
+			    e->needs_variables ? FINDING_PROBLEM : FINDING_NOTE,
 			    "%s: /etc/ld.so.preload loads the library, which then obeys "
 			    "/etc/convert.conf and no variable",
 			    privileged);
@@ -121,6 +123,22 @@ static void look_at_privileges(struct explain *e, const char *privileged)
 			    "%s: the loader ignores LD_PRELOAD", privileged);
 	finding_mend(found, "the library in /etc/ld.so.preload, for every program;");
 	finding_mend(found, "/etc/convert.conf then holds, and no variable");
+}
+
+/* Its library ends the program if any other comes first. */
+static void look_at_sanitizer(struct explain *e, const struct elf_file *elf)
+{
+	const char *preload = getenv("LD_PRELOAD"), *options = getenv("ASAN_OPTIONS");
+	struct finding *found;
+
+	if (!elf->needs_asan || (preload && strstr(preload, "asan")) ||
+	    (options && strstr(options, "verify_asan_link_order=0")))
+		return;
+	found = finding_add(
+		&e->found, "program-sanitizer", FINDING_PROBLEM,
+		"built with AddressSanitizer: it ends at once where any other library is "
+		"loaded first");
+	finding_mend(found, "ASAN_OPTIONS=verify_asan_link_order=0");
 }
 
 static void look_at_calls(struct explain *e, const struct elf_file *elf)
@@ -159,5 +177,6 @@ void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char
 	if (look_at_machine(e, &elf) || !elf.interpreter[0])
 		look_at_loader(e, &elf);
 	look_at_privileges(e, privileged);
+	look_at_sanitizer(e, &elf);
 	look_at_calls(e, &elf);
 }

@@ -46,6 +46,7 @@ static char *look_inside(struct explain *e, const char *path, const struct file_
 	const char *privileged = privileges(path, &f->st);
 
 	look_at_sandbox(e, path);
+	explain_known(e, path);
 	if (f->len >= 2 && memcmp(f->bytes, "#!", 2) == 0) {
 		if (privileged)
 			finding_add(&e->found, "program-privileges", FINDING_NOTE,
@@ -79,11 +80,12 @@ char *explain_file(struct explain *e, const char *path)
 {
 	char *interpreter;
 	struct file_bytes f;
-	int err = file_read(&f, path, PROGRAM_MAX);
+	int err = file_map(&f, path, PROGRAM_MAX);
 
 	findings_about(&e->found, "%s", path);
 	if (err) {
-		finding_add(&e->found, "program-found", FINDING_PROBLEM, "%s%s",
+		finding_add(&e->found, no_program(err) ? "program-found" : "program-readable",
+			    FINDING_PROBLEM, "%s%s",
 			    no_program(err) ? "" : "it cannot be read, and so not explained: ",
 			    no_program(err) ? no_program(err) : strerror(-err));
 		return NULL;

@@ -23,12 +23,12 @@ static bool is_one_of(const char *name, const char *const words[])
 	return false;
 }
 
-static void without_environment(struct explain *e)
+void explain_no_environment(struct explain *e, const char *mend)
 {
 	struct finding *found = finding_add(&e->found, "script-environment", FINDING_PROBLEM,
-					    "env -i takes LD_PRELOAD away from what it starts");
+					    "env takes LD_PRELOAD away from what it starts");
 
-	finding_mend(found, "no -i in the first line of the script");
+	finding_mend(found, "%s", mend);
 }
 
 /*
@@ -52,7 +52,7 @@ static char *env_program(struct explain *e, char *text)
 			word = word[14] == '=' ? word + 15 : word + 14;
 		}
 		if (strcmp(word, "-i") == 0 || strcmp(word, "--ignore-environment") == 0)
-			without_environment(e);
+			explain_no_environment(e, "no -i in the first line of the script");
 		else if (is_split && *word && *word != '-' && !strchr(word, '='))
 			return word;
 	}

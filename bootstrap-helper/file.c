@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static int read_bytes(int fd, char *bytes, size_t len)
@@ -27,17 +28,10 @@ static int read_bytes(int fd, char *bytes, size_t len)
 	return 0;
 }
 
-static int read_open(struct file_bytes *f, int fd, size_t most)
+static int read_all(struct file_bytes *f, int fd)
 {
 	int err;
 
-	if (fstat(fd, &f->st) < 0)
-		return -errno;
-	if (!S_ISREG(f->st.st_mode))
-		return S_ISDIR(f->st.st_mode) ? -EISDIR : -EINVAL;
-	if ((uintmax_t)f->st.st_size > most)
-		return -EFBIG;
-	f->len = (size_t)f->st.st_size;
 	f->bytes = malloc(f->len + 1);
 	if (!f->bytes)
 		return -ENOMEM;
@@ -47,21 +41,58 @@ static int read_open(struct file_bytes *f, int fd, size_t most)
 	return err;
 }
 
-int file_read(struct file_bytes *f, const char *path, size_t most)
+static int map_all(struct file_bytes *f, int fd)
+{
+	void *bytes = mmap(NULL, f->len, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	if (bytes == MAP_FAILED)
+		return -errno;
+	f->bytes = bytes;
+	f->is_mapped = true;
+	return 0;
+}
+
+static int take_open(struct file_bytes *f, int fd, size_t most, bool map)
+{
+	if (fstat(fd, &f->st) < 0)
+		return -errno;
+	if (!S_ISREG(f->st.st_mode))
+		return S_ISDIR(f->st.st_mode) ? -EISDIR : -EINVAL;
+	if ((uintmax_t)f->st.st_size > most)
+		return -EFBIG;
+	f->len = (size_t)f->st.st_size;
+	return map && f->len > 0 ? map_all(f, fd) : read_all(f, fd);
+}
+
+static int take(struct file_bytes *f, const char *path, size_t most, bool map)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err;
 
 	*f = (struct file_bytes){ .bytes = NULL };
 	if (fd < 0)
 		return -errno;
-	err = read_open(f, fd, most);
+	err = take_open(f, fd, most, map);
 	close(fd);
 	return err;
 }
 
+int file_read(struct file_bytes *f, const char *path, size_t most)
+{
+	return take(f, path, most, false);
+}
+
+int file_map(struct file_bytes *f, const char *path, size_t most)
+{
+	return take(f, path, most, true);
+}
+
 void file_free(struct file_bytes *f)
 {
-	free(f->bytes);
+	if (f->is_mapped)
+		munmap(f->bytes, f->len);
+	else
+		free(f->bytes);
+	f->is_mapped = false;
 	f->bytes = NULL;
 	f->len = 0;
 }

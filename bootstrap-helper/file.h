@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 
 struct file_bytes {
-	char *bytes; /* from malloc() */
+	char *bytes;
 	size_t len;
+	bool is_mapped;
 	struct stat st;
 };
 
@@ -17,6 +18,9 @@ struct file_bytes {
  * until somebody writes. Returns 0 or -errno: -EISDIR, -EINVAL (not a regular file), -EFBIG,
  * -EAGAIN (it shrank while it was read) and what open() and read() say. */
 int file_read(struct file_bytes *f, const char *path, size_t most);
+/* The same, mapped: for a large file of which little is looked at. Who cuts it short meanwhile kills us
+ * by SIGBUS, as he would the program that it is. */
+int file_map(struct file_bytes *f, const char *path, size_t most);
 void file_free(struct file_bytes *f);
 
 /* "PATH: WHAT: STRERROR" to standard error; returns err, which is a -errno. */
