@@ -36,6 +36,7 @@ INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kern
 INCLUDE_preload/connection := -Ipreload/connection $(INCLUDE_preload/exchange)
 INCLUDE_preload/calls      := -Ipreload/calls $(INCLUDE_preload/connection)
 INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
+INCLUDE_run              := -Irun $(INCLUDE_bootstrap-helper)
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/exchange) -Ibootstrap-helper
@@ -51,6 +52,7 @@ POLICY    := $(call objects,policy)
 STOREYS   := kernel number exchange connection calls
 PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
+RUN       := $(call objects,run)
 BOOTSTRAP_LIBS := -linih -ljansson -lcurl
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
@@ -71,7 +73,8 @@ KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper tests/lab tests/lab/converter tests/unit \
+ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper run tests/lab tests/lab/converter \
+		tests/unit \
 		tests/fuzz tests/e2e tests/e2e/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
@@ -109,8 +112,9 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(INCLUDE_$(patsubst %/,%,$(dir $<))) -c -o $@ $<
 
 # where the doctor looks for the library, if it is not beside it
-$(BUILD)/obj/bootstrap-helper/host.o: ALL_CFLAGS += -DCONVERT_LIBDIR='"$(LIBDIR)"'
-$(BUILD)/obj/bootstrap-helper/host.o: $(BUILD)/paths
+SAYS_WHERE := $(addprefix $(BUILD)/obj/,bootstrap-helper/host.o run/convert-run.o)
+$(SAYS_WHERE): ALL_CFLAGS += -DCONVERT_LIBDIR='"$(LIBDIR)"'
+$(SAYS_WHERE): $(BUILD)/paths
 
 # undefs: what a sanitizer leaves undefined, the program has
 SHIM_SYMBOLS ?= defs
@@ -132,9 +136,9 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 		-Wl,-soname,libconvert-preload.so \
 		$(WRAPPED:%=-Wl,--wrap=%) $(OWN_CLOCK)
 
-$(BUILD)/convert-run: preload/convert-run.in Makefile $(BUILD)/paths
-	@mkdir -p $(@D)
-	$(call say,GEN,$@)sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@ && chmod +x $@
+# of the helper what it knows of programs, without curl and jansson: to load those takes longer than to ask
+$(BUILD)/convert-run: $(RUN) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-Bstatic -linih -Wl,-Bdynamic -ldl
 
 $(BUILD)/convert-bootstrap%: bootstrap-helper/convert-bootstrap%.in bootstrap-helper/sandbox.in \
 			     Makefile $(BUILD)/paths
@@ -535,7 +539,7 @@ deps:
 # DESTDIR, PREFIX, BINDIR, LIBDIR, MANDIR, DATADIR, UNITDIR, SYSCONFDIR. convert.conf itself is never
 # touched, and no unit is enabled.
 
-MAN_PAGES := $(wildcard preload/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
+MAN_PAGES := $(wildcard run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
 PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)

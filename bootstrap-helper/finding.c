@@ -7,13 +7,12 @@
 #include <string.h>
 
 #include "bootstrap.h"
-#include "json.h"
 
 #define COLUMNS	    80
 #define WHAT_COLUMN 11 /* behind "  problem  " */
 #define MEND_COLUMN 15
 
-static const char *const verdicts
+const char *const finding_verdicts
 	[] = { [FINDING_OK] = "ok", [FINDING_NOTE] = "note", [FINDING_PROBLEM] = "problem" };
 
 /* ------------------------------------------------------------------------------ adding */
@@ -176,13 +175,26 @@ void findings_free(struct findings *f)
 /* ----------------------------------------------------------------------- for people */
 
 /* What a terminal would obey becomes a question mark. */
+static int clean(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f ? '?' : (unsigned char)c;
+}
+
 static void put_clean(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
+	for (size_t i = 0; i < len; i++)
+		putchar(clean(text[i]));
+}
 
-		putchar(c < ' ' || c == 0x7f ? '?' : c);
-	}
+void finding_print_line(FILE *out, const struct finding *found)
+{
+	char line[sizeof(*found)];
+	int n = snprintf(line, sizeof(line), "%s: %s%s%s", found->about, found->what,
+			 *found->mend ? "; mend: " : "", found->mend);
+
+	for (int i = 0; i < n; i++)
+		line[i] = (char)(line[i] == '\n' ? ' ' : clean(line[i]));
+	fprintf(out, "%s\n", line);
 }
 
 /* Words, broken at spaces into lines that begin at that column; the first is there already. */
@@ -243,7 +255,7 @@ void findings_print(const struct findings *f)
 			putchar('\n');
 		}
 		about = found->about;
-		printf("  %-9s", verdicts[found->verdict]);
+		printf("  %-9s", finding_verdicts[found->verdict]);
 		put_words(found->what, WHAT_COLUMN);
 		put_mend(found);
 	}
@@ -251,60 +263,4 @@ void findings_print(const struct findings *f)
 	fputs(", ", stdout);
 	put_count(findings_count(f, FINDING_NOTE), "note");
 	putchar('\n');
-}
-
-/* --------------------------------------------------------------------- for programs */
-
-static json_t *lines_as_json(const char *text)
-{
-	json_t *array = json_array();
-
-	while (*text) {
-		char line[sizeof(((struct finding *)NULL)->mend)];
-		size_t len = strcspn(text, "\n");
-
-		memcpy(line, text, len);
-		line[len] = '\0';
-		json_add(array, json_text(line));
-		text += len + (text[len] == '\n');
-	}
-	return array;
-}
-
-static json_t *values_as_json(const struct finding *found)
-{
-	json_t *object = json_object();
-
-	for (size_t i = 0; i < found->n_values; i++) {
-		const struct finding_value *v = &found->values[i];
-
-		json_put(object, v->name,
-			 v->kind == FINDING_WORD ? json_text(v->word) :
-			 v->kind == FINDING_FLAG ? json_boolean(v->number) :
-						   json_integer(v->number));
-	}
-	return object;
-}
-
-void findings_print_json(const struct findings *f)
-{
-	json_t *o = json_object(), *array = json_array();
-
-	for (size_t i = 0; i < f->n; i++) {
-		const struct finding *found = &f->all[i];
-		json_t *one = json_object();
-
-		json_put(one, "id", json_text(found->id));
-		json_put(one, "verdict", json_text(verdicts[found->verdict]));
-		json_put(one, "about", json_text(found->about));
-		json_put(one, "what", json_text(found->what));
-		json_put(one, "mend", lines_as_json(found->mend));
-		json_put(one, "values", values_as_json(found));
-		json_add(array, one);
-	}
-	json_put(o, "version", json_text(CONVERT_VERSION));
-	json_put(o, "problems", json_integer((json_int_t)findings_count(f, FINDING_PROBLEM)));
-	json_put(o, "notes", json_integer((json_int_t)findings_count(f, FINDING_NOTE)));
-	json_put(o, "findings", array);
-	json_print(o);
 }

@@ -12,8 +12,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum finding_verdict { FINDING_OK, FINDING_NOTE, FINDING_PROBLEM };
+extern const char *const finding_verdicts[]; /* as words */
 
 #define FINDING_VALUES 12
 #define FINDING_QUOTED 600
@@ -71,6 +73,8 @@ size_t findings_count(const struct findings *f, enum finding_verdict verdict);
 /* No line is longer than 80 columns, but for one that is there to be copied. */
 void findings_print(const struct findings *f);
 void findings_print_json(const struct findings *f); /* check.schema.json */
+/* "ABOUT: WHAT; mend: MEND" on one line, with nothing in it that a terminal would obey. */
+void finding_print_line(FILE *out, const struct finding *found);
 void findings_free(struct findings *f);
 
 #endif

@@ -22,6 +22,8 @@ void judge_mistake(const struct config_error *err, void *arg);
 /* A configuration without mistakes. */
 void judge_config(struct findings *f, const struct config *config, const struct host_written *state,
 		  const struct host_written *log);
+/* Of that: is it in force, and does it name a converter? */
+void judge_converters(struct findings *f, const struct config *config);
 /* Its two files. */
 void judge_state(struct findings *f, const struct host_written *w);
 void judge_log(struct findings *f, const struct host_written *w);

@@ -10,16 +10,25 @@
 static void add_mistake(struct findings *f, const struct config_error *err)
 {
 	static const char expected[] = ": expected ";
-	const char *mend = strstr(err->what, expected);
-	int len = mend ? (int)(mend - err->what) : (int)strlen(err->what);
+	const char *what = err->what, *mend = strstr(what, expected);
+	int len = mend ? (int)(mend - what) : (int)strlen(what);
 	struct finding *found;
 	char line[16] = "";
 
+	if (mend) {
+		mend += strlen(": ");
+	} else if (strncmp(what, expected + 2, strlen(expected + 2)) == 0) {
+		mend = what;
+		what = "not understood";
+		len = (int)strlen(what);
+	} else {
+		mend = "expected a file that can be read";
+	}
 	if (err->line)
 		snprintf(line, sizeof(line), "%u: ", err->line);
 	found = finding_add(f, "configuration", FINDING_PROBLEM, "%s:%s%.*s", err->file,
-			    err->line ? line : " ", len, err->what);
-	finding_advise(found, mend ? mend + strlen(": ") : "expected a file that can be read");
+			    err->line ? line : " ", len, what);
+	finding_advise(found, mend);
 	finding_word(found, "file", err->file);
 	finding_number(found, "line", err->line);
 }
@@ -45,7 +54,7 @@ void judge_mistake(const struct config_error *err, void *arg)
 	}
 }
 
-static void judge_converters(struct findings *f, const struct config *config)
+void judge_converters(struct findings *f, const struct config *config)
 {
 	struct finding *found;
 	size_t rules = config->rules ? config_rules_count(config->rules) : 0;

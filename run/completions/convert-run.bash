@@ -25,7 +25,7 @@ _convert_run() {
 		case ${COMP_WORDS[COMP_CWORD - 1]}:$word in
 		-c:*) kind=(-A file) ;;
 		-[ap]:*) kind=(-W '') ;;
-		*:-*) kind=(-W '-c -a -p -v -h --help -V --version --') ;;
+		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --strict -h --help -V --version --') ;;
 		*/*) kind=(-A file) ;;
 		esac
 	fi

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+#include "ask.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bootstrap.h"
+#include "explain.h"
+#include "host.h"
+#include "judge.h"
+#include "load.h"
+#include "policy.h"
+#include "route.h"
+
+/* Nobody may read it, or we have no /proc: then it may well work. */
+#define NOT_KNOWN "program-readable"
+
+static bool is_set(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value;
+}
+
+/* ------------------------------------------------------------------------------ the library */
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+bool ask_is_loaded(const char *library)
+{
+	void *connect_of = dlsym(RTLD_DEFAULT, "connect");
+	Dl_info info;
+
+	return connect_of && dladdr(connect_of, &info) &&
+	       strcmp(base_name(info.dli_fname), base_name(library)) == 0;
+}
+
+/* The loader knows best. Its complaint is not shown twice: the program's start brings it. */
+static bool does_load(const char *library)
+{
+	char *argv[] = { (char *)"convert-run", (char *)ASK_LOADED, (char *)library, NULL };
+	char *preload, *env[2] = { NULL, NULL };
+	posix_spawn_file_actions_t files;
+	int status = 0, err;
+	pid_t pid;
+
+	if (asprintf(&preload, "LD_PRELOAD=%s", library) < 0)
+		return false;
+	env[0] = preload;
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+	err = posix_spawn(&pid, "/proc/self/exe", &files, NULL, argv, env);
+	posix_spawn_file_actions_destroy(&files);
+	free(preload);
+	return err || waitpid(pid, &status, 0) != pid || status == 0;
+}
+
+static void ask_library(struct findings *f, const char *library)
+{
+	struct finding *found;
+
+	findings_about(f, "library");
+	if (library[strcspn(library, " :")]) {
+		found = finding_add(f, "library", FINDING_PROBLEM,
+				    "%s: the loader splits LD_PRELOAD at spaces and colons",
+				    library);
+		finding_mend(found, "a directory without, and CONVERT_PRELOAD=FILE there");
+	} else if (!does_load(library)) {
+		found = finding_add(f, "library", FINDING_PROBLEM,
+				    "%s: the loader does not load it", library);
+		finding_mend(found, "LD_PRELOAD=%s /bin/true, which says why", library);
+	}
+}
+
+/* ------------------------------------------------------------------------ the configuration */
+
+static void ask_network(struct findings *f, const struct config *config)
+{
+	static const struct addr anywhere = { .ip = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } };
+	const struct pol_verdict rule = { .reason = POL_DEFAULT };
+	const struct pol_facts facts = { .route = route_lookup };
+	struct finding *found;
+
+	if (pol_choose(config, &anywhere, AF_INET6, rule, facts).action == POL_CONVERT)
+		return;
+	found = finding_add(f, "network", FINDING_PROBLEM,
+			    "no converter may be used in this network: every connection is direct");
+	finding_mend(found, "\"interface\" and \"from\" of a [converter] as the route to it is");
+}
+
+/* They say nothing of a file's converters. */
+static void ask_variables(struct findings *f)
+{
+	static const char *const of_address[] = { "CONVERT_PORT", "CONVERT_COOKIE" };
+
+	for (size_t i = 0; i < 2; i++)
+		if (is_set(of_address[i]) && !is_set("CONVERT_ADDR"))
+			finding_mend(finding_add(f, "environment", FINDING_PROBLEM,
+						 "%s is not looked at without CONVERT_ADDR",
+						 of_address[i]),
+				     "unset %s", of_address[i]);
+}
+
+static void ask_configuration(struct findings *f)
+{
+	struct host_written log;
+	struct config config;
+
+	if (load_check(&config, NULL, judge_mistake, f) == BOOTSTRAP_OK) {
+		findings_about(f, "configuration");
+		judge_converters(f, &config);
+		if (config.n_converters > 0)
+			ask_network(f, &config);
+		ask_variables(f);
+		host_log_file(&log, config.log_target, is_set("CONVERT_LOG"));
+		judge_log(f, &log);
+	}
+	config_free(&config);
+}
+
+/* ------------------------------------------------------------------------------ the program */
+
+static void ask_program(struct findings *f, char *const *words)
+{
+	struct explain e;
+
+	if (access("/proc/self/exe", R_OK) < 0 || !explain_begin(&e)) {
+		findings_about(f, "/proc");
+		finding_mend(finding_add(f, NOT_KNOWN, FINDING_PROBLEM,
+					 "not mounted: no program can be looked at"),
+			     "mount -t proc proc /proc");
+		return;
+	}
+	e.needs_variables = is_set("CONVERT_CONF") || is_set("CONVERT_ADDR") ||
+			    is_set("CONVERT_STRICT");
+	e.found = *f;
+	explain_command(&e, words);
+	*f = e.found;
+}
+
+void ask_first(struct findings *f, const char *library, char *const *words)
+{
+	ask_configuration(f);
+	ask_library(f, library);
+	ask_program(f, words);
+}
+
+const struct finding *ask_worst(const struct findings *f, bool strict)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->all[i].verdict == FINDING_PROBLEM &&
+		    (strict || strcmp(f->all[i].id, NOT_KNOWN) != 0))
+			return &f->all[i];
+	return NULL;
+}
+
+bool ask_is_for_exec(const struct finding *found)
+{
+	static const char *const ids[] = { "program-found", "program-builtin",
+					   "program-executable" };
+
+	for (size_t i = 0; i < 3; i++)
+		if (strcmp(found->id, ids[i]) == 0)
+			return true;
+	return false;
+}

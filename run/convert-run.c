@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+/* convert-run - runs a program with its connections converted. See convert-run(1). */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ask.h"
+#include "config.h"
+
+#ifndef CONVERT_LIBDIR /* the Makefile says */
+#define CONVERT_LIBDIR "/usr/local/lib"
+#endif
+
+#define ME	"convert-run"
+#define LIBRARY "libconvert-preload.so"
+
+enum { STATUS_NO_LIBRARY = 1, STATUS_USAGE = 2, STATUS_STRICT = 3, STATUS_EXEC = 126 };
+
+static const char usage[] =
+	"usage: " ME " [-qv] [--strict] [-c FILE] [-a ADDRESS [-p PORT]] [--] PROGRAM "
+	"[ARGUMENT...]\n\n"
+	"  -c FILE        configuration, instead of " CONFIG_DEFAULT_FILE "\n"
+	"  -a ADDRESS     use this converter, no file needed (numeric IPv4 or IPv6)\n"
+	"  -p PORT        its port, if not 5124\n"
+	"  -v, --verbose  say on standard error what happens to each connection\n"
+	"  -q, --quiet    do not say what stands in the way of converting them\n"
+	"  --strict       not start if something does, and no connection is direct but by a rule\n"
+	"  -h, -V         this help; the version (--help, --version)\n";
+
+struct options {
+	bool quiet, strict;
+	char *const *words; /* the program's */
+};
+
+__attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, const char *format,
+								 ...)
+{
+	va_list args;
+
+	fputs(ME ": ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(status);
+}
+
+static void set(const char *variable, const char *value)
+{
+	if (setenv(variable, value, 1) < 0)
+		fail(STATUS_NO_LIBRARY, "%s: %s", variable, strerror(errno));
+}
+
+/* ------------------------------------------------------------------------- the command line */
+
+static void take(int option, const char *value, struct options *o)
+{
+	static const char *const variables[] = {
+		['c'] = "CONVERT_CONF", ['a'] = "CONVERT_ADDR", ['p'] = "CONVERT_PORT"
+	};
+
+	switch (option) {
+	case 'c':
+	case 'a':
+	case 'p':
+		if (!*value)
+			fail(STATUS_USAGE, "-%c needs a value; see " ME " -h", option);
+		set(variables[option], value);
+		return;
+	case 'v':
+		set("CONVERT_LOG", "stderr");
+		return;
+	case 'q':
+		o->quiet = true;
+		return;
+	case 's':
+		set("CONVERT_STRICT", "1");
+		return;
+	case 'h':
+		fputs(usage, stdout);
+		exit(0);
+	case 'V':
+		puts(ME " " CONVERT_VERSION);
+		exit(0);
+	default:
+		fail(STATUS_USAGE, "see " ME " -h");
+	}
+}
+
+static void parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longer[] = {
+		{ "verbose", no_argument, NULL, 'v' }, { "quiet", no_argument, NULL, 'q' },
+		{ "strict", no_argument, NULL, 's' },  { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' }, { 0 }
+	};
+	bool has_port = false;
+	int option;
+
+	*o = (struct options){ .quiet = false };
+	while ((option = getopt_long(argc, argv, "+c:a:p:vqhV", longer, NULL)) != -1) {
+		has_port |= option == 'p';
+		take(option, optarg, o);
+	}
+	if (has_port && !getenv("CONVERT_ADDR"))
+		fail(STATUS_USAGE, "-p is the port of -a ADDRESS; see " ME " -h");
+	o->words = argv + optind;
+	o->strict = config_is_on(getenv("CONVERT_STRICT"));
+	if (optind == argc) {
+		fputs(usage, stderr);
+		exit(STATUS_USAGE);
+	}
+}
+
+/* The program may change its directory before it reads. */
+static void make_absolute(const char *variable)
+{
+	const char *path = getenv(variable);
+	char *directory, *whole;
+
+	if (!path || !*path || *path == '/')
+		return;
+	directory = getcwd(NULL, 0);
+	if (!directory || asprintf(&whole, "%s/%s", directory, path) < 0)
+		fail(STATUS_NO_LIBRARY, "%s: %s", path, strerror(errno));
+	set(variable, whole);
+	free(whole);
+	free(directory);
+}
+
+/* -------------------------------------------------------------------------------- the library */
+
+/* Beside this program in a build tree, else where it was installed. NULL: it is not there. */
+static const char *find_library(void)
+{
+	static char path[PATH_MAX + sizeof("/" LIBRARY)];
+	const char *said = getenv("CONVERT_PRELOAD");
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+
+	if (said && *said)
+		return access(said, R_OK) == 0 ? said : NULL;
+	if (n > 0) {
+		path[n] = '\0';
+		memcpy(strrchr(path, '/'), "/" LIBRARY, sizeof("/" LIBRARY));
+		if (access(path, R_OK) == 0)
+			return path;
+	}
+	return access(CONVERT_LIBDIR "/" LIBRARY, R_OK) == 0 ? CONVERT_LIBDIR "/" LIBRARY : NULL;
+}
+
+static bool is_preloaded(const char *preload, const char *library)
+{
+	const size_t len = strlen(library);
+
+	for (const char *at = preload; (at = strstr(at, library)); at += len)
+		if ((at == preload || strchr(": ", at[-1])) && strchr(": ", at[len]))
+			return true;
+	return false;
+}
+
+/* Ours goes behind what is there already, and only once. */
+static void preload(const char *library)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *all;
+
+	if (!before || !*before) {
+		set("LD_PRELOAD", library);
+	} else if (!is_preloaded(before, library)) {
+		if (asprintf(&all, "%s:%s", before, library) < 0)
+			fail(STATUS_NO_LIBRARY, "%s", strerror(ENOMEM));
+		set("LD_PRELOAD", all);
+		free(all);
+	}
+}
+
+/* ---------------------------------------------------------------------------------- to the end */
+
+static void tell(const struct options *o, const struct finding *worst)
+{
+	if (o->quiet)
+		return;
+	fputs(o->strict ? ME ": not started: " : ME ": ", stderr);
+	finding_print_line(stderr, worst);
+}
+
+/* Returns only if that has failed: the status. */
+static int become(char *const *words, const struct finding *why)
+{
+	int err;
+
+	execvp(words[0], words);
+	err = errno;
+	if (why)
+		fprintf(stderr, ME ": %s: %s\n", why->about, why->what);
+	else
+		fprintf(stderr, ME ": %s: %s\n", words[0], strerror(err));
+	return err == ENOENT ? STATUS_EXEC + 1 : STATUS_EXEC;
+}
+
+int main(int argc, char **argv)
+{
+	struct findings found = { .all = NULL };
+	const struct finding *worst;
+	const char *library;
+	struct options o;
+	bool is_for_exec;
+
+	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
+		return !ask_is_loaded(argv[2]);
+	parse(argc, argv, &o);
+	make_absolute("CONVERT_CONF");
+	library = find_library();
+	if (!library)
+		fail(o.strict ? STATUS_STRICT : STATUS_NO_LIBRARY,
+		     LIBRARY ": not there; is convert-preload installed?");
+	preload(library);
+	findings_for(&found, geteuid() == 0, NULL);
+	ask_first(&found, library, o.words);
+	worst = ask_worst(&found, o.strict);
+	is_for_exec = worst && ask_is_for_exec(worst);
+	if (worst && !is_for_exec) {
+		tell(&o, worst);
+		if (o.strict)
+			return STATUS_STRICT;
+	}
+	return become(o.words, is_for_exec ? worst : NULL);
+}

@@ -1,0 +1,329 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-run asks first: a line for what stands in the way, none where nothing does; --strict."""
+import os
+import pathlib
+import shutil
+import stat
+import time
+
+import elf
+import lab as L
+import servers
+
+RUN = L.BUILD / "convert-run"
+WHO = f"http://{L.SERVER}/who"
+HELLO = "int main(void) { return 0; }\n"
+GOOD = ["-a", L.CONVERTER]
+STRICT = 3  # not started
+
+
+def setup(lab):
+    servers.nginx(lab)
+    lab.converter()
+
+
+class Run(L.TestCase):
+    def file(self, name, content=b"", mode=0o755):
+        path = self.lab.file(name, content)
+        path.chmod(mode)
+        return path
+
+    def compile(self, name, *options, compiler="gcc", source=HELLO):
+        path, code = self.lab.file(name), self.lab.file(name + ".c", source)
+        L.command([compiler, "-o", path, code, *options])
+        return path
+
+    def run_it(self, *words, **more):
+        return self.lab.run([RUN, *words], **more)
+
+    def silent(self, *words, code=0, strict=True, **more):
+        for options in [[], ["--strict"]] if strict else [[]]:
+            r = self.run_it(*options, *words, **more)
+            self.assertEqual((r.code, r.err), (code, ""), r)
+
+    def says(self, line, *words, code=0, **more):
+        """One line, which has that in it; -q: none; --strict: it is not started."""
+        r = self.run_it(*words, **more)
+        if code is not None:
+            self.assertEqual(r.code, code, r)
+        first, _, rest = r.err.partition("\n")
+        self.assertRegex(first, f"^convert-run: .*{line}", r)
+        self.assertNotIn("convert-run", rest, r)
+        r = self.run_it("-q", *words, **more)
+        self.assertNotIn("convert-run:", r.err, r)
+        r = self.run_it("--strict", *words, **more)
+        self.assertEqual(r.code, STRICT, r)
+        self.assertRegex(r.err, f"\\Aconvert-run: not started: .*{line}.*\n\\Z", r)
+        self.assertEqual(r.out, b"", r)
+        r = self.run_it("-q", "--strict", *words, **more)
+        self.assertEqual((r.code, r.err, r.out), (STRICT, "", b""), r)
+
+    def no_start(self, line, *words, code):
+        """The kernel refuses it, and that is the line."""
+        for options in [], ["-q"], ["--strict"]:
+            r = self.run_it(*options, *GOOD, *words)
+            self.assertEqual(r.code, code, r)
+            self.assertRegex(r.err, f"\\Aconvert-run: .*{line}\n\\Z")
+
+
+class Programs(Run):
+    def test_fine(self):
+        for words in (["true"], ["/bin/true"], ["sh", "-c", "true"], ["/usr/bin/python3", "-c", ""],
+                      ["env", "A=1", "true"], ["nice", "-n", "1", "true"],
+                      ["timeout", "9", "true"], [RUN, "true"],
+                      [self.file("script", "#!/usr/bin/env python3\n")],
+                      [self.file("script", "#!/bin/sh\n")],
+                      ["env", "-u", "LD_PRELOADS", "true"],
+                      [self.file("named like env -i", "#!/bin/sh\n"), "-i"]):
+            with self.subTest(words):
+                self.silent(*GOOD, *words)
+
+    def test_does_convert(self):
+        r = self.run_it("--strict", *GOOD, "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.ROUTER, ""), r)
+
+    def test_static(self):
+        for option in "-static", "-static-pie":
+            self.says("statically linked.*; mend: .*dynamically", *GOOD,
+                      self.compile("static", option))
+
+    def test_go(self):
+        self.need("fzf")
+        self.says("fzf: a Go program.*GODEBUG", *GOOD, "fzf", "--version")
+
+    def test_no_proc(self):
+        """Then nothing can be said of it, and it starts."""
+        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+        env = {"CONVERT_PRELOAD": str(L.BUILT_SHIM)}
+        for options, code in ([], 0), (["--strict"], STRICT):
+            r = self.lab.run([*hide, RUN, *options, *GOOD, "/bin/true"], env=env)
+            self.assertEqual((r.code, r.err.count("\n")), (code, code and 1), r)
+
+    def test_another_libc(self):
+        self.need("musl-gcc")
+        self.says("musl, and the library against glibc", *GOOD,
+                  self.compile("musl", compiler="musl-gcc"), code=None)
+
+    def test_another_word_size(self):
+        program = self.compile("i386", "-m32", "-nostdlib", "-pie", "-ffreestanding",
+                               "-Wl,--dynamic-linker=/lib/ld-linux.so.2",
+                               source="void _start(void) { for (;;) ; }\n")
+        r = self.run_it("--strict", *GOOD, program)
+        self.assertEqual(r.code, STRICT, r)
+        self.assertIn("it is for i386 (32 bits), and the library for", r.err)
+
+    def test_another_machine(self):
+        program = self.file("arm64", elf.make(machine=elf.ARM64))
+        self.says("it is for arm64", *GOOD, program, code=None)
+
+    def test_privileges(self):
+        path = self.file("setuid", pathlib.Path("/bin/true").read_bytes(), 0o4755)
+        self.says("set-user-ID: the loader ignores LD_PRELOAD", *GOOD, path)
+
+    def test_capabilities(self):
+        self.need("setcap")
+        path = self.file("capable", pathlib.Path("/bin/true").read_bytes())
+        r = self.lab.run(["setcap", "cap_net_raw+ep", path])
+        if r.code:
+            self.skipTest("no file capabilities here: " + r.err.strip())
+        self.says("with file capabilities", *GOOD, path)
+
+    def test_address_sanitizer(self):
+        program = self.compile("asan", "-fsanitize=address")
+        self.says("AddressSanitizer.*; mend: ASAN_OPTIONS=verify_asan_link_order=0", *GOOD, program,
+                  code=None)
+        env = {"ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"}
+        self.silent(*GOOD, program, env=env)
+
+    def test_scripts(self):
+        static = self.compile("static", "-static")
+        self.says(f"{static}: statically linked", *GOOD, self.file("script", f"#!{static}\n"))
+        again = self.file("inner", f"#!{static}\n")
+        self.says(f"{static}: statically linked", *GOOD, self.file("script", f"#!{again}\n"))
+        self.says("env takes LD_PRELOAD away", *GOOD,
+                  self.file("script", "#!/usr/bin/env -S -i true\n"))
+
+    def test_what_they_start(self):
+        static = self.compile("static", "-static")
+        for words in (["env", static], ["env", "A=1", "B=2", static], ["nice", static],
+                      ["nice", "-n", "1", static], ["timeout", "-k", "1", "9", static],
+                      ["nohup", static], ["stdbuf", "-oL", static], ["setsid", "-w", static],
+                      ["env", "nice", "timeout", "9", static]):
+            with self.subTest(words):
+                self.says(f"{static}: statically linked", *GOOD, *words)
+
+    def test_cleaners(self):
+        for words in (["env", "-i", "true"], ["env", "-", "true"], ["env", "-uLD_PRELOAD", "true"],
+                      ["env", "-u", "LD_PRELOAD", "true"], ["env", "--unset=LD_PRELOAD", "true"],
+                      ["env", "-vi", "true"], ["env", "LD_PRELOAD=", "true"]):
+            with self.subTest(words):
+                self.says("env takes LD_PRELOAD away.*; mend:", *GOOD, *words)
+
+    def test_known_by_name(self):
+        """None of them has to be installed: here they are names of /bin/true."""
+        place = self.lab.file("known")
+        place.mkdir()
+        for name, line in (("bwrap", "a sandbox.*; mend: bwrap .*convert-run PROGRAM"),
+                           ("firejail", "a sandbox.*; mend: firejail convert-run PROGRAM"),
+                           ("flatpak", "files of their own"), ("snap", "files of their own"),
+                           ("mptcpize", "in place of LD_PRELOAD; mend: mptcpize run convert-run"),
+                           ("sudo", "an environment of its own; mend: sudo convert-run PROGRAM"),
+                           ("exim4", "a daemon.*; mend: the library in /etc/ld.so.preload"),
+                           ("squid", "started by root, its worker")):
+            with self.subTest(name):
+                shutil.copy("/bin/true", place / name)
+                self.says(line, *GOOD, place / name)
+        self.silent(*GOOD, place / "bwrap", "--unshare-pid", "--dev-bind", "/", "/", "curl")
+
+    def test_sudo(self):
+        sudo = shutil.which("sudo")
+        if not sudo or not os.stat(sudo).st_mode & stat.S_ISUID:
+            self.skipTest("no sudo here")
+        self.says("sudo: .*mend: sudo convert-run PROGRAM", *GOOD, "sudo", "-V")
+
+    def test_not_to_be_started(self):
+        self.no_start("nowhere: no program of this name is in PATH", "nowhere", code=127)
+        self.no_start("/nowhere: there is no such file", "/nowhere", code=127)
+        self.no_start("a built-in of the shell: no program of its own", "cd", code=127)
+        self.no_start("a directory, no program", "/etc", code=126)
+        self.no_start("it may not be executed", self.file("plain", "x", 0o644), code=126)
+        self.no_start("/no/python: there is no such file", self.file("x", "#!/no/python\n"), code=127)
+
+    def test_nobody_may_read_it(self):
+        if not L.owns_several_users():
+            self.skipTest("one user only in this namespace")
+        path = self.file("secret", pathlib.Path("/bin/true").read_bytes(), 0o711)
+        user = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", RUN]
+        r = self.lab.run([*user, *GOOD, path])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        r = self.lab.run([*user, "--strict", *GOOD, path])
+        self.assertEqual(r.code, STRICT, r)
+        self.assertIn("it cannot be read", r.err)
+
+
+class Configurations(Run):
+    def conf(self, text, **more):
+        return ["-c", self.lab.file("some.conf", text, **more)]
+
+    def test_fine(self):
+        self.silent(*self.conf(f"[converter a]\naddress = {L.CONVERTER}\n"), "true")
+        self.silent("-c", self.lab.config("interface = up0\ninterface = " + self.interface())
+                    ["CONVERT_CONF"], "true")
+        self.silent("true", env={"CONVERT_ADDR": L.CONVERTER})
+
+    def interface(self):
+        r = self.lab.run(["ip", "-o", "route", "get", L.CONVERTER])
+        return r.out.decode().split(" dev ")[1].split()[0]
+
+    def test_files(self):
+        fifo = self.lab.file("fifo")
+        os.mkfifo(fifo)
+        for words, line in ((["-c", "/nowhere/x"], "/nowhere/x: no such file"),
+                            (["-c", "/etc"], "/etc: a directory, not a file"),
+                            (["-c", fifo], "not a regular file"),
+                            (self.conf(""), "no converter is configured"),
+                            (self.conf("[policy]\nfallback = none\n"), "no converter is configured"),
+                            (self.conf("nonsense\n"), "some.conf:1: .*; mend: expected"),
+                            (self.conf("[policy]\nfallback = nothing\n"), "some.conf:2: fallback"),
+                            ([], "no converter is configured")):
+            with self.subTest(words):
+                self.says(line, *words, "true")
+
+    def test_addresses(self):
+        for address in "name.example", f"{L.CONVERTER}:5124", "0.0.0.0":
+            self.says("CONVERT_ADDR = .*; mend: expected", "-a", address, "true")
+        self.says("CONVERT_PORT = http; mend: expected a port", *GOOD, "-p", "http", "true")
+        self.says("CONVERT_PORT is not looked at without CONVERT_ADDR", "-c",
+                  self.lab.config()["CONVERT_CONF"], "true", env={"CONVERT_PORT": "5"})
+
+    def test_words(self):
+        """A mistake in convert-run's own words is one at once."""
+        for words in (["-a", ""], ["-c", ""], ["-p", "80"], ["-a"], ["--nonsense"], []):
+            r = self.run_it(*words, *(["true"] if words and words != ["-a"] else []))
+            self.assertEqual((r.code, r.out), (2, b""), r)
+            self.assertIn("convert-run", r.err)
+        r = self.run_it(f"-a{L.CONVERTER}", "--verbose", "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
+
+    def test_switches(self):
+        self.says("CONVERT_DISABLE is set.*; mend: unset CONVERT_DISABLE", *GOOD, "true",
+                  env={"CONVERT_DISABLE": "1"})
+        etc = self.lab.file("etc")
+        L.command(["cp", "-a", "/etc", etc])
+        (etc / "convert.disable").touch()
+        L.command(["mount", "--bind", etc, "/etc"])
+        try:
+            self.says("/etc/convert.disable is there.*rm /etc/convert.disable", *GOOD, "true")
+        finally:
+            L.command(["umount", "/etc"])
+
+    def test_another_network(self):
+        for key in "interface = nowhere0", "from = 192.0.2.0/24":
+            self.says("no converter may be used in this network", "-c",
+                      self.lab.config(key)["CONVERT_CONF"], "true")
+
+    def test_log(self):
+        self.says("the log /nowhere/log cannot be written", *GOOD, "true",
+                  env={"CONVERT_LOG": "/nowhere/log"})
+        text = f"[converter a]\naddress = {L.CONVERTER}\n[log]\nfile = /nowhere/log\n"
+        self.says("the log /nowhere/log cannot be written", *self.conf(text), "true")
+
+    def test_terminals(self):
+        r = self.run_it("-a", "\x1b[31m\nx", "true")
+        self.assertNotIn("\x1b", r.err)
+        self.assertEqual(r.err.count("\n"), 1, r)
+
+
+class Libraries(Run):
+    def test_places(self):
+        for name in "a b", "a:b":
+            place = self.lab.file(name)
+            place.mkdir()
+            shutil.copy(L.BUILT_SHIM, place)
+            self.says("splits LD_PRELOAD at spaces and colons", *GOOD, "/bin/true",
+                      env={"CONVERT_PRELOAD": str(place / L.BUILT_SHIM.name)})
+
+    def test_not_loaded(self):
+        for bad in self.file("cut.so", L.BUILT_SHIM.read_bytes()[:4000]), self.file("text.so", "x"):
+            self.says(f"{bad}: the loader does not load it", *GOOD, "/bin/true",
+                      env={"CONVERT_PRELOAD": str(bad)}, code=None)
+
+    def test_not_there(self):
+        r = self.run_it(*GOOD, "true", env={"CONVERT_PRELOAD": "/nowhere.so"})
+        self.assertEqual((r.code, r.out), (1, b""), r)
+        r = self.run_it("--strict", *GOOD, "true", env={"CONVERT_PRELOAD": "/nowhere.so"})
+        self.assertEqual(r.code, STRICT, r)
+
+
+class StrictRuns(Run):
+    def test_no_connection_is_direct(self):
+        """What the asking cannot know: a converter that does not answer, a file that goes away."""
+        r = self.run_it("--strict", "-a", L.CONVERTER, "-p", "9", "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out), (7, b""), r)
+        conf = self.lab.config()["CONVERT_CONF"]
+        r = self.run_it("--strict", "-c", conf, "sh", "-c", f"rm {conf}; exec curl -sS {WHO}")
+        self.assertEqual((r.code, r.out), (7, b""), r)
+
+    def test_by_the_environment(self):
+        self.need("fzf")
+        r = self.run_it(*GOOD, "fzf", "--version", env={"CONVERT_STRICT": "1"})
+        self.assertEqual(r.code, STRICT, r)
+
+
+class Time(Run):
+    def test_milliseconds(self):
+        """Beside a large program; a bound for a busy machine."""
+        best = {}
+        for options in [], [RUN, *GOOD]:
+            for _ in range(5):
+                start = time.monotonic()
+                self.lab.run([*options, "/bin/true"])
+                spent = (time.monotonic() - start) * 1000
+                best[bool(options)] = min(best.get(bool(options), spent), spent)
+        self.note(f"/bin/true: {best[False]:.1f} ms, by convert-run {best[True]:.1f} ms")
+        self.assertLess(best[True] - best[False], 100)
+
+
+if __name__ == "__main__":
+    L.main(setup)
