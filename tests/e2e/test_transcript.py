@@ -36,7 +36,7 @@ def setup(lab):
 class Transcript(L.TestCase):
     """Subclasses say through what kind of converter."""
     CONVERTER = None
-    SETTINGS = ""
+    SETTINGS = POLICY = USER = ""
     programs = {}  # case -> the program that has it
     direct = {}    # (case, outcome) -> Result, shared by the subclasses
 
@@ -49,7 +49,7 @@ class Transcript(L.TestCase):
 
     def transcript(self, case, outcome, shim=None):
         return self.lab.run([self.programs[case], case, *OUTCOMES[outcome]], shim=shim,
-                            timeout=30)
+                            timeout=30, user=self.USER or None)
 
     def plain(self, case, outcome):
         key = case, outcome
@@ -78,17 +78,19 @@ class Transcript(L.TestCase):
                             f"{shimmed.code} {shimmed.err}"] + difference)
 
     def check(self, outcome, cases=None):
-        self.lab.converter(*self.CONVERTER)
+        converter = self.lab.converter(*self.CONVERTER)
         if cases is None:
             cases = [n for n in self.programs if n not in MUTE and
                      (outcome.startswith("accepted") or n not in ONLY_ACCEPTED)]
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
-            shims = [self.lab.config(self.SETTINGS, address=[L.CONVERTER, L.CONVERTER6])
+            shims = [self.lab.config(self.SETTINGS, self.POLICY,
+                                     address=[L.CONVERTER, L.CONVERTER6])
                      for _ in cases]
             bad = [text for text in pool.map(self.compare, cases, [outcome] * len(cases), shims)
                    if text]
         if bad:
             self.fail(f"{len(bad)} of {len(cases)} differ\n" + "\n".join(bad))
+        return converter
 
 
 class AtOnce(Transcript):
@@ -161,6 +163,28 @@ class Hold(Transcript):
 
     def test_mute(self):
         self.check("mute", MUTE)
+
+
+class Multipath(Transcript):
+    """Of established connections, and of what becomes of them, test_differences.py has more."""
+    CONVERTER = ("--mptcp",)
+    SETTINGS = "fast-open = no-cookie"
+    POLICY = "mptcp = on"
+
+    def check(self, outcome):
+        converter = super().check(outcome)
+        kinds = [event["mptcp"] for event in converter.events("accept")]
+        self.assertGreater(kinds.count("yes"), len(kinds) / 2)
+
+    def test_accepted(self):
+        self.check("accepted")
+
+    def test_refused(self):
+        self.check("refused")
+
+
+class MultipathWithoutPrivileges(Multipath):
+    USER = "nobody"
 
 
 if __name__ == "__main__":
