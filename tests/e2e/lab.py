@@ -429,6 +429,7 @@ class Results(unittest.TestResult):
         super().__init__()
         self.passed = 0
         self.bad = 0
+        self.started = time.monotonic()
 
     def startTest(self, test):
         super().startTest(test)
