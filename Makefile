@@ -295,6 +295,11 @@ check-e2e: all $(E2E_TOOLS)
 .PHONY: e2e-tools
 e2e-tools: all $(E2E_TOOLS)
 
+.PHONY: differences
+#: differences      docs/mptcp.md anew: what a program can tell Multipath TCP by, on this kernel
+differences: all $(E2E_TOOLS)
+	$(Q)DIFFERENCES=write $(run) --limit 300 tests/e2e/test_differences.py
+
 # Once more by a user without any capability, over Multipath TCP and over TCP.
 as_user = for mptcp in on off; do LAB_USER=nobody LAB_MPTCP=$$mptcp $(1) || exit 1; done
 

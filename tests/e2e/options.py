@@ -67,17 +67,57 @@ OPTIONS = {
     "IPV6_AUTOFLOWLABEL": (IPV6, 70, 1, HINT),
 }
 
+# The others of socket(7), tcp(7), ip(7) and ipv6(7), for the table of differences alone. Not among
+# them: what takes a pointer or a descriptor, what changes by itself (SO_SNDBUF, SO_RCVBUF,
+# TCP_TIMESTAMP, SO_INCOMING_CPU), and what makes another connection (TCP_FASTOPEN_CONNECT).
+MORE = {name: (SOCKET, number, value) for name, number, value in (
+    ("SO_DEBUG", 1, 0), ("SO_TYPE", 3, None), ("SO_ERROR", 4, None), ("SO_DONTROUTE", 5, 0),
+    ("SO_NO_CHECK", 11, 1), ("SO_PRIORITY", 12, 3), ("SO_LINGER", 13, struct.pack("ii", 1, 2)),
+    ("SO_PASSCRED", 16, 1), ("SO_PEERCRED", 17, None), ("SO_RCVLOWAT", 18, 5),
+    ("SO_SNDLOWAT", 19, 5),
+    ("SO_RCVTIMEO", 20, struct.pack("qq", 3, 0)), ("SO_SNDTIMEO", 21, struct.pack("qq", 3, 0)),
+    ("SO_DETACH_FILTER", 27, 0), ("SO_TIMESTAMP", 29, 1), ("SO_ACCEPTCONN", 30, None),
+    ("SO_PEERSEC", 31, None), ("SO_PASSSEC", 34, 1), ("SO_TIMESTAMPNS", 35, 1), ("SO_MARK", 36, 7),
+    ("SO_TIMESTAMPING", 37, 16), ("SO_NOFCS", 43, 1), ("SO_SELECT_ERR_QUEUE", 45, 1),
+    ("SO_BUSY_POLL", 46, 0), ("SO_BPF_EXTENSIONS", 48, None),
+    ("SO_MEMINFO", 55, None), ("SO_INCOMING_NAPI_ID", 56, None), ("SO_PEERGROUPS", 59, None),
+    ("SO_TXTIME", 61, bytes(8)), ("SO_BINDTOIFINDEX", 62, 0), ("SO_PREFER_BUSY_POLL", 69, 0),
+    ("SO_BUSY_POLL_BUDGET", 70, 8), ("SO_RESERVE_MEM", 73, 4096))}
+MORE |= {name: (TCP, number, value) for name, number, value in (
+    ("TCP_MAXSEG", 2, 1000), ("TCP_CORK", 3, 1), ("TCP_KEEPINTVL", 5, 7), ("TCP_KEEPCNT", 6, 4),
+    ("TCP_DEFER_ACCEPT", 9, 3), ("TCP_CONGESTION", 13, b"reno"), ("TCP_MD5SIG", 14, bytes(216)),
+    ("TCP_REPAIR_QUEUE", 20, 1), ("TCP_QUEUE_SEQ", 21, 1), ("TCP_REPAIR_OPTIONS", 22, bytes(8)),
+    ("TCP_FASTOPEN", 23, 3), ("TCP_NOTSENT_LOWAT", 25, 5000),
+    ("TCP_CC_INFO", 26, None), ("TCP_SAVED_SYN", 28, None), ("TCP_REPAIR_WINDOW", 29, bytes(20)),
+    ("TCP_FASTOPEN_KEY", 33, bytes(16)), ("TCP_FASTOPEN_NO_COOKIE", 34, 1),
+    ("TCP_ZEROCOPY_RECEIVE", 35, None), ("TCP_INQ", 36, 1))}
+MORE |= {name: (IP, number, value) for name, number, value in (
+    ("IP_HDRINCL", 3, 1), ("IP_OPTIONS", 4, bytes([1, 1, 1, 1])), ("IP_ROUTER_ALERT", 5, 1),
+    ("IP_RECVOPTS", 6, 1), ("IP_RETOPTS", 7, 1), ("IP_PASSSEC", 18, 1), ("IP_NODEFRAG", 22, 1),
+    ("IP_CHECKSUM", 23, 1), ("IP_RECVFRAGSIZE", 25, 1), ("IP_RECVERR_RFC4884", 26, 1),
+    ("IP_MULTICAST_IF", 32, 0), ("IP_MULTICAST_TTL", 33, 2), ("IP_MULTICAST_LOOP", 34, 0),
+    ("IP_MULTICAST_ALL", 49, 0), ("IP_LOCAL_PORT_RANGE", 51, 0), ("IP_PROTOCOL", 52, None))}
+MORE |= {name: (IPV6, number, value) for name, number, value in (
+    ("IPV6_ADDRFORM", 1, 2), ("IPV6_FLOWINFO", 11, 1), ("IPV6_MULTICAST_IF", 17, 0),
+    ("IPV6_MULTICAST_HOPS", 18, 2), ("IPV6_MULTICAST_LOOP", 19, 0), ("IPV6_MTU", 24, 1400),
+    ("IPV6_RECVERR", 25, 1), ("IPV6_V6ONLY", 26, 1), ("IPV6_FLOWINFO_SEND", 33, 1),
+    ("IPV6_RECVHOPLIMIT", 51, 1), ("IPV6_RECVHOPOPTS", 53, 1), ("IPV6_RECVRTHDR", 56, 1),
+    ("IPV6_RECVDSTOPTS", 58, 1), ("IPV6_RECVPATHMTU", 60, 1), ("IPV6_TRANSPARENT", 75, 0),
+    ("IPV6_ADDR_PREFERENCES", 72, 2), ("IPV6_MINHOPCOUNT", 73, 1), ("IPV6_RECVORIGDSTADDR", 74, 1),
+    ("IPV6_UNICAST_IF", 76, 0), ("IPV6_RECVFRAGSIZE", 77, 1), ("IPV6_FREEBIND", 78, 1))}
+EVERY = OPTIONS | MORE
+
 
 def ask(s, name):
     try:
-        return s.getsockopt(*OPTIONS[name][:2], 16 if name == "TCP_ULP" else 4).hex() or "-"
+        return s.getsockopt(*EVERY[name][:2], 16 if name == "TCP_ULP" else 4).hex() or "-"
     except OSError as e:
         return errno.errorcode[e.errno]
 
 
 def tell(s, name):
     """What it was, what setting it gave, what it is then."""
-    level, number, value, _ = OPTIONS[name]
+    level, number, value = EVERY[name][:3]
     said = [ask(s, name), "-"]
     if value is not None:
         value = value if isinstance(value, bytes) else struct.pack("i", value)
@@ -89,8 +129,20 @@ def tell(s, name):
     return " ".join(said + [ask(s, name)])
 
 
-def names(family):
-    return [name for name, (level, *_) in OPTIONS.items()
+def tell_before(s, name, address):
+    """The same, set before it is connected: is that MPTCP, what setting it gave, what it is."""
+    level, number, value = EVERY[name][:3]
+    try:
+        s.setsockopt(level, number, value if isinstance(value, bytes) else struct.pack("i", value))
+        said = "ok"
+    except OSError as e:
+        said = errno.errorcode[e.errno]
+    failed = s.connect_ex(address)
+    return f"{s.getsockopt(TCP, 43)} - {said} {errno.errorcode[failed] if failed else ask(s, name)}"
+
+
+def names(family, options=OPTIONS):
+    return [name for name, (level, *_) in options.items()
             if level != (IPV6 if family == socket.AF_INET else IP)]
 
 
@@ -120,12 +172,18 @@ def asked(s, level, number, room):
         return errno.errorcode[e.errno]
 
 
-def main(protocol, address, port):
+def main(protocol, address, port, when=""):
     if protocol == "sizes":
         return sizes(address, port)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for name in names(family):
+    for name in names(family, EVERY if when else OPTIONS):
+        if when == "before" and EVERY[name][2] is None:
+            continue
         s = socket.socket(family, socket.SOCK_STREAM, int(protocol))
+        if when == "before":
+            print(name, tell_before(s, name, (address, int(port))))
+            s.close()
+            continue
         s.connect((address, int(port)))
         print(name, s.getsockopt(TCP, 43), tell(s, name))
         s.close()

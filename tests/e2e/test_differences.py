@@ -1,0 +1,408 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""docs/mptcp.md, the table of all by which a program can tell an MPTCP socket from a TCP one: made
+anew and compared. `make differences` writes it.
+
+differences.c runs over bare TCP, over bare MPTCP and through us, options.py likewise. What to do
+about what is not as over TCP is decided in decisions.py, row by row.
+"""
+import collections
+import concurrent.futures
+import difflib
+import os
+import subprocess
+
+import decisions
+import lab as L
+import paths
+
+TABLE = L.ROOT / "docs/mptcp.md"
+BARE = {"LD_PRELOAD": str(L.LAB_TOOLS / "mptcp-sockets.so")}
+ONE, TWO, GONE, FELL_BACK = WORLDS = "one path", "two paths", "first path gone", "fell back"
+
+# What happens to packets from the client, of one port
+REJECT = ["-j", "REJECT", "--reject-with", "tcp-reset"]
+EVENTS = {(ONE, "reset"): REJECT, (ONE, "silent"): ["-j", "DROP"], (FELL_BACK, "reset"): REJECT,
+          (GONE, "plain"): ["-i", "k0"] + REJECT}
+# By world and group: its number, which is added to the ports of its server and its converter
+GROUPS = {key: number for number, key in enumerate([
+    (ONE, "plain"), (ONE, "reset"), (ONE, "silent"), (FELL_BACK, "plain"), (FELL_BACK, "reset"),
+    (TWO, "plain"), (GONE, "plain")])}
+SERVER_PORT, CONVERTER_PORT = 7100, 5200
+ECHO = {ONE: 7000, FELL_BACK: 7010}  # what options.py connects to
+# As whom the programs run a second time
+OTHER = "nobody"
+
+# ms: what TCP says within a second or two; and what MPTCP says when net.mptcp.close_timeout has
+# passed, by then a second
+SOON, LATER = 3000, 5500
+LATE = ", after close_timeout"
+
+
+def setup(lab):
+    lab.second_network(False)
+    # SYN data that a converter was too busy to take makes a connection fall back
+    L.sysctl("client", net__ipv4__tcp_fastopen=0)
+    # a connection with data on its way is given up after a second, or a second and a half
+    L.sysctl("client", net__ipv4__tcp_retries2=1)
+    for (world, group), number in GROUPS.items():
+        is_mptcp = world != FELL_BACK
+        server = lab.start("server", [L.TOOLS / "differences-peer", SERVER_PORT + number],
+                           env=BARE if is_mptcp else None)
+        server.wait_for_listeners(SERVER_PORT + number)
+        lab.servers = getattr(lab, "servers", []) + [server]
+        lab.wide_converter(*["--mptcp"] * is_mptcp, listen=["0.0.0.0", "[::]"],
+                           port=CONVERTER_PORT + number)
+    for world, port in ECHO.items():
+        server = lab.start("server", [L.TOOLS / "echo-server", port],
+                           env=BARE if world == ONE else None)
+        server.wait_for_listeners(port)
+
+
+class Run:
+    """differences.c over one kind of socket, in one world."""
+
+    def __init__(self, lab, kind, world, group, wait_ms=0, late="", user=""):
+        self.key, self.late = (f"{kind} {user}".strip(), world), late
+        self.tag = f"{self.key[0]}@{world}"
+        number = GROUPS[world, group]
+        argv = [L.TOOLS / "differences", group, self.tag, L.SERVER, SERVER_PORT + number, wait_ms]
+        if world in (TWO, GONE):
+            argv.append("joined")
+        is_mptcp = kind != "tcp" and world != FELL_BACK
+        self.are_mptcp = f"MPTCP: {'all' if is_mptcp else 'none'}"
+        self.port = (CONVERTER_PORT if kind == "ours" else SERVER_PORT) + number
+        env = {"tcp": {}, "mptcp": BARE}.get(kind)
+        if env is None:
+            env = ours(lab, self.port)
+        self.shim_log = env.get("LAB_LOG", "")
+        self.out = lab.file("differences.out")
+        with open(self.out, "wb") as out:
+            wrapped = ["env", "-i"] + [f"{k}={v}" for k, v in (L.ENVIRONMENT | env).items()] + argv
+            self.process = subprocess.Popen(
+                L.inside("client", L.as_user(user, [str(word) for word in wrapped])),
+                env=L.ENVIRONMENT, cwd=L.TMP, stdin=subprocess.PIPE, stdout=out,
+                stderr=subprocess.STDOUT)
+
+    def is_ready(self):
+        return self.process.poll() is not None or "ready\n" in self.out.read_text()
+
+    def log(self):
+        """What the library has to say of connections that are not over MPTCP."""
+        lines = open(self.shim_log).readlines() if os.path.exists(self.shim_log) else []
+        return "".join([line for line in lines if not line.endswith("connected, MPTCP\n")][:5])
+
+    def go(self):
+        self.process.stdin.write(b"\n")
+        self.process.stdin.close()
+
+    def rows(self):
+        """{(state, call): value}"""
+        text = self.out.read_text()
+        if self.process.wait(60):
+            raise RuntimeError(f"{self.tag} {self.key}: {self.process.returncode}\n{text[-2000:]}")
+        found, other = {}, []
+        for line in self.out.read_text().splitlines():
+            if line.count("\t") == 2:
+                state, call, value = line.split("\t")
+                found[state + self.late, call] = value
+            elif line not in ("ready", self.are_mptcp):
+                other.append(line)
+        if other:
+            raise RuntimeError(f"{self.tag} {self.late}: {other[:5]}\n{self.log()}")
+        return found
+
+
+def ours(lab, port, address=L.CONVERTER):
+    return {"LD_PRELOAD": str(L.SHIM)} | lab.config(
+        policy="timeout = 30s\nbypass = never\nmptcp = on", address=address,
+        port=port)
+
+
+def phase(lab, started):
+    """Runs at the same time, and what happens to their paths. {(kind, world): its rows}"""
+    for run in started:
+        L.wait_for(f"{run.key}", run.is_ready, 40)
+    ports = {run.port for run in started}
+    rules = [(chain, "-p", "tcp", "--dport", str(base + GROUPS[group]), *rule)
+             for group, rule in EVENTS.items() for base in (SERVER_PORT, CONVERTER_PORT)
+             for chain in ("INPUT", "FORWARD") if base + GROUPS[group] in ports]
+
+    def each_rule(command):
+        for rule in rules:
+            L.command(L.inside("converter", ["iptables", command, *rule]))
+    each_rule("-A")
+    is_gone = any(run.key[1] == GONE for run in started)
+    if is_gone:
+        wait_until_gone()
+        each_rule("-D")  # so that the other end is told, too
+    for run in started:
+        run.go()
+    found = [(run, run.rows()) for run in started]
+    if not is_gone:
+        each_rule("-D")
+    return found
+
+
+def wait_until_gone():
+    """Keepalive has met the resets: no subflow on path 1 is left."""
+    number = GROUPS[GONE, "plain"]
+    ask = ["ss", "-Htn", "state", "established", "src", L.CLIENT, "and", "("]
+    ask += ["dport", "=", f":{SERVER_PORT + number}", "or",
+            "dport", "=", f":{CONVERTER_PORT + number}", ")"]
+    L.wait_for("path 1's end", lambda: not L.command(L.inside("client", ask)), 30)
+
+
+def ask_options(lab, kind, world, when):
+    """options.py's rows, {(state, call): value}; and for which it made no MPTCP connection."""
+    shim = {}
+    state = {"connected": "established", "before": "set before connect()"}[when]
+    rows, plain = {}, set()
+    for address, converter in (L.SERVER, L.CONVERTER), (L.SERVER6, L.CONVERTER6):
+        if kind == "ours":
+            shim = ours(lab, CONVERTER_PORT + GROUPS[world, "plain"], converter)
+        r = lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/options.py",
+                     262 if kind == "mptcp" else 0, address, ECHO[world], when], env=shim)
+        if r.code:
+            raise RuntimeError(f"{r}")
+        for line in r.out.decode().replace("ENOTSUP", "EOPNOTSUPP").splitlines():
+            name, is_mptcp, before, said, after = line.split()
+            calls = {f"getsockopt {name}": before, f"setsockopt {name}": said,
+                     f"getsockopt {name} once set": after}
+            if when == "before":
+                del calls[f"getsockopt {name}"]
+            rows |= {(state, call): "nothing" if value == "-" else value
+                     for call, value in calls.items()}
+            plain |= {(state, call) for call in calls if is_mptcp == "0"}
+    return (kind, world), rows, plain
+
+
+def run_all(lab, user):
+    """{(kind, world): {(state, call): value}}, and the options with which we have made no MPTCP."""
+    found, plain = collections.defaultdict(dict), set()
+
+    def add(*runs):
+        for run, rows in phase(lab, sum(runs, [])):
+            found[run.key].update(rows)
+            for server in lab.servers:  # what the other end has seen
+                for line in server.text().splitlines():
+                    tag, state, call, value = line.split("\t")
+                    if tag.strip() == run.tag:
+                        found[run.key][state, call] = value
+
+    over_mptcp = [("mptcp", ""), ("ours", "")]
+    every = [("tcp", "")] + over_mptcp + [("ours", user)]
+
+    def runs(kinds, world, group, *more):
+        return [Run(lab, kind, world, group, *more, user=user) for kind, user in kinds]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask_options, lab, kind, world, when)
+                 for world in (ONE, FELL_BACK) for kind, user in every[:3] if not user
+                 for when in ("connected", "before") if (kind, world) != ("tcp", FELL_BACK)]
+        add(runs(every, ONE, "plain"), runs(over_mptcp, FELL_BACK, "plain"),
+            runs(every, ONE, "reset", SOON), runs(every, ONE, "silent", SOON),
+            runs(over_mptcp, FELL_BACK, "reset", SOON))
+        L.sysctl("client", net__mptcp__close_timeout=1)
+        add(runs(every, ONE, "reset", LATER, LATE), runs(every, ONE, "silent", LATER, LATE))
+        L.sysctl("client", net__mptcp__close_timeout=60)
+        for key, rows, kept in (one.result() for one in asked):
+            found[key].update(rows)
+            if key == ("ours", ONE):
+                plain |= kept
+    lab.second_network(True)
+    add(runs(over_mptcp, TWO, "plain"), runs(every[1:], GONE, "plain"))
+    lab.second_network(False)
+    return found, plain
+
+
+# ------------------------------------------------------------------------------- the table
+
+# Calls that say the same in most states, and what they are called then
+CLASSES = {
+    "a read": ["read", "readv", "recv", "recvfrom", "recvmsg", "splice from", "recv MSG_TRUNC",
+               "recv MSG_WAITALL"],
+    "a write": ["write", "writev", "send", "sendto elsewhere", "sendmsg", "sendmmsg", "sendfile",
+                "splice to", "send MSG_OOB", "send MSG_MORE", "send MSG_ZEROCOPY"],
+    "poll, epoll_wait": ["poll", "epoll_wait", "epoll_wait EPOLLET"],
+    "SIOCATMARK": ["SIOCATMARK", "sockatmark"],
+    "shutdown": ["shutdown SHUT_RD", "shutdown SHUT_WR", "shutdown SHUT_RDWR"],
+}
+STATES = {
+    "path silent": ["path silent, keepalive 1 s", "path silent, data sent"],
+    "path silent" + LATE: ["path silent, keepalive 1 s" + LATE, "path silent, data sent" + LATE],
+}
+PREFIXES = "", "poll after ", "SO_ERROR after "
+VERBS = "getsockopt", "setsockopt", "poll after", "SO_ERROR after"
+
+Row = collections.namedtuple("Row", "states worlds calls tcp mptcp ours decision")
+
+
+def triples(found):
+    """{(state, call): {world: what TCP, MPTCP and we say}}"""
+    tcp, said = found["tcp", ONE], collections.defaultdict(dict)
+    for world in WORLDS:
+        mptcp, our = found["mptcp", world], found["ours", world]
+        for key in mptcp.keys() | our.keys():
+            values = [side.get(key, "nothing") for side in (tcp, mptcp, our)]
+            if key[1].startswith("getsockopt ") and len(set(values)) > 1:
+                values = [v if v.startswith("E") or v == "nothing" else
+                          "a value" if v == tcp[key] else "another" for v in values]
+            said[key][world] = tuple(values)
+    return said
+
+
+def follows(said, state, call, world):
+    """It is told by what the state's own poll() or SO_ERROR says."""
+    mine = said[state, call][world]
+    if call.startswith("poll after "):
+        return mine == said[state, "poll"][world]
+    if call.startswith("SO_ERROR after "):
+        return mine == tuple(v.split(",")[0] for v in said[state, "SO_ERROR"][world])
+    if call == "send MSG_NOSIGNAL":
+        return mine == tuple(v.replace(" SIGPIPE", "") for v in said[state, "send"][world])
+    return False
+
+
+def gather(found, plain):
+    """Every difference with its decision, those alike in one row; and what is wrong with the
+    decisions."""
+    said, wrong, used = triples(found), [], set()
+    order = {key: at for at, key in enumerate(found["tcp", ONE])}
+    by_world = collections.defaultdict(list)
+    said = {key: said[key] for key in sorted(said, key=lambda key: order.get(key, len(order)))}
+    for state, call in said:
+        for world, (tcp, mptcp, our) in said[state, call].items():
+            if tcp == mptcp == our or follows(said, state, call, world):
+                continue
+            decision = decisions.EQUAL
+            if tcp == our and (state, call) in plain:
+                decision = decisions.TCP
+            elif tcp != our:
+                decision = decisions.find(world, state, call)
+                used.add(decision)
+            if not decision:
+                wrong.append(f"no decision: {world}, {state}, {call}: TCP {tcp}, MPTCP {mptcp}, "
+                             f"through us {our}")
+            by_world[state, call, tcp, mptcp, our, decision].append(world)
+    wrong += [f"nothing is decided by: {d}" for d in decisions.DECISIONS if d not in used]
+
+    by_state = collections.defaultdict(list)
+    for (state, call, *values), worlds in by_world.items():
+        every = list(said[state, call])
+        by_state[call, *values, "" if worlds == every else ", ".join(worlds)].append(state)
+    rows = collections.defaultdict(list)
+    for (call, *values), states in by_state.items():
+        every = [state for state, c in said if c == call]
+        rows[named(states, every), *values].append(call)
+    rows = [Row(states, worlds, named_calls(calls), *values, decision)
+            for (states, *values, decision, worlds), calls in rows.items()]
+    return sorted(rows, key=lambda row: " after " in row.calls), wrong
+
+
+def named(states, every):
+    """In the order of the client's table, or what is missing if that is less."""
+    found = [state for state in dict.fromkeys(every) if state in states]
+    missing = [state for state in dict.fromkeys(every) if state not in states]
+    if len(every) > 3 and len(missing) < len(found) / 2:
+        return "every state" + (" but " + "; ".join(together(missing, STATES))) * bool(missing)
+    return "; ".join(together(found, STATES))
+
+
+def together(names, classes, prefix=""):
+    """With those that stand for several: where the first of these was."""
+    for name, members in classes.items():
+        members = [prefix + member for member in members]
+        if all(member in names for member in members):
+            names = [prefix + name if n == members[0] else n
+                     for n in names if n not in members[1:]]
+    return names
+
+
+def named_calls(calls):
+    for prefix in PREFIXES:
+        calls = together(calls, CLASSES, prefix)
+    by_verb = collections.defaultdict(list)
+    for call in calls:
+        verb = next((verb for verb in VERBS if call.startswith(verb)), "")
+        by_verb[verb + " once set:" * call.endswith(" once set")].append(
+            call.removeprefix(verb).removesuffix(" once set").strip())
+    return "; ".join(f"{verb} {', '.join(names)}".strip() for verb, names in by_verb.items())
+
+
+def render(rows):
+    text = [decisions.HEAD.format(
+        kernel=os.uname().release.split("-")[0], reads=", ".join(CLASSES["a read"]),
+        writes=", ".join(CLASSES["a write"]))]
+    for kind in decisions.KINDS:
+        chosen = [row for row in rows if row.decision and row.decision.kind == kind]
+        text.append(f"\n## {kind[0].upper()}{kind[1:]}\n\n{decisions.KINDS[kind]}\n")
+        for decision in dict.fromkeys(row.decision for row in chosen):
+            if decision.text:
+                text.append("\n**" + " ".join(decision.text.split()) + "**\n")
+            text.append("\n| state | call | TCP | MPTCP | through us |\n|---|---|---|---|---|")
+            for row in chosen:
+                if row.decision == decision:
+                    where = f" ({row.worlds})" if row.worlds else ""
+                    text.append(f"\n| {row.states}{where} | {row.calls} | {row.tcp} | {row.mptcp} "
+                                f"| {row.ours} |")
+            text.append("\n")
+    return "".join(text)
+
+
+def without_kernel(text):
+    return [line for line in text.splitlines() if not line.startswith("Kernel: ")]
+
+
+def is_as_kept(found, plain):
+    rows, wrong = gather(found, plain)
+    kept = TABLE.read_text() if TABLE.exists() else ""
+    return (not wrong and without_kernel(render(rows)) == without_kernel(kept) and
+            not unprivileged(found))
+
+
+def unprivileged(found):
+    """What is not the same through us as root and not."""
+    return [(key, value, found[f"ours {OTHER}", world].get(key)) for world in (ONE, GONE)
+            for key, value in found["ours", world].items()
+            if value != found[f"ours {OTHER}", world].get(key, value)]
+
+
+def majority(several):
+    """A program that was not scheduled for a second sees other things: of three runs, what two have
+    seen."""
+    def most(kind, key):
+        return collections.Counter(one[kind].get(key) for one in several).most_common(1)[0][0]
+    return {kind: {key: most(kind, key) for key in rows} for kind, rows in several[0].items()}
+
+
+class Differences(L.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.found, plain = run_all(cls.lab, OTHER)
+        if not is_as_kept(cls.found, plain):
+            cls.found = majority([cls.found] + [run_all(cls.lab, OTHER)[0] for _ in range(2)])
+        cls.rows, cls.wrong = gather(cls.found, plain)
+
+    def test_every_row_has_a_decision(self):
+        self.assertEqual(self.wrong, [], "\n" + "\n".join(self.wrong))
+
+    def test_the_table(self):
+        text = render(self.rows)
+        if os.environ.get("DIFFERENCES") == "write":
+            TABLE.write_text(text)
+        kept = TABLE.read_text() if TABLE.exists() else ""
+        diff = list(difflib.unified_diff(without_kernel(kept), without_kernel(text),
+                                         "docs/mptcp.md", "this kernel and we", lineterm="", n=0))
+        self.assertEqual(diff, [], "`make differences` writes it anew\n" + "\n".join(diff))
+
+    def test_without_privileges(self):
+        """The same through us as root and not."""
+        self.assertEqual(unprivileged(self.found), [])
+        for world in ONE, GONE:
+            self.assertGreater(len(self.found[f"ours {OTHER}", world]), 1500)
+
+
+if __name__ == "__main__":
+    L.main(setup, paths.TwoPaths, delay_ms=(0, 0), rate=None)
