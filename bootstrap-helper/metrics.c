@@ -4,7 +4,6 @@
 #include "genl.h"
 
 #include <linux/tcp_metrics.h>
-#include <unistd.h>
 
 static void put_address(struct genl_message *m, const struct addr *a, uint16_t v4, uint16_t v6)
 {
@@ -37,6 +36,6 @@ bool metrics_has_tfo_cookie(const struct addr *to, const struct addr *source)
 	if (fd < 0)
 		return false;
 	has = look(fd, to, source);
-	close(fd);
+	genl_close(fd);
 	return has;
 }

@@ -150,6 +150,18 @@ bool addr_is_v4(const struct addr *a)
 	return memcmp(a->ip, mapped, sizeof(mapped)) == 0;
 }
 
+/* FNV-1a, and mixed */
+uint32_t addr_hash(const struct addr *a)
+{
+	uint32_t h = 0x811c9dc5;
+
+	for (size_t i = 0; i < sizeof(a->ip); i++)
+		h = (h ^ a->ip[i]) * 0x01000193;
+	h = (h ^ h >> 16) * 0x85ebca6b;
+	h = (h ^ h >> 13) * 0xc2b2ae35;
+	return h ^ h >> 16;
+}
+
 bool addr_equal_ip(const struct addr *a, const struct addr *b)
 {
 	return memcmp(a->ip, b->ip, 16) == 0;

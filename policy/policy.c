@@ -163,18 +163,6 @@ static size_t turn_of(const struct config *config, size_t first)
 	return n;
 }
 
-/* FNV-1a of the server's address, in which every bit counts. */
-static uint32_t lot(const struct addr *dst)
-{
-	uint32_t h = 0x811c9dc5;
-
-	for (size_t i = 0; i < sizeof(dst->ip); i++)
-		h = (h ^ dst->ip[i]) * 0x01000193;
-	h = (h ^ h >> 16) * 0x85ebca6b;
-	h = (h ^ h >> 13) * 0xc2b2ae35;
-	return h ^ h >> 16;
-}
-
 /* Which of those that are not in `tried` takes this lot. */
 static size_t draw(const struct config_converter *c, size_t n, uint64_t tried, uint32_t lot)
 {
@@ -203,7 +191,7 @@ static bool try_turn(const struct config_converter *c, size_t n, const struct ad
 		     struct pol_facts facts, struct pol_verdict *v, try_fn *try)
 {
 	uint64_t tried = 0;
-	uint32_t h = n > 1 ? lot(dst) : 0;
+	uint32_t h = n > 1 ? addr_hash(dst) : 0;
 
 	for (size_t left = n; left > 0; left--) {
 		size_t i = draw(c, n, tried, h);

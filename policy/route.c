@@ -97,7 +97,7 @@ static void set_source(struct addr *source, const struct answer *a)
 }
 
 /* Any socket answers SIOCGIFNAME, so the one at hand does. */
-static void set_interface(int fd, char name[16], int index)
+void route_interface(int fd, char name[16], int index)
 {
 	struct ifreq request = { .ifr_ifindex = index };
 
@@ -122,7 +122,7 @@ static bool ask(int fd, const struct addr *to, struct pol_route *route)
 	if (n < 0 || (size_t)n > sizeof(reply) || !parse_reply(&reply.header, (size_t)n, &a))
 		return false;
 	set_source(&route->source, &a);
-	set_interface(fd, route->interface, a.interface_index);
+	route_interface(fd, route->interface, a.interface_index);
 	return true;
 }
 

@@ -191,7 +191,7 @@ static void fast_open(void **state)
 	assert_finding("fast-open-pause", FINDING_NOTE, "timeout_sec=0");
 }
 
-static void multipath(void **state)
+static void multipath_setting(void **state)
 {
 	(void)state;
 	host.mptcp = 0;
@@ -844,7 +844,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_good_host, start, end),
 		cmocka_unit_test_setup_teardown(kernels, start, end),
 		cmocka_unit_test_setup_teardown(fast_open, start, end),
-		cmocka_unit_test_setup_teardown(multipath, start, end),
+		cmocka_unit_test_setup_teardown(multipath_setting, start, end),
 		cmocka_unit_test_setup_teardown(paths, start, end),
 		cmocka_unit_test_setup_teardown(endpoints, start, end),
 		cmocka_unit_test_setup_teardown(process_and_library, start, end),

@@ -2,7 +2,7 @@
 /*
  * genl.h - generic netlink: one request, its answer or answers, their attributes.
  *
- * The kernel answers before the request's send() returns, so nothing here waits.
+ * The kernel answers before the request is sent, so nothing here waits. errno is left as it was.
  */
 #ifndef CVT_GENL_H
 #define CVT_GENL_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GENL_ROOM 8192 /* what the kernel puts into one datagram of a dump, at most */
+#define GENL_ROOM 1024 /* twelve endpoints; where a dump has more, that is all we see of it */
 
 struct genl_message {
 	struct nlmsghdr header;
@@ -22,6 +22,7 @@ struct genl_message {
 
 /* A socket, or -errno. */
 int genl_open(void);
+void genl_close(int fd);
 void genl_begin(struct genl_message *m, uint16_t type, uint8_t command, uint8_t version);
 void genl_put(struct genl_message *m, uint16_t type, const void *value, uint16_t len);
 /* The answer takes the place of the question. 0, or -errno: the kernel's, or -EBADMSG. */

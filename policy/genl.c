@@ -4,14 +4,51 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define HEAD sizeof(struct nlattr) /* NLA_HDRLEN is an int */
 
+/* libc's functions would be our own, in a program that the library is in. */
+static long result(long r, int saved_errno)
+{
+	int err = errno;
+
+	errno = saved_errno;
+	return r < 0 ? -err : r;
+}
+
 int genl_open(void)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+	int saved_errno = errno;
 
-	return fd < 0 ? -errno : fd;
+	return (int)result(
+		syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC),
+		saved_errno);
+}
+
+void genl_close(int fd)
+{
+	int saved_errno = errno;
+
+	result(syscall(SYS_close, fd), saved_errno);
+}
+
+static int put(int fd, const struct genl_message *m)
+{
+	int saved_errno = errno;
+
+	return (int)result(syscall(SYS_sendto, fd, m, m->header.nlmsg_len,
+				   MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0),
+			   saved_errno);
+}
+
+static int get(int fd, struct genl_message *m)
+{
+	int saved_errno = errno;
+
+	return (int)result(syscall(SYS_recvfrom, fd, m, sizeof(*m), MSG_DONTWAIT, NULL, NULL),
+			   saved_errno);
 }
 
 void genl_begin(struct genl_message *m, uint16_t type, uint8_t command, uint8_t version)
@@ -45,13 +82,13 @@ static int error_in(const struct nlmsghdr *h, size_t left)
 int genl_ask(int fd, struct genl_message *m)
 {
 	uint16_t type = m->header.nlmsg_type;
-	ssize_t n;
+	int n = put(fd, m);
 
-	if (send(fd, m, m->header.nlmsg_len, 0) < 0)
-		return -errno;
-	n = recv(fd, m, sizeof(*m), MSG_DONTWAIT);
 	if (n < 0)
-		return -errno;
+		return n;
+	n = get(fd, m);
+	if (n < 0)
+		return n;
 	if (n < NLMSG_HDRLEN || m->header.nlmsg_len > (size_t)n)
 		return -EBADMSG;
 	if (m->header.nlmsg_type == NLMSG_ERROR)
@@ -61,15 +98,17 @@ int genl_ask(int fd, struct genl_message *m)
 		       -EBADMSG;
 }
 
-/* One datagram of a dump. 1: that was the last. */
+/* One datagram of a dump. 1: that was the last that is wanted. */
 static int take(const uint8_t *bytes, size_t len, uint16_t type, genl_each_fn *each, void *arg)
 {
 	struct nlmsghdr h;
 
 	for (size_t at = 0; len - at >= sizeof(h); at += NLMSG_ALIGN(h.nlmsg_len)) {
 		memcpy(&h, bytes + at, sizeof(h));
-		if (h.nlmsg_len < sizeof(h) || h.nlmsg_len > len - at)
+		if (h.nlmsg_len < sizeof(h))
 			return -EBADMSG;
+		if (h.nlmsg_len > len - at) /* cut */
+			return 1;
 		if (h.nlmsg_type == NLMSG_DONE)
 			return 1;
 		if (h.nlmsg_type == NLMSG_ERROR)
@@ -86,16 +125,14 @@ static int take(const uint8_t *bytes, size_t len, uint16_t type, genl_each_fn *e
 int genl_dump(int fd, struct genl_message *m, genl_each_fn *each, void *arg)
 {
 	uint16_t type = m->header.nlmsg_type;
-	int r = 0;
+	int r, n;
 
 	m->header.nlmsg_flags |= NLM_F_DUMP;
-	if (send(fd, m, m->header.nlmsg_len, 0) < 0)
-		return -errno;
-	while (r == 0) {
-		ssize_t n = recv(fd, m, sizeof(*m), MSG_DONTWAIT);
-
+	r = put(fd, m);
+	for (r = r < 0 ? r : 0; r == 0;) {
+		n = get(fd, m);
 		if (n <= 0)
-			return n < 0 ? -errno : -EBADMSG;
+			return n < 0 ? n : -EBADMSG;
 		r = take((const uint8_t *)m, (size_t)n, type, each, arg);
 	}
 	return r < 0 ? r : 0;
