@@ -46,7 +46,8 @@ static const char *const dialects[] = { "unknown", "rfc8803", "draft-02", "hybri
 static const char *const ways[] = { [HEALTH_UNTRIED] = "untried",
 				    [HEALTH_WORKS] = "works",
 				    [HEALTH_LOSES] = "lost on the path",
-				    [HEALTH_HOLDS] = "held back" };
+				    [HEALTH_HOLDS] = "held back",
+				    [HEALTH_PASSES] = "works over TCP" };
 static const char *const verdicts
 	[] = { [SERVERS_UNKNOWN] = "unknown", [SERVERS_MPTCP] = "mptcp", [SERVERS_TCP] = "tcp" };
 

@@ -31,15 +31,16 @@ static void tell_lost(const struct record *r, enum health_path path, unsigned in
 static void tell_syn_data(const struct record *r)
 {
 	bool bare = r->p->syn_data_bare && r->q->converter->fast_open == CONFIG_FO_AUTO;
+	enum health_way works = r->p->mptcp == PROBE_MPTCP_WORKS ? HEALTH_WORKS : HEALTH_PASSES;
 
 	if (r->p->holds)
 		tell_way(r, HEALTH_SYN_DATA, HEALTH_HOLDS);
 	else if (!bare && r->p->syn_data == PROBE_SYN_ACKED)
-		tell_way(r, HEALTH_SYN_DATA, HEALTH_WORKS);
+		tell_way(r, HEALTH_SYN_DATA, works);
 	if (!bare)
 		tell_lost(r, HEALTH_SYN_DATA, r->p->syn_data_lost);
 	else if (r->p->syn_data == PROBE_SYN_ACKED)
-		tell_way(r, HEALTH_BARE_DATA, HEALTH_WORKS);
+		tell_way(r, HEALTH_BARE_DATA, works);
 	else
 		tell_lost(r, HEALTH_BARE_DATA, HEALTH_LOST_MAX);
 	if (!bare && r->p->tfo_cookie == PROBE_TFO_HELD) /* nothing is known of it any more */

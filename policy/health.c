@@ -130,8 +130,11 @@ static bool is_stripped(struct health *h, const struct health_event *e)
 static bool went(struct health *h, const struct health_event *e)
 {
 	enum health_path path = e->path;
-	enum health_way way = e->way;
+	enum health_way way = e->way, was = (enum health_way)h->way[path];
 	bool is_news = is_stripped(h, e);
+
+	if (way == HEALTH_PASSES && (was == HEALTH_WORKS || was == HEALTH_HOLDS))
+		way = was;
 
 	if (way == HEALTH_LOSES && h->lost[path] < HEALTH_LOST_MAX) {
 		h->lost[path]++;
@@ -239,7 +242,7 @@ void health_age(struct health *h, int64_t now_ms)
 bool health_is_sane(const struct health *h)
 {
 	for (int i = 0; i < HEALTH_N_PATHS; i++) {
-		if (h->way[i] > HEALTH_HOLDS || h->lost[i] > HEALTH_LOST_MAX)
+		if (h->way[i] > HEALTH_PASSES || h->lost[i] > HEALTH_LOST_MAX)
 			return false;
 	}
 	/* no moment before 1970, so that differences fit */

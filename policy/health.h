@@ -40,9 +40,10 @@ enum health_path {
 };
 enum health_way {
 	HEALTH_UNTRIED,
-	HEALTH_WORKS,
-	HEALTH_LOSES, /* HEALTH_LOST_MAX times in a row: dropped, stripped or not acknowledged */
-	HEALTH_HOLDS, /* the reply to SYN data comes late with MPTCP (LINUX-FACTS 2b.3) */
+	HEALTH_WORKS,  /* SYN data: with MPTCP, too */
+	HEALTH_LOSES,  /* HEALTH_LOST_MAX times in a row: dropped, stripped or not acknowledged */
+	HEALTH_HOLDS,  /* the reply to SYN data comes late with MPTCP (LINUX-FACTS 2b.3) */
+	HEALTH_PASSES, /* SYN data works over TCP, which says nothing of that */
 };
 
 /* All numbers; what the file holds byte for byte, so the order leaves no holes. */
@@ -73,7 +74,7 @@ enum health_event_kind {
 	HEALTH_OFFERS,	 /* bytes: the kinds of its Supported TLV; it refuses none of them now */
 	HEALTH_REFUSES,	 /* bytes: the kinds of an error 33 */
 	HEALTH_COOKIE,	 /* bytes: the Convert cookie that it wants, none to forget it */
-	HEALTH_WAY,	 /* path, way: HEALTH_WORKS, HEALTH_LOSES (this once) or HEALTH_HOLDS */
+	HEALTH_WAY,	 /* path, way */
 	HEALTH_SEEN,	 /* all that is known was found to be so today, by the helper */
 	HEALTH_TAKES,	 /* it has answered a Connect TLV with options */
 	HEALTH_PROBED,	 /* for health_ask(): somebody tries it, for probe_ms */
@@ -91,7 +92,7 @@ struct health_event {
 	uint32_t rtt_us;
 	enum cvt_dialect dialect;
 	enum health_path path;
-	enum health_way way;
+	enum health_way way; /* HEALTH_LOSES: this once; HEALTH_PASSES: no less is known by it */
 	bool again;    /* with HEALTH_PROBED: although it is left alone (health_may_again()) */
 	bool stripped; /* with HEALTH_LOSES of SYN data: a SYN+ACK has come that left it out */
 	struct cvt_span bytes;

@@ -30,7 +30,7 @@ const char *multipath_text(enum multipath m)
 	static const char *const texts[] = {
 		[MULTIPATH_ON_BOUND] = "mptcp = on, although the program has bound it to a network",
 		[MULTIPATH_BOUND] = "the program has bound it to a network",
-		[MULTIPATH_LOST] = "the network takes out MPTCP's options",
+		[MULTIPATH_LOST] = "the converter, or the network, has no MPTCP",
 		[MULTIPATH_ONE] = "there is one path",
 		[MULTIPATH_AROUND] = "another path would go around the tunnel",
 		[MULTIPATH_UNCLEAR] = NULL,

@@ -26,7 +26,7 @@ struct multipath_facts {
 	enum config_mptcp setting;
 	bool is_own;   /* the program itself has made an MPTCP socket */
 	bool is_bound; /* the program has named a device, a local address, or a route (SO_MARK) */
-	bool is_lost;  /* the network takes MPTCP's options out, on the way there */
+	bool is_lost;  /* the last connections there have turned into TCP */
 	enum paths_found paths;
 };
 

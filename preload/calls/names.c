@@ -298,6 +298,6 @@ INTERPOSE int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	int r = REAL(bind)(fd, sa, len);
 
 	if (r == 0 && mark_is_fresh(mark_get(fd)))
-		note_bound(fd);
+		note_bound(fd, sa, len);
 	return r;
 }

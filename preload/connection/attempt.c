@@ -150,7 +150,7 @@ SLOW static void log_unreachable(const struct conn_request *request)
 {
 	char text[ADDR_TEXT_MAX];
 	/* by the socket as it is; any other errno is the kernel's, of a SYN */
-	const char *why = request->err == EAFNOSUPPORT ? request->no_twin : NULL;
+	const char *why = request->err == EAFNOSUPPORT ? request->why : NULL;
 
 	addr_format(&request->verdict.via, text);
 	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s%s%s", text,
@@ -189,7 +189,11 @@ SLOW static int bypassed(const struct conn_request *request)
 
 	addr_format(&request->server, text);
 	counts_add(COUNTS_BYPASSED, state_now_ms());
-	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP", text);
+	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP%s%s", text,
+		 !request->why	? "" :
+		 request->mptcp ? ": " :
+				  "; TCP: ",
+		 request->why ? request->why : "");
 	if (!request->nonblocking || request->early)
 		return CONN_NATIVELY;
 	return request->at_once ? 0 : -EINPROGRESS;
@@ -229,8 +233,8 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 		conn_unclaim(fd, request);
 		return CONN_NATIVELY;
 	}
-	if (is_bypassed(request, rule) && conn_bypass(fd, request) == CONN_BEGUN)
-		return bypassed(request); /* one that wins nothing is not taken */
+	if (is_bypassed(request, rule) && conn_bypass(fd, request) != CONN_CLAIMED)
+		return bypassed(request);
 	request->verdict = choose(request, rule, &choice);
 	if (request->verdict.action == POL_CONVERT)
 		return begin(fd, request, &choice);

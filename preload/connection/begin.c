@@ -13,6 +13,7 @@
 #include "report.h"
 #include "shim.h"
 #include "servers.h"
+#include "paths.h"
 #include "twin.h"
 #include "wait.h"
 
@@ -73,11 +74,12 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->limit_ns = now + (int64_t)request->config->timeout_ms * 1000000;
 	u->server = request->server;
 	u->family = request->socket_family;
-	u->no_twin = request->no_twin;
+	u->why = request->why;
 	u->mptcp = request->mptcp;
 	u->converter = request->verdict.converter;
 	u->via = request->verdict.via;
-	u->asks_mptcp = u->mptcp && request->config->bypass && request->known != SERVERS_TCP;
+	u->asks_mptcp = u->mptcp && request->config->mptcp != CONFIG_MPTCP_OFF &&
+			request->config->bypass && request->known != SERVERS_TCP;
 	u->is_probe = request->is_probe;
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
@@ -241,12 +243,24 @@ static bool is_own_mptcp(int fd, enum mark mark)
 	return n && n->is_mptcp;
 }
 
-static bool wants_mptcp(const struct conn_request *request)
+/* For the way to `to`, by a converter or not. What takes system calls is asked last. */
+static bool gains_by_mptcp(int fd, struct conn_request *request, const struct addr *to,
+			   bool is_lost)
 {
-	enum config_mptcp mptcp = request->config->mptcp;
+	struct multipath_facts facts = {
+		.setting = request->config->mptcp,
+		.is_own = is_own_mptcp(fd, request->mark),
+		.is_bound = note_names_network(note_at(fd)),
+		.is_lost = is_lost,
+	};
+	enum multipath verdict = multipath(&facts);
 
-	return mptcp == CONFIG_MPTCP_ON ||
-	       (mptcp == CONFIG_MPTCP_AUTO && !converters_lose_mptcp(&request->verdict.via));
+	if (verdict == MULTIPATH_UNCLEAR) { /* a kernel without MPTCP is the twin's to say */
+		facts.paths = twin_has_mptcp() ? paths_to(to, state_now_ms()) : PATHS_SEVERAL;
+		verdict = multipath(&facts);
+	}
+	request->why = multipath_text(verdict);
+	return multipath_is(verdict);
 }
 
 /* Neither it nor another socket with the same address gets there. */
@@ -262,7 +276,7 @@ static bool take_twin(int fd, struct conn_request *request)
 
 	request->socket_family = request->family;
 	if (is_bound_elsewhere(fd, request)) {
-		request->no_twin = TWIN_BOUND;
+		request->why = TWIN_BOUND;
 		return false;
 	}
 	if (twin_is(fd)) { /* of an attempt before this one */
@@ -270,17 +284,19 @@ static bool take_twin(int fd, struct conn_request *request)
 		return true;
 	}
 	wish.family = family_needed(fd, request, &wish.must);
-	wish.mptcp = wants_mptcp(request);
-	if (!wish.mptcp && !wish.must)
+	wish.mptcp = gains_by_mptcp(fd, request, &request->verdict.via,
+				    converters_lose_mptcp(&request->verdict.via));
+	request->mptcp = is_own_mptcp(fd, request->mark);
+	if ((!wish.mptcp || request->mptcp) && !wish.must)
 		return true;
 	if (twin_take_place(fd, &wish) == 0) {
 		request->socket_family = wish.family;
 		request->mptcp = wish.mptcp;
-		request->no_twin = wish.mptcp ? NULL : wish.obstacle;
+		if (wish.obstacle) /* to MPTCP */
+			request->why = wish.obstacle;
 		return true;
 	}
-	request->no_twin = wish.obstacle;
-	request->mptcp = is_own_mptcp(fd, request->mark);
+	request->why = wish.obstacle;
 	return !wish.must;
 }
 
@@ -362,6 +378,10 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request)
 
 	if (!mark_is_fresh(request->mark))
 		return CONN_CLAIMED;
+	if (!gains_by_mptcp(fd, request, &request->server, false)) {
+		conn_unclaim(fd, request);
+		return CONN_NOT_OURS;
+	}
 	request->nonblocking = sock_is_nonblocking(fd);
 	if (request->nonblocking && !request->early) {
 		wish.to = request->to;
@@ -369,6 +389,7 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request)
 	}
 	if (epset_is_lost(fd) || twin_take_place(fd, &wish) < 0)
 		return CONN_CLAIMED;
+	request->mptcp = true;
 	request->at_once = wish.at_once;
 	mark_set(fd, MARK_BYPASS);
 	epset_settle(fd);

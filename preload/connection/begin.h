@@ -31,9 +31,9 @@ struct conn_request {
 	/* out */
 	enum mark mark; /* of the socket before conn_claim(), and its whole word since */
 	uint16_t word;
-	int socket_family;   /* of what has the number now: a twin's may be another */
-	bool mptcp;	     /* it is an MPTCP socket */
-	const char *no_twin; /* why there is none, or NULL */
+	int socket_family; /* of what has the number now: a twin's may be another */
+	bool mptcp;	   /* it is an MPTCP socket */
+	const char *why;   /* it is, or is not, or NULL */
 	bool nonblocking;
 	bool at_once;	  /* a bypass that is connected, or deferred, already */
 	bool interrupted; /* a signal arrived while the SYN was sent */
@@ -54,8 +54,8 @@ enum conn_begin conn_begin(int fd, struct conn_request *request);
 int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early);
 
 /* The server speaks MPTCP: puts a twin in the place of fd that is to be connected to sa, and if it is
- * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; CONN_CLAIMED: nothing was
- * done. */
+ * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; CONN_NOT_OURS: the caller
+ * connects fd as it is, as MPTCP gains nothing; CONN_CLAIMED: there is no twin. */
 enum conn_begin conn_bypass(int fd, struct conn_request *request);
 /* A watched number (mark_is_watched()) that has got its connection, or is about to be closed. A bypass:
  * was that MPTCP? If not, it is no longer believed of the server. A fallback: then the converter was at

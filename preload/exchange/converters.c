@@ -5,7 +5,6 @@
 #include "options.h"
 #include "route.h"
 #include "shim.h"
-#include "twin.h"
 
 /* Without a state file health is this process's own, and then it is not worth asking for the route
  * which network this is. */
@@ -141,7 +140,8 @@ static enum cvt_dialect dialect_for(const struct config_converter *c, const stru
 static void advise_on_syn_data(struct exchange *u, const struct health *h)
 {
 	bool is_auto = u->converter->fast_open == CONFIG_FO_AUTO;
-	bool known = is_auto && h->way[HEALTH_BARE_DATA] == HEALTH_WORKS;
+	uint8_t bare = h->way[HEALTH_BARE_DATA];
+	bool known = is_auto && (bare == HEALTH_WORKS || bare == HEALTH_PASSES);
 	bool holds = h->way[HEALTH_SYN_DATA] == HEALTH_HOLDS;
 	uint8_t way;
 
@@ -149,10 +149,8 @@ static void advise_on_syn_data(struct exchange *u, const struct health *h)
 	u->syn_path = known ? HEALTH_BARE_DATA : HEALTH_SYN_DATA;
 	way = h->way[u->syn_path];
 	u->no_syn_data = (way == HEALTH_LOSES && is_auto) || (holds && u->mptcp);
-	u->is_proven = way == HEALTH_WORKS;
+	u->is_proven = way == HEALTH_WORKS || (way > HEALTH_LOSES && !u->mptcp);
 	u->syn_data_lost = h->lost[u->syn_path];
-	u->tells_over_tcp = !holds && (shim_config()->mptcp == CONFIG_MPTCP_OFF ||
-				       !twin_has_mptcp() || h->way[HEALTH_MPTCP] == HEALTH_LOSES);
 }
 
 void converters_advise(struct exchange *u)

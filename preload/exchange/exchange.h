@@ -41,7 +41,6 @@ struct exchange {
 	bool takes_options;    /* it has answered a Connect TLV with options before */
 	bool is_probe;	       /* health_ask() waits for what comes of this (HEALTH_PROBE) */
 	uint8_t syn_data_lost; /* so often in a row, before this one */
-	bool tells_over_tcp;   /* a connection that is not one of MPTCP may prove it */
 	uint32_t rtt_us;       /* of the handshake with the converter, 0: unknown */
 	bool syn_data;	       /* the SYN has carried the message */
 	bool mptcp;	       /* the socket is an MPTCP one */
@@ -49,8 +48,7 @@ struct exchange {
 	bool has_options; /* the Connect TLV of this attempt has some; the last such one had these: */
 	uint8_t n_asked;
 	uint8_t asked[2]; /* kinds */
-	const char *
-		no_twin; /* why the socket is the program's own; NULL: it is not, or nobody wanted */
+	const char *why;  /* it is, or is not; NULL: nothing to explain */
 	const struct config_converter *converter;
 	struct addr via;
 	bool fall_back;	      /* fallback = direct */

@@ -197,10 +197,12 @@ static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd,
 		add(r, (struct report_event){ .kind = HEALTH_ANSWERED,
 					      .number = (int32_t)tcp.info.tcpi_rtt });
 	/* what works over TCP may be held back over MPTCP */
-	if (fail >= 2 || (works && (over_mptcp || u->tells_over_tcp)))
+	if (fail >= 2 || works)
 		add(r, (struct report_event){ .kind = HEALTH_WAY,
 					      .what = (uint8_t)u->syn_path,
-					      .way = works ? HEALTH_WORKS : HEALTH_LOSES,
+					      .way = !works	? HEALTH_LOSES :
+						     over_mptcp ? HEALTH_WORKS :
+								  HEALTH_PASSES,
 					      .stripped = fail == 2,
 					      .number = u->syn_data_lost });
 	return fail >= 2;
@@ -223,9 +225,9 @@ void report_connected(struct report *r, struct exchange *u, int fd)
 					      .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
 	report_line(r, LOG_LEVEL_INFO, "converted",
 		    over_mptcp ? "connected, MPTCP" : "connected, TCP", 0);
-	if (!over_mptcp && u->no_twin && r->n_lines) {
+	if (over_mptcp == u->mptcp && u->why && r->n_lines) {
 		r->lines[r->n_lines - 1].joint = ':';
-		r->lines[r->n_lines - 1].more = u->no_twin;
+		r->lines[r->n_lines - 1].more = u->why;
 	}
 }
 

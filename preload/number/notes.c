@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "notes.h"
 
+#include "addr.h"
 #include "marks.h"
 #include "sock.h"
 
+#include <netinet/in.h>
 #include <string.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -62,6 +64,7 @@ void note_begin(int fd, int family, bool is_mptcp)
 	n->only_v6 = false;
 	n->used = 0;
 	atomic_store(&n->bound, false);
+	atomic_store(&n->named, false);
 	atomic_store(&n->copied, false);
 	atomic_store(&n->connected, false);
 	atomic_store(&n->checked, false);
@@ -80,6 +83,7 @@ void note_end(int fd)
 	n->twin_cookie = 0;
 	n->family = 0;
 	n->used = 0;
+	atomic_store(&n->named, false);
 }
 
 bool note_has_twin(int fd)
@@ -102,12 +106,16 @@ void note_spoil(int fd, const char *reason)
 		atomic_store(&n->spoiled, reason);
 }
 
-void note_bound(int fd)
+void note_bound(int fd, const struct sockaddr *sa, socklen_t len)
 {
 	struct note *n = note_at(fd);
+	struct addr a;
 
-	if (n)
-		atomic_store(&n->bound, true);
+	if (!n)
+		return;
+	atomic_store(&n->bound, true);
+	atomic_store(&n->named,
+		     addr_from_sockaddr(&a, sa, len) == 0 && addr_classify(&a) != ADDR_UNSPECIFIED);
 }
 
 void note_connected(int fd)
@@ -210,6 +218,27 @@ bool note_find(const struct note *n, int level, int name, struct note_option *op
 		if (option->level == level && option->name == name)
 			return true;
 	return false;
+}
+
+bool note_names_network(const struct note *n)
+{
+	static const struct {
+		int level, name;
+	} options[] = {
+		{ SOL_SOCKET, SO_BINDTODEVICE },   { SOL_SOCKET, SO_BINDTOIFINDEX },
+		{ SOL_SOCKET, SO_MARK },	   { IPPROTO_IP, IP_UNICAST_IF },
+		{ IPPROTO_IPV6, IPV6_UNICAST_IF },
+	};
+	static const uint8_t none[NOTE_VALUE_MAX];
+	struct note_option o;
+
+	if (!n)
+		return false;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (note_find(n, options[i].level, options[i].name, &o) &&
+		    memcmp(o.value, none, o.len) != 0)
+			return true;
+	return atomic_load(&n->named);
 }
 
 /* Where the same option stands already, with a value of the same length, or nothing of that length; else

@@ -35,6 +35,7 @@ struct note {
 	bool is_mptcp;		/* the program itself wanted MPTCP */
 	bool only_v6;		/* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
 	_Atomic bool bound;	/* bind() was called */
+	_Atomic bool named;	/* ... with an address of this host, and not for the port alone */
 	_Atomic bool copied;	/* the number was duplicated */
 	_Atomic bool connected; /* connect() was called, and left to the kernel */
 	_Atomic bool
@@ -66,7 +67,10 @@ bool note_has_twin(int fd);
 bool note_matters(int fd);
 /* Something was done that no other socket can be given; reason: a string that lives for ever. */
 void note_spoil(int fd, const char *reason);
-void note_bound(int fd);
+void note_bound(int fd, const struct sockaddr *sa, socklen_t len);
+/* Has the program said by which network its connection shall go: by a device, an address of this host, or
+ * a mark for routes of its own? */
+bool note_names_network(const struct note *n);
 void note_connected(int fd);
 /* shutdown() has succeeded. */
 void note_shut(int fd, int how);

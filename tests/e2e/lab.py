@@ -41,7 +41,8 @@ ROUTER, ROUTER6 = "10.2.0.1", "fd02::1"  # the converter as servers see it
 SERVER, SERVER6 = "10.2.0.2", "fd02::2"
 
 # Multipath TCP in the client: auto, on, off (by configuration), or kernel-off (by its sysctl). A suite
-# that is about the bytes and calls of TCP alone says off before it calls main().
+# that is about the bytes and calls of TCP alone says off before it calls main(). There is one path; but
+# to the client's kernel it looks as if there were another (Lab.endpoints), so that auto is MPTCP.
 MPTCP = os.environ.get("LAB_MPTCP", "auto")
 
 # Whom the programs under test run as, without any capability: a user's name, or nothing for root, who
@@ -213,6 +214,7 @@ class Lab:
     """The namespaces, addresses and routes; and all that runs in them until stop()."""
 
     relayed = ()  # devices whose link has a relay even without a delay
+    endpoints = "10.4.0.1", "fd04::1"  # of the client's MPTCP; no device has them: no packet is sent
 
     def __init__(self, delay_ms=(0, 0)):
         """delay_ms: one way, on the client's and on the server's link."""
@@ -237,6 +239,14 @@ class Lab:
         for ns, via, via6 in (("client", CONVERTER, CONVERTER6), ("server", ROUTER, ROUTER6)):
             command(["ip", "-n", ns, "route", "add", "default", "via", via])
             command(["ip", "-n", ns, "-6", "route", "add", "default", "via", via6])
+        self.endpoint(*self.endpoints)
+
+    def endpoint(self, *addresses, ns="client"):
+        """These, each with what ip-mptcp(8) says about it, and no others."""
+        command(["ip", "-n", ns, "mptcp", "endpoint", "flush"])
+        for address in addresses:
+            command(["ip", "-n", ns, "mptcp", "endpoint", "add",
+                     *(address if " " in address else address + " subflow").split()])
 
     def namespace(self, ns):
         command(["ip", "netns", "add", ns])

@@ -30,6 +30,8 @@ MP_CAPABLE, MP_JOIN = 0, 1
 
 
 class TwoPaths(L.Lab):
+    endpoints = ()
+
     def __init__(self, delay_ms=DELAY, rate=RATE):
         super().__init__(delay_ms=(delay_ms[0], 0))
         self.link("client", "c1", "converter", "k2", delay_ms[1])
@@ -56,8 +58,7 @@ class TwoPaths(L.Lab):
 
     def second_network(self, used):
         """Whether the client's kernel makes a subflow over path 2."""
-        command = ["ip", "-n", "client", "mptcp", "endpoint"]
-        L.command(command + (["add", CLIENT2, "dev", "c1", "subflow"] if used else ["flush"]))
+        self.endpoint(*[f"{CLIENT2} dev c1 subflow"] * used)
 
     def mptcp_in_server(self, enabled):
         L.sysctl("server", net__mptcp__enabled=int(enabled))

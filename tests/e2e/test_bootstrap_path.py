@@ -47,6 +47,25 @@ class Path(L.TestCase):
         self.assertEqual(connection[0].data, b"")
         self.assertLess(r.seconds, 2)  # `timeout`, which a reply that is held back costs
 
+    def test_replies_that_are_held_back_as_a_second_path_comes(self):
+        """That SYN data works was seen over TCP, which tells nothing of MPTCP."""
+        self.lab.converter("--mptcp", "--fault", "eager", "--fastopen", "cookie", listen=[self.v4])
+
+        def curl(how):
+            r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=self.config)
+            self.assertEqual(r.out.decode().strip(), L.ROUTER, r)
+            self.assertIn(f"connected, {how}", r.log)
+            (known,) = json.loads(self.helper("status", "--json"))["converters"]
+            return known["syn_data"]
+        self.addCleanup(self.lab.endpoint, *self.lab.endpoints)
+        self.lab.endpoint()
+        self.assertEqual([curl("TCP: there is one path") for _ in range(3)],
+                         ["untried", "works over TCP", "works over TCP"])
+        self.lab.endpoint(*self.lab.endpoints)
+        self.assertEqual([curl("MPTCP") for _ in range(2)], ["held back"] * 2)
+        self.lab.endpoint()
+        self.assertEqual(curl("TCP: there is one path"), "held back")
+
 
 if __name__ == "__main__":
     L.main(setup, delay_ms=(20, 0))

@@ -110,6 +110,19 @@ class Flights(L.TestCase):
         self.report("tcp_fastopen = 0", flights, off)
         self.assertLess(abs(off - seconds - CLIENT_RTT), 0.5 * CLIENT_RTT)
 
+    def test_one_path_pays_nothing_for_mptcp(self):
+        """By mptcp = auto, which is as off there; a second path is worth what on costs (2b.3)."""
+        self.addCleanup(self.lab.endpoint, *self.lab.endpoints)
+        self.lab.endpoint(f"{L.CLIENT} dev c0 subflow", f"{L.CLIENT6} dev c0 subflow")
+        self.lab.converter("--mptcp", "--fastopen", "cookie")
+        seen = {}
+        for mptcp in "off", "auto", "on":
+            connection, *seen[mptcp] = self.best(POLL, self.lab.config(policy=f"mptcp = {mptcp}"))
+            self.report(f"mptcp = {mptcp}", *seen[mptcp])
+            self.assertEqual(connection[0].option(captures.MPTCP) is not None, mptcp == "on")
+        self.assertEqual(seen["auto"][0], seen["off"][0])
+        self.assertLess(abs(seen["auto"][1] - seen["off"][1]), 0.9 * CLIENT_RTT)
+
     def test_what_linux_adds_for_mptcp(self):
         """A program that opens Multipath TCP itself. Linux sends nothing on an accepted MPTCP
         socket before the third packet of its handshake has come (LINUX-FACTS 2b.3)."""

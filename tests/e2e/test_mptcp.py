@@ -179,7 +179,7 @@ class Twin(Mptcp):
         mark = "s.setsockopt(socket.SOL_SOCKET, 36, 5)"
         for drop, is_mptcp in ("", 1), (DROP, 0):
             with self.subTest(is_mptcp=is_mptcp):
-                out, r = self.ask(self.shim(v4), before=mark + drop,
+                out, r = self.ask(self.shim(v4, "mptcp = on"), before=mark + drop,
                                   after="print(s.getsockopt(socket.SOL_SOCKET, 36))")
                 self.assertEqual((out[0], out[2]), (f"{is_mptcp} 6 2 {L.SERVER} 80", "5"), r)
                 self.assertEqual("an option that takes a privilege" in r.log, not is_mptcp, r)
@@ -239,7 +239,7 @@ print(s.getsockopt(1, socket.SO_KEEPALIVE), s.getsockopt(6, socket.TCP_KEEPIDLE)
       s.getsockopt(1, socket.SO_REUSEADDR), os.get_inheritable(s.fileno()),
       os.get_blocking(s.fileno()), s.getsockname()[1], s.getsockopt(6, 31, 16))
 """
-        out, r = self.ask(self.shim(v4), before=before, after=after)
+        out, r = self.ask(self.shim(v4, "mptcp = on"), before=before, after=after)
         self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
         self.assertEqual(out[2], "1 77 1 100000 32 0 (1, 7) reno 0 True False 4567 b''", r)
 
@@ -256,7 +256,7 @@ for i in range(60): s.setsockopt(6, socket.TCP_CONGESTION, [b"bbr", b"cubic", b"
 print(s.getsockopt(6, socket.TCP_CONGESTION, 16).strip(bytes(1)),
       s.getsockopt(1, 25, 16).strip(bytes(1)), s.getsockopt(0, socket.IP_TOS))
 """
-        out, r = self.ask(self.shim(v4), before=before, after=after)
+        out, r = self.ask(self.shim(v4, "mptcp = on"), before=before, after=after)
         self.assertEqual(out[0], f"1 6 2 {L.SERVER} 80", r)
         self.assertEqual(out[2], "b'reno' b'c0' 32", r)
 

@@ -243,6 +243,24 @@ static void what_the_path_loses(void **state)
 	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_HOLDS);
 }
 
+/* What has worked over TCP tells less than what was seen over MPTCP, and more than nothing. */
+static void what_passes_over_tcp(void **state)
+{
+	(void)state;
+	assert_true(goes(HEALTH_SYN_DATA, HEALTH_PASSES));
+	assert_false(goes(HEALTH_SYN_DATA, HEALTH_PASSES));
+	assert_true(health_is_sane(&h));
+	for (int way = HEALTH_WORKS; way <= HEALTH_HOLDS; way += HEALTH_HOLDS - HEALTH_WORKS) {
+		assert_true(goes(HEALTH_SYN_DATA, (enum health_way)way));
+		assert_false(goes(HEALTH_SYN_DATA, HEALTH_PASSES));
+		assert_int_equal(h.way[HEALTH_SYN_DATA], way);
+	}
+	for (int i = 0; i < HEALTH_LOST_MAX; i++)
+		assert_true(goes(HEALTH_SYN_DATA, HEALTH_LOSES));
+	assert_true(goes(HEALTH_SYN_DATA, HEALTH_PASSES));
+	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_PASSES);
+}
+
 /* A SYN+ACK that leaves the data out says so at once, a SYN that was sent again does not. */
 static void what_the_path_strips(void **state)
 {
@@ -676,7 +694,7 @@ static void nonsense(void **state)
 		{ .convert_cookie_len = HEALTH_COOKIE_MAX + 1 },
 		{ .dialect = 4 },
 		{ .has_offers = 2 },
-		{ .way = { 4 } },
+		{ .way = { HEALTH_PASSES + 1 } },
 		{ .lost = { 0, 255 } },
 	};
 	uint8_t bytes[STATE_CONVERTER_KEY];
@@ -751,6 +769,7 @@ int main(void)
 		PURE(shares_of_the_time),
 		PURE(cookies),
 		PURE(what_the_path_loses),
+		PURE(what_passes_over_tcp),
 		PURE(what_the_path_strips),
 		PURE(the_time_of_the_handshake),
 		PURE(forgotten_after_a_day),

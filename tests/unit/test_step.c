@@ -285,7 +285,7 @@ static int set_up(void **state)
 	u->fall_back = u->is_in_doubt = u->stays = u->early = u->deferred = u->may_defer = false;
 	u->moves = u->unclear = 0;
 	u->rcvlowat = 0;
-	u->no_twin = NULL;
+	u->why = NULL;
 	converters_advise(u);
 	exchange_begin_tries(u);
 	return 0;
