@@ -129,6 +129,11 @@ static void ask(struct judge_converter *j)
 		return;
 	health_where(j->to, route_lookup, now_ms, &key);
 	health_find(&key, now_ms, &known);
+	j->gain = multipath(&(struct multipath_facts){
+		.setting = j->config->mptcp,
+		.is_lost = known.way[HEALTH_MPTCP] == HEALTH_LOSES,
+		.paths = paths_to(j->to, now_ms),
+	});
 	j->is_known_to_lose = known.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
 	j->left_alone_ms = known.alone_until_ms - now_ms;
 	probe(j, j->converter, mptcp, &known, &j->probe);

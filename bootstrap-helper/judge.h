@@ -36,7 +36,8 @@ struct judge_converter {
 	bool has_route, is_at_home; /* else it was not asked */
 	struct pol_route route;
 	unsigned int timeout_ms;
-	struct probe probe; /* as programs would meet it */
+	struct probe probe;  /* as programs would meet it */
+	enum multipath gain; /* of a socket that is not bound */
 	bool has_plain, has_auto, has_again;
 	struct probe plain;	/* without MPTCP, if that did not get an answer by MPTCP */
 	struct probe automatic; /* with dialect = auto, if no answer came in the dialect given */

@@ -402,10 +402,13 @@ static void judge_syn_data(struct findings *f, const struct judge_converter *j)
 static void judge_mptcp(struct findings *f, const struct judge_converter *j)
 {
 	const struct probe *p = &j->probe;
+	const char *why = multipath_text(j->gain);
 	struct finding *found;
 
 	if (p->mptcp == PROBE_MPTCP_WORKS) {
-		finding_add(f, "converter-mptcp", FINDING_OK, "speaks Multipath TCP");
+		found = finding_add(f, "converter-mptcp", FINDING_OK, "speaks Multipath TCP%s%s",
+				    why ? "; connections to it are TCP, as " : "", why ? why : "");
+		finding_flag(found, "gains", !why);
 	} else if (p->mptcp == PROBE_MPTCP_FALLBACK && offers(p, KIND_MPTCP)) {
 		found = finding_add(
 			f, "mptcp-stripped", FINDING_PROBLEM,
@@ -417,7 +420,7 @@ static void judge_mptcp(struct findings *f, const struct judge_converter *j)
 				    "speaks no Multipath TCP: connections to it are TCP");
 		finding_mend(found, "mptcp = off");
 	}
-	if (!p->holds)
+	if (!p->holds || why)
 		return;
 	found = finding_add(
 		f, "reply-held", FINDING_NOTE,

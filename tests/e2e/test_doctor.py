@@ -313,6 +313,7 @@ class Host(Doctor):
     def test_a_second_network(self):
         """No endpoint for it; then no limit for it; then a filter in its way."""
         ip = ["ip", "-n", "client"]
+        self.lab.endpoint()
         L.command(ip + ["link", "add", "c1", "type", "veth", "peer", "name", "c1peer"])
         try:
             L.command(ip + ["addr", "add", "10.3.0.1/24", "dev", "c1"])
@@ -335,7 +336,7 @@ class Host(Doctor):
             self.assertEqual(self.all["mptcp-paths"]["values"]["subflow_endpoints"], 1)
         finally:
             L.command(ip + ["link", "del", "c1"])
-            L.command(ip + ["mptcp", "endpoint", "flush"])
+            self.lab.endpoint(*self.lab.endpoints)
             L.command(ip + ["mptcp", "limits", "set", "subflows", "2"])
 
     def test_open_files(self):
@@ -682,6 +683,7 @@ class Mends(Doctor):
             r = self.script(mend, env, self.VICTIM)
             self.assertNotIn("only told to root", r.out.decode())
             self.assertIn(self.v4, r.out.decode())
+        self.lab.endpoint()
         L.command(ip + ["link", "add", "c1", "type", "veth", "peer", "name", "c1peer"])
         try:
             L.command(ip + ["addr", "add", "10.3.0.1/24", "dev", "c1"])
@@ -696,7 +698,7 @@ class Mends(Doctor):
             self.mended("rp-filter", env)
         finally:
             L.command(ip + ["link", "del", "c1"])
-            L.command(ip + ["mptcp", "endpoint", "flush"])
+            self.lab.endpoint(*self.lab.endpoints)
             L.command(ip + ["mptcp", "limits", "set", "subflows", "2"])
 
     # ------------------------------------------------------------------- the converters

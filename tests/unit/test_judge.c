@@ -741,6 +741,15 @@ static void multipath_on_the_way(void **state)
 	p->holds = true;
 	converter_again();
 	assert_finding("reply-held", FINDING_NOTE, "mptcp = off");
+	p->mptcp = PROBE_MPTCP_WORKS;
+	converter_again();
+	assert_finding("converter-mptcp", FINDING_OK, "");
+	assert_null(strstr(find("converter-mptcp")->what, "TCP, as"));
+	j.gain = MULTIPATH_ONE;
+	converter_again();
+	assert_non_null(strstr(find("converter-mptcp")->what, "TCP, as there is one path"));
+	assert_null(find("reply-held"));
+	j.gain = MULTIPATH_GAINS;
 	p->verdict = PROBE_UNREACHABLE;
 	p->err = ETIMEDOUT;
 	j.has_plain = true;
