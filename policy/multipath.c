@@ -20,6 +20,8 @@ enum multipath multipath(const struct multipath_facts *f)
 		return f->is_bound ? MULTIPATH_ON_BOUND : MULTIPATH_ON;
 	if (f->is_bound)
 		return MULTIPATH_BOUND;
+	if (f->is_watched)
+		return MULTIPATH_WATCHED;
 	if (f->is_lost)
 		return MULTIPATH_LOST;
 	return by_paths[f->paths];
@@ -30,6 +32,7 @@ const char *multipath_text(enum multipath m)
 	static const char *const texts[] = {
 		[MULTIPATH_ON_BOUND] = "mptcp = on, although the program has bound it to a network",
 		[MULTIPATH_BOUND] = "the program has bound it to a network",
+		[MULTIPATH_WATCHED] = "the program's keepalive shall find a dead path soon",
 		[MULTIPATH_LOST] = "the converter, or the network, has no MPTCP",
 		[MULTIPATH_ONE] = "there is one path",
 		[MULTIPATH_AROUND] = "another path would go around the tunnel",

@@ -24,9 +24,10 @@ enum paths_found {
 
 struct multipath_facts {
 	enum config_mptcp setting;
-	bool is_own;   /* the program itself has made an MPTCP socket */
-	bool is_bound; /* the program has named a device, a local address, or a route (SO_MARK) */
-	bool is_lost;  /* the last connections there have turned into TCP */
+	bool is_own;	 /* the program itself has made an MPTCP socket */
+	bool is_bound;	 /* the program has named a device, a local address, or a route (SO_MARK) */
+	bool is_watched; /* its keepalive is to find a dead path soon, of which MPTCP tells late */
+	bool is_lost;	 /* the last connections there have turned into TCP */
 	enum paths_found paths;
 };
 
@@ -39,6 +40,7 @@ enum multipath {
 	/* no */
 	MULTIPATH_OFF,
 	MULTIPATH_BOUND,
+	MULTIPATH_WATCHED,
 	MULTIPATH_LOST,
 	MULTIPATH_ONE,
 	MULTIPATH_AROUND,

@@ -251,6 +251,7 @@ static bool gains_by_mptcp(int fd, struct conn_request *request, const struct ad
 		.setting = request->config->mptcp,
 		.is_own = is_own_mptcp(fd, request->mark),
 		.is_bound = note_names_network(note_at(fd)),
+		.is_watched = note_watches_path(fd),
 		.is_lost = is_lost,
 	};
 	enum multipath verdict = multipath(&facts);

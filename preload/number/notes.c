@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #define NOTE_PAGE 256
+#define SOON_S	  60 /* what net.mptcp.close_timeout adds */
 
 /* bytes: level, name (two each), length of the value, the value; with the level VOID there is none, but
  * room for one of that length */
@@ -239,6 +240,21 @@ bool note_names_network(const struct note *n)
 		    memcmp(o.value, none, o.len) != 0)
 			return true;
 	return atomic_load(&n->named);
+}
+
+bool note_watches_path(int fd)
+{
+	const struct note *n = note_at(fd);
+	struct note_option o;
+	int count;
+
+	if (!n || !note_find(n, SOL_SOCKET, SO_KEEPALIVE, &o) ||
+	    !sock_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0))
+		return false;
+	count = sock_int(fd, IPPROTO_TCP, TCP_KEEPCNT, SOON_S);
+	return sock_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, SOON_S) +
+		       count * sock_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, SOON_S) <=
+	       SOON_S;
 }
 
 /* Where the same option stands already, with a value of the same length, or nothing of that length; else

@@ -85,6 +85,10 @@ bool note_is_shared(const struct note *n);
 bool note_next(const struct note *n, uint16_t *at, struct note_option *option);
 /* What was set last. False if that option was never set. */
 bool note_find(const struct note *n, int level, int name, struct note_option *option);
+/* Has the program asked the kernel to watch the path (SO_KEEPALIVE), and would TCP tell it within a minute
+ * that it is dead? MPTCP would take a minute more (LINUX-FACTS 4.10). What the kernel holds counts, its
+ * defaults too. */
+bool note_watches_path(int fd);
 /* sock_disconnect(), but the options that the kernel forgets thereby are set again as n (NULL: nothing)
  * has them. */
 void note_disconnect(int fd, const struct note *n);

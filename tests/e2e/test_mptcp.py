@@ -102,6 +102,20 @@ os.close(program)
 """
 
 
+# waits for a byte that never comes, and says what has ended it
+WAIT = """
+import errno, select, time
+print("waits", flush=True)
+began = time.monotonic()
+{how}
+try:
+    print(len(s.recv(1)))
+except OSError as e:
+    print(errno.errorcode[e.errno])
+print(time.monotonic() - began)
+"""
+
+
 def setup(lab):
     servers.nginx(lab)
     start_server(lab, MPTCP_HTTP)
@@ -425,6 +439,80 @@ class Costs(test_costs.Counted):
             self.note(f"{how}: {more:+} system calls for the twin {added}")
             self.assertTrue(any("IPPROTO_MPTCP" in line for line in lines), lines[-30:])
             self.assertLessEqual(more, self.TWIN, "\n".join(lines[-30:]))
+
+
+class DeadPath(Mptcp):
+    """An MPTCP socket that has lost every subflow waits for another one as long as
+    net.mptcp.close_timeout says, a minute, and shows nothing meanwhile (LINUX-FACTS 4.10). A program
+    that has asked the kernel to watch the path, before connect(), is not to wait for that."""
+
+    KEEPALIVE = "s.setsockopt(1, 9, {}); s.setsockopt(6, 4, {}); s.setsockopt(6, 5, {}); s.setsockopt(6, 6, {})"
+    WATCHED = KEEPALIVE.format(1, 1, 1, 2)
+
+    def setUp(self):
+        self.convert, self.v4, _ = self.mptcp_converter()
+
+    def cut(self):
+        """The client's packets and the answers to them are lost, and nobody is told."""
+        route = ["ip", "-n", "converter", "route", "add", "blackhole", L.CLIENT + "/32"]
+        L.command(route)
+        self.addCleanup(L.command, [w.replace("add", "del") for w in route])
+
+    def reset(self):
+        """By the converter's host, as when it has been started anew."""
+        L.command(L.inside("converter", ["ss", "-K", "-t", "state", "established", "sport", "=",
+                                         L.PORT]))
+
+    def ended(self, then, how=""):
+        """(what recv() says, after how long) while then() happens to the path."""
+        env = self.shim(self.v4)
+        words = [f"{k}={v}" for k, v in (L.ENVIRONMENT | {"LD_PRELOAD": L.SHIM} | env).items()]
+        program = ASK.format(before=self.WATCHED, after=WAIT.format(how=how))
+        process = self.lab.start("client", ["env", "-i", *words, "/usr/bin/python3", "-c", program,
+                                            "AF_INET", L.SERVER, "80", "blocking"], name="waits")
+        process.wait_for("the wait", lambda: "waits" in process.text())
+        then()
+        L.wait_for("the end", lambda: process.process.poll() is not None, 30)
+        what, seconds = process.text().split()[-2:]
+        return what, float(seconds)
+
+    def test_what_keepalive_finds(self):
+        """Within two probes, however the program waits; MPTCP: a minute later."""
+        what, seconds = self.ended(self.cut)
+        self.assertEqual(what, "ETIMEDOUT")
+        self.assertLess(seconds, 30)
+
+    def test_what_a_reset_ends(self):
+        for how in ("", "p = select.poll(); p.register(s, select.POLLIN); assert p.poll()",
+                    "e = select.epoll(); e.register(s, select.EPOLLIN); assert e.poll()"):
+            with self.subTest(how):
+                what, seconds = self.ended(self.reset, how)
+                self.assertEqual(what, "ECONNRESET")
+                self.assertLess(seconds, 30)
+
+    def test_who_has_asked(self):
+        """Whom TCP would tell within a minute, and nobody else; never against the configuration."""
+        for values, policy, is_mptcp in (((1, 1, 1, 2), "", 0), ((1, 30, 10, 3), "", 0),
+                                         ((1, 30, 10, 4), "", 1), ((1, 60, 60, 9), "", 1),
+                                         ((0, 1, 1, 2), "", 1), ((1, 1, 1, 2), "mptcp = on", 1)):
+            with self.subTest(values, policy=policy):
+                out, r = self.ask(self.shim(self.v4, policy), before=self.KEEPALIVE.format(*values))
+                self.assertEqual(out[0], f"{is_mptcp} 6 2 {L.SERVER} 80", r)
+                self.assertEqual("keepalive" in r.log, not is_mptcp, r)
+
+    def test_by_the_kernels_settings(self):
+        for seconds, is_mptcp in (7200, 1), (10, 0):
+            L.sysctl("client", net__ipv4__tcp_keepalive_time=seconds,
+                     net__ipv4__tcp_keepalive_intvl=5)
+            out, r = self.ask(self.shim(self.v4), before="s.setsockopt(1, 9, 1)")
+            self.assertEqual(out[0], f"{is_mptcp} 6 2 {L.SERVER} 80", r)
+        L.sysctl("client", net__ipv4__tcp_keepalive_time=7200, net__ipv4__tcp_keepalive_intvl=75)
+
+    def test_a_server_with_mptcp(self):
+        state = self.lab.file("state")
+        for before, is_mptcp in ("", 1), ("", 1), (self.WATCHED, 0):
+            out, r = self.ask(self.shim(self.v4, state=state), port=MPTCP_HTTP, before=before)
+            self.assertEqual(out[0], f"{is_mptcp} 6 2 {L.SERVER} {MPTCP_HTTP}", r)
 
 
 class Kernel(L.TestCase):

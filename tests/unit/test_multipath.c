@@ -9,13 +9,14 @@
 
 #include <cmocka.h>
 
-/* o: the program's own socket; b: bound; l: lost. Then 1, 2 or t (tunnel), or nothing yet. */
+/* o: the program's own socket; b: bound; w: watched; l: lost. Then 1, 2 or t (tunnel), or nothing yet. */
 static enum multipath of(enum config_mptcp setting, const char *facts)
 {
 	struct multipath_facts f = {
 		.setting = setting,
 		.is_own = strchr(facts, 'o'),
 		.is_bound = strchr(facts, 'b'),
+		.is_watched = strchr(facts, 'w'),
 		.is_lost = strchr(facts, 'l'),
 		.paths = strchr(facts, '1') ? PATHS_ONE :
 			 strchr(facts, '2') ? PATHS_SEVERAL :
@@ -37,6 +38,9 @@ static void automatic(void **state)
 	assert_int_equal(of(CONFIG_MPTCP_AUTO, "b"), MULTIPATH_BOUND);
 	assert_int_equal(of(CONFIG_MPTCP_AUTO, "l"), MULTIPATH_LOST);
 	assert_int_equal(of(CONFIG_MPTCP_AUTO, "bl2"), MULTIPATH_BOUND);
+	assert_int_equal(of(CONFIG_MPTCP_AUTO, "w2"), MULTIPATH_WATCHED);
+	assert_int_equal(of(CONFIG_MPTCP_AUTO, "w"), MULTIPATH_WATCHED);
+	assert_int_equal(of(CONFIG_MPTCP_ON, "w1"), MULTIPATH_ON);
 	assert_int_equal(of(CONFIG_MPTCP_AUTO, "l2"), MULTIPATH_LOST);
 }
 
@@ -58,8 +62,8 @@ static void said(void **state)
 static void texts(void **state)
 {
 	static const enum multipath yes[] = { MULTIPATH_GAINS, MULTIPATH_OWN, MULTIPATH_ON };
-	static const enum multipath no[] = { MULTIPATH_BOUND, MULTIPATH_LOST, MULTIPATH_ONE,
-					     MULTIPATH_AROUND };
+	static const enum multipath no[] = { MULTIPATH_BOUND, MULTIPATH_WATCHED, MULTIPATH_LOST,
+					     MULTIPATH_ONE, MULTIPATH_AROUND };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
