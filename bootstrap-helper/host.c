@@ -84,6 +84,7 @@ static void look_at_settings(struct host *h)
 	h->mptcp = setting("/proc/sys/net/mptcp/enabled");
 	h->mptcp_pause_s = setting("/proc/sys/net/mptcp/blackhole_timeout");
 	h->mptcp_pauses = counter("MPTcpExt", "Blackhole");
+	h->mptcp_close_s = setting("/proc/sys/net/mptcp/close_timeout");
 }
 
 /* ------------------------------------------------------------------------ its networks */
@@ -97,6 +98,21 @@ static int rp_filter(const char *interface)
 	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
 	own = setting(path);
 	return own > all ? own : all;
+}
+
+static bool is_mobile(const char *interface)
+{
+	char path[64], line[64];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/uevent", interface);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strcmp(line, "DEVTYPE=wwan\n") == 0;
+	if (f)
+		fclose(f);
+	return found;
 }
 
 /* Does this line of a routing table show a default route by that interface? */
@@ -169,6 +185,7 @@ static void look_at_interfaces(struct host *h)
 		snprintf(to->name, sizeof(to->name), "%s", i->ifa_name);
 		to->address = a;
 		to->rp_filter = rp_filter(to->name);
+		to->is_mobile = is_mobile(to->name);
 		h->n_interfaces++;
 	}
 	freeifaddrs(all);

@@ -25,11 +25,13 @@ struct host {
 	int mptcp;		  /* net.mptcp.enabled; -1: the kernel has no MPTCP */
 	int mptcp_pause_s;	  /* net.mptcp.blackhole_timeout */
 	int64_t mptcp_pauses;
+	int mptcp_close_s; /* net.mptcp.close_timeout */
 	struct paths paths;
 	struct host_interface {
 		char name[16];
 		struct addr address;   /* the first that is neither loopback's nor link-local */
 		int rp_filter;	       /* what holds for it */
+		bool is_mobile;	       /* a modem's, which are often paid for by volume */
 	} interfaces[HOST_INTERFACES]; /* up, with such an address and a default route */
 	unsigned int n_interfaces;
 	char main_interface[16]; /* by which packets to the first converter leave; "": not known */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define FEW_FILES 256
+#define WAITS_S	  10
 
 enum { FAST_OPEN_CLIENT = 1, FAST_OPEN_WITHOUT_COOKIE = 4 }; /* bits of net.ipv4.tcp_fastopen */
 
@@ -155,13 +156,21 @@ static unsigned int count_subflow_endpoints(const struct paths *p)
 	return n;
 }
 
-static bool is_endpoint(const struct paths *p, const struct host_interface *interface)
+/* The endpoint that makes subflows by this interface, or any; NULL: none is there. */
+static const struct paths_endpoint *endpoint_of(const struct paths *p,
+						const struct host_interface *interface)
 {
-	for (unsigned int i = 0; i < p->n_endpoints; i++)
-		if (addr_equal_ip(&p->endpoints[i].address, &interface->address) ||
-		    strcmp(p->endpoints[i].interface, interface->name) == 0)
-			return true;
-	return false;
+	const struct paths_endpoint *found = NULL;
+
+	for (unsigned int i = 0; i < p->n_endpoints; i++) {
+		const struct paths_endpoint *e = &p->endpoints[i];
+
+		if ((!found || e->makes_subflows) &&
+		    (addr_equal_ip(&e->address, &interface->address) ||
+		     strcmp(e->interface, interface->name) == 0))
+			found = e;
+	}
+	return found;
 }
 
 static bool is_main(const struct host *h, const struct host_interface *interface)
@@ -192,8 +201,9 @@ static void judge_networks(struct findings *f, const struct host *h)
 			if (is_main(h, &h->interfaces[i]))
 				continue;
 			judge_ip(&h->interfaces[i].address, text);
-			finding_mend_as_root(found, "ip mptcp endpoint add %s dev %s subflow", text,
-					     h->interfaces[i].name);
+			finding_mend_as_root(found, "ip mptcp endpoint add %s dev %s subflow%s",
+					     text, h->interfaces[i].name,
+					     h->interfaces[i].is_mobile ? " backup" : "");
 		}
 	}
 	finding_number(found, "networks", h->n_interfaces);
@@ -226,7 +236,7 @@ static void judge_rp_filter(struct findings *f, const struct host *h)
 		const struct host_interface *to = &h->interfaces[i];
 
 		if (to->rp_filter != 1 || count_subflow_endpoints(&h->paths) == 0 ||
-		    !is_endpoint(&h->paths, to))
+		    !endpoint_of(&h->paths, to))
 			continue;
 		found = finding_add(f, "rp-filter", FINDING_NOTE,
 				    "rp_filter of %s is 1 (strict): packets of a further path are "
@@ -237,6 +247,49 @@ static void judge_rp_filter(struct findings *f, const struct host *h)
 	}
 }
 
+/* The kernel's scheduler asks how fast a path is, not what it costs. */
+static void judge_mobile(struct findings *f, const struct host *h)
+{
+	char text[ADDR_TEXT_MAX];
+	struct finding *found;
+
+	for (unsigned int i = 0; i < h->n_interfaces; i++) {
+		const struct host_interface *of = &h->interfaces[i];
+		const struct paths_endpoint *e = endpoint_of(&h->paths, of);
+
+		if (!of->is_mobile || is_main(h, of) || !e || !e->makes_subflows || e->is_backup)
+			continue;
+		judge_ip(&e->address, text);
+		found = finding_add(f, "mptcp-metered", FINDING_NOTE,
+				    "MPTCP uses %s, a mobile network, beside the others and not "
+				    "only when they fail; if it is paid for by volume:",
+				    of->name);
+		finding_mend_as_root(found, "ip mptcp endpoint change %s backup", text);
+		finding_word(found, "interface", of->name);
+	}
+}
+
+/* LINUX-FACTS 4.10: where there is no second path there is nothing to wait for. */
+static void judge_close_timeout(struct findings *f, const struct host *h,
+				const struct config *config)
+{
+	bool waits_in_vain = config->mptcp == CONFIG_MPTCP_ON && h->n_interfaces < 2;
+	struct finding *found;
+
+	if (h->mptcp_close_s < 0)
+		return;
+	found = finding_add(f, "mptcp-close",
+			    waits_in_vain && h->mptcp_close_s > WAITS_S ? FINDING_NOTE : FINDING_OK,
+			    "net.mptcp.close_timeout is %d: for so many seconds a connection that "
+			    "has lost all its paths, by a reset or keepalive, too, waits for "
+			    "another and looks alive; with fewer, programs are told sooner, and a "
+			    "change of networks has to be as quick",
+			    h->mptcp_close_s);
+	if (found->verdict == FINDING_NOTE)
+		finding_mend_as_root(found, "sysctl -w net.mptcp.close_timeout=%d", WAITS_S);
+	finding_number(found, "close_timeout", h->mptcp_close_s);
+}
+
 static void judge_paths(struct findings *f, const struct host *h, const struct config *config)
 {
 	struct finding *found;
@@ -244,6 +297,7 @@ static void judge_paths(struct findings *f, const struct host *h, const struct c
 	if (!wants_mptcp(config) || h->mptcp <= 0)
 		return;
 	judge_mptcp_pause(f, h);
+	judge_close_timeout(f, h, config);
 	if (h->paths.err == -EPERM) {
 		found = finding_add(f, "mptcp-paths", FINDING_NOTE,
 				    "MPTCP's endpoints are only told to root");
@@ -255,6 +309,7 @@ static void judge_paths(struct findings *f, const struct host *h, const struct c
 	judge_networks(f, h);
 	judge_limits(f, h);
 	judge_rp_filter(f, h);
+	judge_mobile(f, h);
 }
 
 /* ----------------------------------------------------------------- user and library */

@@ -49,6 +49,7 @@ static void take_endpoint(const uint8_t *attributes, size_t len, void *arg)
 	const uint8_t *in = genl_find(attributes, len, MPTCP_PM_ATTR_ADDR, &in_len);
 	struct sockaddr_in v4 = { .sin_family = AF_INET };
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+	unsigned int flags;
 	const void *ip;
 
 	if (!in || look->paths->n_endpoints == PATHS_MOST)
@@ -64,8 +65,9 @@ static void take_endpoint(const uint8_t *attributes, size_t len, void *arg)
 		return;
 	}
 	/* of itself fullmesh makes none, and backup is one that waits for the other to break */
-	e->makes_subflows = number(in, in_len, MPTCP_PM_ADDR_ATTR_FLAGS) &
-			    MPTCP_PM_ADDR_FLAG_SUBFLOW;
+	flags = number(in, in_len, MPTCP_PM_ADDR_ATTR_FLAGS);
+	e->makes_subflows = flags & MPTCP_PM_ADDR_FLAG_SUBFLOW;
+	e->is_backup = flags & MPTCP_PM_ADDR_FLAG_BACKUP;
 	route_interface(look->fd, e->interface, (int)number(in, in_len, MPTCP_PM_ADDR_ATTR_IF_IDX));
 	look->paths->n_endpoints++;
 }

@@ -20,6 +20,7 @@ struct paths {
 		struct addr address;
 		char interface[16]; /* "" if it is not bound to one */
 		bool makes_subflows;
+		bool is_backup; /* they carry data when no other is left */
 	} endpoints[PATHS_MOST];
 	unsigned int n_endpoints;
 };

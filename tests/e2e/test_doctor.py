@@ -645,6 +645,13 @@ class Mends(Doctor):
                     if good:
                         L.command(L.inside("client", ["sysctl", "-qw", f"net.{good}"]))
 
+    def test_close_timeout(self):
+        env = self.environment(self.shim(policy="mptcp = on", log=False))
+        for uid in 0, self.VICTIM:
+            L.sysctl("client", net__mptcp__close_timeout=60)
+            self.mended("mptcp-close", env, uid)
+        L.sysctl("client", net__mptcp__close_timeout=60)
+
     def test_no_proc(self):
         around = ["unshare", "--mount", "sh", "-c",
                   'mount --bind /proc /mnt && mount -t tmpfs lab /proc && '
@@ -696,6 +703,15 @@ class Mends(Doctor):
             self.mended("mptcp-limits", env)
             L.sysctl("client", net__ipv4__conf__c1__rp_filter=1)
             self.mended("rp-filter", env)
+            mobile = ["unshare", "--mount", "sh", "-c",
+                      "mount -t tmpfs lab /sys/class/net && mkdir /sys/class/net/c1 && "
+                      'echo DEVTYPE=wwan >/sys/class/net/c1/uevent && exec "$@"', "sh"]
+            for uid in 0, self.VICTIM:
+                self.mended("mptcp-metered", env, uid, around=mobile)
+                L.command(ip + ["mptcp", "endpoint", "flush"])
+                self.mended("mptcp-paths", env, uid, around=mobile)
+                self.assertIn(" backup ", L.command(ip + ["mptcp", "endpoint"]))
+                L.command(ip + ["mptcp", "endpoint", "change", "10.3.0.1", "nobackup"])
         finally:
             L.command(ip + ["link", "del", "c1"])
             self.lab.endpoint(*self.lab.endpoints)

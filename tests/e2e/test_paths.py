@@ -60,6 +60,20 @@ class Curl(Download):
         self.assertGreater(min(carried), BIG / 4)
         self.assertLess(sum(carried), BIG * 1.5)  # and nothing twice
 
+    def test_a_metered_path_waits(self):
+        """What `check` proposes for one: it carries data when the other is gone, and not before."""
+        endpoint = ["ip", "-n", "client", "mptcp", "endpoint", "change", paths.CLIENT2]
+        L.command(endpoint + ["backup"])
+        self.addCleanup(L.command, endpoint + ["nobackup"])
+        before = self.received()
+        self.fetch("middle", self.on)
+        carried = [after - b for after, b in zip(self.received(), before)]
+        self.note(" and ".join(f"{n / 1e6:.3f} MB" for n in carried))
+        self.assertGreater(carried[0], MIDDLE)
+        self.assertLess(carried[1], MIDDLE / 20)
+        self.on = paths.shim(self.lab, "on")
+        self.check_cut(0)
+
     def check_cut(self, path, silently=False):
         self.addCleanup(self.lab.mend, path)
         d = self.fetch("big", self.on, at=BIG // 2, then=lambda: self.lab.cut(path, silently))

@@ -272,6 +272,59 @@ static void endpoints(void **state)
 	assert_null(find("mptcp-paths"));
 }
 
+static void close_timeout(void **state)
+{
+	(void)state;
+	host.mptcp_close_s = 60;
+	host_again();
+	assert_finding("mptcp-close", FINDING_OK, "");
+	assert_says("mptcp-close", "is 60:");
+	config.mptcp = CONFIG_MPTCP_ON;
+	host_again();
+	assert_finding("mptcp-close", FINDING_NOTE, "sysctl -w net.mptcp.close_timeout=10");
+	host.mptcp_close_s = 10;
+	host_again();
+	assert_finding("mptcp-close", FINDING_OK, "");
+	host.mptcp_close_s = 60;
+	second_interface(); /* which a connection may find later */
+	host_again();
+	assert_finding("mptcp-close", FINDING_OK, "");
+	host.mptcp_close_s = -1;
+	host_again();
+	assert_null(find("mptcp-close"));
+	host.mptcp_close_s = 60;
+	config.mptcp = CONFIG_MPTCP_OFF;
+	host_again();
+	assert_null(find("mptcp-close"));
+}
+
+static void metered(void **state)
+{
+	struct paths_endpoint *e = host.paths.endpoints;
+
+	(void)state;
+	second_interface();
+	host.interfaces[1].is_mobile = true;
+	host_again();
+	assert_finding("mptcp-paths", FINDING_NOTE,
+		       "ip mptcp endpoint add 2001:db8::7 dev wwan0 subflow backup");
+	assert_null(find("mptcp-metered"));
+	host.paths.n_endpoints = 2;
+	strcpy(e[0].interface, "wwan0"); /* this names an address to the other side */
+	e[1].address = host.interfaces[1].address;
+	e[1].makes_subflows = true;
+	host_again();
+	assert_finding("mptcp-metered", FINDING_NOTE,
+		       "ip mptcp endpoint change 2001:db8::7 backup");
+	e[1].is_backup = true;
+	host_again();
+	assert_null(find("mptcp-metered"));
+	e[1].is_backup = false;
+	strcpy(host.main_interface, "wwan0"); /* all begin on it */
+	host_again();
+	assert_null(find("mptcp-metered"));
+}
+
 static void process_and_library(void **state)
 {
 	(void)state;
@@ -856,6 +909,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(multipath_setting, start, end),
 		cmocka_unit_test_setup_teardown(paths, start, end),
 		cmocka_unit_test_setup_teardown(endpoints, start, end),
+		cmocka_unit_test_setup_teardown(close_timeout, start, end),
+		cmocka_unit_test_setup_teardown(metered, start, end),
 		cmocka_unit_test_setup_teardown(process_and_library, start, end),
 		cmocka_unit_test_setup_teardown(mistakes_in_the_order_of_lines, start, end),
 		cmocka_unit_test_setup_teardown(files, start, end),
