@@ -19,8 +19,10 @@ CFLAGS   ?= -O2 -g
 # needs optimisation, so it goes with it
 FORTIFY  := $(if $(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
-	    -Wmissing-prototypes -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wformat=2
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
+	    -Wmissing-prototypes -Wno-psabi -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wformat=2
+# the same types on every machine (preload/kernel/real.h)
+WIDE     := -D_TIME_BITS=64 -D_FILE_OFFSET_BITS=64
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WIDE) -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
 	     -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP $(CFLAGS) $(CPPFLAGS)
 
 Q := $(if $(filter 1,$(V)),,@)
@@ -106,6 +108,21 @@ $(BUILD)/flags $(BUILD)/paths: FORCE
 
 .PHONY: FORCE
 FORCE:
+
+# The library once more, for programs of 32 bits (i386).
+CC32   ?= i686-linux-gnu-gcc
+for_32 := --no-print-directory CC='$(CC32)' BUILD=$(BUILD)/32
+
+.PHONY: lib32 e2e-tools32 clients
+#: lib32            the library for 32-bit programs (CC32='gcc -m32'; needs libinih-dev:i386)
+lib32:
+	$(Q)$(MAKE) $(for_32) $(BUILD)/32/$(notdir $(SHIM))
+
+# and their clients, with a 64-bit and with a 32-bit time_t
+e2e-tools32: lib32
+	$(Q)$(MAKE) $(for_32) clients
+	$(Q)$(MAKE) $(for_32)/narrow WIDE= clients
+clients: $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC) $(BUILD)/lab/mptcp-sockets.so
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -248,7 +265,7 @@ $(BUILD)/fuzz/shim-converter: $(addprefix $(BUILD)/obj/tests/,fuzz/shim-converte
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
-E2E_SUITES := $(wildcard tests/e2e/test_*.py)
+E2E_SUITES := $(filter-out %/test_32bit.py,$(wildcard tests/e2e/test_*.py))
 # These measure round trips, or need both cores by themselves.
 E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_storms.py)
 # The longest ones first, so that all end together.
@@ -259,12 +276,12 @@ E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
 # A suite that is not there is a failure, not a pass.
 run_unit    = --jobs 2 --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
 	      $(or $(REPLAYS),--missing tests/fuzz)
-run_exports = --limit 60 tests/exports
+run_exports = --limit 60 tests/exports tests/names
 run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
 	      --jobs 4 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
-run = BUILD=$(BUILD) LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
+run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
 
 .PHONY: check check-unit check-exports check-lab check-e2e
 #: check            the tests: lab, unit, exports, end to end (best as root: it needs namespaces)
@@ -280,7 +297,7 @@ check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS)
 check-unit: $(UNIT_TESTS) $(REPLAYS)
 	$(Q)$(run) $(run_unit)
 
-#: check-exports    what the library exports, needs and imports
+#: check-exports    what the library exports, needs and imports, and that no name is missing
 check-exports: $(SHIM)
 	$(Q)$(run) $(run_exports)
 
@@ -326,6 +343,17 @@ check-faults: all $(E2E_TOOLS)
 check-storms: all $(E2E_TOOLS)
 	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py
 	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)
+
+.PHONY: check-32bit
+#: check-32bit      the library for 32-bit programs (i386), with a short and a long time_t (installs what it needs
+#:                  of that architecture; TRANSPARENCY=all: every client)
+check-32bit:
+	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_32)
+	$(Q)$(MAKE) --no-print-directory check-32bit-here
+
+.PHONY: check-32bit-here
+check-32bit-here: all $(E2E_TOOLS) e2e-tools32
+	$(Q)$(run) --limit 900 tests/names-32 tests/e2e/test_32bit.py
 
 MODE    ?= immediate
 MODULES ?=
@@ -529,6 +557,8 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
 	      python3-grpcio python3-urllib3 faketime
+# of a second architecture, which nobody gets who does not ask for it
+DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 

@@ -162,7 +162,7 @@ static const char *read_interpreter(const struct reader *r, struct range s)
 
 	if (!is_inside(r, s))
 		return "the name of its loader lies outside the file";
-	end = s.len ? memchr(r->p + s.at, '\0', s.len) : NULL;
+	end = s.len ? memchr(r->p + s.at, '\0', (size_t)s.len) : NULL;
 	if (!end || end - (r->p + s.at) >= ELF_NAME_MAX || end == r->p + s.at)
 		return "the name of its loader has no end";
 	memcpy(r->elf->interpreter, r->p + s.at, (size_t)(end - (r->p + s.at)) + 1);

@@ -14,7 +14,7 @@ static size_t put_text(char *what, size_t size, size_t n, const char *text, size
 	bool cut = strlen(text) > most;
 
 	for (; *text && most > 0 && n < size - 1; text++, most--)
-		what[n++] = *text >= 0 && (*text < ' ' || *text == 0x7f) ? '?' : *text;
+		what[n++] = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
 	for (unsigned int dots = 0; cut && dots < 3 && n < size - 1; dots++)
 		what[n++] = '.';
 	what[n] = '\0';

@@ -84,6 +84,10 @@ INTERPOSE int ioctl(int fd, unsigned long request, ...)
 	return REAL(ioctl)(fd, request, arg);
 }
 
+#if NARROW
+ALSO("ioctl", ioctl, "__ioctl_time64");
+#endif
+
 /* libc's own makes an ioctl() that does not come by here. */
 INTERPOSE int sockatmark(int fd)
 {

@@ -3,9 +3,10 @@
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "both_ends.h"
 #include "begin.h"
-#include "record.h"
+#include "narrow.h"
 #include "notes.h"
 #include "real.h"
+#include "record.h"
 #include "shim.h"
 #include "twin.h"
 
@@ -170,9 +171,11 @@ static bool is_dup(int command)
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
-/* What no other socket could be given, noted. */
-static int seen(int fd, int command, int r)
+/* fcntl() has returned r: a copy, and what no other socket could be given, are noted. */
+static int told(int fd, int command, int r)
 {
+	if (is_dup(command))
+		return copied(fd, r);
 	if (r >= 0 && (command == F_SETOWN || command == F_SETOWN_EX || command == F_SETSIG))
 		note_spoil(fd, "its owner for signals");
 	return r;
@@ -184,24 +187,26 @@ INTERPOSE int fcntl(int fd, int command, ...)
 {
 	va_list args;
 	void *arg;
-	int r;
 
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	r = REAL(fcntl)(fd, command, arg);
-	return is_dup(command) ? copied(fd, r) : seen(fd, command, r);
+	return told(fd, command, REAL(fcntl)(fd, command, arg));
 }
 
-INTERPOSE int fcntl64(int fd, int command, ...)
+#if NARROW /* locks of files are described in two ways */
+INTERPOSE int narrow_fcntl(int fd, int command, ...)
 {
 	va_list args;
 	void *arg;
-	int r;
 
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	r = REAL(fcntl64)(fd, command, arg);
-	return is_dup(command) ? copied(fd, r) : seen(fd, command, r);
+	return told(fd, command, REAL_NARROW(fcntl)(fd, command, arg));
 }
+
+ALSO("fcntl64", fcntl, "__fcntl_time64");
+#else
+ALSO_LARGE(fcntl, "fcntl64");
+#endif

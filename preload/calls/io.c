@@ -11,6 +11,7 @@
 #include "fastopen.h"
 #include "handover.h"
 #include "memory.h"
+#include "narrow.h"
 #include "sock.h"
 #include "wait.h"
 
@@ -183,6 +184,21 @@ INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 		       -1;
 }
 
+#if NARROW /* libc's two differ in the time stamps that come beside the data */
+INTERPOSE ssize_t narrow_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	return may_receive(fd, msg, flags) ? REAL_NARROW(recvmsg)(fd, msg, flags) : -1;
+}
+
+INTERPOSE int narrow_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
+			      narrow_timespec *timeout)
+{
+	return may_receive_messages(fd, msgs, n, flags) ?
+		       REAL_NARROW(recvmmsg)(fd, msgs, n, flags, timeout) :
+		       -1;
+}
+#endif
+
 /* The calls that may be a program's first write: what they do while something is unsettled. */
 
 SLOW static ssize_t write_unsettled(int fd, const void *p, size_t n)
@@ -340,26 +356,13 @@ SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t 
 		return -1;
 	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
 		return r;
-	return may(out, 0, WRITING) ? REAL(sendfile64)(out, in, offset, n) : -1;
+	return may(out, 0, WRITING) ? REAL(sendfile)(out, in, offset, n) : -1;
 }
 
 INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 {
-	int64_t at = offset ? *offset : 0;
-	ssize_t r;
-
-	if (!mark_any_unsettled() || !(is_unsettled(out) || is_unsettled(in)))
-		return REAL(sendfile)(out, in, offset, n);
-	r = sendfile_unsettled(out, in, offset ? &at : NULL, n);
-	if (offset)
-		*offset = (off_t)at;
-	return r;
-}
-
-INTERPOSE ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
-{
 	return mark_any_unsettled() ? sendfile_unsettled(out, in, offset, n) :
-				      real.sendfile64(out, in, offset, n);
+				      real.sendfile(out, in, offset, n);
 }
 
 /* SPLICE_F_NONBLOCK is about the pipe; of a socket only O_NONBLOCK counts. */
@@ -399,25 +402,14 @@ INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 		       -1;
 }
 
-INTERPOSE ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
-{
-	if (!mark_any_unsettled())
-		return real.preadv64v2(fd, iov, n, offset, flags);
-	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), READING) ?
-		       REAL(preadv64v2)(fd, iov, n, offset, flags) :
-		       -1;
-}
-
-INTERPOSE ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
-{
-	if (!mark_any_unsettled())
-		return real.pwritev64v2(fd, iov, n, offset, flags);
-	if (offset == -1 && is_first_write(fd))
-		return writev_unsettled(fd, iov, n, wait_flag(flags));
-	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
-		       REAL(pwritev64v2)(fd, iov, n, offset, flags) :
-		       -1;
-}
+#if NARROW
+ALSO("sendmsg", sendmsg, "__sendmsg64");
+ALSO("sendmmsg", sendmmsg, "__sendmmsg64");
+#else
+ALSO_LARGE(sendfile, "sendfile64");
+ALSO_LARGE(preadv2, "preadv64v2");
+ALSO_LARGE(pwritev2, "pwritev64v2");
+#endif
 
 /* --------------------------------------------------- fortified names (LINUX-FACTS 8.1) */
 

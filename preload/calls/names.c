@@ -301,3 +301,8 @@ INTERPOSE int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 		note_bound(fd, sa, len);
 	return r;
 }
+
+#if NARROW
+ALSO("getsockopt", getsockopt, "__getsockopt64");
+ALSO("setsockopt", setsockopt, "__setsockopt64");
+#endif

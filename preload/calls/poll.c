@@ -6,10 +6,14 @@
 #include "real.h"
 #include "wait.h"
 
-int __poll(struct pollfd *fds, nfds_t n, int timeout);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len);
-int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
-		size_t fds_len);
+#if NARROW
+#define PPOLL_CHK __ppoll64_chk /* from glibc 2.37 on */
+#else
+#define PPOLL_CHK __ppoll_chk
+#endif
+int PPOLL_CHK(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+	      size_t fds_len);
 void __chk_fail(void) __attribute__((noreturn));
 
 /* libc's header says that poll() only writes the array. */
@@ -59,11 +63,7 @@ INTERPOSE int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout
 				      real.ppoll(fds, n, timeout, mask);
 }
 
-/* libc's public alias. */
-INTERPOSE int __poll(struct pollfd *fds, nfds_t n, int timeout)
-{
-	return poll(fds, n, timeout);
-}
+ALSO("__poll", poll, "poll"); /* libc's public alias */
 
 /* What programs call that were compiled with _FORTIFY_SOURCE. */
 INTERPOSE int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len)
@@ -73,8 +73,8 @@ INTERPOSE int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_l
 	return poll(fds, n, timeout);
 }
 
-INTERPOSE int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-			  const sigset_t *mask, size_t fds_len)
+INTERPOSE int PPOLL_CHK(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+			const sigset_t *mask, size_t fds_len)
 {
 	if (fds_len / sizeof(*fds) < n)
 		__chk_fail();

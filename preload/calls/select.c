@@ -340,11 +340,6 @@ INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
 	return real.select(n, reads, writes, excepts, timeout);
 }
 
-/* libc's public alias. */
-int __select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
-	     struct timeval *restrict timeout);
-INTERPOSE int __select(int n, fd_set *restrict reads, fd_set *restrict writes,
-		       fd_set *restrict excepts, struct timeval *restrict timeout)
-{
-	return select(n, reads, writes, excepts, timeout);
-}
+#if !NARROW /* libc's public alias */
+ALSO("__select", select, "select");
+#endif

@@ -8,9 +8,11 @@
  * arguments were given the place of the last one is somebody's variable, so nothing is pushed and
  * nothing is copied. Nothing is refused. connect() is not looked at: who connects past libc is direct.
  */
-#include "record.h"
+#undef _FORTIFY_SOURCE /* glibc 2.36's <bits/poll2.h> takes the short ppoll() for the long one */
 #include "handover.h"
 #include "memory.h"
+#include "narrow.h"
+#include "record.h"
 #include "wait.h"
 
 #include <fcntl.h>
@@ -169,7 +171,7 @@ static long limited(struct limit limit, long r)
 
 	if (limit.left && (r >= 0 || errno == EINTR))
 		*limit.left = (struct timespec){ .tv_sec = ns > 0 ? ns / 1000000000 : 0,
-						 .tv_nsec = ns > 0 ? ns % 1000000000 : 0 };
+						 .tv_nsec = (long)(ns > 0 ? ns % 1000000000 : 0) };
 	return r;
 }
 
@@ -181,31 +183,24 @@ static const sigset_t *mask_behind(long pointer)
 	return mask ? *mask : NULL;
 }
 
-#ifdef SYS_ppoll_time64 /* machines on which libc's time has 32 bits */
-struct long_limit {
-	int64_t s, ns;
-};
+/* The time of the older numbers, which has 32 bits on machines of 32 bits. */
+typedef struct __kernel_old_timespec old_time;
 
-static struct timespec *short_limit(long timeout, struct timespec *t)
+static struct timespec *from_old(long timeout, struct timespec *t)
 {
-	const struct long_limit *l = (const struct long_limit *)timeout;
+	const old_time *old = (const old_time *)timeout;
 
-	if (!l)
-		return NULL;
-	*t = (struct timespec){ .tv_sec = l->s > INT32_MAX ? INT32_MAX : (time_t)l->s,
-				.tv_nsec = (long)l->ns };
-	return t;
+	if (old)
+		*t = (struct timespec){ .tv_sec = old->tv_sec, .tv_nsec = old->tv_nsec };
+	return old ? t : NULL;
 }
 
-static long lengthened(long timeout, const struct timespec *t, long r)
+static long to_old(long timeout, const struct timespec *t, long r)
 {
-	struct long_limit *l = (struct long_limit *)timeout;
-
-	if (l && l->s <= INT32_MAX)
-		*l = (struct long_limit){ t->tv_sec, t->tv_nsec };
+	if (timeout)
+		*(old_time *)timeout = (old_time){ (long)t->tv_sec, (long)t->tv_nsec };
 	return r;
 }
-#endif
 
 /* What the kernel would refuse is its to refuse. */
 static bool is_good(long pointer, size_t n)
@@ -214,13 +209,13 @@ static bool is_good(long pointer, size_t n)
 }
 
 /* A position in a file as the kernel takes it: on 32-bit machines, in two halves. */
-static off64_t position(long low, long high)
+static off_t position(long low, long high)
 {
 	uint64_t both = (unsigned long)low;
 
-	if (sizeof(long) < sizeof(off64_t))
+	if (sizeof(long) < sizeof(off_t))
 		both |= (uint64_t)(unsigned long)high << 32;
-	return (off64_t)both;
+	return (off_t)both;
 }
 
 /* Who gets a pending descriptor knows nothing of it. */
@@ -253,9 +248,8 @@ static long by_socketcall(long call, const long *args, long number);
 static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 {
 	struct limit limit;
-#ifdef SYS_ppoll_time64
-	struct timespec t, *l;
-#endif
+	struct timespec t, *left;
+	long r;
 
 	switch (number) {
 	case SYS_read:
@@ -267,15 +261,15 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_recvmsg:
 		return recvmsg(I a, P b, I c);
 	case SYS_recvmmsg:
-		return recvmmsg(I a, P b, U c, I d, P e);
+		return narrow_recvmmsg(I a, P b, U c, I d, P e);
 	case SYS_preadv2:
-		return preadv64v2(I a, P b, I c, position(d, e), I f);
+		return preadv2(I a, P b, I c, position(d, e), I f);
 	case SYS_write:
 		return write(I a, P b, Z c);
 	case SYS_writev:
 		return writev(I a, P b, I c);
 	case SYS_pwritev2:
-		return pwritev64v2(I a, P b, I c, position(d, e), I f);
+		return pwritev2(I a, P b, I c, position(d, e), I f);
 	case SYS_sendto:
 		return sendto(I a, P b, Z c, I d, (struct sockaddr *)e, (socklen_t)f);
 	case SYS_sendmsg:
@@ -283,7 +277,7 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_sendmmsg:
 		return sendmmsg(I a, P b, U c, I d);
 	case SYS_sendfile:
-		return sendfile(I a, I b, P c, Z d);
+		return narrow_sendfile(I a, I b, P c, Z d);
 	case SYS_splice:
 		return splice(I a, P b, I c, P d, Z e, U f);
 	case SYS_io_submit:
@@ -298,15 +292,18 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 		handover_inherited();
 		break;
 	case SYS_ppoll:
-		if (!is_good(c, sizeof(struct timespec)))
+		if (!is_good(c, sizeof(old_time)))
 			break;
-		limit = limit_of(c);
-		return limited(limit, ppoll(P a, (nfds_t)b, P c, P d));
+		left = from_old(c, &t);
+		limit = limit_of((long)left);
+		return to_old(c, left, limited(limit, ppoll(P a, (nfds_t)b, left, P d)));
 	case SYS_pselect6:
-		if (!is_good(e, sizeof(struct timespec)) || !is_good(f, sizeof(sigset_t *)))
+		if (!is_good(e, sizeof(old_time)) || !is_good(f, sizeof(sigset_t *)))
 			break;
-		limit = limit_of(e);
-		return limited(limit, pselect(I a, P b, P c, P d, P e, mask_behind(f)));
+		left = from_old(e, &t);
+		limit = limit_of((long)left);
+		r = pselect(I a, P b, P c, P d, left, mask_behind(f));
+		return to_old(e, left, limited(limit, r));
 	case SYS_epoll_ctl:
 		return epoll_ctl(I a, I b, I c, P d);
 	case SYS_epoll_pwait:
@@ -318,7 +315,7 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_dup3:
 		return dup3(I a, I b, I c);
 	case SYS_fcntl:
-		return fcntl(I a, I b, P c);
+		return narrow_fcntl(I a, I b, P c);
 	case SYS_ioctl:
 		return ioctl(I a, (unsigned long)b, P c);
 	case SYS_close:
@@ -341,9 +338,9 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_poll:
 		return poll(P a, (nfds_t)b, I c);
 	case OLD_SELECT:
-		if (!is_good(e, sizeof(struct timeval)))
+		if (!is_good(e, sizeof(struct __kernel_old_timeval)))
 			break;
-		return select(I a, P b, P c, P d, P e);
+		return narrow_select(I a, P b, P c, P d, P e);
 	case SYS_epoll_wait:
 		return epoll_wait(I a, P b, I c, I d);
 	case SYS_dup2:
@@ -361,27 +358,21 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 #endif
 #ifdef SYS_fcntl64
 	case SYS_fcntl64:
-		return fcntl64(I a, I b, P c);
+		return fcntl(I a, I b, P c);
 	case SYS_sendfile64:
-		return sendfile64(I a, I b, P c, Z d);
+		return sendfile(I a, I b, P c, Z d);
 	case SYS_recvmmsg_time64:
-		if (!is_good(e, sizeof(struct long_limit)))
-			break;
-		l = short_limit(e, &t);
-		return recvmmsg(I a, P b, U c, I d, l);
+		return recvmmsg(I a, P b, U c, I d, P e);
 	case SYS_ppoll_time64:
-		if (!is_good(c, sizeof(struct long_limit)))
+		if (!is_good(c, sizeof(struct timespec)))
 			break;
-		l = short_limit(c, &t);
-		limit = limit_of((long)l);
-		return lengthened(c, l, limited(limit, ppoll(P a, (nfds_t)b, l, P d)));
+		limit = limit_of(c);
+		return limited(limit, ppoll(P a, (nfds_t)b, P c, P d));
 	case SYS_pselect6_time64:
-		if (!is_good(e, sizeof(struct long_limit)) || !is_good(f, sizeof(sigset_t *)))
+		if (!is_good(e, sizeof(struct timespec)) || !is_good(f, sizeof(sigset_t *)))
 			break;
-		l = short_limit(e, &t);
-		limit = limit_of((long)l);
-		return lengthened(e, l,
-				  limited(limit, pselect(I a, P b, P c, P d, l, mask_behind(f))));
+		limit = limit_of(e);
+		return limited(limit, pselect(I a, P b, P c, P d, P e, mask_behind(f)));
 #endif
 	}
 	return real_syscall(number, a, b, c, d, e, f);
@@ -467,6 +458,36 @@ __asm__(".pushsection .text\n"
 	"	jmp	*real_syscall(%rip)\n"
 	"	.cfi_endproc\n"
 	"	.size __wrap_syscall, . - __wrap_syscall\n"
+	".popsection\n");
+_Static_assert(RAW_NUMBERS == 512, "as it is written there");
+#elif defined(__i386__)
+__asm__(".pushsection .text\n"
+	"	.globl syscall, __wrap_syscall\n"
+	"	.hidden __wrap_syscall\n"
+	"	.type syscall, @function\n"
+	"	.type __wrap_syscall, @function\n"
+	"	.p2align 4\n"
+	"syscall:\n"
+	"	.cfi_startproc\n"
+	"	call	2f\n"
+	"	add	$_GLOBAL_OFFSET_TABLE_, %edx\n"
+	"	mov	4(%esp), %eax\n"
+	"	cmp	$512, %eax\n"
+	"	jae	1f\n"
+	"	cmpb	$0, raw_concerns@GOTOFF(%edx, %eax)\n"
+	"	jne	raw_ours\n"
+	"1:	jmp	*real_syscall@GOTOFF(%edx)\n"
+	"	.cfi_endproc\n"
+	"	.size syscall, . - syscall\n"
+	"__wrap_syscall:\n"
+	"	.cfi_startproc\n"
+	"	call	2f\n"
+	"	add	$_GLOBAL_OFFSET_TABLE_, %edx\n"
+	"	jmp	*real_syscall@GOTOFF(%edx)\n"
+	"	.cfi_endproc\n"
+	"	.size __wrap_syscall, . - __wrap_syscall\n"
+	"2:	mov	(%esp), %edx\n"
+	"	ret\n"
 	".popsection\n");
 _Static_assert(RAW_NUMBERS == 512, "as it is written there");
 #else

@@ -286,7 +286,7 @@ SLOW bool fastopen_file(int out, int in, int64_t *offset, size_t n, ssize_t *r)
 	else
 		lseek(in, at + *r, SEEK_SET);
 	if (*r == got && (size_t)got < n && mark_get(out) == MARK_UP) {
-		more = REAL(sendfile64)(out, in, offset, n - (size_t)got);
+		more = REAL(sendfile)(out, in, offset, n - (size_t)got);
 		*r += more > 0 ? more : 0;
 	}
 	errno = saved_errno;

@@ -6,6 +6,9 @@
 #include <string.h>
 
 struct real real;
+#if NARROW
+struct real_narrow real_narrow;
+#endif
 bool real_waits_are_libcs;
 
 /* dlsym() returns an object pointer; POSIX makes the conversion to a function valid, and
@@ -59,8 +62,19 @@ long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 
 void real_init(void)
 {
-#define NEXT(name) next(&real.name, #name);
+#define NEXT(name)		next(&real.name, #name);
+#define NEXT_WIDE(name, second) next(&real.name, NARROW ? second : #name);
 	REAL_NAMES(NEXT)
+	REAL_WIDE_NAMES(NEXT_WIDE)
+#if NARROW
+	next(&real_narrow.ppoll, "ppoll");
+	next(&real_narrow.select, "select");
+	next(&real_narrow.pselect, "pselect");
+	next(&real_narrow.recvmsg, "recvmsg");
+	next(&real_narrow.recvmmsg, "recvmmsg");
+	next(&real_narrow.sendfile, "sendfile");
+	next(&real_narrow.fcntl, "fcntl");
+#endif
 #undef NEXT
 	next(&real_syscall, "syscall");
 	real_waits_are_libcs = waits_are_libcs();

@@ -9,13 +9,8 @@
 #ifndef CVT_REAL_H
 #define CVT_REAL_H
 
-/* A library for 32 bits would hand programs with a 64-bit time_t, which call select() and recvmsg() by
- * other names, the converter's reply as data (CASES 2.2). None is better until those are interposed. */
-#if !defined(__LP64__) && !defined(CONVERT_32_BITS_UNFINISHED)
-#error "not right for 32 bits: programs with a 64-bit time_t are not served (docs/cases.md 2.2)"
-#endif
-
 #include "clock.h"
+#include "real_narrow.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,19 +45,23 @@ int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
 /* clang-format off */
 #define REAL_NAMES(X) \
 	X(socket) X(socketpair) X(bind) X(connect) X(accept) X(accept4) X(getpeername) \
-	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(ppoll) X(select) \
-	X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(close) \
-	X(close_range) X(closefrom) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
-	X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) X(posix_spawnp) \
-	X(shutdown) X(ioctl) X(read) X(readv) X(preadv2) X(preadv64v2) X(pwritev2) \
-	X(pwritev64v2) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(write) X(writev) \
-	X(send) X(sendto) X(sendmsg) X(sendmmsg) X(sendfile) X(sendfile64) X(splice) \
-	X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64)
+	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(epoll_ctl) X(epoll_wait) \
+	X(epoll_pwait) X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) \
+	X(execvpe) X(fexecve) X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) \
+	X(posix_spawnp) X(shutdown) X(ioctl) X(read) X(readv) X(recv) X(recvfrom) X(write) \
+	X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3)
+/* and the second name */
+#define REAL_WIDE_NAMES(X) \
+	X(ppoll, "__ppoll64") X(select, "__select64") X(pselect, "__pselect64") \
+	X(epoll_pwait2, "__epoll_pwait2_time64") X(recvmsg, "__recvmsg64") \
+	X(recvmmsg, "__recvmmsg64") X(preadv2, "preadv64v2") X(pwritev2, "pwritev64v2") \
+	X(sendfile, "sendfile64") X(fcntl, "fcntl64")
 /* clang-format on */
 
 struct real {
-#define REAL_POINTER(name) __typeof__(name) *name;
+#define REAL_POINTER(name, ...) __typeof__(name) *name;
 	REAL_NAMES(REAL_POINTER)
+	REAL_WIDE_NAMES(REAL_POINTER)
 #undef REAL_POINTER
 };
 

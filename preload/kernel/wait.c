@@ -21,7 +21,7 @@ struct timespec *wait_left(int64_t until_ns, struct timespec *left)
 	if (ns < 0)
 		ns = 0;
 	left->tv_sec = ns / 1000000000;
-	left->tv_nsec = ns % 1000000000;
+	left->tv_nsec = (long)(ns % 1000000000);
 	return left;
 }
 
@@ -135,7 +135,7 @@ bool wait_restarts_all(void)
 		void *handler;
 		unsigned long flags;
 		void *restorer;
-		unsigned long mask;
+		unsigned char mask[_NSIG / 8]; /* 8 bytes, whatever a long is */
 	} action;
 
 	for (int sig = 1; sig <= 64; sig++) {

@@ -267,7 +267,7 @@ static void socket_calls(int state)
 	say("close-on-exec: %d", fcntl(fd, F_GETFD));
 	say_result("F_SETFD", fcntl(fd, F_SETFD, FD_CLOEXEC));
 	say("close-on-exec: %d", fcntl(fd, F_GETFD));
-	say_result("lseek", lseek(fd, 0, SEEK_CUR));
+	say_result("lseek", (long)lseek(fd, 0, SEEK_CUR));
 	say_result("pread", pread(fd, &n, 1, 0));
 	say_result("fsync", fsync(fd));
 	say("a tty: %d", isatty(fd));
@@ -321,7 +321,7 @@ static void bad_pointers(int state)
 	say_result("SO_ERROR", getsockopt(fd, SOL_SOCKET, SO_ERROR, a, nowhere));
 	say_result("FIONREAD", ioctl(fd, FIONREAD, nowhere));
 	say_result("poll", poll(nowhere, 1, 0));
-	say_result("poll", poll(nowhere, 0x7fffffff, 0));
+	say_result("poll", poll(nowhere, 0x0fffffff, 0));
 	say_result("select", select(fd + 1, nowhere, NULL, NULL, NULL));
 	say_result("epoll_wait", epoll_wait(epoll_create1(0), nowhere, 1, 0));
 }

@@ -102,7 +102,7 @@ static long c_recvmmsg(int fd, int flags)
 	struct mmsghdr many[2] = { { .msg_hdr = message }, { .msg_hdr = message } };
 	long n = recvmmsg(fd, many, 1, flags, NULL);
 
-	return n > 0 ? n * 100 + many[0].msg_len : n;
+	return n > 0 ? n * 100 + (long)many[0].msg_len : n;
 }
 
 static long c_peek(int fd, int flags)
@@ -183,7 +183,7 @@ static long c_sendmmsg(int fd, int flags)
 	struct mmsghdr many[2] = { { .msg_hdr = out_message }, { .msg_hdr = out_message } };
 	long n = sendmmsg(fd, many, 2, flags | MSG_NOSIGNAL);
 
-	return n > 0 ? n * 100 + many[0].msg_len : n;
+	return n > 0 ? n * 100 + (long)many[0].msg_len : n;
 }
 
 static int some_file(void)

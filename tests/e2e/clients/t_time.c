@@ -37,8 +37,8 @@ static int64_t now_us(void)
 static int wait_by(int call, int fd, short events, int64_t us, const sigset_t *mask, int64_t *left)
 {
 	struct pollfd p = { .fd = fd, .events = events };
-	struct timespec ts = { us / 1000000, us % 1000000 * 1000 }, *limit = us < 0 ? NULL : &ts;
-	struct timeval tv = { us / 1000000, us % 1000000 };
+	struct timeval tv = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) };
+	struct timespec ts = { tv.tv_sec, (long)tv.tv_usec * 1000 }, *limit = us < 0 ? NULL : &ts;
 	int ms = us < 0 ? -1 : (int)(us / 1000), ep = -1, r, err;
 	struct epoll_event event = { .events = (unsigned short)events };
 	fd_set in, out;
