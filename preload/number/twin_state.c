@@ -71,8 +71,8 @@ static uint8_t state(int fd)
 #define SUBFLOWS 4
 #define INFO_MAX 320
 
-/* The first one has gone, or goes: one that has not says more of the connection. */
-static void of_living(int fd, uint8_t *info, socklen_t len)
+/* The first one has gone, or goes: one that has not says more of the connection. False: there is none. */
+static bool of_living(int fd, uint8_t *info, socklen_t len)
 {
 	struct {
 		uint32_t size, n, size_kernel, size_user; /* struct mptcp_subflow_data */
@@ -82,12 +82,13 @@ static void of_living(int fd, uint8_t *info, socklen_t len)
 	const uint8_t *each = all.infos;
 
 	if (sys_getsockopt(fd, SOL_MPTCP, GET_TCPINFO, &all, &size) < 0)
-		return;
+		return true;
 	for (uint32_t i = 0; i < all.n && i < SUBFLOWS; i++, each += all.size_user)
 		if (*each == TCP_ESTABLISHED) {
 			memcpy(info, each, all.size_user);
-			return;
+			return true;
 		}
+	return false;
 }
 
 static void put(uint8_t *info, socklen_t len, size_t at, const void *value, size_t size)
@@ -113,9 +114,9 @@ void twin_tcp_info(int fd, uint8_t *info, socklen_t len)
 	if (!len || *info == TCP_SYN_SENT ||
 	    sys_getsockopt(fd, SOL_MPTCP, GET_INFO, &whole, &size) < 0)
 		return;
-	if (*info != TCP_ESTABLISHED)
-		of_living(fd, info, len);
-	*info = state(fd);
+	/* without any path left it is closed, which events tell net.mptcp.close_timeout later */
+	if (*info == TCP_ESTABLISHED || of_living(fd, info, len) || *info != TCP_CLOSE)
+		*info = state(fd);
 	if (len >= 148)
 		memcpy(&unsent, info + 144, sizeof(unsent)); /* tcpi_notsent_bytes */
 	unsent += (uint32_t)queued(fd, SIOCOUTQNSD);

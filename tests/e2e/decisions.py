@@ -70,8 +70,6 @@ keepalive.""", states="path *",
              worlds="one path"),
     Decision(SAID, """TCP_INFO is that of the first subflow, also when there is another and it is
 gone: whether a connection lives, poll() and SO_ERROR say.""", calls="TCP_INFO *"),
-    Decision(SAID, """FIONREAD counts the end of the stream as a byte. Read until 0 instead.""",
-             calls="FIONREAD"),
     Decision(SAID, """A closed end goes on taking what the peer sends for a minute, where TCP resets
 at the first of it. No setting changes that: `mptcp = off` for programs that end long downloads
 early.""",

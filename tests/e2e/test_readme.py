@@ -102,7 +102,7 @@ class Readme(L.TestCase):
                           L.CONVERTER, "curl", "-s", f"http://{L.SERVER}/who"],
                          env={"BUILD": str(L.BUILD)}, cwd=L.ROOT)
         self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
-        self.assertIn(": connected, MPTCP\n", r.err)
+        self.assertIn(": connected, TCP: there is one path\n", r.err)
 
 
 if __name__ == "__main__":
