@@ -38,7 +38,7 @@ INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kern
 INCLUDE_preload/connection := -Ipreload/connection $(INCLUDE_preload/exchange)
 INCLUDE_preload/calls      := -Ipreload/calls $(INCLUDE_preload/connection)
 INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
-INCLUDE_run              := -Irun $(INCLUDE_bootstrap-helper)
+INCLUDE_bootstrap-helper/run := -Ibootstrap-helper/run $(INCLUDE_bootstrap-helper)
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/exchange) -Ibootstrap-helper
@@ -54,7 +54,7 @@ POLICY    := $(call objects,policy)
 STOREYS   := kernel number exchange connection calls
 PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
-RUN       := $(call objects,run)
+RUN       := $(call objects,bootstrap-helper/run)
 BOOTSTRAP_LIBS := -linih -ljansson -lcurl
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
@@ -75,13 +75,13 @@ KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper run tests/lab tests/lab/converter \
-		tests/unit \
+ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper bootstrap-helper/run tests/lab \
+		tests/lab/converter tests/unit \
 		tests/fuzz tests/e2e tests/e2e/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
 scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) preload tests .ci | sort -u)
-SHELL_FILES   = $(call scripts,(ba)?sh) $(wildcard */completions/*.bash)
+SHELL_FILES   = $(call scripts,(ba)?sh) $(wildcard */completions/*.bash */*/completions/*.bash)
 PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py tests/*/*/*.py))
 
 SHIM := $(BUILD)/libconvert-preload.so
@@ -129,7 +129,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(INCLUDE_$(patsubst %/,%,$(dir $<))) -c -o $@ $<
 
 # where the doctor looks for the library, if it is not beside it
-SAYS_WHERE := $(addprefix $(BUILD)/obj/,bootstrap-helper/host.o run/convert-run.o)
+SAYS_WHERE := $(addprefix $(BUILD)/obj/,bootstrap-helper/host.o bootstrap-helper/run/convert-run.o)
 $(SAYS_WHERE): ALL_CFLAGS += -DCONVERT_LIBDIR='"$(LIBDIR)"'
 $(SAYS_WHERE): $(BUILD)/paths
 
@@ -574,7 +574,7 @@ deps:
 # DESTDIR, PREFIX, BINDIR, LIBDIR, MANDIR, DATADIR, UNITDIR, SYSCONFDIR. convert.conf itself is never
 # touched, and no unit is enabled.
 
-MAN_PAGES := $(wildcard run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
+MAN_PAGES := $(wildcard bootstrap-helper/run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
 PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
@@ -582,7 +582,7 @@ SCHEMAS   := $(wildcard bootstrap-helper/*.schema.json)
 OWN_DATADIR = $(DATADIR)/convert
 
 # shells look for them by the program's name
-COMPLETIONS := $(wildcard */completions/*)
+COMPLETIONS := $(wildcard */completions/* */*/completions/*)
 completion_dir  = $(if $(filter %.bash,$(1)),bash-completion/completions,$(if \
 		  $(filter %.fish,$(1)),fish/vendor_completions.d,zsh/site-functions))
 completion_path = $(DESTDIR)$(DATADIR)/$(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))

@@ -9,7 +9,7 @@ import lab as L
 HELPER, RUN = L.BUILD / "convert-bootstrap", L.BUILD / "convert-run"
 OPTION = re.compile(r"(?<![\w-])(--?[a-z][\w-]*|-[A-Z])")
 DIRS = {"convert-bootstrap": L.ROOT / "bootstrap-helper/completions",
-        "convert-run": L.ROOT / "run/completions"}
+        "convert-run": L.ROOT / "bootstrap-helper/run/completions"}
 
 
 def said(*argv):

@@ -71,7 +71,7 @@ class Readme(L.TestCase):
 
     def test_files_that_are_named(self):
         for name in ("LICENSE", "convert.conf.example", "policy/convert.conf.5",
-                     "run/convert-run.1", "tests/e2e/shell", "tests/e2e/demo"):
+                     "bootstrap-helper/run/convert-run.1", "tests/e2e/shell", "tests/e2e/demo"):
             self.assertTrue(os.path.exists(L.ROOT / name), name)
 
     def test_targets_that_are_named(self):
