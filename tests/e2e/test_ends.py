@@ -80,6 +80,33 @@ const get = () => new Promise(done => http.get({host, port, path: "/" + how, age
     process.exit();
 })();
 """
+# One request by a bufferevent: what it is called back for, with errno, and how much came.
+LIBEVENT = """
+import ctypes, errno, socket, struct, sys
+core = ctypes.CDLL("libevent_core-2.1.so.7", use_errno=True)
+for name in "event_base_new", "bufferevent_socket_new", "bufferevent_get_input":
+    getattr(core, name).restype = ctypes.c_void_p
+core.evbuffer_get_length.restype = ctypes.c_size_t
+pointer, number = ctypes.c_void_p, ctypes.c_short
+base = pointer(core.event_base_new())
+pipe = pointer(core.bufferevent_socket_new(base, -1, 1))
+count = lambda: core.evbuffer_get_length(pointer(core.bufferevent_get_input(pipe)))
+NAMES = {1: "READING", 2: "WRITING", 16: "EOF", 32: "ERROR", 64: "TIMEOUT", 128: "CONNECTED"}
+def event(_, what, arg):
+    err = ctypes.get_errno() if what & 32 else 0
+    print(*[name for bit, name in NAMES.items() if what & bit], errno.errorcode.get(err, ""), count())
+    if not what & 128:
+        core.event_base_loopbreak(base)
+ended = ctypes.CFUNCTYPE(None, pointer, number, pointer, use_errno=True)(event)
+core.bufferevent_setcb(pipe, None, None, ended, None)
+core.bufferevent_enable(pipe, number(2 | 4))
+request = f"GET /{sys.argv[3]} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode()
+core.bufferevent_write(pipe, request, ctypes.c_size_t(len(request)))
+core.bufferevent_set_timeouts(pipe, struct.pack("ll", 2, 0), None)
+to = struct.pack("=HH4s8x", socket.AF_INET, socket.htons(int(sys.argv[2])), socket.inet_aton(sys.argv[1]))
+core.bufferevent_socket_connect(pipe, to, len(to))
+core.event_base_dispatch(base)
+"""
 CURL = ["curl", "-sS", "--rate", "5/s", "-w", " %{num_connects} %{errormsg}\n"]
 
 
@@ -153,6 +180,14 @@ class Ends(L.TestCase):
             with self.subTest(how):
                 lines = self.same("node", "-e", NODE, L.SERVER, HTTP, how)
                 self.assertEqual(lines[-1], "1 1" if how == "keep" else "3 0")
+
+    def test_libevent(self):
+        for how, end in ("keep", "READING TIMEOUT"), ("end", "READING EOF"), ("reset", "READING ERROR ECONNRESET"):
+            with self.subTest(how):
+                lines = self.same(PYTHON, "-c", LIBEVENT, L.SERVER, HTTP, how)
+                self.assertIn("CONNECTED", lines[0])
+                self.assertIn(end, lines[1])
+                self.note(f"{how}: {lines[1]}")
 
     def test_curl(self):
         for how in "keep", "end", "reset":
