@@ -271,9 +271,10 @@ static int set_up(void **state)
 	kernel.now_ns = 1000000 * MS * port;
 	*++converter = (struct config_converter){ .name = "lab", .addrs = places, .n_addrs = 1 };
 	config.converters = converter;
-	for (size_t i = 0; i < 4; i++)
-		places[i] = (struct addr){ .ip = { [10] = 0xff, 0xff, 10, 0, 0, 1 },
-					   .port = ++port };
+	for (size_t i = 0; i < 4; i++) {
+		places[i] = (struct addr){ .ip = { [10] = 0xff, 0xff, 10, 0, 0, 1 } };
+		places[i].port = ++port;
+	}
 	u = exchange_new(port);
 	u->server = (struct addr){ .ip = { [10] = 0xff, 0xff, 192, 0, 2, 1 }, .port = 80 };
 	u->family = AF_INET;
