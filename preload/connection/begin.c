@@ -5,7 +5,6 @@
 #include "begin.h"
 #include "end.h"
 #include "record.h"
-#include "end.h"
 #include "sock.h"
 #include "converters.h"
 #include "reach.h"

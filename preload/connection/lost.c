@@ -6,7 +6,6 @@
  */
 #include "end.h"
 #include "record.h"
-#include "end.h"
 #include "real.h"
 
 #include <netinet/in.h>

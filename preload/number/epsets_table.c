@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The table of registrations, and the lock around it. */
+/* The table of registrations. */
 #include "epsets_int.h"
 #include "wait.h"
 
