@@ -53,8 +53,13 @@ static void go_direct(int fd, struct exchange *u)
 		exchange_end(u, fd, EXCHANGE_DIRECT);
 }
 
+/* Unless the number has been closed meanwhile, or the program has taken the connection back. */
 void end_by(int fd, struct exchange *u, enum exchange_event event, int err)
 {
+	struct conn *c = event == EXCHANGE_GOES_ON ? NULL : conn_peek(fd);
+
+	if (!c || conn_exchange(c) != u || exchange_phase(u) != EXCHANGE_OPENING)
+		return;
 	if (event == EXCHANGE_IS_REFUSED)
 		end_refused(fd, u, err);
 	else if (event == EXCHANGE_FALLS_BACK)

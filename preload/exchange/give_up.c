@@ -2,6 +2,8 @@
 /* When nothing more can be tried by this converter, or by any. */
 #include "exchange_int.h"
 
+#include "sys.h"
+
 enum exchange_event exchange_give_up_for_good(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
@@ -15,6 +17,9 @@ enum exchange_event exchange_give_up_for_good(struct exchange_turn *t)
 	report_nothing(&t->report, u);
 	report_line(&t->report, LOG_LEVEL_INFO, refused ? "failed" : "falling back from", f->why,
 		    f->err);
+	/* however late it is: until a second from now nobody takes the caller for dead */
+	if (atomic_load(&u->deadline_ns) < now_ns())
+		atomic_store(&u->deadline_ns, now_ns());
 	exchange_go_on(u, EXCHANGE_OPENING);
 	return refused ? EXCHANGE_IS_REFUSED : EXCHANGE_FALLS_BACK;
 }
