@@ -93,10 +93,10 @@ static void check_direct(int fd)
 	errno = saved_errno;
 }
 
-/* Another thread's connect() may be putting a twin there. */
+/* Another thread may be putting a socket there. */
 static void await_opening(int fd)
 {
-	if (mark_get(fd) == MARK_OPENING)
+	if (mark_get(fd) == MARK_OPENING || mark_get(fd) == MARK_PENDING)
 		conn_await_opening(fd);
 }
 
@@ -104,7 +104,7 @@ INTERPOSE int close(int fd)
 {
 	enum mark mark = mark_get(fd);
 
-	if (mark == MARK_OPENING)
+	if (mark == MARK_OPENING || mark == MARK_PENDING)
 		await_opening(fd);
 	else if (mark_is_watched(mark))
 		check_direct(fd);

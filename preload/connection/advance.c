@@ -10,6 +10,7 @@
 #include "wait.h"
 
 #include <limits.h>
+#include <sched.h>
 
 static _Atomic int64_t next_check = INT64_MAX;
 
@@ -51,6 +52,9 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 		step(fd, u, broken);
 	if (!exchange_is_pending(u))
 		return settle(fd, u);
+	if (exchange_phase(u) ==
+	    EXCHANGE_OPENING) /* a wait would be over at once: whoever is at it first */
+		sched_yield();
 	/* a message that was owed has gone out, and now there is a reply to be missed */
 	if (exchange_due_ns(u) < due_ns)
 		conn_check_at(exchange_due_ns(u));
@@ -77,7 +81,7 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 		if (r < 0 && (limit_ns != WAIT_FOREVER || !wait_restarts_all()))
 			return r;
 		/* another thread, or a signal handler, may have closed the number and made it anew */
-		unsure |= r < 0 || conn_is_shared();
+		unsure |= r < 0 || conn_is_shared() || mark_get(fd) != MARK_PENDING;
 		due = r > 0 || now_ns() >= due_ns;
 		if (due && unsure && conn_find(fd) != c && exchange_is_pending(u))
 			return -EBADF;
@@ -93,9 +97,10 @@ void conn_finish(int fd)
 {
 	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
 
-	while (c && conn_advance(fd, c) == MARK_PENDING)
-		if (conn_wait(fd, c, WAIT_FOREVER) == -EDEADLK)
-			return;
+	int r = 0;
+
+	while (c && conn_advance(fd, c) == MARK_PENDING && r != -EDEADLK && r != -EBADF)
+		r = conn_wait(fd, c, WAIT_FOREVER);
 }
 
 int64_t conn_next_check(void)
@@ -215,7 +220,7 @@ void conn_abandon(int fd, struct conn *c)
 	struct exchange *u = conn_exchange(c);
 
 	if (u && exchange_is_pending(u)) {
-		atomic_store(&u->watch.state, EXCHANGE_ABANDONED);
+		exchange_end(u, fd, EXCHANGE_ABANDONED);
 		report_abandoned(u);
 	}
 	settle(fd, u);

@@ -60,12 +60,33 @@ SLOW static void log_verdict(const char *what, const struct addr *server,
 
 /* ------------------------------------------------------------------ blocking */
 
-static void release_driver(void *exchange)
-{
-	struct exchange *u = exchange;
-	uint32_t me = exchange_thread();
+struct driven {
+	int fd;
+	struct exchange *exchange;
+};
 
-	atomic_compare_exchange_strong(&u->driver, &me, 0);
+/* Returns whether another thread has fallen back, and left it to this one to connect. */
+static bool let_go(struct exchange *u)
+{
+	uint32_t me = exchange_thread(), handed_over = me | EXCHANGE_HANDED_OVER;
+
+	return !atomic_compare_exchange_strong(&u->driver, &me, 0) &&
+	       atomic_compare_exchange_strong(&u->driver, &handed_over, 0);
+}
+
+/* This connect() returns, or its thread ends, before it is over. */
+static void leave(void *driven)
+{
+	struct driven *d = driven;
+
+	if (let_go(d->exchange))
+		end_connect(d->fd, d->exchange);
+}
+
+/* By another thread or a signal handler: shutdown(), connect(AF_UNSPEC) or close(). */
+static int taken_back(int fd)
+{
+	return sys_fcntl(fd, F_GETFD, 0) < 0 ? -EBADF : -ECONNRESET;
 }
 
 /* The exchange is over: what the waiting connect() returns. */
@@ -88,7 +109,7 @@ static int outcome(int fd, struct conn *c, const struct exchange *u)
 		return r ? -r : -ECONNABORTED;
 	default:
 		if (exchange_phase(u) == EXCHANGE_ABANDONED)
-			return -ECONNRESET;
+			return taken_back(fd);
 		/* fallback: nothing of ours is left on this socket, if it still has the number */
 		return conn_is_of(fd, c) ? CONN_NATIVELY : -EBADF;
 	}
@@ -96,15 +117,18 @@ static int outcome(int fd, struct conn *c, const struct exchange *u)
 
 int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_limit)
 {
+	struct driven driven = { fd, u };
 	struct conn *c = conn_peek(fd);
 	int r;
 
 	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
-		return exchange_phase(u) == EXCHANGE_ABANDONED ? -ECONNRESET : CONN_NATIVELY;
-	pthread_cleanup_push(release_driver, u);
+		return exchange_phase(u) == EXCHANGE_ABANDONED ? taken_back(fd) : CONN_NATIVELY;
+	pthread_cleanup_push(leave, &driven);
 	r = conn_wait(fd, c, limit_ns);
-	pthread_cleanup_pop(1);
-	if (r < 0)
+	pthread_cleanup_pop(r < 0);
+	if (r == 0)
+		let_go(u);
+	else
 		return r == -ETIMEDOUT ? -on_limit : r == -EDEADLK ? -EALREADY : r;
 	return outcome(fd, c, u);
 }
@@ -131,7 +155,7 @@ static int connect_behind(int fd)
 static int begun(int fd, struct conn_request *request)
 {
 	if (exchange_phase(request->exchange) == EXCHANGE_DEFERRED) {
-		release_driver(request->exchange);
+		let_go(request->exchange);
 		return 0;
 	}
 	if (request->nonblocking) {
@@ -140,7 +164,7 @@ static int begun(int fd, struct conn_request *request)
 		return -EINPROGRESS;
 	}
 	if (request->interrupted && (request->until_ns != WAIT_FOREVER || !wait_restarts_all())) {
-		release_driver(request->exchange);
+		let_go(request->exchange);
 		return -EINTR;
 	}
 	return WAIT_FOR_IT;

@@ -7,9 +7,8 @@
 #include "twin.h"
 
 /* What a socket that takes the twin's place has to know. */
-static struct twin_record record_of(int fd)
+static struct twin_record record_of(struct conn *c)
 {
-	struct conn *c = conn_peek(fd);
 	struct exchange *u = c ? conn_exchange(c) : NULL;
 
 	return (struct twin_record){ .copied = u && atomic_load(&u->copied),
@@ -17,7 +16,7 @@ static struct twin_record record_of(int fd)
 }
 
 /* TCP's readiness, errors once, no peer (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
-void end_refused(int fd, struct exchange *u, int err)
+void end_refused(int fd, struct conn *c, struct exchange *u, int err)
 {
 	struct sockaddr_storage local = { 0 };
 	socklen_t len = sizeof(local);
@@ -27,54 +26,67 @@ void end_refused(int fd, struct exchange *u, int err)
 	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
 		u->local = (struct addr){ .port = 0 };
 	exchange_take_back(u, fd);
-	twin_give_back(fd, record_of(fd), &u->local);
+	twin_give_back(fd, record_of(c), &u->local);
 	sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
 	exchange_end(u, fd, EXCHANGE_REFUSED);
 }
 
-static void go_direct(int fd, struct exchange *u)
+int end_connect(int fd, const struct exchange *u)
 {
 	struct sockaddr_storage server;
-	socklen_t len;
+	socklen_t len = addr_to_sockaddr(&u->server, u->family, &server);
+	/* a blocking descriptor here is one whose connect() was interrupted by a signal */
+	int r = sock_connect(fd, (struct sockaddr *)&server, len, sock_is_nonblocking(fd));
+
+	return r == -EINPROGRESS || r == -EINTR ? 0 : r;
+}
+
+static void go_direct(int fd, struct conn *c, struct exchange *u)
+{
+	uint32_t driver = atomic_load(&u->driver);
 	int r = 0;
 
 	exchange_take_back(u, fd);
-	if (twin_give_back(fd, record_of(fd), NULL))
+	if (twin_give_back(fd, record_of(c), NULL))
 		u->family = note_at(fd)->family;
-	if (!atomic_load(&u->driver)) { /* else its blocking connect() goes on by itself */
-		len = addr_to_sockaddr(&u->server, u->family, &server);
-		/* a blocking descriptor here is one whose connect() was interrupted by a signal */
-		r = sock_connect(fd, (struct sockaddr *)&server, len, sock_is_nonblocking(fd));
-	}
-	if (r < 0 && r != -EINPROGRESS && r != -EINTR)
-		end_refused(fd, u, -r);
+	/* its blocking connect() goes on by itself, or does this when it leaves */
+	if (!driver ||
+	    !atomic_compare_exchange_strong(&u->driver, &driver, driver | EXCHANGE_HANDED_OVER))
+		r = end_connect(fd, u);
+	if (r < 0)
+		end_refused(fd, c, u, -r);
 	else
 		exchange_end(u, fd, EXCHANGE_DIRECT);
 }
 
-/* Unless the number has been closed meanwhile, or the program has taken the connection back. */
 void end_by(int fd, struct exchange *u, enum exchange_event event, int err)
 {
-	struct conn *c = event == EXCHANGE_GOES_ON ? NULL : conn_peek(fd);
+	struct conn *c;
 
-	if (!c || conn_exchange(c) != u || exchange_phase(u) != EXCHANGE_OPENING)
+	if (event == EXCHANGE_GOES_ON || exchange_phase(u) != EXCHANGE_OPENING)
 		return;
-	if (event == EXCHANGE_IS_REFUSED)
-		end_refused(fd, u, err);
-	else if (event == EXCHANGE_FALLS_BACK)
-		go_direct(fd, u);
+	c = conn_peek(fd);
+	if (!c || conn_exchange(c) != u || !conn_is_of(fd, c)) {
+		/* closed meanwhile; other numbers, if there are any, end it when its time is over */
+		if (!atomic_load(&u->copied) && !conn_is_forked())
+			exchange_go_on(u, EXCHANGE_ABANDONED);
+	} else if (event == EXCHANGE_IS_REFUSED) {
+		end_refused(fd, c, u, err);
+	} else {
+		go_direct(fd, c, u);
+	}
 }
 
 void end_withdrawn(int fd)
 {
-	twin_withdraw(fd, record_of(fd));
+	twin_withdraw(fd, record_of(conn_peek(fd)));
 }
 
 void end_disconnected(int fd)
 {
 	sock_disconnect(fd);
-	twin_give_back(fd, record_of(fd), NULL);
+	twin_give_back(fd, record_of(conn_peek(fd)), NULL);
 }
 
 void conn_reset(int fd)

@@ -7,10 +7,14 @@
 
 #include "record.h"
 
-/* What exchange_advance() has said of fd, in EXCHANGE_OPENING: carries it out, and ends the exchange. */
+/* What exchange_advance() has said of fd, in EXCHANGE_OPENING: carries it out, and ends the exchange. Unless
+ * the number has been closed meanwhile, or the program has taken the connection back. */
 void end_by(int fd, struct exchange *u, enum exchange_event event, int err);
-/* Makes the kernel show what a refused connect shows, and ends the exchange; err is to be told. */
-void end_refused(int fd, struct exchange *u, int err);
+/* Makes the kernel show what a refused connect shows, and ends the exchange; err is to be told. c: the
+ * record of fd. */
+void end_refused(int fd, struct conn *c, struct exchange *u, int err);
+/* After EXCHANGE_DIRECT: has the kernel connect fd to the server, without waiting. 0 or -errno. */
+int end_connect(int fd, const struct exchange *u);
 /* Nothing was sent: the program's own socket again, as it was before its connect(). */
 void end_withdrawn(int fd);
 /* Disconnected, and what has the number is no twin any more. */

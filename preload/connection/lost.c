@@ -82,7 +82,7 @@ static struct exchange *fail(int fd, struct conn *c)
 	u->deadline_ns = u->limit_ns = now_ns() + UNTOLD_NS;
 	u->is_probe = false;
 	atomic_store(&c->exchange, exchange_index(u));
-	end_refused(fd, u, ETIMEDOUT);
+	end_refused(fd, c, u, ETIMEDOUT);
 	return u;
 }
 

@@ -18,9 +18,10 @@ struct exchange {
 	/* 0: free. Else the holder's exchange_thread() (high half) and the low half of CLOCK_MONOTONIC
 	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
 	_Atomic uint64_t lock;
-	struct watch watch;	 /* its state is the enum exchange_phase */
-	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
-	_Atomic int err;	 /* for EXCHANGE_REFUSED: the errno to be told once */
+	struct watch watch;		/* its state is the enum exchange_phase */
+	_Atomic uint32_t driver;	/* thread whose blocking connect() does the reading, or 0 */
+#define EXCHANGE_HANDED_OVER 0x80000000 /* in it: that thread is to connect directly */
+	_Atomic int err;		/* for EXCHANGE_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
 	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
 	int64_t started_ns;	     /* CLOCK_MONOTONIC */

@@ -25,8 +25,8 @@ struct exchange_turn {
 	} failure;
 };
 
-/* phase.c: from one pending phase to the next, unless the program has taken the connection back. */
-void exchange_go_on(struct exchange *u, enum exchange_phase phase);
+/* phase.c: EXCHANGE_OPENING. Others take the caller for dead after the deadline, and a second from now. */
+void exchange_hold(struct exchange *u);
 /* TCP_FASTOPEN_NO_COOKIE as the program had it. */
 void exchange_undo_no_cookie(struct exchange *u, int fd);
 

@@ -17,10 +17,7 @@ enum exchange_event exchange_give_up_for_good(struct exchange_turn *t)
 	report_nothing(&t->report, u);
 	report_line(&t->report, LOG_LEVEL_INFO, refused ? "failed" : "falling back from", f->why,
 		    f->err);
-	/* however late it is: until a second from now nobody takes the caller for dead */
-	if (atomic_load(&u->deadline_ns) < now_ns())
-		atomic_store(&u->deadline_ns, now_ns());
-	exchange_go_on(u, EXCHANGE_OPENING);
+	exchange_hold(u);
 	return refused ? EXCHANGE_IS_REFUSED : EXCHANGE_FALLS_BACK;
 }
 
@@ -29,7 +26,7 @@ enum exchange_event exchange_give_up(struct exchange_turn *t, struct exchange_fa
 	t->failure = failure;
 	if (!failure.is_servers && exchange_has_elsewhere(t->u)) {
 		t->before = EXCHANGE_OPENING;
-		exchange_go_on(t->u, EXCHANGE_OPENING);
+		exchange_hold(t->u);
 		return EXCHANGE_ELSEWHERE;
 	}
 	return exchange_give_up_for_good(t);

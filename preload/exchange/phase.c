@@ -8,13 +8,24 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-void exchange_go_on(struct exchange *u, enum exchange_phase phase)
+bool exchange_go_on(struct exchange *u, enum exchange_phase phase)
 {
 	uint32_t now = atomic_load(&u->watch.state);
 
-	while (now < EXCHANGE_CONNECTED &&
-	       !atomic_compare_exchange_weak(&u->watch.state, &now, phase))
-		;
+	while (now < EXCHANGE_CONNECTED)
+		if (atomic_compare_exchange_weak(&u->watch.state, &now, phase))
+			return true;
+	return false;
+}
+
+/* However late whoever holds it is. */
+void exchange_hold(struct exchange *u)
+{
+	int64_t now = now_ns();
+
+	if (atomic_load(&u->deadline_ns) < now)
+		atomic_store(&u->deadline_ns, now);
+	exchange_go_on(u, EXCHANGE_OPENING);
 }
 
 /* Not before the program's own settings are back. */
@@ -22,7 +33,7 @@ void exchange_end(struct exchange *u, int fd, enum exchange_phase phase)
 {
 	if (u->rcvlowat)
 		sock_set_int(fd, SOL_SOCKET, SO_RCVLOWAT, u->rcvlowat);
-	atomic_store_explicit(&u->watch.state, phase, memory_order_release);
+	exchange_go_on(u, phase);
 }
 
 /* Only an unconnected socket lets us. */

@@ -6,6 +6,7 @@
 #define CVT_PHASE_H
 
 #include <poll.h>
+#include <stdbool.h>
 
 /* The life of an exchange. FREE -> OPENING -> OWED -> REPLY -> one of the ends; a retry
  * goes back to OPENING, TCP_FASTOPEN_CONNECT to DEFERRED and OPENING again. Each is the state of a
@@ -58,6 +59,8 @@ enum exchange_event {
 };
 
 struct exchange;
+/* From one pending phase to the next, or to an end. False: it had one, which stays. */
+bool exchange_go_on(struct exchange *u, enum exchange_phase phase);
 /* The end of it, with the options as the program has set them. */
 void exchange_end(struct exchange *u, int fd, enum exchange_phase phase);
 /* Back to an unconnected socket (sock_disconnect()), but for what the program has set. */

@@ -116,7 +116,7 @@ static enum exchange_event move_on(struct exchange_turn *t, enum blame b)
 {
 	t->before = exchange_phase(t->u);
 	t->failure = (struct exchange_failure){ .err = ETIMEDOUT, .why = blame_text(b) };
-	exchange_go_on(t->u, EXCHANGE_OPENING);
+	exchange_hold(t->u);
 	return EXCHANGE_ELSEWHERE;
 }
 

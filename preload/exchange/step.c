@@ -184,6 +184,8 @@ enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, in
 	if (event == EXCHANGE_ELSEWHERE)
 		event = exchange_go_elsewhere(&t);
 	report_tell(&t.report, u);
+	if (event != EXCHANGE_GOES_ON) /* telling may have taken long */
+		exchange_hold(u);
 	*err = t.failure.err;
 	return event;
 }

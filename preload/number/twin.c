@@ -167,23 +167,36 @@ static int connect_hidden(int twin, struct twin_wish *wish)
 	return r == -EINPROGRESS ? 0 : r;
 }
 
-/* Everything that may fail comes first. Somebody who closes the number meanwhile changes its word; other
- * threads, whatever they close it with, even wait (MARK_OPENING). */
+/* While it is being connected nobody but one who closes it changes its word: a signal handler, perhaps at any
+ * moment; other threads, whatever they close it with, wait (conn_await_opening()). */
+static bool was_closed(int fd, uint16_t word)
+{
+	enum mark mark = mark_in(word);
+
+	return (mark == MARK_OPENING || mark == MARK_PENDING) && mark_look(fd) != word;
+}
+
+static bool put(int fd, int other, int descriptor_flags, uint16_t word)
+{
+	int flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
+
+	if (was_closed(fd, word) || sys_result(syscall(SYS_dup3, other, fd, flags)) < 0)
+		return false;
+	if (!was_closed(fd, word))
+		return true;
+	syscall(SYS_close, fd);
+	return false;
+}
+
+/* Everything that may fail comes first. */
 static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
 {
 	if (!epset_lift(fd))
 		return fail(wish, "an epoll registration");
-	if (connect_hidden(twin, wish) < 0 || mark_look(fd) != wish->word ||
-	    sys_result(syscall(SYS_dup3, twin, fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0)) <
-		    0) {
-		epset_settle(fd);
-		return fail(wish, "it cannot be put in its place");
-	}
-	if (mark_look(fd) != wish->word) { /* by a signal handler, in between */
-		syscall(SYS_close, fd);
-		return fail(wish, "it was closed");
-	}
-	return 0;
+	if (connect_hidden(twin, wish) >= 0 && put(fd, twin, descriptor_flags, wish->word))
+		return 0;
+	epset_settle(fd);
+	return fail(wish, "it cannot be put in its place, or was closed");
 }
 
 static const char *obstacle(const struct note *n, const struct twin_wish *wish)
@@ -294,6 +307,7 @@ static void look_disconnected(int fd, const struct note *n, const struct addr *o
 /* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
 static bool place_plain(int fd, int plain, _Atomic uint64_t *new_cookie)
 {
+	uint16_t word = mark_look(fd);
 	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
 	uint64_t cookie = sock_cookie(plain);
 
@@ -302,8 +316,7 @@ static bool place_plain(int fd, int plain, _Atomic uint64_t *new_cookie)
 		return false;
 	if (new_cookie)
 		atomic_store(new_cookie, cookie);
-	flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
-	return sys_result(syscall(SYS_dup3, plain, fd, flags)) >= 0;
+	return put(fd, plain, descriptor_flags, word);
 }
 
 static bool give_back(int fd, struct twin_record record, bool disconnected, const struct addr *own)
@@ -313,7 +326,8 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 	bool done = false;
 	int plain;
 
-	if (!n || !n->twin_cookie || note_obstacle(n) || record.copied || !twin_is(fd))
+	if (!n || !n->twin_cookie || note_obstacle(n) || record.copied || atomic_load(&n->copied) ||
+	    !twin_is(fd))
 		return false;
 	wish.family = n->family;
 	plain = make(&wish, false, true);

@@ -2,11 +2,12 @@
 /*
  * opening - what happens to a connect() while it is being made:
  *
- *     opening CASE ROUNDS ADDRESS PORT
+ *     opening CASE ROUNDS ADDRESS PORT [FAILING]
  *
  * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "handler": by a signal
  * handler; "jump": a handler leaves by siglongjmp(). Prints how often the number was not what it has to be
- * afterwards, and whether the process still gets connections.
+ * afterwards, how many descriptors are left over, and whether the process still gets connections. FAILING: a
+ * port where the rounds, which then wait for what comes of them, get none.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +28,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static struct sockaddr_in to;
+static struct sockaddr_in to, round_to;
+static int within_us = 400, most_spins = 40000; /* of the beginning something happens */
 static atomic_int turn, fd_now;
 static const char *how;
 static int null;
@@ -60,7 +62,7 @@ static void *other(void *arg)
 	for (int i = 1; i <= rounds; i++) {
 		while (atomic_load(&turn) != i)
 			;
-		spin(rand() % 40000);
+		spin(rand() % most_spins);
 		take_away(atomic_load(&fd_now));
 		atomic_store(&turn, -i);
 	}
@@ -88,11 +90,14 @@ static void by_thread(int rounds)
 
 	pthread_create(&thread, NULL, other, &rounds);
 	for (int i = 1; i <= rounds; i++) {
-		int fd = make(SOCK_STREAM | SOCK_NONBLOCK);
+		struct pollfd p = { .fd = make(SOCK_STREAM | SOCK_NONBLOCK), .events = POLLOUT };
+		int fd = p.fd;
 
 		atomic_store(&fd_now, fd);
 		atomic_store(&turn, i);
-		(void)!connect(fd, (struct sockaddr *)&to, sizeof(to));
+		(void)!connect(fd, (struct sockaddr *)&round_to, sizeof(round_to));
+		if (round_to.sin_port != to.sin_port)
+			poll(&p, 1, 50);
 		while (atomic_load(&turn) != -i)
 			;
 		wrong += !is_right(fd);
@@ -139,9 +144,10 @@ static void by_handler(int rounds)
 		int fd = make(SOCK_STREAM | (i & 1 ? SOCK_NONBLOCK : 0)), r;
 
 		atomic_store(&fd_now, fd);
-		alarm_us(1 + rand() % 400);
-		r = connect(fd, (struct sockaddr *)&to, sizeof(to));
-		if (r < 0 && errno != EBADF && errno != EINPROGRESS) {
+		alarm_us(1 + rand() % within_us);
+		r = connect(fd, (struct sockaddr *)&round_to, sizeof(round_to));
+		if (r < 0 && errno != EBADF && errno != EINPROGRESS &&
+		    (errno != ECONNREFUSED || round_to.sin_port == to.sin_port)) {
 			printf("connect: %s\n", strerrorname_np(errno));
 			wrong++;
 		}
@@ -205,9 +211,18 @@ static void *works(void *arg)
 	return NULL;
 }
 
+static int count_open(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 int main(int argc, char **argv)
 {
-	int rounds = argc == 5 ? atoi(argv[2]) : 0;
+	int rounds = argc == 5 || argc == 6 ? atoi(argv[2]) : 0, open_before;
 	pthread_t thread;
 
 	if (!rounds)
@@ -217,12 +232,21 @@ int main(int argc, char **argv)
 	to = (struct sockaddr_in){ .sin_family = AF_INET,
 				   .sin_port = htons((in_port_t)atoi(argv[4])) };
 	inet_pton(AF_INET, argv[3], &to.sin_addr);
+	round_to = to;
+	if (argc == 6) {
+		round_to.sin_port = htons((in_port_t)atoi(argv[5]));
+		within_us = 2000;
+		most_spins = 1500000;
+	}
+	open_before = count_open();
 	if (strcmp(how, "handler") == 0)
 		by_handler(rounds);
 	else if (strcmp(how, "jump") == 0)
 		by_jump(rounds);
 	else
 		by_thread(rounds);
+	if (count_open() != open_before && strcmp(how, "jump") != 0)
+		printf("left over: %d\n", count_open() - open_before);
 	works(NULL);
 	if (pthread_create(&thread, NULL, works, NULL) == 0)
 		pthread_join(thread, NULL);
