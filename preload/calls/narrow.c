@@ -113,6 +113,12 @@ INTERPOSE ssize_t narrow_sendfile(int out, int in, narrow_off_t *offset, size_t 
 	if (!offset || memory_is_absurd(offset))
 		return sendfile(out, in, (off_t *)offset, n);
 	at = *offset;
+	if (at >= INT32_MAX) { /* as the kernel: no offset that such a program could hold */
+		errno = EOVERFLOW;
+		return -1;
+	}
+	if (at >= 0 && n > (size_t)(INT32_MAX - at))
+		n = (size_t)(INT32_MAX - at);
 	r = sendfile(out, in, &at, n);
 	*offset = (narrow_off_t)at;
 	return r;
