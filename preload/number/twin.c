@@ -167,13 +167,15 @@ static int connect_hidden(int twin, struct twin_wish *wish)
 	return r == -EINPROGRESS ? 0 : r;
 }
 
-/* While it is being connected nobody but one who closes it changes its word: a signal handler, perhaps at any
- * moment; other threads, whatever they close it with, wait (conn_await_opening()). */
+/* By a signal handler, perhaps at any moment; other threads, whatever they close it with, wait
+ * (conn_await_opening()). While it is pending its mark may change for other reasons, too. */
 static bool was_closed(int fd, uint16_t word)
 {
-	enum mark mark = mark_in(word);
+	uint16_t now = mark_look(fd);
 
-	return (mark == MARK_OPENING || mark == MARK_PENDING) && mark_look(fd) != word;
+	if (mark_in(word) == MARK_PENDING)
+		return mark_in(now) == MARK_UNKNOWN || mark_in(now) == MARK_TCP;
+	return mark_in(word) == MARK_OPENING && now != word;
 }
 
 static bool put(int fd, int other, int descriptor_flags, uint16_t word)
