@@ -424,6 +424,31 @@ static void test_taken_back(void **state)
 	assert_over(EXCHANGE_ABANDONED);
 }
 
+/* ... while it is being ended: the end that was first stays. */
+static void test_taken_back_at_the_end(void **state)
+{
+	(void)state;
+	open_and_read();
+	refuse_it(CVT_ERR_RESOURCE, "", 1);
+	assert_refused(step(), ENOBUFS);
+	exchange_end(u, kernel.ours, EXCHANGE_ABANDONED);
+	exchange_end(u, kernel.ours, EXCHANGE_REFUSED);
+	assert_over(EXCHANGE_ABANDONED);
+	assert_false(exchange_go_on(u, EXCHANGE_OPENING));
+	assert_over(EXCHANGE_ABANDONED);
+}
+
+/* However late the one is who ends it: others leave it to him for a second more. */
+static void test_late_end(void **state)
+{
+	(void)state;
+	open_and_read();
+	refuse_it(CVT_ERR_RESOURCE, "", 1);
+	assert_int_equal(step_after(60000), EXCHANGE_IS_REFUSED);
+	assert_int_equal(step_after(900), EXCHANGE_GOES_ON);
+	assert_int_equal(step_after(200), EXCHANGE_IS_REFUSED);
+}
+
 static void test_somebody_else_is_at_it(void **state)
 {
 	(void)state;
@@ -766,6 +791,8 @@ int main(void)
 		TEST(test_owed),
 		TEST(test_deferred),
 		TEST(test_taken_back),
+		TEST(test_taken_back_at_the_end),
+		TEST(test_late_end),
 		TEST(test_somebody_else_is_at_it),
 		TEST(test_errors),
 		TEST(test_no_convert_message),
