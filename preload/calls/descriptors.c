@@ -46,7 +46,7 @@ INTERPOSE int socket(int domain, int type, int protocol)
 	if (tcp && shim_is_active())
 		conn_own();
 	if (begin_number(fd, tcp ? MARK_TCP : MARK_OTHER) && tcp)
-		note_begin(fd, domain, protocol == IPPROTO_MPTCP);
+		note_begin(fd, domain, type, protocol == IPPROTO_MPTCP);
 	return fd;
 }
 
@@ -131,7 +131,9 @@ static void forget_range(unsigned int first, unsigned int last)
 
 INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
 {
-	if (first <= last && !(flags & (int)CLOSE_RANGE_CLOEXEC))
+	if (flags & (int)CLOSE_RANGE_CLOEXEC)
+		note_cloexec(-1);
+	else if (first <= last)
 		forget_range(first, last);
 	return REAL(close_range)(first, last, flags);
 }
@@ -171,13 +173,20 @@ static bool is_dup(int command)
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
-/* fcntl() has returned r: a copy, and what no other socket could be given, are noted. */
-static int told(int fd, int command, int r)
+/* fcntl() has returned r: a copy, its flags, and what no other socket could be given, are noted. */
+static int told(int fd, int command, long arg, int r)
 {
 	if (is_dup(command))
 		return copied(fd, r);
-	if (r >= 0 && (command == F_SETOWN || command == F_SETOWN_EX || command == F_SETSIG))
+	if (r < 0)
+		return r;
+	if (command == F_SETOWN || command == F_SETOWN_EX || command == F_SETSIG ||
+	    (command == F_SETFL && arg & O_ASYNC))
 		note_spoil(fd, "its owner for signals");
+	if (command == F_SETFL && mark_is_fresh(mark_get(fd)))
+		note_nonblocking(fd, arg & O_NONBLOCK);
+	else if (command == F_SETFD)
+		note_cloexec(fd);
 	return r;
 }
 
@@ -191,7 +200,7 @@ INTERPOSE int fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	return told(fd, command, REAL(fcntl)(fd, command, arg));
+	return told(fd, command, (long)arg, REAL(fcntl)(fd, command, arg));
 }
 
 #if NARROW /* locks of files are described in two ways */
@@ -203,7 +212,7 @@ INTERPOSE int narrow_fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	return told(fd, command, REAL_NARROW(fcntl)(fd, command, arg));
+	return told(fd, command, (long)arg, REAL_NARROW(fcntl)(fd, command, arg));
 }
 
 ALSO("fcntl64", fcntl, "__fcntl_time64");

@@ -189,22 +189,22 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 {
 	struct conn *page = conn_page(fd, true), *c;
 	struct exchange *u;
-	int flags;
 
 	request->err = ENOBUFS;
 	if (!page)
 		return false;
 	c = &page[fd % CONN_PAGE];
-	conn_fill(c, sock_cookie(fd), &request->server, (uint8_t)request->family);
-	u = c->sock_cookie ? new_exchange(c, request, now) : NULL;
-	flags = sys_fcntl(fd, F_GETFL, 0);
-	if (!u || flags < 0)
+	/* Whoever closes it by libc's calls changes the word. If it was done past them since the twin was
+	 * put there, the record is nobody's, and not by mistake the next one's. */
+	conn_fill(c, request->sock_cookie ? request->sock_cookie : sock_cookie(fd),
+		  &request->server, (uint8_t)request->family);
+	if (!c->sock_cookie || mark_look(fd) != request->word ||
+	    !(u = new_exchange(c, request, now)))
 		return false;
 	c->exchange = exchange_index(u);
 	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u, request->config);
 	request->exchange = u;
-	request->nonblocking = flags & O_NONBLOCK ||
-			       (request->early && request->early->flags & MSG_DONTWAIT);
+	request->nonblocking |= request->early && request->early->flags & MSG_DONTWAIT;
 	request->until_ns = INT64_MAX;
 	u->fast_open = request->early;
 	if (request->mark != MARK_TCP) { /* somebody may have set what matters to us */
@@ -272,7 +272,9 @@ static bool is_bound_elsewhere(int fd, const struct conn_request *request)
 /* False: there is none, and without one the converter cannot be reached. */
 static bool take_twin(int fd, struct conn_request *request)
 {
-	struct twin_wish wish = { .mark = request->mark, .word = request->word };
+	struct twin_wish wish = { .mark = request->mark,
+				  .nonblocking = request->nonblocking,
+				  .word = request->word };
 
 	request->socket_family = request->family;
 	if (is_bound_elsewhere(fd, request)) {
@@ -292,6 +294,7 @@ static bool take_twin(int fd, struct conn_request *request)
 	if (twin_take_place(fd, &wish) == 0) {
 		request->socket_family = wish.family;
 		request->mptcp = wish.mptcp;
+		request->sock_cookie = wish.cookie;
 		if (wish.obstacle) /* to MPTCP */
 			request->why = wish.obstacle;
 		return true;
@@ -303,6 +306,7 @@ static bool take_twin(int fd, struct conn_request *request)
 enum conn_begin conn_claim(int fd, struct conn_request *request)
 {
 	enum mark mark = mark_get(fd);
+	int flags;
 
 	if (fd < 0 || fd >= MARK_MAX || mark == MARK_OTHER)
 		return CONN_NOT_OURS;
@@ -324,7 +328,9 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 		note_end(fd);
 	/* a bare MSG_FASTOPEN on a connected socket is a plain send, which would put the Connect TLV into
 	 * somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP */
-	if (sock_tcp_state(fd) == TCP_CLOSE)
+	flags = sock_tcp_state(fd) == TCP_CLOSE ? note_flags(fd, mark) : -1;
+	request->nonblocking = flags & O_NONBLOCK;
+	if (flags >= 0)
 		return CONN_CLAIMED;
 	conn_unclaim(fd, request);
 	return CONN_NOT_OURS;
@@ -374,6 +380,7 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request)
 	struct twin_wish wish = { .family = request->family,
 				  .mptcp = true,
 				  .mark = request->mark,
+				  .nonblocking = request->nonblocking,
 				  .word = request->word };
 
 	if (!mark_is_fresh(request->mark))
@@ -382,7 +389,6 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request)
 		conn_unclaim(fd, request);
 		return CONN_NOT_OURS;
 	}
-	request->nonblocking = sock_is_nonblocking(fd);
 	if (request->nonblocking && !request->early) {
 		wish.to = request->to;
 		wish.to_len = request->to_len;

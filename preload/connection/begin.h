@@ -31,13 +31,14 @@ struct conn_request {
 	/* out */
 	enum mark mark; /* of the socket before conn_claim(), and its whole word since */
 	uint16_t word;
-	int socket_family; /* of what has the number now: a twin's may be another */
-	bool mptcp;	   /* it is an MPTCP socket */
-	const char *why;   /* it is, or is not, or NULL */
-	bool nonblocking;
-	bool at_once;	  /* a bypass that is connected, or deferred, already */
-	bool interrupted; /* a signal arrived while the SYN was sent */
-	int64_t until_ns; /* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
+	int socket_family;    /* of what has the number now: a twin's may be another */
+	bool mptcp;	      /* it is an MPTCP socket */
+	const char *why;      /* it is, or is not, or NULL */
+	bool nonblocking;     /* since conn_claim() */
+	uint64_t sock_cookie; /* of a twin that was just made, or 0 */
+	bool at_once;	      /* a bypass that is connected, or deferred, already */
+	bool interrupted;     /* a signal arrived while the SYN was sent */
+	int64_t until_ns;     /* SO_SNDTIMEO of a blocking descriptor, or INT64_MAX */
 	int err;
 	struct exchange *exchange;
 };

@@ -15,7 +15,8 @@
 
 /* A connection that took so long may have sent its SYN again, without the data. Faster ones are not
  * asked once it is known that the path takes SYN data: that is a system call. */
-#define SYN_AGAIN_NS 900000000
+#define SYN_AGAIN_NS   900000000
+#define MPTCP_AGAIN_NS 1000000000
 
 void report_begin(struct report *r, const struct exchange *u)
 {
@@ -42,7 +43,7 @@ static void add(struct report *r, struct report_event e)
 
 static struct alive {
 	_Atomic uint64_t whom;
-	_Atomic int64_t answered_ns, asked_ns;
+	_Atomic int64_t answered_ns, asked_ns, mptcp_ns;
 } rows[ALIVE_ROWS];
 
 static uint64_t hash_of(const struct health_key *key)
@@ -66,6 +67,7 @@ static struct alive *row_of(const struct exchange *u, bool take)
 		return NULL;
 	atomic_store(&row->answered_ns, 0);
 	atomic_store(&row->asked_ns, 0);
+	atomic_store(&row->mptcp_ns, 0);
 	atomic_store(&row->whom, whom);
 	return row;
 }
@@ -208,10 +210,27 @@ static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd,
 	return fail >= 2;
 }
 
+/* Seen to be MPTCP less than a second ago, and nobody reads what this one is: it is not worth a system
+ * call. If the path has stopped taking it, that is found out a second late. */
+static bool is_mptcp(const struct exchange *u, int fd, bool *asked)
+{
+	struct alive *row = row_of(u, true);
+	int64_t now = now_ns();
+	bool is;
+
+	*asked = u->mptcp &&
+		 (log_is_on(LOG_LEVEL_INFO) || now - atomic_load(&row->mptcp_ns) >= MPTCP_AGAIN_NS);
+	if (!*asked)
+		return u->mptcp;
+	is = sock_is_mptcp(fd);
+	atomic_store(&row->mptcp_ns, is ? now : 0);
+	return is;
+}
+
 void report_connected(struct report *r, struct exchange *u, int fd)
 {
 	bool slow = u->tried & EXCHANGE_TRIED_SYN || now_ns() - u->started_ns > SYN_AGAIN_NS;
-	bool over_mptcp = u->mptcp && sock_is_mptcp(fd), data_is_lost = false;
+	bool asked, over_mptcp = is_mptcp(u, fd, &asked), data_is_lost = false;
 
 	r->converted = true;
 	if (u->syn_data &&
@@ -219,7 +238,7 @@ void report_connected(struct report *r, struct exchange *u, int fd)
 		data_is_lost = look_at_syn_data(r, u, fd, over_mptcp);
 	/* Did the path take MP_CAPABLE there and back? Without the SYN's data it does not matter if it
 	 * did: the connection is one of TCP in any case (LINUX-FACTS 2b.2). */
-	if (u->mptcp && !data_is_lost)
+	if (asked && !data_is_lost)
 		add(r, (struct report_event){ .kind = HEALTH_WAY,
 					      .what = HEALTH_MPTCP,
 					      .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });

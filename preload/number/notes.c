@@ -50,7 +50,7 @@ static struct note *make(int fd)
 	return note_at(fd);
 }
 
-void note_begin(int fd, int family, bool is_mptcp)
+void note_begin(int fd, int family, int type, bool is_mptcp)
 {
 	int saved_errno = errno;
 	struct note *n = make(fd);
@@ -64,6 +64,7 @@ void note_begin(int fd, int family, bool is_mptcp)
 	n->is_mptcp = is_mptcp;
 	n->only_v6 = false;
 	n->used = 0;
+	atomic_store(&n->flags, type & (SOCK_NONBLOCK | SOCK_CLOEXEC));
 	atomic_store(&n->bound, false);
 	atomic_store(&n->named, false);
 	atomic_store(&n->copied, false);
@@ -149,7 +150,7 @@ void note_copy(int fd, int newfd)
 		atomic_store(&from->copied, true);
 	if (!from || !from->twin_cookie || !(to = make(newfd)))
 		return;
-	note_begin(newfd, from->family, from->is_mptcp);
+	note_begin(newfd, from->family, 0, from->is_mptcp);
 	atomic_store(&to->copied, true);
 	if (atomic_flag_test_and_set(&from->busy))
 		return;
@@ -161,6 +162,64 @@ void note_copy(int fd, int newfd)
 	atomic_store(&to->shut, atomic_load(&from->shut));
 	to->only_v6 = from->only_v6;
 	atomic_flag_clear(&from->busy);
+}
+
+/* ---------------------------------------------------------------------- flags */
+
+#define ASK_CLOEXEC 1 /* beside SOCK_NONBLOCK and SOCK_CLOEXEC */
+
+static _Atomic bool cloexec_by_range;
+
+void note_nonblocking(int fd, bool on)
+{
+	struct note *n = note_at(fd);
+
+	if (n && on)
+		atomic_fetch_or(&n->flags, SOCK_NONBLOCK);
+	else if (n)
+		atomic_fetch_and(&n->flags, ~SOCK_NONBLOCK);
+}
+
+/* A vfork child that does it means its own number, and notes it here: so only what socket() has said is
+ * believed. */
+void note_cloexec(int fd)
+{
+	struct note *n = note_at(fd);
+
+	if (n)
+		atomic_fetch_or(&n->flags, ASK_CLOEXEC);
+	else if (fd < 0)
+		atomic_store(&cloexec_by_range, true);
+}
+
+/* Another process may have set what belongs to the open file, and so may who has another number for it; of
+ * one that was connected before, not all was seen. */
+static bool knows_flags(const struct note *n, enum mark mark)
+{
+	return (mark == MARK_TCP || mark == MARK_TCP_SET) && !note_obstacle(n);
+}
+
+int note_flags(int fd, enum mark mark)
+{
+	const struct note *n = note_at(fd);
+	int flags;
+
+	if (knows_flags(n, mark))
+		return atomic_load(&n->flags) & SOCK_NONBLOCK ? O_NONBLOCK : 0;
+	flags = sys_fcntl(fd, F_GETFL, 0);
+	if (flags >= 0 && flags & O_ASYNC)
+		note_spoil(fd, "its owner for signals");
+	return flags < 0 ? flags : flags & O_NONBLOCK;
+}
+
+int note_descriptor_flags(int fd, enum mark mark)
+{
+	const struct note *n = note_at(fd);
+
+	if (knows_flags(n, mark) && !(atomic_load(&n->flags) & ASK_CLOEXEC) &&
+	    !atomic_load(&cloexec_by_range))
+		return atomic_load(&n->flags) & SOCK_CLOEXEC ? FD_CLOEXEC : 0;
+	return sys_fcntl(fd, F_GETFD, 0);
 }
 
 void note_shared(void)

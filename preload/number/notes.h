@@ -11,6 +11,7 @@
 #ifndef CVT_NOTES_H
 #define CVT_NOTES_H
 
+#include "mark.h"
 #include "real.h"
 
 #include <stdatomic.h>
@@ -34,6 +35,7 @@ struct note {
 	bool twin_is_mptcp;
 	bool is_mptcp;		/* the program itself wanted MPTCP */
 	bool only_v6;		/* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
+	_Atomic int flags;	/* SOCK_NONBLOCK and SOCK_CLOEXEC, as they are by now */
 	_Atomic bool bound;	/* bind() was called */
 	_Atomic bool named;	/* ... with an address of this host, and not for the port alone */
 	_Atomic bool copied;	/* the number was duplicated */
@@ -53,8 +55,8 @@ struct note_option {
 	uint8_t value[NOTE_VALUE_MAX];
 };
 
-/* A new TCP socket of the program's has the number fd. */
-void note_begin(int fd, int family, bool is_mptcp);
+/* A new TCP socket of the program's has the number fd; type: as socket() was given it. */
+void note_begin(int fd, int family, int type, bool is_mptcp);
 /* The number means something else: what is noted is of an earlier socket. */
 void note_end(int fd);
 /* The note of fd, or NULL if there is none. */
@@ -72,6 +74,14 @@ void note_bound(int fd, const struct sockaddr *sa, socklen_t len);
  * a mark for routes of its own? */
 bool note_names_network(const struct note *n);
 void note_connected(int fd);
+/* O_NONBLOCK was set so; something was done to FD_CLOEXEC (fd is -1: of whatever numbers). */
+void note_nonblocking(int fd, bool on);
+void note_cloexec(int fd);
+/* O_NONBLOCK or 0, FD_CLOEXEC or 0; a negative errno. The kernel is not asked where nobody but this process
+ * can have set them, by no other calls than those of libc's that we have seen. mark: of fd, before connect()
+ * took hold of it. */
+int note_flags(int fd, enum mark mark);
+int note_descriptor_flags(int fd, enum mark mark);
 /* shutdown() has succeeded. */
 void note_shut(int fd, int how);
 bool note_is_connected(int fd);

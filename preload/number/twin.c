@@ -27,9 +27,9 @@ static int fail(struct twin_wish *wish, const char *obstacle)
 
 /* --------------------------------------------------------------------- making */
 
-static int make(const struct twin_wish *wish, bool mptcp, bool nonblocking)
+static int make(const struct twin_wish *wish, bool mptcp)
 {
-	int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+	int type = SOCK_STREAM | SOCK_CLOEXEC | (wish->nonblocking ? SOCK_NONBLOCK : 0);
 
 	return (int)sys_result(
 		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
@@ -43,13 +43,13 @@ static bool is_shortage(int err)
 	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
 }
 
-static int open_twin(struct twin_wish *wish, bool nonblocking)
+static int open_twin(struct twin_wish *wish)
 {
 	int fd;
 
 	if (wish->mptcp && !twin_has_mptcp())
 		return fail(wish, NO_MPTCP);
-	fd = make(wish, wish->mptcp, nonblocking);
+	fd = make(wish, wish->mptcp);
 	if (fd >= 0)
 		return fd;
 	if (is_shortage(-fd))
@@ -92,9 +92,9 @@ static bool carry_options(int twin, const struct note *n, struct twin_wish *wish
 }
 
 /* A socket that is as the program has set up its own; -1: there is none. */
-static int open_alike(const struct note *n, struct twin_wish *wish, bool nonblocking)
+static int open_alike(const struct note *n, struct twin_wish *wish)
 {
-	int fd = open_twin(wish, nonblocking);
+	int fd = open_twin(wish);
 
 	if (fd < 0 || carry_options(fd, n, wish))
 		return fd;
@@ -103,14 +103,14 @@ static int open_alike(const struct note *n, struct twin_wish *wish, bool nonbloc
 }
 
 /* ... over TCP where it must be and MPTCP is not to be had, or refuses something. */
-static int open_any(const struct note *n, struct twin_wish *wish, bool nonblocking)
+static int open_any(const struct note *n, struct twin_wish *wish)
 {
-	int fd = open_alike(n, wish, nonblocking);
+	int fd = open_alike(n, wish);
 
 	if (fd >= 0 || !wish->mptcp || !wish->must)
 		return fd;
 	wish->mptcp = false;
-	return open_alike(n, wish, nonblocking);
+	return open_alike(n, wish);
 }
 
 /* The address that the program has bound, in the shape that the twin's family has. */
@@ -214,30 +214,28 @@ static const char *obstacle(const struct note *n, const struct twin_wish *wish)
 int twin_take_place(int fd, struct twin_wish *wish)
 {
 	struct note *n = note_at(fd);
-	int flags, descriptor_flags, twin, r = -1;
-	uint64_t cookie;
+	int descriptor_flags, twin, r = -1;
 	bool only_v6;
 
 	wish->obstacle = obstacle(n, wish);
 	if (wish->obstacle)
 		return -1;
-	flags = sys_fcntl(fd, F_GETFL, 0);
-	descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
-	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC)
+	descriptor_flags = note_descriptor_flags(fd, wish->mark);
+	if (descriptor_flags < 0)
 		return fail(wish, "its flags");
-	twin = open_any(n, wish, flags & O_NONBLOCK);
+	twin = open_any(n, wish);
 	if (twin < 0)
 		return -1;
 	/* bind() may have changed what was set, and on an MPTCP socket it shows nothing of it */
 	only_v6 = n->family == AF_INET6 &&
 		  (wish->must || (atomic_load(&n->bound) && reach_is_only_v6(fd)));
-	cookie = sock_cookie(twin);
-	if (!cookie) /* by which it is known later */
+	wish->cookie = sock_cookie(twin);
+	if (!wish->cookie) /* by which it is known later */
 		fail(wish, "its socket cookie");
 	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))
 		r = place(fd, twin, descriptor_flags, wish);
 	if (r == 0) {
-		n->twin_cookie = cookie;
+		n->twin_cookie = wish->cookie;
 		n->twin_family = (uint8_t)wish->family;
 		n->twin_is_mptcp = wish->mptcp;
 		atomic_store(&n->shut, 0);
@@ -324,7 +322,7 @@ static bool place_plain(int fd, int plain, _Atomic uint64_t *new_cookie)
 static bool give_back(int fd, struct twin_record record, bool disconnected, const struct addr *own)
 {
 	struct note *n = note_at(fd);
-	struct twin_wish wish = { .mptcp = false };
+	struct twin_wish wish = { .nonblocking = true };
 	bool done = false;
 	int plain;
 
@@ -332,7 +330,7 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 	    !twin_is(fd))
 		return false;
 	wish.family = n->family;
-	plain = make(&wish, false, true);
+	plain = make(&wish, false);
 	if (plain < 0)
 		return false;
 	if (carry_options(plain, n, &wish) &&

@@ -30,11 +30,13 @@ struct twin_wish {
 	 * TCP would do. */
 	bool must;
 	enum mark mark; /* of fd before connect() took hold of it */
-	uint16_t word;	/* mark_look(fd) since then */
+	bool nonblocking;
+	uint16_t word; /* mark_look(fd) since then */
 	/* NULL, or connect a non-blocking twin to this first: nobody may see it unconnected. */
 	const struct sockaddr *to;
 	socklen_t to_len;
 	bool at_once;	      /* out: that connect() has returned 0 (TCP_FASTOPEN_CONNECT) */
+	uint64_t cookie;      /* out: its SO_COOKIE */
 	const char *obstacle; /* out: why there is no twin, or none of MPTCP */
 };
 

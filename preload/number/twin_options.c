@@ -227,7 +227,7 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 	case SO_PROTOCOL:
 		return answer_int(value, len, IPPROTO_TCP);
 	case SO_ERROR:
-		twin_told(fd, value, *len);
+		twin_told(fd);
 		return 0;
 	case SO_DOMAIN:
 		return answer_int(value, len, n->family);
@@ -241,6 +241,14 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 	}
 }
 
+/* No error is none of either: what every connect() that does not wait ends with. */
+static bool is_no_error(int level, int name, const void *value, socklen_t len)
+{
+	static const uint8_t none[sizeof(int)];
+
+	return level == SOL_SOCKET && name == SO_ERROR && memcmp(value, none, len) == 0;
+}
+
 int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	int saved_errno = errno, r;
@@ -248,7 +256,8 @@ int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 	if (is_of_other_family(fd, level))
 		return libc_result(-EOPNOTSUPP, saved_errno);
 	r = REAL(getsockopt)(fd, level, name, value, len);
-	if ((r < 0 && errno != EOPNOTSUPP && errno != ENOPROTOOPT) || (int)*len < 0 || !twin_is(fd))
+	if ((r < 0 && errno != EOPNOTSUPP && errno != ENOPROTOOPT) || (int)*len < 0 ||
+	    (r == 0 && is_no_error(level, name, value, *len)) || !twin_is(fd))
 		return r;
 	r = r < 0 ? get_refused(fd, level, name, value, len) :
 		    get_otherwise(fd, level, name, value, len);
@@ -294,6 +303,14 @@ int twin_ioctl(int fd, unsigned long request, void *arg, int r)
 	int saved_errno = errno;
 
 	switch (request) {
+	case FIONBIO:
+		if (r == 0)
+			note_nonblocking(fd, *(int *)arg);
+		break;
+	case FIOCLEX:
+	case FIONCLEX:
+		note_cloexec(fd);
+		break;
 	case FIOASYNC:
 	case FIOSETOWN:
 	case SIOCSPGRP:

@@ -130,16 +130,26 @@ void twin_tcp_info(int fd, uint8_t *info, socklen_t len)
 	put(info, len, 208, &whole.retrans, sizeof(uint64_t));
 }
 
+/* After a fallback to TCP the question is the subflow's, which does not know it. */
+bool twin_is_answered(int fd)
+{
+	struct {
+		uint8_t counts[8];
+		uint32_t flags; /* 1: fallback, 2: the other side's key is there */
+	} info;
+	socklen_t size = sizeof(info);
+
+	return sys_getsockopt(fd, SOL_MPTCP, GET_INFO, &info, &size) == 0 && size == sizeof(info) &&
+	       (info.flags & 3) == 2;
+}
+
 /* ------------------------------------------------------------------- SO_ERROR */
 
 /* Of a connection that has failed TCP says after its error that the stream has ended. What has fallen
  * back to TCP goes on saying ENOTCONN, and shows neither POLLIN nor POLLRDHUP, until it is shut down
  * (which is ENOTCONN, and works). */
-void twin_told(int fd, const void *error, socklen_t len)
+void twin_told(int fd)
 {
-	static const uint8_t none[sizeof(int)];
-
-	if (memcmp(error, none, len) != 0 && mark_get(fd) == MARK_UP &&
-	    (events(fd) & (POLLHUP | POLLRDHUP)) == POLLHUP)
+	if (mark_get(fd) == MARK_UP && (events(fd) & (POLLHUP | POLLRDHUP)) == POLLHUP)
 		sys_shutdown(fd, SHUT_RDWR);
 }

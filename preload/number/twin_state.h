@@ -12,7 +12,9 @@
 int twin_unread(int fd, int n);
 /* TCP_INFO, of which len bytes are there, of the first subflow: made that of the connection. */
 void twin_tcp_info(int fd, uint8_t *info, socklen_t len);
-/* SO_ERROR has told this. */
-void twin_told(int fd, const void *error, socklen_t len);
+/* SO_ERROR has told one. */
+void twin_told(int fd);
+/* Has the other side answered with MPTCP? False: it has not yet, or the kernel does not say. */
+bool twin_is_answered(int fd);
 
 #endif

@@ -3,6 +3,7 @@
 #include "twin.h"
 
 #include "sock.h"
+#include "twin_state.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,9 +31,13 @@ enum twin_outcome twin_outcome(int fd)
 
 	if (!n || atomic_load(&n->checked))
 		return TWIN_ASKED;
-	state = sock_tcp_state(fd);
-	if (state && state != TCP_CLOSE && state != TCP_SYN_SENT)
-		is_mptcp = sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, -1);
+	if (twin_is_answered(fd)) {
+		is_mptcp = 1;
+	} else {
+		state = sock_tcp_state(fd);
+		if (state && state != TCP_CLOSE && state != TCP_SYN_SENT)
+			is_mptcp = sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, -1);
+	}
 	if (is_mptcp < 0)
 		return TWIN_NOT_YET;
 	if (atomic_exchange(&n->checked, true))
