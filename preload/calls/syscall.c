@@ -12,6 +12,7 @@
 #include "handover.h"
 #include "memory.h"
 #include "narrow.h"
+#include "proc.h"
 #include "record.h"
 #include "wait.h"
 
@@ -71,6 +72,7 @@ INTERNAL const uint8_t raw_concerns[RAW_NUMBERS] = {
 	[SYS_epoll_ctl] = THIRD_TCP,
 	[SYS_epoll_pwait] = ALWAYS,
 	[SYS_epoll_pwait2] = ALWAYS,
+	[SYS_io_uring_setup] = ALWAYS,
 	[SYS_dup] = TCP,
 	[SYS_dup3] = EITHER_TCP,
 	[SYS_fcntl] = TCP,
@@ -310,6 +312,11 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 		return epoll_pwait(I a, P b, I c, I d, P e);
 	case SYS_epoll_pwait2:
 		return epoll_pwait2(I a, P b, I c, P d, P e);
+	case SYS_io_uring_setup:
+		r = real_syscall(number, a, b, c, d, e, f);
+		if (r >= 0)
+			proc_saw_uring();
+		return r;
 	case SYS_dup:
 		return dup(I a);
 	case SYS_dup3:

@@ -109,14 +109,28 @@ static bool look(void)
 	return !ring[matched];
 }
 
+/* liburing makes its system calls by instructions of its own. Of the library, but not of a copy of it that is
+ * part of a program, the loader knows. */
+__attribute__((weak)) extern int io_uring_queue_init_params(unsigned int entries, void *ring,
+							    void *params);
+static _Atomic bool there;
+
+void proc_saw_uring(void)
+{
+	atomic_store(&there, true);
+}
+
 bool proc_has_uring(void)
 {
 	static _Atomic unsigned int asked, next = 1;
-	static _Atomic bool there;
-	unsigned int now = atomic_fetch_add(&asked, 1) + 1, due = atomic_load(&next);
+	unsigned int now, due;
 	int saved_errno = errno;
 
-	if (!atomic_load(&there) && now == due) {
+	if (!io_uring_queue_init_params || atomic_load(&there))
+		return atomic_load(&there);
+	now = atomic_fetch_add(&asked, 1) + 1;
+	due = atomic_load(&next);
+	if (now == due) {
 		atomic_store(&next, due * 16);
 		atomic_store(&there, look());
 	}

@@ -13,8 +13,10 @@ bool proc_is_armed(int epfd, int fd);
 
 /* Does this process have an io_uring? Then its waits, reads and epoll_ctl() may go to the kernel without
  * coming by here, and would find a pending connection natively ready and the converter's reply in it.
- * Looks into /proc/self/maps for the 1st, 16th, 256th ... one that asks; the others get the last
- * answer. errno is kept. */
+ * By syscall() one is seen made, which is proc_saw_uring(). Else, where the loader has liburing, looks into
+ * /proc/self/maps for the 1st, 16th, 256th ... one that asks; the others get the last answer, and all
+ * other processes no system call. errno is kept. */
 bool proc_has_uring(void);
+void proc_saw_uring(void);
 
 #endif

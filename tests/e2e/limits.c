@@ -116,11 +116,24 @@ static struct {
 	struct io_uring_cqe *results;
 } ring;
 
+#ifdef AS_LIBURING /* which has this, and does not go by libc */
+int io_uring_queue_init_params(unsigned int entries, struct io_uring_params *p);
+int io_uring_queue_init_params(unsigned int entries, struct io_uring_params *p)
+{
+	return (int)code(SYS_io_uring_setup, entries, (long)p, 0);
+}
+#else
+static int io_uring_queue_init_params(unsigned int entries, struct io_uring_params *p)
+{
+	return (int)raw(SYS_io_uring_setup, entries, (long)p, 0, 0, 0, 0);
+}
+#endif
+
 static void open_ring(void)
 {
 	struct io_uring_params p = { 0 };
 	char *sq, *cq;
-	long fd = raw(SYS_io_uring_setup, 8, (long)&p, 0, 0, 0, 0);
+	long fd = io_uring_queue_init_params(8, &p);
 
 	if (fd < 0)
 		ended("io_uring_setup", fd);

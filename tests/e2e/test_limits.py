@@ -99,6 +99,12 @@ class Limits(L.TestCase):
         """connect() does not return before the exchange is over."""
         self.exact("pending-ring")
 
+    def test_ring_of_liburing(self):
+        """Which is not seen made: the loader knows the library, and /proc/self/maps the ring."""
+        L.command(["gcc", "-rdynamic", "-DAS_LIBURING", "-o", L.TMP / "as-liburing",
+                   L.ROOT / "tests/e2e/limits.c"])
+        self.exact("pending-ring", program=L.TMP / "as-liburing")
+
     def test_raw_pending(self):
         self.exact("pending-raw")
 
