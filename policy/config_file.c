@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,13 +19,14 @@ static int open_file(const char *path)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-/* Reads up to len bytes, fewer only at the end of the file. */
-static ssize_t read_all(int fd, char *bytes, size_t len)
+/* Reads up to size + 1 bytes, fewer only at the end of the file: which is there if one more was asked for
+ * than has come. */
+static ssize_t read_all(int fd, char *bytes, size_t size)
 {
 	size_t n = 0;
 
-	while (n < len) {
-		long got = syscall(SYS_read, fd, bytes + n, len - n);
+	while (n != size || n == 0) {
+		long got = syscall(SYS_read, fd, bytes + n, size + 1 - n);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -37,12 +39,27 @@ static ssize_t read_all(int fd, char *bytes, size_t len)
 	return (ssize_t)n;
 }
 
-void config_unmap_file(char *bytes, size_t len)
+/* What is small is not worth a mapping. */
+#define SMALL 4096
+
+static char *room_for(size_t size)
 {
-	munmap(bytes, len + 1);
+	char *p = size < SMALL ? malloc(size + 1) :
+				 mmap(NULL, size + 1, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
-/* One byte more than the size is asked for and mapped, to notice a file that is growing. */
+void config_unmap_file(char *bytes, size_t len)
+{
+	if (len < SMALL)
+		free(bytes);
+	else
+		munmap(bytes, len + 1);
+}
+
+/* One byte more than the size is asked for, to notice a file that is growing. */
 static int map_open_file(int fd, size_t most, char **bytes, size_t *len, const char **why)
 {
 	struct stat st; /* its raw form differs between machines, and fstat() is harmless */
@@ -59,10 +76,10 @@ static int map_open_file(int fd, size_t most, char **bytes, size_t *len, const c
 		return -EFBIG;
 	*why = "cannot be read";
 	size = (size_t)st.st_size;
-	*bytes = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (*bytes == MAP_FAILED)
-		return -errno;
-	got = read_all(fd, *bytes, size + 1);
+	*bytes = room_for(size);
+	if (!*bytes)
+		return -ENOMEM;
+	got = read_all(fd, *bytes, size);
 	*len = size;
 	if (got >= 0 && (size_t)got == size)
 		return 0;

@@ -194,7 +194,8 @@ static bool ask_numbers(struct mptcp_info *info)
 }
 
 /* Where there are endpoints: which, and where does the first subflow go? */
-static enum paths_found ask_of(const struct addr *to, const struct mptcp_info *info)
+static enum paths_found ask_of(const struct addr *to, pol_route_fn *route,
+			       const struct mptcp_info *info)
 {
 	struct paths paths = { .subflows = info->mptcpi_subflows_max,
 			       .accepted = info->mptcpi_add_addr_accepted_max };
@@ -204,8 +205,7 @@ static enum paths_found ask_of(const struct addr *to, const struct mptcp_info *i
 
 	if (fd < 0)
 		return found;
-	if (ask_endpoints(fd, genl_family(fd, MPTCP_PM_NAME), &paths) == 0 &&
-	    route_lookup(to, &first)) {
+	if (ask_endpoints(fd, genl_family(fd, MPTCP_PM_NAME), &paths) == 0 && route(to, &first)) {
 		found = paths_beside(&paths, &first, false);
 		if (found == PATHS_SEVERAL && is_tunnel(fd, first.interface))
 			found = paths_beside(&paths, &first, true);
@@ -238,7 +238,7 @@ static void remember(uint32_t whose, int64_t now_ms, enum paths_found found)
 			      memory_order_relaxed);
 }
 
-enum paths_found paths_to(const struct addr *to, int64_t now_ms)
+enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t now_ms)
 {
 	struct mptcp_info info = { .mptcpi_subflows = 0 };
 	enum paths_found found = PATHS_SEVERAL;
@@ -250,7 +250,7 @@ enum paths_found paths_to(const struct addr *to, int64_t now_ms)
 	if (!ask_numbers(&info)) {
 		found = PATHS_SEVERAL;
 	} else if (info.mptcpi_subflows_max && info.mptcpi_local_addr_max) {
-		found = ask_of(to, &info);
+		found = ask_of(to, route, &info);
 	} else {
 		whose = 0;
 		if (info.mptcpi_subflows_max == 0)

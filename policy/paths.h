@@ -31,6 +31,6 @@ enum paths_found paths_beside(const struct paths *paths, const struct pol_route 
 			      bool is_tunnel);
 /* To an address: asked of the kernel, and remembered for PATHS_MS. Three system calls where there are
  * no endpoints. */
-enum paths_found paths_to(const struct addr *to, int64_t now_ms);
+enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t now_ms);
 
 #endif

@@ -256,7 +256,8 @@ static bool gains_by_mptcp(int fd, struct conn_request *request, const struct ad
 	enum multipath verdict = multipath(&facts);
 
 	if (verdict == MULTIPATH_UNCLEAR) { /* a kernel without MPTCP is the twin's to say */
-		facts.paths = twin_has_mptcp() ? paths_to(to, state_now_ms()) : PATHS_SEVERAL;
+		facts.paths = twin_has_mptcp() ? paths_to(to, converters_route, state_now_ms()) :
+						 PATHS_SEVERAL;
 		verdict = multipath(&facts);
 	}
 	request->why = multipath_text(verdict);

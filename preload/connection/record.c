@@ -10,7 +10,8 @@
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
 
-static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE];
+static struct conn first_page[CONN_PAGE];		   /* most processes need no other */
+static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page */
 /* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */
 static _Atomic int owner_pid;
@@ -35,7 +36,8 @@ int conn_highest(void)
 struct conn *conn_page(int fd, bool make)
 {
 	_Atomic(struct conn *) *at = &pages[fd / CONN_PAGE];
-	struct conn *page = atomic_load_explicit(at, memory_order_acquire);
+	struct conn *page = fd < CONN_PAGE ? first_page :
+					     atomic_load_explicit(at, memory_order_acquire);
 	size_t size = CONN_PAGE * sizeof(struct conn);
 	struct conn *mine;
 

@@ -6,12 +6,37 @@
 #include "route.h"
 #include "shim.h"
 
+/* What this thread has asked last, since it has begun to choose a converter: the same connect() may want to
+ * know it again. A signal handler that asks in between changes the number. */
+static __thread struct {
+	volatile unsigned int asked; /* 0: nothing */
+	struct addr to;
+	struct pol_route route;
+} last __attribute__((tls_model("initial-exec")));
+
+bool converters_route(const struct addr *to, struct pol_route *route)
+{
+	static __thread unsigned int n __attribute__((tls_model("initial-exec")));
+	unsigned int asked = last.asked;
+
+	*route = last.route;
+	if (asked && addr_equal_ip(&last.to, to) && last.asked == asked)
+		return true;
+	last.asked = 0;
+	if (!route_lookup(to, route))
+		return false;
+	last.to = *to;
+	last.route = *route;
+	last.asked = ++n ? n : ++n;
+	return true;
+}
+
 /* Without a state file health is this process's own, and then it is not worth asking for the route
  * which network this is. */
 static void where(const struct addr *via, int64_t now_ms, struct health_key *key)
 {
 	if (state_is_kept())
-		health_where(via, route_lookup, now_ms, key);
+		health_where(via, converters_route, now_ms, key);
 	else
 		*key = (struct health_key){ .converter = *via };
 }
@@ -58,6 +83,8 @@ static enum pol_reason usable(const struct addr *via, void *arg)
 
 	if (choice->after && was_tried(choice->after, via))
 		return POL_LEFT_ALONE;
+	if (choice->despite && !shim_config()->strict)
+		return POL_DEFAULT;
 	where(via, now_ms, &key);
 	if (is_stripped(&key, now_ms))
 		return POL_STRIPPED;
@@ -88,10 +115,11 @@ SLOW static bool has_news(const struct config *config)
 struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
 				     struct pol_verdict rule, struct converters_choice *choice)
 {
-	struct pol_facts facts = { .route = route_lookup, .usable = usable, .arg = choice };
+	struct pol_facts facts = { .route = converters_route, .usable = usable, .arg = choice };
 	const struct config *config = shim_config();
 	struct pol_verdict v;
 
+	last.asked = 0;
 	choice->is_probe = choice->again = false;
 	v = pol_choose(config, dst, socket_family, rule, facts);
 	if (v.reason != POL_LEFT_ALONE || choice->despite || !(choice->after || has_news(config)))

@@ -20,6 +20,8 @@ struct converters_choice {
 /* The converter for a connection to dst, by a rule that says POL_CONVERT. */
 struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
 				     struct pol_verdict rule, struct converters_choice *choice);
+/* route_lookup(), which does not ask again what was asked since the last converters_choose(). */
+bool converters_route(const struct addr *to, struct pol_route *route);
 /* The one of choice has not been used after all. */
 void converters_unchoose(const struct addr *via, const struct converters_choice *choice);
 /* Of an exchange with u->converter: its dialect, and what of Fast Open and MPTCP that takes. */

@@ -8,6 +8,7 @@
 
 #define CHUNK (EPSET_MAX < 1024 ? EPSET_MAX : 1024)
 
+static struct reg first_chunk[CHUNK]; /* most processes need no other */
 static _Atomic(struct reg *) chunks[EPSET_MAX / CHUNK];
 _Atomic uint32_t epset_heads[MARK_MAX];
 uint32_t epset_touched = 1;
@@ -41,7 +42,9 @@ static bool has_chunk(uint32_t index)
 		return false;
 	if (chunks[index / CHUNK])
 		return true;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = index < CHUNK ?
+		    first_chunk :
+		    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return false;
 	chunks[index / CHUNK] = p;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * costs - makes connections, or exchanges bytes on one, so that strace can count what they cost:
- * costs HOW N ADDRESS PORT. A getppid(), which nothing else here calls, stands before each of them and
- * behind the last.
+ * costs HOW N ADDRESS PORT [MAPPINGS]. A getppid(), which nothing else here calls, stands before each of
+ * them and behind the last. The process has so many mappings more than it needs.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -76,8 +77,9 @@ static int connect_pending(void)
 
 static int connect_poll(void)
 {
-	struct pollfd p = { .fd = connect_pending(), .events = POLLOUT };
+	static struct pollfd p = { .events = POLLOUT }; /* always in one page */
 
+	p.fd = connect_pending();
 	poll(&p, 1, 10000);
 	check_error(p.fd);
 	return p.fd;
@@ -98,11 +100,12 @@ static int connect_select(void)
 static int connect_epoll(void)
 {
 	static int ep = -1;
-	struct epoll_event event = { .events = EPOLLOUT };
+	static struct epoll_event event;
 	int fd = connect_pending();
 
 	if (ep < 0)
 		ep = epoll_create1(0);
+	event = (struct epoll_event){ .events = EPOLLOUT };
 	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event);
 	epoll_wait(ep, &event, 1, 10000);
 	check_error(fd);
@@ -144,14 +147,18 @@ int main(int argc, char **argv)
 {
 	int n, fd;
 
-	if (argc != 5) {
-		fprintf(stderr, "usage: costs blocking|poll|select|epoll|udp|io N ADDRESS PORT\n");
+	if (argc != 5 && argc != 6) {
+		fprintf(stderr, "usage: costs blocking|poll|select|epoll|udp|io N ADDRESS PORT"
+				" [MAPPINGS]\n");
 		return 2;
 	}
 	n = atoi(argv[2]);
 	server.sin_family = AF_INET;
 	server.sin_port = htons((in_port_t)atoi(argv[4]));
 	inet_pton(AF_INET, argv[3], &server.sin_addr);
+	for (int i = argc == 6 ? atoi(argv[5]) : 0; i > 0;
+	     i--) /* neighbours that are alike are one */
+		mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (strcmp(argv[1], "io") == 0) {
 		fd = connect_blocking();
 		while (n-- > 0) {

@@ -1,6 +1,8 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Multipath TCP: the twin, what is learned of servers, the bypass."""
+import re
+
 import captures
 import lab as L
 import options
@@ -506,6 +508,39 @@ class Costs(test_costs.Counted):
         self.lab.run([L.TOOLS / "costs", "blocking", 1, L.SERVER, MPTCP_HTTP], shim=shim)
         for how in self.CONVERTED:
             self.compare(how, shim, self.BYPASS, MPTCP_HTTP)
+
+
+class First(test_costs.Counted):
+    """All calls of a process that makes one connection, from its socket() to its end, the program's own
+    and reading the configuration, the route and the state among them."""
+
+    def count(self, how, shim, port, mappings):
+        _, lines = self.strace([L.TOOLS / "costs", how, 1, L.SERVER, port, mappings], shim)
+        begun = [n for n, line in enumerate(lines) if "getppid(" in line][0]
+        return [line for line in lines[begun:] if not re.search(r"getppid|exit", line)]
+
+    def check(self, policy, most, port=80):
+        state = {"CONVERT_STATE": str(self.lab.file("state"))}
+        shim = self.lab.config("fast-open = no-cookie", policy, log=False) | state
+        self.lab.run([L.TOOLS / "costs", "blocking", 2, L.SERVER, port], shim=shim)
+        for how, limit in most.items():
+            with self.subTest(how, policy=policy, port=port):
+                calls = self.count(how, shim, port, 0)
+                self.note(f"{how}, {policy}, port {port}: {len(calls)} calls")
+                self.assertLessEqual(len(calls), limit, "\n".join(calls))
+                self.assertEqual(len(self.count(how, shim, port, 5000)), len(calls))
+
+    def test_calls(self):
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        self.check("mptcp = off", {"blocking": 34, "poll": 38, "epoll": 42})
+        self.check("mptcp = on", {"blocking": 42, "poll": 46, "epoll": 50})
+        self.check("mptcp = on", {"blocking": 29, "poll": 31, "epoll": 33}, MPTCP_HTTP)
+
+    def test_with_endpoints(self):
+        """The path manager is asked too: which, and for which path."""
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        self.check("mptcp = auto", {"blocking": 53, "poll": 57, "epoll": 61})
+        self.check("mptcp = auto", {"blocking": 45, "poll": 47, "epoll": 49}, MPTCP_HTTP)
 
 
 class DeadPath(Mptcp):
