@@ -233,22 +233,24 @@ static int64_t until_ms(int timeout)
 }
 
 /* Something is pending, or another thread may begin a conversion while this one waits. */
-SLOW static int wait_ms(struct epoll_wait *w, int timeout)
+SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeout,
+			const sigset_t *mask)
 {
+	struct epoll_wait w = { .epfd = epfd, .events = events, .max = max, .mask = mask };
 	int saved_errno = errno, n;
 	bool active = shim_is_active();
 
 	if (mark_any_unsettled() && epset_ever_swapped()) {
-		w->until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
-		return libc_result(wait_unsettled(w), saved_errno);
+		w.until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
+		return libc_result(wait_unsettled(&w), saved_errno);
 	}
 	if (active)
-		w->until_ns = until_ms(timeout);
-	n = w->mask ? REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask) :
-		      REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
+		w.until_ns = until_ms(timeout);
+	n = mask ? REAL(epoll_pwait)(epfd, events, max, timeout, mask) :
+		   REAL(epoll_wait)(epfd, events, max, timeout);
 	if (!active && epset_ever_swapped()) /* the configuration was read during the wait */
-		w->until_ns = until_ms(timeout);
-	return after_native(w, n);
+		w.until_ns = until_ms(timeout);
+	return after_native(&w, n);
 }
 
 /* Alone and with nothing pending, nothing can begin before the wait is over. */
@@ -261,7 +263,7 @@ INTERPOSE int epoll_wait(int epfd, struct epoll_event *events, int max, int time
 {
 	if (is_quiet())
 		return real.epoll_wait(epfd, events, max, timeout);
-	return wait_ms(&(struct epoll_wait){ .epfd = epfd, .events = events, .max = max }, timeout);
+	return wait_ms(epfd, events, max, timeout, NULL);
 }
 
 INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
@@ -269,9 +271,7 @@ INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int tim
 {
 	if (is_quiet())
 		return real.epoll_pwait(epfd, events, max, timeout, mask);
-	return wait_ms(
-		&(struct epoll_wait){ .epfd = epfd, .events = events, .max = max, .mask = mask },
-		timeout);
+	return wait_ms(epfd, events, max, timeout, mask);
 }
 
 INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,

@@ -271,15 +271,16 @@ static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const 
 	return are_readable(sets, n) ? wait_in_room(sets, n, until_ns, mask) : -EFAULT;
 }
 
-SLOW static int pselect_unsettled(const struct sets *sets, int n, const struct timespec *timeout,
-				  const sigset_t *mask)
+SLOW static int pselect_unsettled(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
+				  const struct timespec *timeout, const sigset_t *mask)
 {
+	const struct sets sets = { reads, writes, excepts };
 	int saved_errno = errno;
 	int64_t until_ns;
 
-	if (!needs_us(sets, n) || !wait_until(timeout, &until_ns))
-		return REAL(pselect)(n, sets->read, sets->write, sets->except, timeout, mask);
-	return libc_result(wait_on_sets(sets, n, until_ns, mask), saved_errno);
+	if (!needs_us(&sets, n) || !wait_until(timeout, &until_ns))
+		return REAL(pselect)(n, reads, writes, excepts, timeout, mask);
+	return libc_result(wait_on_sets(&sets, n, until_ns, mask), saved_errno);
 }
 
 INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
@@ -287,8 +288,7 @@ INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
 		      const sigset_t *restrict mask)
 {
 	if (mark_any_unsettled())
-		return pselect_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout,
-					 mask);
+		return pselect_unsettled(n, reads, writes, excepts, timeout, mask);
 	return real.pselect(n, reads, writes, excepts, timeout, mask);
 }
 
@@ -319,15 +319,17 @@ static bool end_of(const struct timeval *timeout, int64_t *until_ns)
 	return true;
 }
 
-SLOW static int select_unsettled(const struct sets *sets, int n, struct timeval *timeout)
+SLOW static int select_unsettled(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
+				 struct timeval *timeout)
 {
+	const struct sets sets = { reads, writes, excepts };
 	int saved_errno = errno, r;
 	int64_t until_ns;
 
-	if ((timeout && memory_is_absurd(timeout)) || !needs_us(sets, n) ||
+	if ((timeout && memory_is_absurd(timeout)) || !needs_us(&sets, n) ||
 	    !end_of(timeout, &until_ns))
-		return REAL(select)(n, sets->read, sets->write, sets->except, timeout);
-	r = wait_on_sets(sets, n, until_ns, NULL);
+		return REAL(select)(n, reads, writes, excepts, timeout);
+	r = wait_on_sets(&sets, n, until_ns, NULL);
 	put_left(until_ns, timeout);
 	return libc_result(r, saved_errno);
 }
@@ -336,7 +338,7 @@ INTERPOSE int select(int n, fd_set *restrict reads, fd_set *restrict writes,
 		     fd_set *restrict excepts, struct timeval *restrict timeout)
 {
 	if (mark_any_unsettled())
-		return select_unsettled(&(struct sets){ reads, writes, excepts }, n, timeout);
+		return select_unsettled(n, reads, writes, excepts, timeout);
 	return real.select(n, reads, writes, excepts, timeout);
 }
 
