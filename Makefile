@@ -14,6 +14,8 @@ PYTHON     ?= /usr/bin/python3
 V          ?= 0
 
 VERSION := 0.1
+# of the library's file: another one for what cannot take the place of the last (docs/integrators.md)
+SOVERSION := 0
 
 CFLAGS   ?= -O2 -g
 # needs optimisation, so it goes with it
@@ -22,8 +24,22 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-proto
 	    -Wmissing-prototypes -Wno-psabi -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wformat=2
 # the same types on every machine (preload/kernel/real.h)
 WIDE     := -D_TIME_BITS=64 -D_FILE_OFFSET_BITS=64
+# What the compiler has of these; CFLAGS come behind them. CET's shadow stack (return): Linux lets no
+# process have the other half of it, whose instruction in front of every function would cost all the same.
+HARDENING  = $(eval HARDENING := $(shell for f in -fstack-protector-strong \
+		$(or $(patsubst x86_64%,-fcf-protection=return,$(filter x86_64%,$(MACHINE))), \
+		     $(patsubst aarch64%,-mbranch-protection=standard,$(filter aarch64%,$(MACHINE)))); do \
+		$(CC) $$f -c -x c /dev/null -o /dev/null 2>/dev/null && echo $$f; done))$(HARDENING)
+MACHINE    = $(eval MACHINE := $(shell $(CC) -dumpmachine))$(MACHINE)
+# The loader takes the shadow stack from a process for one library that does not say that it can have one.
+HARD_LINK  = -Wl,-z,now,-z,relro,-z,noexecstack$(if $(filter %=return,$(HARDENING)),$(comma)-z$(comma)shstk)
+comma     := ,
+# the same bytes wherever it is built
+SAME_PATHS := -ffile-prefix-map=$(CURDIR)=.
+CC_LINK    = $(CC) -fPIC $(SAME_PATHS) $(HARDENING) $(CFLAGS) $(LDFLAGS) $(HARD_LINK)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WIDE) -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
-	     -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP $(CFLAGS) $(CPPFLAGS)
+	     -fPIC -fvisibility=hidden -fno-strict-aliasing $(SAME_PATHS) $(HARDENING) -MMD -MP \
+	     $(CFLAGS) $(CPPFLAGS) $(addprefix -I,$(dir $(filter %.c,$(INIH))))
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2);)
@@ -47,7 +63,7 @@ INCLUDE_tests/e2e        :=
 INCLUDE_tests/e2e/clients :=
 INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ibootstrap-helper -Ipolicy -Icommon
 
-objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(addsuffix /*.c,$(1))))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
 
 COMMON    := $(call objects,common)
 POLICY    := $(call objects,policy)
@@ -55,7 +71,7 @@ STOREYS   := kernel number exchange connection calls
 PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
 RUN       := $(call objects,bootstrap-helper/run)
-BOOTSTRAP_LIBS := -linih -ljansson -lcurl
+BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
@@ -84,7 +100,9 @@ scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) prel
 SHELL_FILES   = $(call scripts,(ba)?sh) $(wildcard */completions/*.bash */*/completions/*.bash)
 PYTHON_FILES  = $(sort $(call scripts,python3) $(wildcard tests/*/*.py tests/*/*/*.py))
 
-SHIM := $(BUILD)/libconvert-preload.so
+SHIM   := $(BUILD)/libconvert-preload.so
+PROGRAMS := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
+SONAME := $(notdir $(SHIM)).$(SOVERSION)
 # who starts the helper: systemd, or an example for others
 UNITS := $(addprefix $(BUILD)/,convert-bootstrap.service convert-bootstrap-watch.service \
 	   convert-bootstrap.timer)
@@ -93,14 +111,17 @@ INIT  := $(BUILD)/convert-bootstrap.init
 # so that an object is not taken for an intermediate and deleted
 .SECONDARY:
 
-.PHONY: all
+.PHONY: all lib
+#: lib              the library alone: needs a C compiler and inih (CC=aarch64-linux-gnu-gcc, INIH=/path/to/ini.c)
+lib: $(SHIM)
+
 #: all              the library, the wrapper, the helper and the lab's converter (the default)
 all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-converter $(UNITS) $(INIT)
 
 .DELETE_ON_ERROR:
 
 # What the command line changes is made again.
-$(BUILD)/flags: export TEXT = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+$(BUILD)/flags: export TEXT = $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(INIH)
 $(BUILD)/paths: export TEXT = $(LIBDIR) $(BINDIR)
 $(BUILD)/flags $(BUILD)/paths: FORCE
 	@mkdir -p $(@D)
@@ -108,6 +129,30 @@ $(BUILD)/flags $(BUILD)/paths: FORCE
 
 .PHONY: FORCE
 FORCE:
+
+# inih, for CC's machine and libc: an archive, or the path of its ini.c
+INIH ?= $(shell $(CC) -print-file-name=libinih.a)
+
+# What is needed beside libc is asked for before it is missed.
+PACKAGE_ini.h       := libinih-dev
+PACKAGE_curl/curl.h := libcurl4-openssl-dev
+PACKAGE_jansson.h   := libjansson-dev
+PACKAGE_cmocka.h    := libcmocka-dev
+PACKAGE_libnetfilter_queue/libnetfilter_queue.h := libnetfilter-queue-dev
+PACKAGE_libnfnetlink/libnfnetlink.h := libnfnetlink-dev
+has = $(addprefix $(BUILD)/has/,$(1))
+
+$(BUILD)/has/%: $(BUILD)/flags
+	@mkdir -p $(@D)
+	@printf '%s\n' '#include <stdarg.h>' '#include <stddef.h>' '#include <setjmp.h>' '#include <stdint.h>' \
+		'#include <$*>' | $(CC) $(ALL_CFLAGS) -MF /dev/null -E -x c - >/dev/null 2>&1 || \
+		{ echo '$*: not found, which is in Debian'"'"'s $(PACKAGE_$*)' >&2; exit 1; }
+	@touch $@
+
+$(BUILD)/obj/policy/config_parse.o: | $(call has,ini.h)
+$(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h)
+$(CONVERTER): | $(call has,libnetfilter_queue/libnetfilter_queue.h libnfnetlink/libnfnetlink.h)
+$(call objects,tests/unit): | $(call has,cmocka.h)
 
 # The library once more, for programs of 32 bits (i386).
 CC32   ?= i686-linux-gnu-gcc
@@ -130,7 +175,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 
 # where the doctor looks for the library, if it is not beside it
 SAYS_WHERE := $(addprefix $(BUILD)/obj/,bootstrap-helper/host.o bootstrap-helper/run/convert-run.o)
-$(SAYS_WHERE): ALL_CFLAGS += -DCONVERT_LIBDIR='"$(LIBDIR)"'
+$(SAYS_WHERE): ALL_CFLAGS += -DCONVERT_LIBRARY='"$(LIBDIR)/$(SONAME)"'
 $(SAYS_WHERE): $(BUILD)/paths
 
 # undefs: what a sanitizer leaves undefined, the program has
@@ -146,16 +191,16 @@ FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
 $(FUZZ_SHIM): OWN_CLOCK := -Wl,--wrap=clock_ns,-z,undefs
 $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(PRELOAD) $(POLICY) $(COMMON) \
-		-Wl,-Bstatic -linih -Wl,-Bdynamic \
+	$(call say,LINK,$@)$(CC_LINK) -shared -o $@ $(PRELOAD) $(POLICY) \
+		$(COMMON) $(INIH) \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
-		-Wl,-z,$(SHIM_SYMBOLS),-z,now,-z,relro,-z,nodlopen,--gc-sections,-Bsymbolic-functions \
-		-Wl,-soname,libconvert-preload.so \
+		-Wl,-z,$(SHIM_SYMBOLS),-z,nodlopen,--gc-sections,-Bsymbolic-functions \
+		-Wl,-soname,$(SONAME) \
 		$(WRAPPED:%=-Wl,--wrap=%) $(OWN_CLOCK)
 
 # of the helper what it knows of programs, without curl and jansson: to load those takes longer than to ask
 $(BUILD)/convert-run: $(RUN) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-Bstatic -linih -Wl,-Bdynamic -ldl
+	$(call say,LINK,$@)$(CC_LINK) -pie -o $@ $^ $(INIH) -ldl
 
 $(BUILD)/convert-bootstrap%: bootstrap-helper/convert-bootstrap%.in bootstrap-helper/sandbox.in \
 			     Makefile $(BUILD)/paths
@@ -168,7 +213,7 @@ $(BUILD)/convert-bootstrap.timer: bootstrap-helper/convert-bootstrap.timer
 	$(call say,GEN,$@)cp $< $@
 
 $(BUILD)/convert-bootstrap: $(BOOTSTRAP) $(POLICY) $(COMMON)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BOOTSTRAP_LIBS)
+	$(call say,LINK,$@)$(CC_LINK) -pie -o $@ $^ $(BOOTSTRAP_LIBS)
 
 $(BUILD)/lab-converter: $(CONVERTER) $(LAB_COMMON)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lnetfilter_queue -lnfnetlink
@@ -276,7 +321,7 @@ E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
 # A suite that is not there is a failure, not a pass.
 run_unit    = --jobs 2 --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
 	      $(or $(REPLAYS),--missing tests/fuzz)
-run_exports = --limit 60 tests/exports tests/names
+run_exports = --limit 60 tests/exports tests/names tests/hardening
 run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
@@ -297,8 +342,8 @@ check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS)
 check-unit: $(UNIT_TESTS) $(REPLAYS)
 	$(Q)$(run) $(run_unit)
 
-#: check-exports    what the library exports, needs and imports, and that no name is missing
-check-exports: $(SHIM)
+#: check-exports    what the library exports, needs and imports, that no name is missing, hardening
+check-exports: $(SHIM) $(PROGRAMS)
 	$(Q)$(run) $(run_exports)
 
 #: check-lab        the lab's converter by itself
@@ -343,6 +388,11 @@ check-faults: all $(E2E_TOOLS)
 check-storms: all $(E2E_TOOLS)
 	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py
 	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)
+
+.PHONY: check-install
+#: check-install    20,000 programs that start with the library while it is installed again and again
+check-install: all
+	$(Q)INSTALL=all $(run) --limit 900 tests/e2e/test_install.py
 
 .PHONY: check-32bit
 #: check-32bit      the library for 32-bit programs (i386), with a short and a long time_t (installs what it needs
@@ -548,7 +598,7 @@ lint-python:
 # ------------------------------------------------------------------------ dependencies
 # Debian's names. What make, make check and make demo need; then what only developers do.
 
-DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
+DEPS_BUILD := gcc make libc6-dev libinih-dev libcurl4-openssl-dev \
 	      libjansson-dev libnetfilter-queue-dev libnfnetlink-dev
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
@@ -575,7 +625,6 @@ deps:
 # touched, and no unit is enabled.
 
 MAN_PAGES := $(wildcard bootstrap-helper/run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
-PROGRAMS  := $(BUILD)/convert-run $(BUILD)/convert-bootstrap
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
 SCHEMAS   := $(wildcard bootstrap-helper/*.schema.json)
@@ -583,27 +632,40 @@ OWN_DATADIR = $(DATADIR)/convert
 
 # shells look for them by the program's name
 COMPLETIONS := $(wildcard */completions/* */*/completions/*)
-completion_dir  = $(if $(filter %.bash,$(1)),bash-completion/completions,$(if \
-		  $(filter %.fish,$(1)),fish/vendor_completions.d,zsh/site-functions))
-completion_path = $(DESTDIR)$(DATADIR)/$(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))
+ZSHDIR         ?= $(DATADIR)/zsh/site-functions
+completion_dir  = $(if $(filter %.bash,$(1)),$(DATADIR)/bash-completion/completions,$(if \
+		  $(filter %.fish,$(1)),$(DATADIR)/fish/vendor_completions.d,$(ZSHDIR)))
+completion_path = $(DESTDIR)$(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))
 
-.PHONY: install uninstall
+# Beside it and renamed, since programs that start or run have the last one: mode, from, to.
+put = install -D -m $(1) $(2) $(3).new && mv -f $(3).new $(3)
+put_all = $(foreach file,$(2),$(call put,$(1),$(file),$(DESTDIR)$(3)/$(notdir $(file))) &&) true
+
+.PHONY: install install-lib uninstall
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
-install: $(SHIM) $(PROGRAMS) $(UNITS) $(INIT)
-	install -D -m 644 $(SHIM) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
-	install -d $(DESTDIR)$(BINDIR)
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
-	$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) $(call man_path,$(page)) &&) true
-	$(foreach file,$(COMPLETIONS),install -D -m 644 $(file) $(call completion_path,$(file)) &&) true
-	$(foreach file,$(EXAMPLE),install -D -m 644 $(file) $(DESTDIR)$(SYSCONFDIR)/$(file) &&) true
-	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(OWN_DATADIR)
-	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
-	install -m 755 $(INIT) $(DESTDIR)$(OWN_DATADIR)
-	install -m 644 $(SCHEMAS) $(DESTDIR)$(OWN_DATADIR)
+install: install-lib $(PROGRAMS) $(UNITS) $(INIT)
+	$(call put_all,755,$(PROGRAMS),$(BINDIR))
+	$(foreach page,$(MAN_PAGES),$(call put,644,$(page),$(call man_path,$(page))) &&) true
+	$(foreach file,$(COMPLETIONS),$(call put,644,$(file),$(call completion_path,$(file))) &&) true
+	$(call put_all,644,$(EXAMPLE),$(SYSCONFDIR))
+	$(call put_all,644,$(UNITS),$(UNITDIR))
+	$(call put_all,755,$(INIT),$(OWN_DATADIR))
+	$(call put_all,644,$(SCHEMAS),$(OWN_DATADIR))
 
-#: uninstall        removes what install put there
+# A crash of the host must not leave an empty file for every program to complain of.
+#: install-lib      the library alone
+install-lib: $(SHIM)
+	install -d $(DESTDIR)$(LIBDIR)
+	install -m 644 $(SHIM) $(DESTDIR)$(LIBDIR)/$(SONAME).new
+	sync $(DESTDIR)$(LIBDIR)/$(SONAME).new
+	mv -f $(DESTDIR)$(LIBDIR)/$(SONAME).new $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)).new
+	mv -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)).new $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
+
+#: uninstall        removes what install put there, if nothing loads the library any more
 uninstall:
-	rm -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
+	@packaging/named '$(DESTDIR)' '$(LIBDIR)'
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,$(SONAME) $(notdir $(SHIM))) \
 		$(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
 		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
 		$(foreach file,$(COMPLETIONS),$(call completion_path,$(file))) \

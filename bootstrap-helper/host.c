@@ -17,8 +17,8 @@
 
 #include "route.h"
 
-#ifndef CONVERT_LIBDIR
-#define CONVERT_LIBDIR "/usr/local/lib"
+#ifndef CONVERT_LIBRARY /* the Makefile says */
+#define CONVERT_LIBRARY "/usr/local/lib/libconvert-preload.so"
 #endif
 
 #define LIBRARY	     "libconvert-preload.so"
@@ -252,7 +252,7 @@ static void look_for_library(struct host *h)
 		if (take_library(h, directory, "../lib/" LIBRARY))
 			return;
 	}
-	take_library(h, CONVERT_LIBDIR, LIBRARY);
+	take_library(h, "", CONVERT_LIBRARY);
 }
 
 /* Entries are separated by white space or colons, # begins a comment (ld.so(8)). */

@@ -12,8 +12,8 @@
 #include "ask.h"
 #include "config.h"
 
-#ifndef CONVERT_LIBDIR /* the Makefile says */
-#define CONVERT_LIBDIR "/usr/local/lib"
+#ifndef CONVERT_LIBRARY /* the Makefile says */
+#define CONVERT_LIBRARY "/usr/local/lib/libconvert-preload.so"
 #endif
 
 #define ME	"convert-run"
@@ -150,7 +150,7 @@ static const char *find_library(void)
 		if (access(path, R_OK) == 0)
 			return path;
 	}
-	return access(CONVERT_LIBDIR "/" LIBRARY, R_OK) == 0 ? CONVERT_LIBDIR "/" LIBRARY : NULL;
+	return access(CONVERT_LIBRARY, R_OK) == 0 ? CONVERT_LIBRARY : NULL;
 }
 
 static bool is_preloaded(const char *preload, const char *library)
