@@ -11,6 +11,7 @@
 
 #include "ask.h"
 #include "config.h"
+#include "unit.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */
 #define CONVERT_LIBRARY "/usr/local/lib/libconvert-preload.so"
@@ -23,18 +24,26 @@ enum { STATUS_NO_LIBRARY = 1, STATUS_USAGE = 2, STATUS_STRICT = 3, STATUS_EXEC =
 
 static const char usage[] =
 	"usage: " ME " [-qv] [--strict] [-c FILE] [-a ADDRESS [-p PORT]] [--] PROGRAM "
-	"[ARGUMENT...]\n\n"
+	"[ARGUMENT...]\n"
+	"       " ME " [--root DIR] [-v] [--strict] [-c FILE] [-a ADDRESS [-p PORT]] enable UNIT\n"
+	"       " ME " [--root DIR] disable UNIT\n\n"
 	"  -c FILE        configuration, instead of " CONFIG_DEFAULT_FILE "\n"
 	"  -a ADDRESS     use this converter, no file needed (numeric IPv4 or IPv6)\n"
 	"  -p PORT        its port, if not 5124\n"
 	"  -v, --verbose  say on standard error what happens to each connection\n"
 	"  -q, --quiet    do not say what stands in the way of converting them\n"
 	"  --strict       not start if something does, and no connection is direct but by a rule\n"
-	"  -h, -V         this help; the version (--help, --version)\n";
+	"  --root DIR     the system's files are below DIR (enable, disable)\n"
+	"  -h, -V         this help; the version (--help, --version)\n\n"
+	"enable has systemd start a service so, disable not any more. A program of one of these "
+	"names\n"
+	"wants a -- before it.\n";
 
 struct options {
 	bool quiet, strict;
-	char *const *words; /* the program's */
+	bool is_program;  /* words: it and its own; else "enable" or "disable", and a unit */
+	const char *root; /* NULL: this system */
+	char *const *words;
 };
 
 __attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, const char *format,
@@ -81,6 +90,9 @@ static void take(int option, const char *value, struct options *o)
 	case 's':
 		set("CONVERT_STRICT", "1");
 		return;
+	case 'r':
+		o->root = value;
+		return;
 	case 'h':
 		fputs(usage, stdout);
 		exit(0);
@@ -92,13 +104,20 @@ static void take(int option, const char *value, struct options *o)
 	}
 }
 
+static bool is_about_units(const char *word)
+{
+	return strcmp(word, "enable") == 0 || strcmp(word, "disable") == 0;
+}
+
 static void parse(int argc, char **argv, struct options *o)
 {
-	static const struct option longer[] = {
-		{ "verbose", no_argument, NULL, 'v' }, { "quiet", no_argument, NULL, 'q' },
-		{ "strict", no_argument, NULL, 's' },  { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' }, { 0 }
-	};
+	static const struct option longer[] = { { "verbose", no_argument, NULL, 'v' },
+						{ "quiet", no_argument, NULL, 'q' },
+						{ "strict", no_argument, NULL, 's' },
+						{ "help", no_argument, NULL, 'h' },
+						{ "version", no_argument, NULL, 'V' },
+						{ "root", required_argument, NULL, 'r' },
+						{ 0 } };
 	bool has_port = false;
 	int option;
 
@@ -115,6 +134,11 @@ static void parse(int argc, char **argv, struct options *o)
 		fputs(usage, stderr);
 		exit(STATUS_USAGE);
 	}
+	o->is_program = !is_about_units(o->words[0]) || strcmp(argv[optind - 1], "--") == 0;
+	if (!o->is_program && argc != optind + 2)
+		fail(STATUS_USAGE, "%s UNIT; see " ME " -h", o->words[0]);
+	if (o->is_program && o->root)
+		fail(STATUS_USAGE, "--root is for enable and disable; see " ME " -h");
 }
 
 /* The program may change its directory before it reads. */
@@ -151,6 +175,18 @@ static const char *find_library(void)
 			return path;
 	}
 	return access(CONVERT_LIBRARY, R_OK) == 0 ? CONVERT_LIBRARY : NULL;
+}
+
+/* Of another system, where this program is not: by its name there. */
+static const char *find_library_below(const char *root)
+{
+	const char *said = getenv("CONVERT_PRELOAD");
+	char path[PATH_MAX];
+
+	if (!said || !*said)
+		said = CONVERT_LIBRARY;
+	snprintf(path, sizeof(path), "%s%s", root, said);
+	return access(path, R_OK) == 0 ? said : NULL;
 }
 
 static bool is_preloaded(const char *preload, const char *library)
@@ -203,6 +239,15 @@ static int become(char *const *words, const struct finding *why)
 	return err == ENOENT ? STATUS_EXEC + 1 : STATUS_EXEC;
 }
 
+static int enable_or_disable(const struct options *o, const char *library)
+{
+	struct unit unit;
+
+	if (!unit_init(&unit, o->root ? o->root : "", o->words[1]))
+		return STATUS_USAGE;
+	return *o->words[0] == 'e' ? unit_enable(&unit, library) : unit_disable(&unit);
+}
+
 int main(int argc, char **argv)
 {
 	struct findings found = { .all = NULL };
@@ -215,10 +260,12 @@ int main(int argc, char **argv)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);
 	make_absolute("CONVERT_CONF");
-	library = find_library();
-	if (!library)
+	library = o.root ? find_library_below(o.root) : find_library();
+	if (!library && (o.is_program || *o.words[0] == 'e'))
 		fail(o.strict ? STATUS_STRICT : STATUS_NO_LIBRARY,
 		     LIBRARY ": not there; is convert-preload installed?");
+	if (!o.is_program)
+		return enable_or_disable(&o, library);
 	preload(library);
 	findings_for(&found, geteuid() == 0, NULL);
 	ask_first(&found, library, o.words);

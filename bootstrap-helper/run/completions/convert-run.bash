@@ -9,13 +9,17 @@ _convert_run() {
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-c | -a | -p) ((i += 1)) ;;
+		-c | -a | -p | --root) ((i += 1)) ;;
 		--) ((i += 1)) && break ;;
 		-*) ;;
 		*) break ;;
 		esac
 	done
-	if ((i < COMP_CWORD)); then # the program's own words
+	if ((i + 1 == COMP_CWORD)) && [[ ${COMP_WORDS[i]} = @(enable|disable) && ${COMP_WORDS[i - 1]} != -- ]]; then
+		local units
+		units=$(cd /usr/lib/systemd/system 2> /dev/null && printf '%s ' *.service)
+		kind=(-W "$units")
+	elif ((i < COMP_CWORD)); then # the program's own words
 		if declare -F _command_offset > /dev/null; then
 			_command_offset "$i"
 			return
@@ -23,9 +27,9 @@ _convert_run() {
 		kind=(-A file)
 	else
 		case ${COMP_WORDS[COMP_CWORD - 1]}:$word in
-		-c:*) kind=(-A file) ;;
+		-c:* | --root:*) kind=(-A file) ;;
 		-[ap]:*) kind=(-W '') ;;
-		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --strict -h --help -V --version --') ;;
+		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --strict --root -h --help -V --version --') ;;
 		*/*) kind=(-A file) ;;
 		esac
 	fi

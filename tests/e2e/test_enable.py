@@ -1,0 +1,203 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-run enable and disable: one file below a root of the test's own, as systemd reads it; and what
+a service that is hardened as systemd.exec(5) can do sees of it: the same restrictions, made by hand."""
+import os
+import re
+
+import lab as L
+import servers
+
+RUN = L.BUILD / "convert-run"
+PLACE = "etc/systemd/system"
+LIBRARY = "/opt/lib/libconvert-preload.so.0"
+
+
+def setup(lab):
+    servers.nginx(lab)
+    lab.converter("--mptcp")
+
+
+class Enable(L.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.root = self.lab.file("root")
+        (self.root / PLACE).mkdir(parents=True)
+        self.file(LIBRARY[1:], "")
+        self.file("usr/lib/systemd/system/web.service", "[Service]\nExecStart=/usr/bin/web\n")
+
+    def file(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def run_it(self, *words, code=0, err="", **env):
+        r = self.lab.run([RUN, "--root", self.root, *words], env={"CONVERT_PRELOAD": LIBRARY} | env,
+                         user="")
+        self.assertEqual(r.code, code, r)
+        self.assertRegex(r.err, f"\\A{err}\\Z", r)
+        return r
+
+    def files(self):
+        return {str(p.relative_to(self.root)): p.read_text() if p.is_file() else None
+                for p in self.root.rglob("*")}
+
+    def written(self, unit="web.service"):
+        return (self.root / PLACE / f"{unit}.d/convert.conf").read_text()
+
+    def test_one_file_and_no_more(self):
+        before = self.files()
+        for name in "web", "web.service":
+            self.run_it("enable", name)
+            new = self.files()
+            self.assertEqual(set(new) - set(before), {f"{PLACE}/web.service.d",
+                                                      f"{PLACE}/web.service.d/convert.conf"})
+            self.assertEqual(before, {k: v for k, v in new.items() if k in before})
+            self.run_it("enable", name)  # once more is the same
+            self.assertEqual(new, self.files())
+            self.assertEqual(os.stat(self.root / PLACE / "web.service.d/convert.conf").st_mode,
+                             0o100644)
+            self.run_it("disable", name)
+            self.assertEqual(self.files(), before)
+        self.run_it("disable", "web", code=1, err="convert-run: web.service is not enabled\n")
+
+    def test_folders_that_were_there(self):
+        """One of somebody else stays, empty or not; ours stays when it is used."""
+        (self.root / PLACE / "web.service.d").mkdir()
+        before = self.files()
+        self.run_it("enable", "web")
+        self.run_it("-v", "enable", "web")
+        self.run_it("disable", "web")
+        self.assertEqual(self.files(), before)
+        self.run_it("enable", "other", err="convert-run: other.service: no unit .* yet\n")
+        self.file(f"{PLACE}/other.service.d/more.conf", "[Service]\n")
+        before = set(self.files()) - {f"{PLACE}/other.service.d/convert.conf"}
+        self.run_it("disable", "other")
+        self.assertEqual(set(self.files()), before)
+
+    def test_what_systemd_reads(self):
+        """systemd's own parser, on the whole unit with the drop-in."""
+        self.need("systemd-analyze")
+        odd = self.file("etc/odd %n \"x\\y.conf", "")
+        self.run_it("-v", "--strict", "-c", odd, "-a", "192.0.2.1", "-p", "99", "enable", "web",
+                    CONVERT_COOKIE="00112233")
+        self.file("usr/bin/web", "#!/bin/sh\n").chmod(0o755)
+        r = self.lab.run(["systemd-analyze", "verify", "--man=no", f"--root={self.root}",
+                          "web.service"], user="")
+        self.assertNotIn("convert.conf", r.err + r.out.decode(), r)
+        bad = self.file(f"{PLACE}/web.service.d/bad.conf", '[Service]\nEnvironment="A=%\n')
+        r = self.lab.run(["systemd-analyze", "verify", "--man=no", f"--root={self.root}",
+                          "web.service"], user="")
+        self.assertIn(f"{bad.name}:2", r.err, r)  # or it would not have looked
+        text = self.written()
+        self.assertNotIn("COOKIE", text)
+        variables = re.findall(r'^Environment="(\w+)=(.*)"$', text, re.M)
+        plain = {k: re.sub(r"\\(.)|%(%)", r"\1\2", v) for k, v in variables}
+        self.assertEqual(plain, {"LD_PRELOAD": LIBRARY, "CONVERT_CONF": str(odd),
+                                 "CONVERT_ADDR": "192.0.2.1", "CONVERT_PORT": "99",
+                                 "CONVERT_LOG": "stderr", "CONVERT_STRICT": "1"})
+
+    def test_refuses(self):
+        """What is not ours, what cannot be, and what would take another library from a unit."""
+        theirs = self.file(f"{PLACE}/web.service.d/convert.conf", "[Service]\nNice=1\n")
+        before = self.files()
+        for verb in "enable", "disable":
+            self.run_it(verb, "web", code=1, err="convert-run: .*web.service.d/convert.conf is not"
+                                                 " from convert-run\n")
+        self.assertEqual(self.files(), before)
+        theirs.unlink()
+        for name in "", "..", "../web", "a/b", "x" * 250, "a b", "@x":
+            self.run_it("enable", name, code=2, err="convert-run: .*: no name of a service\n")
+        self.run_it("enable", code=2, err="[^$]*")
+        self.run_it("enable", "web", "db", code=2, err="[^$]*")
+        self.run_it("enable", "web", code=1, CONVERT_PRELOAD="/not/there", err=".*not there.*\n")
+        self.run_it("-a", "1\n[Service]", "enable", "web", code=1, err="convert-run: .*Invalid argument\n")
+        for file, unit in (("usr/lib/systemd/system/db@.service", "db@one"),
+                           (f"{PLACE}/web.service.d/malloc.conf", "web")):
+            path = self.file(file, "[Service]\n# LD_PRELOAD=/no\nEnvironment=LD_PRELOAD=/malloc.so\n")
+            self.run_it("enable", unit, code=1,
+                        err=f"convert-run: {re.escape(str(path))}:3 sets LD_PRELOAD, .*{LIBRARY}.*\n")
+        self.assertEqual([k for k in self.files() if k.endswith("convert.conf")], [])
+
+    def test_a_program_of_that_name(self):
+        program = self.lab.file("bin/enable")
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho $1\n")
+        program.chmod(0o755)
+        r = self.lab.run([RUN, "-q", "--", "enable", "web"], user="",
+                         env={"PATH": f"{program.parent}:/usr/bin", "CONVERT_PRELOAD": str(L.SHIM)})
+        self.assertEqual((r.code, r.out), (0, b"web\n"), r)
+
+
+class Hardened(L.TestCase):
+    """Each kind of program with all of it at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.need("systemd-analyze")
+        if not L.owns_several_users():
+            self.skipTest("needs more than one user in the namespace")
+
+    def service(self, families, *argv, **env):
+        """What a unit's Environment= says is in the environment of the program alone."""
+        shim = self.lab.via() | {"CONVERT_LOG": "stderr", "CONVERT_STATE": "",
+                                 "LD_PRELOAD": str(L.SHIM)} | env
+        words = [f"{k}={v}" for k, v in shim.items()]
+        r = self.lab.run(["unshare", "--mount", L.ROOT / "tests/e2e/hardened", families, "env", *words,
+                          *argv], user="")
+        self.assertEqual(r.code, 0, r)
+        return r
+
+    def who(self, families, **env):
+        r = self.service(families, "curl", "-sS", f"http://{L.SERVER}/who", **env)
+        return r.out.decode().strip(), r.err
+
+    def test_restrictions(self):
+        """They hold, or the rest proves nothing."""
+        code = """
+import ctypes, mmap, os, socket
+def tried(call, *args, **more):
+    try:
+        call(*args, **more)
+        return "done"
+    except OSError as e:
+        return os.strerror(e.errno)
+print(os.getuid(), tried(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW),
+      tried(mmap.mmap, -1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC),
+      tried(open, "/run/lab/x", "w"), tried(open, "/tmp/x", "w"), sep=", ", flush=True)
+if os.fork() == 0:
+    ctypes.CDLL(None).swapoff(b"/")  # not one of @system-service
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+        r = self.service("AF_INET,AF_INET6", "python3", "-c", code)
+        self.assertEqual(r.out.decode(), "61184, Address family not supported by protocol, "
+                         "Operation not permitted, Read-only file system, done\n-31\n", r)
+
+    def test_converted(self):
+        """With a state of its own, so that nothing is lost from one start to the next."""
+        address, log = self.who("AF_INET,AF_INET6,AF_UNIX,AF_NETLINK")
+        self.assertEqual(address, L.ROUTER)
+        self.assertIn(": connected, MPTCP\n", log)
+        self.assertTrue((L.pathlib.Path("/dev/shm") / "convert-61184/state").is_file())
+        for how in "blocking", "poll", "select", "epoll":
+            r = self.service("AF_INET,AF_NETLINK", L.TOOLS / "one", how, L.SERVER, 80, "/page")
+            self.assertIn(": connected, MPTCP\n", r.err, how)
+            self.assertIn(b"bytes, hash", r.out, r)
+
+    def test_without_netlink(self):
+        """What the routes say is not known then: a converter that is bound to a network is not used."""
+        address, log = self.who("AF_INET")
+        self.assertEqual(address, L.ROUTER)
+        self.assertIn(": connected", log)
+        conf = self.lab.file("convert.conf", f"[converter lab]\naddress = {L.CONVERTER}\n"
+                                             "interface = c0\n[log]\nfile = stderr\n")
+        address, log = self.who("AF_INET", CONVERT_CONF=str(conf), CONVERT_ADDR="")
+        self.assertEqual(address, L.CLIENT)
+        self.assertIn("direct", log)
+        address, log = self.who("AF_INET,AF_NETLINK", CONVERT_CONF=str(conf), CONVERT_ADDR="")
+        self.assertEqual(address, L.ROUTER, log)
+
+
+if __name__ == "__main__":
+    L.main(setup)
