@@ -423,23 +423,14 @@ bench: all $(E2E_TOOLS)
 	$(Q)BUILD=$(BUILD) tests/bench/bench
 
 .PHONY: demo
-#: demo             a program through a converter, step by step
+#: demo             a program through a converter, step by step, and over two networks of which one is cut
 demo:
-	$(Q)$(need) $(DEPS_BUILD) $(DEPS_DEMO)
+	$(Q)$(need) $(DEPS_DEMO)
 	$(Q)$(MAKE) --no-print-directory demo-here
 
 .PHONY: demo-here
-demo-here: all $(E2E_TOOLS)
+demo-here: $(SHIM) $(BUILD)/lab-converter $(BUILD)/lab/delay-line
 	$(Q)BUILD=$(BUILD) tests/e2e/demo
-
-.PHONY: demo-paths demo-paths-here
-#: demo-paths       a download over two networks, one of which is cut in the middle of it
-demo-paths:
-	$(Q)$(need) $(DEPS_BUILD) $(DEPS_DEMO)
-	$(Q)$(MAKE) --no-print-directory demo-paths-here
-
-demo-paths-here: all $(E2E_TOOLS)
-	$(Q)BUILD=$(BUILD) tests/e2e/demo-paths
 
 # Sanitizers: the unit tests once more. clang, because gcc 12's ThreadSanitizer does not know
 # the address space of newer kernels.
@@ -609,7 +600,9 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      python3-grpcio python3-urllib3 libevent-core-2.1-7 faketime
 # of a second architecture, which nobody gets who does not ask for it
 DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
-DEPS_DEMO  := python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
+# the demo has no use for the helper
+DEPS_DEMO  := $(filter-out libcurl% libjansson%,$(DEPS_BUILD)) \
+	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 
 # DEPS=no: whoever builds elsewhere, or without dpkg, knows what is there

@@ -23,7 +23,7 @@ import servers
 
 CLIENT2, CONVERTER2 = "10.3.0.1", "10.3.0.2"
 DEVICES = ("c0", "c1")
-DELAY = (3, 5)  # ms one way, of each path
+DELAY = (3, 5, 0)  # ms one way, of each path, and of the server's link
 RATE = 50         # Mbit/s, of each path
 
 MP_CAPABLE, MP_JOIN = 0, 1
@@ -33,7 +33,7 @@ class TwoPaths(L.Lab):
     endpoints = ()
 
     def __init__(self, delay_ms=DELAY, rate=RATE):
-        super().__init__(delay_ms=(delay_ms[0], 0))
+        super().__init__(delay_ms=(delay_ms[0], delay_ms[2]))
         self.link("client", "c1", "converter", "k2", delay_ms[1])
         for ns, dev, address in (("client", "c1", CLIENT2), ("converter", "k2", CONVERTER2)):
             L.command(["ip", "-n", ns, "addr", "add", address + "/24", "dev", dev])
@@ -85,14 +85,20 @@ class TwoPaths(L.Lab):
                               **{"listen": ["0.0.0.0"]} | more)
 
 
-def serve(lab, **files):
-    """A web server with files of these sizes, and a converter. The server has no Multipath TCP."""
+def serve_files(lab, **files):
+    """A web server with files of these sizes. It has no Multipath TCP."""
     lab.nginx = servers.nginx(lab)
     lab.digests = {}
     for name, size in files.items():
         content = servers.random_bytes(size)
         (lab.nginx.base / "www" / name).write_bytes(content)
         lab.digests[name] = hashlib.sha256(content).hexdigest()
+    return lab.nginx
+
+
+def serve(lab, **files):
+    """The same and a converter."""
+    serve_files(lab, **files)
     lab.wide = lab.wide_converter("--mptcp", "--fastopen", "cookie")
     lab.run(bare("get", "/small"))  # now the client's kernel has the converter's cookie
 
