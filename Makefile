@@ -589,7 +589,7 @@ lint-python:
 # ------------------------------------------------------------------------ dependencies
 # Debian's names. What make, make check and make demo need; then what only developers do.
 
-DEPS_BUILD := gcc make libc6-dev libinih-dev libcurl4-openssl-dev \
+DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
 	      libjansson-dev libnetfilter-queue-dev libnfnetlink-dev
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
