@@ -241,7 +241,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $
 $(BUILD)/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
 # the exchange as the library has it, between a kernel and a clock of the test's
 $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
-		elsewhere.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o options.o \
+		elsewhere.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
 		cookies.o) number/notes.o number/marks.o kernel/sock.o)
 $(BUILD)/unit/test_step: LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
 # its clock likewise
@@ -620,7 +620,7 @@ deps:
 MAN_PAGES := $(wildcard bootstrap-helper/run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
 man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
-SCHEMAS   := $(wildcard bootstrap-helper/*.schema.json)
+SCHEMAS   := $(wildcard common/*.schema.json bootstrap-helper/*.schema.json bootstrap-helper/run/*.schema.json)
 OWN_DATADIR = $(DATADIR)/convert
 
 # shells look for them by the program's name

@@ -27,6 +27,8 @@ static struct config_env environment(const char *file)
 		.port = getenv("CONVERT_PORT"),
 		.convert_cookie = getenv("CONVERT_COOKIE"),
 		.log = getenv("CONVERT_LOG"),
+		.log_level = getenv("CONVERT_LOG_LEVEL"),
+		.log_format = getenv("CONVERT_LOG_FORMAT"),
 		.disable = getenv("CONVERT_DISABLE"),
 		.state = getenv("CONVERT_STATE"),
 		.off_switch = CONFIG_OFF_SWITCH,

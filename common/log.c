@@ -6,36 +6,84 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-static const char *log_target;
-static enum log_level log_most;
+#define PROGRAM_MAX 64 /* of its name, which may be anything */
+
+static const char *log_target, *receipt;
+static enum log_level log_most, target_most;
+static enum log_format log_format;
+
+static const struct {
+	const char *name, *words; /* for programs, and as a line of text begins */
+} events[] = {
+	[LOG_CONVERTED] = { "converted", "converted " },
+	[LOG_FAILED] = { "failed", "failed " },
+	[LOG_FALLS_BACK] = { "fallback", "falling back from " },
+	[LOG_BYPASS] = { "bypass", "bypass " },
+	[LOG_DIRECT] = { "direct", "direct " },
+	[LOG_GIVEN_UP] = { "given-up", "given up " },
+	[LOG_RETRY] = { "retry", "retrying " },
+	[LOG_NEXT] = { "next-converter", "next converter after " },
+	[LOG_ANSWERS] = { "answers-directly", "connected directly to " },
+	[LOG_SENT] = { "sent", "sent for " },
+	[LOG_RECEIVED] = { "received", "received for " },
+	[LOG_CLOSED] = { "closed", "closed " },
+	[LOG_NOTE] = { "note", "" },
+};
 
 struct text { /* a line being built; what does not fit is dropped */
 	char bytes[LOG_LINE_MAX];
-	size_t len;
+	size_t len, room;
+	bool is_syslog, json, keyed; /* keyed: of the format only what has a key */
+};
+
+struct arguments {
+	va_list list;
 };
 
 static void put_char(struct text *t, char c)
 {
-	if (t->len < LOG_LINE_MAX - 1) /* keeps room for the newline */
+	if (t->len < t->room)
 		t->bytes[t->len++] = c;
 }
 
 /* All but printable ASCII becomes '?': nobody's data may forge a second line or steer a
  * terminal, which control characters above 0x7f do too. */
-static void put_text(struct text *t, const char *s)
+static void put_text(struct text *t, const char *s, size_t most)
 {
-	for (s = s ? s : "(null)"; *s; s++)
+	for (s = s ? s : "(null)"; *s && most > 0; s++, most--) {
+		if (t->json && (*s == '"' || *s == '\\')) {
+			if (t->len + 1 < t->room)
+				t->bytes[t->len++] = '\\';
+			else
+				return;
+		}
 		put_char(t, *s >= ' ' && *s <= '~' ? *s : '?');
+	}
 }
 
-static void put_number(struct text *t, unsigned long n, unsigned int base, unsigned int width)
+static void put_words(struct text *t, const char *s)
+{
+	put_text(t, s, SIZE_MAX);
+}
+
+static void put_raw(struct text *t, const char *s)
+{
+	while (*s)
+		put_char(t, *s++);
+}
+
+static void put_number(struct text *t, uint64_t n, unsigned int base, unsigned int width)
 {
 	char digits[20];
 	unsigned int d = 0;
@@ -62,58 +110,208 @@ static void put_time(struct text *t)
 	yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
 	doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
 	mp = (5 * doy + 2) / 153; /* month, counted from March */
-	put_number(t, (unsigned long)(yoe + era * 400 + (mp >= 10)), 10, 4);
+	put_number(t, (uint64_t)(yoe + era * 400 + (mp >= 10)), 10, 4);
 	put_char(t, '-');
-	put_number(t, (unsigned long)(mp < 10 ? mp + 3 : mp - 9), 10, 2);
+	put_number(t, (uint64_t)(mp < 10 ? mp + 3 : mp - 9), 10, 2);
 	put_char(t, '-');
-	put_number(t, (unsigned long)(doy - (153 * mp + 2) / 5 + 1), 10, 2);
+	put_number(t, (uint64_t)(doy - (153 * mp + 2) / 5 + 1), 10, 2);
 	put_char(t, 'T');
-	put_number(t, (unsigned long)(secs / 3600), 10, 2);
+	put_number(t, (uint64_t)(secs / 3600), 10, 2);
 	put_char(t, ':');
-	put_number(t, (unsigned long)(secs / 60 % 60), 10, 2);
+	put_number(t, (uint64_t)(secs / 60 % 60), 10, 2);
 	put_char(t, ':');
-	put_number(t, (unsigned long)(secs % 60), 10, 2);
+	put_number(t, (uint64_t)(secs % 60), 10, 2);
 	put_char(t, '.');
-	put_number(t, (unsigned long)(now.ns / 1000000), 10, 3);
+	put_number(t, (uint64_t)(now.ns / 1000000), 10, 3);
 	put_char(t, 'Z');
 }
 
-static void put_signed(struct text *t, int n)
+/* ------------------------------------------------------------------- the format */
+
+struct value {
+	const char *text; /* or a number: */
+	uint64_t n;
+	unsigned int base;
+	bool is_text, is_negative;
+	const char *behind; /* its conversion in the format */
+};
+
+static struct value number(long long n, const char *behind)
 {
-	if (n < 0)
-		put_char(t, '-');
-	put_number(t, n < 0 ? 0UL - (unsigned long)n : (unsigned long)n, 10, 0);
+	return (struct value){ .n = n < 0 ? 0 - (uint64_t)n : (uint64_t)n,
+			       .base = 10,
+			       .is_negative = n < 0,
+			       .behind = behind };
 }
 
-static void put_formatted(struct text *t, const char *format, va_list args)
+/* at: behind the % */
+static struct value take(const char *at, struct arguments *args)
 {
-	for (; *format; format++) {
-		if (*format != '%') {
-			put_char(t, *format);
-			continue;
-		}
-		switch (*++format) {
-		case 's':
-			put_text(t, va_arg(args, const char *));
-			break;
-		case 'd':
-			put_signed(t, va_arg(args, int));
-			break;
-		case 'u':
-			put_number(t, va_arg(args, unsigned int), 10, 0);
-			break;
-		case 'x':
-			put_number(t, va_arg(args, unsigned int), 16, 0);
-			break;
-		case 'z':
-			put_number(t, va_arg(args, size_t), 10, 0);
-			format++;
-			break;
-		default:
-			put_char(t, *format);
-			break;
+	struct value v = { .base = 10, .behind = at + 1 };
+
+	switch (*at) {
+	case 's':
+		v.text = va_arg(args->list, const char *);
+		v.is_text = true;
+		return v;
+	case 'd':
+		return number(va_arg(args->list, int), at + 1);
+	case 'l': /* %lld */
+		return number(va_arg(args->list, long long), at + 3);
+	case 'z': /* %zu */
+		v.n = va_arg(args->list, size_t);
+		v.behind = at + 2;
+		return v;
+	case 'x':
+		v.base = 16;
+		/* fallthrough */
+	default:
+		v.n = va_arg(args->list, unsigned int);
+		return v;
+	}
+}
+
+static void put_value(struct text *t, const struct value *v)
+{
+	if (v->is_text) {
+		put_words(t, v->text);
+		return;
+	}
+	if (v->is_negative)
+		put_char(t, '-');
+	put_number(t, v->n, v->base, 0);
+}
+
+static void put_member(struct text *t, const char *key, size_t key_len, const struct value *v)
+{
+	size_t before = t->len;
+
+	put_raw(t, ",\"");
+	put_text(t, key, key_len);
+	put_raw(t, v->is_text ? "\":\"" : "\":");
+	put_value(t, v);
+	if (v->is_text)
+		put_char(t, '"');
+	if (t->len == t->room) /* a value that is cut is worse than none */
+		t->len = before;
+}
+
+/* at: behind the {. Returns what is behind the }. */
+static const char *put_group(struct text *t, const char *at, struct arguments *args)
+{
+	bool for_programs = *at == '!';
+	const char *key = at + for_programs, *before = strchr(key, ':') + 1;
+	const char *percent = strchr(before, '%');
+	struct value v = take(percent + 1, args);
+	const char *end = strchr(v.behind, '}');
+
+	if (v.is_text ? !v.text : v.is_negative)
+		return end + 1;
+	if (t->keyed) {
+		put_member(t, key, (size_t)(before - 1 - key), &v);
+	} else if (!for_programs) {
+		put_text(t, before, (size_t)(percent - before));
+		put_value(t, &v);
+		put_text(t, v.behind, (size_t)(end - v.behind));
+	}
+	return end + 1;
+}
+
+static void put_formatted(struct text *t, const char *at, struct arguments *args)
+{
+	while (*at) {
+		if (*at == '{') {
+			at = put_group(t, at + 1, args);
+		} else if (*at == '%' && at[1] != '%') {
+			struct value v = take(at + 1, args);
+
+			if (!t->keyed)
+				put_value(t, &v);
+			at = v.behind;
+		} else {
+			at += *at == '%';
+			if (!t->keyed)
+				put_text(t, at, 1);
+			at++;
 		}
 	}
+}
+
+/* "curl[4711]" */
+static void put_program(struct text *t)
+{
+	put_text(t, program_invocation_short_name, PROGRAM_MAX);
+	put_char(t, '[');
+	put_number(t, (uint64_t)syscall(SYS_getpid), 10, 0);
+	put_char(t, ']');
+}
+
+static const struct {
+	const char *name;
+	int priority; /* syslog's, of the facility "user" */
+} levels[] = { { "off", 0 }, { "error", 8 + 3 }, { "info", 8 + 6 }, { "debug", 8 + 7 } };
+
+static void put_head(struct text *t, enum log_level level)
+{
+	put_time(t);
+	put_char(t, ' ');
+	put_program(t);
+	put_char(t, ' ');
+	put_words(t, levels[level].name);
+}
+
+/* What syslog(3) writes, but for the time, which its readers know themselves. */
+static void put_head_of_syslog(struct text *t, enum log_level level)
+{
+	put_char(t, '<');
+	put_number(t, (uint64_t)levels[level].priority, 10, 0);
+	put_char(t, '>');
+	put_program(t);
+}
+
+static void put_object(struct text *t, enum log_level level, enum log_event event,
+		       const char *format, struct arguments *args)
+{
+	t->json = true;
+	put_raw(t, "{\"time\":\"");
+	put_time(t);
+	put_raw(t, "\",\"program\":\"");
+	put_text(t, program_invocation_short_name, PROGRAM_MAX);
+	put_raw(t, "\",\"pid\":");
+	put_number(t, (uint64_t)syscall(SYS_getpid), 10, 0);
+	put_raw(t, ",\"level\":\"");
+	put_raw(t, levels[level].name);
+	put_raw(t, "\",\"event\":\"");
+	put_raw(t, events[event].name);
+	t->keyed = event != LOG_NOTE;
+	put_raw(t, t->keyed ? "\"" : "\",\"text\":\"");
+	put_formatted(t, format, args);
+	if (!t->keyed)
+		t->bytes[t->len++] = '"';
+	t->bytes[t->len++] = '}';
+}
+
+static void build(struct text *t, enum log_level level, enum log_event event, const char *format,
+		  struct arguments *args)
+{
+	const bool is_object = t->json;
+
+	t->len = 0;
+	t->json = t->keyed = false;
+	t->room = LOG_LINE_MAX - (is_object ? 3 : 1); /* what ends a text, the object, the line */
+	if (t->is_syslog)
+		put_head_of_syslog(t, level);
+	else if (!is_object)
+		put_head(t, level);
+	if (t->is_syslog || !is_object)
+		put_words(t, ": ");
+	if (is_object) {
+		put_object(t, level, event, format, args);
+	} else {
+		put_words(t, events[event].words);
+		put_formatted(t, format, args);
+	}
+	t->bytes[t->len++] = '\n';
 }
 
 /* Raw system calls in all that follows: libc's are cancellation points, and some are
@@ -130,27 +328,80 @@ static bool is_internet_socket(int fd)
 	       (domain == AF_INET || domain == AF_INET6);
 }
 
-static void write_line(const struct text *t)
-{
-	int fd;
+/* Whoever reads a pipe may be slow, or not read any more; that costs the program STUCK_NS, once. */
+#define STUCK_NS 100000000
 
-	if (strcmp(log_target, "stderr") == 0) {
-		if (!is_internet_socket(STDERR_FILENO))
-			quiet_write(STDERR_FILENO, t->bytes, t->len, QUIET_AT_END);
+static bool takes_more(int fd)
+{
+	static _Atomic bool is_stuck;
+	/* the struct timespec of this call, which in 32 bits is not libc's any more */
+	const long limit[2] = { 0, atomic_load(&is_stuck) ? 0 : STUCK_NS };
+	struct pollfd poll = { .fd = fd, .events = POLLOUT };
+	bool takes = syscall(SYS_ppoll, &poll, 1, limit, NULL, 8) == 1;
+
+	atomic_store(&is_stuck, !takes);
+	return takes;
+}
+
+static void write_to_stderr(const struct text *t)
+{
+	if (!is_internet_socket(STDERR_FILENO) && takes_more(STDERR_FILENO))
+		quiet_write(STDERR_FILENO, t->bytes, t->len, QUIET_AT_END);
+}
+
+/* Whoever reads /dev/log may be slow, or gone: then the line is. */
+static void write_to_syslog(const struct text *t)
+{
+	static const struct sockaddr_un there = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+	int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
 		return;
-	}
-	fd = (int)syscall(SYS_openat, AT_FDCWD, log_target,
-			  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	syscall(SYS_sendto, fd, t->bytes, t->len - 1, MSG_DONTWAIT | MSG_NOSIGNAL, &there,
+		sizeof(there));
+	syscall(SYS_close, fd);
+}
+
+static void write_to_file(const char *path, int flags, const struct text *t)
+{
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path,
+			      O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags,
+			      0600);
+
 	if (fd < 0)
 		return;
 	quiet_write(fd, t->bytes, t->len, QUIET_AT_END);
 	syscall(SYS_close, fd);
 }
 
+static void write_line(const struct text *t)
+{
+	if (strcmp(log_target, LOG_STDERR) == 0)
+		write_to_stderr(t);
+	else if (t->is_syslog)
+		write_to_syslog(t);
+	else
+		write_to_file(log_target, O_CREAT, t);
+}
+
 void log_setup(const char *target, enum log_level level)
 {
 	log_target = target;
-	log_most = target ? level : LOG_LEVEL_OFF;
+	target_most = log_most = target ? level : LOG_LEVEL_OFF;
+	log_format = LOG_FORMAT_TEXT;
+	receipt = NULL;
+}
+
+void log_as(enum log_format format)
+{
+	log_format = format;
+}
+
+void log_to_receipt(const char *path)
+{
+	receipt = path;
+	if (path && log_most < LOG_LEVEL_INFO)
+		log_most = LOG_LEVEL_INFO;
 }
 
 bool log_is_on(enum log_level level)
@@ -158,28 +409,29 @@ bool log_is_on(enum log_level level)
 	return level <= log_most;
 }
 
-void log_line(enum log_level level, const char *format, ...)
+void log_tell(enum log_level level, enum log_event event, const char *format, ...)
 {
-	static const char *const names[] = { "off", "error", "info", "debug" };
 	int saved_errno = errno;
+	struct arguments args;
 	struct text t;
-	va_list args;
 
 	if (!log_is_on(level))
 		return;
-	t.len = 0;
-	put_time(&t);
-	put_char(&t, ' ');
-	put_text(&t, program_invocation_short_name);
-	put_char(&t, '[');
-	put_number(&t, (unsigned long)syscall(SYS_getpid), 10, 0);
-	put_text(&t, "] ");
-	put_text(&t, names[level]);
-	put_text(&t, ": ");
-	va_start(args, format);
-	put_formatted(&t, format, args);
-	va_end(args);
-	t.bytes[t.len++] = '\n';
-	write_line(&t);
+	if (level <= target_most) {
+		t.json = log_format == LOG_FORMAT_JSON;
+		t.is_syslog = strcmp(log_target, LOG_SYSLOG) == 0;
+		va_start(args.list, format);
+		build(&t, level, event, format, &args);
+		va_end(args.list);
+		write_line(&t);
+	}
+	if (receipt && event <= LOG_LAST_OUTCOME) {
+		t.json = true;
+		t.is_syslog = false;
+		va_start(args.list, format);
+		build(&t, level, event, format, &args);
+		va_end(args.list);
+		write_to_file(receipt, O_NOFOLLOW, &t);
+	}
 	errno = saved_errno;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log.h - one line per decision, for people; off unless asked for.
+ * log.h - one line per decision, for people or for programs; off unless asked for. And the receipt:
+ * what became of each connection, for whoever started the program (convert-run(1)).
  *
  * Promises: one write(2) per line, so lines of several processes never mix; no lock, no
  * allocation, no stdio, errno untouched; no descriptor stays open (D7); no signal that a write
- * raises reaches the program, and no line a connection that got the number 2.
+ * raises reaches the program, and no line a connection that got the number 2; nobody waits for a
+ * target that takes nothing.
  * Never: a Convert cookie, a Fast Open cookie or an MPTCP key (F-02, F-14).
  */
 #ifndef CVT_LOG_H
@@ -13,14 +15,47 @@
 #include <stdbool.h>
 
 enum log_level { LOG_LEVEL_OFF, LOG_LEVEL_ERROR, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-#define LOG_LINE_MAX 512 /* longer lines are cut */
+/* What a line is about; common/log.schema.json says what each has. */
+enum log_event {
+	/* what became of a connection, for each exactly one: */
+	LOG_CONVERTED,
+	LOG_FAILED,
+	LOG_FALLS_BACK, /* to a direct one */
+	LOG_BYPASS,
+	LOG_DIRECT,
+	LOG_GIVEN_UP, /* by the program, before there was an answer */
+	LOG_LAST_OUTCOME = LOG_GIVEN_UP,
+	/* on the way there, and after */
+	LOG_RETRY,
+	LOG_NEXT,
+	LOG_ANSWERS, /* the server, without the converter that was silent about it */
+	LOG_SENT,
+	LOG_RECEIVED,
+	LOG_CLOSED,
+	LOG_NOTE,
+};
 
-/* target: "stderr", or a file to append to (made with mode 0600 if need be). The text must
+#define LOG_STDERR   "stderr"
+#define LOG_SYSLOG   "syslog"
+#define LOG_LINE_MAX 768 /* longer lines are cut */
+
+/* target: LOG_STDERR, LOG_SYSLOG, or a file to append to (made with mode 0600 if need be). The text must
  * live as long as the process. NULL switches logging off. */
 void log_setup(const char *target, enum log_level level);
+/* After it: */
+void log_as(enum log_format format);
+/* A file that is there, which gets the outcomes as JSON, whatever goes to the log. NULL: none. */
+void log_to_receipt(const char *path);
 bool log_is_on(enum log_level level);
-/* "2026-11-21T09:30:00.123Z curl[4711] info: ..." Formats: %s %d %u %x %zu %% and no flags. */
-void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "2026-11-21T09:30:00.123Z curl[4711] info: ..." Formats: %s %d %lld %u %x %zu %% and no flags; and
+ * around one of them {KEY:BEFORE%sBEHIND}. As JSON those are the members, and there is nothing else; as
+ * text the KEY is not there, nor any of it if the key begins with a !. A NULL or a number below 0
+ * is left out with its group. */
+void log_tell(enum log_level level, enum log_event event, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Of what has no members. */
+#define log_line(level, ...) log_tell(level, LOG_NOTE, __VA_ARGS__)
 
 #endif

@@ -95,6 +95,23 @@ static int load(struct config *config, const struct config_env *env, const char 
 	return failed ? failed : ret;
 }
 
+static int use_log(struct config *config, const struct config_env *env, struct config_error *err)
+{
+	const char *expected = NULL, *name = "CONVERT_LOG_LEVEL = ", *value = env->log_level;
+
+	if (is_set(value))
+		expected = config_log_level(value, &config->log_level);
+	if (!expected && is_set(env->log_format)) {
+		name = "CONVERT_LOG_FORMAT = ";
+		value = env->log_format;
+		expected = config_log_format(value, &config->log_format);
+	}
+	if (!expected)
+		return 0;
+	err->file = "environment";
+	return config_mistake(err, 0, name, value, ": expected ", expected, NULL);
+}
+
 static int load_on(struct config *config, const struct config_env *env, const char *program,
 		   struct config_error *err)
 {
@@ -106,6 +123,11 @@ static int load_on(struct config *config, const struct config_env *env, const ch
 				  config_file_is_there(env->off_switch);
 	if (!config->is_disabled && !config->is_switched_off)
 		ret = load(config, env, program, err);
+	if (!config_stops(err, ret)) {
+		int failed = use_log(config, env, err);
+
+		ret = ret ? ret : failed;
+	}
 	if (ret)
 		config_empty(config);
 	if (env->strict) {

@@ -64,6 +64,8 @@ struct config {
 	const char *runtime_dir; /* for that: XDG_RUNTIME_DIR, or NULL */
 	const char *log_target;	 /* NULL: no logging */
 	enum log_level log_level;
+	enum log_format log_format;
+	bool log_receipt; /* convert-run is to print one */
 };
 
 struct config_error;
@@ -79,7 +81,8 @@ struct config_error {
 
 /* The environment as it was when the process started; NULL for what is not set. */
 struct config_env {
-	const char *conf, *addr, *port, *convert_cookie, *log, *disable, *state;
+	const char *conf, *addr, *port, *convert_cookie, *log, *log_level, *log_format;
+	const char *disable, *state;
 	const char *runtime_dir; /* XDG_RUNTIME_DIR */
 	bool strict;		 /* CONVERT_STRICT: no fallback, no bypass */
 	/* Not of the environment. The file that switches every process off by being there, whatever

@@ -36,11 +36,13 @@ void config_empty(struct config *config)
 {
 	const char *log_target = config->log_target;
 	enum log_level log_level = config->log_level;
+	enum log_format log_format = config->log_format;
 
 	config->log_target = NULL;
 	config_free(config);
 	config->log_target = log_target;
 	config->log_level = log_level;
+	config->log_format = log_format;
 }
 
 void config_free(struct config *config)

@@ -79,6 +79,10 @@ int config_set_cookie(struct config_converter *c, const char *text, const char *
 		      struct config_error *err, unsigned int line);
 void config_set_port(struct config_converter *c, uint16_t port);
 
+/* NULL, or what was expected. */
+const char *config_log_level(const char *value, enum log_level *level);
+const char *config_log_format(const char *value, enum log_format *format);
+
 /* Fills in what is of the state, the environment coming first. */
 int config_locate_state(struct config *config, const struct config_env *env,
 			struct config_error *err);

@@ -149,15 +149,20 @@ static int set_bypass(struct config_parser *p, const char *value)
 	return 0;
 }
 
-static int set_strict(struct config_parser *p, const char *value)
+static int set_yes(struct config_parser *p, bool *yes, const char *value)
 {
 	static const char *const words[] = { "no", "yes", NULL };
-	int strict = place(words, value);
+	int at = place(words, value);
 
-	if (strict < 0)
+	if (at < 0)
 		return config_expected(p, value, "yes or no");
-	p->config->strict = strict;
+	*yes = at;
 	return 0;
+}
+
+static int set_strict(struct config_parser *p, const char *value)
+{
+	return set_yes(p, &p->config->strict, value);
 }
 
 static int set_fallback(struct config_parser *p, const char *value)
@@ -212,22 +217,70 @@ static int set_state_file(struct config_parser *p, const char *value)
 	return set_path(p, &p->config->state_file, value);
 }
 
+static int set_log(struct config_parser *p, const char *value, bool may_be_syslog)
+{
+	if (value[0] != '/' && strcmp(value, "stderr") != 0 &&
+	    !(may_be_syslog && strcmp(value, LOG_SYSLOG) == 0))
+		return config_expected(p, value,
+				       may_be_syslog ? "stderr, syslog, or a path from / on" :
+						       "stderr, or a path from / on");
+	if (p->config->log_target)
+		return config_mistake(p->err, p->line,
+				      "target and file are the same: expected one of them", NULL);
+	return set_path(p, &p->config->log_target, value);
+}
+
+static int set_log_target(struct config_parser *p, const char *value)
+{
+	return set_log(p, value, true);
+}
+
 static int set_log_file(struct config_parser *p, const char *value)
 {
-	if (value[0] != '/' && strcmp(value, "stderr") != 0)
-		return config_expected(p, value, "stderr, or a path from / on");
-	return set_path(p, &p->config->log_target, value);
+	return set_log(p, value, false);
+}
+
+const char *config_log_level(const char *value, enum log_level *level)
+{
+	static const char *const words[] = { "error", "info", "debug", NULL };
+	int at = place(words, value);
+
+	if (at < 0)
+		return "error, info or debug";
+	*level = LOG_LEVEL_ERROR + (enum log_level)at;
+	return NULL;
+}
+
+const char *config_log_format(const char *value, enum log_format *format)
+{
+	static const char *const words[] = {
+		[LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL
+	};
+	int at = place(words, value);
+
+	if (at < 0)
+		return "text or json";
+	*format = (enum log_format)at;
+	return NULL;
 }
 
 static int set_log_level(struct config_parser *p, const char *value)
 {
-	static const char *const words[] = { "error", "info", "debug", NULL };
-	int level = place(words, value);
+	const char *expected = config_log_level(value, &p->config->log_level);
 
-	if (level < 0)
-		return config_expected(p, value, "error, info or debug");
-	p->config->log_level = LOG_LEVEL_ERROR + (enum log_level)level;
-	return 0;
+	return expected ? config_expected(p, value, expected) : 0;
+}
+
+static int set_log_format(struct config_parser *p, const char *value)
+{
+	const char *expected = config_log_format(value, &p->config->log_format);
+
+	return expected ? config_expected(p, value, expected) : 0;
+}
+
+static int set_log_receipt(struct config_parser *p, const char *value)
+{
+	return set_yes(p, &p->config->log_receipt, value);
 }
 
 static const struct key {
@@ -252,8 +305,11 @@ static const struct key {
 	{ CONFIG_SEC_POLICY, "timeout", false, set_timeout },
 	{ CONFIG_SEC_POLICY, "retry", false, set_retry },
 	{ CONFIG_SEC_STATE, "file", false, set_state_file },
-	{ CONFIG_SEC_LOG, "file", false, set_log_file },
+	{ CONFIG_SEC_LOG, "target", false, set_log_target },
+	{ CONFIG_SEC_LOG, "file", false, set_log_file }, /* its name before there was more */
 	{ CONFIG_SEC_LOG, "level", false, set_log_level },
+	{ CONFIG_SEC_LOG, "format", false, set_log_format },
+	{ CONFIG_SEC_LOG, "receipt", false, set_log_receipt },
 };
 
 static const char *const key_names[] = {
@@ -261,7 +317,7 @@ static const char *const key_names[] = {
 		"address, port, dialect, fast-open, cookie, from, interface or weight",
 	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback, strict, timeout or retry",
 	[CONFIG_SEC_STATE] = "file",
-	[CONFIG_SEC_LOG] = "file or level",
+	[CONFIG_SEC_LOG] = "target, level, format or receipt",
 };
 
 /* A line without its = may have a : further on, and then a cookie stands before that: only a

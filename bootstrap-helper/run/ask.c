@@ -113,7 +113,7 @@ static void ask_variables(struct findings *f)
 				     "unset %s", of_address[i]);
 }
 
-static void ask_configuration(struct findings *f)
+static void ask_configuration(struct findings *f, bool *wants_receipt)
 {
 	struct host_written log;
 	struct config config;
@@ -126,6 +126,7 @@ static void ask_configuration(struct findings *f)
 		ask_variables(f);
 		host_log_file(&log, config.log_target, is_set("CONVERT_LOG"));
 		judge_log(f, &log);
+		*wants_receipt = config.log_receipt;
 	}
 	config_free(&config);
 }
@@ -150,9 +151,9 @@ static void ask_program(struct findings *f, char *const *words)
 	*f = e.found;
 }
 
-void ask_first(struct findings *f, const char *library, char *const *words)
+void ask_first(struct findings *f, const char *library, char *const *words, bool *wants_receipt)
 {
-	ask_configuration(f);
+	ask_configuration(f, wants_receipt);
 	ask_library(f, library);
 	ask_program(f, words);
 }

@@ -11,8 +11,8 @@
 #include "finding.h"
 
 /* The environment is the program's, but for LD_PRELOAD if it cannot be set. library: what stands there.
- * words: the program's, its name first. What is found is in the order in which it matters. */
-void ask_first(struct findings *f, const char *library, char *const *words);
+ * words: the program's, its name first. wants_receipt: does the configuration? What is found is in the order in which it matters. */
+void ask_first(struct findings *f, const char *library, char *const *words, bool *wants_receipt);
 /* What stands in the way; NULL: nothing. strict: that something cannot be looked at is enough. */
 const struct finding *ask_worst(const struct findings *f, bool strict);
 /* Is that something execve() will fail by, and say? */

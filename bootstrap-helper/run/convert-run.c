@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "ask.h"
+#include "child.h"
 #include "config.h"
+#include "receipt.h"
 #include "unit.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */
@@ -23,15 +25,17 @@
 enum { STATUS_NO_LIBRARY = 1, STATUS_USAGE = 2, STATUS_STRICT = 3, STATUS_EXEC = 126 };
 
 static const char usage[] =
-	"usage: " ME " [-qv] [--strict] [-c FILE] [-a ADDRESS [-p PORT]] [--] PROGRAM "
-	"[ARGUMENT...]\n"
+	"usage: " ME " [-qv] [--strict] [--receipt[=FILE]] [-c FILE] [-a ADDRESS [-p PORT]] [--] "
+	"PROGRAM [ARGUMENT...]\n"
 	"       " ME " [--root DIR] [-v] [--strict] [-c FILE] [-a ADDRESS [-p PORT]] enable UNIT\n"
 	"       " ME " [--root DIR] disable UNIT\n\n"
 	"  -c FILE        configuration, instead of " CONFIG_DEFAULT_FILE "\n"
 	"  -a ADDRESS     use this converter, no file needed (numeric IPv4 or IPv6)\n"
 	"  -p PORT        its port, if not 5124\n"
-	"  -v, --verbose  say on standard error what happens to each connection\n"
+	"  -v, --verbose  say on standard error what happens to each connection; twice: each step\n"
 	"  -q, --quiet    do not say what stands in the way of converting them\n"
+	"  --receipt      say when it has ended what became of its connections; =FILE: as JSON, "
+	"there\n"
 	"  --strict       not start if something does, and no connection is direct but by a rule\n"
 	"  --root DIR     the system's files are below DIR (enable, disable)\n"
 	"  -h, -V         this help; the version (--help, --version)\n\n"
@@ -40,9 +44,10 @@ static const char usage[] =
 	"wants a -- before it.\n";
 
 struct options {
-	bool quiet, strict;
-	bool is_program;  /* words: it and its own; else "enable" or "disable", and a unit */
-	const char *root; /* NULL: this system */
+	bool quiet, strict, verbose, receipt;
+	FILE *receipt_file; /* NULL: standard error, for people */
+	bool is_program;    /* words: it and its own; else "enable" or "disable", and a unit */
+	const char *root;   /* NULL: this system */
 	char *const *words;
 };
 
@@ -82,10 +87,21 @@ static void take(int option, const char *value, struct options *o)
 		set(variables[option], value);
 		return;
 	case 'v':
-		set("CONVERT_LOG", "stderr");
+		set("CONVERT_LOG", LOG_STDERR);
+		set("CONVERT_LOG_LEVEL", o->verbose ? "debug" : "info");
+		set("CONVERT_LOG_FORMAT", "text");
+		o->verbose = true;
 		return;
 	case 'q':
 		o->quiet = true;
+		return;
+	case 'R':
+		o->receipt = true;
+		if (value) {
+			o->receipt_file = fopen(value, "we");
+			if (!o->receipt_file)
+				fail(STATUS_USAGE, "--receipt=%s: %s", value, strerror(errno));
+		}
 		return;
 	case 's':
 		set("CONVERT_STRICT", "1");
@@ -114,6 +130,7 @@ static void parse(int argc, char **argv, struct options *o)
 	static const struct option longer[] = { { "verbose", no_argument, NULL, 'v' },
 						{ "quiet", no_argument, NULL, 'q' },
 						{ "strict", no_argument, NULL, 's' },
+						{ "receipt", optional_argument, NULL, 'R' },
 						{ "help", no_argument, NULL, 'h' },
 						{ "version", no_argument, NULL, 'V' },
 						{ "root", required_argument, NULL, 'r' },
@@ -137,6 +154,8 @@ static void parse(int argc, char **argv, struct options *o)
 	o->is_program = !is_about_units(o->words[0]) || strcmp(argv[optind - 1], "--") == 0;
 	if (!o->is_program && argc != optind + 2)
 		fail(STATUS_USAGE, "%s UNIT; see " ME " -h", o->words[0]);
+	if (!o->is_program && o->receipt)
+		fail(STATUS_USAGE, "--receipt is of a program; see " ME " -h");
 	if (o->is_program && o->root)
 		fail(STATUS_USAGE, "--root is for enable and disable; see " ME " -h");
 }
@@ -147,7 +166,8 @@ static void make_absolute(const char *variable)
 	const char *path = getenv(variable);
 	char *directory, *whole;
 
-	if (!path || !*path || *path == '/')
+	if (!path || !*path || *path == '/' || strcmp(path, LOG_STDERR) == 0 ||
+	    strcmp(path, LOG_SYSLOG) == 0)
 		return;
 	directory = getcwd(NULL, 0);
 	if (!directory || asprintf(&whole, "%s/%s", directory, path) < 0)
@@ -239,6 +259,30 @@ static int become(char *const *words, const struct finding *why)
 	return err == ENOENT ? STATUS_EXEC + 1 : STATUS_EXEC;
 }
 
+/* Returns only if the program could not be started: the status. */
+static int run(const struct options *o, const struct finding *why)
+{
+	struct receipt r;
+	int status;
+
+	if (!o->receipt)
+		return become(o->words, why);
+	if (!receipt_begin())
+		fail(STATUS_NO_LIBRARY, "no file for the receipt in TMPDIR: %s", strerror(errno));
+	if (child_start(&status))
+		_exit(become(o->words, why));
+	receipt_end(&r);
+	if (status < 0)
+		fail(STATUS_NO_LIBRARY, "%s", strerror(errno));
+	if (!o->receipt_file)
+		receipt_print(&r);
+	else
+		receipt_print_json(&r, o->words[0], status, o->receipt_file);
+	if (o->receipt_file && fclose(o->receipt_file) != 0)
+		fprintf(stderr, ME ": the receipt is not whole: %s\n", strerror(errno));
+	child_end_as(status);
+}
+
 static int enable_or_disable(const struct options *o, const char *library)
 {
 	struct unit unit;
@@ -254,12 +298,13 @@ int main(int argc, char **argv)
 	const struct finding *worst;
 	const char *library;
 	struct options o;
-	bool is_for_exec;
+	bool is_for_exec, wants_receipt = false;
 
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);
 	make_absolute("CONVERT_CONF");
+	make_absolute("CONVERT_LOG");
 	library = o.root ? find_library_below(o.root) : find_library();
 	if (!library && (o.is_program || *o.words[0] == 'e'))
 		fail(o.strict ? STATUS_STRICT : STATUS_NO_LIBRARY,
@@ -268,7 +313,8 @@ int main(int argc, char **argv)
 		return enable_or_disable(&o, library);
 	preload(library);
 	findings_for(&found, geteuid() == 0, NULL);
-	ask_first(&found, library, o.words);
+	ask_first(&found, library, o.words, &wants_receipt);
+	o.receipt |= wants_receipt;
 	worst = ask_worst(&found, o.strict);
 	is_for_exec = worst && ask_is_for_exec(worst);
 	if (worst && !is_for_exec) {
@@ -276,5 +322,5 @@ int main(int argc, char **argv)
 		if (o.strict)
 			return STATUS_STRICT;
 	}
-	return become(o.words, is_for_exec ? worst : NULL);
+	return run(&o, is_for_exec ? worst : NULL);
 }

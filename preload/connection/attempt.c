@@ -44,18 +44,18 @@ static int connect_within(int fd, const struct sockaddr *sa, socklen_t len, int6
 	return r;
 }
 
-SLOW static void log_verdict(const char *what, const struct addr *server,
+SLOW static void log_verdict(enum log_event what, const struct addr *server,
 			     const struct pol_verdict *verdict)
 {
+	bool is_rule = verdict->reason == POL_RULE;
 	char text[ADDR_TEXT_MAX];
 
 	if (!log_is_on(LOG_LEVEL_INFO))
 		return;
 	addr_format(server, text);
-	if (verdict->reason == POL_RULE)
-		log_line(LOG_LEVEL_INFO, "%s %s: rule in line %u", what, text, verdict->rule_line);
-	else
-		log_line(LOG_LEVEL_INFO, "%s %s: %s", what, text, pol_reason_text(verdict->reason));
+	log_tell(LOG_LEVEL_INFO, what, "{server:%s}: {why:%s}{line: in line %d}", text,
+		 is_rule ? "rule" : pol_reason_text(verdict->reason),
+		 is_rule ? (int)verdict->rule_line : -1);
 }
 
 /* ------------------------------------------------------------------ blocking */
@@ -172,13 +172,18 @@ static int begun(int fd, struct conn_request *request)
 
 SLOW static void log_unreachable(const struct conn_request *request)
 {
-	char text[ADDR_TEXT_MAX];
-	/* by the socket as it is; any other errno is the kernel's, of a SYN */
-	const char *why = request->err == EAFNOSUPPORT ? request->why : NULL;
+	bool is_direct = request->config->fallback == CONFIG_FALLBACK_DIRECT;
+	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
 
-	addr_format(&request->verdict.via, text);
-	log_line(LOG_LEVEL_INFO, "converter %s cannot be reached: %s%s%s", text,
-		 strerrorname_np(request->err), why ? ": " : "", why ? why : "");
+	addr_format(&request->server, server);
+	addr_format(&request->verdict.via, via);
+	log_tell(LOG_LEVEL_INFO, is_direct ? LOG_DIRECT : LOG_FAILED,
+		 "{server:%s}: converter {converter:%s} ({name:%s}) {why:%s}: {error:%s}{reason:: "
+		 "%s}",
+		 server, via, request->verdict.converter->name, "cannot be reached",
+		 strerrorname_np(request->err),
+		 /* by the socket as it is; any other errno is the kernel's, of a SYN */
+		 request->err == EAFNOSUPPORT ? request->why : NULL);
 }
 
 static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
@@ -213,11 +218,12 @@ SLOW static int bypassed(const struct conn_request *request)
 
 	addr_format(&request->server, text);
 	counts_add(COUNTS_BYPASSED, state_now_ms());
-	log_line(LOG_LEVEL_INFO, "bypass %s: the server speaks MPTCP%s%s", text,
+	log_tell(LOG_LEVEL_INFO, LOG_BYPASS, "{server:%s}: {why:%s}%s{reason:%s}", text,
+		 "the server speaks MPTCP",
 		 !request->why	? "" :
 		 request->mptcp ? ": " :
 				  "; TCP: ",
-		 request->why ? request->why : "");
+		 request->why);
 	if (!request->nonblocking || request->early)
 		return CONN_NATIVELY;
 	return request->at_once ? 0 : -EINPROGRESS;
@@ -265,10 +271,10 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 	conn_unclaim(fd, request);
 	if (shim_is_strict || (request->verdict.reason == POL_STRIPPED &&
 			       request->config->fallback == CONFIG_FALLBACK_NONE)) {
-		log_verdict("failed", &request->server, &request->verdict);
+		log_verdict(LOG_FAILED, &request->server, &request->verdict);
 		return -ENETUNREACH;
 	}
-	log_verdict("direct", &request->server, &request->verdict);
+	log_verdict(LOG_DIRECT, &request->server, &request->verdict);
 	return CONN_NATIVELY;
 }
 
@@ -283,6 +289,16 @@ static bool may_be_ours(int fd)
 	return mark != MARK_OTHER;
 }
 
+/* Nobody has looked at the socket yet. */
+static int switched_off(int fd, const struct conn_request *request)
+{
+	const struct pol_verdict off = { .reason = POL_OFF };
+
+	if (log_is_on(LOG_LEVEL_INFO) && !shim_is_strict && sock_tcp_state(fd) == TCP_CLOSE)
+		log_verdict(LOG_DIRECT, &request->server, &off);
+	return CONN_NATIVELY;
+}
+
 static int try_to_convert(int fd, struct conn_request *request)
 {
 	const struct config *config;
@@ -291,12 +307,13 @@ static int try_to_convert(int fd, struct conn_request *request)
 	if (!may_be_ours(fd))
 		return CONN_NATIVELY;
 	config = request->config = shim_config();
-	if (config->n_converters == 0 ||
-	    addr_from_sockaddr(&request->server, request->to, request->to_len) < 0)
+	if (addr_from_sockaddr(&request->server, request->to, request->to_len) < 0)
 		return CONN_NATIVELY;
+	if (config->n_converters == 0)
+		return switched_off(fd, request);
 	rule = pol_rule(config, &request->server);
 	if (rule.action == POL_DIRECT) {
-		log_verdict("direct", &request->server, &rule);
+		log_verdict(LOG_DIRECT, &request->server, &rule);
 		return CONN_NATIVELY;
 	}
 	switch (conn_claim(fd, request)) {
@@ -407,7 +424,7 @@ SLOW static int natively_if_ruled(int fd, const struct sockaddr *sa, socklen_t l
 		if (rule.action == POL_DIRECT)
 			return CONN_NATIVELY;
 	}
-	log_verdict("failed", &request.server, &rule);
+	log_verdict(LOG_FAILED, &request.server, &rule);
 	return -ENETUNREACH;
 }
 

@@ -198,6 +198,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	 * put there, the record is nobody's, and not by mistake the next one's. */
 	conn_fill(c, request->sock_cookie ? request->sock_cookie : sock_cookie(fd),
 		  &request->server, (uint8_t)request->family);
+	c->began_ns = now;
 	if (!c->sock_cookie || mark_look(fd) != request->word ||
 	    !(u = new_exchange(c, request, now)))
 		return false;

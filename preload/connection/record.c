@@ -15,6 +15,7 @@ static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page 
 /* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */
 static _Atomic int owner_pid;
+static uint8_t generation; /* of processes, since the program was started */
 static _Atomic bool forked;
 static _Atomic int highest; /* number that was ever pending, or copied before it could be */
 
@@ -118,6 +119,16 @@ static bool is_missed(int fd, enum mark mark)
 					       mark != MARK_FELL_BACK && !note_is_connected(fd);
 }
 
+/* A SYN is out. The number may be another socket's by now. */
+SLOW static void tell_given_up(int fd, const struct conn *c)
+{
+	const struct exchange *u = conn_exchange(c);
+
+	if (u && conn_is_ours(c) && !c->copied &&
+	    (exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY))
+		report_given_up(u, conn_is_of(fd, c) ? fd : -1);
+}
+
 bool conn_forget(int fd)
 {
 	enum mark mark = mark_get(fd);
@@ -133,6 +144,8 @@ bool conn_forget(int fd)
 	c = mark == MARK_PENDING ? conn_peek(fd) : NULL;
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
+	if (c && log_is_on(LOG_LEVEL_INFO))
+		tell_given_up(fd, c);
 	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied)) {
 		end_ns = conn_is_shared() && !exchange_is_deferred(u) ? now_ns() : 0;
 		atomic_store(&u->deadline_ns, end_ns);
@@ -151,6 +164,13 @@ void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, 
 	c->family = family;
 	c->told = false;
 	c->exchange = 0;
+	c->copied = false;
+	c->generation = generation;
+}
+
+bool conn_is_ours(const struct conn *c)
+{
+	return c->generation == generation;
 }
 
 /* newfd gets the record of fd, which has mark. */
@@ -164,6 +184,9 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	to += newfd % CONN_PAGE;
 	conn_fill(to, from->sock_cookie, &from->server, from->family);
 	to->told = atomic_load(&from->told);
+	to->copied = from->copied = true;
+	to->generation = from->generation;
+	to->began_ns = from->began_ns;
 	to->new_cookie = atomic_load(&from->new_cookie);
 	to->exchange = atomic_load(&from->exchange);
 	if (mark == MARK_PENDING && u)
@@ -226,6 +249,7 @@ static void forget_opening(void)
 static void in_child(void)
 {
 	forget_opening();
+	generation++;
 	if (atomic_load(&owner_pid))
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));
 	exchange_in_child();

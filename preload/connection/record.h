@@ -20,6 +20,9 @@ struct conn {
 	struct addr server;
 	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
 	bool no_cookie;		   /* as in struct exchange */
+	_Atomic bool copied;	   /* to another number */
+	uint8_t generation;	   /* conn_is_ours() */
+	int64_t began_ns;	   /* CLOCK_MONOTONIC */
 	_Atomic bool told;	   /* connect() has reported the outcome through this number */
 	_Atomic uint32_t exchange; /* exchange_index() */
 };
@@ -45,6 +48,8 @@ bool conn_forget(int fd);
 struct conn *conn_page(int fd, bool make);
 /* Do the records belong to this process, or is it a vfork child in its parent's memory? */
 bool conn_is_owner(void);
+/* Has this process begun it, and not inherited it by fork()? */
+bool conn_is_ours(const struct conn *c);
 /* A new record, without an exchange yet. */
 void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family);
 void conn_copy_record(int fd, int newfd, enum mark mark);

@@ -11,8 +11,7 @@ static void leave(struct exchange_turn *t, bool is_unclear)
 	struct exchange *u = t->u;
 
 	report_nothing(&t->report, u);
-	report_line(&t->report, LOG_LEVEL_INFO, "next converter after", t->failure.why,
-		    t->failure.err);
+	report_line(&t->report, u, LOG_LEVEL_INFO, LOG_NEXT, t->failure.why, t->failure.err);
 	u->left[u->moves] = u->health;
 	u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << u->moves);
 	u->moves++;
@@ -31,8 +30,8 @@ static bool go_by(struct exchange_turn *t, const struct pol_verdict *v, bool is_
 	u->is_probe = is_probe;
 	converters_advise(u);
 	exchange_begin_tries(u);
-	report_begin(&t->report, u);
-	r = exchange_send_syn_again(u, t->fd);
+	report_begin(&t->report, u, t->fd);
+	r = exchange_send_syn_again(t);
 	if (r < 0)
 		t->failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
 	t->before = EXCHANGE_OPENING;

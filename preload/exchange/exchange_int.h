@@ -51,8 +51,8 @@ void exchange_look_at(struct exchange *u, int64_t now);
 void exchange_look_later(struct exchange *u);
 
 /* syn.c: 0; -EINTR: it is out, but a signal arrived; else -errno: nothing was sent. */
-int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early);
-int exchange_send_syn_again(struct exchange *u, int fd);
+int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange_early *early);
+int exchange_send_syn_again(struct exchange_turn *t);
 /* All of the request is queued in the kernel. */
 void exchange_request_taken(struct exchange *u);
 

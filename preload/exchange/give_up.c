@@ -15,7 +15,7 @@ enum exchange_event exchange_give_up_for_good(struct exchange_turn *t)
 		f->why = u->first_why;
 	}
 	report_nothing(&t->report, u);
-	report_line(&t->report, LOG_LEVEL_INFO, refused ? "failed" : "falling back from", f->why,
+	report_line(&t->report, u, LOG_LEVEL_INFO, refused ? LOG_FAILED : LOG_FALLS_BACK, f->why,
 		    f->err);
 	exchange_hold(u);
 	return refused ? EXCHANGE_IS_REFUSED : EXCHANGE_FALLS_BACK;

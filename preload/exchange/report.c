@@ -18,8 +18,12 @@
 #define SYN_AGAIN_NS   900000000
 #define MPTCP_AGAIN_NS 1000000000
 
-void report_begin(struct report *r, const struct exchange *u)
+void report_begin(struct report *r, const struct exchange *u, int fd)
 {
+	r->fd = fd;
+	r->protocol = NULL;
+	r->rtt_us = -1;
+	r->lost_syn_data = false;
 	r->converter = u->converter;
 	r->health = u->health;
 	r->server = u->server;
@@ -177,24 +181,43 @@ void report_refused_cookie(struct report *r)
 
 /* ------------------------------------------------------------------ what the path does */
 
+union tcp {
+	struct tcp_info info;
+	uint8_t bytes[sizeof(struct tcp_info)];
+};
+
+static bool ask_tcp(int fd, union tcp *tcp)
+{
+	socklen_t len = sizeof(*tcp);
+
+	memset(tcp, 0, sizeof(*tcp));
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, tcp, &len) == 0;
+}
+
+/* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
+ * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
+static unsigned int why_syn_data_failed(const union tcp *tcp)
+{
+	return tcp->bytes[offsetof(struct tcp_info, tcpi_rto) - 1] >> 1 & 3;
+}
+
+static bool syn_data_works(const union tcp *tcp)
+{
+	return why_syn_data_failed(tcp) < 2 && tcp->info.tcpi_options & TCPI_OPT_SYN_DATA;
+}
+
 /* Was the SYN's data acknowledged by the SYN+ACK (LINUX-FACTS 1.9), and how long did that take? Returns
  * whether it was lost. */
 static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd, bool over_mptcp)
 {
-	/* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
-	 * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
-	union {
-		struct tcp_info info;
-		uint8_t bytes[sizeof(struct tcp_info)];
-	} tcp = { .bytes = { 0 } };
-	socklen_t len = sizeof(tcp);
 	unsigned int fail;
+	union tcp tcp;
 	bool works;
 
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &tcp, &len) < 0)
+	if (!ask_tcp(fd, &tcp))
 		return false;
-	fail = tcp.bytes[offsetof(struct tcp_info, tcpi_rto) - 1] >> 1 & 3;
-	works = fail < 2 && tcp.info.tcpi_options & TCPI_OPT_SYN_DATA;
+	fail = why_syn_data_failed(&tcp);
+	works = syn_data_works(&tcp);
 	if (fail < 3)
 		add(r, (struct report_event){ .kind = HEALTH_ANSWERED,
 					      .number = (int32_t)tcp.info.tcpi_rtt });
@@ -227,6 +250,21 @@ static bool is_mptcp(const struct exchange *u, int fd, bool *asked)
 	return is;
 }
 
+SLOW static void describe(struct report *r, const struct exchange *u, bool over_mptcp)
+{
+	union tcp tcp;
+
+	if (ask_tcp(r->fd, &tcp)) {
+		if (tcp.info.tcpi_rtt)
+			r->rtt_us = (int)tcp.info.tcpi_rtt;
+		r->lost_syn_data = u->syn_data && !syn_data_works(&tcp);
+	}
+	r->protocol = over_mptcp ? "MPTCP" : "TCP";
+	report_line(r, u, LOG_LEVEL_INFO, LOG_CONVERTED, "connected", 0);
+	if (over_mptcp == u->mptcp && r->n_lines)
+		r->lines[r->n_lines - 1].reason = u->why;
+}
+
 void report_connected(struct report *r, struct exchange *u, int fd)
 {
 	bool slow = u->tried & EXCHANGE_TRIED_SYN || now_ns() - u->started_ns > SYN_AGAIN_NS;
@@ -242,12 +280,8 @@ void report_connected(struct report *r, struct exchange *u, int fd)
 		add(r, (struct report_event){ .kind = HEALTH_WAY,
 					      .what = HEALTH_MPTCP,
 					      .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
-	report_line(r, LOG_LEVEL_INFO, "converted",
-		    over_mptcp ? "connected, MPTCP" : "connected, TCP", 0);
-	if (over_mptcp == u->mptcp && u->why && r->n_lines) {
-		r->lines[r->n_lines - 1].joint = ':';
-		r->lines[r->n_lines - 1].more = u->why;
-	}
+	if (log_is_on(LOG_LEVEL_INFO))
+		describe(r, u, over_mptcp);
 }
 
 /* ------------------------------------------------------------------------- failures */
@@ -299,53 +333,33 @@ void report_abandoned(struct exchange *u)
 
 	if (!u->is_probe)
 		return;
-	report_begin(&r, u);
+	report_begin(&r, u, -1);
 	report_nothing(&r, u);
 	report_tell(&r, u);
+}
+
+void report_given_up(const struct exchange *u, int fd)
+{
+	struct report r;
+
+	report_begin(&r, u, fd);
+	report_line(&r, u, LOG_LEVEL_INFO, LOG_GIVEN_UP, "by the program", 0);
+	report_tell_lines(&r);
 }
 
 void report_well_without(struct exchange *u)
 {
 	struct report r;
 
-	report_begin(&r, u);
+	report_begin(&r, u, -1);
 	report_failed(&r, u, NULL, ETIMEDOUT);
-	report_line(&r, LOG_LEVEL_INFO, "connected directly to",
-		    "the converter was silent about it", 0);
+	report_line(&r, u, LOG_LEVEL_INFO, LOG_ANSWERS, "the converter was silent about it", 0);
 	report_tell(&r, u);
 }
 
 /* -------------------------------------------------------------------------- telling */
 
 /* What follows is at the bottom of deep stacks: each of it has the frame to itself. */
-
-void report_line(struct report *r, enum log_level level, const char *what, const char *why, int err)
-{
-	if (r->n_lines == REPORT_LINES || !log_is_on(level))
-		return;
-	r->lines[r->n_lines++] = (struct report_line){
-		.what = what,
-		.why = why,
-		.joint = ',',
-		.more = err ? strerrorname_np(err) : NULL,
-		.ms = (int)((now_ns() - r->started_ns) / 1000000),
-		.level = (uint8_t)level,
-	};
-}
-
-SLOW static void tell_line(const struct report *r, const struct report_line *line)
-{
-	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
-
-	addr_format(&r->server, server);
-	addr_format(&r->health.converter, via);
-	log_line((enum log_level)line->level, "%s %s via %s (%s) after %d ms: %s%s%s", line->what,
-		 server, via, r->converter->name, line->ms, line->why,
-		 !line->more	    ? "" :
-		 line->joint == ':' ? ": " :
-				      ", ",
-		 line->more ? line->more : "");
-}
 
 /* What is going to be otherwise because of this. */
 SLOW static void log_lost(const struct report *r, const struct report_event *e)
@@ -426,7 +440,6 @@ void report_tell(struct report *r, const struct exchange *u)
 	if (r->learned)
 		servers_learn(&r->server, r->mptcp,
 			      (struct cvt_span){ r->tfo_cookie, r->tfo_cookie_len }, now_ms);
-	for (unsigned int i = 0; i < r->n_lines; i++)
-		tell_line(r, &r->lines[i]);
-	report_begin(r, u);
+	report_tell_lines(r);
+	report_begin(r, u, r->fd);
 }

@@ -12,7 +12,15 @@
 #include "exchange.h"
 
 #define REPORT_EVENTS 9
-#define REPORT_LINES  3
+#define REPORT_LINES  4
+
+/* What a message holds, without what is secret. */
+struct report_tlvs {
+	bool info, connect, header, supported, error;
+	uint8_t code, unknown, n_options, n_kinds;
+	uint8_t options[8], kinds[8]; /* of Connect or the Extended TCP Header; supported */
+	uint16_t cookie_len;
+};
 
 struct report {
 	/* of whom */
@@ -20,6 +28,11 @@ struct report {
 	struct health_key health;
 	struct addr server;
 	int64_t started_ns, started_ms;
+	int fd;		      /* the socket, or -1 */
+	const char *protocol; /* of the connection that it has made, or NULL */
+	int rtt_us;	      /* of its handshake with the converter, -1: unknown */
+	bool lost_syn_data;   /* and the message was in it */
+	struct report_tlvs sent, received;
 	/* struct health_event, in short */
 	uint8_t n_events, n_lines;
 	struct report_event {
@@ -27,10 +40,12 @@ struct report {
 		int32_t number;
 	} events[REPORT_EVENTS];
 	struct report_line {
-		const char *what, *why, *more;
-		int ms;
-		uint8_t level;
-		char joint;
+		const char *why, *reason, *error;
+		int us;
+		uint8_t level, event;
+		uint8_t dialect;
+		bool in_syn;
+		struct addr local; /* port 0: none */
 	} lines[REPORT_LINES];
 	bool converted, failed; /* counted */
 	bool learned, mptcp;	/* of the server */
@@ -38,7 +53,7 @@ struct report {
 	uint8_t unclear; /* a bit for each of u->left that has failed too, as it turns out */
 };
 
-void report_begin(struct report *r, const struct exchange *u);
+void report_begin(struct report *r, const struct exchange *u, int fd);
 /* Tells all of it, and begins anew. */
 void report_tell(struct report *r, const struct exchange *u);
 
@@ -65,10 +80,16 @@ void report_unclear(struct report *r, const struct exchange *u);
 void report_nothing(struct report *r, struct exchange *u);
 /* The same at once, for an exchange that ends outside any turn. */
 void report_abandoned(struct exchange *u);
+/* The program closes the number, or takes the connection back, before there is an outcome. */
+void report_given_up(const struct exchange *u, int fd);
 /* At once: the server that was silent behind the converter has answered a direct connection. */
 void report_well_without(struct exchange *u);
-/* A line for the log: "WHAT server via converter after n ms: WHY, MORE". what, why: live for ever. */
-void report_line(struct report *r, enum log_level level, const char *what, const char *why,
-		 int err);
+/* lines.c: a line for the log: "EVENT server via converter after n ms: WHY, ERR". why: lives for ever. */
+void report_line(struct report *r, const struct exchange *u, enum log_level level,
+		 enum log_event event, const char *why, int err);
+/* The log's debug level: the message has been given to the kernel; a reply is there. */
+void report_sent(struct report *r, const struct exchange *u);
+void report_received(struct report *r, const struct exchange *u, const struct hs_result *result);
+void report_tell_lines(const struct report *r);
 
 #endif

@@ -21,9 +21,9 @@ enum exchange_event exchange_retry(struct exchange_turn *t, enum exchange_try wh
 	int r;
 
 	t->u->tried |= (uint8_t)what;
-	report_line(&t->report, is_guess(t->u, what) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "retrying",
-		    why, 0);
-	r = exchange_send_syn_again(t->u, t->fd);
+	report_line(&t->report, t->u, is_guess(t->u, what) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+		    LOG_RETRY, why, 0);
+	r = exchange_send_syn_again(t);
 	if (r == 0)
 		return EXCHANGE_GOES_ON;
 	report_failed(&t->report, t->u, NULL, -r);

@@ -17,6 +17,7 @@ _Atomic bool shim_active;
 bool shim_is_strict;
 static _Atomic pthread_t state = UNREAD;
 static struct config config, empty_config;
+static const char *receipt;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 
 /* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
@@ -29,13 +30,11 @@ void shim_keep_environment(void)
 		const char *name;
 		const char **value;
 	} wanted[] = {
-		{ "CONVERT_CONF", &env.conf },
-		{ "CONVERT_ADDR", &env.addr },
-		{ "CONVERT_PORT", &env.port },
-		{ "CONVERT_LOG", &env.log },
-		{ "CONVERT_COOKIE", &env.convert_cookie },
-		{ "CONVERT_DISABLE", &env.disable },
-		{ "CONVERT_STATE", &env.state },
+		{ "CONVERT_CONF", &env.conf },		 { "CONVERT_ADDR", &env.addr },
+		{ "CONVERT_PORT", &env.port },		 { "CONVERT_LOG", &env.log },
+		{ "CONVERT_LOG_LEVEL", &env.log_level }, { "CONVERT_LOG_FORMAT", &env.log_format },
+		{ "CONVERT_RECEIPT", &receipt },	 { "CONVERT_COOKIE", &env.convert_cookie },
+		{ "CONVERT_DISABLE", &env.disable },	 { "CONVERT_STATE", &env.state },
 		{ "XDG_RUNTIME_DIR", &env.runtime_dir },
 	};
 	size_t used = 0;
@@ -61,14 +60,14 @@ static void read_config(void)
 	const char *so = shim_is_strict ? "no connection is made: CONVERT_STRICT" :
 					  "this process stays direct";
 	struct config_error err = { .line = 0 };
+	bool is_right = config_load(&config, &env, program_invocation_short_name, &err) == 0;
 
-	if (config_load(&config, &env, program_invocation_short_name, &err) == 0) {
-		log_setup(config.log_target, config.log_level);
-		config_use_state(&config);
-		return;
-	}
 	log_setup(config.log_target, config.log_level);
-	if (err.line)
+	log_as(config.log_format);
+	log_to_receipt(receipt);
+	if (is_right)
+		config_use_state(&config);
+	else if (err.line)
 		log_line(LOG_LEVEL_ERROR, "%s:%u: %s; %s", err.file, err.line, err.what, so);
 	else
 		log_line(LOG_LEVEL_ERROR, "%s: %s; %s", err.file, err.what, so);

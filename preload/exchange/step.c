@@ -19,6 +19,7 @@ static enum exchange_event finish(struct exchange_turn *t, const struct hs_resul
 	struct exchange *u = t->u;
 	enum exchange_event event;
 
+	report_received(&t->report, u, result);
 	if (exchange_asks_info(u) && result->parse == CVT_OK)
 		return exchange_is_there(t);
 	report_replied(&t->report, u, result);
@@ -132,7 +133,8 @@ static bool leave_to_kernel(const struct exchange *u, int fd)
 
 static enum exchange_event left_to_kernel(struct exchange_turn *t)
 {
-	report_line(&t->report, LOG_LEVEL_INFO, "failed", "no connection to the converter", 0);
+	report_line(&t->report, t->u, LOG_LEVEL_INFO, LOG_FAILED, "no connection to the converter",
+		    0);
 	report_failed(&t->report, t->u, NULL, 0);
 	exchange_undo_no_cookie(t->u, t->fd);
 	exchange_end(t->u, t->fd, EXCHANGE_DIRECT);
@@ -176,7 +178,7 @@ enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, in
 
 	if (!exchange_try_lock(u))
 		return EXCHANGE_GOES_ON;
-	report_begin(&t.report, u);
+	report_begin(&t.report, u, fd);
 	event = look_at_socket(&t, broken);
 	if (event == EXCHANGE_GOES_ON)
 		event = look_at_clock(&t);
@@ -193,11 +195,14 @@ enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, in
 int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
 {
 	struct exchange_turn t = { .u = u, .fd = fd, .before = EXCHANGE_OPENING };
-	int r = exchange_send_syn(u, fd, nonblocking, early);
+	int r;
 
-	if (r >= 0 || r == -EINTR)
+	report_begin(&t.report, u, fd);
+	r = exchange_send_syn(&t, nonblocking, early);
+	if (r >= 0 || r == -EINTR) {
+		report_tell_lines(&t.report);
 		return r;
-	report_begin(&t.report, u);
+	}
 	t.failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
 	r = !early && exchange_try_elsewhere(&t) ? 0 : -t.failure.err;
 	if (r < 0) {

@@ -110,8 +110,9 @@ static long send_message(struct exchange *u, int fd, struct sockaddr_storage *vi
 	return (long)u->request.len;
 }
 
-int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
+int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange_early *early)
 {
+	struct exchange *u = t->u;
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
 	bool may_defer = u->may_defer && !early;
@@ -125,19 +126,20 @@ int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct excha
 	if (len < 0)
 		return len;
 	if (u->bare && u->no_cookie) /* else it is on, or nobody would put it off again */
-		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
+		sock_set_int(t->fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
-		n = sock_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
-		if (n == 0 && sock_tcp_state(fd) == TCP_SYN_SENT)
+		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
+		if (n == 0 && sock_tcp_state(t->fd) == TCP_SYN_SENT)
 			return defer(u);
 	} else if (u->no_syn_data && !early) {
-		n = sock_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
 	} else {
-		n = send_message(u, fd, &via, via_len, early);
+		n = send_message(u, t->fd, &via, via_len, early);
 	}
 	if (n == len) {
 		u->syn_data = true;
+		report_sent(&t->report, u);
 		exchange_request_taken(u);
 		return 0;
 	}
@@ -146,21 +148,22 @@ int exchange_send_syn(struct exchange *u, int fd, bool nonblocking, struct excha
 	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
 		n = 0;
 	else if (n == -EOPNOTSUPP && !early) /* Fast Open is switched off: the message follows */
-		n = sock_connect(fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
 	if (!exchange_is_pending(u))
 		return 0;
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR)
 		return (int)n;
+	report_sent(&t->report, u);
 	exchange_go_on(u, EXCHANGE_OWED);
 	return n == -EINTR ? -EINTR : 0;
 }
 
-int exchange_send_syn_again(struct exchange *u, int fd)
+int exchange_send_syn_again(struct exchange_turn *t)
 {
 	int r;
 
-	exchange_take_back(u, fd);
-	exchange_go_on(u, EXCHANGE_OPENING);
-	r = exchange_send_syn(u, fd, sock_is_nonblocking(fd), NULL);
+	exchange_take_back(t->u, t->fd);
+	exchange_go_on(t->u, EXCHANGE_OPENING);
+	r = exchange_send_syn(t, sock_is_nonblocking(t->fd), NULL);
 	return r == -EINTR ? 0 : r;
 }

@@ -280,7 +280,7 @@ static const struct {
 	{ CONVERTER "timeout = 5s\n", 3, "unknown key \"timeout\"" },
 	{ "[policy]\nPort = 1\n", 2, "unknown key \"Port\": expected rule" },
 	{ "[state]\nlevel = info\n", 2, "unknown key \"level\": expected file" },
-	{ "[log]\nlog = x\n", 2, "unknown key \"log\": expected file or level" },
+	{ "[log]\nlog = x\n", 2, "unknown key \"log\": expected target, level, format or receipt" },
 	{ "[policy]\n= 5s\n", 2, "unknown key \"\"" },
 	{ "[policy]\ntimeout =\n", 2, "timeout: expected a value" },
 	{ "[policy]\ntimeout = ; 5s\n", 2, "timeout: expected a value" },

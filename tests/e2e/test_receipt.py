@@ -1,0 +1,160 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-run --receipt: what it says of a program's connections is what a capture of them shows."""
+import collections
+import ipaddress
+import json
+import os
+import re
+import signal
+import struct
+
+import captures
+import lab as L
+import schemas
+
+RUN = L.BUILD / "convert-run"
+PLAIN, MPTCP_PORT, RULED, CLOSED, DENIED = 7001, 7002, 7003, 7004, 7005
+SILENT = "10.2.0.99"  # nobody has it
+DENIED_HOST = "10.2.0.3"
+
+SERVER = """
+import selectors, socket, sys
+s = selectors.DefaultSelector()
+for port, protocol in (%d, 0), (%d, 262), (%d, 0), (%d, 0):
+    l = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.bind(("0.0.0.0", port))
+    l.listen(100)
+    s.register(l, selectors.EVENT_READ)
+while True:
+    for key, _ in s.select():
+        key.fileobj.accept()[0].close()
+""" % (PLAIN, MPTCP_PORT, RULED, DENIED)
+
+# 50 connections, of this process and of two that it starts
+CLIENT = f"""
+import errno, os, socket, subprocess, sys, time
+def connect(port, n=1, host="{L.SERVER}", wait=True):
+    for _ in range(n):
+        with socket.socket() as s:
+            s.setblocking(wait)
+            err = s.connect_ex((host, port))
+            if wait and not err:
+                s.recv(1)
+if len(sys.argv) > 1:
+    connect({PLAIN}, 5)
+    sys.exit()
+connect({PLAIN}, 8)
+connect({MPTCP_PORT}, 9)
+connect({RULED}, 7)
+connect({CLOSED}, 6)
+connect({PLAIN}, 4, "{SILENT}", wait=False)
+if os.fork() == 0:
+    connect({PLAIN}, 5)
+    os._exit(0)
+os.wait()
+subprocess.run([sys.executable, __file__, "again"], check=True)
+connect({DENIED}, 6, "{DENIED_HOST}")
+"""
+
+
+def setup(lab):
+    L.command(["ip", "-n", "server", "addr", "add", DENIED_HOST + "/24", "dev", "s0"])
+    server = lab.start("server", ["/usr/bin/python3", lab.file("server.py", SERVER)])
+    server.wait_for_listeners(PLAIN, MPTCP_PORT, RULED, DENIED)
+    lab.converter("--mptcp", "--mptcp-down", "--deny-to", DENIED_HOST + "/32", "--listen", "0.0.0.0:5125")
+
+
+def seen(packets):
+    """{(server, outcome, in the SYN, MPTCP): connections}, and of the answered ones the seconds that the
+    SYN+ACK and the reply took."""
+    found, times = collections.Counter(), []
+    for connection in captures.connections(packets):
+        syn = connection[0]
+        theirs = [p for p in connection if p.src == syn.dst]
+        mptcp = bool(theirs) and theirs[0].option(captures.MPTCP) is not None
+        if syn.dst != L.CONVERTER:
+            asks = syn.option(captures.MPTCP) is not None
+            found[f"{syn.dst}:{syn.dport}", "bypassed" if asks else "direct", None, None] += 1
+            continue
+        request = next(p.data for p in connection if p.src == syn.src and p.data)
+        reply = next((p for p in theirs if p.data), None)
+        version, _, magic, kind, _, port, address = struct.unpack("!BBHBBH16s", request[:24])
+        assert (version, magic, kind) == (1, 0x2263, 10), request
+        server = f"{ipaddress.IPv6Address(address).ipv4_mapped}:{port}"
+        if reply is None:
+            outcome = "given_up"
+        elif 30 in types(reply.data):
+            outcome = "error"
+        else:
+            outcome = "converted"
+            times.append((theirs[0].t - syn.t, reply.t - syn.t))
+        found[server, outcome, bool(syn.data), mptcp] += 1
+    return found, times
+
+
+def types(message):
+    """Of the TLVs of a reply."""
+    at, found = 4, []
+    while at < 4 * message[1]:
+        found.append(message[at])
+        at += 4 * message[at + 1]
+    return found
+
+
+class Receipt(L.TestCase):
+    def config(self, policy=""):
+        return self.lab.config("fast-open = no-cookie",
+                               f"rule = direct port {RULED}\nfallback = direct\n{policy}", port=5125)
+
+    def run_it(self, *words, conf=None, code=0, **more):
+        conf = conf or self.config()
+        r = self.lab.run([RUN, "-q", "-c", conf["CONVERT_CONF"], *words], **more)
+        self.assertEqual(r.code, code, r)
+        return r
+
+    def receipt(self, *words, **more):
+        path = self.lab.file("receipt.json")
+        r = self.run_it(f"--receipt={path}", *words, **more)
+        self.assertEqual(r.err, "", r)
+        return schemas.validated("receipt", path.read_text(), "bootstrap-helper/run")
+
+    def test_agrees_with_a_capture(self):
+        client = self.lab.file("client.py", CLIENT)
+        capture = captures.Capture(self.lab)
+        r = self.receipt("/usr/bin/python3", client)
+        packets, times = seen(capture.packets())
+        by_server = collections.defaultdict(collections.Counter)
+        for (server, outcome, in_syn, mptcp), n in packets.items():
+            counts = by_server[server]
+            counts[outcome] += n
+            if outcome == "converted":
+                counts["in_syn" if in_syn else "behind_syn"] += n
+                counts["mptcp" if mptcp else "tcp"] += n
+        # an error of the server's is a failure; of the converter's the connection is direct, and seen twice
+        for server, counts in by_server.items():
+            errors = counts.pop("error", 0)
+            if not server.startswith(DENIED_HOST):
+                counts["failed"] += errors
+        said = {s["server"]: +collections.Counter({k: s[k] for k in (
+            "converted", "bypassed", "direct", "failed", "given_up", "in_syn", "behind_syn", "mptcp",
+            "tcp")}) for s in r["servers"]}
+        self.assertEqual(said, {s: +c for s, c in by_server.items()})
+        total = r["sum"]
+        self.assertEqual(total["connections"], 50)
+        self.assertEqual((r["processes"], r["not_counted"], r["status"]), (3, 0, 0))
+        for key in "converted", "bypassed", "direct", "failed", "given_up", "in_syn", "mptcp":
+            self.assertGreater(total[key], 0, r)
+            self.assertEqual(total[key], sum(s[key] for s in r["servers"]))
+        self.assertGreaterEqual(1000 + 1.0 * total["connect_us"]["least"],
+                                min(t[1] for t in times) * 1e6)
+        self.assertGreater(total["connect_us"]["mean"], total["rtt_us"]["least"])
+        why = {(w["outcome"], w["why"]): w["connections"] for w in total["why"]}
+        self.assertEqual(why["direct", "rule in line 6"], 7, why)
+        self.assertEqual(why["direct", "Not Authorized, EACCES"], 1, why)
+        self.assertEqual(why["failed", "Connection Reset, ECONNREFUSED"], 6, why)
+
+
+if __name__ == "__main__":
+    L.main(setup)
