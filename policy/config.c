@@ -115,7 +115,8 @@ static int use_log(struct config *config, const struct config_env *env, struct c
 static int load_on(struct config *config, const struct config_env *env, const char *program,
 		   struct config_error *err)
 {
-	int saved_errno = errno, ret = 0;
+	struct config_error second = { .line = 0 };
+	int saved_errno = errno, ret = 0, failed;
 
 	config_init(config);
 	config->is_disabled = config_is_on(env->disable);
@@ -123,11 +124,9 @@ static int load_on(struct config *config, const struct config_env *env, const ch
 				  config_file_is_there(env->off_switch);
 	if (!config->is_disabled && !config->is_switched_off)
 		ret = load(config, env, program, err);
-	if (!config_stops(err, ret)) {
-		int failed = use_log(config, env, err);
-
-		ret = ret ? ret : failed;
-	}
+	/* of two mistakes the first is told, and the log is where and as it was asked for */
+	failed = use_log(config, env, config_stops(err, ret) ? &second : err);
+	ret = ret ? ret : failed;
 	if (ret)
 		config_empty(config);
 	if (env->strict) {

@@ -5,16 +5,19 @@
 
 #include "receipt.h"
 
-static double mean_ms(const struct receipt_span *s)
-{
-	return (double)s->sum / (double)s->n / 1000;
-}
-
 /* ----------------------------------------------------------------------------- for people */
 
 static const char *plural(uint64_t n)
 {
 	return n == 1 ? "" : "s";
+}
+
+static void print_mean(const char *what, const struct receipt_span *s)
+{
+	double ms = s->n ? (double)s->sum / (double)s->n / 1000 : 0;
+
+	if (s->n)
+		fprintf(stderr, "%s %.*f ms", what, ms < 10 ? 2 : 0, ms);
 }
 
 static void print_converted(const struct receipt_counts *c)
@@ -34,10 +37,8 @@ static void print_converted(const struct receipt_counts *c)
 	}
 	if (c->tcp)
 		fprintf(stderr, "%s%" PRIu64 " TCP", comma, c->tcp);
-	if (c->connect.n)
-		fprintf(stderr, "; connected in %.1f ms", mean_ms(&c->connect));
-	if (c->rtt.n)
-		fprintf(stderr, ", round trip to the converter %.1f ms", mean_ms(&c->rtt));
+	print_mean("; connected in", &c->connect);
+	print_mean(", round trip to the converter", &c->rtt);
 	fputs(")", stderr);
 }
 

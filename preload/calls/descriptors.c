@@ -3,6 +3,7 @@
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "both_ends.h"
 #include "begin.h"
+#include "end.h"
 #include "narrow.h"
 #include "notes.h"
 #include "real.h"
@@ -93,6 +94,14 @@ static void check_direct(int fd)
 	errno = saved_errno;
 }
 
+SLOW static void log_close(int fd)
+{
+	int saved_errno = errno;
+
+	conn_log_close(fd);
+	errno = saved_errno;
+}
+
 /* Another thread may be putting a socket there. */
 static void await_opening(int fd)
 {
@@ -108,6 +117,8 @@ INTERPOSE int close(int fd)
 		await_opening(fd);
 	else if (mark_is_watched(mark))
 		check_direct(fd);
+	else if (mark == MARK_UP && log_is_on(LOG_LEVEL_DEBUG))
+		log_close(fd);
 	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
 	 * and the socket cookie tells where the number came back unseen */
 	if (mark != MARK_UNKNOWN && mark != MARK_OTHER && mark != MARK_UP)

@@ -48,7 +48,8 @@ static uint8_t take_kinds(uint8_t kinds[static 8], struct cvt_span options)
 	size_t at = 0;
 
 	while (n < 8 && options.p && cvt_next_opt(options, &at, &option))
-		kinds[n++] = option.kind;
+		if (option.kind != CVT_OPT_NOP)
+			kinds[n++] = option.kind;
 	return n;
 }
 

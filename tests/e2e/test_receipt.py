@@ -3,9 +3,6 @@
 """convert-run --receipt: what it says of a program's connections is what a capture of them shows."""
 import collections
 import ipaddress
-import json
-import os
-import re
 import signal
 import struct
 
@@ -106,7 +103,7 @@ def types(message):
 class Receipt(L.TestCase):
     def config(self, policy=""):
         return self.lab.config("fast-open = no-cookie",
-                               f"rule = direct port {RULED}\nfallback = direct\n{policy}", port=5125)
+                               f"rule = direct port {RULED}\nfallback = direct\n{policy}", port=5125, log=False)
 
     def run_it(self, *words, conf=None, code=0, **more):
         conf = conf or self.config()
@@ -154,6 +151,99 @@ class Receipt(L.TestCase):
         self.assertEqual(why["direct", "rule in line 6"], 7, why)
         self.assertEqual(why["direct", "Not Authorized, EACCES"], 1, why)
         self.assertEqual(why["failed", "Connection Reset, ECONNREFUSED"], 6, why)
+
+    def test_for_people(self):
+        program = ["/usr/bin/python3", "-c", f"""
+import socket
+for port in {PLAIN}, {PLAIN}, {RULED}:
+    with socket.create_connection(("{L.SERVER}", port)) as s:
+        s.recv(1)
+"""]
+        r = self.run_it("--receipt", *program)
+        times = r"connected in [0-9.]+ ms, round trip to the converter [0-9.]+ ms"
+        self.assertRegex(r.err, rf"""\Aconvert-run: {L.SERVER}:{PLAIN}: 2 connections: 2 converted \(2 in the SYN; 2 MPTCP; {times}\)
+convert-run: {L.SERVER}:{RULED}: 1 connection: 1 direct \(1: rule in line 6\)
+convert-run: sum: 3 connections: 2 converted \(2 in the SYN; 2 MPTCP; {times}\), 1 direct \(1: rule in line 6\)
+\Z""")
+        self.assertEqual(self.run_it("--receipt", "true").err, "convert-run: no connection was seen\n")
+
+    def test_by_the_configuration(self):
+        conf = self.config()
+        with open(conf["CONVERT_CONF"], "a") as file:
+            file.write("[log]\nreceipt = yes\n")
+        self.assertEqual(self.run_it("true", conf=conf).err, "convert-run: no connection was seen\n")
+
+    def test_nothing_is_left_behind(self):
+        folder = self.lab.file("tmp")
+        folder.mkdir()
+        self.run_it("--receipt", "ls", folder, env={"TMPDIR": str(folder)})
+        self.assertEqual(list(folder.iterdir()), [])
+
+    def test_a_program_that_is_killed(self):
+        """What was told is there; the connection that is being made is not."""
+        r = self.receipt("/usr/bin/python3", "-c", f"""
+import os, signal, socket
+for _ in range(20):
+    with socket.create_connection(("{L.SERVER}", {PLAIN})) as s:
+        s.recv(1)
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(("{SILENT}", {PLAIN}))
+os.kill(os.getpid(), signal.SIGKILL)
+""", code=-signal.SIGKILL)
+        self.assertEqual((r["status"], r["signal"]), (None, signal.SIGKILL))
+        self.assertEqual((r["sum"]["connections"], r["sum"]["converted"]), (20, 20))
+
+    def test_how_the_program_ends(self):
+        """As without a receipt: the status, the signal; what is sent to us it gets."""
+        self.assertEqual(self.receipt("sh", "-c", "exit 7", code=7)["status"], 7)
+        self.receipt("sh", "-c", "kill -SEGV $$", code=-signal.SIGSEGV)
+        self.run_it("--receipt", "/nowhere", code=127)
+        for name in "TERM", "INT", "HUP", "USR1":
+            r = self.run_it("--receipt", "sh", "-c",
+                            f"trap 'exit 9' {name}; kill -{name} $PPID; while :; do sleep 0.01; done", code=9)
+            self.assertIn("no connection", r.err)
+        r = self.run_it("--receipt", "sh", "-c", "kill -TERM $PPID; sleep 9", code=-signal.SIGTERM)
+        self.assertIn("no connection", r.err)
+
+    def test_a_full_disk(self):
+        """Lines that are lost or cut; the program notices nothing, and the receipt says so."""
+        small = self.lab.file("small")
+        small.mkdir()
+        L.command(["mount", "-t", "tmpfs", "-o", "size=8k,mode=1777", "small", small])
+        try:
+            path = self.lab.file("receipt.json")
+            self.run_it(f"--receipt={path}", "/usr/bin/python3", "-c", f"""
+import socket
+for _ in range(60):
+    with socket.create_connection(("{L.SERVER}", {PLAIN})) as s:
+        s.recv(1)
+""", env={"TMPDIR": str(small)})
+        finally:
+            L.command(["umount", small])
+        r = schemas.validated("receipt", path.read_text(), "bootstrap-helper/run")
+        self.assertIn(r["sum"]["converted"], range(8, 60))
+        self.assertEqual(r["not_counted"], 1)
+        r = self.run_it("--receipt=/dev/full", "true")
+        self.assertIn("the receipt is not whole", r.err)
+
+    def test_what_cannot_be_made(self):
+        r = self.run_it("--receipt=/nowhere/receipt", "true", code=2)
+        self.assertIn("--receipt=/nowhere/receipt: No such file or directory", r.err)
+        r = self.run_it("--receipt", "true", env={"TMPDIR": "/nowhere"}, code=1)
+        self.assertRegex(r.err, "^convert-run: no file for the receipt in TMPDIR: No such file")
+
+    def test_another_user_of_the_file(self):
+        """Neither a link in its place nor one that is gone is followed, or made."""
+        folder = self.lab.file("tmp")
+        folder.mkdir()
+        victim = self.lab.file("victim", "x")
+        r = self.run_it("--receipt", "sh", "-c", f"""
+for f in {folder}/*; do rm $f; ln -s {victim} $f; done
+curl -so /dev/null http://{L.SERVER}:{PLAIN}/; rm {folder}/*
+curl -so /dev/null http://{L.SERVER}:{PLAIN}/; :""", env={"TMPDIR": str(folder)})
+        self.assertEqual((r.err, victim.read_text()), ("convert-run: no connection was seen\n", "x"))
+        self.assertEqual(list(folder.iterdir()), [])
 
 
 if __name__ == "__main__":
