@@ -123,26 +123,76 @@ int addr_parse_prefix(struct addr_prefix *p, const char *text)
 	return clear_host_bits(p->ip, p->len) ? -EDOM : 0;
 }
 
+static char *put_number(char *at, unsigned int n, unsigned int base)
+{
+	char digits[6];
+	size_t d = sizeof(digits);
+
+	do
+		digits[--d] = "0123456789abcdef"[n % base];
+	while (n /= base);
+	memcpy(at, digits + d, sizeof(digits) - d);
+	return at + sizeof(digits) - d;
+}
+
+static unsigned int group_at(const uint8_t ip[16], int i)
+{
+	return (unsigned int)(ip[2 * i] << 8 | ip[2 * i + 1]);
+}
+
+/* The first of the longest runs of groups that are 0 (RFC 5952, 4.2); its length, 0: none of two. */
+static int longest_run(const uint8_t ip[16], int *first)
+{
+	int best = 1, n = 0;
+
+	for (int i = 0; i < 8; i++) {
+		n = group_at(ip, i) ? 0 : n + 1;
+		if (n > best) {
+			best = n;
+			*first = i + 1 - n;
+		}
+	}
+	return best > 1 ? best : 0;
+}
+
+static char *put_v6(char *at, const uint8_t ip[16])
+{
+	int first = -1, run = longest_run(ip, &first);
+
+	for (int i = 0; i < 8; i++) {
+		if (run && i == first) {
+			*at++ = ':';
+			i += run - 1;
+			if (i == 7)
+				*at++ = ':';
+			continue;
+		}
+		if (i)
+			*at++ = ':';
+		at = put_number(at, group_at(ip, i), 16);
+	}
+	return at;
+}
+
+/* Not by inet_ntop(), which needs the stack of a printf(). */
 void addr_format(const struct addr *a, char out[static ADDR_TEXT_MAX])
 {
-	bool v4 = addr_is_v4(a);
-	char digits[6];
-	size_t n = 0, d = sizeof(digits);
-	unsigned int port = a->port;
+	const uint8_t *v4 = a->ip + sizeof(mapped);
+	char *at = out;
 
-	if (!v4)
-		out[n++] = '[';
-	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a->ip + sizeof(mapped) : a->ip, out + n,
-		  INET6_ADDRSTRLEN);
-	n += strlen(out + n);
-	if (!v4)
-		out[n++] = ']';
-	out[n++] = ':';
-	do
-		digits[--d] = (char)('0' + port % 10);
-	while (port /= 10);
-	memcpy(out + n, digits + d, sizeof(digits) - d);
-	out[n + sizeof(digits) - d] = '\0';
+	if (addr_is_v4(a)) {
+		for (int i = 0; i < 4; i++) {
+			at = put_number(at, v4[i], 10);
+			*at++ = i < 3 ? '.' : ':';
+		}
+	} else {
+		*at++ = '[';
+		at = put_v6(at, a->ip);
+		*at++ = ']';
+		*at++ = ':';
+	}
+	at = put_number(at, a->port, 10);
+	*at = '\0';
 }
 
 bool addr_is_v4(const struct addr *a)

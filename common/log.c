@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "log.h"
 
+#include "addr.h"
 #include "clock.h"
 #include "quiet.h"
 
@@ -129,18 +130,19 @@ static void put_time(struct text *t)
 /* ------------------------------------------------------------------- the format */
 
 struct value {
-	const char *text; /* or a number: */
+	const char *text; /* or an address, or a number: */
+	const struct addr *addr;
 	uint64_t n;
 	unsigned int base;
-	bool is_text, is_negative;
-	const char *behind; /* its conversion in the format */
+	bool is_text, is_absent; /* is_text: has quotes as JSON */
+	const char *behind;	 /* its conversion in the format */
 };
 
 static struct value number(long long n, const char *behind)
 {
 	return (struct value){ .n = n < 0 ? 0 - (uint64_t)n : (uint64_t)n,
 			       .base = 10,
-			       .is_negative = n < 0,
+			       .is_absent = n < 0,
 			       .behind = behind };
 }
 
@@ -153,6 +155,12 @@ static struct value take(const char *at, struct arguments *args)
 	case 's':
 		v.text = va_arg(args->list, const char *);
 		v.is_text = true;
+		v.is_absent = !v.text;
+		return v;
+	case 'p':
+		v.addr = va_arg(args->list, const struct addr *);
+		v.is_text = true;
+		v.is_absent = !v.addr || !v.addr->port;
 		return v;
 	case 'd':
 		return number(va_arg(args->list, int), at + 1);
@@ -173,11 +181,18 @@ static struct value take(const char *at, struct arguments *args)
 
 static void put_value(struct text *t, const struct value *v)
 {
+	char text[ADDR_TEXT_MAX];
+
+	if (v->addr) {
+		addr_format(v->addr, text);
+		put_words(t, text);
+		return;
+	}
 	if (v->is_text) {
 		put_words(t, v->text);
 		return;
 	}
-	if (v->is_negative)
+	if (v->is_absent)
 		put_char(t, '-');
 	put_number(t, v->n, v->base, 0);
 }
@@ -205,7 +220,7 @@ static const char *put_group(struct text *t, const char *at, struct arguments *a
 	struct value v = take(percent + 1, args);
 	const char *end = strchr(v.behind, '}');
 
-	if (v.is_text ? !v.text : v.is_negative)
+	if (v.is_absent)
 		return end + 1;
 	if (t->keyed) {
 		put_member(t, key, (size_t)(before - 1 - key), &v);
@@ -291,8 +306,10 @@ static void put_object(struct text *t, enum log_level level, enum log_event even
 	t->bytes[t->len++] = '}';
 }
 
-static void build(struct text *t, enum log_level level, enum log_event event, const char *format,
-		  struct arguments *args)
+/* Not inlined: nothing of its room is needed when the line is written. */
+__attribute__((noinline)) static void build(struct text *t, enum log_level level,
+					    enum log_event event, const char *format,
+					    struct arguments *args)
 {
 	const bool is_object = t->json;
 

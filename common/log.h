@@ -39,7 +39,7 @@ enum log_event {
 
 #define LOG_STDERR   "stderr"
 #define LOG_SYSLOG   "syslog"
-#define LOG_LINE_MAX 768 /* longer lines are cut */
+#define LOG_LINE_MAX 640 /* longer lines are cut */
 
 /* target: LOG_STDERR, LOG_SYSLOG, or a file to append to (made with mode 0600 if need be). The text must
  * live as long as the process. NULL switches logging off. */
@@ -49,10 +49,11 @@ void log_as(enum log_format format);
 /* A file that is there, which gets the outcomes as JSON, whatever goes to the log. NULL: none. */
 void log_to_receipt(const char *path);
 bool log_is_on(enum log_level level);
-/* "2026-11-21T09:30:00.123Z curl[4711] info: ..." Formats: %s %d %lld %u %x %zu %% and no flags; and
+/* "2026-11-21T09:30:00.123Z curl[4711] info: ..." Formats: %s %d %lld %u %x %zu %% and
+ * %p, which is a struct addr; no flags. And
  * around one of them {KEY:BEFORE%sBEHIND}. As JSON those are the members, and there is nothing else; as
- * text the KEY is not there, nor any of it if the key begins with a !. A NULL or a number below 0
- * is left out with its group. */
+ * text the KEY is not there, nor any of it if the key begins with a !. A NULL, an address
+ * without a port and a number below 0 are left out with their group. */
 void log_tell(enum log_level level, enum log_event event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Of what has no members. */

@@ -48,12 +48,8 @@ SLOW static void log_verdict(enum log_event what, const struct addr *server,
 			     const struct pol_verdict *verdict)
 {
 	bool is_rule = verdict->reason == POL_RULE;
-	char text[ADDR_TEXT_MAX];
 
-	if (!log_is_on(LOG_LEVEL_INFO))
-		return;
-	addr_format(server, text);
-	log_tell(LOG_LEVEL_INFO, what, "{server:%s}: {why:%s}{line: in line %d}", text,
+	log_tell(LOG_LEVEL_INFO, what, "{server:%p}: {why:%s}{line: in line %d}", server,
 		 is_rule ? "rule" : pol_reason_text(verdict->reason),
 		 is_rule ? (int)verdict->rule_line : -1);
 }
@@ -173,15 +169,12 @@ static int begun(int fd, struct conn_request *request)
 SLOW static void log_unreachable(const struct conn_request *request)
 {
 	bool is_direct = request->config->fallback == CONFIG_FALLBACK_DIRECT;
-	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX];
 
-	addr_format(&request->server, server);
-	addr_format(&request->verdict.via, via);
 	log_tell(LOG_LEVEL_INFO, is_direct ? LOG_DIRECT : LOG_FAILED,
-		 "{server:%s}: converter {converter:%s} ({name:%s}) {why:%s}: {error:%s}{reason:: "
+		 "{server:%p}: converter {converter:%p} ({name:%s}) {why:%s}: {error:%s}{reason:: "
 		 "%s}",
-		 server, via, request->verdict.converter->name, "cannot be reached",
-		 strerrorname_np(request->err),
+		 &request->server, &request->verdict.via, request->verdict.converter->name,
+		 "cannot be reached", strerrorname_np(request->err),
 		 /* by the socket as it is; any other errno is the kernel's, of a SYN */
 		 request->err == EAFNOSUPPORT ? request->why : NULL);
 }
@@ -214,11 +207,8 @@ static bool is_bypassed(struct conn_request *request, struct pol_verdict rule)
 
 SLOW static int bypassed(const struct conn_request *request)
 {
-	char text[ADDR_TEXT_MAX];
-
-	addr_format(&request->server, text);
 	counts_add(COUNTS_BYPASSED, state_now_ms());
-	log_tell(LOG_LEVEL_INFO, LOG_BYPASS, "{server:%s}: {why:%s}%s{reason:%s}", text,
+	log_tell(LOG_LEVEL_INFO, LOG_BYPASS, "{server:%p}: {why:%s}%s{reason:%s}", &request->server,
 		 "the server speaks MPTCP",
 		 !request->why	? "" :
 		 request->mptcp ? ": " :

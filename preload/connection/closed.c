@@ -69,22 +69,19 @@ static struct bytes look(int fd, const char **why)
 	return b;
 }
 
-static const char *name_of(int fd, long call, char text[static ADDR_TEXT_MAX])
+static void ask_name(int fd, long call, struct addr *addr)
 {
 	struct sockaddr_storage name = { 0 };
 	socklen_t len = sizeof(name);
-	struct addr addr;
 
 	if (syscall(call, fd, &name, &len) < 0 ||
-	    addr_from_sockaddr(&addr, (struct sockaddr *)&name, len) < 0)
-		return NULL;
-	addr_format(&addr, text);
-	return text;
+	    addr_from_sockaddr(addr, (struct sockaddr *)&name, len) < 0)
+		addr->port = 0;
 }
 
 SLOW void conn_log_close(int fd)
 {
-	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
+	struct addr via, local;
 	const struct conn *c = conn_peek(fd);
 	const char *why;
 	struct bytes b;
@@ -94,10 +91,11 @@ SLOW void conn_log_close(int fd)
 		return;
 	b = look(fd, &why);
 	ms = (now_ns() - c->began_ns) / 1000000;
-	addr_format(&c->server, server);
+	ask_name(fd, SYS_getpeername, &via);
+	ask_name(fd, SYS_getsockname, &local);
 	log_tell(LOG_LEVEL_DEBUG, LOG_CLOSED,
-		 "{server:%s}{converter: via %s}{local: from %s} after {lived_ms:%lld} ms: {how:%s}"
+		 "{server:%p}{converter: via %p}{local: from %p} after {lived_ms:%lld} ms: {how:%s}"
 		 "{sent:, %lld bytes sent}{received:, %lld received}",
-		 server, name_of(fd, SYS_getpeername, via), name_of(fd, SYS_getsockname, local),
-		 (long long)ms, why, (long long)b.sent, (long long)b.received);
+		 &c->server, &via, &local, (long long)ms, why, (long long)b.sent,
+		 (long long)b.received);
 }

@@ -105,7 +105,7 @@ void report_received(struct report *r, const struct exchange *u, const struct hs
 
 /* "Connect (MPTCP, Fast Open), Cookie (16 bytes)" */
 struct words {
-	char text[200];
+	char text[160];
 	size_t len;
 };
 
@@ -182,24 +182,19 @@ static void put_tlvs(struct words *w, const struct report_tlvs *t)
 SLOW static void tell_line(const struct report *r, const struct report_line *line)
 {
 	static const char *const where[] = { "behind the SYN", "in the SYN", "lost in the SYN" };
-	char server[ADDR_TEXT_MAX], via[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
-	bool has_local = line->local.port;
 	bool is_end = line->event == LOG_CONVERTED;
 	struct words tlvs = { .len = 0 };
 
-	addr_format(&r->server, server);
-	addr_format(&r->health.converter, via);
-	addr_format(&line->local, local);
 	if (line->event == LOG_SENT)
 		put_tlvs(&tlvs, &r->sent);
 	else if (line->event == LOG_RECEIVED)
 		put_tlvs(&tlvs, &r->received);
 	log_tell((enum log_level)line->level, (enum log_event)line->event,
-		 "{server:%s} via {converter:%s} ({name:%s}){local: from %s}"
+		 "{server:%p} via {converter:%p} ({name:%s}){local: from %p}"
 		 "{message:, message %s,} after %d ms: {tlvs:%s}{why:%s}{protocol:, %s}"
 		 "{reason:: %s}{error:, %s}{!dialect:%s}{!after_us:%d}{!rtt_us:%d}",
-		 server, via, r->converter->name, has_local ? local : NULL,
-		 has_local ? where[is_end && r->lost_syn_data ? 2 : line->in_syn] : NULL,
+		 &r->server, &r->health.converter, r->converter->name, &line->local,
+		 line->local.port ? where[is_end && r->lost_syn_data ? 2 : line->in_syn] : NULL,
 		 line->us / 1000, tlvs.len ? tlvs.text : NULL, line->why,
 		 is_end ? r->protocol : NULL, line->reason, line->error, dialects[line->dialect],
 		 line->us, is_end ? r->rtt_us : -1);
