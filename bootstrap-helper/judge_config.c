@@ -98,4 +98,12 @@ void judge_config(struct findings *f, const struct config *config, const struct 
 		return;
 	judge_state(f, state);
 	judge_log(f, log);
+	if (config->log_is_shaped && !config->log_target) {
+		struct finding *found = finding_add(
+			f, "log", FINDING_PROBLEM,
+			"[log] says how and not where: nothing is logged");
+
+		finding_mend(found, "[log]");
+		finding_mend(found, "target = stderr");
+	}
 }

@@ -107,8 +107,9 @@ void show_config(const struct config *config)
 	config_use_state(config);
 	printf("state        %s\n", state_is_kept() ? state_path() : CONFIG_NO_STATE);
 	if (config->log_target)
-		printf("log          %s, level %s\n", config->log_target,
-		       levels[config->log_level]);
+		printf("log          %s, level %s%s\n", config->log_target,
+		       levels[config->log_level],
+		       config->log_format == LOG_FORMAT_JSON ? ", JSON" : "");
 	else
 		puts("log          none");
 }

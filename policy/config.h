@@ -65,7 +65,8 @@ struct config {
 	const char *log_target;	 /* NULL: no logging */
 	enum log_level log_level;
 	enum log_format log_format;
-	bool log_receipt; /* convert-run is to print one */
+	bool log_receipt;   /* convert-run is to print one */
+	bool log_is_shaped; /* level or format is given */
 };
 
 struct config_error;

@@ -268,6 +268,7 @@ static int set_log_level(struct config_parser *p, const char *value)
 {
 	const char *expected = config_log_level(value, &p->config->log_level);
 
+	p->config->log_is_shaped = true;
 	return expected ? config_expected(p, value, expected) : 0;
 }
 
@@ -275,6 +276,7 @@ static int set_log_format(struct config_parser *p, const char *value)
 {
 	const char *expected = config_log_format(value, &p->config->log_format);
 
+	p->config->log_is_shaped = true;
 	return expected ? config_expected(p, value, expected) : 0;
 }
 

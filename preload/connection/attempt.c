@@ -170,7 +170,7 @@ SLOW static void log_unreachable(const struct conn_request *request)
 {
 	bool is_direct = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 
-	log_tell(LOG_LEVEL_INFO, is_direct ? LOG_DIRECT : LOG_FAILED,
+	log_tell(LOG_LEVEL_ERROR, is_direct ? LOG_DIRECT : LOG_FAILED,
 		 "{server:%p}: converter {converter:%p} ({name:%s}) {why:%s}: {error:%s}{reason:: "
 		 "%s}",
 		 &request->server, &request->verdict.via, request->verdict.converter->name,
@@ -186,7 +186,9 @@ static int begin(int fd, struct conn_request *request, const struct converters_c
 		return begun(fd, request);
 	if (!request->exchange)
 		converters_unchoose(&request->verdict.via, choice);
-	log_unreachable(request);
+	if (!(request->early &&
+	      request->err == EOPNOTSUPP)) /* the kernel says so to the call, too */
+		log_unreachable(request);
 	return request->config->fallback == CONFIG_FALLBACK_NONE ? -request->err : CONN_NATIVELY;
 }
 

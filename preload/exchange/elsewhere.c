@@ -11,7 +11,7 @@ static void leave(struct exchange_turn *t, bool is_unclear)
 	struct exchange *u = t->u;
 
 	report_nothing(&t->report, u);
-	report_line(&t->report, u, LOG_LEVEL_INFO, LOG_NEXT, t->failure.why, t->failure.err);
+	report_line(&t->report, u, LOG_LEVEL_ERROR, LOG_NEXT, t->failure.why, t->failure.err);
 	u->left[u->moves] = u->health;
 	u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << u->moves);
 	u->moves++;

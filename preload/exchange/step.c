@@ -133,7 +133,7 @@ static bool leave_to_kernel(const struct exchange *u, int fd)
 
 static enum exchange_event left_to_kernel(struct exchange_turn *t)
 {
-	report_line(&t->report, t->u, LOG_LEVEL_INFO, LOG_FAILED, "no connection to the converter",
+	report_line(&t->report, t->u, LOG_LEVEL_ERROR, LOG_FAILED, "no connection to the converter",
 		    0);
 	report_failed(&t->report, t->u, NULL, 0);
 	exchange_undo_no_cookie(t->u, t->fd);

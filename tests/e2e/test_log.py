@@ -68,15 +68,16 @@ class Json(Log):
         self.assertNotIn("line", line)
 
     def test_nothing_is_configured(self):
-        """The same for everybody who has asked for a log, whatever switches the library off."""
-        log = self.lab.file("log")
-        asked = {"CONVERT_LOG": str(log), "CONVERT_LOG_FORMAT": "json"}
+        curl = ["curl", "-sS", "-o", "/dev/null", WHO]
+        why = "no converter is configured, or it is switched off"
+        r = self.lab.run(curl, shim={"CONVERT_LOG_FORMAT": "json"})
+        (line,) = self.lines(r.log)
+        self.assertEqual((line["event"], line["why"]), ("direct", why))
+        # a receipt that was asked for says it, too, and where the log is silent
         for off in {}, {"CONVERT_DISABLE": "1"} | self.lab.via():
-            r = self.lab.run(["curl", "-sS", "-o", "/dev/null", WHO], shim=asked | off)
-            (line,) = self.lines(r.log)
-            self.assertEqual((line["event"], line["why"]),
-                             ("direct", "no converter is configured, or it is switched off"))
-            log.unlink()
+            r = self.lab.run([RUN, "-qv", "--receipt", *curl], env=off)
+            self.assertIn(f"convert-run: sum: 1 connection: 1 direct (1: {why})\n", r.err)
+            self.assertEqual("Z curl" in r.err, not off, r)
 
     def test_a_mistake_is_a_note(self):
         path = self.lab.file("log")
@@ -221,6 +222,37 @@ class Levels(Log):
         events = [line["event"] for line in self.logged("curl", "-sS", "-o", "/dev/null", WHO, level="debug")]
         self.assertEqual(events, ["sent", "received", "converted", "closed"])
 
+    def test_error_is_what_a_converter_fails_at(self):
+        """CASES 3.7"""
+        curl = ["curl", "-sS", "-o", "/dev/null", WHO]
+        (line,) = self.logged(*curl, level="error", port=DENYING_PORT)
+        self.assertEqual((line["level"], line["event"]), ("error", "fallback"))
+        lines = self.logged(*curl, level="error", address=["127.0.0.9", L.CONVERTER])
+        self.assertEqual([(line["level"], line["event"]) for line in lines], [("error", "next-converter")])
+        self.assertEqual(self.logged(*curl, level="error"), [])
+        self.assertEqual(self.logged("curl", "-s", f"http://{L.SERVER}:81/", level="error", code=7), [])
+
+    def test_fast_open_that_is_switched_off(self):
+        """CASES 3.7: the kernel refuses the program's own MSG_FASTOPEN; that is no converter's failure."""
+        program = self.lab.file("program.py", f"""
+import socket
+s = socket.socket()
+try:
+    s.sendto(b"GET / HTTP/1.0\\r\\n\\r\\n", socket.MSG_FASTOPEN, ("{L.SERVER}", 80))
+except OSError as e:
+    print(e.errno)
+s.connect(("{L.SERVER}", 80))
+""")
+        log = self.lab.file("log")
+        conf = self.config(f"target = {log}\nlevel = info\n")
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        try:
+            r = self.lab.run(["/usr/bin/python3", program], shim=conf | {"LAB_LOG": str(log)})
+        finally:
+            L.sysctl("client", net__ipv4__tcp_fastopen=1)
+        self.assertEqual((r.code, r.out), (0, b"95\n"), r)
+        self.assertEqual([line["event"] for line in self.lines(r.log)], ["converted"])
+
     def test_variables(self):
         curl = ["curl", "-sS", "-o", "/dev/null", WHO]
         for more, said in (({"CONVERT_LOG_LEVEL": "loud"}, "CONVERT_LOG_LEVEL = loud: expected error, info or debug"),
@@ -229,6 +261,18 @@ class Levels(Log):
             self.assertIn(said, r.log, r)
         r = self.lab.run(curl, shim=self.lab.via() | {"CONVERT_LOG_FORMAT": "json", "CONVERT_LOG_LEVEL": "debug"})
         self.assertEqual(len(self.lines(r.log)), 4)
+
+    def test_how_without_where(self):
+        """CASES 3.12: `level` alone logs nothing, which check says."""
+        def check(log, **env):
+            conf = self.lab.file("conf", f"[converter a]\naddress = {L.CONVERTER}\n[log]\n{log}\n")
+            return self.lab.run([L.BUILD / "convert-bootstrap", "check"],
+                                env={"CONVERT_CONF": str(conf)} | env).out.decode()
+        for log in "level = info", "receipt = yes\nformat = text":
+            self.assertIn("[log] says how and not where: nothing is logged", check(log))
+        for log in "receipt = yes", "level = debug\ntarget = stderr":
+            self.assertNotIn("not where", check(log))
+        self.assertNotIn("not where", check("level = debug", CONVERT_LOG="stderr"))
 
     def test_a_relative_log_stays_where_it_was(self):
         folder = self.lab.file("folder")

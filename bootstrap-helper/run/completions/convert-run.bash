@@ -27,9 +27,9 @@ _convert_run() {
 		kind=(-A file)
 	else
 		case ${COMP_WORDS[COMP_CWORD - 1]}:$word in
-		-c:* | --root:*) kind=(-A file) ;;
+		-c:* | --root:* | --receipt:=) kind=(-A file) ;;
 		-[ap]:*) kind=(-W '') ;;
-		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --strict --root -h --help -V --version --') ;;
+		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --receipt --strict --root -h --help -V --version --') ;;
 		*/*) kind=(-A file) ;;
 		esac
 	fi

@@ -6,6 +6,7 @@ complete -c convert-run -s c -r -F -d 'the configuration'
 complete -c convert-run -s a -x -d 'the converter'
 complete -c convert-run -s p -x -d 'its port'
 complete -c convert-run -s q -l quiet -d 'do not say what stands in the way'
+complete -c convert-run -l receipt -d 'say when it has ended what became of its connections'
 complete -c convert-run -l strict -d 'not start if something does, and no connection is direct'
 complete -c convert-run -l root -x -a '(__fish_complete_directories)' -d 'a system for enable and disable'
 complete -c convert-run -n '__fish_seen_subcommand_from enable disable' -f -d service \
