@@ -264,7 +264,11 @@ static void put_program(struct text *t)
 static const struct {
 	const char *name;
 	int priority; /* syslog's, of the facility "user" */
-} levels[] = { { "off", 0 }, { "error", 8 + 3 }, { "info", 8 + 6 }, { "debug", 8 + 7 } };
+} levels[] = { { "off", 0 },
+	       { "error", 8 + 3 },
+	       { "info", 8 + 6 },
+	       { "debug", 8 + 7 },
+	       { "info", 0 } };
 
 static void put_head(struct text *t, enum log_level level)
 {
@@ -426,13 +430,18 @@ bool log_is_on(enum log_level level)
 	return level <= log_most;
 }
 
+static bool is_for_receipt(enum log_event event)
+{
+	return receipt && event <= LOG_LAST_OUTCOME;
+}
+
 void log_tell(enum log_level level, enum log_event event, const char *format, ...)
 {
 	int saved_errno = errno;
 	struct arguments args;
 	struct text t;
 
-	if (!log_is_on(level))
+	if (level > target_most && !is_for_receipt(event))
 		return;
 	if (level <= target_most) {
 		t.json = log_format == LOG_FORMAT_JSON;
@@ -442,7 +451,7 @@ void log_tell(enum log_level level, enum log_event event, const char *format, ..
 		va_end(args.list);
 		write_line(&t);
 	}
-	if (receipt && event <= LOG_LAST_OUTCOME) {
+	if (is_for_receipt(event)) {
 		t.json = true;
 		t.is_syslog = false;
 		va_start(args.list, format);

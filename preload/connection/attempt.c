@@ -49,7 +49,9 @@ SLOW static void log_verdict(enum log_event what, const struct addr *server,
 {
 	bool is_rule = verdict->reason == POL_RULE;
 
-	log_tell(LOG_LEVEL_INFO, what, "{server:%p}: {why:%s}{line: in line %d}", server,
+	log_tell(verdict->reason == POL_OFF && what == LOG_DIRECT ? LOG_LEVEL_RECEIPT :
+								    LOG_LEVEL_INFO,
+		 what, "{server:%p}: {why:%s}{line: in line %d}", server,
 		 is_rule ? "rule" : pol_reason_text(verdict->reason),
 		 is_rule ? (int)verdict->rule_line : -1);
 }
@@ -281,7 +283,7 @@ static bool may_be_ours(int fd)
 	return mark != MARK_OTHER;
 }
 
-/* Nobody has looked at the socket yet. */
+/* Nobody has looked at the socket yet. The log has said so once, or is not to say anything. */
 static int switched_off(int fd, const struct conn_request *request)
 {
 	const struct pol_verdict off = { .reason = POL_OFF };

@@ -61,10 +61,8 @@ static void read_config(void)
 					  "this process stays direct";
 	struct config_error err = { .line = 0 };
 	bool is_right = config_load(&config, &env, program_invocation_short_name, &err) == 0;
-	bool is_off = (config.is_disabled || config.is_switched_off) && !shim_is_strict;
 
-	/* who is switched off is silent, and whoever wants a receipt is told all the same */
-	log_setup(is_off ? NULL : config.log_target, config.log_level);
+	log_setup(config.log_target, config.log_level);
 	log_as(config.log_format);
 	log_to_receipt(receipt);
 	if (is_right)
