@@ -71,7 +71,7 @@ STOREYS   := kernel number exchange connection calls
 PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
 RUN       := $(call objects,bootstrap-helper/run)
-BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl
+BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl -lncurses -ltinfo
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
@@ -137,6 +137,7 @@ INIH ?= $(shell $(CC) -print-file-name=libinih.a)
 PACKAGE_ini.h       := libinih-dev
 PACKAGE_curl/curl.h := libcurl4-openssl-dev
 PACKAGE_jansson.h   := libjansson-dev
+PACKAGE_curses.h    := libncurses-dev
 PACKAGE_cmocka.h    := libcmocka-dev
 PACKAGE_libnetfilter_queue/libnetfilter_queue.h := libnetfilter-queue-dev
 PACKAGE_libnfnetlink/libnfnetlink.h := libnfnetlink-dev
@@ -150,7 +151,7 @@ $(BUILD)/has/%: $(BUILD)/flags
 	@touch $@
 
 $(BUILD)/obj/policy/config_parse.o: | $(call has,ini.h)
-$(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h)
+$(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h curses.h)
 $(CONVERTER): | $(call has,libnetfilter_queue/libnetfilter_queue.h libnfnetlink/libnfnetlink.h)
 $(call objects,tests/unit): | $(call has,cmocka.h)
 
@@ -386,7 +387,8 @@ check-faults: all $(E2E_TOOLS)
 
 #: check-storms     threads, signals and forks at random, for a minute each, as root and not
 check-storms: all $(E2E_TOOLS)
-	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py
+	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py \
+		tests/e2e/test_top.py
 	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)
 
 .PHONY: check-install
@@ -590,10 +592,10 @@ lint-python:
 # Debian's names. What make, make check and make demo need; then what only developers do.
 
 DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
-	      libjansson-dev libnetfilter-queue-dev libnfnetlink-dev
+	      libjansson-dev libncurses-dev libnetfilter-queue-dev libnfnetlink-dev
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
-	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils python3-jsonschema \
+	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils python3-jsonschema tmux \
 	      musl-tools fzf libcap2-bin zsh fish \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
@@ -601,7 +603,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 # of a second architecture, which nobody gets who does not ask for it
 DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 # the demo has no use for the helper
-DEPS_DEMO  := $(filter-out libcurl% libjansson%,$(DEPS_BUILD)) \
+DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 

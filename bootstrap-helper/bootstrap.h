@@ -20,6 +20,7 @@ int flush_main(int argc, char **argv);
 int forget_main(int argc, char **argv);
 int pin_main(int argc, char **argv);
 int fetch_main(int argc, char **argv);
+int top_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 
 #endif

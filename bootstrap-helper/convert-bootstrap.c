@@ -18,6 +18,9 @@ static const struct verb {
 	  "  check --config [-c FILE]             the configuration, and what it means" },
 	{ "status", status_main,
 	  "status [-c FILE] [-j]                what is known of converters and servers" },
+	{ "top", top_main,
+	  "top [-c FILE] [-d SECONDS]           who is connected to what, and how\n"
+	  "  top [-c FILE] --once | -j            the same, once" },
 	{ "flush", flush_main, "flush [-c FILE]                      forget all of it" },
 	{ "forget", forget_main,
 	  "forget [-c FILE] SERVER              forget one server, ADDRESS:PORT" },

@@ -6,6 +6,7 @@ declare -gA _convert_bootstrap_options=(
 	[run]='-c -v --verbose -w --watch'
 	[check]='-c -j --json --config --library'
 	[status]='-c -j --json'
+	[top]='-c -d --delay --once -j --json'
 	[flush]='-c'
 	[forget]='-c'
 	[pin]='-c'
@@ -19,7 +20,7 @@ _convert_bootstrap() {
 
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-c | --cacert | --library) kind=(-A file) ;;
-	--max-size | --max-time) kind=(-W '') ;;
+	--max-size | --max-time | -d | --delay) kind=(-W '') ;;
 	*)
 		case $COMP_CWORD-$verb-$word in
 		1-*) kind=(-W "${!_convert_bootstrap_options[*]} --help --version") ;;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "record.h"
+#include "legend.h"
 #include "notes.h"
 #include "sock.h"
 #include "epsets.h"
@@ -7,11 +8,28 @@
 #include "shim.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
 
 static struct conn first_page[CONN_PAGE];		   /* most processes need no other */
 static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page */
+/* For somebody outside: nobody here reads it. */
+__attribute__((used, retain)) static const struct legend legend = {
+	.magic = LEGEND_MAGIC,
+	.marks = mark_words,
+	.pages = pages,
+	.first = first_page,
+	.n_marks = MARK_MAX,
+	.page = CONN_PAGE,
+	.record = sizeof(struct conn),
+	.cookie = offsetof(struct conn, sock_cookie),
+	.new_cookie = offsetof(struct conn, new_cookie),
+	.server = offsetof(struct conn, server),
+	.bypass = MARK_BYPASS,
+	.pending = MARK_PENDING,
+	.up = MARK_UP,
+};
 /* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */
 static _Atomic int owner_pid;

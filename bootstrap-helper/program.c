@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#include "program.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define RECORD_MAX  4096
+#define LIBRARY	    "/libconvert-preload.so"
+#define MAPPING_MAX (1 << 20) /* no mapping of the library's file is as long */
+#define TEXT_MAX    (1 << 20) /* of an environment, or a command line */
+
+static FILE *open_file(int pid, const char *name)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	return fopen(path, "re");
+}
+
+/* As it is, with two zeros behind it; NULL: we may not. To be freed. */
+static char *read_text(int pid, const char *name)
+{
+	FILE *f = open_file(pid, name);
+	char *text = f ? calloc(1, TEXT_MAX) : NULL;
+
+	if (text && fread(text, 1, TEXT_MAX - 2, f) == 0 && ferror(f)) {
+		free(text);
+		text = NULL;
+	}
+	if (f)
+		fclose(f);
+	return text;
+}
+
+static bool read_memory(int pid, const void *at, void *to, size_t len)
+{
+	struct iovec here = { .iov_base = to, .iov_len = len };
+	struct iovec there = { .iov_base = (void *)at, .iov_len = len };
+
+	return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+static void find_name(struct program *p)
+{
+	FILE *f = open_file(p->pid, "comm");
+
+	if (!f || !fgets(p->name, sizeof(p->name), f))
+		snprintf(p->name, sizeof(p->name), "?");
+	p->name[strcspn(p->name, "\n")] = '\0';
+	for (char *c = p->name; *c; c++)
+		if (!isprint((unsigned char)*c)) /* it goes to a terminal */
+			*c = '?';
+	if (f)
+		fclose(f);
+}
+
+/* ------------------------------------------------------------------------- the library */
+
+/* Anybody can call a file as the library is called, and put anything in it. */
+static bool is_sound(const struct legend *l)
+{
+	return l->page && l->record <= RECORD_MAX && l->cookie <= RECORD_MAX / 2 &&
+	       l->new_cookie <= RECORD_MAX / 2 && l->server <= RECORD_MAX / 2;
+}
+
+/* Is it in these bytes of the library's? */
+static bool find_legend(struct program *p, const void *from, size_t len)
+{
+	char *bytes = len <= MAPPING_MAX ? malloc(len) : NULL;
+	const char *at = NULL;
+
+	if (bytes && read_memory(p->pid, from, bytes, len))
+		at = memmem(bytes, len, LEGEND_MAGIC, sizeof(p->legend.magic));
+	if (at && (size_t)(bytes + len - at) >= sizeof(p->legend)) {
+		memcpy(&p->legend, at, sizeof(p->legend));
+		p->is_open = is_sound(&p->legend);
+	}
+	free(bytes);
+	return p->is_open;
+}
+
+static void find_library(struct program *p)
+{
+	FILE *f = open_file(p->pid, "maps");
+	char *from, *to;
+	char *line = NULL;
+	size_t room = 0;
+
+	p->library = PROGRAM_CLOSED;
+	while (f && getline(&line, &room, f) > 0) {
+		if (p->library == PROGRAM_CLOSED)
+			p->library = PROGRAM_WITHOUT;
+		if (!strstr(line, LIBRARY) ||
+		    sscanf(line, "%p-%p", (void **)&from, (void **)&to) != 2)
+			continue;
+		p->library = PROGRAM_LOADED;
+		if (find_legend(p, from, (size_t)(to - from)))
+			break;
+	}
+	free(line);
+	if (f)
+		fclose(f);
+}
+
+enum program_number program_ask(const struct program *p, int fd, uint64_t cookie,
+				struct addr *server, bool *has_server, bool *is_proven)
+{
+	const struct legend *l = &p->legend;
+	const char *marks = l->marks, *pages = l->pages, *page = NULL;
+	const uint32_t n = (uint32_t)fd;
+	uint64_t now = 0, next = 0;
+	char record[RECORD_MAX] = { 0 };
+	uint16_t mark;
+
+	*has_server = *is_proven = false;
+	if (!p->is_open || n >= l->n_marks ||
+	    !read_memory(p->pid, marks + n * sizeof(mark), &mark, sizeof(mark)))
+		return PROGRAM_UNKNOWN;
+	mark &= 0xff;
+	if (n < l->page)
+		page = l->first;
+	else
+		read_memory(p->pid, pages + n / l->page * sizeof(page), &page, sizeof(page));
+	if (page && read_memory(p->pid, page + n % l->page * l->record, record, l->record)) {
+		memcpy(&now, record + l->cookie, sizeof(now));
+		memcpy(&next, record + l->new_cookie, sizeof(next));
+		memcpy(server, record + l->server, sizeof(*server));
+		*is_proven = cookie && (cookie == now || cookie == next);
+		*has_server = now != 0;
+	}
+	return mark == l->bypass  ? PROGRAM_BYPASS :
+	       mark == l->pending ? PROGRAM_PENDING :
+	       mark == l->up	  ? PROGRAM_UP :
+				    PROGRAM_NATIVE;
+}
+
+/* ------------------------------------------------------------------- its configuration */
+
+/* text: NAME=VALUE, each with its zero, and one more. */
+static const char *variable(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *text; text += strlen(text) + 1)
+		if (strncmp(text, name, len) == 0 && text[len] == '=')
+			return text + len + 1;
+	return NULL;
+}
+
+/* A relative name is one in its directory, and the file its root's: /proc has both. */
+static const char *its_file(const struct program *p, const char *name, char *path, size_t room)
+{
+	if (!name || !*name)
+		return name;
+	snprintf(path, room, "/proc/%d/%s/%s", p->pid, *name == '/' ? "root" : "cwd", name);
+	return path;
+}
+
+static void find_config(struct program *p)
+{
+	char *text = read_text(p->pid, "environ"), *command = read_text(p->pid, "cmdline"),
+	     path[4200];
+	struct config_error err;
+
+	if (text && command) {
+		const struct config_env env = {
+			.conf = its_file(p, variable(text, "CONVERT_CONF"), path, sizeof(path)),
+			.addr = variable(text, "CONVERT_ADDR"),
+			.port = variable(text, "CONVERT_PORT"),
+			.disable = variable(text, "CONVERT_DISABLE"),
+			.off_switch = CONFIG_OFF_SWITCH,
+		};
+
+		p->has_config = config_load(&p->config, &env, basename(command), &err) == 0;
+		p->config.file = NULL; /* path */
+	}
+	free(text);
+	free(command);
+}
+
+void program_look(struct program *p, int pid)
+{
+	*p = (struct program){ .pid = pid };
+	find_name(p);
+	find_library(p);
+	if (p->library == PROGRAM_LOADED)
+		find_config(p);
+}
+
+void program_free(struct program *p)
+{
+	config_free(&p->config);
+}

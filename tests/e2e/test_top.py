@@ -1,0 +1,292 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-bootstrap top: who is connected to what, and how; on terminals of several sizes, and with
+many connections."""
+import os
+import re
+import time
+
+import lab as L
+import paths
+import schemas
+
+# what a program has open until it is stopped: COUNT connections to each ADDRESS:PORT
+HOLD = """
+import socket, sys, time
+held = []
+for where in sys.argv[2:]:
+    host, port = where.rsplit(":", 1)
+    for _ in range(int(sys.argv[1])):
+        held.append(socket.create_connection((host, int(port))))
+        held[-1].sendall(b"x")
+        while not held[-1].recv(5000, socket.MSG_WAITALL):
+            pass
+print("up", flush=True)
+time.sleep(1000)
+"""
+# each connection gets 5000 bytes; PORT[m]: m for Multipath TCP
+SERVE = """
+import select, socket, sys
+listeners, held, poll = {}, {}, select.epoll()
+for port in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262 if "m" in port else 0)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("0.0.0.0", int(port.strip("m"))))
+    s.listen(4000)
+    listeners[s.fileno()] = s
+    poll.register(s, select.EPOLLIN)
+print("ready", flush=True)
+while True:
+    for fd, _ in poll.poll():
+        if fd in listeners:
+            s = listeners[fd].accept()[0]
+            held[s.fileno()] = s
+            s.sendall(b"y" * 5000)
+            poll.register(s, select.EPOLLIN)
+        else:
+            try:
+                is_over = not held[fd].recv(10)
+            except ConnectionError:
+                is_over = True
+            if is_over:
+                held.pop(fd).close()
+"""
+PYTHON = ["prlimit", "--nofile=20000", "/usr/bin/python3", "-c"]
+TCP, MPTCP, RULE, MUTE = (f"{L.SERVER}:{port}" for port in (7000, 7001, 7002, 7003))
+TOP = [L.BUILD / "convert-bootstrap", "top"]
+MANY = 3000 if os.environ.get("MANY") == "all" else 300
+
+
+def setup(lab):
+    server = lab.start("server", PYTHON + [SERVE, "7000", "7001m", "7002"])
+    server.wait_for("ready", lambda: "ready" in server.text())
+    L.command(L.inside("server", ["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "7003",
+                                  "-j", "DROP"]))
+    lab.wide_converter("--mptcp", "--fastopen", "cookie", "--ext-header", "always")
+
+
+class Case(L.TestCase):
+    def hold(self, count, *where, shim=None, user="", up=True):
+        """A program with connections; returns its process."""
+        env = {"LD_PRELOAD": str(L.SHIM)} | shim if shim is not None else {}
+        words = ["env", *(f"{k}={v}" for k, v in env.items()), *PYTHON, HOLD, str(count), *where]
+        program = self.lab.start("client", L.as_user(user, words), name="hold")
+        if up:
+            program.wait_for("connections", lambda: "up" in program.text(), 100)
+        return program
+
+    def shim(self, policy="", **more):
+        return self.lab.config(policy=f"mptcp = on\nrule = direct port 7002\n{policy}", **more)
+
+    def top(self, *words, user="", **more):
+        r = self.lab.run([*TOP, *words], user=user, env={"CONVERT_STATE": "none"}, **more)
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return r.out.decode()
+
+    def json(self, **more):
+        return schemas.validated("top", self.top("-j", **more))
+
+    def of(self, program, top):
+        """Its connections."""
+        return [c for c in top["connections"] if c["pid"] == program.pid]
+
+    def waiting(self, program):
+        """Until it has a connection that is pending."""
+        L.wait_for("its connection", lambda: self.of(program, self.json()))
+
+
+class Ways(Case):
+    def test_nothing(self):
+        top = self.json()
+        self.assertEqual((top["connections"], top["limits"]), ([], None))
+        self.assertEqual(self.top("--once"), "0 converted, 0 direct\n")
+
+    def test_ways(self):
+        """The program's own library knows them."""
+        state = {"CONVERT_STATE": str(self.lab.file("state"))}
+        plain = self.hold(1, TCP)
+        one = self.hold(1, TCP, RULE, shim=self.shim())
+        self.hold(1, MPTCP, shim=self.shim() | state)
+        bypass = self.hold(1, MPTCP, shim=self.shim() | state)
+        fell = self.hold(1, TCP, shim=self.shim("fallback = direct\ntimeout = 300ms",
+                                                address="10.1.0.77"))
+        off = self.hold(1, TCP, shim=self.shim() | {"CONVERT_DISABLE": "1"})
+        mute = self.hold(1, MUTE, shim=self.shim("timeout = 60s"), up=False)
+        self.waiting(mute)
+        top = self.json()
+        converted, rule = self.of(one, top)
+        self.assertEqual({k: converted[k] for k in ("server", "way", "converter", "converter_name",
+                                                    "why", "mptcp", "program", "uid")},
+                         {"server": TCP, "way": "converted", "converter": f"{L.CONVERTER}:{L.PORT}",
+                          "converter_name": "lab", "why": None, "mptcp": True, "uid": 0,
+                          "program": "python3"})
+        self.assertEqual((rule["server"], rule["way"], rule["why"]), (RULE, "direct", "a rule"))
+        config = self.shim()["CONVERT_CONF"]
+        lines = open(config).read().splitlines()
+        self.assertEqual(lines[rule["rule_line"] - 1], "rule = direct port 7002")
+        for program, server, way, why in (
+                (plain, TCP, "direct", "no library loaded"),
+                (bypass, MPTCP, "bypassed", "speaks MPTCP"),
+                (fell, TCP, "direct", "fell back, see its log"),
+                (off, TCP, "direct", "no converter is configured, or it is switched off"),
+                (mute, MUTE, "pending", None)):
+            (c,) = self.of(program, top)
+            self.assertEqual((c["server"], c["way"], c["why"]), (server, way, why), c)
+        self.assertEqual((top["limits"], top["counts"]["unknown"]), (None, 0))
+        # people's lines say the same
+        text = self.top("--once")
+        self.assertTrue(text.startswith("2 converted, 1 pending, 1 bypassed, 4 direct\n"), text)
+        for words in (rf"python3/{one.pid} +{TCP} +converted MPTCP +lab {L.CONVERTER}:{L.PORT} ",
+                      rf"python3/{one.pid} +{RULE} +direct +TCP +a rule, line \d+ ",
+                      r"  path c0 10\.1\.0\.1:\d+, ", r"  path c1 10\.3\.0\.1:\d+, "):
+            self.assertRegex(text, words)
+
+    def test_paths(self):
+        """Subflows by interface, with their bytes, as ss has them."""
+        program = self.hold(1, TCP, shim=self.shim())
+
+        def both():
+            (c,) = self.of(program, self.json())
+            return c if len(c["paths"]) == 2 else None
+        c = L.wait_for("the second subflow", both)
+        self.assertEqual([p["interface"] for p in c["paths"]], ["c0", "c1"])
+        ss = self.lab.run(["ss", "-Htin", "dst", L.CONVERTER]).out.decode()
+        for p in c["paths"]:
+            line = ss[ss.index(p["local"].rpartition(":")[2] + " "):].splitlines()[1]
+            self.assertEqual(p["received"], int((re.findall(r"bytes_received:(\d+)", line) or [0])[0]))
+        self.assertGreaterEqual(sum(p["received"] for p in c["paths"]), c["received"])
+        self.assertGreaterEqual(c["received"], 5000)
+
+    def test_turned_into_tcp(self):
+        """An MPTCP socket whose converter has none: the kernel shows another cookie of it."""
+        self.lab.converter("--fastopen", "cookie", port=5125, listen=[L.CONVERTER])
+        (c,) = self.of(self.hold(1, TCP, shim=self.shim(port=5125)), self.json())
+        self.assertEqual((c["server"], c["way"], c["mptcp"]), (TCP, "converted", False))
+
+    def test_what_comes_in_is_left_out(self):
+        """The converter's host has the same connections, and its own to the server."""
+        self.hold(1, TCP, shim=self.shim())
+        seen = {(c["server"], c["program"]) for c in self.json(ns="converter")["connections"]}
+        self.assertEqual(seen - {(MUTE, "lab-converter")}, {(TCP, "lab-converter")})
+        self.assertEqual(self.json(ns="server")["connections"], [])
+
+    def test_without_privilege(self):
+        """Another user sees who goes to a converter, and is told what he does not see."""
+        if not L.owns_several_users():
+            self.skipTest("one user")
+        mine = self.hold(1, TCP, shim=self.shim(), user="nobody")
+        self.hold(1, TCP, RULE, shim=self.shim())
+        config = self.shim()["CONVERT_CONF"]
+        top = schemas.validated("top", self.top("-j", "-c", config, user="nobody"))
+        others = [c for c in top["connections"] if c["pid"] != mine.pid]
+        self.assertEqual({(c["server"], c["way"], c["program"], c["why"]) for c in others},
+                         {(None, "converted", None, "another user's program"),
+                          (RULE, "unknown", None, "another user's program")})
+        self.assertRegex(top["limits"], r"^\d+ of programs that may not be looked into, "
+                         r"\d+ servers not known: root sees more$")
+        (own,) = self.of(mine, top)
+        self.assertEqual((own["way"], own["converter"]), ("converted", f"{L.CONVERTER}:{L.PORT}"))
+        # kernel.yama.ptrace_scope may keep us from asking our own programs
+        self.assertIn((own["server"], own["why"]),
+                      ((TCP, None), (None, "server not to be had from its memory")))
+        self.assertRegex(self.top("--once", "-c", config, user="nobody"),
+                         r"\A.*\n\d+ of programs that may not be looked into, .*\nPROGRAM ")
+
+    def test_words(self):
+        for words in (["-x"], ["more"], ["-d", "0"], ["-d", "x"], ["-c", ""]):
+            r = self.lab.run([*TOP, *words])
+            self.assertEqual((r.code, r.out), (2, b""), r)
+            self.assertIn("Usage: convert-bootstrap top ", r.err)
+        r = self.lab.run([*TOP, "--once", "-c", self.lab.file("conf", "[mistake\n")])
+        self.assertEqual(r.code, 1, r)
+
+
+class Terminal(Case):
+    """By tmux, as people have it."""
+
+    def setUp(self):
+        self.need("tmux")
+        self.socket = self.lab.file("tmux")
+        self.settings = self.lab.file("tmux.conf", "set -g remain-on-exit on\n")
+
+    def tmux(self, *words):
+        r = self.lab.run(["tmux", "-S", self.socket, "-f", self.settings, *words])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return r.out.decode()
+
+    def screen(self, width, height):
+        """Its lines, when there is something on it."""
+        lines = self.tmux("capture-pane", "-p").splitlines()
+        self.assertLessEqual(max(map(len, lines), default=0), width)
+        self.assertLessEqual(len(lines), height)
+        return lines if len(lines) > 2 and "WAY" in lines[2] else None
+
+    def show(self, width, height, *words):
+        self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), "env",
+                  "CONVERT_STATE=none", *map(str, TOP), *words)
+        self.addCleanup(self.lab.run, ["tmux", "-S", self.socket, "kill-server"])
+        self.pid = int(self.tmux("display", "-p", "#{pane_pid}"))
+        return L.wait_for("the screen", lambda: self.screen(width, height))
+
+    def quit(self):
+        self.tmux("send-keys", "q")
+        status = L.wait_for("its end", lambda: self.tmux("display", "-p",
+                                                         "#{pane_dead_status}").strip())
+        self.assertEqual(status, "0")
+
+    def test_an_empty_one(self):
+        lines = self.show(80, 24)
+        self.assertRegex(lines[0], r"^0 converted, 0 direct +\d\d:\d\d:\d\d$")
+        self.quit()
+
+    def test_five(self):
+        one = self.hold(3, TCP, shim=self.shim())
+        self.hold(2, TCP)
+        lines = self.show(80, 24, "-d", "0.3")
+        self.assertRegex(lines[0], r"^3 converted, 2 direct ")
+        rows = [line for line in lines if f"python3/{one.pid} " in line]
+        self.assertEqual(len(rows), 3, lines)
+        for row in rows:
+            self.assertRegex(row, rf"{TCP} +converted MPTCP +lab {L.CONVERTER}:{L.PORT} +50\d\d ")
+        self.assertEqual(len([line for line in lines if "no library" in line]), 2, lines)
+        # a bigger window, and a smaller one
+        for width, height in (200, 60), (60, 9), (20, 2), (80, 24):
+            self.tmux("resize-window", "-x", str(width), "-y", str(height))
+            if height > 3:
+                L.wait_for("the other size", lambda: (seen := self.screen(width, height)) and
+                           len(seen[0]) > width - 3)  # noqa: B023
+        # a new one is seen, and one that ends
+        self.hold(1, TCP).stop()
+        more = self.hold(1, TCP)
+        L.wait_for("the third", lambda: f"python3/{more.pid} " in str(self.screen(80, 24)))
+        more.stop()
+        L.wait_for("its end", lambda: f"python3/{more.pid} " not in str(self.screen(80, 24)))
+        self.quit()
+
+    def test_many(self):
+        """Scrolled to the end and back; and a hundredth of a processor is enough for it."""
+        self.hold(MANY, TCP, shim=self.shim())
+        last = self.hold(1, RULE, shim=self.shim())
+        lines = self.show(80, 24)
+        self.assertRegex(lines[0], rf"^{MANY} converted, 1 direct ")
+        self.assertEqual(len(lines), 24)
+        time.sleep(1)
+        used, began = self.processor(), time.monotonic()
+        time.sleep(max(7, MANY // 100))
+        share = (self.processor() - used) / (time.monotonic() - began)
+        self.note(f"{MANY} connections on two paths: {100 * share:.2f} % of a processor")
+        self.assertLess(share, 0.01)
+        self.tmux("send-keys", "End")
+        L.wait_for("the last line", lambda: f"python3/{last.pid} " in self.screen(80, 24)[-1])
+        self.tmux("send-keys", "Home")
+        L.wait_for("the first line", lambda: " converted MPTCP" in self.screen(80, 24)[3])
+        self.quit()
+
+    def processor(self):
+        """Seconds that it has used (proc_pid_stat(5))."""
+        fields = open(f"/proc/{self.pid}/stat").read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    L.main(setup, paths.TwoPaths, delay_ms=(0, 0, 0), rate=None)
