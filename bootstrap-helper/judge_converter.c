@@ -420,12 +420,14 @@ static void judge_mptcp(struct findings *f, const struct judge_converter *j)
 				    "speaks no Multipath TCP: connections to it are TCP");
 		finding_mend(found, "mptcp = off");
 	}
-	if (!p->holds || why)
+	if (!probe_held_us(p) || why)
 		return;
 	found = finding_add(
 		f, "reply-held", FINDING_NOTE,
-		"over Multipath TCP its reply to data in a SYN is held back, so programs "
-		"send none there: one round trip more");
+		"over Multipath TCP its reply to data in a SYN is held back, as Linux does it%s: "
+		"%.1f ms more for each connection",
+		p->holds ? ", so programs send none there" : "", ms(probe_held_us(p)));
+	finding_number(found, "held_us", probe_held_us(p));
 	finding_mend(found, "mptcp = off   # if the round trip matters more");
 }
 

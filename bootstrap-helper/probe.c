@@ -89,16 +89,17 @@ static int flag(int fd, int name)
 /* -------------------------------------------------------------------- the SYN */
 
 /* A socket like the one that programs will get. */
-static int open_socket(const struct probe_request *q, const struct addr *to,
+static int open_socket(const struct probe_request *q, const struct probe_step *step,
 		       struct probe_seen *seen)
 {
-	int family = addr_is_v4(to) ? AF_INET : AF_INET6;
+	int family = addr_is_v4(&q->to) ? AF_INET : AF_INET6;
 	int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-	int fd = q->mptcp ? socket(family, type, IPPROTO_MPTCP) : -1;
+	bool mptcp = q->mptcp && !step->tcp;
+	int fd = mptcp ? socket(family, type, IPPROTO_MPTCP) : -1;
 
 	if (fd >= 0)
 		return fd;
-	seen->mptcp_off = q->mptcp;
+	seen->mptcp_off = mptcp;
 	fd = socket(family, type, IPPROTO_TCP);
 	return fd < 0 ? -errno : fd;
 }
@@ -223,7 +224,7 @@ static int attempt(struct attempt *a, const struct probe_request *q, const struc
 
 	if (r < 0)
 		return r;
-	a->fd = open_socket(q, &q->to, a->seen);
+	a->fd = open_socket(q, step, a->seen);
 	if (a->fd < 0)
 		return a->fd;
 	a->started_us = now_us();

@@ -72,6 +72,8 @@ struct probe {
 	enum probe_mptcp mptcp;
 	unsigned int mptcp_lost; /* connections that fell back, of those that count */
 	bool holds;		 /* MPTCP, SYN data acknowledged, but no reply: LINUX-FACTS 2b.3 */
+	uint32_t
+		held_us; /* so much later a reply to SYN data comes by MPTCP than by TCP, the same */
 	bool has_dialect;
 	enum cvt_dialect dialect; /* has_dialect: what it speaks, else what was tried last */
 	enum hs_sign sign;	  /* what showed it */

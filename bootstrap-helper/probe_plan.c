@@ -7,6 +7,7 @@
 /* A later connection has the time that the first took, and this. */
 #define LATER_MS     2500 /* more than a lost SYN takes */
 #define LATER_FACTOR 4
+#define LEAST_US     5000
 
 static void take_cookie(struct probe *p, struct cvt_span cookie)
 {
@@ -77,6 +78,16 @@ static bool wants_syn_data(const struct probe_plan *plan)
 	return p->syn_data_lost < most;
 }
 
+/* Over MPTCP the reply to SYN data has come a round trip after the SYN+ACK. Is that the kernel of the
+ * converter (LINUX-FACTS 2b.3), or is it slow? Of less nobody would notice. */
+static bool wants_comparison(const struct probe_plan *plan)
+{
+	const struct probe *p = plan->p;
+
+	return !plan->compared && p->mptcp == PROBE_MPTCP_WORKS && p->handshake_us >= LEAST_US &&
+	       plan->late_us >= p->handshake_us / 4 * 3;
+}
+
 static unsigned int time_for(const struct probe_plan *plan)
 {
 	const struct probe *p = plan->p;
@@ -97,6 +108,8 @@ bool probe_next(struct probe_plan *plan, struct probe_step *step)
 	if (p->connections > 0 && !plan->again) {
 		if (is_ambiguous(plan))
 			step->unknown_tlv = true;
+		else if (wants_comparison(plan))
+			step->tcp = plan->compared = true;
 		else if (!wants_syn_data(plan))
 			return false;
 	}
@@ -352,6 +365,22 @@ static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 	end(plan, PROBE_REFUSES, hs_errno(code, r->msg.error.value, true));
 }
 
+/* The reply to SYN data, after the SYN+ACK. */
+static uint32_t late(const struct probe_seen *seen)
+{
+	return seen->reply_us > seen->handshake_us ? seen->reply_us - seen->handshake_us : 0;
+}
+
+/* Of a connection over TCP, which is asked for nothing else. */
+static void learn_held(struct probe_plan *plan, const struct probe_seen *seen)
+{
+	uint32_t over_tcp = late(seen);
+
+	if (seen->err == 0 && seen->syn_data_acked &&
+	    plan->late_us >= over_tcp + plan->p->handshake_us / 2)
+		plan->p->held_us = plan->late_us - over_tcp;
+}
+
 static void learn_reply(struct probe_plan *plan, const struct probe_step *step,
 			const struct probe_seen *seen)
 {
@@ -367,6 +396,8 @@ static void learn_reply(struct probe_plan *plan, const struct probe_step *step,
 		p->reply_us = seen->reply_us;
 	p->verdict = PROBE_WORKS;
 	plan->answered |= seen->syn_data_acked;
+	if (seen->is_mptcp && seen->syn_data_acked)
+		plan->late_us = late(seen);
 	learn_dialect(plan, step, r);
 	plan->replied |= has_zero_word(p->dialect) == has_zero_word(step->dialect);
 	if (r->msg.supported.p)
@@ -384,6 +415,12 @@ void probe_learn(struct probe_plan *plan, const struct probe_step *step,
 	bool was_settled = p->has_dialect && !step->unknown_tlv;
 
 	p->connections++;
+	if (step->tcp) {
+		if (seen->err == ECANCELED)
+			end(plan, PROBE_STOPPED, 0);
+		learn_held(plan, seen);
+		return;
+	}
 	if (!was_settled)
 		p->probes = p->connections;
 	if (seen->connected)

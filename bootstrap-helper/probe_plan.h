@@ -24,6 +24,7 @@ struct probe_step {
 	enum cvt_dialect dialect;
 	enum probe_syn syn;
 	bool with_cookie; /* the Convert cookie of the struct probe goes with it */
+	bool tcp;	  /* how soon comes a reply to SYN data without MPTCP? */
 	bool unknown_tlv; /* where the echo begins tells draft-02 from the hybrid (PROTOCOL 1.4) */
 	unsigned int timeout_ms;
 };
@@ -53,6 +54,8 @@ struct probe_plan {
 	bool decided;	  /* an unknown TLV was sent */
 	bool replied;	  /* to Info in its own dialect */
 	bool answered;	  /* a reply to acknowledged SYN data has come */
+	bool compared;	  /* with TCP */
+	uint32_t late_us; /* over MPTCP it came so long after the SYN+ACK */
 	bool cookie_is_configured, cookie_sent, cookie_dropped, cookie_taken;
 };
 

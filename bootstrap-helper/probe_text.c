@@ -32,7 +32,7 @@ static const char *sign_text(enum hs_sign sign)
 static const char *zero_rtt_text(const struct probe *p)
 {
 	if (p->holds)
-		return "0-RTT, but not with MPTCP: its replies to SYN data are held back";
+		return "0-RTT, but not with MPTCP";
 	if (p->tfo_cookie == PROBE_TFO_OFF)
 		return "no 0-RTT: Fast Open is off in this kernel";
 	switch (p->syn_data) {
@@ -89,12 +89,24 @@ void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX])
 	}
 }
 
+/* What replies that are held back cost: none is waited for, or it is. */
+uint32_t probe_held_us(const struct probe *p)
+{
+	return p->holds ? p->handshake_us : p->held_us;
+}
+
 void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX])
 {
+	char held[80] = "";
+
+	if (probe_held_us(p))
+		snprintf(held, sizeof(held),
+			 ", where replies to SYN data are held back: %.0f ms more",
+			 probe_held_us(p) / 1000.0);
 	if (p->verdict == PROBE_WORKS)
-		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s%s",
+		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s%s%s",
 			 probe_dialect_text(p->dialect), p->handshake_us < 10000 ? 2 : 0,
-			 p->handshake_us / 1000.0, zero_rtt_text(p), mptcp_text(p),
+			 p->handshake_us / 1000.0, zero_rtt_text(p), mptcp_text(p), held,
 			 p->no_info ? ", Info is not served" : "");
 	else
 		probe_failure(p, out);

@@ -47,6 +47,29 @@ class Path(L.TestCase):
         self.assertEqual(connection[0].data, b"")
         self.assertLess(r.seconds, 2)  # `timeout`, which a reply that is held back costs
 
+    def test_replies_that_come_a_round_trip_late(self):
+        """As a converter on Linux' sockets sends them that knows what they do: what that costs is said,
+        for it is what every connection over MPTCP costs (LINUX-FACTS 2b.3)."""
+        words = r"MPTCP, where replies to SYN data are held back: (\d+) ms more"
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=[self.v4])
+        # each run measures anew; others on this machine can only make it longer
+        costs = [int(re.search(words, self.helper("run"))[1]) for _ in range(3)]
+        self.assertTrue(25 <= min(costs) <= 80, costs)
+        found = json.loads(self.helper("check", "-j"))["findings"]
+        (held,) = [f for f in found if f["id"] == "reply-held"]
+        self.assertEqual(held["verdict"], "note")
+        self.assertIn("ms more for each connection", held["what"])
+        self.assertGreater(held["values"]["held_us"], 20000)
+        # on one path connections are TCP
+        self.addCleanup(self.lab.endpoint, *self.lab.endpoints)
+        self.lab.endpoint()
+        found = json.loads(self.helper("check", "-j"))["findings"]
+        self.assertEqual([f for f in found if f["id"] == "reply-held"], [])
+
+    def test_a_converter_without_mptcp_holds_nothing(self):
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        self.assertNotIn("held", self.helper("run") + self.helper("run"))
+
     def test_replies_that_are_held_back_as_a_second_path_comes(self):
         """That SYN data works was seen over TCP, which tells nothing of MPTCP."""
         self.lab.converter("--mptcp", "--fault", "eager", "--fastopen", "cookie", listen=[self.v4])

@@ -794,6 +794,13 @@ static void multipath_on_the_way(void **state)
 	p->holds = true;
 	converter_again();
 	assert_finding("reply-held", FINDING_NOTE, "mptcp = off");
+	assert_non_null(strstr(find("reply-held")->what, "send none there: 20.0 ms more"));
+	p->holds = false;
+	converter_again();
+	assert_null(find("reply-held"));
+	p->held_us = 41000;
+	converter_again();
+	assert_non_null(strstr(find("reply-held")->what, "as Linux does it: 41.0 ms more"));
 	p->mptcp = PROBE_MPTCP_WORKS;
 	converter_again();
 	assert_finding("converter-mptcp", FINDING_OK, "");

@@ -25,6 +25,7 @@ struct fake {
 	enum unknown unknown;
 	bool wants_cookie, forgetful, mptcp, holds; /* forgetful: of what it has given out */
 	bool wants_data;			    /* leaves a SYN alone that has none (S-14) */
+	bool late;				    /* it holds as long as the third ACK takes */
 	bool is_dead;				    /* no SYN is answered */
 	bool no_info;				    /* has nothing to say to Info */
 	bool cookie_behind_connect;		    /* looks for a cookie nowhere else */
@@ -163,8 +164,8 @@ static void send_syn(const struct probe_step *step, struct probe_seen *seen)
 	    !fake.fast_open_off)
 		fake.tfo_cookie = true;
 	seen->tfo_cookie = fake.tfo_cookie;
-	seen->mptcp_off = q.mptcp && fake.no_mptcp;
-	seen->is_mptcp = q.mptcp && fake.mptcp && !fake.no_mptcp &&
+	seen->mptcp_off = q.mptcp && !step->tcp && fake.no_mptcp;
+	seen->is_mptcp = q.mptcp && !step->tcp && fake.mptcp && !fake.no_mptcp &&
 			 (!seen->syn_data || seen->syn_data_acked);
 	seen->handshake_us = seen->connected ? 20000 : 0;
 }
@@ -190,7 +191,7 @@ static void attempt(const struct probe_step *step, struct probe_seen *seen)
 		at += n;
 		hs_took(&fake.hs, n, true, &seen->result);
 	}
-	seen->reply_us = 41000;
+	seen->reply_us = seen->syn_data_acked && !(fake.late && seen->is_mptcp) ? 21000 : 41000;
 }
 
 static void probe(void)
@@ -489,6 +490,28 @@ static void replies_that_are_held_back(void **state)
 	assert_false(p.holds);
 }
 
+static void replies_that_come_a_round_trip_late(void **state)
+{
+	(void)state;
+	q.mptcp = fake.mptcp = fake.late = true;
+	fake.tfo = COOKIES;
+	probe();
+	assert_int_equal(p.verdict, PROBE_WORKS);
+	assert_int_equal(p.mptcp, PROBE_MPTCP_WORKS);
+	assert_false(p.holds);
+	assert_int_equal(p.held_us, 20000);
+	assert_int_equal(p.connections, 3); /* the last one over TCP */
+	fake.late = false;
+	probe();
+	assert_int_equal(p.held_us, 0);
+	assert_int_equal(p.connections, 1);
+	fake.late = true;
+	q.mptcp = false;
+	probe();
+	assert_int_equal(p.held_us, 0);
+	assert_int_equal(p.connections, 1);
+}
+
 /* --------------------------------------------------------------------------- cookies */
 
 static void cookies(void **state)
@@ -718,6 +741,7 @@ int main(void)
 		cmocka_unit_test_setup(syn_data_that_is_lost, start),
 		cmocka_unit_test_setup(mptcp, start),
 		cmocka_unit_test_setup(replies_that_are_held_back, start),
+		cmocka_unit_test_setup(replies_that_come_a_round_trip_late, start),
 		cmocka_unit_test_setup(cookies, start),
 		cmocka_unit_test_setup(a_cookie_for_ever, start),
 		cmocka_unit_test_setup(errors, start),
