@@ -196,7 +196,7 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 		$(COMMON) $(INIH) \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
 		-Wl,-z,$(SHIM_SYMBOLS),-z,nodlopen,--gc-sections,-Bsymbolic-functions \
-		-Wl,-soname,$(SONAME) \
+		-Wl,-soname,$(if $(filter $(FUZZ_SHIM),$@),$(@F),$(SONAME)) \
 		$(WRAPPED:%=-Wl,--wrap=%) $(OWN_CLOCK)
 
 # of the helper what it knows of programs, without curl and jansson: to load those takes longer than to ask

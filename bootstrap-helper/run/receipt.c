@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "receipt.h"
 
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -152,48 +151,31 @@ static void count(struct receipt_counts *c, const char *line, enum receipt_outco
 	extend(&c->rtt, line, "rtt_us");
 }
 
-struct place {
-	char *server;
-	size_t at;
-};
-
-static int compare_places(const void *a, const void *b)
-{
-	return strcmp(((const struct place *)a)->server, ((const struct place *)b)->server);
-}
-
 static struct receipt_counts *counts_of(struct receipt *r, char *server)
 {
-	struct place *place = need(malloc(sizeof(*place))), **found;
+	struct receipt_counts *c;
 
-	*place = (struct place){ server, r->n_servers };
-	found = need(tsearch(place, &r->by_server, compare_places));
-	if (*found != place) {
-		free(place);
+	HASH_FIND_STR(r->servers, server, c);
+	if (c) {
 		free(server);
-		return &r->servers[(*found)->at];
+		return c;
 	}
-	r->servers = need(reallocarray(r->servers, r->n_servers + 1, sizeof(*r->servers)));
-	r->servers[r->n_servers] = (struct receipt_counts){ .server = server };
-	return &r->servers[r->n_servers++];
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-	uint64_t one = *(const uint64_t *)a, other = *(const uint64_t *)b;
-
-	return one < other ? -1 : one > other;
+	c = need(calloc(1, sizeof(*c)));
+	c->server = server;
+	HASH_ADD_KEYPTR(hh, r->servers, c->server, strlen(c->server), c);
+	return c;
 }
 
 static void count_process(struct receipt *r, uint64_t pid)
 {
-	uint64_t *p = need(malloc(sizeof(*p)));
+	struct receipt_process *p;
 
-	*p = pid;
-	if (*(uint64_t **)need(tsearch(p, &r->processes, compare_numbers)) == p)
-		r->n_processes++;
-	else
-		free(p);
+	HASH_FIND(hh, r->processes, &pid, sizeof(pid), p);
+	if (p)
+		return;
+	p = need(calloc(1, sizeof(*p)));
+	p->pid = pid;
+	HASH_ADD(hh, r->processes, pid, sizeof(p->pid), p);
 }
 
 static void take(struct receipt *r, const char *line)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <uthash.h>
 
 enum receipt_outcome {
 	RECEIPT_CONVERTED,
@@ -30,6 +31,7 @@ struct receipt_span { /* microseconds */
 };
 
 struct receipt_counts {
+	UT_hash_handle hh;
 	char *server; /* NULL: the sum of all; texts are as in JSON */
 	uint64_t n, outcomes[RECEIPT_OUTCOMES], messages[RECEIPT_MESSAGES], mptcp, tcp;
 	struct receipt_span connect, rtt;
@@ -41,11 +43,15 @@ struct receipt_counts {
 	size_t n_whys;
 };
 
+struct receipt_process {
+	UT_hash_handle hh;
+	uint64_t pid;
+};
+
 struct receipt {
-	struct receipt_counts sum, *servers; /* in the order of their first connections */
-	size_t n_servers, n_processes;
+	struct receipt_counts sum, *servers; /* by name, in the order of their first connections */
+	struct receipt_process *processes;
 	uint64_t n_lost;
-	void *by_server, *processes; /* tsearch(3) */
 };
 
 /* Makes the file, and puts its name into the environment. False: errno. */

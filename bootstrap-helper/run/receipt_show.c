@@ -77,8 +77,8 @@ static void print_counts(const struct receipt_counts *c)
 
 void receipt_print(const struct receipt *r)
 {
-	for (size_t i = 0; i < r->n_servers; i++)
-		print_counts(&r->servers[i]);
+	for (const struct receipt_counts *c = r->servers; c; c = c->hh.next)
+		print_counts(c);
 	if (r->sum.n)
 		print_counts(&r->sum);
 	else
@@ -144,14 +144,13 @@ void receipt_print_json(const struct receipt *r, const char *program, int status
 		fprintf(to, "\", \"status\": null, \"signal\": %d", WTERMSIG(status));
 	else
 		fprintf(to, "\", \"status\": %d, \"signal\": null", WEXITSTATUS(status));
-	fprintf(to,
-		", \"processes\": %zu, \"not_counted\": %" PRIu64 ",\n \"sum\": ", r->n_processes,
-		r->n_lost);
+	fprintf(to, ", \"processes\": %u, \"not_counted\": %" PRIu64 ",\n \"sum\": ",
+		HASH_COUNT(r->processes), r->n_lost);
 	put_counts(to, &r->sum);
 	fputs(",\n \"servers\": [", to);
-	for (size_t i = 0; i < r->n_servers; i++) {
-		fputs(i ? ",\n  " : "\n  ", to);
-		put_counts(to, &r->servers[i]);
+	for (const struct receipt_counts *c = r->servers; c; c = c->hh.next) {
+		fputs(c != r->servers ? ",\n  " : "\n  ", to);
+		put_counts(to, c);
 	}
 	fputs("]}\n", to);
 }

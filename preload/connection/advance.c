@@ -52,9 +52,6 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 		step(fd, u, broken);
 	if (!exchange_is_pending(u))
 		return settle(fd, u);
-	if (exchange_phase(u) ==
-	    EXCHANGE_OPENING) /* a wait would be over at once: whoever is at it first */
-		sched_yield();
 	/* a message that was owed has gone out, and now there is a reply to be missed */
 	if (exchange_due_ns(u) < due_ns)
 		conn_check_at(exchange_due_ns(u));
@@ -87,6 +84,9 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 			return -EBADF;
 		if (due)
 			conn_advance(fd, c);
+		/* somebody is at it, and until he is done a wait is over at once */
+		if (exchange_phase(u) == EXCHANGE_OPENING)
+			sched_yield();
 		if (exchange_is_pending(u) && now_ns() >= limit_ns)
 			return -ETIMEDOUT;
 	}

@@ -23,7 +23,7 @@ import servers
 
 CLIENT2, CONVERTER2 = "10.3.0.1", "10.3.0.2"
 DEVICES = ("c0", "c1")
-DELAY = (3, 5, 0)  # ms one way, of each path, and of the server's link
+DELAY = (3, 5)  # ms one way, of each path (and of the server's link)
 RATE = 50         # Mbit/s, of each path
 
 MP_CAPABLE, MP_JOIN = 0, 1
@@ -33,7 +33,7 @@ class TwoPaths(L.Lab):
     endpoints = ()
 
     def __init__(self, delay_ms=DELAY, rate=RATE):
-        super().__init__(delay_ms=(delay_ms[0], delay_ms[2]))
+        super().__init__(delay_ms=(*delay_ms, 0)[::2][:2])
         self.link("client", "c1", "converter", "k2", delay_ms[1])
         for ns, dev, address in (("client", "c1", CLIENT2), ("converter", "k2", CONVERTER2)):
             L.command(["ip", "-n", ns, "addr", "add", address + "/24", "dev", dev])

@@ -76,7 +76,8 @@ def seen(packets):
             found[f"{syn.dst}:{syn.dport}", "bypassed" if asks else "direct", None, None] += 1
             continue
         request = next(p.data for p in connection if p.src == syn.src and p.data)
-        reply = next((p for p in theirs if p.data), None)
+        closed = next((p.t for p in connection if p.src == syn.src and set(p.flags) & set("FR")), syn.t + 60)
+        reply = next((p for p in theirs if p.data and p.t < closed), None)
         version, _, magic, kind, _, port, address = struct.unpack("!BBHBBH16s", request[:24])
         assert (version, magic, kind) == (1, 0x2263, 10), request
         server = f"{ipaddress.IPv6Address(address).ipv4_mapped}:{port}"

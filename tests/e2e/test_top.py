@@ -289,4 +289,4 @@ class Terminal(Case):
 
 
 if __name__ == "__main__":
-    L.main(setup, paths.TwoPaths, delay_ms=(0, 0, 0), rate=None)
+    L.main(setup, paths.TwoPaths, delay_ms=(0, 0), rate=None)
