@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include "json.h"
+#include "log.h"
 
 #define OUTPUT_MAX 4096
-#define ENV_MORE   4
+#define ENV_MORE   6
 
 /* ----------------------------------------------------------------------------- the URL */
 
@@ -39,7 +40,8 @@ static void set_url(struct request *r, const char *host)
 
 static bool is_ours(const char *variable, bool with_file)
 {
-	static const char *const always[] = { "LD_PRELOAD=", "CONVERT_LOG=" };
+	static const char *const always[] = { "LD_PRELOAD=", "CONVERT_LOG=", "CONVERT_LOG_LEVEL=",
+					      "CONVERT_LOG_FORMAT=" };
 	static const char *const by_file[] = { "CONVERT_CONF=",	 "CONVERT_ADDR=",
 					       "CONVERT_PORT=",	 "CONVERT_COOKIE=",
 					       "CONVERT_STATE=", "CONVERT_DISABLE=" };
@@ -76,7 +78,9 @@ static char **environment(const struct request_how *how)
 			env[kept++] = environ[i];
 	if (how->library) {
 		env[kept++] = assignment("LD_PRELOAD", how->library);
-		env[kept++] = assignment("CONVERT_LOG", "stderr");
+		env[kept++] = assignment("CONVERT_LOG", LOG_STDERR);
+		env[kept++] = assignment("CONVERT_LOG_LEVEL", "info");
+		env[kept++] = assignment("CONVERT_LOG_FORMAT", "text");
 		if (how->config_file)
 			env[kept++] = assignment("CONVERT_CONF", how->config_file);
 	} else {
@@ -216,11 +220,12 @@ static void take_log(struct request *r, char *text)
 	char *line;
 
 	while ((line = strsep(&text, "\n"))) {
-		char *what = strstr(line, "info: ");
+		char *what = strstr(line, "] "); /* and the level */
 
+		what = what ? strstr(what, ": ") : NULL;
 		if (!what)
 			continue;
-		what += strlen("info: ");
+		what += strlen(": ");
 		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 			if (strncmp(what, words[i], strlen(words[i])) == 0)
 				snprintf(r->log, sizeof(r->log), "%s", what);

@@ -173,8 +173,10 @@ static bool write_variable(FILE *f, const char *name, const char *value)
 static bool write_text(FILE *f, const char *library, bool owns_folder)
 {
 	/* not CONVERT_COOKIE: everybody may read a unit */
-	static const char *const variables[] = { "CONVERT_CONF", "CONVERT_ADDR", "CONVERT_PORT",
-						 "CONVERT_LOG", "CONVERT_STRICT" };
+	static const char *const variables[] = { "CONVERT_CONF",      "CONVERT_ADDR",
+						 "CONVERT_PORT",      "CONVERT_LOG",
+						 "CONVERT_LOG_LEVEL", "CONVERT_LOG_FORMAT",
+						 "CONVERT_STRICT" };
 	bool whole = true;
 
 	fprintf(f, FIRST "\n%s[Service]\n", owns_folder ? OWNS_DIR "\n" : "");
