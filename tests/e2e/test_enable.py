@@ -97,7 +97,9 @@ class Enable(L.TestCase):
         plain = {k: re.sub(r"\\(.)|%(%)", r"\1\2", v) for k, v in variables}
         self.assertEqual(plain, {"LD_PRELOAD": LIBRARY, "CONVERT_CONF": str(odd),
                                  "CONVERT_ADDR": "192.0.2.1", "CONVERT_PORT": "99",
-                                 "CONVERT_LOG": "stderr", "CONVERT_STRICT": "1"})
+                                 "CONVERT_LOG": "stderr",
+                                 "CONVERT_LOG_LEVEL": "info", "CONVERT_LOG_FORMAT": "text",
+                                 "CONVERT_STRICT": "1"})
 
     def test_refuses(self):
         """What is not ours, what cannot be, and what would take another library from a unit."""
