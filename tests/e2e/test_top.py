@@ -230,9 +230,10 @@ class Terminal(Case):
 
     def quit(self):
         self.tmux("send-keys", "q")
-        status = L.wait_for("its end", lambda: self.tmux("display", "-p",
-                                                         "#{pane_dead_status}").strip())
-        self.assertEqual(status, "0")
+        said = "#{pane_dead} #{pane_dead_status} #{pane_dead_signal}"
+        end = L.wait_for("its end", lambda: (text := self.tmux("display", "-p", said)).startswith(
+            "1") and text, 60)
+        self.assertEqual(end.split(), ["1", "0"])
 
     def test_an_empty_one(self):
         lines = self.show(80, 24)
