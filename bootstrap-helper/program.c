@@ -62,11 +62,14 @@ static void find_name(struct program *p)
 
 /* ------------------------------------------------------------------------- the library */
 
-/* Anybody can call a file as the library is called, and put anything in it. */
-static bool is_sound(const struct legend *l)
+/* Anybody can call a file as the library is called, and put anything in it. Where a page of the file has the
+ * end of one segment and the beginning of the next, it is mapped twice, and one legend has the addresses
+ * that the linker wrote; in the right one the tables are behind it. */
+static bool is_sound(const struct legend *l, const void *from)
 {
-	return l->page && l->record <= RECORD_MAX && l->cookie <= RECORD_MAX / 2 &&
-	       l->new_cookie <= RECORD_MAX / 2 && l->server <= RECORD_MAX / 2;
+	return (uintptr_t)l->marks > (uintptr_t)from && l->page && l->record <= RECORD_MAX &&
+	       l->cookie <= RECORD_MAX / 2 && l->new_cookie <= RECORD_MAX / 2 &&
+	       l->server <= RECORD_MAX / 2;
 }
 
 /* Is it in these bytes of the library's? */
@@ -79,7 +82,7 @@ static bool find_legend(struct program *p, const void *from, size_t len)
 		at = memmem(bytes, len, LEGEND_MAGIC, sizeof(p->legend.magic));
 	if (at && (size_t)(bytes + len - at) >= sizeof(p->legend)) {
 		memcpy(&p->legend, at, sizeof(p->legend));
-		p->is_open = is_sound(&p->legend);
+		p->is_open = is_sound(&p->legend, from);
 	}
 	free(bytes);
 	return p->is_open;
