@@ -419,10 +419,18 @@ check-python: all $(BUILD)/lab/delay-line $(BUILD)/lab/mptcp-sockets.so
 check-programs: all $(E2E_TOOLS)
 	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py
 
-.PHONY: bench
-#: bench            what the shim costs and gains, as ratios measured side by side (REPEAT=7)
-bench: all $(E2E_TOOLS)
-	$(Q)BUILD=$(BUILD) tests/bench/bench
+.PHONY: bench bench-here performance
+#: bench            what the shim costs, and others, side by side (some 3 minutes): build/bench/
+#:                  (ROUNDS=80; ONLY=pending: a word of a measurement's name)
+bench:
+	$(Q)$(need) $(DEPS_BUILD) $(DEPS_BENCH)
+	$(Q)$(MAKE) --no-print-directory bench-here
+bench-here: all $(E2E_TOOLS) $(BENCHES)
+	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/bench/bench $(if $(ONLY),--only $(ONLY))
+
+#: performance      docs/performance.md anew, of the last run of bench
+performance:
+	cp $(BUILD)/bench/performance.md docs/performance.md
 
 .PHONY: demo
 #: demo             a program through a converter, step by step, and over two networks of which one is cut
@@ -605,6 +613,7 @@ DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 # the demo has no use for the helper
 DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
+DEPS_BENCH := $(DEPS_DEMO) python3-matplotlib proxychains4 torsocks microsocks mptcpize
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 
 # DEPS=no: whoever builds elsewhere, or without dpkg, knows what is there

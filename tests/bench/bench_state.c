@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* What it costs to ask what is known of a server, with more and more servers known: from the table
  * in the process, and from the file, with how long and how large that is.
- * bench_state [MOST]: 100, 1000, ... MOST servers, 1000000 if not given. */
+ * bench_state [MOST]: 100, 1000, ... MOST servers, 1000000 if not given.
+ * bench_state N FILE writes a state file with N servers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -113,8 +114,14 @@ int main(int argc, char **argv)
 	unsigned int most = argc > 1 ? (unsigned int)strtoul(argv[1], NULL, 10) : 1000000;
 	unsigned int had = 0;
 	int64_t now = state_now_ms();
-	int fd = mkstemp(file);
+	int fd;
 
+	if (argc > 2) {
+		state_setup(argv[2]);
+		learn(0, most, now);
+		return 0;
+	}
+	fd = mkstemp(file);
 	if (fd < 0)
 		return 1;
 	close(fd);

@@ -3,14 +3,17 @@
  * bare-client - a client that speaks Convert by itself, with nothing of the project's in it: what
  * the shim is compared with. Without -c it is a plain client, which the shim may convert.
  *
- *   bare-client [-mxw] [-c CONVERTER:PORT] get SERVER PORT PATH    HTTP's body on stdout
- *   bare-client [-mxw] [-c CONVERTER:PORT] bulk SERVER PORT PATH   reads it and says how long
- *   bare-client [-mxw] [-c CONVERTER:PORT] rate SERVER PORT COUNT  connections, an echo on each
+ *   bare-client [-mx] [-c CONVERTER:PORT] get SERVER PORT PATH   HTTP's body on stdout
+ *   bare-client [-mx] [-c CONVERTER:PORT] [-h MUTE:COUNT] turns SERVER PORT HOW
  *
- * -m: on Multipath TCP sockets. -x: the Connect TLV asks for the server's MPTCP option too. -w: one
- * connection before, to that server, which does nothing and does not count. IPv4.
- * bulk and rate print "AMOUNT SECONDS SUBFLOWS": bytes or connections, and how many subflows the
- * last connection had at its end; -1 if it was plain TCP.
+ * -m: on Multipath TCP sockets. -x: the Connect TLV asks for the server's MPTCP option too. IPv4.
+ *
+ * turns reads numbers, a line for each turn, and makes so many connections one after the other, with
+ * an echo on each; HOW it waits is blocking, poll or epoll. The last one stays open until the next turn.
+ * It answers with "WALL CPU SUBFLOWS MEMORY": nanoseconds, the second of its own processor time
+ * (getrusage); how many subflows the last connection has, -1 on plain TCP. -h: before that COUNT
+ * connections to a server that does not answer, pending in the same epoll set all the time; MEMORY is
+ * by how many kB they made it grow (PSS).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +25,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,11 +35,17 @@
 #define SOL_MPTCP  284
 #define MPTCP_INFO 1
 
+enum wait { BLOCKING, POLL, EPOLL };
+
 static struct {
 	int protocol;
-	bool converted, extended, warm;
+	bool converted, extended;
+	enum wait wait;
 	struct sockaddr_in converter, server;
+	struct in_addr mute;
+	unsigned int pending;
 } how;
+static int epfd;
 
 static void fail(const char *what)
 {
@@ -51,6 +62,21 @@ static struct sockaddr_in address(const char *ip, const char *port)
 		exit(2);
 	}
 	return a;
+}
+
+/* A blocking one's next call waits by itself. */
+static void await(int fd, uint32_t events, int epoll_operation)
+{
+	struct epoll_event event = { .events = events };
+	struct pollfd p = { fd, (short)events, 0 };
+
+	if (how.wait == POLL)
+		poll(&p, 1, -1);
+	if (how.wait != EPOLL)
+		return;
+	if (epoll_operation)
+		epoll_ctl(epfd, epoll_operation, fd, &event);
+	epoll_wait(epfd, &event, 1, -1);
 }
 
 static void read_exactly(int fd, uint8_t *bytes, size_t len)
@@ -81,9 +107,9 @@ static size_t connect_message(uint8_t m[static 28])
 }
 
 /* The SYN carries the message if the kernel has the converter's cookie; else it asks for one. */
-static void connect_by_converter(int fd)
+static void call_converter(int fd)
 {
-	uint8_t message[28], reply[1020];
+	uint8_t message[28];
 	size_t len = connect_message(message);
 	struct pollfd writable = { fd, POLLOUT, 0 };
 	ssize_t n = sendto(fd, message, len, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL,
@@ -95,6 +121,12 @@ static void connect_by_converter(int fd)
 	}
 	if (n != (ssize_t)len)
 		fail("bare-client: converter");
+}
+
+static void read_reply(int fd)
+{
+	uint8_t reply[1020];
+
 	read_exactly(fd, reply, 4);
 	if (reply[0] != 1 || reply[1] == 0) {
 		fprintf(stderr, "bare-client: no Convert message\n");
@@ -107,25 +139,54 @@ static void connect_by_converter(int fd)
 	}
 }
 
-static int open_connection(void)
+/* Returns what has to be waited for. */
+static uint32_t begin(int *fd)
 {
-	int fd = socket(AF_INET, SOCK_STREAM, how.protocol);
+	int flags = how.wait == BLOCKING ? 0 : SOCK_NONBLOCK;
 
-	if (fd < 0)
+	*fd = socket(AF_INET, SOCK_STREAM | flags, how.protocol);
+	if (*fd < 0)
 		fail("bare-client: socket");
-	if (how.converted)
-		connect_by_converter(fd);
-	else if (connect(fd, (struct sockaddr *)&how.server, sizeof(how.server)) < 0)
+	if (how.converted) {
+		call_converter(*fd);
+		return EPOLLIN;
+	}
+	if (connect(*fd, (struct sockaddr *)&how.server, sizeof(how.server)) == 0)
+		return 0;
+	if (errno != EINPROGRESS)
 		fail("bare-client: connect");
-	return fd;
+	return EPOLLOUT;
 }
 
-static double now(void)
+static void finish(int fd)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (how.converted)
+		read_reply(fd);
+	else if (how.wait != BLOCKING)
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	errno = err;
+	if (err)
+		fail("bare-client: connect");
+}
+
+static int64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t cpu_ns(void)
+{
+	struct rusage used;
+
+	getrusage(RUSAGE_SELF, &used);
+	return 1000 * (1000000 * (int64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+		       used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
 /* Beside the first one; -1 on a TCP connection. */
@@ -137,11 +198,11 @@ static int subflows(int fd)
 	return getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &len) < 0 ? -1 : info[0] + 1;
 }
 
-/* HTTP/1.0: the body ends with the connection. Its length; *flows as it was before the end. */
-static size_t get(int fd, const char *path, bool print, int *flows)
+/* HTTP/1.0: the body ends with the connection. */
+static void get(int fd, const char *path)
 {
 	static char block[1 << 18];
-	size_t total = 0, have = 0;
+	size_t have = 0;
 	char *body = NULL;
 	ssize_t n;
 
@@ -164,63 +225,135 @@ static size_t get(int fd, const char *path, bool print, int *flows)
 	n = (ssize_t)have - (body - block);
 	memmove(block, body, (size_t)n);
 	do {
-		total += (size_t)n;
-		if (print && fwrite(block, 1, (size_t)n, stdout) != (size_t)n)
+		if (fwrite(block, 1, (size_t)n, stdout) != (size_t)n)
 			fail("bare-client: stdout");
-		*flows = subflows(fd);
 	} while ((n = recv(fd, block, sizeof(block), 0)) > 0);
 	if (n < 0)
 		fail("bare-client: recv");
-	return total;
 }
 
-static void rate(unsigned int count)
+/* ------------------------------------------------------------------------------- in turns */
+
+static void one_echo(int fd, bool is_known)
 {
-	double start = now();
-	int flows = 0;
+	uint8_t byte = 'x';
 
+	if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1)
+		fail("bare-client: send");
+	/* whoever was told to wait for a reply waits for the same of the echo */
+	await(fd, EPOLLIN, !is_known ? EPOLL_CTL_ADD : how.converted ? 0 : EPOLL_CTL_MOD);
+	read_exactly(fd, &byte, 1);
+}
+
+static int one_by_one(unsigned int count, int last)
+{
 	for (unsigned int i = 0; i < count; i++) {
-		uint8_t byte = 'x';
-		int fd = open_connection();
+		uint32_t events;
 
-		if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1)
-			fail("bare-client: send");
-		read_exactly(fd, &byte, 1);
-		flows = subflows(fd);
-		close(fd);
+		if (last >= 0)
+			close(last);
+		events = begin(&last);
+		if (events)
+			await(last, events, EPOLL_CTL_ADD);
+		finish(last);
+		one_echo(last, events != 0);
 	}
-	printf("%u %.6f %d\n", count, now() - start, flows);
+	return last;
+}
+
+static long memory_kb(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "re");
+	char line[200];
+	long kb = -1;
+
+	while (f && fgets(line, sizeof(line), f) && kb < 0)
+		sscanf(line, "Pss: %ld", &kb);
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+static void hold_pending(void)
+{
+	struct in_addr server = how.server.sin_addr;
+	int fd;
+
+	how.server.sin_addr = how.mute;
+	for (unsigned int i = 0; i < how.pending; i++) {
+		struct epoll_event event = { .events = begin(&fd) };
+
+		if (!event.events || epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) < 0)
+			fail("bare-client: pending");
+	}
+	how.server.sin_addr = server;
+}
+
+static int turns(void)
+{
+	long kb = memory_kb();
+	int last = -1;
+	char line[32];
+
+	hold_pending();
+	kb = memory_kb() - kb;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		unsigned int count = (unsigned int)atoi(line);
+		int64_t wall = now_ns(), cpu = cpu_ns();
+
+		last = one_by_one(count, last);
+		wall = now_ns() - wall;
+		cpu = cpu_ns() - cpu;
+		printf("%lld %lld %d %ld\n", (long long)wall, (long long)cpu, subflows(last), kb);
+	}
+	return 0;
+}
+
+static bool read_how(const char *word)
+{
+	static const char *const words[] = { "blocking", "poll", "epoll" };
+
+	for (how.wait = BLOCKING; how.wait <= EPOLL; how.wait++)
+		if (strcmp(word, words[how.wait]) == 0)
+			return true;
+	return false;
 }
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bare-client [-mxw] [-c CONVERTER:PORT] "
-			"get|bulk|rate SERVER PORT PATH|COUNT\n");
+	fprintf(stderr, "usage: bare-client [-mx] [-c CONVERTER:PORT] [-h MUTE:COUNT] get|turns "
+			"SERVER PORT PATH|blocking|poll|epoll\n");
 	return 2;
 }
 
 static bool read_options(int argc, char **argv)
 {
+	struct sockaddr_in mute;
 	char *colon;
 
-	for (int c; (c = getopt(argc, argv, "mc:xw")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "mc:h:x")) != -1;) {
 		switch (c) {
 		case 'm':
 			how.protocol = MPTCP;
 			break;
 		case 'c':
+		case 'h':
 			colon = strchr(optarg, ':');
 			if (!colon)
 				return false;
-			*colon = '\0';
-			how.converted = true;
-			how.converter = address(optarg, colon + 1);
+			*colon++ = '\0';
+			if (c == 'c') {
+				how.converted = true;
+				how.converter = address(optarg, colon);
+				break;
+			}
+			mute = address(optarg, "0");
+			how.mute = mute.sin_addr;
+			how.pending = (unsigned int)atoi(colon);
 			break;
 		case 'x':
 			how.extended = true;
-			break;
-		case 'w':
-			how.warm = true;
 			break;
 		default:
 			return false;
@@ -231,28 +364,24 @@ static bool read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *what;
-	double start;
-	size_t total;
-	int fd, flows;
+	struct rlimit files;
+	int fd;
 
 	if (!read_options(argc, argv))
 		return usage();
 	argv += optind;
-	what = argv[0];
 	how.server = address(argv[1], argv[2]);
-	if (how.warm)
-		close(open_connection());
-	if (!strcmp(what, "rate")) {
-		rate((unsigned int)atoi(argv[3]));
-		return 0;
+	if (!strcmp(argv[0], "turns") && read_how(argv[3])) {
+		getrlimit(RLIMIT_NOFILE, &files);
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+		epfd = epoll_create1(EPOLL_CLOEXEC);
+		return turns();
 	}
-	if (strcmp(what, "get") != 0 && strcmp(what, "bulk") != 0)
+	if (strcmp(argv[0], "get") != 0)
 		return usage();
-	start = now();
-	fd = open_connection();
-	total = get(fd, argv[3], *what == 'g', &flows);
-	if (*what == 'b')
-		printf("%zu %.6f %d\n", total, now() - start, flows);
+	begin(&fd);
+	finish(fd);
+	get(fd, argv[3]);
 	return fflush(stdout) ? 1 : 0;
 }

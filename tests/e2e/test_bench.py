@@ -1,0 +1,61 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""The measuring tool of `make bench`: its arithmetic, and one row of few rounds."""
+import sys
+
+import lab as L
+
+sys.path.insert(0, str(L.ROOT / "tests/bench"))
+import measure as M  # noqa: E402
+import report  # noqa: E402
+
+ECHO = 7000
+
+
+def setup(lab):
+    lab.start("server", [L.TOOLS / "echo-server", ECHO]).wait_for_listeners(ECHO)
+
+
+class Arithmetic(L.TestCase):
+    def test_lower_quartile_and_spread(self):
+        found = M.figure([10, 14, 12, 90, 11, 16, 13, 15, 10])
+        self.assertEqual(found["figure"], 11)
+        self.assertAlmostEqual(found["spread"], 4 / 11)  # to 15, whatever the longest is
+        self.assertEqual(M.figure([7])["figure"], 7)
+
+    def test_halves(self):
+        self.assertEqual(M.disagreement([10, 11, 12, 12, 11, 10]), 0)
+        self.assertAlmostEqual(M.disagreement([10] * 5 + [11] * 5), 0.1)
+        self.assertEqual(M.disagreement([10]), 0)
+
+
+class Sides(L.TestCase):
+    def side(self, name, *options, **more):
+        return M.Side(self.lab, name, [L.LAB_TOOLS / "bare-client", *options, "turns", L.SERVER, ECHO,
+                                       "epoll"], **more)
+
+    def test_row(self):
+        converter = self.lab.converter("--mptcp")
+        shim = {"LD_PRELOAD": str(L.SHIM)} | self.lab.config("fast-open = no-cookie", "mptcp = off",
+                                                             log=False)
+        sides = [self.side("direct", mptcp=False),
+                 self.side("shim", env=shim, base="direct", converted="all", mptcp=False)]
+        direct, ours = M.run("epoll", sides, 3, 5, converter, unit="µs")
+        self.assertEqual(len(converter.events("accept")), 20)  # 5 by themselves, and 3 rounds
+        self.assertGreater(direct["cpu"]["figure"], 0)
+        self.assertGreaterEqual(ours["wall"]["figure"], ours["cpu"]["figure"] / 2)
+        self.assertAlmostEqual(ours["ratio"], ours["cpu"]["figure"] / direct["cpu"]["figure"])
+        ours["steady"] = False
+        self.assertRegex(report.table([direct, ours]),
+                         r"(?s)epoll \(3 rounds of 5.*\ndirect .*\nshim .* of direct, .*not steady\n")
+
+    def test_side_that_is_not_what_it_says(self):
+        converter = self.lab.converter()
+        with self.assertRaisesRegex(RuntimeError, "0 connections by the converter, not 2"):
+            M.run("", [self.side("direct", converted="all")], 1, 2, converter)
+        with self.assertRaisesRegex(RuntimeError, "-1 subflows"):
+            M.run("", [self.side("direct", mptcp=True)], 1, 2)
+
+
+if __name__ == "__main__":
+    L.main(setup)
