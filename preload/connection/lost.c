@@ -81,7 +81,7 @@ static struct exchange *fail(int fd, struct conn *c)
 	u->rcvlowat = 0;
 	u->deadline_ns = u->limit_ns = now_ns() + UNTOLD_NS;
 	u->is_probe = false;
-	atomic_store(&c->exchange, exchange_index(u));
+	atomic_store(&c->exchange, u->index);
 	end_refused(fd, c, u, ETIMEDOUT);
 	return u;
 }

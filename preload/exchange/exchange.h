@@ -23,6 +23,7 @@ struct exchange {
 #define EXCHANGE_HANDED_OVER 0x80000000 /* in it: that thread is to connect directly */
 	_Atomic int err;		/* for EXCHANGE_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
+	uint32_t index;		     /* of its slot, exchange_at() */
 	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
 	int64_t started_ns;	     /* CLOCK_MONOTONIC */
 	int64_t part_ns;	     /* ... since when its converter has been tried */

@@ -15,28 +15,67 @@
 struct shared {
 	_Atomic uint32_t next_slot, next_thread;
 	_Atomic bool forked;
-	_Atomic uint32_t growth; /* of the window of slots, beyond SLOTS_FIRST */
-	struct exchange slots[SLOTS];
+	struct exchange slots[SLOTS_FIRST];
 };
 
 static _Atomic(struct shared *) shared;
+/* More of them, mapped when they are needed. What a process maps after a fork it has in common with its own
+ * children alone; they alone have records of what is in there. */
+static const uint32_t ends[] = { SLOTS_FIRST, SLOTS_FORKED, SLOTS };
+#define PARTS (sizeof(ends) / sizeof(ends[0]))
+static _Atomic(struct exchange *) parts[PARTS]; /* but the first, which is in `shared` */
+static _Atomic uint32_t growth;			/* of the window of slots, beyond SLOTS_FIRST */
 static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
 static __thread volatile int inside __attribute__((tls_model("initial-exec")));
 /* Where the outermost of them is, and since when. */
 static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
 static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
 
-static struct shared *map_shared(void)
+static void *map_shared(size_t size)
 {
-	struct shared *mine, *theirs = NULL;
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	mine = mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (mine == MAP_FAILED)
-		return NULL;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static struct shared *shared_memory(void)
+{
+	struct shared *theirs = atomic_load_explicit(&shared, memory_order_acquire), *mine;
+
+	if (theirs || !(mine = map_shared(sizeof(*mine))))
+		return theirs;
 	if (atomic_compare_exchange_strong(&shared, &theirs, mine))
 		return mine;
 	munmap(mine, sizeof(*mine));
 	return theirs;
+}
+
+/* So many as are wanted, or fewer. */
+static uint32_t map_window(uint32_t wanted)
+{
+	for (size_t i = 1; i < PARTS && wanted > ends[i - 1]; i++) {
+		size_t size = (ends[i] - ends[i - 1]) * sizeof(struct exchange);
+		struct exchange *none = NULL, *mine;
+
+		if (atomic_load_explicit(&parts[i], memory_order_acquire))
+			continue;
+		mine = map_shared(size);
+		if (!mine)
+			return ends[i - 1];
+		if (!atomic_compare_exchange_strong(&parts[i], &none, mine))
+			munmap(mine, size);
+	}
+	return wanted;
+}
+
+struct exchange *exchange_at(uint32_t index)
+{
+	size_t i = 0;
+
+	while (index >= ends[i])
+		i++;
+	return i ? &atomic_load_explicit(&parts[i], memory_order_relaxed)[index - ends[i - 1]] :
+		   &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
 }
 
 /* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */
@@ -79,13 +118,16 @@ void exchange_before_fork(void)
 static struct exchange *take_slot(struct shared *all, uint32_t window)
 {
 	for (uint32_t tries = 0; tries < window; tries++) {
-		struct exchange *u = &all->slots[atomic_fetch_add(&all->next_slot, 1) % window];
+		uint32_t index = atomic_fetch_add(&all->next_slot, 1) % window;
+		struct exchange *u = exchange_at(index);
 		uint32_t claims = atomic_load(&u->claims);
 
 		/* whoever else takes it, even if it is free again since, has changed the number */
 		if (!(claims & 1) && is_free(u) &&
-		    atomic_compare_exchange_strong(&u->claims, &claims, claims + 1))
+		    atomic_compare_exchange_strong(&u->claims, &claims, claims + 1)) {
+			u->index = index;
 			return u;
+		}
 	}
 	return NULL;
 }
@@ -94,23 +136,23 @@ static struct exchange *take_slot(struct shared *all, uint32_t window)
  * only as far as it must: what was never used costs no memory. */
 struct exchange *exchange_new(uint64_t sock_cookie)
 {
-	struct shared *all = atomic_load_explicit(&shared, memory_order_acquire);
+	struct shared *all = shared_memory();
 	struct exchange *u;
-	uint32_t window;
+	uint32_t window, wanted;
 
 	if (!all)
-		all = map_shared();
-	if (!all)
 		return NULL;
-	window = SLOTS_FIRST + atomic_load(&all->growth);
+	wanted = SLOTS_FIRST + atomic_load(&growth);
 	/* where a process may have a record that another one has settled, slots rest for longer */
-	if (window < SLOTS_FORKED && atomic_load(&all->forked))
-		window = SLOTS_FORKED;
+	if (wanted < SLOTS_FORKED && atomic_load(&all->forked))
+		wanted = SLOTS_FORKED;
+	window = map_window(wanted);
 	while (!(u = take_slot(all, window))) {
-		if (window == SLOTS)
+		wanted = map_window(window < SLOTS / 2 ? window * 2 : SLOTS);
+		if (wanted <= window)
 			return NULL;
-		window = window < SLOTS / 2 ? window * 2 : SLOTS;
-		atomic_store(&all->growth, window - SLOTS_FIRST);
+		window = wanted;
+		atomic_store(&growth, window - SLOTS_FIRST);
 	}
 	atomic_store(&u->sock_cookie, sock_cookie);
 	atomic_store(&u->driver, 0);
@@ -127,16 +169,6 @@ struct exchange *exchange_new(uint64_t sock_cookie)
 	atomic_store(&u->watch.state, EXCHANGE_OPENING);
 	atomic_fetch_add(&u->claims, 1);
 	return u;
-}
-
-uint32_t exchange_index(const struct exchange *u)
-{
-	return (uint32_t)(u - atomic_load_explicit(&shared, memory_order_relaxed)->slots);
-}
-
-struct exchange *exchange_at(uint32_t index)
-{
-	return &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
 }
 
 bool exchange_is_interrupted(void)

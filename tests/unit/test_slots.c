@@ -4,6 +4,7 @@
 #include "slots.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include <setjmp.h>
+#include <sys/resource.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
@@ -109,6 +110,28 @@ static void test_overruled(void **state)
 	assert_false(exchange_is_interrupted());
 }
 
+/* All are found by their index, wherever they are mapped; without memory there are no more. */
+static void test_window(void **state)
+{
+	const struct rlimit none = { 1, RLIM_INFINITY };
+	struct rlimit before;
+	uint32_t n = 0;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	for (; (u = exchange_new(1)); n++)
+		assert_true(u->index < SLOTS_FIRST);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_in_range(n, SLOTS_FIRST / 2, SLOTS_FIRST);
+	for (; (u = exchange_new(1)); n++)
+		assert_ptr_equal(exchange_at(u->index), u);
+	assert_in_range(n, SLOTS - SLOTS_FIRST, SLOTS);
+	exchange_at(SLOTS - 1)->watch.state = EXCHANGE_FREE;
+	u = exchange_new(1);
+	assert_int_equal(u->index, SLOTS - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +142,7 @@ int main(void)
 		cmocka_unit_test_setup(test_its_holder_is_gone, set_up),
 		cmocka_unit_test_setup(test_its_holder_is_gone_for_long, set_up),
 		cmocka_unit_test_setup(test_overruled, set_up),
+		cmocka_unit_test(test_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
