@@ -159,7 +159,7 @@ void epset_swap(int fd, struct watch *w)
 {
 	uint32_t next;
 
-	if (!epset_heads[fd] || !watch_wants(w) || !epset_lock())
+	if (!epset_head(fd) || !watch_wants(w) || !epset_lock())
 		return;
 	/* whoever ends it puts back after that: only while it is pending may we */
 	for (uint32_t i = epset_first(fd); i && watch_wants(w); i = next) {
@@ -208,7 +208,7 @@ void epset_put_back(int fd, struct watch *w, bool forget)
 {
 	uint32_t next;
 
-	if (!epset_heads[fd] || !epset_lock())
+	if (!epset_head(fd) || !epset_lock())
 		return;
 	for (uint32_t i = epset_first(fd); i; i = next) {
 		struct reg *r = epset_at(i);
@@ -236,7 +236,7 @@ static void settle(int fd)
 
 void epset_settle(int fd)
 {
-	if (!epset_heads[fd] || !epset_lock())
+	if (!epset_head(fd) || !epset_lock())
 		return;
 	settle(fd);
 	epset_unlock();
@@ -257,7 +257,7 @@ static bool lift_all(int fd, bool exchanged)
 {
 	bool ok = true;
 
-	if (!epset_heads[fd])
+	if (!epset_head(fd))
 		return true;
 	if (!epset_lock())
 		return false;
@@ -281,7 +281,7 @@ bool epset_lift_swapped(int fd)
 
 void epset_forget(int fd)
 {
-	if (!epset_heads[fd] || !epset_lock())
+	if (!epset_head(fd) || !epset_lock())
 		return;
 	while (epset_first(fd)) {
 		struct reg *r = epset_at(epset_first(fd));
@@ -292,6 +292,6 @@ void epset_forget(int fd)
 			epset_modify(r, &r->wanted);
 		epset_drop(r);
 	}
-	epset_heads[fd] = 0;
+	epset_set_head(fd, 0);
 	epset_unlock();
 }

@@ -31,7 +31,7 @@ bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
 
 	if (fd < 0 || fd >= MARK_MAX)
 		return true;
-	if (op == EPOLL_CTL_DEL && !epset_heads[fd])
+	if (op == EPOLL_CTL_DEL && !epset_head(fd))
 		return true;
 	if (!epset_lock())
 		return false;

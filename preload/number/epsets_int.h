@@ -24,12 +24,27 @@ struct reg {
 /* Index 0 is not used; memory is there as far as entries were ever needed, up to epset_touched. */
 struct reg *epset_at(uint32_t index);
 extern uint32_t epset_touched INTERNAL;
-/* fd -> the index of its first registration. The last value that there is: nobody knows. */
+/* fd -> the index of its first registration, in pages that are there as far as they were ever needed. The
+ * last value that there is: nobody knows. */
 #define EPSET_LOST UINT32_MAX
-extern _Atomic uint32_t epset_heads[MARK_MAX] INTERNAL;
+#define EPSET_PAGE 1024
+extern _Atomic(_Atomic uint32_t *) epset_heads[MARK_MAX / EPSET_PAGE] INTERNAL;
+extern _Atomic bool epset_out_of_pages
+	INTERNAL; /* what stands in those that are not there is lost */
+static inline uint32_t epset_head(int fd)
+{
+	_Atomic uint32_t *page = atomic_load_explicit(&epset_heads[fd / EPSET_PAGE],
+						      memory_order_acquire);
+
+	if (page)
+		return atomic_load_explicit(&page[fd % EPSET_PAGE], memory_order_relaxed);
+	return atomic_load_explicit(&epset_out_of_pages, memory_order_relaxed) ? EPSET_LOST : 0;
+}
+/* Value 0 needs no page. With the lock held, as all changes. */
+bool epset_set_head(int fd, uint32_t value);
 static inline uint32_t epset_first(int fd)
 {
-	uint32_t first = atomic_load_explicit(&epset_heads[fd], memory_order_relaxed);
+	uint32_t first = epset_head(fd);
 
 	return first == EPSET_LOST ? 0 : first;
 }

@@ -10,7 +10,9 @@
 
 static struct reg first_chunk[CHUNK]; /* most processes need no other */
 static _Atomic(struct reg *) chunks[EPSET_MAX / CHUNK];
-_Atomic uint32_t epset_heads[MARK_MAX];
+static _Atomic uint32_t first_heads[EPSET_PAGE];
+_Atomic(_Atomic uint32_t *) epset_heads[MARK_MAX / EPSET_PAGE];
+_Atomic bool epset_out_of_pages;
 uint32_t epset_touched = 1;
 uint32_t epset_process;
 static uint32_t free_list;
@@ -33,22 +35,34 @@ struct reg *epset_find(int epfd, int fd)
 
 /* ------------------------------------------------------------------------------ room */
 
+static void *map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 static bool has_chunk(uint32_t index)
 {
-	size_t size = CHUNK * sizeof(struct reg);
-	void *p;
-
 	if (index >= EPSET_MAX)
 		return false;
-	if (chunks[index / CHUNK])
-		return true;
-	p = index < CHUNK ?
-		    first_chunk :
-		    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		return false;
-	chunks[index / CHUNK] = p;
-	return true;
+	if (!chunks[index / CHUNK])
+		chunks[index / CHUNK] = index < CHUNK ? first_chunk :
+							map(CHUNK * sizeof(struct reg));
+	return chunks[index / CHUNK];
+}
+
+bool epset_set_head(int fd, uint32_t value)
+{
+	_Atomic uint32_t *page = epset_heads[fd / EPSET_PAGE];
+
+	if (!page && value) {
+		page = fd < EPSET_PAGE ? first_heads : map(EPSET_PAGE * sizeof(*page));
+		epset_heads[fd / EPSET_PAGE] = page;
+	}
+	if (page)
+		page[fd % EPSET_PAGE] = value;
+	return page || !value;
 }
 
 static bool is_gone(const struct reg *r)
@@ -85,9 +99,15 @@ static uint32_t new_index(void)
 	return index;
 }
 
+static void give_back(struct reg *r)
+{
+	*r = (struct reg){ .index = r->index, .next = free_list };
+	free_list = r->index;
+}
+
 struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event)
 {
-	uint32_t index = epset_heads[fd] == EPSET_LOST ? 0 : new_index();
+	uint32_t index = epset_is_lost(fd) ? 0 : new_index();
 	struct reg *r;
 
 	if (!index)
@@ -98,31 +118,33 @@ struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event)
 			   .wanted = *event,
 			   .process = epset_process,
 			   .index = index,
-			   .next = epset_heads[fd],
+			   .next = epset_first(fd),
 			   .used = true };
-	epset_heads[fd] = index;
-	return r;
+	if (epset_set_head(fd, index))
+		return r;
+	give_back(r);
+	return NULL;
 }
 
 void epset_drop(struct reg *r)
 {
-	uint32_t index = r->index, before = 0;
+	uint32_t before = 0;
 
-	for (uint32_t i = epset_first(r->fd); i != index; i = epset_at(i)->next)
+	for (uint32_t i = epset_first(r->fd); i != r->index; i = epset_at(i)->next)
 		before = i;
 	if (before)
 		epset_at(before)->next = r->next;
 	else
-		epset_heads[r->fd] = r->next;
-	*r = (struct reg){ .index = index, .next = free_list };
-	free_list = index;
+		epset_set_head(r->fd, r->next);
+	give_back(r);
 }
 
 void epset_lose(int fd)
 {
 	while (epset_first(fd))
 		epset_drop(epset_at(epset_first(fd)));
-	epset_heads[fd] = EPSET_LOST;
+	if (!epset_set_head(fd, EPSET_LOST))
+		epset_out_of_pages = true;
 }
 
 bool epset_has(int fd)
@@ -132,5 +154,5 @@ bool epset_has(int fd)
 
 bool epset_is_lost(int fd)
 {
-	return atomic_load_explicit(&epset_heads[fd], memory_order_relaxed) == EPSET_LOST;
+	return epset_head(fd) == EPSET_LOST;
 }

@@ -9,6 +9,7 @@
 /* NOLINTEND(bugprone-suspicious-include) */
 
 #include <setjmp.h>
+#include <sys/resource.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
@@ -43,7 +44,7 @@ static void forget(int fd)
 {
 	while (epset_first(fd))
 		epset_drop(epset_at(epset_first(fd)));
-	epset_heads[fd] = 0;
+	epset_set_head(fd, 0);
 }
 
 static int set_up(void **state)
@@ -112,12 +113,34 @@ static void test_sets_closed_unseen(void **state)
 		assert_non_null(epset_find(sets[i], 1));
 }
 
+/* A number whose heads have no page yet, and nobody gives one. */
+static void test_out_of_memory(void **state)
+{
+	const struct rlimit none = { 1, RLIM_INFINITY };
+	const int far = MARK_MAX - 1, near = 1;
+	struct rlimit before;
+
+	(void)state;
+	assert_true(epset_follow(sets[0], EPOLL_CTL_ADD, near, &event));
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	assert_false(epset_follow(sets[1], EPOLL_CTL_ADD, far, &event));
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_true(epset_is_lost(far));
+	assert_false(epset_has(far));
+	assert_true(epset_has(near));
+	assert_false(epset_is_lost(near));
+	for (int i = 1; i < EPSET_MAX - 1; i++) /* its room is not lost */
+		assert_true(epset_follow(sets[i], EPOLL_CTL_ADD, near, &event));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full_and_empty_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lost_with_all_its_sets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sets_closed_unseen, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
