@@ -186,7 +186,8 @@ SHIM_SYMBOLS ?= defs
 # and /etc/ld.so.preload may have loaded.
 # inih's and policy/'s malloc go to preload/kernel/arena.c, our own system calls past
 # preload/calls/syscall.c; no symbol of inih's leaves the library. The fuzzer's has the fuzzer's clock,
-# which nothing could fake otherwise.
+# which nothing could fake otherwise. Code and constants are one segment: each more is a mapping more in
+# every process that is started, and a fifth of what we add to a start.
 WRAPPED   := malloc calloc realloc free syscall
 FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
 $(FUZZ_SHIM): OWN_CLOCK := -Wl,--wrap=clock_ns,-z,undefs
@@ -195,8 +196,8 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	$(call say,LINK,$@)$(CC_LINK) -shared -o $@ $(PRELOAD) $(POLICY) \
 		$(COMMON) $(INIH) \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
-		-Wl,-z,$(SHIM_SYMBOLS),-z,nodlopen,--gc-sections,-Bsymbolic-functions \
-		-Wl,-soname,$(if $(filter $(FUZZ_SHIM),$@),$(@F),$(SONAME)) \
+		-Wl,-z,$(SHIM_SYMBOLS),-z,nodlopen,-z,noseparate-code,--gc-sections \
+		-Wl,-Bsymbolic-functions,-soname,$(if $(filter $(FUZZ_SHIM),$@),$(@F),$(SONAME)) \
 		$(WRAPPED:%=-Wl,--wrap=%) $(OWN_CLOCK)
 
 # of the helper what it knows of programs, without curl and jansson: to load those takes longer than to ask

@@ -8,6 +8,8 @@
 
 static _Atomic uint32_t pending[COUNTS_N];
 static _Atomic int64_t flushed_ms;
+/* So far there was nothing to count; a process that makes no connection touches no other page of ours. */
+static _Atomic bool is_idle = true;
 
 /* No converter has the address 0. */
 static const uint8_t key[STATE_CONVERTER_KEY];
@@ -54,6 +56,7 @@ void counts_add(enum counts_what what, int64_t now_ms)
 {
 	int64_t last;
 
+	atomic_store_explicit(&is_idle, false, memory_order_relaxed);
 	atomic_fetch_add_explicit(&pending[what], 1, memory_order_relaxed);
 	if (what == COUNTS_DIRECT)
 		return;
@@ -87,5 +90,6 @@ void counts_in_child(void)
 
 __attribute__((destructor)) static void at_exit(void)
 {
-	flush(state_now_ms());
+	if (!atomic_load_explicit(&is_idle, memory_order_relaxed))
+		flush(state_now_ms());
 }

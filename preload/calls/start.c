@@ -10,6 +10,7 @@
 
 static void in_child(void)
 {
+	conn_in_child();
 	shim_in_child();
 	servers_in_child();
 	health_in_child();
@@ -23,7 +24,6 @@ __attribute__((constructor)) static void start(void)
 	real_init();
 	mark_started();
 	shim_keep_environment();
-	conn_init();
-	pthread_atfork(NULL, NULL, in_child);
+	pthread_atfork(conn_before_fork, NULL, in_child);
 	errno = saved_errno;
 }

@@ -7,7 +7,6 @@
 #include "report.h"
 #include "shim.h"
 
-#include <pthread.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
@@ -250,7 +249,7 @@ bool conn_is_shared(void)
 	return !__libc_single_threaded || conn_is_forked();
 }
 
-static void before_fork(void)
+void conn_before_fork(void)
 {
 	atomic_store(&forked, true);
 	note_shared();
@@ -264,7 +263,7 @@ static void forget_opening(void)
 		mark_change(fd, MARK_OPENING, MARK_TCP_COPIED);
 }
 
-static void in_child(void)
+void conn_in_child(void)
 {
 	forget_opening();
 	generation++;
@@ -272,9 +271,4 @@ static void in_child(void)
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));
 	exchange_in_child();
 	epset_in_child();
-}
-
-void conn_init(void)
-{
-	pthread_atfork(before_fork, NULL, in_child);
 }

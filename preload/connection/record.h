@@ -24,7 +24,7 @@ struct conn {
 	uint8_t generation;	   /* conn_is_ours() */
 	int64_t began_ns;	   /* CLOCK_MONOTONIC */
 	_Atomic bool told;	   /* connect() has reported the outcome through this number */
-	_Atomic uint32_t exchange; /* exchange_index() */
+	_Atomic uint32_t exchange; /* index of its slot */
 };
 
 /* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
@@ -62,6 +62,8 @@ int conn_highest(void);
  * again from time to time, as somebody else may have read the reply meanwhile. */
 bool conn_is_shared(void);
 bool conn_is_forked(void);
-void conn_init(void);
+/* For pthread_atfork(). */
+void conn_before_fork(void);
+void conn_in_child(void);
 
 #endif

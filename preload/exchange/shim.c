@@ -39,7 +39,9 @@ void shim_keep_environment(void)
 	};
 	size_t used = 0;
 
-	shim_is_strict = env.strict = config_is_on(secure_getenv("CONVERT_STRICT"));
+	env.strict = config_is_on(secure_getenv("CONVERT_STRICT"));
+	if (env.strict) /* else nobody touches that page in a process that opens no socket */
+		shim_is_strict = true;
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
 		const char *value = secure_getenv(wanted[i].name);
 		size_t len = value ? strlen(value) + 1 : 0;

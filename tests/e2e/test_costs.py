@@ -138,7 +138,7 @@ class Costs(Counted):
             for calls in (plain, shim):
                 calls.pop("rt_sigreturn", None)  # of SIGCHLD, which comes when it comes
             images = sum("execve(" in line for line in lines)
-            loading = {"openat": 1, "read": 1, "newfstatat": 1, "mmap": 5, "close": 1,
+            loading = {"openat": 1, "read": 1, "newfstatat": 1, "mmap": 3, "close": 1,
                        "mprotect": 1}
             expected = {k: plain.get(k, 0) + images * loading.get(k, 0) for k in plain | loading}
             self.assertEqual(expected, shim, "\n".join(lines[:60]))
