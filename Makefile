@@ -155,6 +155,11 @@ $(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h curses.h)
 $(CONVERTER): | $(call has,libnetfilter_queue/libnetfilter_queue.h libnfnetlink/libnfnetlink.h)
 $(call objects,tests/unit): | $(call has,cmocka.h)
 
+# Debian's musl-gcc has neither the kernel's headers nor inih's on its path.
+ifneq ($(findstring musl-gcc,$(CC)),)
+ALL_CFLAGS += $(addprefix -idirafter /usr/include,/ /$(shell $(CC) -dumpmachine))
+endif
+
 # The library once more, for programs of 32 bits (i386).
 CC32   ?= i686-linux-gnu-gcc
 for_32 := --no-print-directory CC='$(CC32)' BUILD=$(BUILD)/32
@@ -164,10 +169,21 @@ for_32 := --no-print-directory CC='$(CC32)' BUILD=$(BUILD)/32
 lib32:
 	$(Q)$(MAKE) $(for_32) $(BUILD)/32/$(notdir $(SHIM))
 
+# and once more with musl, whose programs take the other one as well
+CC_MUSL  ?= musl-gcc
+for_musl := --no-print-directory CC='$(CC_MUSL)' BUILD=$(BUILD)/musl
+
+.PHONY: e2e-tools-musl clients-musl
+e2e-tools-musl:
+	$(Q)$(MAKE) $(for_musl) lib
+	$(Q)$(MAKE) $(for_musl)/clients CPPFLAGS='-include tests/e2e/musl.h' clients-musl
+
 # and their clients, with a 64-bit and with a 32-bit time_t
 e2e-tools32: lib32
 	$(Q)$(MAKE) $(for_32) clients
 	$(Q)$(MAKE) $(for_32)/narrow WIDE= clients
+# all but those of names that it does not have
+clients-musl: $(patsubst %,$(BUILD)/e2e/plain/%,$(filter-out t_errno,$(CLIENTS))) $(BUILD)/e2e/transcript
 clients: $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC) $(BUILD)/lab/mptcp-sockets.so
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
@@ -337,7 +353,7 @@ check:
 	$(Q)$(MAKE) --no-print-directory check-here
 
 .PHONY: check-here
-check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS)
+check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS) e2e-tools-musl
 	$(Q)$(run) $(run_lab) $(run_unit) $(run_exports) $(run_e2e)
 
 #: check-unit       unit tests and the fuzzers' kept corpus (a test for each fuzzer)
@@ -353,11 +369,11 @@ check-lab: $(BUILD)/lab-converter
 	$(Q)$(run) $(run_lab)
 
 #: check-e2e        real programs through a real converter
-check-e2e: all $(E2E_TOOLS)
+check-e2e: all $(E2E_TOOLS) e2e-tools-musl
 	$(Q)$(run) $(run_e2e)
 
 .PHONY: e2e-tools
-e2e-tools: all $(E2E_TOOLS)
+e2e-tools: all $(E2E_TOOLS) e2e-tools-musl
 
 .PHONY: differences
 #: differences      docs/mptcp.md anew: what a program can tell Multipath TCP by, on this kernel
@@ -387,7 +403,7 @@ check-faults: all $(E2E_TOOLS)
 	$(Q)FAULTS=all BUILD=$(BUILD) tests/e2e/test_crowd.py
 
 #: check-storms     threads, signals and forks at random, for a minute each, as root and not
-check-storms: all $(E2E_TOOLS)
+check-storms: all $(E2E_TOOLS) e2e-tools-musl
 	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py \
 		tests/e2e/test_top.py
 	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)

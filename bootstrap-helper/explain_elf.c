@@ -84,10 +84,14 @@ static void look_at_loader(struct explain *e, const struct elf_file *elf)
 			finding_mend(found, "a dynamically linked build of it, against glibc,");
 		finding_mend(found, "%sa proxy setting of its own, or a redirect in the network",
 			     elf->is_go ? "" : "or ");
-	} else if (strncmp(loader, "ld-musl", 7) == 0) {
-		found = finding_add(&e->found, "program-libc", FINDING_PROBLEM,
-				    "linked against musl, and the library against glibc");
+	} else if (strncmp(loader, "ld-musl", 7) == 0 && elf->bits == 32) {
+		found = finding_add(
+			&e->found, "program-libc", FINDING_PROBLEM,
+			"linked against musl for 32 bits, which the library is not for");
 		finding_mend(found, "a build of it against glibc");
+	} else if (strncmp(loader, "ld-musl", 7) == 0) {
+		found = finding_add(&e->found, "program-libc", FINDING_OK,
+				    "dynamically linked against musl (%s)", elf->interpreter);
 	} else if (strcmp(loader, base_name(e->own.interpreter)) != 0) {
 		found = finding_add(&e->found, "program-libc", FINDING_PROBLEM,
 				    "its loader is %s, and the library's %s: another libc",

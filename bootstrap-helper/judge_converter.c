@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "errno_name.h"
 #include "kinds.h"
 #include "probe_text.h"
 
@@ -101,7 +102,7 @@ static void unreachable(struct findings *f, const struct judge_converter *j)
 				    strerror(j->probe.err));
 		finding_mend(found, "ip route get %s", to);
 	}
-	finding_word(found, "error", strerrorname_np(j->probe.err) ?: "");
+	finding_word(found, "error", errno_name(j->probe.err) ?: "");
 }
 
 /* It did not answer in this dialect; has it answered in another one? */

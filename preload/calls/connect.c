@@ -39,8 +39,4 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 }
 
 /* libc's public alias. */
-int __connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len);
-INTERPOSE int __connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
-{
-	return connect(fd, addr, len);
-}
+ALSO("__connect", connect, "connect");

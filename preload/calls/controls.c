@@ -59,7 +59,7 @@ SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
 	if (c && mark == MARK_PENDING)
 		mark = conn_advance(fd, c);
 	errno = saved_errno;
-	r = REAL(ioctl)(fd, request, count);
+	r = REAL(ioctl)(fd, (libc_request)request, count);
 	if (!c || !is_unfinished(mark))
 		return twin_ioctl(fd, request, count, r);
 	if (r == 0)
@@ -69,19 +69,20 @@ SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
 
 /* The third argument is an int, a pointer or missing; as a pointer it passes through on every
  * ABI that Linux has. */
-INTERPOSE int ioctl(int fd, unsigned long request, ...)
+INTERPOSE int ioctl(int fd, libc_request number, ...)
 {
+	unsigned long request = (unsigned int)number; /* what the kernel takes of it */
 	va_list args;
 	void *arg;
 
-	va_start(args, request);
+	va_start(args, number);
 	arg = va_arg(args, void *);
 	va_end(args);
 	if (counts_queue(request) && is_unfinished(mark_get(fd)))
 		return ioctl_queue(fd, request, arg);
 	if (note_matters(fd))
-		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, request, arg));
-	return REAL(ioctl)(fd, request, arg);
+		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, number, arg));
+	return REAL(ioctl)(fd, number, arg);
 }
 
 #if NARROW

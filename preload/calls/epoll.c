@@ -10,8 +10,6 @@
 #include "shim.h"
 #include "wait.h"
 
-#include <sys/single_threaded.h>
-
 /* ------------------------------------------------------------------- epoll_ctl */
 
 /* May a socket with this mark be converted later, or is it being converted? */
@@ -256,7 +254,7 @@ SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeo
 /* Alone and with nothing pending, nothing can begin before the wait is over. */
 static inline bool is_quiet(void)
 {
-	return __builtin_expect(__libc_single_threaded, 1) && !mark_any_unsettled();
+	return __builtin_expect(libc_is_single_threaded(), 1) && !mark_any_unsettled();
 }
 
 INTERPOSE int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)

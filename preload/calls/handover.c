@@ -58,14 +58,21 @@ void handover_inherited(void)
 void handover_sent(const struct msghdr *msg)
 {
 	int saved_errno = errno, fd;
+	size_t len, own;
 
 	if (memory_is_absurd(msg) || memory_is_absurd(msg->msg_control))
 		return;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+	len = libc_length((size_t)msg->msg_controllen);
+	for (size_t at = 0; at + sizeof(struct cmsghdr) <= len; at += CMSG_ALIGN(own)) {
+		const struct cmsghdr *c = (const struct cmsghdr *)((char *)msg->msg_control + at);
+
+		own = libc_length((size_t)c->cmsg_len);
+		if (own < sizeof(*c) || own > len - at)
+			break;
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t at = CMSG_LEN(0); at + sizeof(fd) <= c->cmsg_len; at += sizeof(fd)) {
-			memcpy(&fd, (unsigned char *)c + at, sizeof(fd));
+		for (size_t i = CMSG_LEN(0); i + sizeof(fd) <= own; i += sizeof(fd)) {
+			memcpy(&fd, (const char *)c + i, sizeof(fd));
 			handover_finish(fd);
 		}
 	}

@@ -174,12 +174,12 @@ INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	return may_receive(fd, msg, flags) ? REAL(recvmsg)(fd, msg, flags) : -1;
 }
 
-INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
+INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, libc_flags flags,
 		       struct timespec *timeout)
 {
 	if (!mark_any_unsettled())
 		return real.recvmmsg(fd, msgs, n, flags, timeout);
-	return may_receive_messages(fd, msgs, n, flags) ?
+	return may_receive_messages(fd, msgs, n, (int)flags) ?
 		       REAL(recvmmsg)(fd, msgs, n, flags, timeout) :
 		       -1;
 }
@@ -275,7 +275,7 @@ SLOW static int send_each(int fd, struct mmsghdr *msgs, unsigned int n, int flag
 
 		if (sent < 0)
 			break;
-		for (size_t piece = 0; piece < msg->msg_iovlen; piece++)
+		for (size_t piece = 0; piece < libc_pieces(msg); piece++)
 			whole += msg->msg_iov[piece].iov_len;
 		msgs[i++].msg_len = (unsigned int)sent;
 		if ((size_t)sent < whole)
@@ -290,11 +290,11 @@ SLOW static int send_each(int fd, struct mmsghdr *msgs, unsigned int n, int flag
 SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	if ((is_unsettled(fd) || flags & MSG_FASTOPEN) && memory_settles_messages(msgs, n))
-		return REAL(sendmmsg)(fd, msgs, n, flags);
+		return REAL(sendmmsg)(fd, msgs, n, (libc_flags)flags);
 	if (flags & MSG_FASTOPEN || is_first_write(fd))
 		return send_each(fd, msgs, n, flags);
 	handover_all_sent(msgs, n);
-	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, flags) : -1;
+	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, (libc_flags)flags) : -1;
 }
 
 INTERPOSE ssize_t write(int fd, const void *p, size_t n)
@@ -330,10 +330,10 @@ INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 							      real.sendmsg(fd, msg, flags);
 }
 
-INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
+INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, libc_flags flags)
 {
 	return mark_any_unsettled() || flags & MSG_FASTOPEN ?
-		       sendmmsg_unsettled(fd, msgs, n, flags) :
+		       sendmmsg_unsettled(fd, msgs, n, (int)flags) :
 		       real.sendmmsg(fd, msgs, n, flags);
 }
 
@@ -413,7 +413,6 @@ ALSO_LARGE(pwritev2, "pwritev64v2");
 
 /* --------------------------------------------------- fortified names (LINUX-FACTS 8.1) */
 
-void __chk_fail(void) __attribute__((noreturn));
 ssize_t __read_chk(int fd, void *p, size_t n, size_t p_len);
 ssize_t __recv_chk(int fd, void *p, size_t n, size_t p_len, int flags);
 ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_len, int flags,
@@ -422,14 +421,14 @@ ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_len, int fla
 INTERPOSE ssize_t __read_chk(int fd, void *p, size_t n, size_t p_len)
 {
 	if (n > p_len)
-		__chk_fail();
+		libc_overflow();
 	return read(fd, p, n);
 }
 
 INTERPOSE ssize_t __recv_chk(int fd, void *p, size_t n, size_t p_len, int flags)
 {
 	if (n > p_len)
-		__chk_fail();
+		libc_overflow();
 	return recv(fd, p, n, flags);
 }
 
@@ -437,6 +436,6 @@ INTERPOSE ssize_t __recvfrom_chk(int fd, void *restrict p, size_t n, size_t p_le
 				 __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
 	if (n > p_len)
-		__chk_fail();
-	return recvfrom(fd, p, n, flags, addr, len);
+		libc_overflow();
+	return recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
 }

@@ -25,7 +25,6 @@ ssize_t narrow_preadv2(int fd, const struct iovec *iov, int n, narrow_off_t offs
 		       int flags) __asm__("preadv2");
 ssize_t narrow_pwritev2(int fd, const struct iovec *iov, int n, narrow_off_t offset,
 			int flags) __asm__("pwritev2");
-void __chk_fail(void) __attribute__((noreturn));
 
 /* What is no pointer stays none. */
 static const struct timespec *wide(const narrow_timespec *timeout, struct timespec *room)
@@ -50,7 +49,7 @@ INTERPOSE int narrow_ppoll_chk(struct pollfd *fds, nfds_t n, const narrow_timesp
 			       const sigset_t *mask, size_t fds_len)
 {
 	if (fds_len / sizeof(*fds) < n)
-		__chk_fail();
+		libc_overflow();
 	return narrow_ppoll(fds, n, timeout, mask);
 }
 

@@ -14,7 +14,6 @@ int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len);
 #endif
 int PPOLL_CHK(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
 	      size_t fds_len);
-void __chk_fail(void) __attribute__((noreturn));
 
 /* libc's header says that poll() only writes the array. */
 #ifndef __clang__
@@ -69,7 +68,7 @@ ALSO("__poll", poll, "poll"); /* libc's public alias */
 INTERPOSE int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t fds_len)
 {
 	if (fds_len / sizeof(*fds) < n)
-		__chk_fail();
+		libc_overflow();
 	return poll(fds, n, timeout);
 }
 
@@ -77,6 +76,6 @@ INTERPOSE int PPOLL_CHK(struct pollfd *fds, nfds_t n, const struct timespec *tim
 			const sigset_t *mask, size_t fds_len)
 {
 	if (fds_len / sizeof(*fds) < n)
-		__chk_fail();
+		libc_overflow();
 	return ppoll(fds, n, timeout, mask);
 }

@@ -255,13 +255,14 @@ static int wait_on(const struct sets *sets, int n, const struct pollset_room *ro
 static int wait_in_room(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
 	struct pollset_room room;
+	struct libc_cleanup cleanup;
 	int r;
 
 	if (!pollset_room(&room, count_asked(sets, n)))
 		return -ENOMEM;
-	pthread_cleanup_push(pollset_release, &room);
+	libc_cleanup_push(&cleanup, pollset_release, &room);
 	r = wait_on(sets, n, &room, until_ns, mask);
-	pthread_cleanup_pop(1);
+	libc_cleanup_pop(&cleanup, 1);
 	return r;
 }
 
@@ -292,12 +293,12 @@ INTERPOSE int pselect(int n, fd_set *restrict reads, fd_set *restrict writes,
 	return real.pselect(n, reads, writes, excepts, timeout, mask);
 }
 
-/* Linux writes the time that is left into the program's limit (select(2)). */
+/* Linux writes the time that is left into the program's limit (select(2)), to which musl gives a copy. */
 static void put_left(int64_t until_ns, struct timeval *timeout)
 {
 	struct timespec left = { 0 };
 
-	if (!timeout || !wait_left(until_ns, &left))
+	if (!timeout || libc_is_musl() || !wait_left(until_ns, &left))
 		return;
 	timeout->tv_sec = left.tv_sec;
 	timeout->tv_usec = left.tv_nsec / 1000;

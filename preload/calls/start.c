@@ -6,8 +6,6 @@
 #include "real.h"
 #include "shim.h"
 
-#include <pthread.h>
-
 static void in_child(void)
 {
 	conn_in_child();
@@ -24,6 +22,6 @@ __attribute__((constructor)) static void start(void)
 	real_init();
 	mark_started();
 	shim_keep_environment();
-	pthread_atfork(conn_before_fork, NULL, in_child);
+	libc_atfork(conn_before_fork, NULL, in_child);
 	errno = saved_errno;
 }

@@ -263,7 +263,7 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_recvmsg:
 		return recvmsg(I a, P b, I c);
 	case SYS_recvmmsg:
-		return narrow_recvmmsg(I a, P b, U c, I d, P e);
+		return narrow_recvmmsg(I a, P b, U c, (libc_flags)d, P e);
 	case SYS_preadv2:
 		return preadv2(I a, P b, I c, position(d, e), I f);
 	case SYS_write:
@@ -277,7 +277,7 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_sendmsg:
 		return sendmsg(I a, P b, I c);
 	case SYS_sendmmsg:
-		return sendmmsg(I a, P b, U c, I d);
+		return sendmmsg(I a, P b, U c, (libc_flags)d);
 	case SYS_sendfile:
 		return narrow_sendfile(I a, I b, P c, Z d);
 	case SYS_splice:
@@ -324,7 +324,7 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 	case SYS_fcntl:
 		return narrow_fcntl(I a, I b, P c);
 	case SYS_ioctl:
-		return ioctl(I a, (unsigned long)b, P c);
+		return ioctl(I a, (libc_request)b, P c);
 	case SYS_close:
 		return close(I a);
 	case SYS_close_range:

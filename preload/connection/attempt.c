@@ -7,6 +7,7 @@
 #include "record.h"
 #include "converters.h"
 #include "counts.h"
+#include "errno_name.h"
 #include "memory.h"
 #include "reach.h"
 #include "sock.h"
@@ -16,7 +17,6 @@
 #include "twin.h"
 #include "wait.h"
 
-#include <pthread.h>
 #include <string.h>
 
 /* What the functions here return beside 0 and a negative errno: CONN_NATIVELY, or that the socket
@@ -117,13 +117,14 @@ int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_l
 {
 	struct driven driven = { fd, u };
 	struct conn *c = conn_peek(fd);
+	struct libc_cleanup cleanup;
 	int r;
 
 	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
 		return exchange_phase(u) == EXCHANGE_ABANDONED ? taken_back(fd) : CONN_NATIVELY;
-	pthread_cleanup_push(leave, &driven);
+	libc_cleanup_push(&cleanup, leave, &driven);
 	r = conn_wait(fd, c, limit_ns);
-	pthread_cleanup_pop(r < 0);
+	libc_cleanup_pop(&cleanup, r < 0);
 	if (r == 0)
 		let_go(u);
 	else
@@ -176,7 +177,7 @@ SLOW static void log_unreachable(const struct conn_request *request)
 		 "{server:%p}: converter {converter:%p} ({name:%s}) {why:%s}: {error:%s}{reason:: "
 		 "%s}",
 		 &request->server, &request->verdict.via, request->verdict.converter->name,
-		 "cannot be reached", strerrorname_np(request->err),
+		 "cannot be reached", errno_name(request->err),
 		 /* by the socket as it is; any other errno is the kernel's, of a SYN */
 		 request->err == EAFNOSUPPORT ? request->why : NULL);
 }

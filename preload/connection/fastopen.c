@@ -26,24 +26,24 @@ static ssize_t send_rest(int fd, const struct msghdr *msg, int flags, size_t tak
 {
 	struct iovec first;
 	struct msghdr rest = { .msg_iov = &first, .msg_iovlen = 1 };
-	size_t i = 0, skip = taken;
+	size_t i = 0, skip = taken, n_pieces = libc_pieces(msg);
 	ssize_t n;
 
-	while (i < msg->msg_iovlen && skip >= msg->msg_iov[i].iov_len)
+	while (i < n_pieces && skip >= msg->msg_iov[i].iov_len)
 		skip -= msg->msg_iov[i++].iov_len;
-	if (i == msg->msg_iovlen)
+	if (i == n_pieces)
 		return (ssize_t)taken;
 	flags = (flags & ~MSG_FASTOPEN) | MSG_NOSIGNAL; /* what was taken is what is told */
 	first.iov_base = (char *)msg->msg_iov[i].iov_base + skip;
 	first.iov_len = msg->msg_iov[i++].iov_len - skip;
-	n = REAL(sendmsg)(fd, &rest, i < msg->msg_iovlen ? flags | MSG_MORE : flags);
+	n = REAL(sendmsg)(fd, &rest, i < n_pieces ? flags | MSG_MORE : flags);
 	if (n < 0)
 		return (ssize_t)taken;
 	taken += (size_t)n;
-	if ((size_t)n < first.iov_len || i == msg->msg_iovlen)
+	if ((size_t)n < first.iov_len || i == n_pieces)
 		return (ssize_t)taken;
 	rest.msg_iov = msg->msg_iov + i;
-	rest.msg_iovlen = msg->msg_iovlen - i;
+	rest.msg_iovlen = (libc_count)(n_pieces - i);
 	n = REAL(sendmsg)(fd, &rest, flags);
 	return (ssize_t)taken + (n > 0 ? n : 0);
 }
@@ -171,7 +171,7 @@ static int refusal(int fd, const struct msghdr *msg)
 {
 	const struct sockaddr *sa = msg->msg_name;
 
-	if (msg->msg_iovlen > IOV_MAX)
+	if (libc_pieces(msg) > IOV_MAX)
 		return EMSGSIZE;
 	if (!mark_has_record(mark_get(fd)))
 		return 0;

@@ -215,6 +215,7 @@ int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t 
 	/* the flags stand behind the descriptors, eight to the room of one */
 	nfds_t whole = n + (n + sizeof(*fds) - 1) / sizeof(*fds);
 	struct wait_set set = { .asked = fds, .native = pollset_room(&room, whole), .n = n };
+	struct libc_cleanup cleanup;
 	int r;
 
 	if (!set.native)
@@ -222,8 +223,8 @@ int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t 
 	set.is_ours = (bool *)(set.native + n);
 	if (now_ns() >= conn_next_check())
 		conn_sweep();
-	pthread_cleanup_push(pollset_release, &room);
+	libc_cleanup_push(&cleanup, pollset_release, &room);
 	r = wait_in(&set, fds, until_ns, mask);
-	pthread_cleanup_pop(1);
+	libc_cleanup_pop(&cleanup, 1);
 	return r;
 }

@@ -9,7 +9,6 @@
 
 #include <stddef.h>
 #include <sys/mman.h>
-#include <sys/single_threaded.h>
 
 static struct conn first_page[CONN_PAGE];		   /* most processes need no other */
 static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page */
@@ -246,7 +245,7 @@ bool conn_is_forked(void)
 
 bool conn_is_shared(void)
 {
-	return !__libc_single_threaded || conn_is_forked();
+	return !libc_is_single_threaded() || conn_is_forked();
 }
 
 void conn_before_fork(void)

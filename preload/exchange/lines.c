@@ -2,6 +2,7 @@
 /* The lines of an exchange: what the log, and the receipt of whoever has asked for one, say of it. */
 #include "report.h"
 
+#include "errno_name.h"
 #include "sock.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ void report_line(struct report *r, const struct exchange *u, enum log_level leve
 	if (r->n_lines < REPORT_LINES && log_is_on(level))
 		add_line(r, u,
 			 (struct report_line){ .why = why,
-					       .error = err ? strerrorname_np(err) : NULL,
+					       .error = err ? errno_name(err) : NULL,
 					       .level = (uint8_t)level,
 					       .event = (uint8_t)event });
 }

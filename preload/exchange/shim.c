@@ -15,7 +15,7 @@ enum { UNREAD, READ };
 
 _Atomic bool shim_active;
 bool shim_is_strict;
-static _Atomic pthread_t state = UNREAD;
+static _Atomic uintptr_t state = UNREAD;
 static struct config config, empty_config;
 static const char *receipt;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
@@ -79,12 +79,12 @@ const struct config *shim_config(void)
 {
 	const struct timespec moment = { .tv_nsec = 100000 };
 	int saved_errno, cancel_state;
-	pthread_t self, now;
+	uintptr_t self, now;
 
 	if (atomic_load_explicit(&state, memory_order_acquire) == READ)
 		return &config;
 	saved_errno = errno;
-	self = pthread_self();
+	self = (uintptr_t)pthread_self();
 	for (int tries = 0; tries < 20000; tries++) { /* two seconds for another thread to read */
 		now = UNREAD;
 		if (atomic_compare_exchange_strong(&state, &now, self)) {
@@ -114,8 +114,8 @@ bool shim_has_read(void)
 /* Another thread that was reading does not exist in the child. */
 void shim_in_child(void)
 {
-	pthread_t now = atomic_load(&state);
+	uintptr_t now = atomic_load(&state);
 
-	if (now != READ && now != pthread_self())
+	if (now != READ && now != (uintptr_t)pthread_self())
 		atomic_store(&state, UNREAD);
 }

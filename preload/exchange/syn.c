@@ -63,22 +63,24 @@ __attribute__((noinline)) static long send_with_early(int fd, struct msghdr *msg
 						      const struct exchange_early *early)
 {
 	struct iovec iov[EARLY_PIECES];
-	size_t n = early->msg->msg_iovlen;
+	size_t n = libc_pieces(early->msg);
 
 	if (n > EARLY_PIECES - 1)
 		n = EARLY_PIECES - 1;
 	iov[0] = msg->msg_iov[0];
 	memcpy(iov + 1, early->msg->msg_iov, n * sizeof(*iov));
 	msg->msg_iov = iov;
-	msg->msg_iovlen = 1 + n;
+	msg->msg_iovlen = (libc_count)(1 + n);
 	msg->msg_control = early->msg->msg_control;
-	msg->msg_controllen = early->msg->msg_controllen;
+	if (msg->msg_control)
+		msg->msg_controllen = early->msg->msg_controllen;
 	return sys_sendmsg(fd, msg, flags | early->flags);
 }
 
 static bool may_ride(const struct exchange_early *early)
 {
-	return early && early->msg && early->msg->msg_iovlen > 0 &&
+	return early && early->msg && libc_pieces(early->msg) > 0 &&
+	       !(early->msg->msg_control && libc_is_musl()) && /* musl cleans it */
 	       !(early->flags & (MSG_OOB | MSG_ZEROCOPY));
 }
 

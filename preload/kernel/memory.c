@@ -98,9 +98,9 @@ bool memory_settles_message(const struct msghdr *msg)
 {
 	if (!memory_is_readable(msg, sizeof(*msg)))
 		return true;
-	if ((int)msg->msg_namelen < 0 || msg->msg_iovlen > IOV_MAX)
+	if ((int)msg->msg_namelen < 0 || libc_pieces(msg) > IOV_MAX)
 		return true;
-	return !memory_is_readable(msg->msg_iov, msg->msg_iovlen * sizeof(*msg->msg_iov));
+	return !memory_is_readable(msg->msg_iov, libc_pieces(msg) * sizeof(*msg->msg_iov));
 }
 
 bool memory_settles_messages(const struct mmsghdr *msgs, unsigned int n)

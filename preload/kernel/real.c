@@ -20,10 +20,11 @@ static void next(void *function, const char *name)
 	memcpy(function, &symbol, sizeof(symbol));
 }
 
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+#ifdef DLFO_STRUCT_HAS_EH_DBASE /* of glibc 2.35 and later */
 #include <gnu/libc-version.h>
 
-__attribute__((weak)) extern __typeof__(_dl_find_object) _dl_find_object;
+#pragma weak _dl_find_object
+#pragma weak gnu_get_libc_version
 
 static struct link_map *object_of(const void *function)
 {
@@ -77,5 +78,6 @@ void real_init(void)
 #endif
 #undef NEXT
 	next(&real_syscall, "syscall");
+	libc_complete();
 	real_waits_are_libcs = waits_are_libcs();
 }

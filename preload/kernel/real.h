@@ -10,6 +10,7 @@
 #define CVT_REAL_H
 
 #include "clock.h"
+#include "libc.h"
 #include "real_narrow.h"
 
 #include <errno.h>
@@ -73,6 +74,9 @@ extern long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 /* Are the waits behind ours libc's own? Else they may count time in a way of their own (libfaketime).
  * Where libc cannot say (before glibc 2.35), they are taken for others'. */
 extern bool real_waits_are_libcs INTERNAL;
+
+/* What the libc behind us lacks is the kernel's call. */
+void libc_complete(void);
 
 /* Called by the constructor, and by whatever is called before it. Safe to repeat. */
 void real_init(void);

@@ -100,10 +100,17 @@ class Programs(Run):
             r = self.lab.run([*hide, RUN, *options, *GOOD, "/bin/true"], env=env)
             self.assertEqual((r.code, r.err.count("\n")), (code, code and 1), r)
 
-    def test_another_libc(self):
+    def test_musl(self):
         self.need("musl-gcc")
-        self.says("musl, and the library against glibc", *GOOD,
-                  self.compile("musl", compiler="musl-gcc"), code=None)
+        self.silent(*GOOD, self.compile("musl", compiler="musl-gcc"))
+        r = self.run_it("--strict", *GOOD, L.BUILD / "musl/clients/e2e/transcript", "blocking_exchange",
+                        L.SERVER, 80, env={"CONVERT_LOG": "stderr"})
+        self.assertIn("converted", r.err, r)
+
+    def test_another_libc(self):
+        program = self.compile("other", "-Wl,--dynamic-linker=/lib/ld-other.so.1")
+        self.says("its loader is /lib/ld-other.so.1, and the library's .*: another libc", *GOOD, program,
+                  code=None)
 
     def test_another_word_size(self):
         program = self.compile("i386", "-m32", "-nostdlib", "-pie", "-ffreestanding",

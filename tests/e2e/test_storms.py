@@ -31,6 +31,7 @@ class Base(L.TestCase):
     CONFIG = "fast-open = no-cookie"
     FAST_OPEN = 1
     TIMEOUT = "30s"
+    PROGRAMS = L.TOOLS
 
     def setUp(self):
         self.lab.converter("--max-pending", 20000, "--max-connections", 20000,
@@ -45,7 +46,7 @@ class Base(L.TestCase):
 
     def storm(self, program, case, enough=(), limit=40, env=None, converted=20):
         limit *= 3 if SANITIZERS else 1
-        argv = [L.TOOLS / program, "-l", limit, case, L.SERVER, ECHO, L.SERVER, CLOSED]
+        argv = [self.PROGRAMS / program, "-l", limit, case, L.SERVER, ECHO, L.SERVER, CLOSED]
         shim = self.shim()
         result = self.lab.run(argv, shim=shim, timeout=limit + 10, env=SANITIZERS | (env or {}))
         text = result.out.decode(errors="replace")
@@ -130,6 +131,22 @@ class RandomOwed(Random):
 
     def test_random(self):
         self.check(SECONDS * 4 // 10)
+
+
+class Musl(Storms, Random):
+    """The programs of another libc, whose threads have small stacks."""
+    PROGRAMS = L.BUILD / "musl/clients/e2e/plain"
+
+    def setUp(self):
+        if SANITIZERS:
+            self.skipTest("a sanitizer's library needs glibc")
+        super().setUp()
+
+    def test_random(self):
+        self.check(2)
+
+    if SECONDS < 60:  # make check-storms
+        test_handler = test_handler_restart = test_handler_sets = test_fork_set = test_rawclose = None
 
 
 class Many(Base):
