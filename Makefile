@@ -424,6 +424,32 @@ check-32bit:
 check-32bit-here: all $(E2E_TOOLS) e2e-tools32
 	$(Q)$(run) --limit 900 tests/names-32 tests/e2e/test_32bit.py
 
+# Other machines, by cross compilers and emulators. aarch64's musl takes aarch64's library.
+for_armhf        := --no-print-directory CC=arm-linux-gnueabihf-gcc BUILD=$(BUILD)/armhf
+for_aarch64      := --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64
+for_aarch64_musl := --no-print-directory BUILD=$(BUILD)/aarch64/musl \
+	CC='aarch64-linux-gnu-gcc -specs=/usr/lib/aarch64-linux-musl/musl-gcc.specs' \
+	CPPFLAGS='-idirafter /usr/aarch64-linux-gnu/include -include tests/e2e/musl.h'
+REACH_CLIENT := e2e/plain/t_reach
+
+.PHONY: check-reach check-reach-here reach-tools
+#: check-reach      docs/reach.md: machine by libc by call by outcome, partly under qemu-user (installs what it
+#:                  needs of other architectures; REACH=write: writes it)
+check-reach:
+	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_32) $(DEPS_REACH)
+	$(Q)$(MAKE) --no-print-directory check-reach-here
+
+check-reach-here: all $(BUILD)/$(REACH_CLIENT) e2e-tools-musl reach-tools
+	$(Q)$(run) --limit 1800 tests/e2e/reach.py
+
+reach-tools: e2e-tools-musl
+	$(Q)$(MAKE) $(for_32) lib $(BUILD)/32/$(REACH_CLIENT)
+	$(Q)$(MAKE) $(for_32)/narrow WIDE= $(BUILD)/32/narrow/$(REACH_CLIENT)
+	$(Q)$(MAKE) $(for_armhf) lib $(addprefix $(BUILD)/armhf/,$(REACH_CLIENT) lab/qemu-cookie.so)
+	$(Q)$(MAKE) $(for_armhf)/narrow WIDE= $(BUILD)/armhf/narrow/$(REACH_CLIENT)
+	$(Q)$(MAKE) $(for_aarch64) lib $(addprefix $(BUILD)/aarch64/,$(REACH_CLIENT) lab/qemu-cookie.so)
+	$(Q)$(MAKE) $(for_aarch64_musl) $(BUILD)/aarch64/musl/$(REACH_CLIENT)
+
 MODE    ?= immediate
 MODULES ?=
 
@@ -627,6 +653,8 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 	      python3-grpcio python3-urllib3 libevent-core-2.1-7 faketime
 # of a second architecture, which nobody gets who does not ask for it
 DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
+DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf libinih-dev:arm64 libinih-dev:armhf \
+	      musl-dev:arm64
 # the demo has no use for the helper
 DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux

@@ -11,7 +11,6 @@
 #include "wait.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/select.h>

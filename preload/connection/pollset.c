@@ -10,7 +10,6 @@
 #include "real.h"
 #include "wait.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 /* Room for a set: on the caller's stack if it is small, else a mapping of its own (never
- * the program's allocator). pollset_release() is also for pthread_cleanup_push(), as all waits
- * are cancellation points; a handler that leaves by longjmp() leaks a mapping. */
+ * the program's allocator). pollset_release() is also for libc_cleanup_push(), as all waits
+ * are cancellation points; under musl, a handler that leaves by longjmp() leaks a mapping. */
 #define POLLSET_ON_STACK 16
 struct pollset_room {
 	struct pollfd *fds;

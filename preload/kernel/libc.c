@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #pragma weak __register_atfork
 #pragma weak pthread_atfork
@@ -36,6 +37,26 @@ void *__memcpy_chk(void *restrict to, const void *restrict from, size_t n, size_
 		libc_overflow();
 	return memcpy(to, from, n);
 }
+
+#if defined(__aarch64__) || defined(__arm__)
+/* glibc has this one in its loader, which musl's programs do not have: our own, with libc's value. (inih is
+ * built with it.) On other machines it is in the thread's own memory. */
+INTERNAL uintptr_t __stack_chk_guard;
+
+__attribute__((constructor(101))) static void set_guard(void)
+{
+	memcpy(&__stack_chk_guard, (const void *)getauxval(AT_RANDOM), sizeof(__stack_chk_guard));
+	__stack_chk_guard &= ~(uintptr_t)0xff;
+}
+#endif
+
+#ifdef __aarch64__ /* of libgcc's atomics */
+INTERNAL unsigned long __getauxval(unsigned long type);
+unsigned long __getauxval(unsigned long type)
+{
+	return getauxval(type);
+}
+#endif
 
 /* ------------------------------------------------------------------ what musl lacks */
 

@@ -62,6 +62,9 @@ static inline size_t libc_pieces(const struct msghdr *msg)
 typedef unsigned long libc_request;
 typedef int libc_flags;
 #else
+#if __SIZEOF_POINTER__ == 4
+#error "musl for 32 bits: its functions of a 64-bit time_t have other names (__select_time64 ...)"
+#endif
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
