@@ -111,12 +111,15 @@ INIT  := $(BUILD)/convert-bootstrap.init
 # so that an object is not taken for an intermediate and deleted
 .SECONDARY:
 
-.PHONY: all lib
+.PHONY: all lib helper lab
+#: all              the library, the wrapper, the helper and the lab's converter (the default)
+all: lib helper lab
 #: lib              the library alone: needs a C compiler and inih (CC=aarch64-linux-gnu-gcc, INIH=/path/to/ini.c)
 lib: $(SHIM)
-
-#: all              the library, the wrapper, the helper and the lab's converter (the default)
-all: $(SHIM) $(BUILD)/convert-run $(BUILD)/convert-bootstrap $(BUILD)/lab-converter $(UNITS) $(INIT)
+#: helper           convert-run and convert-bootstrap: need curl and jansson
+helper: $(PROGRAMS) $(UNITS) $(INIT)
+#: lab              the lab's converter: needs netfilter_queue
+lab: $(BUILD)/lab-converter
 
 .DELETE_ON_ERROR:
 
@@ -449,6 +452,26 @@ reach-tools: e2e-tools-musl
 	$(Q)$(MAKE) $(for_armhf)/narrow WIDE= $(BUILD)/armhf/narrow/$(REACH_CLIENT)
 	$(Q)$(MAKE) $(for_aarch64) lib $(addprefix $(BUILD)/aarch64/,$(REACH_CLIENT) lab/qemu-cookie.so)
 	$(Q)$(MAKE) $(for_aarch64_musl) $(BUILD)/aarch64/musl/$(REACH_CLIENT)
+# Debian's packages that a root has; they are made once, with the network.
+ROOTS          := $(BUILD)/packages
+INCLUDED_lean  := gcc make libc6-dev libinih-dev
+INCLUDED_build := build-essential debhelper libinih-dev libcurl4-openssl-dev libjansson-dev
+INCLUDED_fresh := curl libcurl4 libjansson4
+INCLUDED_cross := gcc-aarch64-linux-gnu libc6-dev-arm64-cross make \
+		  $(addsuffix :arm64,libinih-dev libcurl4-openssl-dev libjansson-dev)
+$(ROOTS)/cross.tar: ARCHITECTURES := --architectures=amd64,arm64
+
+.PHONY: check-packages
+#: check-packages   the library built with nothing else there; Debian's packages built, installed, upgraded, purged
+check-packages: all
+	$(Q)$(need) $(DEPS_PACKAGES)
+	$(Q)$(MAKE) --no-print-directory check-packages-here
+check-packages-here: $(addprefix $(ROOTS)/,lean.tar build.tar fresh.tar cross.tar)
+	$(Q)ROOTS=$(ROOTS) $(run) --limit 7200 tests/packages/test_packages.py tests/packages/test_recipes.py
+
+$(ROOTS)/%.tar:
+	@mkdir -p $(@D)
+	$(call say,ROOT,$@)mmdebstrap --quiet --format=tar $(ARCHITECTURES) --variant=minbase --include='$(INCLUDED_$*)' bookworm $@.new && mv $@.new $@
 
 MODE    ?= immediate
 MODULES ?=
@@ -655,6 +678,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-serv
 DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf libinih-dev:arm64 libinih-dev:armhf \
 	      musl-dev:arm64
+DEPS_PACKAGES := mmdebstrap lintian debhelper
 # the demo has no use for the helper
 DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
@@ -722,6 +746,19 @@ uninstall:
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(OWN_DATADIR)/$(notdir $(INIT)) \
 		$(addprefix $(DESTDIR)$(OWN_DATADIR)/,$(notdir $(SCHEMAS)))
 	[ ! -d $(DESTDIR)$(OWN_DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(OWN_DATADIR)
+
+# A copy of the tree with packaging/debian as its debian; the archives beside it.
+DEB      ?= $(BUILD)/deb
+DEB_TREE  = $(DEB)/convert-preload-$(VERSION)
+
+.PHONY: deb
+#: deb              Debian packages in build/deb (DEB_FLAGS=-b, DEB_BUILD_OPTIONS=nocheck)
+deb:
+	rm -rf $(DEB) && mkdir -p $(DEB_TREE)
+	tar -cf - --exclude='./$(BUILD)' --exclude=./build --exclude=./.git --exclude=__pycache__ . | tar -xf - -C $(DEB_TREE)
+	tar -czf $(DEB)/convert-preload_$(VERSION).orig.tar.gz -C $(DEB) convert-preload-$(VERSION)
+	cp -r packaging/debian $(DEB_TREE)/debian
+	cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -us -uc $(DEB_FLAGS)
 
 .PHONY: clean help
 #: clean            removes build/
