@@ -80,7 +80,8 @@ class Recipes(Packages):
             self.assertTrue((self.root / folder / name).is_file(), name)
 
     def sh(self, script, **env):
-        return self.works(self.root, "sh", "-ec", script, INIH=self.inih, CC=CC, **env)
+        return self.works(self.root, "sh", "-ec", script, INIH=self.inih, CC=CC,
+                          AR="aarch64-linux-gnu-ar", **env)
 
     def is_library(self, path):
         """For that machine, of libc alone, and by its plain name, too."""
