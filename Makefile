@@ -116,7 +116,7 @@ INIT  := $(BUILD)/convert-bootstrap.init
 all: lib helper lab
 #: lib              the library alone: needs a C compiler and inih (CC=aarch64-linux-gnu-gcc, INIH=/path/to/ini.c)
 lib: $(SHIM)
-#: helper           convert-run and convert-bootstrap: need curl and jansson
+#: helper           convert-run and convert-bootstrap: need curl, jansson and ncurses
 helper: $(PROGRAMS) $(UNITS) $(INIT)
 #: lab              the lab's converter: needs netfilter_queue
 lab: $(BUILD)/lab-converter
@@ -455,10 +455,10 @@ reach-tools: e2e-tools-musl
 # Debian's packages that a root has; they are made once, with the network.
 ROOTS          := $(BUILD)/packages
 INCLUDED_lean  := gcc make libc6-dev libinih-dev
-INCLUDED_build := build-essential debhelper libinih-dev libcurl4-openssl-dev libjansson-dev
-INCLUDED_fresh := curl libcurl4 libjansson4
+INCLUDED_build := build-essential debhelper libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev
+INCLUDED_fresh := curl libcurl4 libjansson4 libncurses6 libncursesw6
 INCLUDED_cross := gcc-aarch64-linux-gnu libc6-dev-arm64-cross make \
-		  $(addsuffix :arm64,libinih-dev libcurl4-openssl-dev libjansson-dev)
+		  $(addsuffix :arm64,libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev)
 $(ROOTS)/cross.tar: ARCHITECTURES := --architectures=amd64,arm64
 
 .PHONY: check-packages
