@@ -386,7 +386,7 @@ differences: all $(E2E_TOOLS)
 # Once more by a user without any capability, over Multipath TCP and over TCP.
 as_user = for mptcp in on off; do LAB_USER=nobody LAB_MPTCP=$$mptcp $(1) || exit 1; done
 
-.PHONY: check-transparency check-storms check-faults check-paths
+.PHONY: check-transparency check-storms check-faults check-paths check-dissector
 #: check-transparency  every call in every state, with every kind of converter, over TCP and MPTCP, as root and
 #:                  not (long; TRANSPARENCY=pairs: each value of each, pairwise)
 check-transparency: all $(E2E_TOOLS)
@@ -404,6 +404,14 @@ check-faults: all $(E2E_TOOLS)
 	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py
 	$(Q)$(call as_user,$(run) --limit 1800 tests/e2e/test_failures.py)
 	$(Q)FAULTS=all BUILD=$(BUILD) tests/e2e/test_crowd.py
+
+#: check-dissector  no mark of a malformed packet on what test_wire, test_failures and test_mptcp send
+check-dissector: all $(E2E_TOOLS)
+	$(Q)mkdir -p $(BUILD)/captures
+	$(Q)for suite in wire failures mptcp; do LAB_CAPTURE=$(abspath $(BUILD))/captures/$$suite.pcap \
+		$(run) --limit 900 tests/e2e/test_$$suite.py || exit 1; done
+	$(Q)DISSECTOR='$(abspath $(patsubst %,$(BUILD)/captures/%.pcap,wire failures mptcp))' \
+		$(run) --limit 900 tests/e2e/test_dissector.py
 
 #: check-storms     threads, signals and forks at random, for a minute each, as root and not
 check-storms: all $(E2E_TOOLS) e2e-tools-musl
@@ -667,7 +675,7 @@ lint-python:
 
 DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
 	      libjansson-dev libncurses-dev libnetfilter-queue-dev libnfnetlink-dev
-DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump nginx-light redis-server redis-tools \
+DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump tshark nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
 	      openssl procps util-linux netcat-openbsd ncat socat binutils diffutils python3-jsonschema tmux \
 	      musl-tools fzf libcap2-bin zsh fish \
@@ -735,6 +743,12 @@ install-lib: $(SHIM)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)).new
 	mv -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)).new $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
 
+# By itself, as nobody needs it without Wireshark; it stays text, and no plugin directory is touched.
+.PHONY: install-wireshark
+#: install-wireshark  the dissector for Wireshark and tshark, to DATADIR/convert/wireshark/
+install-wireshark:
+	$(call put_all,644,packaging/wireshark/convert.lua,$(OWN_DATADIR)/wireshark)
+
 #: uninstall        removes what install put there, if nothing loads the library any more
 uninstall:
 	@packaging/named '$(DESTDIR)' '$(LIBDIR)'
@@ -745,6 +759,9 @@ uninstall:
 		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE)) \
 		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(OWN_DATADIR)/$(notdir $(INIT)) \
 		$(addprefix $(DESTDIR)$(OWN_DATADIR)/,$(notdir $(SCHEMAS)))
+	rm -f $(DESTDIR)$(OWN_DATADIR)/wireshark/convert.lua
+	[ ! -d $(DESTDIR)$(OWN_DATADIR)/wireshark ] || \
+		rmdir --ignore-fail-on-non-empty $(DESTDIR)$(OWN_DATADIR)/wireshark
 	[ ! -d $(DESTDIR)$(OWN_DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(OWN_DATADIR)
 
 # A copy of the tree with packaging/debian as its debian; the archives beside it.

@@ -56,6 +56,9 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(TMP / "home"
 
 TEST_LIMIT = 120  # seconds for one test
 
+# A file for all that passes the client's link c0 in a suite.
+CAPTURE = os.environ.get("LAB_CAPTURE")
+
 
 # ------------------------------------------------------------------------ namespaces
 
@@ -490,6 +493,9 @@ def main(setup=None, kind=Lab, **lab_options):
         loader.testNamePatterns = [f"*{arguments[arguments.index('-k') + 1]}*"]
     TestCase.lab = kind(**lab_options)
     try:
+        if CAPTURE:
+            TestCase.lab.start("client", ["/usr/bin/python3", "-BES", ROOT / "tests/e2e/record.py", "c0",
+                                          CAPTURE])
         if setup:
             setup(TestCase.lab)
         loader.loadTestsFromModule(sys.modules["__main__"]).run(results)
