@@ -310,14 +310,17 @@ static void put_object(struct text *t, enum log_level level, enum log_event even
 	t->bytes[t->len++] = '}';
 }
 
+enum shape { SHAPE_LINE, SHAPE_OBJECT, SHAPE_SYSLOG = 2, SHAPE_OBJECT_TO_SYSLOG };
+
 /* Not inlined: nothing of its room is needed when the line is written. */
-__attribute__((noinline)) static void build(struct text *t, enum log_level level,
+__attribute__((noinline)) static void build(struct text *t, enum shape shape, enum log_level level,
 					    enum log_event event, const char *format,
 					    struct arguments *args)
 {
-	const bool is_object = t->json;
+	const bool is_object = shape & SHAPE_OBJECT;
 
 	t->len = 0;
+	t->is_syslog = shape & SHAPE_SYSLOG;
 	t->json = t->keyed = false;
 	t->room = LOG_LINE_MAX - (is_object ? 3 : 1); /* what ends a text, the object, the line */
 	if (t->is_syslog)
@@ -430,6 +433,12 @@ bool log_is_on(enum log_level level)
 	return level <= log_most;
 }
 
+static enum shape shape_of_target(void)
+{
+	return (enum shape)((log_format == LOG_FORMAT_JSON ? SHAPE_OBJECT : SHAPE_LINE) |
+			    (strcmp(log_target, LOG_SYSLOG) == 0 ? SHAPE_SYSLOG : SHAPE_LINE));
+}
+
 static bool is_for_receipt(enum log_event event)
 {
 	return receipt && event <= LOG_LAST_OUTCOME;
@@ -444,18 +453,14 @@ void log_tell(enum log_level level, enum log_event event, const char *format, ..
 	if (level > target_most && !is_for_receipt(event))
 		return;
 	if (level <= target_most) {
-		t.json = log_format == LOG_FORMAT_JSON;
-		t.is_syslog = strcmp(log_target, LOG_SYSLOG) == 0;
 		va_start(args.list, format);
-		build(&t, level, event, format, &args);
+		build(&t, shape_of_target(), level, event, format, &args);
 		va_end(args.list);
 		write_line(&t);
 	}
 	if (is_for_receipt(event)) {
-		t.json = true;
-		t.is_syslog = false;
 		va_start(args.list, format);
-		build(&t, level, event, format, &args);
+		build(&t, SHAPE_OBJECT, level, event, format, &args);
 		va_end(args.list);
 		write_to_file(receipt, O_NOFOLLOW, &t);
 	}

@@ -285,7 +285,7 @@ static int run(const struct options *o, const struct finding *why)
 
 static int enable_or_disable(const struct options *o, const char *library)
 {
-	struct unit unit;
+	struct unit unit = { .root = NULL };
 
 	if (!unit_init(&unit, o->root ? o->root : "", o->words[1]))
 		return STATUS_USAGE;

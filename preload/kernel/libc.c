@@ -86,11 +86,11 @@ static ssize_t by_pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 	return syscall(SYS_pwritev2, fd, iov, n, (long)offset, (long)(offset >> 32), flags);
 }
 
-void libc_complete(void)
+void libc_complete(struct real *r)
 {
-#define COMPLETE(name)  \
-	if (!real.name) \
-		real.name = by_##name;
+#define COMPLETE(name) \
+	if (!r->name)  \
+		r->name = by_##name;
 	COMPLETE(close_range)
 	COMPLETE(closefrom)
 	COMPLETE(epoll_pwait2)

@@ -78,6 +78,6 @@ void real_init(void)
 #endif
 #undef NEXT
 	next(&real_syscall, "syscall");
-	libc_complete();
+	libc_complete(&real);
 	real_waits_are_libcs = waits_are_libcs();
 }

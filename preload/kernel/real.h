@@ -76,7 +76,7 @@ extern long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 extern bool real_waits_are_libcs INTERNAL;
 
 /* What the libc behind us lacks is the kernel's call. */
-void libc_complete(void);
+void libc_complete(struct real *r);
 
 /* Called by the constructor, and by whatever is called before it. Safe to repeat. */
 void real_init(void);

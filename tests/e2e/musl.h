@@ -8,9 +8,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* in each object, of which the linker takes one */
-const char *errno_name(int err) __attribute__((weak));
-#include "../../common/errno_name.c"
+/* common/errno_name.c is included before this: in each object, of which the linker takes one */
+#pragma weak errno_name
 #define strerrorname_np errno_name
 #pragma GCC diagnostic ignored "-Wsign-conversion" /* in its FD_SET() */
 
