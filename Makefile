@@ -54,7 +54,8 @@ INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kern
 INCLUDE_preload/connection := -Ipreload/connection $(INCLUDE_preload/exchange)
 INCLUDE_preload/calls      := -Ipreload/calls $(INCLUDE_preload/connection)
 INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
-INCLUDE_bootstrap-helper/run := -Ibootstrap-helper/run $(INCLUDE_bootstrap-helper)
+INCLUDE_bootstrap-helper/any := -Ibootstrap-helper/any $(INCLUDE_preload/connection)
+INCLUDE_bootstrap-helper/run := -Ibootstrap-helper/run -Ibootstrap-helper/any $(INCLUDE_bootstrap-helper)
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/exchange) -Ibootstrap-helper
@@ -71,6 +72,7 @@ STOREYS   := kernel number exchange connection calls
 PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
 RUN       := $(call objects,bootstrap-helper/run)
+ANY       := $(call objects,bootstrap-helper/any)
 BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl -lncurses -ltinfo
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
@@ -82,6 +84,9 @@ E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
 # programs whose calls are compared: fortified as everything here is, plain, and past libc
 CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
 PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
+# what LD_PRELOAD does not reach
+STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one loop abis)
+E2E_TOOLS  += $(STATIC)
 E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC)
 # what the lab is made of beside the converter
 E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line middlebox bare-client mptcp-sockets.so)
@@ -91,7 +96,7 @@ KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper bootstrap-helper/run tests/lab \
+ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper bootstrap-helper/any bootstrap-helper/run tests/lab \
 		tests/lab/converter tests/unit \
 		tests/fuzz tests/e2e tests/e2e/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
@@ -220,8 +225,12 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 		$(WRAPPED:%=-Wl,--wrap=%) $(OWN_CLOCK)
 
 # of the helper what it knows of programs, without curl and jansson: to load those takes longer than to ask
-$(BUILD)/convert-run: $(RUN) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
+$(BUILD)/convert-run: $(RUN) $(ANY) $(BUILD)/connections.a $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
 	$(call say,LINK,$@)$(CC_LINK) -pie -o $@ $^ $(INIH) -ldl
+
+# the library without what stands in front of libc's functions: the supervisor calls it by itself
+$(BUILD)/connections.a: $(call objects,$(filter-out preload/calls,$(STOREYS:%=preload/%)))
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/convert-bootstrap%: bootstrap-helper/convert-bootstrap%.in bootstrap-helper/sandbox.in \
 			     Makefile $(BUILD)/paths
@@ -291,6 +300,10 @@ $(PAST_LIBC): $(BUILD)/e2e/past-libc/%: $(BUILD)/obj/past-libc/tests/e2e/clients
 $(CLIENTS:%=$(BUILD)/e2e/plain/%): $(BUILD)/e2e/plain/%: $(BUILD)/obj/plain/tests/e2e/clients/%.o $(BUILD)/obj/plain/tests/e2e/clients/say.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+
+$(BUILD)/e2e/static/%: $(BUILD)/obj/tests/e2e/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -static -o $@ $^ -lpthread
 
 $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/%.o
 	@mkdir -p $(@D)
@@ -489,9 +502,19 @@ MODULES ?=
 check-python: all $(BUILD)/lab/delay-line $(BUILD)/lab/mptcp-sockets.so
 	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(if $(HELPER),--helper) $(MODULES)
 
-#: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes)
-check-programs: all $(E2E_TOOLS)
-	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py
+#: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes), and Go programs and
+#:                  others under a supervisor (needs Go)
+check-programs:
+	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_PROGRAMS)
+	$(Q)$(MAKE) --no-print-directory check-programs-here
+
+.PHONY: check-programs-here
+check-programs-here: all $(E2E_TOOLS) $(BUILD)/e2e/any/get
+	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py tests/e2e/any_programs.py
+
+$(BUILD)/e2e/any/get: tests/e2e/any/get.go
+	@mkdir -p $(@D)
+	$(call say,GO,$<)GO111MODULE=off CGO_ENABLED=0 GOCACHE=$(abspath $(BUILD)/go) go build -o $@ $<
 
 .PHONY: bench bench-here performance
 #: bench            what the shim costs, and others, side by side (some 3 minutes): build/bench/
@@ -687,6 +710,7 @@ DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf libinih-dev:arm64 libinih-dev:armhf \
 	      musl-dev:arm64
 DEPS_PACKAGES := mmdebstrap lintian debhelper
+DEPS_PROGRAMS := golang-go busybox-static rclone caddy hugo
 # the demo has no use for the helper
 DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux

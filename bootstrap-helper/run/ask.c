@@ -154,15 +154,68 @@ static void ask_program(struct findings *f, char *const *words)
 void ask_first(struct findings *f, const char *library, char *const *words, bool *wants_receipt)
 {
 	ask_configuration(f, wants_receipt);
-	ask_library(f, library);
+	if (library)
+		ask_library(f, library);
 	ask_program(f, words);
 }
 
-const struct finding *ask_worst(const struct findings *f, bool strict)
+static bool is(const struct finding *found, const char *id)
+{
+	return strcmp(found->id, id) == 0;
+}
+
+/* A supervisor does not mind what a program is. */
+static bool is_of_the_program(const struct finding *found)
+{
+	return strncmp(found->id, "program-", 8) == 0 || strncmp(found->id, "script", 6) == 0;
+}
+
+const struct finding *ask_worst(const struct findings *f, bool strict, bool any)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const struct finding *found = &f->all[i];
+
+		if (found->verdict == FINDING_PROBLEM && (strict || !is(found, NOT_KNOWN)) &&
+		    (!any || !is_of_the_program(found) || ask_is_for_exec(found)))
+			return found;
+	}
+	return NULL;
+}
+
+/* Of another word size, which this kernel runs as well. */
+static bool is_narrow(const struct finding *found)
+{
+#if defined(__x86_64__)
+	static const char narrow[] = "i386 (32 bits)";
+#elif defined(__aarch64__)
+	static const char narrow[] = "arm (32 bits)";
+#else
+	static const char narrow[] = "";
+#endif
+	for (size_t i = 0; i < found->n_values; i++)
+		if (strcmp(found->values[i].name, "machine") == 0)
+			return strcmp(found->values[i].word, narrow) == 0;
+	return false;
+}
+
+const struct finding *ask_past(const struct findings *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const struct finding *found = &f->all[i];
+
+		if (found->verdict == FINDING_PROBLEM &&
+		    (is(found, "program-go") || is(found, "program-static") ||
+		     is(found, "program-libc") || is(found, "script-environment") ||
+		     (is(found, "program-machine") && is_narrow(found))))
+			return found;
+	}
+	return NULL;
+}
+
+const struct finding *ask_privileges(const struct findings *f)
 {
 	for (size_t i = 0; i < f->n; i++)
-		if (f->all[i].verdict == FINDING_PROBLEM &&
-		    (strict || strcmp(f->all[i].id, NOT_KNOWN) != 0))
+		if (is(&f->all[i], "program-privileges") && f->all[i].verdict == FINDING_PROBLEM)
 			return &f->all[i];
 	return NULL;
 }
@@ -173,7 +226,7 @@ bool ask_is_for_exec(const struct finding *found)
 					   "program-executable" };
 
 	for (size_t i = 0; i < 3; i++)
-		if (strcmp(found->id, ids[i]) == 0)
+		if (is(found, ids[i]))
 			return true;
 	return false;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "any.h"
 #include "ask.h"
 #include "child.h"
 #include "config.h"
@@ -25,8 +26,8 @@
 enum { STATUS_NO_LIBRARY = 1, STATUS_USAGE = 2, STATUS_STRICT = 3, STATUS_EXEC = 126 };
 
 static const char usage[] =
-	"usage: " ME " [-qv] [--strict] [--receipt[=FILE]] [-c FILE] [-a ADDRESS [-p PORT]] [--] "
-	"PROGRAM [ARGUMENT...]\n"
+	"usage: " ME " [-qv] [--strict] [--any | --preload] [--receipt[=FILE]] [-c FILE]\n"
+	"         [-a ADDRESS [-p PORT]] [--] PROGRAM [ARGUMENT...]\n"
 	"       " ME " [--root DIR] [-v] [--strict] [-c FILE] [-a ADDRESS [-p PORT]] enable UNIT\n"
 	"       " ME " [--root DIR] disable UNIT\n\n"
 	"  -c FILE        configuration, instead of " CONFIG_DEFAULT_FILE "\n"
@@ -37,6 +38,8 @@ static const char usage[] =
 	"  --receipt      say when it has ended what became of its connections; =FILE: as JSON, "
 	"there\n"
 	"  --strict       not start if something does, and no connection is direct but by a rule\n"
+	"  --any          by a supervisor, which reaches every program (Go, static ...)\n"
+	"  --preload      by the library alone; else by whichever reaches the program\n"
 	"  --root DIR     the system's files are below DIR (enable, disable)\n"
 	"  -h, -V         this help; the version (--help, --version)\n\n"
 	"enable has systemd start a service so, disable not any more. A program of one of these "
@@ -44,7 +47,7 @@ static const char usage[] =
 	"wants a -- before it.\n";
 
 struct options {
-	bool quiet, strict, verbose, receipt;
+	bool quiet, strict, verbose, receipt, any, preload;
 	FILE *receipt_file; /* NULL: standard error, for people */
 	bool is_program;    /* words: it and its own; else "enable" or "disable", and a unit */
 	const char *root;   /* NULL: this system */
@@ -109,6 +112,11 @@ static void take(int option, const char *value, struct options *o)
 	case 'r':
 		o->root = value;
 		return;
+	case 'A':
+	case 'P':
+		o->any = option == 'A';
+		o->preload = option == 'P';
+		return;
 	case 'h':
 		fputs(usage, stdout);
 		exit(0);
@@ -130,6 +138,8 @@ static void parse(int argc, char **argv, struct options *o)
 	static const struct option longer[] = { { "verbose", no_argument, NULL, 'v' },
 						{ "quiet", no_argument, NULL, 'q' },
 						{ "strict", no_argument, NULL, 's' },
+						{ "any", no_argument, NULL, 'A' },
+						{ "preload", no_argument, NULL, 'P' },
 						{ "receipt", optional_argument, NULL, 'R' },
 						{ "help", no_argument, NULL, 'h' },
 						{ "version", no_argument, NULL, 'V' },
@@ -259,18 +269,32 @@ static int become(char *const *words, const struct finding *why)
 	return err == ENOENT ? STATUS_EXEC + 1 : STATUS_EXEC;
 }
 
-/* Returns only if the program could not be started: the status. */
+static int become_program(const struct any_program *p)
+{
+	return become(p->words, NULL);
+}
+
+/* Returns only if the program could not be started, or there was a supervisor: the status. */
+static int start(const struct options *o, const struct finding *why)
+{
+	const struct any_program p = {
+		.words = o->words, .strict = o->strict, .quiet = o->quiet, .become = become_program
+	};
+
+	return o->any && !why ? any_run(&p) : become(o->words, why);
+}
+
 static int run(const struct options *o, const struct finding *why)
 {
 	struct receipt r;
 	int status;
 
 	if (!o->receipt)
-		return become(o->words, why);
+		return start(o, why);
 	if (!receipt_begin())
 		fail(STATUS_NO_LIBRARY, "no file for the receipt in TMPDIR: %s", strerror(errno));
 	if (child_start(&status))
-		_exit(become(o->words, why));
+		_exit(start(o, why));
 	receipt_end(&r);
 	if (status < 0)
 		fail(STATUS_NO_LIBRARY, "%s", strerror(errno));
@@ -281,6 +305,27 @@ static int run(const struct options *o, const struct finding *why)
 	if (o->receipt_file && fclose(o->receipt_file) != 0)
 		fprintf(stderr, ME ": the receipt is not whole: %s\n", strerror(errno));
 	child_end_as(status);
+}
+
+/* The supervisor has all that the program starts, too, so the environment is as it was (before: of
+ * LD_PRELOAD, or NULL). */
+static void be_supervised(struct options *o, const struct findings *found, const char *before)
+{
+	const struct finding *past = o->any ? NULL : ask_past(found);
+	const struct finding *loses = geteuid() == 0 ? NULL : ask_privileges(found);
+
+	o->any = true;
+	if (before)
+		set("LD_PRELOAD", before);
+	else
+		unsetenv("LD_PRELOAD");
+	if (past && !o->quiet)
+		fprintf(stderr, ME ": %s: %s; so it is supervised (--any)\n", past->about,
+			past->what);
+	if (loses && !o->quiet)
+		fprintf(stderr,
+			ME ": %s: it gains no privileges under a supervisor (no_new_privs)\n",
+			loses->about);
 }
 
 static int enable_or_disable(const struct options *o, const char *library)
@@ -296,31 +341,37 @@ int main(int argc, char **argv)
 {
 	struct findings found = { .all = NULL };
 	const struct finding *worst;
-	const char *library;
+	const char *library, *before;
 	struct options o;
-	bool is_for_exec, wants_receipt = false;
+	bool is_for_exec, any, wants_receipt = false;
 
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);
 	make_absolute("CONVERT_CONF");
 	make_absolute("CONVERT_LOG");
+	before = getenv("LD_PRELOAD");
+	before = before ? strdup(before) : NULL;
 	library = o.root ? find_library_below(o.root) : find_library();
-	if (!library && (o.is_program || *o.words[0] == 'e'))
+	if (!library && (o.is_program ? !o.any : *o.words[0] == 'e'))
 		fail(o.strict ? STATUS_STRICT : STATUS_NO_LIBRARY,
 		     LIBRARY ": not there; is convert-preload installed?");
 	if (!o.is_program)
 		return enable_or_disable(&o, library);
-	preload(library);
+	if (!o.any)
+		preload(library);
 	findings_for(&found, geteuid() == 0, NULL);
-	ask_first(&found, library, o.words, &wants_receipt);
+	ask_first(&found, o.any ? NULL : library, o.words, &wants_receipt);
 	o.receipt |= wants_receipt;
-	worst = ask_worst(&found, o.strict);
+	any = o.any || (!o.preload && ask_past(&found));
+	worst = ask_worst(&found, o.strict, any);
 	is_for_exec = worst && ask_is_for_exec(worst);
 	if (worst && !is_for_exec) {
 		tell(&o, worst);
 		if (o.strict)
 			return STATUS_STRICT;
 	}
+	if (any && !is_for_exec)
+		be_supervised(&o, &found, before);
 	return run(&o, is_for_exec ? worst : NULL);
 }

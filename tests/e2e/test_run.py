@@ -59,6 +59,17 @@ class Run(L.TestCase):
         r = self.run_it("-q", "--strict", *words, **more)
         self.assertEqual((r.code, r.err, r.out), (STRICT, "", b""), r)
 
+    def supervised(self, line, *words, code=0):
+        """One line, and it is started under a supervisor; --preload: as by the library."""
+        for options in [], ["--strict"], ["-q"]:
+            r = self.run_it(*options, *words)
+            self.assertEqual(r.code, r.code if code is None else code, r)
+            said = "" if "-q" in options else f"convert-run: .*{line.partition('; mend')[0]}.*; " \
+                "so it is supervised \\(--any\\)\n"
+            self.assertRegex(r.err, f"\\A{said}", r)
+            self.assertEqual(r.err.count("convert-run:"), 1 if said else 0, r)
+        self.says(line, "--preload", *words, code=code)
+
     def no_start(self, line, *words, code):
         """The kernel refuses it, and that is the line."""
         for options in [], ["-q"], ["--strict"]:
@@ -85,12 +96,12 @@ class Programs(Run):
 
     def test_static(self):
         for option in "-static", "-static-pie":
-            self.says("statically linked.*; mend: .*dynamically", *GOOD,
+            self.supervised("statically linked.*; mend: .*dynamically", *GOOD,
                       self.compile("static", option))
 
     def test_go(self):
         self.need("fzf")
-        self.says("fzf: a Go program.*GODEBUG", *GOOD, "fzf", "--version")
+        self.supervised("fzf: a Go program.*; mend: GODEBUG", *GOOD, "fzf", "--version")
 
     def test_no_proc(self):
         """Then nothing can be said of it, and it starts."""
@@ -109,16 +120,23 @@ class Programs(Run):
 
     def test_another_libc(self):
         program = self.compile("other", "-Wl,--dynamic-linker=/lib/ld-other.so.1")
-        self.says("its loader is /lib/ld-other.so.1, and the library's .*: another libc", *GOOD, program,
-                  code=None)
+        line = "its loader is /lib/ld-other.so.1, and the library's .*: another libc; "
+        for options, more in (["--preload"], "mend: a build of it"), ([], "so it is supervised"):
+            r = self.run_it(*options, *GOOD, program)
+            self.assertEqual(r.code, 127, r)  # as there is no such loader
+            self.assertRegex(r.err, line + more, r)
 
     def test_another_word_size(self):
         program = self.compile("i386", "-m32", "-nostdlib", "-pie", "-ffreestanding",
                                "-Wl,--dynamic-linker=/lib/ld-linux.so.2",
                                source="void _start(void) { for (;;) ; }\n")
-        r = self.run_it("--strict", *GOOD, program)
+        r = self.run_it("--strict", "--preload", *GOOD, program)
         self.assertEqual(r.code, STRICT, r)
         self.assertIn("it is for i386 (32 bits), and the library for", r.err)
+        r = self.run_it("--strict", *GOOD, "timeout", "0.2", program)
+        self.assertEqual(r.code, 124, r)
+        self.assertIn("it is for i386 (32 bits)", r.err)
+        self.assertIn("so it is supervised (--any)", r.err)
 
     def test_another_machine(self):
         program = self.file("arm64", elf.make(machine=elf.ARM64))
@@ -145,10 +163,10 @@ class Programs(Run):
 
     def test_scripts(self):
         static = self.compile("static", "-static")
-        self.says(f"{static}: statically linked", *GOOD, self.file("script", f"#!{static}\n"))
+        self.supervised(f"{static}: statically linked", *GOOD, self.file("script", f"#!{static}\n"))
         again = self.file("inner", f"#!{static}\n")
-        self.says(f"{static}: statically linked", *GOOD, self.file("script", f"#!{again}\n"))
-        self.says("env takes LD_PRELOAD away", *GOOD,
+        self.supervised(f"{static}: statically linked", *GOOD, self.file("script", f"#!{again}\n"))
+        self.supervised("env takes LD_PRELOAD away", *GOOD,
                   self.file("script", "#!/usr/bin/env -S -i true\n"))
 
     def test_what_they_start(self):
@@ -158,14 +176,14 @@ class Programs(Run):
                       ["nohup", static], ["stdbuf", "-oL", static], ["setsid", "-w", static],
                       ["env", "nice", "timeout", "9", static]):
             with self.subTest(words):
-                self.says(f"{static}: statically linked", *GOOD, *words)
+                self.supervised(f"{static}: statically linked", *GOOD, *words)
 
     def test_cleaners(self):
         for words in (["env", "-i", "true"], ["env", "-", "true"], ["env", "-uLD_PRELOAD", "true"],
                       ["env", "-u", "LD_PRELOAD", "true"], ["env", "--unset=LD_PRELOAD", "true"],
                       ["env", "-vi", "true"], ["env", "LD_PRELOAD=", "true"]):
             with self.subTest(words):
-                self.says("env takes LD_PRELOAD away.*; mend:", *GOOD, *words)
+                self.supervised("env takes LD_PRELOAD away.*; mend:", *GOOD, *words)
 
     def test_known_by_name(self):
         """None of them has to be installed: here they are names of /bin/true."""
@@ -314,7 +332,7 @@ class StrictRuns(Run):
 
     def test_by_the_environment(self):
         self.need("fzf")
-        r = self.run_it(*GOOD, "fzf", "--version", env={"CONVERT_STRICT": "1"})
+        r = self.run_it("--preload", *GOOD, "fzf", "--version", env={"CONVERT_STRICT": "1"})
         self.assertEqual(r.code, STRICT, r)
 
 

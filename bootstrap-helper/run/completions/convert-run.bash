@@ -29,7 +29,7 @@ _convert_run() {
 		case ${COMP_WORDS[COMP_CWORD - 1]}:$word in
 		-c:* | --root:* | --receipt:=) kind=(-A file) ;;
 		-[ap]:*) kind=(-W '') ;;
-		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --receipt --strict --root -h --help -V --version --') ;;
+		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --receipt --strict --any --preload --root -h --help -V --version --') ;;
 		*/*) kind=(-A file) ;;
 		esac
 	fi

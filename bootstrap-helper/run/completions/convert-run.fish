@@ -11,6 +11,8 @@ complete -c convert-run -l strict -d 'not start if something does, and no connec
 complete -c convert-run -l root -x -a '(__fish_complete_directories)' -d 'a system for enable and disable'
 complete -c convert-run -n '__fish_seen_subcommand_from enable disable' -f -d service \
 	-a '(string replace -r ".*/(.*)\.service\$" "\$1" /usr/lib/systemd/system/*.service)'
+complete -c convert-run -l any -d 'by a supervisor, which reaches every program'
+complete -c convert-run -l preload -d 'by the library alone'
 complete -c convert-run -s v -l verbose -d 'say what happens to each connection'
 complete -c convert-run -s h -l help -d 'a short help'
 complete -c convert-run -s V -l version -d 'the version'

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+/* The three processes. */
+#include "any.h"
+
+#include "filter.h"
+#include "listener.h"
+#include "supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ME "convert-run"
+
+static bool wants_names; /* of sockets, from the kernel */
+/* as they were when we were started */
+static sigset_t mask;
+static struct sigaction children;
+
+enum { STATUS_NONE = 1, STATUS_STRICT = 3 };
+
+/* What the processes have to say to each other: a descriptor with it, or none. */
+enum word { WORD_LISTENER, WORD_NO_LISTENER, WORD_GO, WORD_PROGRAM, WORD_ENDED };
+struct message {
+	enum word word;
+	int number; /* an errno, a process, a status of waitpid()'s */
+};
+
+static bool say(int to, enum word word, int number, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+				.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS } };
+	struct message m = { word, number };
+	struct iovec piece = { &m, sizeof(m) };
+	struct msghdr msg = { .msg_iov = &piece, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	}
+	return sendmsg(to, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(m);
+}
+
+/* False: nobody is there any more. */
+static bool hear(int from, struct message *m, int *fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(sizeof(size_t))));
+	struct iovec piece = { m, sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &piece,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *head;
+	ssize_t n;
+
+	do
+		n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(*m))
+		return false;
+	*fd = -1;
+	head = CMSG_FIRSTHDR(&msg);
+	if (head && head->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(head), sizeof(*fd));
+	return true;
+}
+
+/* Whoever waits for the end of a pipe that the program was given shall not wait for ours. */
+static void close_all_but(int a, int b)
+{
+	unsigned int low = (unsigned int)(a < b ? a : b), high = (unsigned int)(a < b ? b : a);
+
+	if (low > 3)
+		close_range(3, low - 1, 0);
+	if (high > low + 1)
+		close_range(low + 1, high - 1, 0);
+	close_range(high + 1, ~0U, 0);
+}
+
+static void close_standard(int last)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd <= last; fd++)
+		dup2(null, fd);
+	close(null);
+}
+
+/* ------------------------------------------------------------------------------ the program */
+
+static const char *why_not(int err)
+{
+	return err == EBUSY  ? "a supervisor is there already" :
+	       err == EINVAL ? "the kernel is older than Linux 5.14" :
+	       err == ENOSYS ? "the kernel has no seccomp" :
+			       strerror(err);
+}
+
+__attribute__((noreturn)) static void be_program(const struct any_program *p, int supervisor)
+{
+	int listener = filter_install(wants_names), fd;
+	struct message m;
+
+	if (listener < 0 && !p->quiet)
+		fprintf(stderr, ME ": %s--any: %s\n", p->strict ? "not started: " : "",
+			why_not(-listener));
+	if (listener < 0 && p->strict && listener != -EBUSY)
+		_exit(STATUS_STRICT);
+	if (!say(supervisor, listener < 0 ? WORD_NO_LISTENER : WORD_LISTENER, 0, listener) ||
+	    !hear(supervisor, &m, &fd))
+		_exit(STATUS_NONE);
+	if (listener >= 0)
+		close(listener);
+	close(supervisor);
+	sigaction(SIGCHLD, &children, NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	_exit(p->become(p));
+}
+
+/* --------------------------------------------------------------------------- the supervisor */
+
+static void ended(int outside, int status)
+{
+	say(outside, WORD_ENDED, status, -1);
+}
+
+/* Not through the filter: it stays the program's child's parent's, whatever becomes of the others. */
+__attribute__((noreturn)) static void be_supervisor(const struct any_program *p, int outside)
+{
+	struct supervise s = { .outside = outside, .ended = ended };
+	struct message m;
+	int pair[2], status;
+
+	/* daemons stay our descendants, whom Yama lets us look at */
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
+	    (s.program = fork()) < 0)
+		_exit(STATUS_NONE);
+	if (s.program == 0) {
+		close(outside);
+		be_program(p, pair[1]);
+	}
+	close_all_but(pair[0], outside);
+	close_standard(1); /* the log may go to the third */
+	setsid();
+	if (hear(pair[0], &m, &s.listener) && m.word == WORD_LISTENER &&
+	    say(outside, WORD_PROGRAM, s.program, s.listener)) {
+		listener_begin(s.listener);
+		say(pair[0], WORD_GO, 0, -1);
+		supervise(&s);
+		_exit(0);
+	}
+	say(outside, WORD_PROGRAM, s.program, -1);
+	say(pair[0], WORD_GO, 0, -1);
+	while (waitpid(s.program, &status, 0) < 0 && errno == EINTR)
+		;
+	ended(outside, status);
+	_exit(0);
+}
+
+/* ------------------------------------------------------------------- who stands for the program */
+
+static const int passed_on[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM };
+
+static void pass_on(int signals, pid_t program)
+{
+	struct signalfd_siginfo info;
+
+	/* what the terminal sends, the program gets from it, too */
+	while (read(signals, &info, sizeof(info)) == sizeof(info))
+		if (program && info.ssi_code != SI_KERNEL && info.ssi_signo != SIGCHLD)
+			kill(program, (int)info.ssi_signo);
+}
+
+/* As the program has ended. */
+static int end_alike(int status)
+{
+	const struct rlimit none = { 0, 0 };
+	sigset_t all;
+
+	if (!WIFSIGNALED(status))
+		return WEXITSTATUS(status);
+	setrlimit(RLIMIT_CORE, &none); /* the program's is enough */
+	signal(WTERMSIG(status), SIG_DFL);
+	sigfillset(&all);
+	sigprocmask(SIG_UNBLOCK, &all, NULL);
+	kill(getpid(), WTERMSIG(status));
+	return 128 + WTERMSIG(status);
+}
+
+/* The supervisor is no more. Somebody has to answer for it, for whatever the program has started, too. */
+static void let_through(const struct any_program *p, int listener)
+{
+	listener_begin(listener);
+	if (fork() != 0)
+		return;
+	setsid();
+	listener_let_through(p->strict);
+	_exit(0);
+}
+
+static int stand_for_it(const struct any_program *p, int supervisor, int signals)
+{
+	struct pollfd fds[] = { { .fd = supervisor, .events = POLLIN },
+				{ .fd = signals, .events = POLLIN } };
+	int listener = -1, fd, status;
+	pid_t program = 0;
+	struct message m;
+
+	for (;;) {
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		pass_on(signals, program);
+		/* a child of ours once its parent is no more */
+		if (program && waitpid(program, &status, WNOHANG) == program)
+			return end_alike(status);
+		if (!fds[0].revents)
+			continue;
+		if (!hear(supervisor, &m, &fd)) {
+			if (!program)
+				return STATUS_NONE;
+			if (listener >= 0)
+				let_through(p, listener);
+			fds[0].fd = -1;
+		} else if (m.word == WORD_ENDED) {
+			return end_alike(m.number);
+		} else {
+			program = m.number;
+			listener = fd;
+		}
+	}
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+int any_run(const struct any_program *p)
+{
+	const struct sigaction as_usual = { .sa_handler = SIG_DFL };
+	sigset_t mine;
+	int pair[2], signals;
+	pid_t supervisor;
+
+	if (!supervise_configure(base_name(p->words[0]), &wants_names))
+		return p->become(p);
+	sigemptyset(&mine);
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(*passed_on); i++)
+		sigaddset(&mine, passed_on[i]);
+	sigaddset(&mine, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mine, &mask);
+	sigaction(SIGCHLD, &as_usual, &children);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	signals = signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (!listener_share() || signals < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
+	    (supervisor = fork()) < 0) {
+		fprintf(stderr, ME ": --any: %s\n", strerror(errno));
+		return STATUS_NONE;
+	}
+	if (supervisor == 0) {
+		close(signals);
+		close(pair[0]);
+		be_supervisor(p, pair[1]);
+	}
+	close_all_but(pair[0], signals);
+	close_standard(2);
+	return stand_for_it(p, pair[0], signals);
+}

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: MIT
+#include "job.h"
+
+#include "listener.h"
+#include "relay.h"
+#include "target.h"
+
+#include "advance.h"
+#include "attempt.h"
+#include "begin.h"
+#include "shim.h"
+#include "sock.h"
+#include "wait.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#define BUCKETS	   4096
+#define PEERS	   65536
+#define LOOK_NS	   500000000  /* so often whoever waits is looked after */
+#define UNASKED_NS 1000000000 /* then whoever has not asked gets its bytes relayed */
+#define UNTOLD_NS  10000000000
+
+static struct job *jobs[BUCKETS];
+static struct job_peer peers[PEERS];
+static int epoll = -1;
+static int64_t next_ns = INT64_MAX;
+static struct job *over;
+
+/* ------------------------------------------------------------------------------- all of them */
+
+void job_begin_all(int epfd)
+{
+	epoll = epfd;
+}
+
+struct job *job_find(uint64_t cookie)
+{
+	struct job *j = cookie ? jobs[cookie % BUCKETS] : NULL;
+
+	while (j && j->cookie != cookie)
+		j = j->next;
+	return j;
+}
+
+static void remember_peer(const struct job *j, uint64_t cookie)
+{
+	if (j->converted)
+		peers[cookie % PEERS] = (struct job_peer){ cookie, j->server, j->like.family };
+}
+
+const struct job_peer *job_peer(uint64_t cookie)
+{
+	const struct job_peer *p = &peers[cookie % PEERS];
+
+	return cookie && p->cookie == cookie ? p : NULL;
+}
+
+static void due_at(int64_t at_ns)
+{
+	if (at_ns < next_ns)
+		next_ns = at_ns;
+}
+
+int64_t job_next(void)
+{
+	return next_ns;
+}
+
+/* Once; then it has to be asked for anew. */
+static void watch(struct job *j, int fd, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = j };
+
+	if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e) < 0)
+		epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+/* Others have the socket too, so its end is not the end of that. */
+static void unwatch(int fd)
+{
+	epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void close_ours(struct job *j)
+{
+	if (j->ours < 0)
+		return;
+	unwatch(j->ours);
+	like_close(j->ours);
+	j->ours = -1;
+}
+
+void job_end(struct job *j)
+{
+	static const struct linger at_once = { .l_onoff = 1 };
+	struct job **at = &jobs[j->cookie % BUCKETS];
+
+	if (j->is_over)
+		return;
+	while (*at != j)
+		at = &(*at)->next;
+	*at = j->next;
+	close_ours(j);
+	if (j->far >= 0 && !j->relay) /* leaves nothing behind in TIME_WAIT */
+		sys_setsockopt(j->far, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	if (j->far >= 0)
+		close(j->far);
+	relay_end(j->relay);
+	j->is_over = true;
+	j->next = over;
+	over = j;
+}
+
+void caller_let_go(struct caller *by)
+{
+	if (by->theirs >= 0)
+		close(by->theirs);
+	by->theirs = -1;
+}
+
+/* ------------------------------------------------------------------------------------ relayed */
+
+static void relay_on(struct job *j)
+{
+	if (!j->relay) {
+		j->relay = relay_begin(j->far, j->ours, j->is_placed);
+		j->is_relayed = !j->is_placed;
+		j->until_ns = INT64_MAX;
+		remember_peer(j, j->cookie);
+	}
+	if (!j->relay || !relay_go_on(j->relay)) {
+		job_end(j);
+		return;
+	}
+	watch(j, j->far, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (!j->is_placed)
+		watch(j, j->ours, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+/* ------------------------------------------------------------------------- under their number */
+
+/* An epoll set knows a file by its number too. So the registrations are made in a process with numbers of
+ * its own, where the socket can have the program's: what the set holds of the one before is taken away, as
+ * that may live on somewhere. */
+__attribute__((noreturn)) static void register_there(int ours, int theirs, int number,
+						     const struct target_epoll *e, size_t n)
+{
+	int sets[TARGET_EPOLLS]; /* the memory is still the parent's, the numbers are not */
+
+	ours = sys_fcntl(ours, F_DUPFD, number + 1);
+	theirs = sys_fcntl(theirs, F_DUPFD, number + 1);
+	for (size_t i = 0; i < n; i++)
+		sets[i] = sys_fcntl(e[i].epfd, F_DUPFD, number + 1);
+	syscall(SYS_dup3, theirs, number, 0);
+	for (size_t i = 0; i < n; i++)
+		syscall(SYS_epoll_ctl, sets[i], EPOLL_CTL_DEL, number, NULL);
+	syscall(SYS_dup3, ours, number, 0);
+	for (size_t i = 0; i < n; i++) {
+		struct epoll_event event = { .events = e[i].events, .data.u64 = e[i].data };
+
+		syscall(SYS_epoll_ctl, sets[i], EPOLL_CTL_ADD, number, &event);
+	}
+	syscall(SYS_exit_group, 0);
+	__builtin_unreachable();
+}
+
+static void register_alike(int ours, const struct caller *by, const struct target_epoll *e,
+			   size_t n)
+{
+	pid_t child = vfork();
+
+	if (child == 0)
+		register_there(ours, by->theirs, by->number, e, n);
+	if (child > 0)
+		waitpid(child, NULL, 0);
+}
+
+static size_t open_sets(int thread, struct target_epoll *e, size_t n)
+{
+	size_t there = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		e[there] = e[i];
+		e[there].epfd = target_fd(thread, e[i].epfd);
+		there += e[there].epfd >= 0;
+	}
+	return there;
+}
+
+bool job_place(struct job *j, struct caller *by)
+{
+	struct target_epoll e[TARGET_EPOLLS];
+	size_t n = target_epolls(by->thread, by->number, e);
+	int flags = sys_fcntl(by->theirs, F_GETFL, 0);
+	char byte;
+
+	if (flags < 0 || j->is_relayed)
+		return false;
+	if (j->far >= 0 && sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+		relay_on(j);
+		return false;
+	}
+	like_again(by->theirs, &j->like, j->ours);
+	sys_fcntl(j->ours, F_SETFL, flags);
+	unwatch(j->ours);
+	if (!listener_put(by->id, j->ours, by->number, target_is_cloexec(by->thread, by->number)))
+		return false;
+	n = open_sets(by->thread, e, n);
+	if (n)
+		register_alike(j->ours, by, e, n);
+	while (n)
+		close(e[--n].epfd);
+	remember_peer(j, sock_cookie(j->ours));
+	j->is_placed = true;
+	return true;
+}
+
+/* --------------------------------------------------------------------------------- the outcome */
+
+/* The connect() that waits: the answer. A signal may take it away in the last moment, unseen; then all is as
+ * if there had been no answer. So it is the kernel's own, if it can be: of the socket that is connected, or
+ * refused, by then. False: it was seen. */
+static bool tell(struct job *j)
+{
+	struct caller by = { .id = j->waiting, .thread = j->thread, .number = j->number };
+	int err = j->err;
+
+	by.theirs = target_fd(by.thread, by.number);
+	if (by.theirs >= 0 && sock_cookie(by.theirs) != j->cookie) /* closed, and made anew */
+		caller_let_go(&by);
+	if (by.theirs < 0) {
+		err = EBADF;
+	} else if (j->state == JOB_UP) {
+		err = job_place(j, &by) ? 0 : ECONNABORTED;
+	} else if (j->holds && err == ECONNREFUSED && nowhere_refuse(by.theirs, j->like.bound)) {
+		err = 0;
+	} else if (j->holds) {
+		nowhere_withdraw(by.theirs);
+	}
+	caller_let_go(&by);
+	return err ? listener_answer(by.id, err) : listener_natively(by.id);
+}
+
+/* Who does not wait is shown that it failed. */
+static void refuse(struct job *j)
+{
+	int theirs = target_fd(j->process, j->number);
+	bool is_there = sock_cookie(theirs) == j->cookie;
+
+	close_ours(j);
+	if (is_there)
+		nowhere_refuse(theirs, j->like.bound);
+	close(theirs);
+	if (!is_there) {
+		job_end(j);
+		return;
+	}
+	j->until_ns = now_ns() + UNTOLD_NS;
+	due_at(j->until_ns);
+}
+
+/* Whoever does not wait, and whoever else has the program's socket. */
+static void complete(struct job *j)
+{
+	j->far = nowhere_complete(&j->nowhere);
+	if (j->far < 0 || sock_tcp_state(j->far) == TCP_CLOSE) { /* nobody has it any more */
+		job_end(j);
+		return;
+	}
+	watch(j, j->far, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
+	j->until_ns = j->is_placed ? INT64_MAX : now_ns() + UNASKED_NS;
+	due_at(j->until_ns);
+}
+
+/* It is over, by err or not. */
+static void finish(struct job *j, int err, bool converted)
+{
+	bool told;
+
+	j->state = err ? JOB_FAILED : JOB_UP;
+	j->err = err;
+	j->converted = converted;
+	unwatch(j->ours);
+	told = j->waiting && listener_waits(j->waiting) && tell(j);
+	j->waiting = 0;
+	if (!j->holds || (told && err))
+		job_end(j);
+	else if (err)
+		refuse(j);
+	else
+		complete(j);
+}
+
+/* Direct, after a converter has failed or because the server speaks MPTCP itself. */
+static void look_at_direct(struct job *j)
+{
+	struct pollfd p = { .fd = j->ours, .events = POLLOUT };
+	int err;
+
+	if (poll(&p, 1, 0) == 0) {
+		watch(j, j->ours, EPOLLOUT | EPOLLONESHOT);
+		return;
+	}
+	err = sock_int(j->ours, SOL_SOCKET, SO_ERROR, 0);
+	if (!err && p.revents & POLLHUP)
+		err = ECONNABORTED;
+	if (mark_is_watched(mark_get(j->ours)))
+		conn_check_direct(j->ours);
+	finish(j, err, false);
+}
+
+static void look(struct job *j, bool broken)
+{
+	struct conn *c = mark_has_record(mark_get(j->ours)) ? conn_find(j->ours) : NULL;
+	enum mark mark = !c	? mark_get(j->ours) :
+			 broken ? conn_advance_broken(j->ours, c) :
+				  conn_advance(j->ours, c);
+	int err;
+
+	if (mark == MARK_PENDING && conn_exchange(c)) {
+		watch(j, j->ours, (uint32_t)exchange_wants(conn_exchange(c)) | EPOLLONESHOT);
+		due_at(exchange_due_ns(conn_exchange(c)));
+	} else if (mark == MARK_UP) {
+		finish(j, 0, true);
+	} else if (mark == MARK_FAILED || mark == MARK_FAILED_TOLD) {
+		err = conn_take_error(j->ours, c);
+		finish(j, err ? err : ECONNABORTED, false);
+	} else {
+		look_at_direct(j);
+	}
+}
+
+/* --------------------------------------------------------------------------------------- events */
+
+/* Something comes from the program, which has not asked, or its socket is closed; or from the server, for a
+ * program that has had time enough to ask. */
+static void look_at_far(struct job *j)
+{
+	char byte;
+	long n = sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n > 0 || (n == -EAGAIN && j->until_ns == INT64_MAX && !j->is_placed))
+		relay_on(j);
+	else if (n == -EAGAIN)
+		watch(j, j->far, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
+	else
+		job_end(j);
+}
+
+void job_event(struct job *j, uint32_t events)
+{
+	if (j->is_over)
+		return;
+	if (j->state == JOB_PENDING)
+		look(j, events & (EPOLLERR | EPOLLHUP));
+	else if (j->relay)
+		relay_on(j);
+	else if (j->far >= 0)
+		look_at_far(j);
+}
+
+/* ------------------------------------------------------------------------------------ in time */
+
+/* Another thread may have shut the socket down. */
+static bool is_shut(const struct job *j)
+{
+	int theirs = target_fd(j->thread, j->number);
+	bool shut = theirs >= 0 && sock_cookie(theirs) == j->cookie && !nowhere_waits(theirs);
+
+	close(theirs);
+	return shut;
+}
+
+static void look_after_waiting(struct job *j, int64_t now)
+{
+	int err = now >= j->limit_ns ? j->on_limit : j->holds && is_shut(j) ? ECONNRESET : 0;
+
+	if (err) {
+		listener_answer(j->waiting, err);
+		j->waiting = 0;
+	}
+	if (err == ECONNRESET)
+		job_end(j);
+	else if (!err)
+		due_at(now + LOOK_NS < j->limit_ns ? now + LOOK_NS : j->limit_ns);
+}
+
+static void look_after_pending(struct job *j, int64_t now)
+{
+	struct conn *c = conn_peek(j->ours);
+	const struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	if (j->waiting)
+		look_after_waiting(j, now);
+	if (j->is_over)
+		return;
+	if (u && now < exchange_due_ns(u))
+		due_at(exchange_due_ns(u));
+	else if (c)
+		look(j, false);
+}
+
+static void look_after(struct job *j, int64_t now)
+{
+	if (j->state == JOB_PENDING) {
+		look_after_pending(j, now);
+	} else if (now < j->until_ns) {
+		due_at(j->until_ns);
+	} else if (j->state == JOB_FAILED) {
+		job_end(j);
+	} else if (!j->is_placed) {
+		j->until_ns = INT64_MAX;
+		watch(j, j->ours, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
+	}
+}
+
+void job_look_after_all(void)
+{
+	int64_t now = now_ns();
+	struct job *j, *next;
+
+	if (now >= next_ns) {
+		next_ns = INT64_MAX;
+		for (size_t i = 0; i < BUCKETS; i++)
+			for (j = jobs[i]; j; j = next) {
+				next = j->next;
+				look_after(j, now);
+			}
+	}
+	for (; over; over = next) {
+		next = over->next;
+		free(over);
+	}
+}
+
+/* -------------------------------------------------------------------------------------- begun */
+
+static struct job *new_job(const struct caller *by)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->cookie = sock_cookie(by->theirs);
+	j->far = -1;
+	j->thread = by->thread;
+	j->process = target_process(by->thread);
+	j->number = by->number;
+	j->limit_ns = j->until_ns = INT64_MAX;
+	j->ours = like_open(by->theirs, &j->like);
+	if (j->cookie && j->ours >= 0)
+		return j;
+	if (j->ours >= 0)
+		like_close(j->ours);
+	free(j);
+	return NULL;
+}
+
+static void enter(struct job *j)
+{
+	struct job **bucket = &jobs[j->cookie % BUCKETS];
+
+	j->next = *bucket;
+	*bucket = j;
+}
+
+void job_wait(struct job *j, struct caller *by, int on_limit)
+{
+	j->waiting = by->id;
+	j->thread = by->thread;
+	j->number = by->number;
+	j->limit_ns = j->holds ? sock_time_limit(by->theirs, SO_SNDTIMEO) : WAIT_FOREVER;
+	j->on_limit = on_limit;
+	due_at(j->limit_ns);
+	due_at(now_ns() + LOOK_NS);
+	caller_let_go(by);
+}
+
+static void begun(struct job *j, struct caller *by, bool nonblocking)
+{
+	/* an MPTCP socket of the program's own cannot be completed so: its connect() waits */
+	j->holds = j->like.protocol == IPPROTO_TCP &&
+		   nowhere_begin(by->theirs, j->ours, &j->nowhere);
+	enter(j);
+	if (nonblocking && j->holds) {
+		caller_let_go(by);
+		listener_answer(by->id, EINPROGRESS);
+	} else {
+		job_wait(j, by, EINPROGRESS);
+	}
+	look(j, false);
+}
+
+void job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool nonblocking)
+{
+	struct job *j = new_job(by);
+	int r = CONN_NATIVELY;
+
+	if (j)
+		r = conn_connect(j->ours, sa, len, NULL);
+	else if (shim_is_strict)
+		r = -ENETUNREACH;
+	if (j)
+		like_bound(by->theirs, &j->like);
+	if (j && (r == 0 || r == -EINPROGRESS)) {
+		addr_from_sockaddr(&j->server, sa, len);
+		begun(j, by, nonblocking);
+		return;
+	}
+	if (j) {
+		like_close(j->ours);
+		free(j);
+	}
+	caller_let_go(by);
+	if (r == CONN_NATIVELY)
+		listener_natively(by->id);
+	else
+		listener_answer(by->id, -r);
+}

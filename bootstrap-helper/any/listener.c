@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "listener.h"
+
+#include "filter.h"
+#include "target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#define WAITERS 4096 /* as many may wait at a time; the kernel counts the calls one by one */
+
+static _Atomic uint64_t *waiters;
+static int listener = -1;
+
+bool listener_share(void)
+{
+	size_t size = WAITERS * sizeof(*waiters);
+
+	waiters = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return waiters != MAP_FAILED;
+}
+
+void listener_begin(int fd)
+{
+	listener = fd;
+}
+
+static bool send_answer(uint64_t id, int err, uint32_t flags)
+{
+	struct seccomp_notif_resp answer = { .id = id, .error = -err, .flags = flags };
+	uint64_t was = id;
+
+	atomic_compare_exchange_strong(&waiters[id % WAITERS], &was, 0);
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
+}
+
+bool listener_answer(uint64_t id, int err)
+{
+	return send_answer(id, err, 0);
+}
+
+bool listener_natively(uint64_t id)
+{
+	return send_answer(id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}
+
+bool listener_waits(uint64_t id)
+{
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+bool listener_receive(struct seccomp_notif *req)
+{
+	_Atomic uint64_t *place;
+	uint64_t old;
+
+	memset(req, 0, sizeof(*req));
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, req) < 0)
+		return false;
+	place = &waiters[req->id % WAITERS];
+	old = atomic_load(place);
+	if (old &&
+	    listener_waits(old)) { /* thousands since then: this one shall not be forgotten */
+		listener_natively(req->id);
+		return false;
+	}
+	atomic_store(place, req->id);
+	return true;
+}
+
+bool listener_put(uint64_t id, int ours, int number, bool cloexec)
+{
+	struct seccomp_notif_addfd put = {
+		.id = id,
+		.flags = SECCOMP_ADDFD_FLAG_SETFD,
+		.srcfd = (uint32_t)ours,
+		.newfd = (uint32_t)number,
+		.newfd_flags = cloexec ? O_CLOEXEC : 0,
+	};
+
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &put) >= 0;
+}
+
+/* ----------------------------------------------------------------- without a supervisor */
+
+static bool is_local(const struct seccomp_notif *req)
+{
+	struct call call;
+	sa_family_t family;
+
+	return filter_decode(req, &call) &&
+	       (call.kind != CALL_CONNECT ||
+		(target_read((int)req->pid, call.args[1], &family, sizeof(family)) &&
+		 family != AF_INET && family != AF_INET6));
+}
+
+void listener_let_through(bool strict)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	struct seccomp_notif req;
+	uint64_t id;
+
+	for (size_t i = 0; i < WAITERS; i++) {
+		id = atomic_load(&waiters[i]);
+		if (id && strict)
+			listener_answer(id, ENETUNREACH);
+		else if (id)
+			listener_natively(id);
+	}
+	while (poll(&p, 1, -1) >= 0 || errno == EINTR) {
+		if (p.revents & POLLIN && listener_receive(&req)) {
+			if (strict && !is_local(&req))
+				listener_answer(req.id, ENETUNREACH);
+			else
+				listener_natively(req.id);
+		} else if (p.revents & (POLLHUP | POLLERR | POLLNVAL)) {
+			return;
+		}
+	}
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+#include "nowhere.h"
+
+#include "addr.h"
+#include "sock.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+/* One for each address that connections have come from, as long as we live, the loopback's own for all that
+ * is beyond that number. (A filter that drops the answers would do as well, but takes CAP_NET_ADMIN on newer
+ * kernels.) */
+#define PLACES 64
+static struct nowhere_place {
+	struct addr addr; /* its port when it is there */
+	int family;
+} places[PLACES];
+static size_t n_places;
+
+static struct sockaddr_storage name_of(const struct nowhere_place *p, socklen_t *len)
+{
+	struct sockaddr_storage name;
+
+	*len = addr_to_sockaddr(&p->addr, p->family, &name);
+	return name;
+}
+
+static int bound_to(const struct nowhere_place *p)
+{
+	int fd = socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t len;
+	struct sockaddr_storage name = name_of(p, &len);
+
+	if (fd < 0)
+		return fd;
+	sock_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (bind(fd, (struct sockaddr *)&name, len) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* The descriptors stay open: it is they that are nowhere. */
+static bool make(struct nowhere_place *p)
+{
+	int listener = bound_to(p);
+	int first = socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	if (listener >= 0 && first >= 0 && listen(listener, 0) == 0 &&
+	    getsockname(listener, (struct sockaddr *)&name, &len) == 0 &&
+	    addr_from_sockaddr(&p->addr, (struct sockaddr *)&name, len) == 0 &&
+	    (connect(first, (struct sockaddr *)&name, len) == 0 || errno == EINPROGRESS)) {
+		/* nor is it an affair of the network's: what has passed a router is not looked at */
+		sock_set_int(listener, p->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+			     p->family == AF_INET ? IP_MINTTL : IPV6_MINHOPCOUNT, 255);
+		return true;
+	}
+	close(listener);
+	close(first);
+	return false;
+}
+
+static struct nowhere_place *place_at(const struct addr *at, int family)
+{
+	struct nowhere_place *p = places;
+
+	for (; p < places + n_places; p++)
+		if (p->family == family && addr_equal_ip(&p->addr, at))
+			return p;
+	if (n_places == PLACES)
+		return NULL;
+	*p = (struct nowhere_place){ .addr = *at, .family = family };
+	p->addr.port = 0;
+	if (!make(p))
+		return NULL;
+	n_places++;
+	return p;
+}
+
+static const struct nowhere_place *place_for(int theirs, int ours)
+{
+	static const struct addr loopback4 = { .ip = { [10] = 0xff, 0xff, 127, [15] = 1 } },
+				 loopback6 = { .ip = { [15] = 1 } };
+	int family = sock_int(theirs, SOL_SOCKET, SO_DOMAIN, 0);
+	const struct nowhere_place *p = NULL;
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+	struct addr own;
+
+	if (sys_getsockname(ours, (struct sockaddr *)&name, &len) == 0 &&
+	    addr_from_sockaddr(&own, (struct sockaddr *)&name, len) == 0 &&
+	    addr_classify(&own) == ADDR_GLOBAL && (family == AF_INET6 || addr_is_v4(&own)))
+		p = place_at(&own, family);
+	return p ? p : place_at(family == AF_INET ? &loopback4 : &loopback6, family);
+}
+
+bool nowhere_begin(int theirs, int ours, struct nowhere *n)
+{
+	struct sockaddr_storage to;
+	socklen_t len;
+	int r;
+
+	n->place = place_for(theirs, ours);
+	if (!n->place)
+		return false;
+	if (sock_int(theirs, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0))
+		sock_set_int(theirs, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
+	to = name_of(n->place, &len);
+	r = sock_connect(theirs, (struct sockaddr *)&to, len, sock_is_nonblocking(theirs));
+	n->len = sizeof(n->name);
+	if (r == -EINPROGRESS && sys_getsockname(theirs, (struct sockaddr *)&n->name, &n->len) == 0)
+		return true;
+	nowhere_withdraw(theirs);
+	return false;
+}
+
+bool nowhere_waits(int theirs)
+{
+	return sock_tcp_state(theirs) == TCP_SYN_SENT;
+}
+
+int nowhere_complete(const struct nowhere *n)
+{
+	int far = bound_to(n->place);
+
+	if (far < 0)
+		return -ECONNABORTED;
+	if (connect(far, (const struct sockaddr *)&n->name, n->len) == 0 || errno == EINPROGRESS)
+		return far;
+	close(far);
+	return -ECONNABORTED;
+}
+
+void nowhere_withdraw(int theirs)
+{
+	sock_disconnect(theirs);
+	sock_int(theirs, SOL_SOCKET, SO_ERROR, 0); /* which that leaves */
+}
+
+bool nowhere_refuse(int theirs, bool bound)
+{
+	int flags = sys_fcntl(theirs, F_GETFL, 0), r;
+	struct sockaddr_storage name, any = { 0 };
+	struct sockaddr_in *to =
+		(struct sockaddr_in *)&name; /* the port is at the same place in both */
+	socklen_t len = sizeof(name);
+
+	sys_getsockname(theirs, (struct sockaddr *)&name, &len);
+	any.ss_family = name.ss_family;
+	((struct sockaddr_in *)&any)->sin_port = to->sin_port;
+	to->sin_port = 0; /* where nobody can listen */
+	/* a blocking connect() would be told of it, however short */
+	sys_fcntl(theirs, F_SETFL, flags | O_NONBLOCK);
+	sock_disconnect(theirs); /* what polls it may see it so, for a moment */
+	if (bound)
+		bind(theirs, (struct sockaddr *)&any, len);
+	r = sys_connect(theirs, (struct sockaddr *)&name, len);
+	sys_fcntl(theirs, F_SETFL, flags);
+	if (r == -EINPROGRESS)
+		return true;
+	nowhere_withdraw(theirs);
+	return false;
+}
+
+bool nowhere_told(int theirs)
+{
+	struct sockaddr any = { .sa_family = AF_INET };
+
+	return sys_connect(theirs, &any, sizeof(any)) != -ECONNABORTED;
+}

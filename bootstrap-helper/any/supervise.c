@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT
+#include "supervise.h"
+
+#include "filter.h"
+#include "job.h"
+#include "listener.h"
+#include "target.h"
+
+#include "record.h"
+#include "shim.h"
+#include "sock.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#define CALLS_AT_ONCE 32
+
+/* --------------------------------------------------------------------------------- connect() */
+
+/* The address as the kernel would take it; 0: it shall say itself what is wrong with it. */
+static socklen_t address_of(const struct caller *by, const struct call *call,
+			    struct sockaddr_storage *sa)
+{
+	int len = (int)call->args[2];
+
+	memset(sa, 0, sizeof(*sa));
+	if (len < (int)sizeof(sa->ss_family) || len > (int)sizeof(*sa) ||
+	    !target_read(by->thread, call->args[1], sa, (size_t)len))
+		return 0;
+	return (socklen_t)len;
+}
+
+/* The socket is being connected. */
+static void connect_pending(struct job *j, struct caller *by, bool nonblocking)
+{
+	/* a second thread's; one that a signal has interrupted begins again */
+	if (nonblocking || (j->waiting && listener_waits(j->waiting)))
+		listener_answer(by->id, EALREADY);
+	else
+		job_wait(j, by, EALREADY);
+}
+
+/* The attempt has come to its end, and somebody may have heard of it. The kernel knows what to say of a socket
+ * that is connected, or refused. */
+static void connect_over(struct job *j, struct caller *by)
+{
+	int err = j->err;
+
+	if (j->state == JOB_UP) {
+		job_place(j, by);
+		err = 0;
+	} else {
+		if (err != ECONNREFUSED && !nowhere_told(by->theirs))
+			err = ECONNABORTED;
+		job_end(j);
+	}
+	caller_let_go(by);
+	if (err && err != ECONNREFUSED)
+		listener_answer(by->id, err);
+	else
+		listener_natively(by->id);
+}
+
+static bool is_ours(int fd)
+{
+	return sock_tcp_state(fd) == TCP_CLOSE && like_is_here(fd);
+}
+
+static void on_connect(struct caller *by, const struct call *call)
+{
+	struct job *j = job_find(sock_cookie(by->theirs));
+	struct sockaddr_storage sa;
+	socklen_t len = address_of(by, call, &sa);
+	bool is_inet = len && (sa.ss_family == AF_INET || sa.ss_family == AF_INET6);
+	bool nonblocking = is_inet && sock_is_nonblocking(by->theirs);
+
+	/* the program has taken the connection back: by this call, or by shutdown() */
+	if (j && ((len && sa.ss_family == AF_UNSPEC) ||
+		  (j->state == JOB_PENDING && j->holds && !nowhere_waits(by->theirs)))) {
+		job_end(j);
+		j = NULL;
+	}
+	if (is_inet && j && j->state == JOB_PENDING)
+		connect_pending(j, by, nonblocking);
+	else if (is_inet && j)
+		connect_over(j, by);
+	else if (is_inet && is_ours(by->theirs))
+		job_start(by, (struct sockaddr *)&sa, len, nonblocking);
+	else
+		listener_natively(by->id);
+}
+
+/* ------------------------------------------------------------- what is asked of a connection */
+
+/* A value that the kernel would have written behind a pointer to its length. */
+static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
+			socklen_t size)
+{
+	int room;
+
+	if (!target_read(by->thread, len_at, &room, sizeof(room)))
+		listener_answer(by->id, EFAULT);
+	else if (room < 0)
+		listener_answer(by->id, EINVAL);
+	else if (target_write(by->thread, to, value,
+			      (socklen_t)room < size ? (size_t)room : size) &&
+		 target_write(by->thread, len_at, &size, sizeof(size)))
+		listener_answer(by->id, 0);
+	else
+		listener_answer(by->id, EFAULT);
+}
+
+static void on_error(struct caller *by, const struct call *call)
+{
+	struct job *j = job_find(sock_cookie(by->theirs));
+	int err;
+
+	if (j && j->state == JOB_UP)
+		job_place(j, by);
+	if (!j || j->state == JOB_UP || !j->holds) {
+		caller_let_go(by);
+		listener_natively(by->id);
+		return;
+	}
+	/* by now, and not by the time that the kernel would look */
+	err = sock_int(by->theirs, SOL_SOCKET, SO_ERROR, 0);
+	if (err && j->state == JOB_FAILED) /* the kernel's is another, which is told once, too */
+		err = j->err;
+	caller_let_go(by);
+	write_value(by, call->args[3], call->args[4], &err, sizeof(err));
+}
+
+static void write_name(const struct caller *by, const struct call *call, const struct addr *a,
+		       int family)
+{
+	struct sockaddr_storage name;
+	socklen_t len = addr_to_sockaddr(a, family, &name);
+
+	write_value(by, call->args[1], call->args[2], &name, len);
+}
+
+static bool ask_name(int fd, int (*ask)(int, struct sockaddr *, socklen_t *), struct addr *a)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	return ask(fd, (struct sockaddr *)&name, &len) == 0 &&
+	       addr_from_sockaddr(a, (struct sockaddr *)&name, len) == 0;
+}
+
+static void on_peer(struct caller *by, const struct call *call)
+{
+	uint64_t cookie = sock_cookie(by->theirs);
+	struct job *j = job_find(cookie);
+	const struct job_peer *peer;
+	struct addr a;
+	bool is_connected = ask_name(by->theirs, getpeername, &a);
+
+	if (j && j->state == JOB_UP && job_place(j, by))
+		cookie = sock_cookie(j->ours);
+	peer = job_peer(cookie);
+	caller_let_go(by);
+	if (is_connected && peer)
+		write_name(by, call, &peer->server, peer->family);
+	else
+		listener_natively(by->id);
+}
+
+/* One of IPv6 where the program has one of IPv4: what that cannot express is 0.0.0.0. */
+static void on_name(struct caller *by, const struct call *call)
+{
+	const struct job_peer *peer = job_peer(sock_cookie(by->theirs));
+	struct addr a;
+	bool is_foreign = peer && peer->family == AF_INET &&
+			  sock_int(by->theirs, SOL_SOCKET, SO_DOMAIN, AF_INET) == AF_INET6 &&
+			  ask_name(by->theirs, getsockname, &a);
+
+	caller_let_go(by);
+	if (!is_foreign) {
+		listener_natively(by->id);
+		return;
+	}
+	if (!addr_is_v4(&a))
+		memcpy(a.ip, (uint8_t[16]){ [10] = 0xff, 0xff }, sizeof(a.ip));
+	write_name(by, call, &a, AF_INET);
+}
+
+/* ------------------------------------------------------------------------------------ calls */
+
+static void handle(const struct seccomp_notif *req)
+{
+	struct caller by = { .id = req->id, .thread = (int)req->pid, .theirs = -1 };
+	struct call call;
+
+	if (!filter_decode(req, &call) || call.kind == CALL_OTHER) {
+		listener_natively(by.id);
+		return;
+	}
+	if (call.kind == CALL_SET) {
+		target_epoll_made();
+		listener_natively(by.id);
+		return;
+	}
+	by.number = call.fd;
+	by.theirs = target_fd(by.thread, by.number);
+	if (by.theirs < 0 || !sock_cookie(by.theirs)) {
+		if (shim_is_strict && by.theirs == -EPERM && call.kind == CALL_CONNECT)
+			listener_answer(by.id, ENETUNREACH);
+		else
+			listener_natively(by.id);
+	} else if (call.kind == CALL_CONNECT) {
+		on_connect(&by, &call);
+	} else if (call.kind == CALL_ERROR) {
+		on_error(&by, &call);
+	} else if (call.kind == CALL_NAME) {
+		on_name(&by, &call);
+	} else {
+		on_peer(&by, &call);
+	}
+	caller_let_go(&by);
+}
+
+/* Before anything else: a program waits. But one that calls without end is not to be all. */
+static void handle_all(int listener)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	struct seccomp_notif req;
+
+	for (int i = 0; i < CALLS_AT_ONCE && poll(&p, 1, 0) > 0 && p.revents & POLLIN; i++)
+		if (listener_receive(&req))
+			handle(&req);
+	target_done();
+}
+
+/* ------------------------------------------------------------------------------------- all */
+
+enum { AT_LISTENER, AT_CHILDREN, AT_OUTSIDE, NOT_A_JOB };
+
+struct state {
+	const struct supervise *s;
+	int epoll, children;
+	bool has_ended, is_alone;
+};
+
+static void add(struct state *t, int fd, uint64_t what)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u64 = what };
+
+	epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+/* What only the program's own end would close shall not be held open by us (a shell waits for the end of
+ * the pipe that it reads). */
+static void let_go_of_output(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int i = 0; null >= 0 && i < 3; i++)
+		dup2(null, i);
+	close(null);
+}
+
+static void reap(struct state *t)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	if (read(t->children, &info, sizeof(info)) < 0)
+		return;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == t->s->program) {
+			t->has_ended = true;
+			t->s->ended(t->s->outside, status);
+			let_go_of_output();
+		}
+}
+
+static void event(struct state *t, const struct epoll_event *e)
+{
+	switch (e->data.u64) {
+	case AT_LISTENER:
+		t->is_alone |= (e->events & (EPOLLHUP | EPOLLERR)) != 0;
+		break;
+	case AT_CHILDREN:
+		reap(t);
+		break;
+	case AT_OUTSIDE:
+		epoll_ctl(t->epoll, EPOLL_CTL_DEL, t->s->outside, NULL);
+		if (!t->has_ended)
+			kill(t->s->program, SIGKILL);
+		break;
+	default:
+		job_event(e->data.ptr, e->events);
+	}
+}
+
+static int timeout_ms(void)
+{
+	int64_t next = job_next(), now = now_ns();
+
+	if (next == INT64_MAX)
+		return -1;
+	return next <= now ? 0 :
+			     (int)((next - now) / 1000000 + 1 < 60000 ? (next - now) / 1000000 + 1 :
+									60000);
+}
+
+bool supervise_configure(const char *name, bool *foreign)
+{
+	const struct config *config;
+
+	program_invocation_short_name = (char *)(uintptr_t)name;
+	real_init();
+	mark_started();
+	shim_keep_environment();
+	config = shim_config();
+	*foreign = false;
+	for (size_t i = 0; i < config->n_converters; i++)
+		for (size_t k = 0; k < config->converters[i].n_addrs; k++)
+			*foreign |= !addr_is_v4(&config->converters[i].addrs[k]);
+	return shim_is_active() || shim_is_strict;
+}
+
+static void prepare(struct state *t)
+{
+	struct rlimit files;
+	sigset_t children;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&children);
+	sigaddset(&children, SIGCHLD);
+	t->children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+	t->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	job_begin_all(t->epoll);
+	add(t, t->s->listener, AT_LISTENER);
+	add(t, t->children, AT_CHILDREN);
+	add(t, t->s->outside, AT_OUTSIDE);
+}
+
+void supervise(const struct supervise *s)
+{
+	struct state t = { .s = s };
+	struct epoll_event events[64];
+	int n;
+
+	prepare(&t);
+	while (!t.is_alone || !t.has_ended) {
+		n = epoll_wait(t.epoll, events, 64, timeout_ms());
+		handle_all(s->listener);
+		for (int i = 0; i < n; i++) {
+			event(&t, &events[i]);
+			handle_all(s->listener);
+		}
+		job_look_after_all();
+	}
+}

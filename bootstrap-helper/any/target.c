@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+#include "target.h"
+
+#include "sys.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL /* Linux 6.9 */
+#endif
+
+/* The whole of a file in /proc, in room that grows, with a zero behind it; "" if there is none. */
+static const char *read_proc(int tid, const char *what, int fd)
+{
+	static char *room;
+	static size_t size;
+	size_t got = 0;
+	char path[64];
+	ssize_t n = 0;
+	int file;
+
+	if (fd < 0)
+		snprintf(path, sizeof(path), "/proc/%d/%s", tid, what);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/%s/%d", tid, what, fd);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	do {
+		got += (size_t)n;
+		if (size - got < 4096) {
+			char *more = realloc(room, size + 65536);
+
+			if (!more)
+				break;
+			room = more;
+			size += 65536;
+		}
+		n = file < 0 ? 0 : read(file, room + got, size - got - 1);
+	} while (n > 0);
+	if (file >= 0)
+		close(file);
+	if (!room)
+		return "";
+	room[got] = '\0';
+	return room;
+}
+
+int target_process(int tid)
+{
+	const char *at = strstr(read_proc(tid, "status", -1), "\nTgid:");
+
+	return at ? atoi(at + sizeof("\nTgid:") - 1) : tid;
+}
+
+/* ------------------------------------------------------------------------------- the last one */
+
+static int last_tid, last_pidfd = -1;
+
+void target_done(void)
+{
+	if (last_pidfd >= 0)
+		close(last_pidfd);
+	last_pidfd = -1;
+}
+
+static int open_pid(int tid)
+{
+	if (last_pidfd >= 0 && last_tid == tid)
+		return last_pidfd;
+	target_done();
+	last_tid = tid;
+	last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, tid, PIDFD_THREAD));
+	if (last_pidfd == -EINVAL)
+		last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, target_process(tid), 0));
+	return last_pidfd;
+}
+
+int target_fd(int tid, int fd)
+{
+	int pidfd = open_pid(tid);
+
+	return pidfd < 0 ? pidfd : (int)sys_result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+}
+
+/* ---------------------------------------------------------------------------------- its memory */
+
+bool target_read(int tid, uint64_t from, void *to, size_t n)
+{
+	struct iovec ours = { to, n }, theirs = { (void *)(uintptr_t)from, n };
+
+	return process_vm_readv(tid, &ours, 1, &theirs, 1, 0) == (ssize_t)n;
+}
+
+bool target_write(int tid, uint64_t to, const void *from, size_t n)
+{
+	struct iovec ours = { (void *)(uintptr_t)from, n }, theirs = { (void *)(uintptr_t)to, n };
+
+	return process_vm_writev(tid, &ours, 1, &theirs, 1, 0) == (ssize_t)n;
+}
+
+/* --------------------------------------------------------------------------------- its numbers */
+
+bool target_is_cloexec(int tid, int fd)
+{
+	const char *at = strstr(read_proc(tid, "fdinfo", fd), "flags:");
+
+	return at && strtoul(at + sizeof("flags:") - 1, NULL, 8) & O_CLOEXEC;
+}
+
+/* A set that is just being made is there a moment later than we hear of it. */
+#define SOON_NS	 200000000
+#define SETS_MAX 32
+#define THREADS	 1024
+
+static struct sets {
+	int tid, n;
+	ino_t ino; /* of the thread's pidfd, which is like no other's (Linux 6.9) */
+	unsigned int generation;
+	int epfds[SETS_MAX];
+} of_threads[THREADS];
+static unsigned int generation = 1;
+static int64_t made_ns = INT64_MIN / 2;
+
+void target_epoll_made(void)
+{
+	generation++;
+	made_ns = now_ns();
+}
+
+static bool is_set(int directory, const char *name)
+{
+	static const char set[] = "anon_inode:[eventpoll]";
+	char is[sizeof(set)];
+
+	return readlinkat(directory, name, is, sizeof(is)) == sizeof(set) - 1 &&
+	       memcmp(is, set, sizeof(set) - 1) == 0;
+}
+
+/* False: not all of them are there any more. */
+static bool are_still(const struct sets *s)
+{
+	char name[64];
+
+	for (int i = 0; i < s->n; i++) {
+		snprintf(name, sizeof(name), "/proc/%d/fd/%d", s->tid, s->epfds[i]);
+		if (!is_set(AT_FDCWD, name))
+			return false;
+	}
+	return true;
+}
+
+static void look_up(struct sets *s)
+{
+	struct dirent *each;
+	char path[64];
+	DIR *all;
+
+	s->n = 0;
+	snprintf(path, sizeof(path), "/proc/%d/fd", s->tid);
+	all = opendir(path);
+	while (all && s->n < SETS_MAX && (each = readdir(all)))
+		if (is_set(dirfd(all), each->d_name))
+			s->epfds[s->n++] = atoi(each->d_name);
+	if (all)
+		closedir(all);
+}
+
+static const struct sets *sets_of(int tid)
+{
+	struct sets *s = &of_threads[tid % THREADS];
+	struct stat pidfd = { .st_ino = 0 };
+	bool may_be_kept = now_ns() - made_ns > SOON_NS && fstat(open_pid(tid), &pidfd) == 0 &&
+			   (int64_t)pidfd.st_ino > tid; /* before Linux 6.9 all have the same */
+
+	if (may_be_kept && s->tid == tid && s->ino == pidfd.st_ino && s->generation == generation &&
+	    are_still(s))
+		return s;
+	*s = (struct sets){ .tid = tid, .ino = pidfd.st_ino };
+	look_up(s);
+	s->generation = may_be_kept && s->n < SETS_MAX ? generation : 0;
+	return s;
+}
+
+static size_t in_set(int tid, int epfd, int fd, struct target_epoll *found, size_t room)
+{
+	const char *at = read_proc(tid, "fdinfo", epfd);
+	unsigned long long data;
+	unsigned int events;
+	char number[32];
+	size_t n = 0;
+
+	snprintf(number, sizeof(number), "\ntfd: %8d events:", fd);
+	while (n < room && (at = strstr(at, number))) {
+		at += strlen(number);
+		if (sscanf(at, "%x data: %llx", &events, &data) == 2)
+			found[n++] = (struct target_epoll){ epfd, events, data };
+	}
+	return n;
+}
+
+size_t target_epolls(int tid, int fd, struct target_epoll found[static TARGET_EPOLLS])
+{
+	const struct sets *s = sets_of(tid);
+	size_t n = 0;
+
+	for (int i = 0; i < s->n && n < TARGET_EPOLLS; i++)
+		n += in_set(tid, s->epfds[i], fd, found + n, TARGET_EPOLLS - n);
+	return n;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * target.h - a thread whose call we have been handed: its descriptors and its memory. Everything fails
+ * where the kernel would not let us trace it, or once it is gone.
+ */
+#ifndef CVT_TARGET_H
+#define CVT_TARGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of what tid has under the number fd, a descriptor of ours: negative errno, or to be closed. */
+int target_fd(int tid, int fd);
+/* Between two calls, or events: what is remembered of the thread that was asked last is forgotten. */
+void target_done(void);
+/* Its process; tid itself if nobody says. */
+int target_process(int tid);
+bool target_read(int tid, uint64_t from, void *to, size_t n);
+bool target_write(int tid, uint64_t to, const void *from, size_t n);
+bool target_is_cloexec(int tid, int fd);
+
+/* What the epoll sets of its process hold of the number fd. Which sets there are is looked up once for each
+ * thread, and anew when somebody makes one (target_epoll_made()). */
+struct target_epoll {
+	int epfd; /* theirs */
+	uint32_t events;
+	uint64_t data;
+};
+#define TARGET_EPOLLS 16
+size_t target_epolls(int tid, int fd, struct target_epoll found[static TARGET_EPOLLS]);
+/* ... or is just about to. */
+void target_epoll_made(void);
+
+#endif

@@ -1,0 +1,298 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""convert-run --any: programs that LD_PRELOAD does not reach, and all that they start.
+
+test_any_transcript.py has what a program sees of its connections.
+"""
+import os
+import pathlib
+import signal
+import time
+
+import lab as L
+import servers
+
+RUN = L.BUILD / "convert-run"
+STATIC = L.TOOLS / "static"
+WHO = f"http://{L.SERVER}/who"
+CURL = f"curl -sS --max-time 8 {WHO}"
+GREETING = 2525  # a server that speaks first
+
+GREETER = f"""
+import socket
+s = socket.create_server(("{L.SERVER}", {GREETING}))
+while True:
+    c, _ = s.accept()
+    c.sendall(b"hello")
+    c.recv(1)
+    c.close()
+"""
+
+
+def setup(lab):
+    servers.nginx(lab)
+    servers.nowhere(lab)
+    lab.start("server", ["python3", "-c", GREETER], name="greeter").wait_for_listeners(GREETING)
+
+
+class Any(L.TestCase):
+    def setUp(self):
+        self.conf = self.environment()
+
+    def environment(self, settings="", policy="", address=(L.CONVERTER, L.CONVERTER6), **more):
+        return self.lab.config(settings, policy, address=list(address), **more)
+
+    def any(self, *words, options=(), **more):
+        return self.lab.run([RUN, "--any", *options, *words], env=self.conf, **more)
+
+    def log(self):
+        path = pathlib.Path(self.conf["LAB_LOG"])
+        return path.read_text() if path.exists() else ""
+
+    def start(self, *words, options=(), **more):
+        return self.lab.started(L.Process("client", [RUN, "--any", *options, *words],
+                                          env=self.conf | more))
+
+    def python(self, code, **more):
+        return self.any("/usr/bin/python3", "-c", code, **more)
+
+    def is_converted(self, r):
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.ROUTER, ""), r)
+
+
+class Connections(Any):
+    def test_connected(self):
+        """Each way to wait, each family."""
+        self.lab.converter()
+        for server in L.SERVER, L.SERVER6:
+            for case in "blocking_exchange", "poll_exchange":
+                with self.subTest(server=server, case=case):
+                    r = self.any(STATIC / "transcript", case, server, 80)
+                    self.assertIn(f"{server} port 80", r.out.decode(), r)
+                    self.assertIn("200 OK, ends hello from nginx", r.out.decode(), r)
+        self.assertEqual(self.log().count(": connected"), 4, self.log())
+        for how in "blocking", "poll", "select", "epoll":
+            r = self.any(STATIC / "one", how, L.SERVER, 80, "/small")
+            self.assertEqual(r.code, 0, r)
+        self.assertEqual(self.log().count(": connected"), 8, self.log())
+
+    def test_multipath(self):
+        converter = self.lab.converter("--mptcp")
+        self.conf = self.environment(policy="mptcp = on")
+        self.is_converted(self.any("curl", "-sS", WHO))
+        self.assertEqual([e["mptcp"] for e in converter.events("accept", 1)], ["yes"])
+
+    def test_refused(self):
+        self.lab.converter()
+        r = self.any(STATIC / "transcript", "blocking", L.SERVER, 81)
+        self.assertEqual(r.out.split(b"\n")[0], b"connect: ECONNREFUSED", r)
+        self.assertIn("failed", self.log())
+
+    def test_no_converter(self):
+        """fallback = none: the program is told; direct: it is connected."""
+        r = self.any("curl", "-sS", WHO)
+        self.assertEqual(r.code, 7, r)
+        self.conf = self.environment(policy="fallback = direct")
+        r = self.any("curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.CLIENT), r)
+
+    def test_rules(self):
+        self.lab.converter()
+        self.conf = self.environment(policy=f"exclude = {L.SERVER}")
+        r = self.any("curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.CLIENT), r)
+
+    def test_not_configured(self):
+        self.conf = {"CONVERT_CONF": "/dev/null"}
+        r = self.any("curl", "-sS", WHO, options=["-q"])
+        self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
+
+    def test_loop(self):
+        """One thread, 100 connections at once, none of which it waits for."""
+        self.lab.converter()
+        started = time.monotonic()
+        r = self.any(STATIC / "loop", L.SERVER, 80, "/small", 100)
+        self.assertEqual(r.code, 0, r)
+        self.note(f"{r.out.decode().strip()}; {time.monotonic() - started:.2f} s")
+        self.assertEqual(self.log().count(": connected"), 100)
+
+    def test_server_speaks_first(self):
+        """... to a program that has never asked whether it is connected: the supervisor relays."""
+        self.lab.converter()
+        r = self.python(f"""if True:
+            import select, socket
+            s = socket.socket()
+            s.setblocking(False)
+            try:
+                s.connect(("{L.SERVER}", {GREETING}))
+            except BlockingIOError:
+                pass
+            p = select.poll()
+            p.register(s, select.POLLIN)
+            assert p.poll(8000)
+            print(s.recv(9), s.getpeername())
+            s.sendall(b"x")
+            p.poll(8000)
+            print(s.recv(9))""")
+        self.assertEqual(r.out.decode(), f"b'hello' ('{L.SERVER}', {GREETING})\nb''\n", r)
+        self.assertIn(": connected", self.log())
+
+    def test_another_family(self):
+        """A program of IPv4, a converter of IPv6: the names are IPv4's."""
+        self.lab.converter()
+        self.conf = self.environment(address=[L.CONVERTER6])
+        r = self.python(f"""if True:
+            import socket
+            s = socket.create_connection(("{L.SERVER}", 80))
+            print(s.getpeername(), s.getsockname()[0])""")
+        self.assertEqual(r.out.decode(), f"('{L.SERVER}', 80) 0.0.0.0\n", r)
+        self.assertIn(": connected", self.log())
+
+    def test_bound(self):
+        """The program's address and port, and what it has set."""
+        self.lab.converter()
+        r = self.python(f"""if True:
+            import socket
+            s = socket.socket()
+            s.bind(("{L.CLIENT}", 4567))
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            s.settimeout(8)
+            s.connect(("{L.SERVER}", 80))
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77)
+            print(s.getsockname(), s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+                  s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), s.getblocking(),
+                  s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), s.get_inheritable())""")
+        self.assertEqual(r.out.decode(), f"('{L.CLIENT}', 4567) 1 1 True 77 False\n", r)
+        self.assertIn(": connected", self.log())
+
+    def test_abis(self):
+        self.lab.converter()
+        for how in "x86-64", "i386", "socketcall":
+            r = self.any(STATIC / "abis", how, L.SERVER, 80)
+            self.assertEqual(r.out.decode(), f"connect: 0, peer: {L.SERVER}:80\n", r)
+        self.assertEqual(self.log().count(": connected"), 3, self.log())
+        r = self.any(STATIC / "abis", "x32", L.SERVER, 80)
+        self.assertEqual(r.out.decode(), "connect: ENOSYS, peer: ENOSYS:0\n", r)
+
+
+class Processes(Any):
+    def setUp(self):
+        super().setUp()
+        self.converter = self.lab.converter()
+
+    def test_status(self):
+        self.assertEqual(self.any("sh", "-c", "exit 7").code, 7)
+        self.assertEqual(self.any("sh", "-c", "kill -TERM $$").code, -signal.SIGTERM)
+        self.assertEqual(self.any("/nowhere/program").code, 127)
+
+    def test_children(self):
+        r = self.any("sh", "-c", f"{CURL}; ({CURL}) | cat; exec {CURL}")
+        self.assertEqual(r.out.decode().split(), [L.ROUTER] * 3, r)
+
+    def test_daemon(self):
+        """It goes on being converted; nobody waits for it."""
+        out = self.lab.file("daemon")
+        r = self.any("sh", "-c", f"(sleep 4; {CURL} > {out}) > /dev/null 2>&1 &")
+        self.assertEqual(r.code, 0, r)
+        self.assertLess(r.seconds, 3.5, r)
+        L.wait_for("the daemon", lambda: out.exists() and out.read_text().strip() == L.ROUTER)
+
+    def test_pipe(self):
+        """Whoever waits for the end of what the program writes does not wait for the supervisor."""
+        r = self.any("sh", "-c", "exec 3>&1 >/dev/null 2>&1; sleep 4 >&- 2>&- 3>&- & echo said >&3")
+        self.assertEqual(r.out, b"said\n", r)
+        self.assertLess(r.seconds, 3.5, r)
+
+    def supervisor(self, process):
+        """... of a process that has become convert-run."""
+        path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        return int(L.wait_for("the supervisor", lambda: path.read_text().split())[0])
+
+    def without_supervisor(self, *options, **more):
+        flag = self.lab.file("flag")
+        process = self.start("sh", "-c", f"{CURL}; while [ ! -e {flag} ]; do sleep 0.02; done; "
+                             f"{CURL} 2>&1; exit 5", options=options, **more)
+        process.wait_for("the first", lambda: L.ROUTER in process.text())
+        os.kill(self.supervisor(process), signal.SIGKILL)
+        flag.write_text("")
+        self.assertEqual(process.process.wait(15), 5, process.text())
+        return process.text().replace(L.ROUTER, "", 1).strip()
+
+    def test_supervisor_killed(self):
+        """From then on connections are direct."""
+        self.assertEqual(self.without_supervisor(), L.CLIENT)
+
+    def test_supervisor_killed_strict(self):
+        self.assertIn("curl: (7)", self.without_supervisor("--strict"))
+
+    def test_supervisor_killed_meanwhile(self):
+        """Who waits in connect() is let go."""
+        process = self.start(STATIC / "transcript", "blocking", servers.MUTE, 80)
+        self.converter.events("request", 1)
+        os.kill(self.supervisor(process), signal.SIGKILL)
+        process.wait_for("its answer", lambda: process.text().startswith("connect: E"), 15)
+
+    def test_killed(self):
+        """convert-run stands for the program: the program dies with it."""
+        out = self.lab.file("pid")
+        process = self.start("sh", "-c", f"echo $$ > {out}; exec sleep 60")
+        pid = int(L.wait_for("its number", lambda: out.exists() and out.read_text()))
+        os.kill(process.pid, signal.SIGKILL)
+        L.wait_for("its end", lambda: not os.path.exists(f"/proc/{pid}"))
+
+    def test_signals(self):
+        process = self.start("sh", "-c", "trap 'echo usr1; exit 3' USR1; echo ready; "
+                             "while :; do sleep 0.05; done")
+        process.wait_for("ready", lambda: "ready" in process.text())
+        os.kill(process.pid, signal.SIGUSR1)
+        self.assertEqual(process.process.wait(10), 3)
+        self.assertIn("usr1", process.text())
+
+    def test_nested(self):
+        """The outer one has it all already."""
+        r = self.any(RUN, "--any", "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
+        self.assertRegex(r.err, "^convert-run: --any: a supervisor is there already\n$")
+
+    def test_threads(self):
+        r = self.python(f"""if True:
+            import threading, urllib.request
+            def ask(n):
+                for _ in range(2):
+                    answers[n] += urllib.request.urlopen("{WHO}", timeout=60).read().decode().strip()
+            answers = [""] * 300
+            threads = [threading.Thread(target=ask, args=[n]) for n in range(300)]
+            [t.start() for t in threads]
+            [t.join() for t in threads]
+            print(set(answers))""", timeout=100)
+        self.assertEqual(r.out.decode(), f"{{'{L.ROUTER * 2}'}}\n", r)
+
+    def test_killed_in_connect(self):
+        """Threads and processes that are killed while they wait leave nothing behind."""
+        process = self.start("sh", "-c", "for i in 1 2 3 4 5 6 7 8; do timeout -s KILL 0.3 "
+                             f"{STATIC}/transcript blocking {servers.MUTE} 80 & done; wait; {CURL}; "
+                             "echo; read -r x < /dev/zero")
+        process.wait_for("the answer", lambda: L.ROUTER in process.text())
+        held = f"/proc/{self.supervisor(process)}/fd"
+        L.wait_for("its end", lambda: not any("socket" in os.readlink(f"{held}/{fd}") and
+                                              int(fd) > 12 for fd in os.listdir(held)), 15)
+
+    def test_nothing_is_left(self):
+        """... of connections that are over, in the supervisor."""
+        loop = f"{STATIC}/loop {L.SERVER} 80 /small"
+        process = self.start("sh", "-c", f"for i in 1 2 3; do {loop} 100; done; echo many; exec sleep 60")
+        held = f"/proc/{self.supervisor(process)}/fd"
+        process.wait_for("many", lambda: "many" in process.text(), 60)
+        L.wait_for("its end", lambda: len(os.listdir(held)) < 16)
+
+    def test_no_new_privileges(self):
+        """Root needs not give it up."""
+        r = self.any("grep", "NoNewPrivs", "/proc/self/status")
+        self.assertEqual(r.out.decode().split()[1], "1" if L.USER else "0", r)
+        r = self.any("sh", "-c", f"grep NoNewPrivs /proc/self/status; {CURL}", user="nobody")
+        self.assertEqual(r.out.decode().split()[1:], ["1", L.ROUTER], r)
+
+
+if __name__ == "__main__":
+    L.main(setup)

@@ -1,0 +1,49 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""The transcripts (test_transcript.py) of clients that are linked statically, under convert-run --any: the
+same lines as directly, through every kind of converter.
+"""
+import lab as L
+import test_transcript
+
+RUN = L.BUILD / "convert-run"
+# What differs, each for a reason that is the kernel's (convert-run(1)):
+# The connection has been put under the number after it was made, and an edge-triggered set hears of its being
+# writable once more, which the kernel may tell it at any time (epoll(7)).
+EDGES = "epoll_edge", "epoll_edge_before"
+# A failure that is not ECONNREFUSED is told to whoever asks (SO_ERROR, connect()); the kernel alone cannot be
+# made to have had it.
+UNASKED = {"poll_recv_first": "recv: ", "poll_send_first": "send: "}
+
+
+class Any(test_transcript.Transcript):
+    def transcript(self, case, outcome, shim=None):
+        program = L.TOOLS / "static" / self.programs[case].name
+        words = [program, case, *test_transcript.OUTCOMES[outcome]]
+        return self.lab.run([RUN, "--any", *words] if shim else words, env=shim, timeout=30,
+                            user=self.USER or None)
+
+    def expected(self, case, outcome):
+        plain, lines = super().expected(case, outcome)
+        if case in EDGES and outcome.startswith("accepted"):
+            at = lines.index("epoll_wait: 0", -6)
+            lines[at] = next(line for line in lines if line.startswith("epoll_wait: 1 OUT data"))
+        if case in UNASKED and outcome in test_transcript.BY_ICMP:
+            at = lines.index(UNASKED[case] + test_transcript.BY_ICMP[outcome])
+            lines[at] = UNASKED[case] + "ECONNREFUSED"
+        return plain, lines
+
+    def compare(self, case, outcome, shim):
+        """Once more if it differs: on its way to being refused a socket is disconnected for a moment, and
+        who polls it on another CPU may see it so."""
+        return super().compare(case, outcome, shim) and super().compare(case, outcome, shim)
+
+
+for name, kind in [*vars(test_transcript).items()]:
+    if isinstance(kind, type) and issubclass(kind, test_transcript.Transcript):
+        globals()[name] = type(name, (Any, kind), {"__module__": __name__})
+del kind
+
+
+if __name__ == "__main__":
+    L.main(test_transcript.setup, delay_ms=(40, 10))
