@@ -428,7 +428,8 @@ check-dissector: all $(E2E_TOOLS)
 
 #: check-storms     threads, signals and forks at random, for a minute each, as root and not
 check-storms: all $(E2E_TOOLS) e2e-tools-musl
-	$(Q)STORM_SECONDS=60 MANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py \
+	$(Q)STORM_SECONDS=60 MANY=all ANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py \
+		tests/e2e/test_any_transcript.py \
 		tests/e2e/test_top.py
 	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)
 

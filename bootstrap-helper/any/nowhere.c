@@ -156,7 +156,7 @@ bool nowhere_refuse(int theirs, bool bound)
 	sys_fcntl(theirs, F_SETFL, flags | O_NONBLOCK);
 	sock_disconnect(theirs); /* what polls it may see it so, for a moment */
 	if (bound)
-		bind(theirs, (struct sockaddr *)&any, len);
+		syscall(SYS_bind, theirs, &any, len);
 	r = sys_connect(theirs, (struct sockaddr *)&name, len);
 	sys_fcntl(theirs, F_SETFL, flags);
 	if (r == -EINPROGRESS)

@@ -101,18 +101,17 @@ static void on_connect(struct caller *by, const struct call *call)
 static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
 			socklen_t size)
 {
-	int room;
+	int room, err = 0;
 
 	if (!target_read(by->thread, len_at, &room, sizeof(room)))
-		listener_answer(by->id, EFAULT);
+		err = EFAULT;
 	else if (room < 0)
-		listener_answer(by->id, EINVAL);
-	else if (target_write(by->thread, to, value,
-			      (socklen_t)room < size ? (size_t)room : size) &&
-		 target_write(by->thread, len_at, &size, sizeof(size)))
-		listener_answer(by->id, 0);
-	else
-		listener_answer(by->id, EFAULT);
+		err = EINVAL;
+	else if (!target_write(by->thread, to, value,
+			       (socklen_t)room < size ? (size_t)room : size) ||
+		 !target_write(by->thread, len_at, &size, sizeof(size)))
+		err = EFAULT;
+	listener_answer(by->id, err);
 }
 
 static void on_error(struct caller *by, const struct call *call)
@@ -315,7 +314,7 @@ bool supervise_configure(const char *name, bool *foreign)
 {
 	const struct config *config;
 
-	program_invocation_short_name = (char *)(uintptr_t)name;
+	program_invocation_short_name = strdup(name);
 	real_init();
 	mark_started();
 	shim_keep_environment();
