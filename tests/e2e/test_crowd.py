@@ -72,7 +72,7 @@ class FiftyPrograms(L.TestCase):
             time.sleep(max(0, start - time.monotonic()))
             self.start_converter(number)
 
-    ORDINARY = re.compile(": converted |: failed .*ECONNREFUSED")
+    ORDINARY = re.compile(": converted |: failed .*ECONNREFUSED|: given up ")
 
     def log_before(self, moment):
         """What else went wrong before it, of the log of all: not who was refused."""

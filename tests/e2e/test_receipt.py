@@ -200,6 +200,9 @@ os.kill(os.getpid(), signal.SIGKILL)
         self.assertEqual(self.receipt("sh", "-c", "exit 7", code=7)["status"], 7)
         self.receipt("sh", "-c", "kill -SEGV $$", code=-signal.SIGSEGV)
         self.run_it("--receipt", "/nowhere", code=127)
+        # whoever has started the tests may ignore them, and so would the shell
+        for name in signal.SIGINT, signal.SIGHUP:
+            self.addCleanup(signal.signal, name, signal.signal(name, signal.SIG_DFL))
         for name in "TERM", "INT", "HUP", "USR1":
             r = self.run_it("--receipt", "sh", "-c",
                             f"trap 'exit 9' {name}; kill -{name} $PPID; while :; do sleep 0.01; done", code=9)
