@@ -73,7 +73,7 @@ PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
 RUN       := $(call objects,bootstrap-helper/run)
 ANY       := $(call objects,bootstrap-helper/any)
-BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl -lncurses -ltinfo
+BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl -lncurses
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
@@ -121,7 +121,7 @@ INIT  := $(BUILD)/convert-bootstrap.init
 all: lib helper lab
 #: lib              the library alone: needs a C compiler and inih (CC=aarch64-linux-gnu-gcc, INIH=/path/to/ini.c)
 lib: $(SHIM)
-#: helper           convert-run and convert-bootstrap: need curl, jansson and ncurses
+#: helper           convert-run and convert-bootstrap: need curl, jansson, ncurses and uthash
 helper: $(PROGRAMS) $(UNITS) $(INIT)
 #: lab              the lab's converter: needs netfilter_queue
 lab: $(BUILD)/lab-converter
@@ -146,6 +146,7 @@ PACKAGE_ini.h       := libinih-dev
 PACKAGE_curl/curl.h := libcurl4-openssl-dev
 PACKAGE_jansson.h   := libjansson-dev
 PACKAGE_curses.h    := libncurses-dev
+PACKAGE_uthash.h    := uthash-dev
 PACKAGE_cmocka.h    := libcmocka-dev
 PACKAGE_libnetfilter_queue/libnetfilter_queue.h := libnetfilter-queue-dev
 PACKAGE_libnfnetlink/libnfnetlink.h := libnfnetlink-dev
@@ -160,6 +161,7 @@ $(BUILD)/has/%: $(BUILD)/flags
 
 $(BUILD)/obj/policy/config_parse.o: | $(call has,ini.h)
 $(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h curses.h)
+$(RUN): | $(call has,uthash.h)
 $(CONVERTER): | $(call has,libnetfilter_queue/libnetfilter_queue.h libnfnetlink/libnfnetlink.h)
 $(call objects,tests/unit): | $(call has,cmocka.h)
 
@@ -477,9 +479,9 @@ reach-tools: e2e-tools-musl
 # Debian's packages that a root has; they are made once, with the network.
 ROOTS          := $(BUILD)/packages
 INCLUDED_lean  := gcc make libc6-dev libinih-dev
-INCLUDED_build := build-essential debhelper libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev
+INCLUDED_build := build-essential debhelper libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev uthash-dev
 INCLUDED_fresh := curl libcurl4 libjansson4 libncurses6 libncursesw6
-INCLUDED_cross := gcc-aarch64-linux-gnu libc6-dev-arm64-cross make \
+INCLUDED_cross := gcc-aarch64-linux-gnu libc6-dev-arm64-cross make uthash-dev \
 		  $(addsuffix :arm64,libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev)
 $(ROOTS)/cross.tar: ARCHITECTURES := --architectures=amd64,arm64
 

@@ -14,7 +14,7 @@ SRC_URI = "${CONVERT_PRELOAD_URI} \
 SRC_URI[inih.sha256sum] = "ba55f8ae2a8caf0653f30f48567241e14ea916acfc13481f502d8a9c8f507f68"
 
 PACKAGECONFIG ??= "client"
-PACKAGECONFIG[client] = ",,curl jansson ncurses"
+PACKAGECONFIG[client] = ",,curl jansson ncurses uthash"
 
 INIH ?= "${WORKDIR}/inih-r55/ini.c"
 CONVERT_WHAT = "lib ${@bb.utils.contains('PACKAGECONFIG', 'client', 'helper', '', d)}"

@@ -94,8 +94,8 @@ class Library(Packages):
         r = self.works(root, "cat", "/proc/self/maps")
         self.assertIn(file, r.out.decode())
         self.assertEqual(r.err, "")
-        for target, line in (("helper", "(jansson.h|curl/curl.h|curses.h): not found, which is in Debian's"
-                                        " (libjansson-dev|libcurl4-openssl-dev|libncurses-dev)"),
+        for target, line in (("helper", "(jansson.h|curl/curl.h|curses.h|uthash.h): not found, which is in Debian's"
+                                        " (libjansson-dev|libcurl4-openssl-dev|libncurses-dev|uthash-dev)"),
                              ("lab", "libnetfilter_queue/libnetfilter_queue.h: not found, which is in"
                                      " Debian's libnetfilter-queue-dev")):
             r = chroot(root, *make, target)
