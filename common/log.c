@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -386,6 +387,16 @@ static void write_to_syslog(const struct text *t)
 	syscall(SYS_close, fd);
 }
 
+/* The receipt's name lives as long as the last program that was started with it, the file does not: another
+ * user may have made another one since. */
+static bool is_own_file(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	       st.st_nlink == 1;
+}
+
 static void write_to_file(const char *path, int flags, const struct text *t)
 {
 	int fd = (int)syscall(SYS_openat, AT_FDCWD, path,
@@ -394,7 +405,8 @@ static void write_to_file(const char *path, int flags, const struct text *t)
 
 	if (fd < 0)
 		return;
-	quiet_write(fd, t->bytes, t->len, QUIET_AT_END);
+	if (flags & O_CREAT || is_own_file(fd))
+		quiet_write(fd, t->bytes, t->len, QUIET_AT_END);
 	syscall(SYS_close, fd);
 }
 

@@ -102,10 +102,10 @@ SLOW static void log_close(int fd)
 	errno = saved_errno;
 }
 
-/* Another thread may be putting a socket there. */
+/* Another thread's connect() may be putting a twin there. */
 static void await_opening(int fd)
 {
-	if (mark_get(fd) == MARK_OPENING || mark_get(fd) == MARK_PENDING)
+	if (mark_get(fd) == MARK_OPENING)
 		conn_await_opening(fd);
 }
 
@@ -113,7 +113,7 @@ INTERPOSE int close(int fd)
 {
 	enum mark mark = mark_get(fd);
 
-	if (mark == MARK_OPENING || mark == MARK_PENDING)
+	if (mark == MARK_OPENING)
 		await_opening(fd);
 	else if (mark_is_watched(mark))
 		check_direct(fd);
@@ -167,15 +167,23 @@ INTERPOSE int dup(int fd)
 	return copied(fd, REAL(dup)(fd));
 }
 
-INTERPOSE int dup2(int fd, int newfd)
+/* newfd is about to be closed, unless fd is none. */
+static void make_room(int fd, int newfd)
 {
 	await_opening(newfd);
+	if (mark_get(newfd) == MARK_PENDING && fd != newfd && sys_fcntl(fd, F_GETFD, 0) >= 0)
+		conn_forget(newfd);
+}
+
+INTERPOSE int dup2(int fd, int newfd)
+{
+	make_room(fd, newfd);
 	return copied(fd, REAL(dup2)(fd, newfd));
 }
 
 INTERPOSE int dup3(int fd, int newfd, int flags)
 {
-	await_opening(newfd);
+	make_room(fd, newfd);
 	return copied(fd, REAL(dup3)(fd, newfd, flags));
 }
 

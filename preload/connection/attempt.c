@@ -60,6 +60,7 @@ SLOW static void log_verdict(enum log_event what, const struct addr *server,
 
 struct driven {
 	int fd;
+	const struct conn *conn;
 	struct exchange *exchange;
 };
 
@@ -77,7 +78,7 @@ static void leave(void *driven)
 {
 	struct driven *d = driven;
 
-	if (let_go(d->exchange))
+	if (let_go(d->exchange) && conn_is_of(d->fd, d->conn))
 		end_connect(d->fd, d->exchange);
 }
 
@@ -115,8 +116,8 @@ static int outcome(int fd, struct conn *c, const struct exchange *u)
 
 int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_limit)
 {
-	struct driven driven = { fd, u };
 	struct conn *c = conn_peek(fd);
+	struct driven driven = { fd, c, u };
 	struct libc_cleanup cleanup;
 	int r;
 

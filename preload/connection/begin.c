@@ -440,27 +440,18 @@ void conn_check_direct(int fd)
 		check_fallback(fd);
 }
 
-static bool is_at_it(int fd, enum mark mark)
-{
-	struct conn *c = mark == MARK_PENDING ? conn_peek(fd) : NULL;
-	struct exchange *u = c ? conn_exchange(c) : NULL;
-
-	return mark == MARK_OPENING || (u && exchange_phase(u) == EXCHANGE_OPENING);
-}
-
 bool conn_await_opening(int fd)
 {
 	struct patience patience = { 0 };
 	uint16_t word;
 
-	/* nobody waits there; only the frame that we have interrupted does not go on, and one that a
-	 * signal handler has left by siglongjmp() */
-	while (is_at_it(fd, mark_in(word = mark_look(fd)))) {
+	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on, and
+	 * one that a signal handler has left by siglongjmp() */
+	while (mark_in(word = mark_look(fd)) == MARK_OPENING) {
 		if (exchange_is_interrupted())
 			return false;
 		if (!wait_patiently(&patience))
-			return mark_in(word) == MARK_PENDING ||
-			       mark_change_seen(fd, word, MARK_TCP_COPIED);
+			mark_change_seen(fd, word, MARK_TCP_COPIED);
 	}
 	return true;
 }

@@ -87,7 +87,7 @@ SLOW void conn_log_close(int fd)
 	struct bytes b;
 	int64_t ms;
 
-	if (!c || !conn_is_ours(c) || c->copied || !conn_is_of(fd, c))
+	if (!c || !conn_is_owner() || !conn_is_ours(c) || c->copied || !conn_is_of(fd, c))
 		return;
 	b = look(fd, &why);
 	ms = (now_ns() - c->began_ns) / 1000000;

@@ -15,6 +15,12 @@ static struct twin_record record_of(struct conn *c)
 				     .new_cookie = c ? &c->new_cookie : NULL };
 }
 
+/* A signal handler may have closed the number in the middle of this. */
+static bool is_still(int fd)
+{
+	return mark_get(fd) == MARK_PENDING || mark_get(fd) == MARK_OPENING;
+}
+
 /* TCP's readiness, errors once, no peer (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
 void end_refused(int fd, struct conn *c, struct exchange *u, int err)
 {
@@ -27,7 +33,8 @@ void end_refused(int fd, struct conn *c, struct exchange *u, int err)
 		u->local = (struct addr){ .port = 0 };
 	exchange_take_back(u, fd);
 	twin_give_back(fd, record_of(c), &u->local);
-	sys_shutdown(fd, SHUT_RDWR);
+	if (is_still(fd))
+		sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
 	exchange_end(u, fd, EXCHANGE_REFUSED);
 }
@@ -53,7 +60,7 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	/* its blocking connect() goes on by itself, or does this when it leaves */
 	if (!driver ||
 	    !atomic_compare_exchange_strong(&u->driver, &driver, driver | EXCHANGE_HANDED_OVER))
-		r = end_connect(fd, u);
+		r = is_still(fd) ? end_connect(fd, u) : 0;
 	if (r < 0)
 		end_refused(fd, c, u, -r);
 	else
@@ -66,6 +73,7 @@ void end_by(int fd, struct exchange *u, enum exchange_event event, int err)
 
 	if (event == EXCHANGE_GOES_ON || exchange_phase(u) != EXCHANGE_OPENING)
 		return;
+	atomic_thread_fence(memory_order_seq_cst); /* conn_forget() has one */
 	c = conn_peek(fd);
 	if (!c || conn_exchange(c) != u || !conn_is_of(fd, c)) {
 		/* closed meanwhile; other numbers, if there are any, end it when its time is over */

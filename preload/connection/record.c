@@ -6,6 +6,8 @@
 #include "epsets.h"
 #include "report.h"
 #include "shim.h"
+#include "twin.h"
+#include "wait.h"
 
 #include <stddef.h>
 #include <sys/mman.h>
@@ -145,10 +147,25 @@ SLOW static void tell_given_up(int fd, const struct conn *c)
 		report_given_up(u, conn_is_of(fd, c) ? fd : -1);
 }
 
+/* The number is nobody's any more, and another thread may be about to end its connection: either that one
+ * sees it, or this one sees that it is at it, and waits until the number is left alone. A signal handler does
+ * not wait for its own frame, which is told instead. */
+static void await_end(int fd, const struct exchange *u)
+{
+	struct patience patience = { 0 };
+
+	atomic_thread_fence(memory_order_seq_cst);
+	while (exchange_phase(u) == EXCHANGE_OPENING && !exchange_is_interrupted())
+		if (!wait_patiently(&patience))
+			return;
+	if (exchange_phase(u) == EXCHANGE_OPENING)
+		twin_was_closed(fd);
+}
+
 bool conn_forget(int fd)
 {
 	enum mark mark = mark_get(fd);
-	struct exchange *u;
+	struct exchange *u = NULL;
 	struct conn *c;
 	int64_t end_ns;
 
@@ -162,13 +179,17 @@ bool conn_forget(int fd)
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
 	if (c && log_is_on(LOG_LEVEL_INFO))
 		tell_given_up(fd, c);
-	if (c && (u = conn_exchange(c)) && !conn_is_forked() && !atomic_load(&u->copied)) {
+	if (c)
+		u = conn_exchange(c);
+	if (u && !conn_is_forked() && !atomic_load(&u->copied)) {
 		end_ns = conn_is_shared() && !exchange_is_deferred(u) ? now_ns() : 0;
 		atomic_store(&u->deadline_ns, end_ns);
 		atomic_store(&u->limit_ns, end_ns);
 		report_abandoned(u);
 	}
 	mark_set(fd, MARK_UNKNOWN);
+	if (u)
+		await_end(fd, u);
 	return true;
 }
 

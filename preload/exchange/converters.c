@@ -19,14 +19,20 @@ bool converters_route(const struct addr *to, struct pol_route *route)
 	static __thread unsigned int n __attribute__((tls_model("initial-exec")));
 	unsigned int asked = last.asked;
 
+	atomic_signal_fence(memory_order_seq_cst);
 	*route = last.route;
-	if (asked && addr_equal_ip(&last.to, to) && last.asked == asked)
-		return true;
+	if (asked && addr_equal_ip(&last.to, to)) {
+		atomic_signal_fence(memory_order_seq_cst);
+		if (last.asked == asked)
+			return true;
+	}
 	last.asked = 0;
 	if (!route_lookup(to, route))
 		return false;
+	atomic_signal_fence(memory_order_seq_cst);
 	last.to = *to;
 	last.route = *route;
+	atomic_signal_fence(memory_order_seq_cst);
 	last.asked = ++n ? n : ++n;
 	return true;
 }

@@ -4,6 +4,7 @@
 #include "real.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -110,10 +111,25 @@ static bool look(void)
 }
 
 /* liburing makes its system calls by instructions of its own. Of the library, but not of a copy of it that is
- * part of a program, the loader knows. */
+ * part of a program, the loader knows; what dlopen() brings in later stands behind `last_loaded`. */
 __attribute__((weak)) extern int io_uring_queue_init_params(unsigned int entries, void *ring,
 							    void *params);
+__attribute__((weak)) extern struct r_debug _r_debug; /* musl has it under another name */
+static const struct link_map *last_loaded;
 static _Atomic bool there;
+
+__attribute__((constructor)) static void see_what_is_loaded(void)
+{
+	last_loaded = &_r_debug ? _r_debug.r_map : NULL;
+	while (last_loaded && last_loaded->l_next)
+		last_loaded = last_loaded->l_next;
+}
+
+static bool may_have_liburing(void)
+{
+	return io_uring_queue_init_params || !last_loaded ||
+	       *(struct link_map *const volatile *)&last_loaded->l_next;
+}
 
 void proc_saw_uring(void)
 {
@@ -126,7 +142,7 @@ bool proc_has_uring(void)
 	unsigned int now, due;
 	int saved_errno = errno;
 
-	if (!io_uring_queue_init_params || atomic_load(&there))
+	if (atomic_load(&there) || !may_have_liburing())
 		return atomic_load(&there);
 	now = atomic_fetch_add(&asked, 1) + 1;
 	due = atomic_load(&next);

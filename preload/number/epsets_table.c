@@ -56,8 +56,11 @@ bool epset_set_head(int fd, uint32_t value)
 {
 	_Atomic uint32_t *page = epset_heads[fd / EPSET_PAGE];
 
-	if (!page && value) {
+	/* what was registered of its numbers while there was no room for it nobody knows */
+	if (!page && (value || epset_out_of_pages)) {
 		page = fd < EPSET_PAGE ? first_heads : map(EPSET_PAGE * sizeof(*page));
+		for (int i = 0; page && epset_out_of_pages && i < EPSET_PAGE; i++)
+			page[i] = EPSET_LOST;
 		epset_heads[fd / EPSET_PAGE] = page;
 	}
 	if (page)

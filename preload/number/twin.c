@@ -167,24 +167,33 @@ static int connect_hidden(int twin, struct twin_wish *wish)
 	return r == -EINPROGRESS ? 0 : r;
 }
 
-/* By a signal handler, perhaps at any moment; other threads, whatever they close it with, wait
- * (conn_await_opening()). While it is pending its mark may change for other reasons, too. */
-static bool was_closed(int fd, uint16_t word)
+/* By a signal handler that has interrupted this thread. */
+static __thread volatile int closed __attribute__((tls_model("initial-exec"))) = -1;
+
+void twin_was_closed(int fd)
 {
-	uint16_t now = mark_look(fd);
+	closed = fd;
+}
+
+/* While it is being connected or ended nobody takes the number away but a signal handler, perhaps at any
+ * moment; other threads, whatever they close it with, wait (conn_await_opening(), conn_forget()). */
+static bool is_gone(int fd, uint16_t word)
+{
+	enum mark now = mark_get(fd);
 
 	if (mark_in(word) == MARK_PENDING)
-		return mark_in(now) == MARK_UNKNOWN || mark_in(now) == MARK_TCP;
-	return mark_in(word) == MARK_OPENING && now != word;
+		return now != MARK_PENDING && !mark_has_record(now) && !mark_may_have_copies(now);
+	return mark_in(word) == MARK_OPENING && mark_look(fd) != word;
 }
 
 static bool put(int fd, int other, int descriptor_flags, uint16_t word)
 {
 	int flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
 
-	if (was_closed(fd, word) || sys_result(syscall(SYS_dup3, other, fd, flags)) < 0)
+	closed = -1;
+	if (is_gone(fd, word) || sys_result(syscall(SYS_dup3, other, fd, flags)) < 0)
 		return false;
-	if (!was_closed(fd, word))
+	if (mark_in(word) == MARK_OPENING ? !is_gone(fd, word) : closed != fd)
 		return true;
 	syscall(SYS_close, fd);
 	return false;
