@@ -215,6 +215,7 @@ class Client:
         s.shutdown(socket.SHUT_WR)
         wait(s, 16)
         settle(s, state, "CLOSE")
+        settle(s, peer, "ENOTCONN")  # which MPTCP leaves to a worker
         self.say("our side:", asked(s), lengths(s))
 
     def loop(self):
