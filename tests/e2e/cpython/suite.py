@@ -19,12 +19,12 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import lab as L  # noqa: E402
+import schemas  # noqa: E402
 
 # Longest first, so that two at a time end together.
 MODULES = """
@@ -72,6 +72,7 @@ fallback = none
 [log]
 file = {log}
 level = info
+format = json
 """
 
 
@@ -155,10 +156,12 @@ def run(lab, module, mode, results, only=()):
     output.write_text(r.out.decode(errors="replace") + r.err +
                       f"\nexit status {r.code}\n\n" + r.log)
     outcomes, whys = read_record(record)
+    lines = [schemas.validated("log", line, "common") for line in r.log.splitlines()]
     return Run(outcomes, whys, r.code, r.seconds,
-               len(re.findall(r"(?m): (?:converted|failed) .* via ", r.log)),
-               len(re.findall(r"(?m): connected, MPTCP$", r.log)),
-               len(re.findall(r"(?m): direct (?:127\.|\[?::1\]?:)", r.log)), output)
+               sum(line["event"] in ("converted", "failed") and "converter" in line for line in lines),
+               sum(line.get("protocol") == "MPTCP" for line in lines),
+               sum(line["event"] == "direct" and line["server"].startswith(("127.", "[::1]")) for line in lines),
+               output)
 
 
 def read_record(path):
