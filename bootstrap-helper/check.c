@@ -244,6 +244,7 @@ static int check_all(const struct options *o)
 	int status;
 
 	findings_for(&f, geteuid() == 0, o->file);
+	f.is_for_eyes = isatty(STDOUT_FILENO);
 	status = load_check(&config, o->file, judge_mistake, &f);
 	host_look(&h, o->library, &config);
 	if (status == BOOTSTRAP_OK) {

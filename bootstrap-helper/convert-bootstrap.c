@@ -51,11 +51,16 @@ static int flush(void)
 	return fflush(stdout) == 0 && !ferror(stdout) ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
 }
 
+static bool asks_for_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 
-	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
+	if (asks_for_help(verb)) {
 		usage(stdout);
 		return flush();
 	}
@@ -65,6 +70,10 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < N_VERBS; i++) {
 		if (strcmp(verbs[i].name, verb) == 0) {
+			if (argc > 2 && verbs[i].help && asks_for_help(argv[2])) {
+				printf("Usage: convert-bootstrap %s\n", verbs[i].help);
+				return flush();
+			}
 			int status = verbs[i].main(argc - 1, argv + 1), flushed = flush();
 			bool is_well = status == BOOTSTRAP_OK || status == BOOTSTRAP_UNCHANGED;
 

@@ -4,15 +4,17 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "bootstrap.h"
 
-static void show(const struct explain *e, const char *program, bool as_json)
+static void show(struct explain *e, const char *program, bool as_json)
 {
 	if (as_json) {
 		findings_print_json(&e->found);
 		return;
 	}
+	e->found.is_for_eyes = isatty(STDOUT_FILENO);
 	findings_print(&e->found);
 	printf("The library %s work in %s.\n",
 	       findings_count(&e->found, FINDING_PROBLEM) ? "cannot" : "can", program);

@@ -198,9 +198,9 @@ void finding_print_line(FILE *out, const struct finding *found)
 }
 
 /* Words, broken at spaces into lines that begin at that column; the first is there already. */
-static void put_words(const char *text, size_t column)
+static void put_words(const struct findings *f, const char *text, size_t column)
 {
-	const size_t room = COLUMNS - column;
+	const size_t room = f->is_for_eyes ? COLUMNS - column : SIZE_MAX;
 	size_t len = strlen(text);
 
 	while (len > room) {
@@ -219,13 +219,13 @@ static void put_words(const char *text, size_t column)
 	putchar('\n');
 }
 
-static void put_mend(const struct finding *found)
+static void put_mend(const struct findings *f, const struct finding *found)
 {
 	const char *mend = found->mend;
 
 	if (found->in_words) {
 		printf("%*s", MEND_COLUMN, "");
-		put_words(mend, MEND_COLUMN);
+		put_words(f, mend, MEND_COLUMN);
 		return;
 	}
 	while (*mend) {
@@ -256,8 +256,8 @@ void findings_print(const struct findings *f)
 		}
 		about = found->about;
 		printf("  %-9s", finding_verdicts[found->verdict]);
-		put_words(found->what, WHAT_COLUMN);
-		put_mend(found);
+		put_words(f, found->what, WHAT_COLUMN);
+		put_mend(f, found);
 	}
 	put_count(findings_count(f, FINDING_PROBLEM), "problem");
 	fputs(", ", stdout);

@@ -42,6 +42,7 @@ struct findings {
 	size_t n;
 	char about[96]; /* of those that are added next */
 	bool needs_sudo;
+	bool is_for_eyes;	    /* else words are not broken into lines: grep shall find them */
 	char again[FINDING_QUOTED]; /* " -c FILE" for convert-bootstrap, if that was said; or "" */
 };
 
@@ -70,7 +71,7 @@ void finding_flag(struct finding *found, const char *name, bool flag);
 void finding_word(struct finding *found, const char *name, const char *word);
 
 size_t findings_count(const struct findings *f, enum finding_verdict verdict);
-/* No line is longer than 80 columns, but for one that is there to be copied. */
+/* For eyes no line is longer than 80 columns, but for one that is there to be copied. */
 void findings_print(const struct findings *f);
 void findings_print_json(const struct findings *f); /* check.schema.json */
 /* "ABOUT: WHAT; mend: MEND" on one line, with nothing in it that a terminal would obey. */

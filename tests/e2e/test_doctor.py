@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
 import captures
 import lab as L
@@ -51,8 +52,18 @@ class Doctor(L.TestCase):
         return bad
 
     def text(self, shim, *words, **more):
+        """What a pipe gets: a line for each finding, and one for what mends it in words."""
         out = self.run_check(shim, *words, **more).out.decode()
         for line in out.splitlines():
+            self.assertTrue(line.startswith(("  ok  ", "  note  ", "  problem  ", MEND)) or
+                            not line.startswith(" "), line)
+            self.assertEqual(line, line.rstrip())
+        return out
+
+    def on_a_terminal(self, shim, *words):
+        out = self.lab.run([sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])",
+                            TOOL, "check", *words], env=shim, timeout=60).out.decode()
+        for line in out.replace("\r\n", "\n").splitlines():
             self.assertTrue(len(line) <= WIDTH or line.startswith(MEND), line)
             self.assertEqual(line, line.rstrip())
         return out
@@ -84,6 +95,13 @@ class Well(Doctor):
         self.assertEqual({p.dst for p in sent}, {self.v4})
         messages = {p.data.hex() for p in sent if p.data}
         self.assertEqual(messages, {"01022263" "01010000"})
+
+    def test_help(self):
+        for verb in "run", "check", "status", "top", "flush", "forget", "pin", "fetch", "explain":
+            for option in "-h", "--help":
+                r = self.lab.run([TOOL, verb, option])
+                self.assertEqual((r.code, r.err), (0, ""), r)
+                self.assertTrue(r.out.decode().startswith(f"Usage: convert-bootstrap {verb} "), r)
 
     def test_usage(self):
         for words in (["-x"], ["-c", ""], ["a", "b"], ["http://a/"], ["--config", "a"],
@@ -765,6 +783,19 @@ class Mends(Doctor):
             converter.stop()
 
 
+class Lines(Doctor):
+    def test_pipe_and_terminal(self):
+        """Words are broken at 80 columns for eyes, and never for grep."""
+        shim = self.shim() | {"CONVERT_STATE": "/nowhere/" + "below/" * 9 + "state"}
+        self.check(shim, code=1)
+        what = self.all["state"]["what"]
+        self.assertGreater(len(what), WIDTH)
+        self.assertIn(f"  problem  {what}\n", self.text(shim, code=1))
+        shown = self.on_a_terminal(shim)
+        self.assertNotIn(what, shown)
+        self.assertIn(what, re.sub(r"\s+", " ", shown))
+
+
 class Configuration(Doctor):
     BROKEN = """[converter lab]
 address = converter.example
@@ -792,6 +823,35 @@ rule = convert to nowhere
         self.assertEqual((r.code, r.out), (1, b""), r)
         self.assertEqual([line.split(":")[1] for line in r.err.splitlines()],
                          ["2", "3", "4", "5", "7", "8"])
+
+    def test_did_you_mean(self):
+        """The word that was nearly written, of those that were expected; and none if none is near."""
+        for text, word in (("[polcy]", "policy"), ("[convertor home]", "converter"),
+                           ("[log]\nlevle = info", "level"), ("[policy]\nfall-back = none", "fallback"),
+                           ("[policy]\nmptcp = atuo", "auto"), ("[policy]\nstrict = ye", "yes"),
+                           ("[converter a]\naddress = 192.0.2.1\ndialect = draft02", "draft-02"),
+                           ("[policy]\nrule = covert to 192.0.2.0/24", "convert"),
+                           ("[policy]\nrule = direct ports 80", "port"),
+                           ("[policy]\nStrict = yes", "strict"),
+                           ("[policy]\ncolour = green", None), ("[policy]\nmptcp = banana", None),
+                           ("[state]\nfile = oh", None), ("[policy]\ntimeout = 5x", None),
+                           ("[policy]\nrule = to 192.0.2.0/24", None)):
+            with self.subTest(text):
+                file = self.lab.file("nearly.conf", text + "\n")
+                found = [f for f in schemas.validated(
+                    "check", self.run_check({}, "-j", "-c", file, code=1).out)["findings"]
+                    if f["id"] == "configuration" and f["values"].get("line")]
+                mend = " ".join(found[0]["mend"])
+                if word:
+                    self.assertTrue(mend.endswith(f'; did you mean "{word}"?'), mend)
+                else:
+                    self.assertNotIn("did you mean", mend)
+        file = self.lab.file("list.conf", "[policy]\nrule = direct to 10.0.0.0/8 192.0.2.0/24\n")
+        out = self.text({}, "-c", file, code=1)
+        self.assertIn("between the items of a list stands a comma", out)
+        for text in "[policy", "[policy]\nmptcp":
+            out = self.text({}, "-c", self.lab.file("half.conf", text + "\n"), code=1)
+            self.assertNotIn("a file that can be read", out)
 
     def test_environment(self):
         r = self.run_check({"CONVERT_ADDR": "x", "CONVERT_PORT": "0", "CONVERT_STATE": "y"},

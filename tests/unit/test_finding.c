@@ -86,6 +86,9 @@ static void no_long_line(void **state)
 		found = finding_add(&f, "x", FINDING_NOTE, "%s", words);
 		finding_advise(found, words);
 		line = printed(findings_print);
+		assert_non_null(strstr(line, words));
+		f.is_for_eyes = true;
+		line = printed(findings_print);
 		while (*line) {
 			size_t len = strcspn(line, "\n");
 
