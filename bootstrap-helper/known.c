@@ -14,27 +14,34 @@
 #include "json.h"
 #include "kinds.h"
 #include "load.h"
+#include "route.h"
 #include "servers.h"
 
 #define LINE_MAX_COLUMNS 80
 
 static int64_t now_ms;
 
+/* Which converters there are now, by their names; kept until the end. */
+static struct config config;
+
 /* The state file that programs use here. Returns a BOOTSTRAP_... status. */
 static int find_state(const char *file)
 {
-	struct config config;
 	int status = load_config(&config, file);
 
 	if (status == BOOTSTRAP_OK)
 		config_use_state(&config);
-	config_free(&config);
 	now_ms = state_now_ms();
-	if (status == BOOTSTRAP_OK && !state_is_kept()) {
+	if (status != BOOTSTRAP_OK || state_is_kept())
+		return status;
+	if (config.is_disabled || config.is_switched_off)
+		fprintf(stderr,
+			"switched off, %s: no state is used (-c FILE shows that of a file)\n",
+			config.is_disabled ? "CONVERT_DISABLE is set" :
+					     CONFIG_OFF_SWITCH " is there");
+	else
 		fputs("no state file: nothing is kept (CONVERT_STATE, [state] file)\n", stderr);
-		status = BOOTSTRAP_FAILED;
-	}
-	return status;
+	return BOOTSTRAP_FAILED;
 }
 
 /* ------------------------------------------------------------------------------- status */
@@ -79,14 +86,35 @@ static json_t *kinds_as_json(const uint8_t kinds[static 32])
 	return array;
 }
 
+/* NULL: the configuration has none with this address. */
+static const char *name_of(const struct addr *a)
+{
+	for (size_t i = 0; i < config.n_converters; i++)
+		for (size_t k = 0; k < config.converters[i].n_addrs; k++)
+			if (addr_equal_ip(&config.converters[i].addrs[k], a) &&
+			    config.converters[i].addrs[k].port == a->port)
+				return config.converters[i].name;
+	return NULL;
+}
+
+/* The interface, if this is the network by which it is reached now. What is kept of others is a hash. */
+static bool is_here(const struct health_key *key, struct pol_route *route)
+{
+	return route_lookup(&key->converter, route) && health_network(route) == key->network;
+}
+
 static void converter_as_json(const struct health_key *key, const struct health *h, void *array)
 {
 	json_t *o = json_object();
+	const char *name = name_of(&key->converter);
+	struct pol_route route;
 	char network[17];
 
 	snprintf(network, sizeof(network), "%016" PRIx64, key->network);
 	json_put(o, "address", address_as_json(&key->converter));
+	json_put(o, "name", name ? json_text(name) : json_null());
 	json_put(o, "network", json_text(network));
+	json_put(o, "interface", is_here(key, &route) ? json_text(route.interface) : json_null());
 	json_put(o, "dialect", json_text(dialects[h->dialect]));
 	json_put(o, "failures", json_integer(h->failures));
 	json_put(o, "left_alone_s", json_integer(seconds_until(h->alone_until_ms)));
@@ -160,13 +188,17 @@ static void show_kinds(const char *key, const uint8_t kinds[static 32])
 
 static void converter_as_text(const struct health_key *key, const struct health *h, void *arg)
 {
+	const char *name = name_of(&key->converter);
 	char text[ADDR_TEXT_MAX];
+	struct pol_route route;
 
 	(void)arg;
 	addr_format(&key->converter, text);
-	printf("converter %s\n", text);
-	if (key->network)
-		printf("    network    %016" PRIx64 "\n", key->network);
+	printf("converter %s%s%s\n", name ? name : "", name ? ", " : "", text);
+	if (is_here(key, &route))
+		printf("    network    this one, by %s\n", route.interface);
+	else if (key->network)
+		printf("    network    another, %016" PRIx64 "\n", key->network);
 	if (h->failures && h->alone_until_ms > now_ms)
 		printf("    failed     %" PRIu32 " in a row, left alone for %" PRId64 " s\n",
 		       h->failures, seconds_until(h->alone_until_ms));

@@ -18,9 +18,9 @@ class Known(L.TestCase):
         self.state = str(self.lab.file("state"))
         self.v4, _ = self.lab.fresh_addresses()
 
-    def helper(self, *words, code=0):
+    def helper(self, *words, code=0, shim=None):
         r = self.lab.run([L.BUILD / "convert-bootstrap", *words],
-                         env={"CONVERT_STATE": self.state})
+                         env=(shim or {}) | {"CONVERT_STATE": self.state})
         self.assertEqual(r.code, code, r)
         if not {"-j", "--json"} & set(words):
             self.assertTrue(all(len(line) <= 80 for line in r.out.decode().splitlines()), r)
@@ -109,6 +109,36 @@ class Known(L.TestCase):
         self.assertEqual((server["verdict"], server["pinned"]), ("mptcp", True))
         self.helper("pin", f"{L.SERVER}:80", "tcp")
         self.assertEqual(self.curl(), L.ROUTER)
+
+    def test_direct_is_counted(self):
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=["0.0.0.0"])
+        for n, policy in enumerate(("rule = direct to 10.0.0.0/8", "rule = direct port 80"), 1):
+            self.assertEqual(self.curl(policy=policy), L.CLIENT)
+            self.assertEqual(self.status()["counts"] | {"since_s": 0},
+                             {"since_s": 0, "converted": 0, "bypassed": 0, "direct": n, "failed": 0})
+        self.assertIn(" 2 direct,", self.helper("status").out.decode())
+
+    def test_by_name(self):
+        """A person knows converters and networks by the names in the file and of the interface."""
+        self.lab.converter("--mptcp", "--fastopen", "cookie", listen=["0.0.0.0"])
+        self.assertEqual(self.curl(), L.ROUTER)
+        shim = self.lab.config(address=self.v4)
+        out = self.helper("status", "-j", shim=shim).out
+        (converter,) = schemas.validated("status", out)["converters"]
+        self.assertEqual((converter["name"], converter["interface"]), ("lab", "c0"))
+        text = self.helper("status", shim=shim).out.decode()
+        self.assertIn(f"converter lab, {self.v4}:{L.PORT}\n", text)
+        self.assertIn("    network    this one, by c0\n", text)
+        # a configuration that has it no more, from where nothing tells where it was
+        self.v4, _ = self.lab.fresh_addresses()
+        out = self.helper("status", "-j", shim=self.lab.config(address=self.v4)).out
+        (converter,) = schemas.validated("status", out)["converters"]
+        self.assertEqual((converter["name"], converter["interface"]), (None, "c0"))
+
+    def test_switched_off(self):
+        r = self.helper("status", shim={"CONVERT_DISABLE": "1"}, code=1)
+        self.assertIn("CONVERT_DISABLE is set", r.err)
+        self.assertNotIn("no state file", r.err)
 
     def test_usage(self):
         for words in (["status", "x"], ["forget"], ["forget", "10.0.0.1"], ["forget", "::1:80"],
