@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bootstrap.h"
+#include "check_explain.h"
 #include "judge.h"
 #include "load.h"
 #include "route.h"
@@ -20,17 +21,19 @@
 
 struct options {
 	const char *file, *library, *host;
-	bool as_json, config_only;
+	bool as_json, config_only, explain;
 };
 
 static const char usage[] =
 	"Usage: convert-bootstrap check [-c FILE] [-j | --json] [--library FILE] [HOST[:PORT]]\n"
+	"       convert-bootstrap check --explain [-c FILE] [-j | --json] HOST[:PORT]\n"
 	"       convert-bootstrap check --config [-c FILE]\n";
 
 static bool parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longer[] = { { "json", no_argument, NULL, 'j' },
 						{ "config", no_argument, NULL, 'C' },
+						{ "explain", no_argument, NULL, 'e' },
 						{ "library", required_argument, NULL, 'l' },
 						{ 0 } };
 	int option;
@@ -43,6 +46,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->as_json = true;
 		else if (option == 'C')
 			o->config_only = true;
+		else if (option == 'e')
+			o->explain = true;
 		else if (option == 'l')
 			o->library = optarg;
 		else
@@ -51,6 +56,8 @@ static bool parse(int argc, char **argv, struct options *o)
 	if (optind < argc)
 		o->host = argv[optind++];
 	if (optind != argc || (o->file && !*o->file) || (o->library && !*o->library))
+		return false;
+	if (o->explain && (o->config_only || o->library || !o->host))
 		return false;
 	return o->config_only ? !o->host && !o->as_json && !o->library :
 				!o->host || request_is_host(o->host);
@@ -236,23 +243,33 @@ static void check_written(struct findings *f, const struct options *o, const str
 	judge_config(f, config, &state, &log);
 }
 
+static void look_at_all(struct findings *f, const struct config *config, const struct options *o,
+			bool is_valid)
+{
+	struct host h;
+
+	host_look(&h, o->library, config);
+	if (is_valid)
+		check_written(f, o, config);
+	judge_host(f, &h, config);
+	check_converters(f, config, o, &h);
+}
+
 static int check_all(const struct options *o)
 {
 	struct findings f = { .all = NULL };
 	struct config config;
-	struct host h;
 	int status;
 
 	findings_for(&f, geteuid() == 0, o->file);
 	f.is_for_eyes = isatty(STDOUT_FILENO);
 	status = load_check(&config, o->file, judge_mistake, &f);
-	host_look(&h, o->library, &config);
-	if (status == BOOTSTRAP_OK) {
+	if (status == BOOTSTRAP_OK)
 		config_use_state(&config);
-		check_written(&f, o, &config);
-	}
-	judge_host(&f, &h, &config);
-	check_converters(&f, &config, o, &h);
+	if (!o->explain)
+		look_at_all(&f, &config, o, status == BOOTSTRAP_OK);
+	else if (status == BOOTSTRAP_OK)
+		check_explain(&f, &config, o->host);
 	if (o->as_json)
 		findings_print_json(&f);
 	else

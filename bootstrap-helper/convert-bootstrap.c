@@ -15,6 +15,7 @@ static const struct verb {
 	  "run [-c FILE] [-v] [-w]              asks the converters what they can do" },
 	{ "check", check_main,
 	  "check [-c FILE] [-j] [HOST[:PORT]]   what is wrong here, and what mends it\n"
+	  "  check --explain HOST[:PORT]          where a connection would go, and why\n"
 	  "  check --config [-c FILE]             the configuration, and what it means" },
 	{ "status", status_main,
 	  "status [-c FILE] [-j]                what is known of converters and servers" },

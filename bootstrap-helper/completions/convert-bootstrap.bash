@@ -4,7 +4,7 @@
 
 declare -gA _convert_bootstrap_options=(
 	[run]='-c -v --verbose -w --watch'
-	[check]='-c -j --json --config --library'
+	[check]='-c -j --json --config --explain --library'
 	[status]='-c -j --json'
 	[top]='-c -d --delay --once -j --json'
 	[flush]='-c'

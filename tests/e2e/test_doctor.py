@@ -899,6 +899,83 @@ rule = convert to nowhere
         self.assertNotIn(b"\x1b", out)
 
 
+class Where(Doctor):
+    """check --explain HOST[:PORT]: what a connection would become, which the library then shows."""
+    def explain(self, shim, to, **more):
+        self.check(shim, "--explain", to, **more)
+        return (self.all["would-match"]["values"]["line"], self.all["would-use"]["values"]["way"],
+                self.all.get("would-multipath", {}).get("values", {}).get("mptcp"))
+
+    def line(self, shim, words):
+        lines = pathlib.Path(shim["CONVERT_CONF"]).read_text().splitlines()
+        return lines.index(words) + 1
+
+    def test_rules(self):
+        direct, convert = "rule = direct to 10.2.0.0/24 port 22", "rule = convert to 10.2.0.0/24"
+        shim = self.shim(policy=f"{direct}\n{convert}\nmptcp = on")
+        for to, line, way, mptcp in (
+                (f"{L.SERVER}:22", self.line(shim, direct), "direct", None),
+                (f"{L.SERVER}:80", self.line(shim, convert), "converter", True),
+                (L.SERVER, self.line(shim, convert), "converter", True),
+                ("10.9.0.1:80", 0, "converter", True), ("[2001:db8::1]:80", 0, "converter", True),
+                ("2001:db8::1", 0, "converter", True), ("127.0.0.1:80", 0, "direct", None),
+                (f"{self.v4}:{L.PORT}", 0, "direct", None)):
+            with self.subTest(to):
+                self.assertEqual(self.explain(shim, to, code=0), (line, way, mptcp), self.all)
+        self.assertEqual(self.all["would-use"]["what"], "direct: the converter's own host")
+        self.assertIn(f"by converter lab, {self.v4}:{L.PORT}\n",
+                      self.text(shim, "--explain", L.SERVER))
+
+    def test_is_what_happens(self):
+        for policy, way, host in (("rule = direct port 80", "direct", L.CLIENT),
+                                  ("rule = direct port 8080", "converter", L.ROUTER)):
+            shim = self.shim(policy=policy)
+            self.assertEqual(self.explain(shim, f"{L.SERVER}:80")[1], way)
+            r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=shim)
+            self.assertEqual(r.out.decode().strip(), host, r)
+
+    def multipath(self, policy):
+        self.explain(self.shim(policy=policy), L.SERVER)
+        return self.all["would-multipath"]["what"]
+
+    def test_multipath(self):
+        self.assertEqual(self.multipath("mptcp = off"), "TCP: mptcp = off")
+        self.assertEqual(self.multipath("mptcp = on"), "MPTCP: mptcp = on")
+        self.assertEqual(self.multipath("mptcp = auto"),
+                         "MPTCP: mptcp = auto, and there are several paths")
+        self.addCleanup(self.lab.endpoint, *self.lab.endpoints)
+        self.lab.endpoint()
+        self.assertEqual(self.multipath("mptcp = auto"), "TCP: there is one path")
+
+    def test_what_is_known(self):
+        shim = self.shim(policy="mptcp = on")
+        self.lab.run([TOOL, "pin", f"{L.SERVER}:443", "mptcp"], env=shim)
+        self.assertEqual(self.explain(shim, L.SERVER), (0, "bypass", True))
+        self.assertEqual(self.explain(self.shim(policy="bypass = never"), L.SERVER)[1], "converter")
+        other = self.lab.config("interface = nowhere0", address=self.v4)
+        self.assertEqual(self.explain(other | {"CONVERT_STATE": self.state}, L.SERVER)[1], "direct")
+        self.assertEqual(self.explain(self.shim(port=1), "10.9.0.1")[1], "converter")
+        dead = self.shim(port=1, policy="fallback = direct")
+        self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=dead)
+        self.assertEqual(self.explain(dead, "10.9.0.1")[1], "direct")
+        self.assertIn("left alone", self.all["would-use"]["what"])
+
+    def test_nothing_is_sent(self):
+        capture = captures.Capture(self.lab)
+        self.explain(self.shim(), L.SERVER, code=0)
+        self.assertEqual([p for p in capture.packets() if p.src == L.CLIENT], [])
+        self.assertFalse(os.path.exists(self.state))
+
+    def test_not_to_be_told(self):
+        self.check(self.shim(), "--explain", "no.such.invalid", code=1)
+        self.assertEqual(self.all["would-resolve"]["verdict"], "problem")
+        self.check({"CONVERT_CONF": str(self.lab.file("empty.conf", ""))}, "--explain", L.SERVER,
+                   code=1)
+        self.check(self.shim() | {"CONVERT_DISABLE": "1"}, "--explain", L.SERVER, code=1)
+        for words in ["--explain"], ["--explain", "--config", "a"], ["--explain", "a", "b"]:
+            self.assertEqual(self.lab.run([TOOL, "check", *words]).code, 2)
+
+
 class Request(Doctor):
     def request(self, shim, host=f"{L.SERVER}:80", **more):
         bad = self.check(shim, host, **more)
