@@ -24,6 +24,8 @@ void judge_config(struct findings *f, const struct config *config, const struct 
 		  const struct host_written *log);
 /* Of that: is it in force, and does it name a converter? */
 void judge_converters(struct findings *f, const struct config *config);
+/* Of that: what is there twice, or never comes into play. */
+void judge_in_vain(struct findings *f, const struct config *config);
 /* Its two files. */
 void judge_state(struct findings *f, const struct host_written *w);
 void judge_log(struct findings *f, const struct host_written *w);

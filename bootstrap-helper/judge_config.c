@@ -206,6 +206,7 @@ void judge_config(struct findings *f, const struct config *config, const struct 
 	judge_converters(f, config);
 	if (config->is_disabled || config->is_switched_off)
 		return;
+	judge_in_vain(f, config);
 	judge_state(f, state);
 	judge_log(f, log);
 	if (config->log_is_shaped && !config->log_target) {

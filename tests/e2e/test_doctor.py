@@ -853,6 +853,38 @@ rule = convert to nowhere
             out = self.text({}, "-c", self.lab.file("half.conf", text + "\n"), code=1)
             self.assertNotIn("a file that can be read", out)
 
+    def in_vain(self, text):
+        """{line: what} of the notes on a configuration."""
+        file = self.lab.file("vain.conf", text)
+        r = self.run_check({"CONVERT_STATE": self.state}, "-j", "-c", file)
+        return {f["values"]["line"]: f["what"] for f in schemas.validated("check", r.out)["findings"]
+                if f["id"] == "configuration" and f["verdict"] == "note"}
+
+    def test_rules_in_vain(self):
+        head = f"[converter lab]\ninterface = nowhere0\naddress = {self.v4}\n[policy]\n"
+        for rules, lines in (
+                ("direct; convert port 80", [6]), ("direct to 10.0.0.0/8; direct to 10.1.0.0/16", [6]),
+                ("direct to 10.0.0.0/8; convert to 10.0.0.0/8", [6]),
+                ("direct port 1-100; convert to 10.0.0.0/8 port 50-101", []),
+                ("direct port 1-100; convert to 10.0.0.0/8 port 50-100", [6]),
+                ("direct port 1-60; direct port 61-100; convert to 10.0.0.0/8 port 50-100", [7]),
+                ("direct to 10.1.0.0/16; convert to 10.0.0.0/8; convert", []),
+                ("direct to ::/0; convert to 10.0.0.0/8", []),
+                ("direct to 10.0.0.0/8 port 22,80; direct to 10.0.0.0/9,11.0.0.0/8 port 22", []),
+                ("direct app curl; convert", []), ("convert; direct app curl", [])):
+            with self.subTest(rules):
+                text = "".join(f"rule = {rule}\n" for rule in rules.split("; "))
+                self.assertEqual(list(self.in_vain(head + text)), lines)
+
+    def test_addresses_in_vain(self):
+        a = f"address = {self.v4}\n"
+        for text, lines in (
+                (f"[converter a]\n{a}{a}", [1]), (f"[converter a]\n{a}[converter b]\n{a}", [3]),
+                (f"[converter a]\n{a}[converter b]\n{a}port = 81\n", []),
+                (f"[converter a]\n{a}interface = nowhere0\n[converter b]\n{a}", [])):
+            with self.subTest(text):
+                self.assertEqual(list(self.in_vain(text)), lines)
+
     def test_environment(self):
         r = self.run_check({"CONVERT_ADDR": "x", "CONVERT_PORT": "0", "CONVERT_STATE": "y"},
                            "--json", code=1)
