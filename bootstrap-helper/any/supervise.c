@@ -101,7 +101,7 @@ static void on_connect(struct caller *by, const struct call *call)
 static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
 			socklen_t size)
 {
-	int room, err = 0;
+	int room = 0, err = 0;
 
 	if (!target_read(by->thread, len_at, &room, sizeof(room)))
 		err = EFAULT;

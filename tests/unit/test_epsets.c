@@ -132,7 +132,7 @@ static void test_out_of_memory(void **state)
 	assert_false(epset_is_lost(near));
 	/* BREAK: memory is there again; another number of the same page, then the first one once more */
 	assert_false(epset_follow(sets[2], EPOLL_CTL_ADD, far - 1, &event) && 0);
-	assert_true(epset_is_lost(far)); /* still: what was registered is unknown */
+	assert_true(epset_is_lost(far));	/* still: what was registered is unknown */
 	for (int i = 1; i < EPSET_MAX - 1; i++) /* its room is not lost */
 		assert_true(epset_follow(sets[i], EPOLL_CTL_ADD, near, &event));
 }
