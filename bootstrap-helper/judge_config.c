@@ -127,7 +127,7 @@ static void add_mistake(struct findings *f, const struct config_error *err)
 
 	if (mend) {
 		mend += strlen(": ");
-	} else if (strncmp(what, expected + 2, strlen(expected + 2)) == 0) {
+	} else if (strstr(what, expected + 2) == what) {
 		mend = what;
 		what = "not understood";
 		len = (int)strlen(what);

@@ -44,10 +44,11 @@ static ssize_t read_all(int fd, char *bytes, size_t size)
 
 static char *room_for(size_t size)
 {
-	char *p = size < SMALL ? malloc(size + 1) :
-				 mmap(NULL, size + 1, PROT_READ | PROT_WRITE,
-				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p;
 
+	if (size < SMALL)
+		return malloc(size + 1);
+	p = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 

@@ -309,7 +309,9 @@ static int try_to_convert(int fd, struct conn_request *request)
 		return switched_off(fd, request);
 	rule = pol_rule(config, &request->server);
 	if (rule.action == POL_DIRECT) {
-		counts_add(COUNTS_DIRECT, 0);
+		if (rule.reason ==
+		    POL_RULE) /* the others are nobody's decision, and to loopback mostly */
+			counts_add(COUNTS_DIRECT, 0);
 		log_verdict(LOG_DIRECT, &request->server, &rule);
 		return CONN_NATIVELY;
 	}

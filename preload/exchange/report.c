@@ -385,6 +385,7 @@ SLOW static void tell_cookie(const struct report *r, struct health_event *e,
 	if (len <= sizeof(room) && cookies_copy(u, room, len))
 		e->bytes = (struct cvt_span){ room, len };
 	health_report(&r->health, e, now_ms);
+	e->bytes = (struct cvt_span){ NULL, 0 };
 }
 
 SLOW static void tell_event(const struct report *r, const struct report_event *short_e,

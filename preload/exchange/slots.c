@@ -72,7 +72,7 @@ struct exchange *exchange_at(uint32_t index)
 {
 	size_t i = 0;
 
-	while (index >= ends[i])
+	while (i < PARTS - 1 && index >= ends[i])
 		i++;
 	return i ? &atomic_load_explicit(&parts[i], memory_order_relaxed)[index - ends[i - 1]] :
 		   &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];

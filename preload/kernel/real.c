@@ -64,7 +64,7 @@ long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 void real_init(void)
 {
 #define NEXT(name)		next(&real.name, #name);
-#define NEXT_WIDE(name, second) next(&real.name, NARROW ? second : #name);
+#define NEXT_WIDE(name, second) next(&real.name, NARROW ? (second) : #name);
 	REAL_NAMES(NEXT)
 	REAL_WIDE_NAMES(NEXT_WIDE)
 #if NARROW
