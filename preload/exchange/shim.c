@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ENV_MAX 8192
 
@@ -19,6 +20,18 @@ static _Atomic uintptr_t state = UNREAD;
 static struct config config, empty_config;
 static const char *receipt;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
+
+/* A file's name is from where the process has begun: it may be somewhere else when it opens a socket. */
+static size_t put_directory(char *to, size_t room, const char *name)
+{
+	size_t len;
+
+	if (!*name || *name == '/' || !getcwd(to, room))
+		return 0;
+	len = strlen(to);
+	to[len] = '/';
+	return len + 1;
+}
 
 /* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
  * malloc'ed, as the allocator may not be up yet. secure_getenv(): nothing from the environment
@@ -52,7 +65,10 @@ void shim_keep_environment(void)
 			env.disable = "1";
 			continue;
 		}
-		*wanted[i].value = memcpy(kept + used, value, len);
+		*wanted[i].value = kept + used;
+		if (wanted[i].value == &env.conf)
+			used += put_directory(kept + used, ENV_MAX - used - len, value);
+		memcpy(kept + used, value, len);
 		used += len;
 	}
 }

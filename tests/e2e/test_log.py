@@ -281,6 +281,17 @@ s.connect(("{L.SERVER}", 80))
         self.assertIn("converted", (folder / "log").read_text())
 
 
+    def test_a_relative_configuration_too(self):
+        """Case 3.8. Of each process, from where it has begun."""
+        conf = self.lab.config(log=False)["CONVERT_CONF"]
+        folder, name = os.path.split(conf)
+        code = (f"import os, socket\nos.chdir('/')\ns = socket.create_connection(('{L.SERVER}', 80))\n"
+                "s.sendall(b'GET /who HTTP/1.0\\r\\n\\r\\n')\nprint(s.recv(999).split()[-1].decode())")
+        for name in name, f"../{os.path.basename(folder)}/{name}":
+            r = self.lab.run(["/usr/bin/python3", "-c", code], cwd=folder, shim={"CONVERT_CONF": name})
+            self.assertEqual((r.out.decode().strip(), r.err), (L.ROUTER, ""), r)
+
+
 class Targets(Log):
     CURL = ["curl", "-sS", WHO]
 
