@@ -6,23 +6,6 @@
 
 #include "rules_int.h"
 
-/* What a node says of a port: its last segment that starts at or before it. */
-static uint32_t rule_at(const struct config_rules *r, const struct rule_node *n, uint32_t port)
-{
-	const struct rule_segment *s = r->segments + n->segments;
-	uint32_t low = 0, high = n->n_segments; /* the first one starts at port 0 */
-
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (s[middle].first_port <= port)
-			low = middle;
-		else
-			high = middle;
-	}
-	return s[low].rule;
-}
-
 /* An IPv6 prefix never matches an IPv4 destination, as wide as it may be. */
 static bool speaks_of(const struct rule_key *around, const struct rule_key *key)
 {
@@ -38,7 +21,7 @@ static uint32_t first_at(const struct config_rules *r, uint32_t node, uint32_t p
 	uint32_t first = RULE_NONE;
 
 	for (; node != RULE_NONE; node = r->nodes[node].around) {
-		uint32_t rule = rule_at(r, &r->nodes[node], port);
+		uint32_t rule = rules_at_port(r, &r->nodes[node], port);
 
 		if (rule < first && speaks_of(&r->nodes[node].key, key))
 			first = rule;

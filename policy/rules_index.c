@@ -251,8 +251,8 @@ int rules_index_build(struct config_rules *rules)
 	return err;
 }
 
-static uint32_t rule_for_port(const struct config_rules *rules, const struct rule_node *node,
-			      uint16_t port)
+uint32_t rules_at_port(const struct config_rules *rules, const struct rule_node *node,
+		       uint32_t port)
 {
 	const struct rule_segment *s = rules->segments + node->segments;
 	size_t low = 0, high = node->n_segments; /* the first one starts at port 0 */
@@ -319,7 +319,7 @@ bool config_rules_find(const struct config_rules *rules, const struct addr *dst,
 			continue;
 		if (is_v4 && node->key.width != WIDTH_ANY && node->key.width < WIDTH_V4)
 			continue; /* ::/0 is IPv6 */
-		rule = rule_for_port(rules, node, dst->port);
+		rule = rules_at_port(rules, node, dst->port);
 		if (rule < best) {
 			best = rule;
 			to = &node->key;

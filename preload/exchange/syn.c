@@ -104,7 +104,7 @@ static long send_message(struct exchange *u, int fd, struct sockaddr_storage *vi
 	u->deferred = false;
 	n = may_ride(early) ? send_with_early(fd, &msg, flags, early) :
 			      sys_sendmsg(fd, &msg, flags);
-	if (n <= (long)u->request.len || !early) /* the second: never */
+	if (!early || n <= (long)u->request.len) /* nothing follows the message, or not yet */
 		return n;
 	early->taken = (size_t)n - u->request.len;
 	u->early = true;
