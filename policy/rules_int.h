@@ -66,7 +66,8 @@ struct config_rules {
 struct rule_key rule_key_of(const uint8_t ip[16], unsigned int width);
 int rules_index_build(struct config_rules *rules);
 /* What a node itself says of a port: the number of a rule, or RULE_NONE. */
-uint32_t rules_at_port(const struct config_rules *rules, const struct rule_node *node, uint32_t port);
+uint32_t rules_at_port(const struct config_rules *rules, const struct rule_node *node,
+		       uint32_t port);
 /* In place, without recursion or memory: qsort() may call malloc and open files. */
 void rules_sort(void *array, size_t n, size_t size, bool (*less)(const void *, const void *));
 

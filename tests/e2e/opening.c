@@ -5,7 +5,9 @@
  *     opening CASE ROUNDS ADDRESS PORT [FAILING]
  *
  * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "handler": by a signal
- * handler; "jump": a handler leaves by siglongjmp(). Prints how often the number was not what it has to be
+ * handler; "jump": a handler leaves by siglongjmp(). "late-close", "late-pair", "late-dup2": once, ROUNDS
+ * milliseconds after connect(), while another thread polls it; is what then has the number still there in the
+ * end? Prints how often the number was not what it has to be
  * afterwards, how many descriptors are left over, and whether the process still gets connections. FAILING: a
  * port where the rounds, which then wait for what comes of them, get none.
  */
@@ -106,6 +108,40 @@ static void by_thread(int rounds)
 	}
 	pthread_join(thread, NULL);
 	printf("wrong: %d\n", wrong);
+}
+
+/* --------------------------------------------------------------------------- its end */
+
+static void *poll_it(void *fd)
+{
+	struct pollfd p = { .fd = *(int *)fd, .events = POLLOUT };
+
+	poll(&p, 1, 5000);
+	return NULL;
+}
+
+static int late(int ms)
+{
+	int fd = make(SOCK_STREAM | SOCK_NONBLOCK), pair[2] = { -1, -1 };
+	pthread_t thread;
+	bool is_there;
+
+	signal(SIGPIPE, SIG_IGN);
+	(void)!connect(fd, (struct sockaddr *)&to, sizeof(to));
+	pthread_create(&thread, NULL, poll_it, &fd);
+	poll(NULL, 0, ms);
+	if (strcmp(how, "late-dup2") == 0)
+		dup2(null, fd);
+	else
+		close(fd);
+	if (strcmp(how, "late-close") == 0)
+		fd = open("/dev/null", O_RDONLY);
+	else if (strcmp(how, "late-pair") == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0)
+		fd = pair[0];
+	pthread_join(thread, NULL);
+	is_there = fcntl(fd, F_GETFD) >= 0 && (pair[0] < 0 || write(fd, "x", 1) == 1);
+	printf("%s\n", is_there ? "still there" : "gone");
+	return 0;
 }
 
 /* ---------------------------------------------------------------------------- signals */
@@ -233,6 +269,8 @@ int main(int argc, char **argv)
 	to = (struct sockaddr_in){ .sin_family = AF_INET,
 				   .sin_port = htons((in_port_t)atoi(argv[4])) };
 	inet_pton(AF_INET, argv[3], &to.sin_addr);
+	if (strncmp(how, "late-", 5) == 0)
+		return late(rounds);
 	round_to = to;
 	if (argc == 6) {
 		round_to.sin_port = htons((in_port_t)atoi(argv[5]));

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Case 2.9. A number that is taken away while its connect() is being made, by another thread or a signal handler;
 and a handler that never comes back to it. With Multipath TCP, as then another socket takes its place."""
+import concurrent.futures
+
 import lab as L
 
 ECHO = 7000
@@ -34,6 +36,45 @@ for each in "close", "close_range", "closefrom", "dup2", "dup3", "handler":
     # while the program's own kind of socket comes back, to show a refusal or to be connected directly
     setattr(Opening, f"test_{each}_refused",
             lambda self, case=each: self.assertEqual(self.check(case, CLOSED), ["wrong: 0"]))
+
+# A converter that says after a second that the server cannot be reached.
+SLOW = """
+import socket, threading, time
+listener = socket.create_server(("0.0.0.0", 6000))
+def answer(s):
+    s.recv(1000)
+    time.sleep(1)
+    s.sendall(bytes.fromhex("010222631e012000"))
+    time.sleep(5)
+while True:
+    threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+class Ending(L.TestCase):
+    """A number that is closed in the moment in which another thread ends its connection, and is somebody
+    else's then. The moment is made longer: who closes is held where he has not closed yet, who ends it at
+    what he does to the number."""
+
+    CASES = [("late-close", "direct", "on", "getpid:delay_enter", "dup3:delay_exit"),
+             ("late-dup2", "direct", "on", "dup2:delay_enter", "dup3:delay_exit"),
+             ("late-pair", "none", "off", "getpid:delay_enter", "shutdown:delay_enter"),
+             ("late-pair", "direct", "off", "getpid:delay_enter", "connect:delay_enter")]
+
+    def end(self, case, fallback, mptcp, closer, ender):
+        shim = self.lab.config(policy=f"fallback = {fallback}\nmptcp = {mptcp}", log=False, port=6000)
+        delays = ["-e", f"inject={closer}=600000", "-e", f"inject={ender}=1000000"]
+        return self.lab.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=getpid,dup3,dup2,shutdown,connect",
+                             *delays, "-E", f"LD_PRELOAD={L.SHIM}", L.TOOLS / "opening", case, 700, L.SERVER, ECHO],
+                            env=shim, timeout=40)
+
+    def test_what_has_the_number_then(self):
+        self.lab.start("converter", ["/usr/bin/python3", "-c", SLOW]).wait_for_listeners(6000)
+        with concurrent.futures.ThreadPoolExecutor(len(self.CASES)) as pool:
+            for case, r in zip(self.CASES, list(pool.map(lambda case: self.end(*case), self.CASES))):
+                with self.subTest(case):
+                    self.assertEqual((r.code, r.out), (0, b"still there\n"), r)
+
 
 if __name__ == "__main__":
     L.main(setup)
