@@ -363,7 +363,7 @@ run_exports = --limit 60 tests/exports tests/names tests/hardening
 run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
-	      --jobs 4 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
+	      --jobs 6 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
 run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
 
 .PHONY: check check-unit check-exports check-lab check-e2e

@@ -134,7 +134,7 @@ class Others(Any):
                 System.out.print(HttpClient.newHttpClient().send(
                     HttpRequest.newBuilder(URI.create(a[0])).build(),
                     HttpResponse.BodyHandlers.ofString()).body()); } }""")
-        self.who("java", source, WHO, timeout=100)
+        self.who("java", "-XX:-UsePerfData", source, WHO, timeout=100)
 
     def test_nginx(self):
         conf = self.lab.file("nginx.conf", f"""

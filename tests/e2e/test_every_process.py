@@ -244,7 +244,7 @@ class Languages(Everywhere):
         source = self.lab.file("Who.java", JAVA)
         source = source.rename(source.with_name("Who.java"))
         L.command(["javac", "-d", L.TMP, source])
-        self.seen(["java", "-cp", L.TMP, "-Xshare:auto", "Who", WHO],
+        self.seen(["java", "-XX:-UsePerfData", "-cp", L.TMP, "-Xshare:auto", "Who", WHO],
                   self.two_kinds())
 
     def test_postgres(self):

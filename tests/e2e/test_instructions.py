@@ -28,7 +28,7 @@ class Instructions(L.TestCase):
         environment = [f"{k}={v}" for k, v in ({"LD_PRELOAD": str(L.SHIM)} | shim).items()] \
             if shim else []
         argv = ["env"] + environment + [
-            "valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}",
+            "valgrind", "-q", "--vgdb=no", "--tool=callgrind", f"--callgrind-out-file={out}",
             "--dump-before=loop_*", L.TOOLS / "t_loops", N, *arguments]
         result = self.lab.run(argv, timeout=100)
         self.assertEqual(result.code, 0, result)

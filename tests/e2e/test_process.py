@@ -359,7 +359,7 @@ class Processes(L.TestCase):
     def test_valgrind(self):
         self.need("valgrind")
         for settings in ("fast-open = no-cookie", ""):
-            r = self.lab.run(["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
+            r = self.lab.run(["valgrind", "-q", "--vgdb=no", "--error-exitcode=99", "--leak-check=full",
                               "--errors-for-leak-kinds=definite,possible", "--track-fds=no",
                               "curl", "-sS", WHO, f"http://{L.SERVER}:81/", WHO],
                              shim=self.lab.config(settings), timeout=110)
@@ -371,7 +371,7 @@ class Processes(L.TestCase):
         self.need("valgrind")
         self.lab.converter("--fault", "error=64:01", port=5125)
         shim = self.lab.config(policy="fallback = direct", port=5125)
-        r = self.lab.run(["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
+        r = self.lab.run(["valgrind", "-q", "--vgdb=no", "--error-exitcode=99", "--leak-check=full",
                           "curl", "-sS", WHO], shim=shim, timeout=110)
         self.assertEqual((r.code, r.out.decode().strip()), (0, L.CLIENT), r)
         self.assertNotIn("==", r.err, r)

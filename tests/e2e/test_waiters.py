@@ -368,7 +368,7 @@ class Selectors(AtOnce):
         self.need("javac")
         classes = self.lab.file("java")
         L.command(["javac", "-d", classes, HERE / "Nio.java"])
-        self.count_ends(lambda server: ["java", "-cp", classes, "Nio", server, ECHO, CLOSED,
+        self.count_ends(lambda server: ["java", "-XX:-UsePerfData", "-cp", classes, "Nio", server, ECHO, CLOSED,
                                         self.COUNT], more=4)
 
     def test_asio(self):
