@@ -462,14 +462,18 @@ for_aarch64_musl := --no-print-directory BUILD=$(BUILD)/aarch64/musl \
 REACH_CLIENT := e2e/plain/t_reach
 
 .PHONY: check-reach check-reach-here reach-tools
-#: check-reach      docs/reach.md: machine by libc by call by outcome, partly under qemu-user (installs what it
-#:                  needs of other architectures; REACH=write: writes it)
+#: check-reach      docs/reach.md: machine by libc by call by outcome, partly under qemu-user; busybox with musl,
+#:                  from Debian's source (installs what it needs of other architectures; REACH=write: writes it)
 check-reach:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_32) $(DEPS_REACH)
 	$(Q)$(MAKE) --no-print-directory check-reach-here
 
-check-reach-here: all $(BUILD)/$(REACH_CLIENT) e2e-tools-musl reach-tools
-	$(Q)$(run) --limit 1800 tests/e2e/reach.py
+check-reach-here: all $(E2E_TOOLS) e2e-tools-musl reach-tools $(BUILD)/musl/busybox
+	$(Q)$(run) --limit 1800 tests/e2e/reach.py tests/e2e/musl_programs.py
+
+$(BUILD)/musl/busybox: tests/e2e/busybox/build tests/e2e/busybox/config
+	@mkdir -p $(@D)
+	$(call say,BUSYBOX,$@)CC='$(CC_MUSL)' tests/e2e/busybox/build $@
 
 reach-tools: e2e-tools-musl
 	$(Q)$(MAKE) $(for_32) lib $(BUILD)/32/$(REACH_CLIENT)
@@ -714,7 +718,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump tshark nginx-light red
 # of a second architecture, which nobody gets who does not ask for it
 DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf libinih-dev:arm64 libinih-dev:armhf \
-	      musl-dev:arm64
+	      musl-dev:arm64 dpkg-dev bzip2 xz-utils
 DEPS_PACKAGES := mmdebstrap lintian debhelper
 DEPS_PROGRAMS := golang-go busybox-static rclone caddy hugo
 # the demo has no use for the helper
