@@ -85,7 +85,7 @@ E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
 CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
 PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
 # what LD_PRELOAD does not reach
-STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one loop abis)
+STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one loop abis starter)
 E2E_TOOLS  += $(STATIC)
 E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC)
 # what the lab is made of beside the converter
@@ -438,8 +438,9 @@ check-storms: all $(E2E_TOOLS) e2e-tools-musl
 	$(Q)$(call as_user,STORM_SECONDS=60 $(run) --limit 1800 tests/e2e/test_storms.py)
 
 .PHONY: check-install
-#: check-install    20,000 programs that start with the library while it is installed again and again
-check-install: all
+#: check-install    20,000 programs that start with the library, 200 a second or more, while it is installed
+#:                  again and again
+check-install: all $(BUILD)/e2e/static/starter
 	$(Q)INSTALL=all $(run) --limit 900 tests/e2e/test_install.py
 
 .PHONY: check-32bit
