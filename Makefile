@@ -757,7 +757,7 @@ completion_path = $(DESTDIR)$(completion_dir)/$(patsubst %.bash,%,$(notdir $(1))
 put = install -D -m $(1) $(2) $(3).new && mv -f $(3).new $(3)
 put_all = $(foreach file,$(2),$(call put,$(1),$(file),$(DESTDIR)$(3)/$(notdir $(file))) &&) true
 
-.PHONY: install install-lib uninstall
+.PHONY: install install-lib uninstall uninstall-lib
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
 install: install-lib $(PROGRAMS) $(UNITS) $(INIT)
 	$(call put_all,755,$(PROGRAMS),$(BINDIR))
@@ -784,11 +784,16 @@ install-lib: $(SHIM)
 install-wireshark:
 	$(call put_all,644,packaging/wireshark/convert.lua,$(OWN_DATADIR)/wireshark)
 
-#: uninstall        removes what install put there, if nothing loads the library any more
-uninstall:
-	@packaging/named '$(DESTDIR)' '$(LIBDIR)'
-	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,$(SONAME) $(notdir $(SHIM))) \
-		$(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
+# The link may lead to another version by now.
+#: uninstall-lib    removes what install-lib put there, if nothing loads this version any more
+uninstall-lib:
+	@packaging/named '$(DESTDIR)' '$(LIBDIR)' $(SONAME)
+	rm -f $(DESTDIR)$(LIBDIR)/$(SONAME)
+	[ -e $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) ] || rm -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
+
+#: uninstall        removes what install put there, likewise
+uninstall: uninstall-lib
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
 		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
 		$(foreach file,$(COMPLETIONS),$(call completion_path,$(file))) \
 		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE)) \

@@ -11,6 +11,7 @@ import shutil
 import time
 
 import lab as L
+import servers
 
 STARTS = 4000
 if os.environ.get("INSTALL") == "all":
@@ -83,6 +84,58 @@ class Install(L.TestCase):
         self.assertEqual(len(sizes), 2)
         if STARTS > 4000:
             self.assertGreaterEqual(rate, RATE)
+
+    def of_another_soname(self):
+        """A build folder whose library is that of the next version that cannot take the place of this one."""
+        build = self.lab.file("build")
+        build.mkdir()
+        bytes_of_it = L.BUILT_SHIM.read_bytes()
+        self.assertEqual(bytes_of_it.count(f"{NAME}.0\0".encode()), 1)
+        (build / NAME).write_bytes(bytes_of_it.replace(f"{NAME}.0\0".encode(), f"{NAME}.1\0".encode()))
+        return build
+
+    def loaded(self):
+        """Which of them a program in the root has, that says nothing of it."""
+        r = self.lab.run(["chroot", self.root, "/lib64/ld-linux-x86-64.so.2", "--list", "/bin/true"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return re.findall(rf"/{LIBDIR}/(\S+)", r.out.decode())
+
+    def test_two_versions_beside_each_other(self):
+        """Each is loaded by its own name, each is taken away when nothing names that one; programs that have
+        got both work."""
+        self.programs("/bin/true", "/lib64/ld-linux-x86-64.so.2")
+        one, other = f"{NAME}.0", f"{NAME}.1"
+        make(L.BUILD, self.root, "install")
+        make(self.of_another_soname(), self.root, "SOVERSION=1", "install-lib")
+        folder = self.root / LIBDIR
+        self.assertEqual({p.name for p in folder.glob("*.so*")}, {NAME, one, other})
+        for line, name in (one, one), (other, other), (NAME, NAME):
+            self.preload(f"/{LIBDIR}/{line}")
+            self.assertEqual(self.loaded(), [name])
+        self.assertEqual(os.readlink(folder / NAME), other)
+        self.both_work(folder / one, folder / other)
+        for line in NAME, other:
+            self.preload(f"/{LIBDIR}/{line}")
+            with self.assertRaises(RuntimeError):
+                make(L.BUILD, self.root, "SOVERSION=1", "uninstall-lib")
+        make(L.BUILD, self.root, "uninstall-lib")
+        self.assertEqual({p.name for p in folder.glob("*.so*")}, {NAME, other})
+        self.assertEqual(self.loaded(), [other])
+        make(L.BUILD, self.root, "install-lib")
+        self.preload(f"/{LIBDIR}/{one}")
+        make(L.BUILD, self.root, "SOVERSION=1", "uninstall-lib")
+        self.assertEqual({p.name for p in folder.glob("*.so*")}, {NAME, one})
+        self.assertTrue((self.root / "usr/local/bin/convert-run").exists())
+
+    def both_work(self, *files):
+        """As when the one is in /etc/ld.so.preload and the other in a session's LD_PRELOAD."""
+        servers.nginx(self.lab)
+        converter = self.lab.converter("--mptcp")
+        for n, both in enumerate((files, files[::-1]), 1):
+            shim = self.lab.config(log=False) | {"LD_PRELOAD": ":".join(map(str, both))}
+            r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=shim)
+            self.assertEqual((r.code, r.out.decode(), r.err), (0, L.ROUTER + "\n", ""), r)
+            self.assertEqual(len(converter.events("request", n)), n)
 
     def test_uninstall_refuses(self):
         """While anything names the library, with the line to take away; then nothing remains."""
