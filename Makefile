@@ -84,6 +84,7 @@ E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
 # programs whose calls are compared: fortified as everything here is, plain, and past libc
 CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
 PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
+TRANSCRIPTS := $(addprefix $(BUILD)/e2e/,transcript transcript-signals)
 # what LD_PRELOAD does not reach
 STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one loop abis starter)
 E2E_TOOLS  += $(STATIC)
@@ -193,8 +194,8 @@ e2e-tools32: lib32
 	$(Q)$(MAKE) $(for_32) clients
 	$(Q)$(MAKE) $(for_32)/narrow WIDE= clients
 # all but those of names that it does not have
-clients-musl: $(patsubst %,$(BUILD)/e2e/plain/%,$(filter-out t_errno,$(CLIENTS))) $(BUILD)/e2e/transcript
-clients: $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC) $(BUILD)/lab/mptcp-sockets.so
+clients-musl: $(patsubst %,$(BUILD)/e2e/plain/%,$(filter-out t_errno,$(CLIENTS))) $(TRANSCRIPTS)
+clients: $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC) $(TRANSCRIPTS) $(BUILD)/lab/mptcp-sockets.so
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -452,7 +453,7 @@ check-32bit:
 
 .PHONY: check-32bit-here
 check-32bit-here: all $(E2E_TOOLS) e2e-tools32
-	$(Q)$(run) --limit 900 tests/names-32 tests/e2e/test_32bit.py
+	$(Q)$(run) --limit 3600 tests/names-32 tests/e2e/test_32bit.py
 
 # Other machines, by cross compilers and emulators. aarch64's musl takes aarch64's library.
 for_armhf        := --no-print-directory CC=arm-linux-gnueabihf-gcc BUILD=$(BUILD)/armhf

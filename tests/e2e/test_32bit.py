@@ -9,6 +9,8 @@ import shutil
 import subprocess
 
 import lab as L
+import servers
+import test_transcript as C
 import test_transparency as T
 
 ECHO = T.ECHO
@@ -16,6 +18,8 @@ BUILT = L.BUILD / "32"
 WIDE, NARROW = BUILT / "e2e/plain", BUILT / "narrow/e2e/plain"
 # what $LIB is to whom: libc6:i386, libc6-i386, other distributions; and Debian's x86-64
 LIBS = {BUILT: ("lib/i386-linux-gnu", "lib32", "lib"), L.BUILD: ("lib/x86_64-linux-gnu", "lib64")}
+if T.EXTENT == "all":
+    L.TEST_LIMIT = 900
 BUILDS = {"wide": "e2e/plain", "narrow": "narrow/e2e/plain",
           "wide-past-libc": "e2e/past-libc", "narrow-past-libc": "narrow/e2e/past-libc"}
 
@@ -28,6 +32,7 @@ def setup(lab):
     L.SHIM = L.TMP / "$LIB" / L.SHIM.name
     L.MPTCP = "on"  # TCP has the server's listener, too
     T.setup(lab)
+    servers.nginx(lab)
     T.BARE_MPTCP = {"LD_PRELOAD": str(BUILT / "lab/mptcp-sockets.so")}
 
 
@@ -90,15 +95,27 @@ class Programs(T.Transparency):
     def test_narrow_past_libc(self):
         self.say_the_same("narrow-past-libc", *self.PAST_LIBC)
 
-    if T.EXTENT == "all":  # make check-transparency
-        def test_more(self):
-            for build in ("wide", "narrow"):
-                self.say_the_same(build, *self.MORE)
+    if T.EXTENT == "all":
+        def test_more_wide(self):
+            self.say_the_same("wide", *self.MORE)
+
+        def test_more_narrow(self):
+            self.say_the_same("narrow", *self.MORE)
 
 
 class ProgramsOverMptcp(Programs):
     MPTCP, KIND, direct = "on", ("at_once", "whole", "data"), {}
     test_wide_past_libc = test_narrow_past_libc = None
+
+
+class WideTranscripts(C.AtOnce):
+    """Each call of a connection; signals, children, and a thread that is cancelled."""
+    TOOLS, POLICY, direct, programs = BUILT / "e2e", "mptcp = off", {}, {}
+    test_accepted6 = test_refused6 = test_unreachable = test_prohibited = None
+
+
+class NarrowTranscripts(WideTranscripts):
+    TOOLS, direct, programs = BUILT / "narrow/e2e", {}, {}
 
 
 if __name__ == "__main__":

@@ -89,16 +89,9 @@ class Native(Programs):
 
 
 class Transcripts(C.AtOnce):
-    """Each call of a connection, and a thread that is cancelled in each."""
-    direct = {}
-    programs = {}
+    """Each call of a connection; signals, children, and a thread that is cancelled."""
+    TOOLS, direct, programs = CLIENTS, {}, {}
     test_accepted6 = test_refused6 = test_unreachable = test_prohibited = None
-    test_mute = None  # has none of these cases
-
-    @classmethod
-    def setUpClass(cls):
-        listed = L.command([CLIENTS / "transcript", "list"]).split()
-        cls.programs = {case: CLIENTS / "transcript" for case in listed if case != "inherited"}
 
 
 if __name__ == "__main__":

@@ -37,12 +37,13 @@ class Transcript(L.TestCase):
     """Subclasses say through what kind of converter."""
     CONVERTER = None
     SETTINGS = POLICY = USER = ""
+    TOOLS = L.TOOLS
     programs = {}  # case -> the program that has it
     direct = {}    # (case, outcome) -> Result, shared by the subclasses
 
     @classmethod
     def setUpClass(cls):
-        for program in (L.TOOLS / "transcript", L.TOOLS / "transcript-signals"):
+        for program in (cls.TOOLS / "transcript", cls.TOOLS / "transcript-signals"):
             for case in L.command([program, "list"]).split():
                 if case != "inherited":  # what the exec cases go on with
                     cls.programs[case] = program
