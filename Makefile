@@ -86,7 +86,7 @@ CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard
 PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
 TRANSCRIPTS := $(addprefix $(BUILD)/e2e/,transcript transcript-signals)
 # what LD_PRELOAD does not reach
-STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one loop abis starter)
+STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one loop abis starter faults)
 E2E_TOOLS  += $(STATIC)
 E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC)
 # what the lab is made of beside the converter
@@ -419,7 +419,7 @@ check-paths: all $(E2E_TOOLS)
 
 #: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at once
 check-faults: all $(E2E_TOOLS)
-	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py
+	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py tests/e2e/test_any_chaos.py
 	$(Q)$(call as_user,$(run) --limit 1800 tests/e2e/test_failures.py)
 	$(Q)FAULTS=all BUILD=$(BUILD) tests/e2e/test_crowd.py
 

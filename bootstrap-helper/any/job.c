@@ -304,6 +304,7 @@ static void look_at_direct(struct job *j)
 	int err;
 
 	if (poll(&p, 1, 0) == 0) {
+		j->until_ns = INT64_MAX;
 		watch(j, j->ours, EPOLLOUT | EPOLLONESHOT);
 		return;
 	}
@@ -325,7 +326,8 @@ static void look(struct job *j, bool broken)
 
 	if (mark == MARK_PENDING && conn_exchange(c)) {
 		watch(j, j->ours, (uint32_t)exchange_wants(conn_exchange(c)) | EPOLLONESHOT);
-		due_at(exchange_due_ns(conn_exchange(c)));
+		j->until_ns = exchange_due_ns(conn_exchange(c));
+		due_at(j->until_ns);
 	} else if (mark == MARK_UP) {
 		finish(j, 0, true);
 	} else if (mark == MARK_FAILED || mark == MARK_FAILED_TOLD) {
@@ -391,18 +393,17 @@ static void look_after_waiting(struct job *j, int64_t now)
 		due_at(now + LOOK_NS < j->limit_ns ? now + LOOK_NS : j->limit_ns);
 }
 
+/* Its step may have been taken already, unseen and on another socket, as each new connection looks after all that
+ * are due (conn_sweep()). */
 static void look_after_pending(struct job *j, int64_t now)
 {
-	struct conn *c = conn_peek(j->ours);
-	const struct exchange *u = c ? conn_exchange(c) : NULL;
-
 	if (j->waiting)
 		look_after_waiting(j, now);
 	if (j->is_over)
 		return;
-	if (u && now < exchange_due_ns(u))
-		due_at(exchange_due_ns(u));
-	else if (c)
+	if (now < j->until_ns)
+		due_at(j->until_ns);
+	else
 		look(j, false);
 }
 
@@ -484,9 +485,12 @@ void job_wait(struct job *j, struct caller *by, int on_limit)
 
 static void begun(struct job *j, struct caller *by, bool nonblocking)
 {
+	/* should we be killed in the midst of it, or behind it */
+	listener_otherwise(by->id, ECONNABORTED);
 	/* an MPTCP socket of the program's own cannot be completed so: its connect() waits */
 	j->holds = j->like.protocol == IPPROTO_TCP &&
 		   nowhere_begin(by->theirs, j->ours, &j->nowhere);
+	listener_otherwise(by->id, nonblocking && j->holds ? EINPROGRESS : 0);
 	enter(j);
 	if (nonblocking && j->holds) {
 		caller_let_go(by);

@@ -28,12 +28,12 @@ struct job {
 	uint64_t waiting;	     /* a connect() that waits for the outcome, or 0 */
 	int64_t limit_ns;	     /* its time limit, and what it is told then */
 	int on_limit;
-	int64_t until_ns; /* of one that is over: until then the program may ask */
+	int64_t until_ns; /* nothing is due before; of one that is over: until then the program may ask */
 	bool holds;	  /* the program's socket connects to nowhere */
-	bool converted;	  /* so getpeername() is ours to answer */
-	bool is_placed;	  /* somebody has the connection under his number */
-	bool is_relayed;  /* nobody has, and bytes have gone by here */
-	bool is_over;	  /* to be freed */
+	bool converted;	 /* so getpeername() is ours to answer */
+	bool is_placed;	 /* somebody has the connection under his number */
+	bool is_relayed; /* nobody has, and bytes have gone by here */
+	bool is_over;	 /* to be freed */
 	struct relay *relay;
 };
 

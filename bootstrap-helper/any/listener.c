@@ -15,7 +15,11 @@
 
 #define WAITERS 4096 /* as many may wait at a time; the kernel counts the calls one by one */
 
-static _Atomic uint64_t *waiters;
+/* err: what he is told by whoever takes over; 0: the kernel shall do it. */
+static struct waiter {
+	_Atomic uint64_t id;
+	_Atomic int err;
+} * waiters;
 static int listener = -1;
 
 bool listener_share(void)
@@ -36,7 +40,7 @@ static bool send_answer(uint64_t id, int err, uint32_t flags)
 	struct seccomp_notif_resp answer = { .id = id, .error = -err, .flags = flags };
 	uint64_t was = id;
 
-	atomic_compare_exchange_strong(&waiters[id % WAITERS], &was, 0);
+	atomic_compare_exchange_strong(&waiters[id % WAITERS].id, &was, 0);
 	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
 }
 
@@ -50,6 +54,12 @@ bool listener_natively(uint64_t id)
 	return send_answer(id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
+void listener_otherwise(uint64_t id, int err)
+{
+	if (atomic_load(&waiters[id % WAITERS].id) == id)
+		atomic_store(&waiters[id % WAITERS].err, err);
+}
+
 bool listener_waits(uint64_t id)
 {
 	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
@@ -57,20 +67,21 @@ bool listener_waits(uint64_t id)
 
 bool listener_receive(struct seccomp_notif *req)
 {
-	_Atomic uint64_t *place;
+	struct waiter *place;
 	uint64_t old;
 
 	memset(req, 0, sizeof(*req));
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, req) < 0)
 		return false;
 	place = &waiters[req->id % WAITERS];
-	old = atomic_load(place);
+	old = atomic_load(&place->id);
 	if (old &&
 	    listener_waits(old)) { /* thousands since then: this one shall not be forgotten */
 		listener_natively(req->id);
 		return false;
 	}
-	atomic_store(place, req->id);
+	atomic_store(&place->err, 0);
+	atomic_store(&place->id, req->id);
 	return true;
 }
 
@@ -105,11 +116,13 @@ void listener_let_through(bool strict)
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 	struct seccomp_notif req;
 	uint64_t id;
+	int err;
 
 	for (size_t i = 0; i < WAITERS; i++) {
-		id = atomic_load(&waiters[i]);
-		if (id && strict)
-			listener_answer(id, ENETUNREACH);
+		id = atomic_load(&waiters[i].id);
+		err = atomic_load(&waiters[i].err);
+		if (id && (err || strict))
+			listener_answer(id, err ? err : ENETUNREACH);
 		else if (id)
 			listener_natively(id);
 	}

@@ -21,6 +21,8 @@ bool listener_waits(uint64_t id);
 /* 0 or an errno (positive), which the call returns with; or the kernel carries it out after all. False: nobody waits. */
 bool listener_answer(uint64_t id, int err);
 bool listener_natively(uint64_t id);
+/* The answer of whoever takes over, should we be killed before ours. */
+void listener_otherwise(uint64_t id, int err);
 /* Puts ours under his number. */
 bool listener_put(uint64_t id, int ours, int number, bool cloexec);
 /* Whoever was left waiting by a supervisor that is no more, and then all that come: natively, but for

@@ -97,6 +97,20 @@ static const struct nowhere_place *place_for(int theirs, int ours)
 	return p ? p : place_at(family == AF_INET ? &loopback4 : &loopback6, family);
 }
 
+/* A blocking connect() would wait here, and however short that is made (SO_SNDTIMEO), it is a tick that all others
+ * stand still for. So it does not block for a moment, in which its thread is in our hands. */
+static int connect_now(int theirs, const struct sockaddr_storage *to, socklen_t len)
+{
+	int flags = sys_fcntl(theirs, F_GETFL, 0), r;
+
+	if (!(flags & O_NONBLOCK))
+		sys_fcntl(theirs, F_SETFL, flags | O_NONBLOCK);
+	r = sys_connect(theirs, (const struct sockaddr *)to, len);
+	if (!(flags & O_NONBLOCK))
+		sys_fcntl(theirs, F_SETFL, flags);
+	return r;
+}
+
 bool nowhere_begin(int theirs, int ours, struct nowhere *n)
 {
 	struct sockaddr_storage to;
@@ -109,7 +123,7 @@ bool nowhere_begin(int theirs, int ours, struct nowhere *n)
 	if (sock_int(theirs, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0))
 		sock_set_int(theirs, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
 	to = name_of(n->place, &len);
-	r = sock_connect(theirs, (struct sockaddr *)&to, len, sock_is_nonblocking(theirs));
+	r = connect_now(theirs, &to, len);
 	n->len = sizeof(n->name);
 	if (r == -EINPROGRESS && sys_getsockname(theirs, (struct sockaddr *)&n->name, &n->len) == 0)
 		return true;
@@ -142,7 +156,6 @@ void nowhere_withdraw(int theirs)
 
 bool nowhere_refuse(int theirs, bool bound)
 {
-	int flags = sys_fcntl(theirs, F_GETFL, 0), r;
 	struct sockaddr_storage name, any = { 0 };
 	struct sockaddr_in *to =
 		(struct sockaddr_in *)&name; /* the port is at the same place in both */
@@ -152,14 +165,10 @@ bool nowhere_refuse(int theirs, bool bound)
 	any.ss_family = name.ss_family;
 	((struct sockaddr_in *)&any)->sin_port = to->sin_port;
 	to->sin_port = 0; /* where nobody can listen */
-	/* a blocking connect() would be told of it, however short */
-	sys_fcntl(theirs, F_SETFL, flags | O_NONBLOCK);
 	sock_disconnect(theirs); /* what polls it may see it so, for a moment */
 	if (bound)
 		syscall(SYS_bind, theirs, &any, len);
-	r = sys_connect(theirs, (struct sockaddr *)&name, len);
-	sys_fcntl(theirs, F_SETFL, flags);
-	if (r == -EINPROGRESS)
+	if (connect_now(theirs, &name, len) == -EINPROGRESS)
 		return true;
 	nowhere_withdraw(theirs);
 	return false;

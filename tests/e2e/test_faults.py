@@ -534,20 +534,35 @@ class Chaos(L.TestCase):
     N = int(os.environ.get("CHAOS", 10000 if EVERYTHING else 400))
     LIMIT = 300  # ms, of `timeout`
 
-    def run_with(self, mptcp, fallback, *words):
-        shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\nfallback = {fallback}\n"
-                               f"timeout = {self.LIMIT}ms\nretry = 1s")
+    def start(self, shim, *words):
         environment = [f"{k}={v}" for k, v in ({"LD_PRELOAD": L.SHIM} | shim).items()]
-        process = self.lab.start("client", ["env", *environment, L.TOOLS / "faults", *words])
+        return self.lab.start("client", ["env", *environment, L.TOOLS / "faults", *words])
+
+    def environment(self, mptcp, fallback):
+        return self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\nfallback = {fallback}\n"
+                               f"timeout = {self.LIMIT}ms\nretry = 1s")
+
+    def kill_converters(self, mptcp, has_ended):
+        """Until then; returns how many it were."""
         options = ["--fault", "random"] + (["--mptcp"] if mptcp == "auto" else [])
         converter, kills = self.lab.converter(*options), 0
-        while process.process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.process.wait(0.7)
+        while not has_ended(0.7):
             converter.stop(signal.SIGKILL)
             kills += 1
             converter = self.lab.converter(*options)
         converter.stop()
+        return kills
+
+    def run_with(self, mptcp, fallback, *words):
+        shim = self.environment(mptcp, fallback)
+        process = self.start(shim, *words)
+
+        def has_ended(seconds):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.process.wait(seconds)
+            return process.process.poll() is not None
+
+        kills = self.kill_converters(mptcp, has_ended)
         totals = dict(line.split() for line in process.text().splitlines())
         self.note(f"{' '.join(map(str, words[:2]))}, mptcp = {mptcp}, fallback = {fallback}, "
                   f"{kills} converters killed: {totals}")
