@@ -164,7 +164,7 @@ bool nowhere_refuse(int theirs, bool bound)
 	sys_getsockname(theirs, (struct sockaddr *)&name, &len);
 	any.ss_family = name.ss_family;
 	((struct sockaddr_in *)&any)->sin_port = to->sin_port;
-	to->sin_port = 0; /* where nobody can listen */
+	to->sin_port = 0;	 /* where nobody can listen */
 	sock_disconnect(theirs); /* what polls it may see it so, for a moment */
 	if (bound)
 		syscall(SYS_bind, theirs, &any, len);
