@@ -23,6 +23,7 @@
 #define BUCKETS	   4096
 #define PEERS	   65536
 #define LOOK_NS	   500000000  /* so often whoever waits is looked after */
+#define LOOKS	   64	      /* at a time; meanwhile programs stand still */
 #define UNASKED_NS 1000000000 /* then whoever has not asked gets its bytes relayed */
 #define UNTOLD_NS  10000000000
 
@@ -30,6 +31,7 @@ static struct job *jobs[BUCKETS];
 static struct job_peer peers[PEERS];
 static int epoll = -1;
 static int64_t next_ns = INT64_MAX;
+static size_t looked_at = BUCKETS; /* as far as that is */
 static struct job *over;
 
 /* ------------------------------------------------------------------------------- all of them */
@@ -69,7 +71,7 @@ static void due_at(int64_t at_ns)
 
 int64_t job_next(void)
 {
-	return next_ns;
+	return looked_at < BUCKETS ? 0 : next_ns;
 }
 
 /* Once; then it has to be asked for anew. */
@@ -129,8 +131,8 @@ void caller_let_go(struct caller *by)
 static void relay_on(struct job *j)
 {
 	if (!j->relay) {
-		j->relay = relay_begin(j->far, j->ours, j->is_placed);
-		j->is_relayed = !j->is_placed;
+		j->relay = relay_begin(j->far, j->ours, j->placed);
+		j->is_relayed = !j->placed;
 		j->until_ns = INT64_MAX;
 		remember_peer(j, j->cookie);
 	}
@@ -139,7 +141,7 @@ static void relay_on(struct job *j)
 		return;
 	}
 	watch(j, j->far, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
-	if (!j->is_placed)
+	if (!j->placed)
 		watch(j, j->ours, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
@@ -193,6 +195,15 @@ static size_t open_sets(int thread, struct target_epoll *e, size_t n)
 	return there;
 }
 
+/* The connection is kept for whoever else has the program's socket. If nobody has, that ends here, and so does
+ * this: before the program goes on, as in its epoll sets the connection is registered for as long as we have it. */
+static void leave_to(struct job *j, struct caller *by)
+{
+	caller_let_go(by);
+	if (j->far >= 0 && sock_tcp_state(j->far) == TCP_CLOSE_WAIT)
+		job_end(j);
+}
+
 bool job_place(struct job *j, struct caller *by)
 {
 	struct target_epoll e[TARGET_EPOLLS];
@@ -216,36 +227,13 @@ bool job_place(struct job *j, struct caller *by)
 		register_alike(j->ours, by, e, n);
 	while (n)
 		close(e[--n].epfd);
-	remember_peer(j, sock_cookie(j->ours));
-	j->is_placed = true;
+	j->placed = sock_cookie(j->ours);
+	remember_peer(j, j->placed);
+	leave_to(j, by);
 	return true;
 }
 
 /* --------------------------------------------------------------------------------- the outcome */
-
-/* The connect() that waits: the answer. A signal may take it away in the last moment, unseen; then all is as
- * if there had been no answer. So it is the kernel's own, if it can be: of the socket that is connected, or
- * refused, by then. False: it was seen. */
-static bool tell(struct job *j)
-{
-	struct caller by = { .id = j->waiting, .thread = j->thread, .number = j->number };
-	int err = j->err;
-
-	by.theirs = target_fd(by.thread, by.number);
-	if (by.theirs >= 0 && sock_cookie(by.theirs) != j->cookie) /* closed, and made anew */
-		caller_let_go(&by);
-	if (by.theirs < 0) {
-		err = EBADF;
-	} else if (j->state == JOB_UP) {
-		err = job_place(j, &by) ? 0 : ECONNABORTED;
-	} else if (j->holds && err == ECONNREFUSED && nowhere_refuse(by.theirs, j->like.bound)) {
-		err = 0;
-	} else if (j->holds) {
-		nowhere_withdraw(by.theirs);
-	}
-	caller_let_go(&by);
-	return err ? listener_answer(by.id, err) : listener_natively(by.id);
-}
 
 /* Who does not wait is shown that it failed. */
 static void refuse(struct job *j)
@@ -274,27 +262,77 @@ static void complete(struct job *j)
 		return;
 	}
 	watch(j, j->far, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
-	j->until_ns = j->is_placed ? INT64_MAX : now_ns() + UNASKED_NS;
+	j->until_ns = j->placed ? INT64_MAX : now_ns() + UNASKED_NS;
 	due_at(j->until_ns);
+}
+
+/* The connect() that waits, if it still does. A signal may take it away in the last moment, unseen; then all is
+ * as if there had been no answer. So that is the kernel's own, if it can be: of the socket that is connected,
+ * or refused, by then. */
+static bool waiter(struct job *j, struct caller *by)
+{
+	*by = (struct caller){
+		.id = j->waiting, .thread = j->thread, .number = j->number, .theirs = -1
+	};
+	j->waiting = 0;
+	if (!by->id || !listener_waits(by->id))
+		return false;
+	by->theirs = target_fd(by->thread, by->number);
+	if (by->theirs >= 0 && sock_cookie(by->theirs) != j->cookie) /* closed, and made anew */
+		caller_let_go(by);
+	return true;
+}
+
+static bool answer(struct caller *by, int err)
+{
+	caller_let_go(by);
+	return err ? listener_answer(by->id, err) : listener_natively(by->id);
+}
+
+static void succeed(struct job *j)
+{
+	struct caller by;
+	bool waits = waiter(j, &by);
+	int err = by.theirs < 0 ? EBADF : job_place(j, &by) ? 0 : ECONNABORTED;
+
+	if (j->holds)
+		complete(j);
+	else
+		job_end(j);
+	if (waits)
+		answer(&by, err);
+}
+
+static void fail(struct job *j)
+{
+	struct caller by;
+	bool told = waiter(j, &by);
+	int err = j->err;
+
+	if (by.theirs < 0)
+		err = EBADF;
+	else if (j->holds && err == ECONNREFUSED && nowhere_refuse(by.theirs, j->like.bound))
+		err = 0;
+	else if (j->holds)
+		nowhere_withdraw(by.theirs);
+	told = told && answer(&by, err); /* or it has not been seen */
+	if (told || !j->holds)
+		job_end(j);
+	else
+		refuse(j);
 }
 
 /* It is over, by err or not. */
 static void finish(struct job *j, int err, bool converted)
 {
-	bool told;
-
 	j->state = err ? JOB_FAILED : JOB_UP;
 	j->err = err;
 	j->converted = converted;
 	unwatch(j->ours);
-	told = j->waiting && listener_waits(j->waiting) && tell(j);
-	j->waiting = 0;
-	if (!j->holds || (told && err))
-		job_end(j);
-	else if (err)
-		refuse(j);
+	if (err)
+		fail(j);
 	else
-		complete(j);
+		succeed(j);
 }
 
 /* Direct, after a converter has failed or because the server speaks MPTCP itself. */
@@ -347,7 +385,7 @@ static void look_at_far(struct job *j)
 	char byte;
 	long n = sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	if (n > 0 || (n == -EAGAIN && j->until_ns == INT64_MAX && !j->is_placed))
+	if (n > 0 || (n == -EAGAIN && j->until_ns == INT64_MAX && !j->placed))
 		relay_on(j);
 	else if (n == -EAGAIN)
 		watch(j, j->far, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
@@ -415,25 +453,27 @@ static void look_after(struct job *j, int64_t now)
 		due_at(j->until_ns);
 	} else if (j->state == JOB_FAILED) {
 		job_end(j);
-	} else if (!j->is_placed) {
+	} else if (!j->placed) {
 		j->until_ns = INT64_MAX;
 		watch(j, j->ours, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
 	}
 }
 
-void job_look_after_all(void)
+void job_look_after_some(void)
 {
 	int64_t now = now_ns();
 	struct job *j, *next;
+	int looks = 0;
 
-	if (now >= next_ns) {
+	if (looked_at == BUCKETS && now >= next_ns) {
 		next_ns = INT64_MAX;
-		for (size_t i = 0; i < BUCKETS; i++)
-			for (j = jobs[i]; j; j = next) {
-				next = j->next;
-				look_after(j, now);
-			}
+		looked_at = 0;
 	}
+	for (; looked_at < BUCKETS && looks < LOOKS; looked_at++)
+		for (j = jobs[looked_at]; j; j = next, looks++) {
+			next = j->next;
+			look_after(j, now);
+		}
 	for (; over; over = next) {
 		next = over->next;
 		free(over);
@@ -448,7 +488,7 @@ static struct job *new_job(const struct caller *by)
 
 	if (!j)
 		return NULL;
-	j->cookie = sock_cookie(by->theirs);
+	j->cookie = by->cookie;
 	j->far = -1;
 	j->thread = by->thread;
 	j->process = target_process(by->thread);

@@ -17,6 +17,7 @@ enum job_state { JOB_PENDING, JOB_UP, JOB_FAILED };
 struct job {
 	struct job *next;
 	uint64_t cookie; /* of the program's socket */
+	uint64_t placed; /* ... of the connection, once somebody has it under his number */
 	int ours;	 /* the connection, -1 when it is not needed any more */
 	int far;	 /* the other end of the program's socket, once that was completed */
 	enum job_state state;
@@ -31,24 +32,23 @@ struct job {
 	int64_t until_ns; /* nothing is due before; of one that is over: until then the program may ask */
 	bool holds;	  /* the program's socket connects to nowhere */
 	bool converted;	 /* so getpeername() is ours to answer */
-	bool is_placed;	 /* somebody has the connection under his number */
-	bool is_relayed; /* nobody has, and bytes have gone by here */
+	bool is_relayed; /* nobody ever will, as bytes have gone by here */
 	bool is_over;	 /* to be freed */
 	struct relay *relay;
 };
 
 /* Where a call has come from. */
 struct caller {
-	uint64_t id;
+	uint64_t id, cookie;
 	int thread, number, theirs; /* theirs: our descriptor of what is under that number */
 };
 
 /* Who waits for events tells of them: */
 void job_begin_all(int epoll);
 void job_event(struct job *j, uint32_t events);
-/* ... and looks after all when this moment (CLOCK_MONOTONIC) has come. Frees those that are over. */
+/* ... and looks after all when this moment (CLOCK_MONOTONIC) has come, some at a time. Frees those that are over. */
 int64_t job_next(void);
-void job_look_after_all(void);
+void job_look_after_some(void);
 
 struct job *job_find(uint64_t cookie);
 /* The first connect() of a socket; nonblocking: it does not wait. Answers it. */

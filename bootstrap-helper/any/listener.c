@@ -13,6 +13,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+/* Linux 6.6: whoever calls will sleep, and so we run where he has, at once. */
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS	   SECCOMP_IOW(4, uint64_t)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1
+#endif
+
 #define WAITERS 4096 /* as many may wait at a time; the kernel counts the calls one by one */
 
 /* err: what he is told by whoever takes over; 0: the kernel shall do it. */
@@ -33,6 +39,7 @@ bool listener_share(void)
 void listener_begin(int fd)
 {
 	listener = fd;
+	ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 }
 
 static bool send_answer(uint64_t id, int err, uint32_t flags)

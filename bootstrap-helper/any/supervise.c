@@ -73,7 +73,7 @@ static bool is_ours(int fd)
 
 static void on_connect(struct caller *by, const struct call *call)
 {
-	struct job *j = job_find(sock_cookie(by->theirs));
+	struct job *j = job_find(by->cookie);
 	struct sockaddr_storage sa;
 	socklen_t len = address_of(by, call, &sa);
 	bool is_inet = len && (sa.ss_family == AF_INET || sa.ss_family == AF_INET6);
@@ -116,7 +116,7 @@ static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, c
 
 static void on_error(struct caller *by, const struct call *call)
 {
-	struct job *j = job_find(sock_cookie(by->theirs));
+	struct job *j = job_find(by->cookie);
 	int err;
 
 	if (j && j->state == JOB_UP)
@@ -154,15 +154,13 @@ static bool ask_name(int fd, int (*ask)(int, struct sockaddr *, socklen_t *), st
 
 static void on_peer(struct caller *by, const struct call *call)
 {
-	uint64_t cookie = sock_cookie(by->theirs);
-	struct job *j = job_find(cookie);
+	struct job *j = job_find(by->cookie);
 	const struct job_peer *peer;
 	struct addr a;
 	bool is_connected = ask_name(by->theirs, getpeername, &a);
+	bool is_placed = j && j->state == JOB_UP && job_place(j, by);
 
-	if (j && j->state == JOB_UP && job_place(j, by))
-		cookie = sock_cookie(j->ours);
-	peer = job_peer(cookie);
+	peer = job_peer(is_placed ? j->placed : by->cookie);
 	caller_let_go(by);
 	if (is_connected && peer)
 		write_name(by, call, &peer->server, peer->family);
@@ -173,7 +171,7 @@ static void on_peer(struct caller *by, const struct call *call)
 /* One of IPv6 where the program has one of IPv4: what that cannot express is 0.0.0.0. */
 static void on_name(struct caller *by, const struct call *call)
 {
-	const struct job_peer *peer = job_peer(sock_cookie(by->theirs));
+	const struct job_peer *peer = job_peer(by->cookie);
 	struct addr a;
 	bool is_foreign = peer && peer->family == AF_INET &&
 			  sock_int(by->theirs, SOL_SOCKET, SO_DOMAIN, AF_INET) == AF_INET6 &&
@@ -207,7 +205,8 @@ static void handle(const struct seccomp_notif *req)
 	}
 	by.number = call.fd;
 	by.theirs = target_fd(by.thread, by.number);
-	if (by.theirs < 0 || !sock_cookie(by.theirs)) {
+	by.cookie = by.theirs < 0 ? 0 : sock_cookie(by.theirs);
+	if (!by.cookie) {
 		if (shim_is_strict && by.theirs == -EPERM && call.kind == CALL_CONNECT)
 			listener_answer(by.id, ENETUNREACH);
 		else
@@ -326,6 +325,23 @@ bool supervise_configure(const char *name, bool *foreign)
 	return shim_is_active() || shim_is_strict;
 }
 
+/* We work for a moment only each time, and somebody waits for it: a short slice is an early turn (Linux 6.12). */
+static void be_quick(void)
+{
+	struct { /* sched_attr, of which libc does not know */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime_ns, deadline, period;
+	} attr = { .size = sizeof(attr) };
+
+	if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) < 0 || attr.policy != SCHED_OTHER)
+		return;
+	attr.runtime_ns = 100000;
+	syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
 static void prepare(struct state *t)
 {
 	struct rlimit files;
@@ -340,6 +356,7 @@ static void prepare(struct state *t)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	be_quick();
 	job_begin_all(t->epoll);
 	add(t, t->s->listener, AT_LISTENER);
 	add(t, t->children, AT_CHILDREN);
@@ -360,6 +377,6 @@ void supervise(const struct supervise *s)
 			event(&t, &events[i]);
 			handle_all(s->listener);
 		}
-		job_look_after_all();
+		job_look_after_some();
 	}
 }

@@ -50,7 +50,7 @@ static const char *read_proc(int tid, const char *what, int fd)
 	return room;
 }
 
-int target_process(int tid)
+static int read_process(int tid)
 {
 	const char *at = strstr(read_proc(tid, "status", -1), "\nTgid:");
 
@@ -76,7 +76,7 @@ static int open_pid(int tid)
 	last_tid = tid;
 	last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, tid, PIDFD_THREAD));
 	if (last_pidfd == -EINVAL)
-		last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, target_process(tid), 0));
+		last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, read_process(tid), 0));
 	return last_pidfd;
 }
 
@@ -124,12 +124,13 @@ bool target_is_cloexec(int tid, int fd)
 #define SETS_MAX 32
 #define THREADS	 1024
 
-static struct sets {
-	int tid, n;
-	ino_t ino; /* of the thread's pidfd, which is like no other's (Linux 6.9) */
-	unsigned int generation;
+/* What is known of a thread. */
+static struct thread {
+	int tid, process, n;
+	ino_t ino; /* of its pidfd, which is like no other's (Linux 6.9); 0: who knows */
+	unsigned int generation; /* of its sets */
 	int epfds[SETS_MAX];
-} of_threads[THREADS];
+} threads[THREADS];
 static unsigned int generation = 1;
 static int64_t made_ns = INT64_MIN / 2;
 
@@ -149,48 +150,65 @@ static bool is_set(int directory, const char *name)
 }
 
 /* False: not all of them are there any more. */
-static bool are_still(const struct sets *s)
+static bool are_still(const struct thread *t)
 {
 	char name[64];
 
-	for (int i = 0; i < s->n; i++) {
-		snprintf(name, sizeof(name), "/proc/%d/fd/%d", s->tid, s->epfds[i]);
+	for (int i = 0; i < t->n; i++) {
+		snprintf(name, sizeof(name), "/proc/%d/fd/%d", t->tid, t->epfds[i]);
 		if (!is_set(AT_FDCWD, name))
 			return false;
 	}
 	return true;
 }
 
-static void look_up(struct sets *s)
+static void look_up(struct thread *t)
 {
 	struct dirent *each;
 	char path[64];
 	DIR *all;
 
-	s->n = 0;
-	snprintf(path, sizeof(path), "/proc/%d/fd", s->tid);
+	t->n = 0;
+	snprintf(path, sizeof(path), "/proc/%d/fd", t->tid);
 	all = opendir(path);
-	while (all && s->n < SETS_MAX && (each = readdir(all)))
+	while (all && t->n < SETS_MAX && (each = readdir(all)))
 		if (is_set(dirfd(all), each->d_name))
-			s->epfds[s->n++] = atoi(each->d_name);
+			t->epfds[t->n++] = atoi(each->d_name);
 	if (all)
 		closedir(all);
 }
 
-static const struct sets *sets_of(int tid)
+static struct thread *known(int tid)
 {
-	struct sets *s = &of_threads[tid % THREADS];
+	struct thread *t = &threads[tid % THREADS];
 	struct stat pidfd = { .st_ino = 0 };
-	bool may_be_kept = now_ns() - made_ns > SOON_NS && fstat(open_pid(tid), &pidfd) == 0 &&
-			   (int64_t)pidfd.st_ino > tid; /* before Linux 6.9 all have the same */
 
-	if (may_be_kept && s->tid == tid && s->ino == pidfd.st_ino && s->generation == generation &&
-	    are_still(s))
-		return s;
-	*s = (struct sets){ .tid = tid, .ino = pidfd.st_ino };
-	look_up(s);
-	s->generation = may_be_kept && s->n < SETS_MAX ? generation : 0;
-	return s;
+	if (fstat(open_pid(tid), &pidfd) < 0 || (int64_t)pidfd.st_ino <= tid)
+		pidfd.st_ino = 0; /* before Linux 6.9 all have the same, a small one */
+	if (!pidfd.st_ino || t->tid != tid || t->ino != pidfd.st_ino)
+		*t = (struct thread){ .tid = tid, .ino = pidfd.st_ino };
+	return t;
+}
+
+int target_process(int tid)
+{
+	struct thread *t = known(tid);
+
+	if (!t->process)
+		t->process = read_process(tid);
+	return t->process;
+}
+
+static const struct thread *with_sets(int tid)
+{
+	struct thread *t = known(tid);
+	bool may_be_kept = t->ino && now_ns() - made_ns > SOON_NS;
+
+	if (may_be_kept && t->generation == generation && are_still(t))
+		return t;
+	look_up(t);
+	t->generation = may_be_kept && t->n < SETS_MAX ? generation : 0;
+	return t;
 }
 
 static size_t in_set(int tid, int epfd, int fd, struct target_epoll *found, size_t room)
@@ -212,10 +230,10 @@ static size_t in_set(int tid, int epfd, int fd, struct target_epoll *found, size
 
 size_t target_epolls(int tid, int fd, struct target_epoll found[static TARGET_EPOLLS])
 {
-	const struct sets *s = sets_of(tid);
+	const struct thread *t = with_sets(tid);
 	size_t n = 0;
 
-	for (int i = 0; i < s->n && n < TARGET_EPOLLS; i++)
-		n += in_set(tid, s->epfds[i], fd, found + n, TARGET_EPOLLS - n);
+	for (int i = 0; i < t->n && n < TARGET_EPOLLS; i++)
+		n += in_set(tid, t->epfds[i], fd, found + n, TARGET_EPOLLS - n);
 	return n;
 }

@@ -6,7 +6,9 @@ test_any_transcript.py has what a program sees of its connections.
 """
 import os
 import pathlib
+import re
 import signal
+import statistics
 import time
 
 import lab as L
@@ -33,6 +35,12 @@ def setup(lab):
     servers.nginx(lab)
     servers.nowhere(lab)
     lab.start("server", ["python3", "-c", GREETER], name="greeter").wait_for_listeners(GREETING)
+
+
+def supervisor_of(process):
+    """... of a process that has become convert-run."""
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return int(L.wait_for("the supervisor", lambda: children.exists() and children.read_text().split())[0])
 
 
 class Any(L.TestCase):
@@ -176,6 +184,57 @@ class Connections(Any):
         self.assertEqual(r.out.decode(), "connect: ENOSYS, peer: ENOSYS:0\n", r)
 
 
+class Answers(Any):
+    """What a program stands still for: the supervisor's calls between its own and the answer, counted, as strace
+    sees them. The wall clock is in `make bench`."""
+
+    def calls(self, *words):
+        """[(what was called, what the supervisor has called until its answer, or until it waits)], of a program's
+        run."""
+        self.lab.converter()
+        flag, log = self.lab.file("flag"), self.lab.file("strace")
+        process = self.start("sh", "-c", f"until [ -e {flag} ]; do sleep 0.02; done; exec " + " ".join(map(str, words)))
+        strace = self.lab.start("client", ["strace", "-f", "-o", log, "-p", supervisor_of(process)])
+        strace.wait_for("it", lambda: "attached" in strace.text())
+        flag.write_text("")
+        self.assertEqual(process.process.wait(60), 0, process.text())
+        strace.stop()
+        found, since = [], None
+        for line in log.read_text(errors="replace").splitlines():
+            if "NOTIF_RECV" in line:
+                called, since = re.search(r"nr=(\w+)", line)[1].removeprefix("__NR_"), []
+            elif since is not None and ("NOTIF_SEND" in line or "epoll_wait(" in line):
+                found.append((called, since))
+                since = None
+            elif since is not None:
+                since.append(line.split(None, 1)[1])
+        return process, found
+
+    def check(self, found, called, most):
+        """In each but the first few, by which the supervisor learns what the kernel can do."""
+        counts = [len(calls) for what, calls in found if what == called]
+        self.note(f"{len(counts)} {called}: {statistics.median(counts):.0f} calls until the answer, "
+                  f"{max(counts)} at most")
+        self.assertLessEqual(sorted(counts)[len(counts) * 9 // 10], most, counts)
+        self.assertLessEqual(max(counts), 400, counts)
+
+    def test_loop(self):
+        """Slow as the supervisor is then, what it has put in place is gone when the program closes it: no event
+        of a number that is not there any more."""
+        process, found = self.calls(STATIC / "loop", L.SERVER, 80, "/small", 100)
+        self.assertIn("100 answers", process.text())
+        self.check(found, "connect", 80)
+        self.check(found, "getsockopt", 90)
+        self.check(found, "getpeername", 12)
+
+    def test_blocking(self):
+        """A connect() that waits is no reason for others to wait: not in the supervisor."""
+        process, found = self.calls(STATIC / "faults", "same", 30, L.SERVER, 80, 0)
+        self.assertIn("wrong 30", process.text())  # that is not the sum of its bytes
+        self.check(found, "connect", 80)
+        self.assertNotRegex(str(found), r"setsockopt\(\d+, SOL_SOCKET, SO_SNDTIMEO")  # which is a tick at least
+
+
 class Processes(Any):
     def setUp(self):
         super().setUp()
@@ -204,17 +263,12 @@ class Processes(Any):
         self.assertEqual(r.out, b"said\n", r)
         self.assertLess(r.seconds, 3.5, r)
 
-    def supervisor(self, process):
-        """... of a process that has become convert-run."""
-        path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        return int(L.wait_for("the supervisor", lambda: path.read_text().split())[0])
-
     def without_supervisor(self, *options, **more):
         flag = self.lab.file("flag")
         process = self.start("sh", "-c", f"{CURL}; while [ ! -e {flag} ]; do sleep 0.02; done; "
                              f"{CURL} 2>&1; exit 5", options=options, **more)
         process.wait_for("the first", lambda: L.ROUTER in process.text())
-        os.kill(self.supervisor(process), signal.SIGKILL)
+        os.kill(supervisor_of(process), signal.SIGKILL)
         flag.write_text("")
         self.assertEqual(process.process.wait(15), 5, process.text())
         return process.text().replace(L.ROUTER, "", 1).strip()
@@ -230,7 +284,7 @@ class Processes(Any):
         """Who waits in connect() is let go."""
         process = self.start(STATIC / "transcript", "blocking", servers.MUTE, 80)
         self.converter.events("request", 1)
-        os.kill(self.supervisor(process), signal.SIGKILL)
+        os.kill(supervisor_of(process), signal.SIGKILL)
         process.wait_for("its answer", lambda: process.text().startswith("connect: E"), 15)
 
     def test_killed(self):
@@ -274,7 +328,7 @@ class Processes(Any):
                              f"{STATIC}/transcript blocking {servers.MUTE} 80 & done; wait; {CURL}; "
                              "echo; read -r x < /dev/zero")
         process.wait_for("the answer", lambda: L.ROUTER in process.text())
-        held = f"/proc/{self.supervisor(process)}/fd"
+        held = f"/proc/{supervisor_of(process)}/fd"
         L.wait_for("its end", lambda: not any("socket" in os.readlink(f"{held}/{fd}") and
                                               int(fd) > 12 for fd in os.listdir(held)), 15)
 
@@ -282,7 +336,7 @@ class Processes(Any):
         """... of connections that are over, in the supervisor."""
         loop = f"{STATIC}/loop {L.SERVER} 80 /small"
         process = self.start("sh", "-c", f"for i in 1 2 3; do {loop} 100; done; echo many; exec sleep 60")
-        held = f"/proc/{self.supervisor(process)}/fd"
+        held = f"/proc/{supervisor_of(process)}/fd"
         process.wait_for("many", lambda: "many" in process.text(), 60)
         L.wait_for("its end", lambda: len(os.listdir(held)) < 16)
 

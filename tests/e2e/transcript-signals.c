@@ -168,6 +168,20 @@ static void case_signal_storm(void) /* a handler that itself asks about the conn
 	look(fd);
 }
 
+static void case_signal_again(void) /* EINTR, and again, until it is told what became of it */
+{
+	int fd = new_socket(0), r;
+
+	alarm_in(5, 5, 0);
+	do
+		r = connect(fd, (struct sockaddr *)&server, server_len);
+	while (r < 0 && errno == EINTR);
+	result("connect", r);
+	alarm_in(0, 0, 0);
+	printf("signals: %s\n", signals ? "yes" : "no");
+	look(fd);
+}
+
 static void case_signal_poll(void) /* poll() is never restarted */
 {
 	int fd = start();
@@ -276,10 +290,10 @@ static void case_close_in_thread(void) /* close() does not end a connect() that 
 /* ------------------------------------------------------------------------------- table */
 
 static const struct test_case cases[] = {
-	CASE(fork_pending),   CASE(vfork_pending), CASE(exec_pending),	  CASE(execl_pending),
-	CASE(spawn_pending),  CASE(inherited),	   CASE(signal),	  CASE(signal_then_poll),
-	CASE(signal_restart), CASE(signal_storm),  CASE(signal_poll),	  CASE(sndtimeo),
-	CASE(cancel),	      CASE(threads),	   CASE(close_in_thread),
+	CASE(fork_pending),   CASE(vfork_pending), CASE(exec_pending), CASE(execl_pending),
+	CASE(spawn_pending),  CASE(inherited),	   CASE(signal),       CASE(signal_then_poll),
+	CASE(signal_restart), CASE(signal_storm),  CASE(signal_poll),  CASE(signal_again),
+	CASE(sndtimeo),	      CASE(cancel),	   CASE(threads),      CASE(close_in_thread),
 };
 
 int main(int argc, char **argv)
