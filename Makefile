@@ -515,18 +515,34 @@ check-python: all $(BUILD)/lab/delay-line $(BUILD)/lab/mptcp-sockets.so
 	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(if $(HELPER),--helper) $(MODULES)
 
 #: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes), and Go programs and
-#:                  others under a supervisor (needs Go)
+#:                  others under a supervisor (needs Go and Rust; npm if
+#:                  it is there)
 check-programs:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK) $(DEPS_PROGRAMS)
 	$(Q)$(MAKE) --no-print-directory check-programs-here
 
 .PHONY: check-programs-here
-check-programs-here: all $(E2E_TOOLS) $(BUILD)/e2e/any/get
+check-programs-here: all $(E2E_TOOLS) $(addprefix $(BUILD)/e2e/any/,get get-rust get-curl $(if $(shell command -v npm),dprint))
 	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py tests/e2e/any_programs.py
 
 $(BUILD)/e2e/any/get: tests/e2e/any/get.go
 	@mkdir -p $(@D)
 	$(call say,GO,$<)GO111MODULE=off CGO_ENABLED=0 GOCACHE=$(abspath $(BUILD)/go) go build -o $@ $<
+
+$(BUILD)/e2e/any/get-rust: tests/e2e/any/get.rs
+	@mkdir -p $(@D)
+	$(call say,RUSTC,$<)MAKEFLAGS= rustc --edition 2021 -O -C target-feature=+crt-static -o $@ $<
+
+$(BUILD)/e2e/any/get-curl: $(BUILD)/obj/tests/e2e/any/get-curl.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) -static -Wl,--unresolved-symbols=ignore-all -Wl,--no-warnings -o $@ $< \
+		-lcurl -lssl -lcrypto -lz -lpthread 2>/dev/null
+
+# a static program of npm's, in Rust with musl, that fetches things
+$(BUILD)/e2e/any/dprint:
+	@mkdir -p $(@D)
+	$(call say,NPM,$@)cd $(@D) && npm pack --silent @dprint/linux-x64-musl@0.57.4 > /dev/null && \
+		tar -xzf dprint-linux-x64-musl-0.57.4.tgz --strip-components=1 -m package/dprint
 
 .PHONY: bench bench-here performance
 #: bench            what the shim costs, and others, side by side (some 3 minutes): build/bench/
@@ -722,7 +738,7 @@ DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
 DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf libinih-dev:arm64 libinih-dev:armhf \
 	      musl-dev:arm64 dpkg-dev bzip2 xz-utils
 DEPS_PACKAGES := mmdebstrap lintian debhelper
-DEPS_PROGRAMS := golang-go busybox-static rclone caddy hugo
+DEPS_PROGRAMS := golang-go rustc libssl-dev zlib1g-dev busybox-static rclone caddy hugo
 # the demo has no use for the helper
 DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux

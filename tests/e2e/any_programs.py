@@ -18,7 +18,8 @@ BODY = servers.random_bytes(3 << 20, 7)
 
 def setup(lab):
     www = servers.nginx(lab).base / "www"
-    (www / "big").write_bytes(BODY)
+    for name in "big", "big.json":
+        (www / name).write_bytes(BODY)
     (www / "big.txt").write_text("from the server\n")
     lab.converter("--mptcp")
 
@@ -54,6 +55,25 @@ class Static(Any):
         self.big("busybox", "wget", "-qO-", BIG)
         self.who("busybox", "sh", "-c", f"printf 'GET /who HTTP/1.0\\r\\n\\r\\n' | "
                  f"busybox nc {L.SERVER} 80")
+
+
+    def test_curl(self):
+        self.big(L.TOOLS / "any/get-curl", BIG)
+
+    def test_rust(self):
+        for n, at in (1, 1), (1000, 100):
+            r = self.any(L.TOOLS / "any/get-rust", f"{L.SERVER}:80", n, at)
+            self.assertEqual(r.out.decode(), f"{n} answers: {L.ROUTER}\n", r)
+            self.multipath(n)
+
+    def test_npm(self):
+        """dprint says the sum of what it has fetched if it should be another one."""
+        program = L.TOOLS / "any/dprint"
+        if not program.exists():
+            self.skipTest("npm is not installed")
+        r = self.any(program, "check", "--config", self.lab.file("dprint.json", "{}"), "--plugins", f"{BIG}.json@aaa")
+        self.assertIn(f"Actual: {hashlib.sha256(BODY).hexdigest()}", r.err, r)
+        self.multipath()
 
 
 class Go(Any):
