@@ -183,7 +183,7 @@ static void pass_on(int signals, pid_t program)
 
 	/* what the terminal sends, the program gets from it, too */
 	while (read(signals, &info, sizeof(info)) == sizeof(info))
-		if (program && info.ssi_code != SI_KERNEL && info.ssi_signo != SIGCHLD)
+		if (info.ssi_code != SI_KERNEL && info.ssi_signo != SIGCHLD)
 			kill(program, (int)info.ssi_signo);
 }
 
@@ -217,7 +217,7 @@ static void let_through(const struct any_program *p, int listener)
 static int stand_for_it(const struct any_program *p, int supervisor, int signals)
 {
 	struct pollfd fds[] = { { .fd = supervisor, .events = POLLIN },
-				{ .fd = signals, .events = POLLIN } };
+				{ .fd = -1, .events = POLLIN } };
 	int listener = -1, fd, status;
 	pid_t program = 0;
 	struct message m;
@@ -225,7 +225,8 @@ static int stand_for_it(const struct any_program *p, int supervisor, int signals
 	for (;;) {
 		if (poll(fds, 2, -1) < 0)
 			continue;
-		pass_on(signals, program);
+		if (program)
+			pass_on(signals, program);
 		/* a child of ours once its parent is no more */
 		if (program && waitpid(program, &status, WNOHANG) == program)
 			return end_alike(status);
@@ -242,6 +243,7 @@ static int stand_for_it(const struct any_program *p, int supervisor, int signals
 		} else {
 			program = m.number;
 			listener = fd;
+			fds[1].fd = signals; /* what has come before waits there */
 		}
 	}
 }

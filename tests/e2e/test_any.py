@@ -303,6 +303,15 @@ class Processes(Any):
         self.assertEqual(process.process.wait(10), 3)
         self.assertIn("usr1", process.text())
 
+    def test_signals_at_once(self):
+        """The program is sent what comes before it is there."""
+        for _ in range(20):
+            process = self.start("sleep", "60")
+            status = f"/proc/{process.pid}/status"
+            L.wait_for("signals to be blocked", lambda: "SigBlk:\t0000000000016a07" in open(status).read())  # noqa: B023
+            os.kill(process.pid, signal.SIGTERM)
+            self.assertEqual(process.process.wait(10), -signal.SIGTERM)
+
     def test_nested(self):
         """The outer one has it all already."""
         r = self.any(RUN, "--any", "curl", "-sS", WHO)
