@@ -419,8 +419,12 @@ class Many(Mptcp):
         self.assertEqual(direct.err, "0\n")
         differ = [(a, b) for a, b in zip(direct.out.split(b"\n"), converted.out.split(b"\n"))
                   if a != b]
-        self.note(f"{converted.err.strip()} of {self.MANY} connections were MPTCP, "
+        # the kernel's MPTCP has fallen back, as it does now and then on a busy machine: docs/mptcp.md has the row
+        fell_back = [pair for pair in differ if pair[1].replace(b"'ffffffff'", b"'00000000'") == pair[0]]
+        differ = [pair for pair in differ if pair not in fell_back]
+        self.note(f"{converted.err.strip()} of {self.MANY} connections were MPTCP, {len(fell_back)} have fallen back, "
                   f"{len(differ)} transcripts differ")
+        self.assertLess(len(fell_back), self.MANY // 400)
         self.assertEqual(differ[:3], [])
         self.assertGreater(int(converted.err), self.MANY // 4)
 
