@@ -20,13 +20,14 @@
 #define PROBE_TIMEOUT_MS 2500
 
 struct options {
-	const char *file, *library, *host;
+	const char *file, *library, *app, *host;
 	bool as_json, config_only, explain;
 };
 
 static const char usage[] =
 	"Usage: convert-bootstrap check [-c FILE] [-j | --json] [--library FILE] [HOST[:PORT]]\n"
-	"       convert-bootstrap check --explain [-c FILE] [-j | --json] HOST[:PORT]\n"
+	"       convert-bootstrap check --explain [-c FILE] [-j | --json] [--app NAME] "
+	"HOST[:PORT]\n"
 	"       convert-bootstrap check --config [-c FILE]\n";
 
 static bool parse(int argc, char **argv, struct options *o)
@@ -35,6 +36,7 @@ static bool parse(int argc, char **argv, struct options *o)
 						{ "config", no_argument, NULL, 'C' },
 						{ "explain", no_argument, NULL, 'e' },
 						{ "library", required_argument, NULL, 'l' },
+						{ "app", required_argument, NULL, 'a' },
 						{ 0 } };
 	int option;
 
@@ -50,6 +52,8 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->explain = true;
 		else if (option == 'l')
 			o->library = optarg;
+		else if (option == 'a')
+			o->app = optarg;
 		else
 			return false;
 	}
@@ -59,29 +63,21 @@ static bool parse(int argc, char **argv, struct options *o)
 		return false;
 	if (o->explain && (o->config_only || o->library || !o->host))
 		return false;
+	if (o->app && (!o->explain || !*o->app))
+		return false;
 	return o->config_only ? !o->host && !o->as_json && !o->library :
 				!o->host || request_is_host(o->host);
 }
 
 /* ------------------------------------------------------------------ the configuration */
 
-/* In the form that editors know. */
-static void complain(const struct findings *f)
-{
-	for (size_t i = 0; i < f->n; i++)
-		fprintf(stderr, "%s: %s\n", f->all[i].what, f->all[i].mend);
-}
-
 static int check_config(const struct options *o)
 {
-	struct findings f = { .all = NULL };
 	struct config config;
-	int status = load_check(&config, o->file, judge_mistake, &f);
+	int status = load_config(&config, o->file);
 
 	if (status == BOOTSTRAP_OK)
 		show_config(&config);
-	complain(&f);
-	findings_free(&f);
 	config_free(&config);
 	return status;
 }
@@ -263,7 +259,7 @@ static int check_all(const struct options *o)
 
 	findings_for(&f, geteuid() == 0, o->file);
 	f.is_for_eyes = isatty(STDOUT_FILENO);
-	status = load_check(&config, o->file, judge_mistake, &f);
+	status = load_check(&config, o->file, o->app, judge_mistake, &f);
 	if (status == BOOTSTRAP_OK)
 		config_use_state(&config);
 	if (!o->explain)

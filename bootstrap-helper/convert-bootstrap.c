@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "judge.h"
 #include "request.h"
 
 static const struct verb {
@@ -47,6 +48,19 @@ static void usage(FILE *out)
 	      out);
 }
 
+static void complain(const char *verb)
+{
+	static const char offered[] =
+		"run, check, status, top, flush, forget, pin, fetch or explain";
+	size_t len = 0;
+	const char *near = judge_nearest(verb, offered, &len);
+
+	fprintf(stderr, "convert-bootstrap: unknown verb \"%s\"", verb);
+	if (near)
+		fprintf(stderr, "; did you mean \"%.*s\"?", (int)len, near);
+	fputc('\n', stderr);
+}
+
 static int flush(void)
 {
 	return fflush(stdout) == 0 && !ferror(stdout) ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
@@ -81,6 +95,8 @@ int main(int argc, char **argv)
 			return is_well && flushed ? flushed : status;
 		}
 	}
+	if (*verb)
+		complain(verb);
 	usage(stderr);
 	return BOOTSTRAP_USAGE;
 }

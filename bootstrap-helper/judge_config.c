@@ -72,8 +72,7 @@ static bool is_offered(const char *from, const char *word, const char *behind)
 		strncmp(behind, " NAME]", 6) == 0);
 }
 
-/* The nearest of the words that are offered, with its length; NULL: none is near. */
-static const char *nearest(const char *wrong, const char *offered, size_t *nearest_len)
+const char *judge_nearest(const char *wrong, const char *offered, size_t *nearest_len)
 {
 	size_t wrong_len = word_len(wrong), best = 3, len;
 	const char *found = NULL;
@@ -102,7 +101,7 @@ static void advise(struct finding *found, const char *what, int what_len, const 
 	size_t len = 0;
 
 	if (wrong && strncmp(mend, "expected ", 9) == 0)
-		word = nearest(wrong, mend + 9, &len);
+		word = judge_nearest(wrong, mend + 9, &len);
 	if (word)
 		snprintf(text, sizeof(text), "%s; did you mean \"%.*s\"?", mend, (int)len, word);
 	else if (strncmp(what, "rule: \"", 7) == 0 && wrong &&

@@ -5,14 +5,22 @@
 #include <stdlib.h>
 
 #include "bootstrap.h"
+#include "judge.h"
 
-int load_complain(const struct config_error *err)
+/* In the form that editors know. */
+static void print(struct findings *f)
 {
-	if (err->line)
-		fprintf(stderr, "%s:%u: %s\n", err->file, err->line, err->what);
-	else
-		fprintf(stderr, "%s: %s\n", err->file, err->what);
-	return BOOTSTRAP_FAILED;
+	for (size_t i = 0; i < f->n; i++)
+		fprintf(stderr, "%s: %s\n", f->all[i].what, f->all[i].mend);
+	findings_free(f);
+}
+
+void load_complain(const struct config_error *err)
+{
+	struct findings f = { .all = NULL };
+
+	judge_mistake(err, &f);
+	print(&f);
 }
 
 /* With a file it alone; without, what a program started from here would find. */
@@ -38,15 +46,17 @@ static struct config_env environment(const char *file)
 
 int load_config(struct config *config, const char *file)
 {
-	struct config_env env = environment(file);
-	struct config_error err;
+	struct findings f = { .all = NULL };
+	int status = load_check(config, file, NULL, judge_mistake, &f);
 
-	return config_load(config, &env, NULL, &err) < 0 ? load_complain(&err) : BOOTSTRAP_OK;
+	print(&f);
+	return status;
 }
 
-int load_check(struct config *config, const char *file, config_each_fn *each, void *arg)
+int load_check(struct config *config, const char *file, const char *program, config_each_fn *each,
+	       void *arg)
 {
 	struct config_env env = environment(file);
 
-	return config_check(config, &env, NULL, each, arg) < 0 ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
+	return config_check(config, &env, program, each, arg) < 0 ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
 }

@@ -8,9 +8,11 @@
 /* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
  * been written to standard error. config_free() in any case. */
 int load_config(struct config *config, const char *file);
-/* The same; every mistake goes to each, and nothing is written. */
-int load_check(struct config *config, const char *file, config_each_fn *each, void *arg);
-/* "FILE:LINE: what" to standard error. Returns BOOTSTRAP_FAILED. */
-int load_complain(const struct config_error *err);
+/* The same, as program would find it (NULL: one without rules of its own); every mistake goes to each,
+ * and nothing is written. */
+int load_check(struct config *config, const char *file, const char *program, config_each_fn *each,
+	       void *arg);
+/* "FILE:LINE: what: what was expected" to standard error. */
+void load_complain(const struct config_error *err);
 
 #endif

@@ -271,8 +271,11 @@ static int find_jobs(struct run *run)
 		run->jobs[i].target = targets[i];
 	free(targets);
 	if (!run->jobs)
-		fputs(run->config.n_converters ? "no memory\n" : "no converter is configured\n",
-		      stderr);
+		fprintf(stderr,
+			run->config.n_converters ? "no memory\n" :
+						   "%s: no converter is configured: expected "
+						   "[converter NAME] with an address\n",
+			run->config.file ? run->config.file : CONFIG_DEFAULT_FILE);
 	return run->jobs ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
 }
 

@@ -6,11 +6,13 @@
 #include <string.h>
 
 /* Why text is no address that a converter can have, or NULL. */
-static const char *bad_address(const char *text, struct addr *a)
+static const char *bad_address(const char *text, bool is_key, struct addr *a)
 {
 	if (addr_parse(a, text) < 0) {
 		if (strspn(text, "0123456789abcdefABCDEF.:[]/%") == strlen(text))
-			return "a numeric address alone (the port is a key of its own)";
+			return is_key ? "a numeric address alone (the port is a key of its own)" :
+					"a numeric address alone (the port is CONVERT_PORT, or -p "
+					"of convert-run)";
 		return "a numeric address: names are not looked up inside programs";
 	}
 	switch (addr_classify(a)) {
@@ -32,7 +34,7 @@ int config_add_address(struct config_converter *c, const char *text, const char 
 		       struct config_error *err, unsigned int line)
 {
 	struct addr a = { .port = CONFIG_DEFAULT_PORT }, *addrs;
-	const char *bad = bad_address(text, &a);
+	const char *bad = bad_address(text, line != 0, &a);
 
 	if (bad)
 		return config_mistake(err, line, name, " = ", text, ": expected ", bad, NULL);

@@ -31,7 +31,7 @@ struct config_parser {
 	unsigned int keys_seen;	    /* a bit for each row of the table, in this section */
 	unsigned int key_line;	    /* given to inih, not yet come back as a key; 0: none */
 	uint16_t port;		    /* of the converter being read */
-	bool has_address;	    /* it has the key, right or wrong */
+	bool has_address;	    /* it has the key, right or wrong, or a mistake in its place */
 	const char *key;
 	int failed; /* 0, or the -errno of the first mistake */
 };

@@ -347,9 +347,11 @@ int config_set_key(struct config_parser *p, const char *name, const char *value)
 		if (keys[i].section == p->section && strcmp(keys[i].name, name) == 0)
 			break;
 	}
-	if (i == sizeof(keys) / sizeof(keys[0]))
+	if (i == sizeof(keys) / sizeof(keys[0])) {
+		p->has_address = true;
 		return config_mistake(p->err, p->line, "unknown key \"", quotable(name),
 				      "\": expected ", key_names[p->section], NULL);
+	}
 	if (!value || value[0] == '\0')
 		return config_mistake(p->err, p->line, name, ": expected a value", NULL);
 	if (!keys[i].repeats && (p->keys_seen & (1U << i)) != 0)

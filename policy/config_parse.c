@@ -105,8 +105,10 @@ static char *reader(char *out, int size, void *user)
 {
 	struct config_parser *p = user;
 
-	if (!config_stops(p->err, p->failed) && is_key_lost(p))
+	if (!config_stops(p->err, p->failed) && is_key_lost(p)) {
+		p->has_address = true;
 		goes_on(p, config_mistake(p->err, p->key_line, no_key, NULL));
+	}
 	p->key_line = 0;
 	if (config_stops(p->err, p->failed) || p->at == p->len)
 		return NULL;

@@ -4,7 +4,7 @@
 
 declare -gA _convert_bootstrap_options=(
 	[run]='-c -v --verbose -w --watch'
-	[check]='-c -j --json --config --explain --library'
+	[check]='-c -j --json --config --explain --library --app'
 	[status]='-c -j --json'
 	[top]='-c -d --delay --once -j --json'
 	[flush]='-c'
@@ -20,6 +20,7 @@ _convert_bootstrap() {
 
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-c | --cacert | --library) kind=(-A file) ;;
+	--app) kind=(-A command) ;;
 	--max-size | --max-time | -d | --delay) kind=(-W '') ;;
 	*)
 		case $COMP_CWORD-$verb-$word in

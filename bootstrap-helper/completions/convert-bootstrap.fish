@@ -28,6 +28,7 @@ complete -c convert-bootstrap -n '__convert_bootstrap_on top' -l once -d 'once, 
 complete -c convert-bootstrap -n '__convert_bootstrap_on check' -l config -d 'the configuration alone'
 complete -c convert-bootstrap -n '__convert_bootstrap_on check' -l explain -d 'where a connection would go'
 complete -c convert-bootstrap -n '__convert_bootstrap_on check' -l library -r -F -d 'the library to try'
+complete -c convert-bootstrap -n '__convert_bootstrap_on check' -l app -x -a '(__fish_complete_command)' -d 'of this program'
 complete -c convert-bootstrap -n '__convert_bootstrap_on check' -a '(__fish_print_hostnames)'
 complete -c convert-bootstrap -n '__convert_bootstrap_on pin' -a 'mptcp tcp'
 complete -c convert-bootstrap -n '__convert_bootstrap_on fetch' -s n -l dry-run -d 'show, and change nothing'

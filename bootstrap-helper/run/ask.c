@@ -97,7 +97,10 @@ static void ask_network(struct findings *f, const struct config *config)
 		return;
 	found = finding_add(f, "network", FINDING_PROBLEM,
 			    "no converter may be used in this network: every connection is direct");
-	finding_mend(found, "\"interface\" and \"from\" of a [converter] as the route to it is");
+	finding_mend(found,
+		     "convert-bootstrap check%s%s, which says what \"interface\" and \"from\" "
+		     "would have to be",
+		     config->file ? " -c " : "", config->file ? config->file : "");
 }
 
 /* They say nothing of a file's converters. */
@@ -110,7 +113,7 @@ static void ask_variables(struct findings *f)
 			finding_mend(finding_add(f, "environment", FINDING_PROBLEM,
 						 "%s is not looked at without CONVERT_ADDR",
 						 of_address[i]),
-				     "unset %s", of_address[i]);
+				     "CONVERT_ADDR=ADDRESS, or unset %s", of_address[i]);
 }
 
 static void ask_configuration(struct findings *f, bool *wants_receipt)
@@ -118,12 +121,13 @@ static void ask_configuration(struct findings *f, bool *wants_receipt)
 	struct host_written log;
 	struct config config;
 
-	if (load_check(&config, NULL, judge_mistake, f) == BOOTSTRAP_OK) {
+	if (load_check(&config, NULL, NULL, judge_mistake, f) == BOOTSTRAP_OK) {
+		findings_about(f, "configuration");
+		ask_variables(f); /* first: that there is no converter may come of it */
 		findings_about(f, "configuration");
 		judge_converters(f, &config);
 		if (config.n_converters > 0)
 			ask_network(f, &config);
-		ask_variables(f);
 		host_log_file(&log, config.log_target, is_set("CONVERT_LOG"));
 		judge_log(f, &log);
 		*wants_receipt = config.log_receipt;

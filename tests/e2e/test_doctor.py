@@ -109,6 +109,10 @@ class Well(Doctor):
             r = self.lab.run([TOOL, "check", *words])
             self.assertEqual((r.code, r.out), (2, b""), r)
             self.assertIn("Usage: convert-bootstrap check", r.err)
+        for word, says in (("stats", '; did you mean "status"?'), ("banana", "")):
+            r = self.lab.run([TOOL, word])
+            self.assertEqual((r.code, r.err.splitlines()[0]),
+                             (2, f"convert-bootstrap: unknown verb \"{word}\"{says}"), r)
 
     def test_an_ordinary_user(self):
         if not L.owns_several_users():
@@ -853,6 +857,27 @@ rule = convert to nowhere
             out = self.text({}, "-c", self.lab.file("half.conf", text + "\n"), code=1)
             self.assertNotIn("a file that can be read", out)
 
+    def test_the_other_verbs_say_the_same(self):
+        """All that is wrong, and what was meant, in the words of check --config."""
+        file = self.lab.file("nearly.conf", "[polcy]\n[log]\nlevle = info\nnonsense\n")
+        asked = self.lab.run([TOOL, "check", "--config", "-c", file])
+        self.assertEqual(asked.err.count("; did you mean"), 2, asked)
+        for verb in ["status"], ["top", "--once"], ["run"], ["flush"]:
+            r = self.lab.run([TOOL, verb[0], "-c", file, *verb[1:]])
+            self.assertEqual((r.code, r.out, r.err), (1, b"", asked.err), verb)
+
+    def test_a_cause_is_told_without_its_consequence(self):
+        for line, told in ("adress = 192.0.2.1", 2), ("address 192.0.2.1", 2), ("port = 80", 1):
+            file = self.lab.file("cause.conf", f"[converter a]\n{line}\n")
+            r = self.lab.run([TOOL, "check", "--config", "-c", file])
+            self.assertEqual([int(m.split(":")[1]) for m in r.err.splitlines()], [told], r)
+
+    def test_no_converter(self):
+        file = self.lab.file("empty.conf", "")
+        r = self.lab.run([TOOL, "run", "-c", file])
+        self.assertEqual((r.code, r.err), (1, f"{file}: no converter is configured: expected "
+                                              "[converter NAME] with an address\n"), r)
+
     def in_vain(self, text):
         """{line: what} of the notes on a configuration."""
         file = self.lab.file("vain.conf", text)
@@ -957,6 +982,18 @@ class Where(Doctor):
         self.assertEqual(self.all["would-use"]["what"], "direct: the converter's own host")
         self.assertIn(f"by converter lab, {self.v4}:{L.PORT}\n",
                       self.text(shim, "--explain", L.SERVER))
+
+    def test_rules_of_a_program(self):
+        rule = "rule = direct app ssh,curl port 80"
+        shim = self.shim(policy=rule)
+        for words, line, way in ([], 0, "converter"), (["--app", "wget"], 0, "converter"), \
+                (["--app", "curl"], self.line(shim, rule), "direct"):
+            with self.subTest(words):
+                self.check(shim, "--explain", *words, f"{L.SERVER}:80")
+                self.assertEqual((self.all["would-match"]["values"]["line"],
+                                  self.all["would-use"]["values"]["way"]), (line, way))
+        for words in ["--app", "curl"], ["--explain", "--app", "", "a"]:
+            self.assertEqual(self.lab.run([TOOL, "check", *words]).code, 2)
 
     def test_is_what_happens(self):
         for policy, way, host in (("rule = direct port 80", "direct", L.CLIENT),

@@ -259,6 +259,10 @@ class Configurations(Run):
         for address in "name.example", f"{L.CONVERTER}:5124", "0.0.0.0":
             self.says("CONVERT_ADDR = .*; mend: expected", "-a", address, "true")
         self.says("CONVERT_PORT = http; mend: expected a port", *GOOD, "-p", "http", "true")
+        self.says("CONVERT_PORT is not looked at without CONVERT_ADDR; mend: CONVERT_ADDR=ADDRESS",
+                  "true", env={"CONVERT_PORT": "5"})
+        self.says("the port is CONVERT_PORT, or -p of convert-run", "-a", f"{L.CONVERTER}:5124",
+                  "true")
         self.says("CONVERT_PORT is not looked at without CONVERT_ADDR", "-c",
                   self.lab.config()["CONVERT_CONF"], "true", env={"CONVERT_PORT": "5"})
 
@@ -285,8 +289,8 @@ class Configurations(Run):
 
     def test_another_network(self):
         for key in "interface = nowhere0", "from = 192.0.2.0/24":
-            self.says("no converter may be used in this network", "-c",
-                      self.lab.config(key)["CONVERT_CONF"], "true")
+            self.says("no converter may be used in this network.*; mend: convert-bootstrap check -c .*, which",
+                      "-c", self.lab.config(key)["CONVERT_CONF"], "true")
 
     def test_log(self):
         self.says("the log /nowhere/log cannot be written", *GOOD, "true",
