@@ -104,6 +104,8 @@ static void draw(const struct connections *c, size_t from)
 	draw_head(c, t);
 	move(HEAD, 0);
 	clrtobot();
+	if (c->n == 0)
+		put(HEAD, "no program has a TCP connection to elsewhere");
 	for (size_t i = 0; i < c->n && at < end; i++) {
 		const struct connection *k = &c->all[i];
 		size_t n = 1 + top_paths(k);

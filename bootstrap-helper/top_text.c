@@ -99,7 +99,7 @@ static int longer(int width, const char *text)
 
 struct top_columns top_columns(const struct connections *c, int width)
 {
-	struct top_columns t = { .program = 7, .server = 6, .why = 6, .rate = true };
+	struct top_columns t = { .program = 7, .server = 6, .why = 7, .rate = true };
 	char text[160];
 	int rest;
 

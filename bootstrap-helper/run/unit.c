@@ -249,6 +249,10 @@ int unit_enable(const struct unit *u, const char *library)
 	if (!ours && access(path, F_OK) == 0)
 		return fail("%s is not from convert-run", path);
 	made = mkdir(folder, 0755) == 0;
+	if (!made && errno == ENOENT)
+		return fail("%s" PLACE
+			    ": not there, so neither is systemd; mend: mkdir -p %s" PLACE,
+			    u->root, u->root);
 	if (!made && errno != EEXIST)
 		return fail("%s: %s", folder, strerror(errno));
 	err = put(path, library, owns_folder || made);

@@ -63,6 +63,12 @@ class Enable(L.TestCase):
             self.assertEqual(self.files(), before)
         self.run_it("disable", "web", code=1, err="convert-run: web.service is not enabled\n")
 
+    def test_no_systemd(self):
+        (self.root / PLACE).rmdir()
+        folder = self.root / PLACE
+        self.run_it("enable", "web", code=1, err=f"convert-run: {folder}: not there, so neither is "
+                                                 f"systemd; mend: mkdir -p {folder}\n")
+
     def test_folders_that_were_there(self):
         """One of somebody else stays, empty or not; ours stays when it is used."""
         (self.root / PLACE / "web.service.d").mkdir()
