@@ -742,7 +742,7 @@ DEPS_PROGRAMS := golang-go rustc libssl-dev zlib1g-dev busybox-static rclone cad
 # the demo has no use for the helper
 DEPS_DEMO  := $(filter-out libcurl% libjansson% libncurses%,$(DEPS_BUILD)) \
 	      python3 python3-scapy nginx-light iproute2 curl openssl procps util-linux
-DEPS_BENCH := $(DEPS_DEMO) python3-matplotlib proxychains4 torsocks microsocks mptcpize
+DEPS_BENCH := $(DEPS_DEMO) strace python3-matplotlib proxychains4 torsocks microsocks mptcpize
 DEPS_DEVEL := clang libclang-rt-14-dev clang-tidy clang-format cppcheck shellcheck
 
 # DEPS=no: whoever builds elsewhere, or without dpkg, knows what is there

@@ -40,12 +40,14 @@ def figure(values):
 
 class Side:
     """name; argv and env of its program; base: the side that it is like, whose figures its are divided by;
-    converted: how many of its connections the converter must see (all, first, none)."""
+    converted: how many of its connections the converter must see (all, first, none); helper: whose
+    processor time counts as well, the first process's (itself) or its child's (child)."""
 
-    def __init__(self, lab, name, argv, env=None, base=None, converted="none", mptcp=None):
+    def __init__(self, lab, name, argv, env=None, base=None, converted="none", mptcp=None, helper=None):
         self.name, self.base, self.converted, self.mptcp = name, base, converted, mptcp
         self.wall, self.cpu, self.memory, self.count = [], [], [], 0
         self.err = lab.file("side.err")
+        self.helper = helper
         words = ["taskset", "-c", str(CORES[0])] if OTHERS != CORES else []
         words += ["env", "-i"] + [f"{k}={v}" for k, v in (L.ENVIRONMENT | (env or {})).items()]
         with open(self.err, "wb") as err:
@@ -54,8 +56,15 @@ class Side:
                 stdout=subprocess.PIPE, stderr=err, text=True, bufsize=1, cwd=L.TMP,
                 start_new_session=True)
 
+    def helper_ns(self):
+        pid = self.process.pid
+        if self.helper == "child":
+            pid = (open(f"/proc/{pid}/task/{pid}/children").read().split() or [None])[0]
+        return int(open(f"/proc/{pid}/schedstat").read().split()[0]) if self.helper and pid else 0
+
     def turn(self, n):
         """n times; what it answers."""
+        before = self.helper_ns()
         try:
             self.process.stdin.write(f"{n}\n")
             wall, cpu, subflows, memory = self.process.stdout.readline().split()
@@ -65,7 +74,7 @@ class Side:
         self.count += n
         if self.mptcp is not None and self.mptcp != (int(subflows) >= 0):
             raise RuntimeError(f"{self.name}: {subflows} subflows")
-        return int(wall) / n, int(cpu) / n, int(memory)
+        return int(wall) / n, (int(cpu) + self.helper_ns() - before) / n, int(memory)
 
     def measure(self, n):
         wall, cpu, memory = self.turn(n)

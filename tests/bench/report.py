@@ -33,7 +33,7 @@ def cells(row):
         found.append(("kB each", f"{row['kb']:.1f}"))
     found.append(("ratio", f"{row['ratio']:.2f} of {row['base']}, {row['more']:+.1f}"
                   if "ratio" in row else ""))
-    return found + [("", "" if row["steady"] else "not steady")]
+    return found + [("", row.get("verdict", "") if row["steady"] else "not steady")]
 
 
 def groups(rows):
@@ -173,6 +173,9 @@ Made by `make performance` of the last run of `make bench`: {where}.
   itself. *shim, bypass* and *mptcpize* call a server that has Multipath TCP.
 - *not steady*: the first and the second half of the rounds disagree by more than {steady:.0%}. Such a row
   says nothing.
+- *supervisor* is `convert-run --any`; its processor time counts as the client's. *ptrace* is how graftcp and the like
+  see a connect(): strace, which stops the client at the same calls by the same kind of filter and says what it
+  saw, stands for what that costs; its time counts likewise.
 - proxychains4 and torsocks go by way of microsocks, which is no converter: SOCKS 5 costs a round trip
   or two of its own.
 {tables}"""
