@@ -98,24 +98,28 @@ static const struct nowhere_place *place_for(int theirs, int ours)
 }
 
 /* A blocking connect() would wait here, and however short that is made (SO_SNDTIMEO), it is a tick that all others
- * stand still for. So it does not block for a moment, in which its thread is in our hands. */
-static int connect_now(int theirs, const struct sockaddr_storage *to, socklen_t len)
+ * stand still for. So it does not block for a moment, in which its thread is in our hands. Its flags, for
+ * as_it_was(). */
+static int unblock(int theirs)
 {
-	int flags = sys_fcntl(theirs, F_GETFL, 0), r;
+	int flags = sys_fcntl(theirs, F_GETFL, 0);
 
 	if (!(flags & O_NONBLOCK))
 		sys_fcntl(theirs, F_SETFL, flags | O_NONBLOCK);
-	r = sys_connect(theirs, (const struct sockaddr *)to, len);
+	return flags;
+}
+
+static void as_it_was(int theirs, int flags)
+{
 	if (!(flags & O_NONBLOCK))
 		sys_fcntl(theirs, F_SETFL, flags);
-	return r;
 }
 
 bool nowhere_begin(int theirs, int ours, struct nowhere *n)
 {
 	struct sockaddr_storage to;
 	socklen_t len;
-	int r;
+	int flags, r;
 
 	n->place = place_for(theirs, ours);
 	if (!n->place)
@@ -123,7 +127,9 @@ bool nowhere_begin(int theirs, int ours, struct nowhere *n)
 	if (sock_int(theirs, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0))
 		sock_set_int(theirs, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
 	to = name_of(n->place, &len);
-	r = connect_now(theirs, &to, len);
+	flags = unblock(theirs);
+	r = sys_connect(theirs, (struct sockaddr *)&to, len);
+	as_it_was(theirs, flags);
 	n->len = sizeof(n->name);
 	if (r == -EINPROGRESS && sys_getsockname(theirs, (struct sockaddr *)&n->name, &n->len) == 0)
 		return true;
@@ -160,15 +166,20 @@ bool nowhere_refuse(int theirs, bool bound)
 	struct sockaddr_in *to =
 		(struct sockaddr_in *)&name; /* the port is at the same place in both */
 	socklen_t len = sizeof(name);
+	int flags = unblock(theirs), r;
 
 	sys_getsockname(theirs, (struct sockaddr *)&name, &len);
 	any.ss_family = name.ss_family;
 	((struct sockaddr_in *)&any)->sin_port = to->sin_port;
-	to->sin_port = 0;	 /* where nobody can listen */
-	sock_disconnect(theirs); /* what polls it may see it so, for a moment */
+	to->sin_port = 0; /* where nobody can listen */
+	/* There is no other way to an error without a packet's coming in, and between these two calls, or three, it is
+	 * seen disconnected by who is quick. */
+	sock_disconnect(theirs);
 	if (bound)
 		syscall(SYS_bind, theirs, &any, len);
-	if (connect_now(theirs, &name, len) == -EINPROGRESS)
+	r = sys_connect(theirs, (struct sockaddr *)&name, len);
+	as_it_was(theirs, flags);
+	if (r == -EINPROGRESS)
 		return true;
 	nowhere_withdraw(theirs);
 	return false;
