@@ -101,17 +101,14 @@ static void on_connect(struct caller *by, const struct call *call)
 static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
 			socklen_t size)
 {
-	int room = 0, err = 0;
+	int room = 0;
+	bool is_there = target_read(by->thread, len_at, &room, sizeof(room));
 
-	if (!target_read(by->thread, len_at, &room, sizeof(room)))
-		err = EFAULT;
-	else if (room < 0)
-		err = EINVAL;
-	else if (!target_write(by->thread, to, value,
-			       (socklen_t)room < size ? (size_t)room : size) ||
-		 !target_write(by->thread, len_at, &size, sizeof(size)))
-		err = EFAULT;
-	listener_answer(by->id, err);
+	if (is_there && room >= 0)
+		is_there = target_write(by->thread, to, value,
+					(socklen_t)room < size ? (size_t)room : size) &&
+			   target_write(by->thread, len_at, &size, sizeof(size));
+	listener_answer(by->id, !is_there ? EFAULT : room < 0 ? EINVAL : 0);
 }
 
 static void on_error(struct caller *by, const struct call *call)

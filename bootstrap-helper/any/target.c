@@ -92,8 +92,8 @@ int target_fd(int tid, int fd)
 /* An address there means nothing here. */
 static struct iovec there(uint64_t address, size_t n)
 {
-	return (struct iovec){ (void *)(uintptr_t)address,
-			       n }; /* NOLINT(performance-no-int-to-ptr) */
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+	return (struct iovec){ (void *)(uintptr_t)address, n };
 }
 
 bool target_read(int tid, uint64_t from, void *to, size_t n)

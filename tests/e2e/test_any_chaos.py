@@ -92,7 +92,8 @@ class Chaos(test_faults.Chaos):
             converter.stop()
             totals = dict(line.split() for line in process.text().splitlines())
             self.assertEqual((process.process.returncode, totals.get("crashed")), (0, "0"), process.text())
-            self.check({name: int(n) for name, n in totals.items()}, ERRORS)
+            # what waits hears of it by its next SYN, which on a busy machine is the fourth, after 15 s
+            self.check({name: int(n) for name, n in totals.items()}, ERRORS, limit_ms=20000)
             for name, n in totals.items():
                 sums[name] = max(sums.get(name, 0), int(n)) if name == "slowest" else sums.get(name, 0) + int(n)
         self.note(f"{self.N} connections, {kills} supervisors killed: {sums}")
