@@ -471,7 +471,7 @@ check-reach:
 	$(Q)$(MAKE) --no-print-directory check-reach-here
 
 check-reach-here: all $(E2E_TOOLS) e2e-tools-musl reach-tools $(BUILD)/musl/busybox
-	$(Q)$(run) --limit 1800 tests/e2e/reach.py tests/e2e/musl_programs.py
+	$(Q)$(run) --limit 3600 tests/e2e/reach.py tests/e2e/musl_programs.py
 
 $(BUILD)/musl/busybox: tests/e2e/busybox/build tests/e2e/busybox/config
 	@mkdir -p $(@D)

@@ -35,6 +35,8 @@ TOO_LATE = 9  # t_reach's
 # what direct runs say when the emulator lacks the call
 LACKS = {"epoll_pwait2": "wait: ENOSYS"}
 
+L.TEST_LIMIT = 600  # for a row, each cell of which is tried again and again where the machine is busy
+
 found = {}  # target -> case -> [a cell for each kind]
 
 
