@@ -93,6 +93,13 @@ class Recipes(Packages):
         self.assertEqual([n for n in needed if not n.startswith(("libc.so", "ld-linux"))], [])
         self.assertEqual((self.root / path).with_name(NAME).readlink().name, f"{NAME}.0")
 
+    def test_library_alone(self):
+        """make finds inih by the cross compiler; no other is there."""
+        self.assertFalse((self.root / "usr/bin/gcc").exists())
+        self.works(self.root, "make", "-s", "-j2", "-C", "/src", "BUILD=/work/lib", "DESTDIR=/work/lib-root",
+                   f"CC={CC}", "lib", "install-lib")
+        self.is_library(f"work/lib-root/usr/local/lib/{NAME}.0")
+
     def test_alpine(self):
         """abuild sources the recipe and calls its functions."""
         self.sh(f"""
