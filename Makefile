@@ -58,7 +58,7 @@ INCLUDE_bootstrap-helper/any := -Ibootstrap-helper/any $(INCLUDE_preload/connect
 INCLUDE_bootstrap-helper/run := -Ibootstrap-helper/run -Ibootstrap-helper/any $(INCLUDE_bootstrap-helper)
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
-INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/exchange) -Ibootstrap-helper
+INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/connection) -Ibootstrap-helper
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/e2e        :=
 INCLUDE_tests/e2e/clients :=
@@ -279,6 +279,10 @@ $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange
 		elsewhere.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
 		cookies.o) number/notes.o number/marks.o kernel/sock.o)
 $(BUILD)/unit/test_step: LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
+$(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
+# all of the library, likewise
+$(BUILD)/unit/test_many_pending: $(PRELOAD)
+$(BUILD)/unit/test_many_pending: LDFLAGS += -Wl,--wrap=clock_ns,--wrap=exchange_at,--wrap=syscall
 # its clock likewise
 $(BUILD)/unit/test_log: LDFLAGS += -Wl,--wrap=clock_read
 

@@ -141,29 +141,17 @@ static int wait_natively(struct epoll_wait *w, int64_t until_ns)
 	return r < 0 ? -errno : r;
 }
 
-/* Until when to wait natively: the program's limit; the nearest deadline; and where another process
- * may read a reply, or the frame that we have interrupted must go on first, the next look. */
+/* Until when to wait natively: the program's limit; the nearest deadline; and where the frame that we have
+ * interrupted must go on first, the next look. */
 static int64_t next_look(const struct epoll_wait *w, int64_t *slice_ns)
 {
 	int64_t until = w->until_ns, check = conn_next_check();
 
 	if (check < until)
 		until = check;
-	if (check != INT64_MAX && (conn_is_forked() || exchange_is_interrupted()))
+	if (check != INT64_MAX && exchange_is_interrupted())
 		until = wait_slice(until, slice_ns);
 	return check == INT64_MAX ? until : wait_part(until);
-}
-
-/* What no event tells: deadlines, and what other processes have done. Returns whether anything may
- * have changed. */
-static bool look_around(void)
-{
-	if (conn_is_forked() && mark_any_unsettled())
-		conn_look();
-	if (now_ns() < conn_next_check())
-		return conn_is_forked();
-	conn_sweep();
-	return true;
 }
 
 /* n events came from a wait that may have begun before anything was converted. */
@@ -177,9 +165,10 @@ static int wait_filtered(struct epoll_wait *w, int n)
 		n = n > 0 ? filter(w, n, &served) : n;
 		if (n != 0)
 			return n;
-		served |= look_around();
-		/* with no time left look once more: what was just put back may be ready */
+		/* with no time left look once more: what was just put back may be ready, and what another
+		 * process has ended is the program's to see */
 		last = now_ns() >= w->until_ns;
+		served |= conn_sweep(last && conn_is_forked() ? CONN_LOOK_NS : 0);
 		if (last && !served)
 			return 0;
 		if (served && exchange_is_interrupted())

@@ -22,6 +22,6 @@ __attribute__((constructor)) static void start(void)
 	real_init();
 	mark_started();
 	shim_keep_environment();
-	libc_atfork(conn_before_fork, NULL, in_child);
+	libc_atfork(conn_before_fork, conn_after_fork, in_child);
 	errno = saved_errno;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* How a conversion goes on and ends: driving it, waiting for it, and what is told of it. */
 #include "advance.h"
+#include "due.h"
 #include "end.h"
 #include "record.h"
 #include "sock.h"
@@ -12,14 +13,14 @@
 #include <limits.h>
 #include <sched.h>
 
-static _Atomic int64_t next_check = INT64_MAX;
-
-void conn_check_at(int64_t at)
+static void at_its_due(int fd, struct exchange *u)
 {
-	int64_t now = atomic_load(&next_check);
+	due_at(fd, exchange_due_ns(u));
+}
 
-	while (at < now && !atomic_compare_exchange_weak(&next_check, &now, at))
-		;
+void conn_set_due(int fd, struct exchange *u)
+{
+	conn_each_number(fd, u, at_its_due);
 }
 
 static enum mark settle(int fd, struct exchange *u)
@@ -54,7 +55,7 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 		return settle(fd, u);
 	/* a message that was owed has gone out, and now there is a reply to be missed */
 	if (exchange_due_ns(u) < due_ns)
-		conn_check_at(exchange_due_ns(u));
+		conn_set_due(fd, u);
 	epset_swap(fd, &u->watch);
 	return MARK_PENDING;
 }
@@ -105,52 +106,42 @@ void conn_finish(int fd)
 
 int64_t conn_next_check(void)
 {
-	return mark_any_unsettled() ? atomic_load(&next_check) : INT64_MAX;
+	return mark_any_unsettled() ? due_next() : INT64_MAX;
 }
 
-void conn_look(void)
-{
-	for (int fd = 0; fd <= conn_highest(); fd++) {
-		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
-		struct exchange *u = c ? conn_exchange(c) : NULL;
-
-		if (c && (!u || !exchange_is_pending(u)))
-			settle(fd, u);
-	}
-}
-
-/* Whose time has not come yet costs no system call. */
-static bool is_not_due(int fd)
+/* When to look at the number again. Whose time has not come yet costs no system call. */
+static int64_t look_after(int fd)
 {
 	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
 	struct exchange *u = c ? conn_exchange(c) : NULL;
+	int64_t now, due_ns = u ? exchange_due_ns(u) : 0;
 
-	if (!u || !exchange_is_pending(u) || now_ns() >= exchange_due_ns(u))
-		return false;
-	conn_check_at(exchange_due_ns(u));
-	return true;
+	if (!c)
+		return INT64_MAX;
+	now = now_ns();
+	if (!u || !exchange_is_pending(u) || now >= due_ns) {
+		if (conn_find(fd) && mark_get(fd) == MARK_PENDING)
+			conn_advance(fd, c);
+		if (mark_get(fd) != MARK_PENDING)
+			return INT64_MAX;
+		/* begun anew, or somebody is at it; or it is the parent's, and this its vfork child */
+		u = conn_exchange(c);
+		due_ns = u ? exchange_due_ns(u) : 0;
+	} else if (!c->inherited) {
+		return due_ns;
+	}
+	now += CONN_LOOK_NS;
+	return c->inherited || due_ns < now ? now : due_ns;
 }
 
-void conn_sweep(void)
+bool conn_sweep(int64_t ahead_ns)
 {
-	int64_t soonest = now_ns() + 10000000, due_ns;
+	int64_t at_ns = now_ns() + ahead_ns;
 
-	atomic_store(&next_check, INT64_MAX);
-	for (int fd = 0; fd <= conn_highest(); fd++) {
-		struct exchange *u;
-		struct conn *c;
-
-		if (!mark_is_unsettled(mark_get(fd)) || is_not_due(fd))
-			continue;
-		c = conn_find(fd);
-		if (!c || mark_get(fd) != MARK_PENDING)
-			continue;
-		u = conn_exchange(c);
-		if (conn_advance(fd, c) == MARK_PENDING) { /* begun anew, or somebody is at it */
-			due_ns = u ? exchange_due_ns(u) : 0;
-			conn_check_at(due_ns > soonest ? due_ns : soonest);
-		}
-	}
+	if (at_ns < conn_next_check())
+		return false;
+	due_each(at_ns, conn_highest(), look_after);
+	return true;
 }
 
 enum mark conn_advance(int fd, struct conn *c)

@@ -41,13 +41,13 @@ void conn_abandon(int fd, struct conn *c);
 /* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);
  * INT64_MAX: nothing is pending. */
 int64_t conn_next_check(void);
-/* Looks after all pending connections: ends those whose deadline has passed, forgets those whose
- * number means something else. For whoever waits, as no deadline fires by itself (TRAPS 2.20). */
-void conn_sweep(void);
-/* For a wait that something may have ended unseen: settles what is over, without a system call
- * but where nobody knows how. */
-void conn_look(void);
-/* Something pending has to be looked after at this moment (CLOCK_MONOTONIC). */
-void conn_check_at(int64_t at_ns);
+/* Looks after what is due by then: ends those whose deadline has passed, settles what another process has
+ * ended, forgets those whose number means something else. For whoever waits, as no deadline fires by itself
+ * (TRAPS 2.20). Says whether there was anything. */
+bool conn_sweep(int64_t ahead_ns);
+/* How long it may take until what another process has ended is noticed: with so much ahead it is at once. */
+#define CONN_LOOK_NS 10000000
+/* The exchange is due at another moment than it was. */
+void conn_set_due(int fd, struct exchange *u);
 
 #endif

@@ -3,6 +3,7 @@
 #include "both_ends.h"
 #include "advance.h"
 #include "begin.h"
+#include "due.h"
 #include "end.h"
 #include "record.h"
 #include "sock.h"
@@ -114,21 +115,15 @@ static void copy_to_twins(int fd, const struct conn *c)
 		}
 }
 
-/* The registrations of all numbers: exchanged, or the program's again as nothing happens yet. */
-static void swap_all(int fd, struct exchange *u, void (*all)(int, struct watch *))
+/* The registrations of a number: exchanged, or the program's again as nothing happens yet. */
+static void swap(int fd, struct exchange *u)
 {
-	all(fd, &u->watch);
-	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++) {
-		struct conn *c = mark_get(other) == MARK_PENDING ? conn_peek(other) : NULL;
-
-		if (other != fd && c && conn_exchange(c) == u)
-			all(other, &u->watch);
-	}
+	epset_swap(fd, &u->watch);
 }
 
-static void put_back(int fd, struct watch *w)
+static void put_back(int fd, struct exchange *u)
 {
-	epset_put_back(fd, w, false);
+	epset_put_back(fd, &u->watch, false);
 }
 
 /* From here on everybody sees the connection as pending; then the SYN goes out (TRAPS 2.11). */
@@ -140,16 +135,16 @@ static int go(int fd, struct conn_request *request)
 	conn_raise_highest(fd);
 	mark_set(fd, MARK_PENDING);
 	both_ends_begun(u);
-	conn_check_at(u->deadline_ns);
-	epset_swap(fd, &u->watch);
+	due_at(fd, u->deadline_ns);
+	swap(fd, u);
 	if (mark_may_have_copies(request->mark))
 		copy_to_twins(fd, conn_peek(fd));
 	r = exchange_open(u, fd, request->nonblocking, request->early);
-	conn_check_at(exchange_due_ns(u));
+	conn_set_due(fd, u);
 	if (exchange_is_deferred(u))
-		swap_all(fd, u, put_back);
+		conn_each_number(fd, u, put_back);
 	else if (exchange_is_pending(u))
-		epset_swap(fd, &u->watch);
+		swap(fd, u);
 	return r;
 }
 
@@ -166,16 +161,16 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 	u->started_ns = now_ns();
 	u->limit_ns = u->started_ns + (int64_t)shim_config()->timeout_ms * 1000000;
 	exchange_begin_tries(u);
-	conn_check_at(u->deadline_ns);
+	conn_set_due(fd, u);
 	if (!nonblocking)
 		atomic_store(&u->driver, exchange_thread());
-	swap_all(fd, u, epset_swap);
+	conn_each_number(fd, u, swap);
 	r = exchange_open(u, fd, nonblocking, early);
-	conn_check_at(exchange_due_ns(u));
+	conn_set_due(fd, u);
 	if (r == -EINTR) /* perhaps nobody waits now */
 		atomic_store(&u->driver, 0);
 	if (exchange_is_pending(u)) {
-		swap_all(fd, u, epset_swap);
+		conn_each_number(fd, u, swap);
 	} else if (r < 0 && r != -EINTR) {
 		sock_disconnect(fd);
 		end_withdrawn(fd);
@@ -313,8 +308,7 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 	if (fd < 0 || fd >= MARK_MAX || mark == MARK_OTHER)
 		return CONN_NOT_OURS;
 	conn_own();
-	if (now_ns() >= conn_next_check())
-		conn_sweep();
+	conn_sweep(0);
 	if (mark_has_record(mark) || mark == MARK_OPENING)
 		return CONN_BUSY;
 	exchange_enter();

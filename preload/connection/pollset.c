@@ -220,8 +220,7 @@ int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t 
 	if (!set.native)
 		return -ENOMEM;
 	set.is_ours = (bool *)(set.native + n);
-	if (now_ns() >= conn_next_check())
-		conn_sweep();
+	conn_sweep(0);
 	libc_cleanup_push(&cleanup, pollset_release, &room);
 	r = wait_in(&set, fds, until_ns, mask);
 	libc_cleanup_pop(&cleanup, 1);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "record.h"
+#include "due.h"
 #include "legend.h"
 #include "notes.h"
 #include "sock.h"
@@ -201,7 +202,7 @@ void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, 
 	c->family = family;
 	c->told = false;
 	c->exchange = 0;
-	c->copied = false;
+	c->copied = c->inherited = false;
 	c->generation = generation;
 }
 
@@ -222,6 +223,7 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	conn_fill(to, from->sock_cookie, &from->server, from->family);
 	to->told = atomic_load(&from->told);
 	to->copied = from->copied = true;
+	to->inherited = atomic_load(&from->inherited);
 	to->generation = from->generation;
 	to->began_ns = from->began_ns;
 	to->new_cookie = atomic_load(&from->new_cookie);
@@ -231,6 +233,19 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	if (mark_is_unsettled(mark))
 		conn_raise_highest(newfd);
 	mark_set(newfd, mark);
+	if (mark == MARK_PENDING) /* when it is due indeed is seen then */
+		due_at(newfd, 0);
+}
+
+void conn_each_number(int fd, struct exchange *u, void (*each)(int fd, struct exchange *u))
+{
+	each(fd, u);
+	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++) {
+		struct conn *c = mark_get(other) == MARK_PENDING ? conn_peek(other) : NULL;
+
+		if (other != fd && c && conn_exchange(c) == u)
+			each(other, u);
+	}
 }
 
 bool conn_copy(int fd, int newfd)
@@ -276,6 +291,19 @@ void conn_before_fork(void)
 	exchange_before_fork();
 }
 
+/* From now on another process may end what is pending. */
+void conn_after_fork(void)
+{
+	for (int fd = 0; mark_any_unsettled() && fd <= conn_highest(); fd++) {
+		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
+
+		if (!c)
+			continue;
+		c->inherited = true;
+		due_at(fd, 0);
+	}
+}
+
 /* The threads that were just deciding about these numbers do not exist in the child. */
 static void forget_opening(void)
 {
@@ -286,6 +314,7 @@ static void forget_opening(void)
 void conn_in_child(void)
 {
 	forget_opening();
+	conn_after_fork();
 	generation++;
 	if (atomic_load(&owner_pid))
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));

@@ -21,6 +21,7 @@ struct conn {
 	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
 	bool no_cookie;		   /* as in struct exchange */
 	_Atomic bool copied;	   /* to another number */
+	_Atomic bool inherited;	   /* was pending at a fork: another process may end it */
 	uint8_t generation;	   /* conn_is_ours() */
 	int64_t began_ns;	   /* CLOCK_MONOTONIC */
 	_Atomic bool told;	   /* connect() has reported the outcome through this number */
@@ -53,6 +54,8 @@ bool conn_is_ours(const struct conn *c);
 /* A new record, without an exchange yet. */
 void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family);
 void conn_copy_record(int fd, int newfd, enum mark mark);
+/* All numbers of a pending exchange, of which fd is one. */
+void conn_each_number(int fd, struct exchange *u, void (*each)(int fd, struct exchange *u));
 
 /* The highest number that can be pending or a copy: the end of every walk. */
 void conn_raise_highest(int fd);
@@ -64,6 +67,7 @@ bool conn_is_shared(void);
 bool conn_is_forked(void);
 /* For pthread_atfork(). */
 void conn_before_fork(void);
+void conn_after_fork(void);
 void conn_in_child(void);
 
 #endif
