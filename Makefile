@@ -39,7 +39,7 @@ SAME_PATHS := -ffile-prefix-map=$(CURDIR)=.
 CC_LINK    = $(CC) -fPIC $(SAME_PATHS) $(HARDENING) $(CFLAGS) $(LDFLAGS) $(HARD_LINK)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WIDE) -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
 	     -fPIC -fvisibility=hidden -fno-strict-aliasing $(SAME_PATHS) $(HARDENING) -MMD -MP \
-	     $(CFLAGS) $(CPPFLAGS) $(addprefix -I,$(dir $(filter %.c,$(INIH))))
+	     $(CFLAGS) $(CPPFLAGS)
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2);)
@@ -73,7 +73,7 @@ PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
 BOOTSTRAP := $(call objects,bootstrap-helper)
 RUN       := $(call objects,bootstrap-helper/run)
 ANY       := $(call objects,bootstrap-helper/any)
-BOOTSTRAP_LIBS = $(INIH) -ljansson -lcurl -lncurses
+BOOTSTRAP_LIBS = -ljansson -lcurl -lncurses
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codec with us and nothing else; captures are judged by other eyes
 LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
@@ -120,7 +120,7 @@ INIT  := $(BUILD)/convert-bootstrap.init
 .PHONY: all lib helper lab
 #: all              the library, the wrapper, the helper and the lab's converter (the default)
 all: lib helper lab
-#: lib              the library alone: needs a C compiler and inih (CC=aarch64-linux-gnu-gcc, INIH=/path/to/ini.c)
+#: lib              the library alone: needs a C compiler (CC=aarch64-linux-gnu-gcc)
 lib: $(SHIM)
 #: helper           convert-run and convert-bootstrap: need curl, jansson, ncurses and uthash
 helper: $(PROGRAMS) $(UNITS) $(INIT)
@@ -130,7 +130,7 @@ lab: $(BUILD)/lab-converter
 .DELETE_ON_ERROR:
 
 # What the command line changes is made again.
-$(BUILD)/flags: export TEXT = $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(INIH)
+$(BUILD)/flags: export TEXT = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
 $(BUILD)/paths: export TEXT = $(LIBDIR) $(BINDIR)
 $(BUILD)/flags $(BUILD)/paths: FORCE
 	@mkdir -p $(@D)
@@ -139,11 +139,7 @@ $(BUILD)/flags $(BUILD)/paths: FORCE
 .PHONY: FORCE
 FORCE:
 
-# inih, for CC's machine and libc: an archive, or the path of its ini.c
-INIH ?= $(shell $(CC) -print-file-name=libinih.a)
-
 # What is needed beside libc is asked for before it is missed.
-PACKAGE_ini.h       := libinih-dev
 PACKAGE_curl/curl.h := libcurl4-openssl-dev
 PACKAGE_jansson.h   := libjansson-dev
 PACKAGE_curses.h    := libncurses-dev
@@ -160,13 +156,12 @@ $(BUILD)/has/%: $(BUILD)/flags
 		{ echo '$*: not found, which is in Debian'"'"'s $(PACKAGE_$*)' >&2; exit 1; }
 	@touch $@
 
-$(BUILD)/obj/policy/config_parse.o: | $(call has,ini.h)
 $(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h curses.h)
 $(RUN): | $(call has,uthash.h)
 $(CONVERTER): | $(call has,libnetfilter_queue/libnetfilter_queue.h libnfnetlink/libnfnetlink.h)
 $(call objects,tests/unit): | $(call has,cmocka.h)
 
-# Debian's musl-gcc has neither the kernel's headers nor inih's on its path.
+# Debian's musl-gcc does not have the kernel's headers on its path.
 ifneq ($(findstring musl-gcc,$(CC)),)
 ALL_CFLAGS += $(addprefix -idirafter /usr/include,/ /$(shell $(CC) -dumpmachine))
 endif
@@ -176,7 +171,7 @@ CC32   ?= i686-linux-gnu-gcc
 for_32 := --no-print-directory CC='$(CC32)' BUILD=$(BUILD)/32
 
 .PHONY: lib32 e2e-tools32 clients
-#: lib32            the library for 32-bit programs (CC32='gcc -m32'; needs libinih-dev:i386)
+#: lib32            the library for 32-bit programs (CC32='gcc -m32')
 lib32:
 	$(Q)$(MAKE) $(for_32) $(BUILD)/32/$(notdir $(SHIM))
 
@@ -211,9 +206,8 @@ SHIM_SYMBOLS ?= defs
 
 # Its own calls of what it exports are to itself, not to another copy before it, which both LD_PRELOAD
 # and /etc/ld.so.preload may have loaded.
-# inih's and policy/'s malloc go to preload/kernel/arena.c, our own system calls past
-# preload/calls/syscall.c; no symbol of inih's leaves the library. The fuzzer's has the fuzzer's clock,
-# which nothing could fake otherwise. Code and constants are one segment: each more is a mapping more in
+# policy/'s malloc goes to preload/kernel/arena.c, our own system calls past preload/calls/syscall.c. The
+# fuzzer's has the fuzzer's clock, which nothing could fake otherwise. Code and constants are one segment: each more is a mapping more in
 # every process that is started, and a fifth of what we add to a start.
 WRAPPED   := malloc calloc realloc free syscall
 FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
@@ -221,7 +215,7 @@ $(FUZZ_SHIM): OWN_CLOCK := -Wl,--wrap=clock_ns,-z,undefs
 $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC_LINK) -shared -o $@ $(PRELOAD) $(POLICY) \
-		$(COMMON) $(INIH) \
+		$(COMMON) \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
 		-Wl,-z,$(SHIM_SYMBOLS),-z,nodlopen,-z,noseparate-code,--gc-sections \
 		-Wl,-Bsymbolic-functions,-soname,$(if $(filter $(FUZZ_SHIM),$@),$(@F),$(SONAME)) \
@@ -229,7 +223,7 @@ $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 
 # of the helper what it knows of programs, without curl and jansson: to load those takes longer than to ask
 $(BUILD)/convert-run: $(RUN) $(ANY) $(BUILD)/connections.a $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
-	$(call say,LINK,$@)$(CC_LINK) -pie -o $@ $^ $(INIH) -ldl
+	$(call say,LINK,$@)$(CC_LINK) -pie -o $@ $^ -ldl
 
 # the library without what stands in front of libc's functions: the supervisor calls it by itself
 $(BUILD)/connections.a: $(call objects,$(filter-out preload/calls,$(STOREYS:%=preload/%)))
@@ -288,7 +282,7 @@ $(BUILD)/unit/test_log: LDFLAGS += -Wl,--wrap=clock_read
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/obj/plain/%.o: %.c
 	@mkdir -p $(@D)
@@ -327,7 +321,7 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 			$(BUILD)/obj/bootstrap-helper/elf_file.o $(POLICY) $(COMMON) \
 			| $(BUILD)/fuzz/kept/%
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -linih
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/fuzz/kept/%: tests/fuzz/corpus/%.tar
 	@rm -rf $@ && mkdir -p $@
@@ -491,11 +485,11 @@ reach-tools: e2e-tools-musl
 
 # Debian's packages that a root has; they are made once, with the network.
 ROOTS          := $(BUILD)/packages
-INCLUDED_lean  := gcc make libc6-dev libinih-dev
-INCLUDED_build := build-essential debhelper libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev uthash-dev
+INCLUDED_lean  := gcc make libc6-dev
+INCLUDED_build := build-essential debhelper libcurl4-openssl-dev libjansson-dev libncurses-dev uthash-dev
 INCLUDED_fresh := curl libcurl4 libjansson4 libncurses6 libncursesw6
 INCLUDED_cross := gcc-aarch64-linux-gnu libc6-dev-arm64-cross make uthash-dev \
-		  $(addsuffix :arm64,libinih-dev libcurl4-openssl-dev libjansson-dev libncurses-dev)
+		  $(addsuffix :arm64,libcurl4-openssl-dev libjansson-dev libncurses-dev)
 $(ROOTS)/cross.tar: ARCHITECTURES := --architectures=amd64,arm64
 
 .PHONY: check-packages
@@ -677,7 +671,7 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)$(FUZZ_CC) $(filter-out -MMD -MP -O% $(FORTIFY),$(ALL_CFLAGS)) -O1 -g \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		$(INCLUDE_tests/fuzz) -o $@ $< $(FUZZ_SOURCES) -linih
+		$(INCLUDE_tests/fuzz) -o $@ $< $(FUZZ_SOURCES)
 
 # ------------------------------------------------------------------------------- lint
 
@@ -728,7 +722,7 @@ lint-python:
 # ------------------------------------------------------------------------ dependencies
 # Debian's names. What make, make check and make demo need; then what only developers do.
 
-DEPS_BUILD := gcc make libc6-dev uthash-dev libinih-dev libcurl4-openssl-dev \
+DEPS_BUILD := gcc make libc6-dev uthash-dev libcurl4-openssl-dev \
 	      libjansson-dev libncurses-dev libnetfilter-queue-dev libnfnetlink-dev
 DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump tshark nginx-light redis-server redis-tools \
 	      openssh-server openssh-client iptables iproute2 strace valgrind git wget curl bash \
@@ -738,8 +732,8 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump tshark nginx-light red
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
 	      python3-grpcio python3-urllib3 libevent-core-2.1-7 faketime
 # of a second architecture, which nobody gets who does not ask for it
-DEPS_32    := gcc-i686-linux-gnu libinih-dev:i386
-DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf libinih-dev:arm64 libinih-dev:armhf \
+DEPS_32    := gcc-i686-linux-gnu
+DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \
 	      musl-dev:arm64 dpkg-dev bzip2 xz-utils
 DEPS_PACKAGES := mmdebstrap lintian debhelper
 DEPS_PROGRAMS := golang-go rustc libssl-dev zlib1g-dev busybox-static rclone caddy hugo

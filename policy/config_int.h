@@ -29,7 +29,6 @@ struct config_parser {
 	enum config_section section;
 	unsigned int sections_seen; /* a bit for each enum config_section */
 	unsigned int keys_seen;	    /* a bit for each row of the table, in this section */
-	unsigned int key_line;	    /* given to inih, not yet come back as a key; 0: none */
 	uint16_t port;		    /* of the converter being read */
 	bool has_address;	    /* it has the key, right or wrong, or a mistake in its place */
 	const char *key;
@@ -62,7 +61,11 @@ void *config_grow(void *array, size_t n, size_t size);
 char *config_copy(const char *text, size_t len);
 /* Digits only, no sign, no spaces, at most `most`. */
 bool config_number(const char *text, size_t len, unsigned int most, unsigned int *number);
-bool config_is_space(char c);
+/* isspace() would follow the program's locale. */
+static inline bool config_is_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
 
 /* config_parse() without forgetting err->each. */
 int config_parse_on(struct config *config, const char *file, const char *text, size_t len,

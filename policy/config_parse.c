@@ -2,21 +2,13 @@
 #include "config_int.h"
 
 #include <errno.h>
-#include <ini.h>
-#include <stdlib.h>
 #include <string.h>
 
-/*
- * inih splits keys from values. Its reader is ours, so that it never sees what it would
- * misread in silence: a line longer than its buffer (cut), a leading space (continues the key
- * above), a section name over 49 bytes (cut), a '#' behind a value (part of the value), and
- * a section without keys (never reported). What is given to it stands at the start of the
- * line, fits, and has no comment.
- */
+#define LINE_SIZE 200 /* without white space at its ends and a comment; and its end */
 
+/* What counts of a line of the text, and the end of its key; NULL: there is none. */
 struct line {
-	const char *start;
-	size_t len;
+	const char *start, *end, *key_end;
 };
 
 /* False: that is the end of it. */
@@ -27,101 +19,90 @@ static bool goes_on(struct config_parser *p, int err)
 	return !config_stops(p->err, p->failed);
 }
 
+/* What cannot be in the middle of a key or a value, as far as a look at it alone can tell. */
+enum { CONTROL = 1, COMMENT };
+static const uint8_t specials[256] = { [0 ... 8] = CONTROL,
+				       [10 ... 31] = CONTROL,
+				       [0x7f] = CONTROL,
+				       ['#'] = COMMENT,
+				       [';'] = COMMENT };
+
+/* A comment starts with ; or # at the start of a line or behind white space. False: there is a control
+ * character, be it in a comment. */
+static bool divide(struct line *l, const char *start, const char *end)
+{
+	const char *comment = NULL, *key_end;
+
+	for (const char *at = start; at < end; at++) {
+		uint8_t special = specials[(uint8_t)*at];
+
+		if (!special)
+			continue;
+		if (special == CONTROL)
+			return false;
+		if (!comment && (at == start || config_is_space(at[-1])))
+			comment = at;
+	}
+	end = comment ? comment : end;
+	while (start < end && config_is_space(*start))
+		start++;
+	while (start < end && config_is_space(end[-1]))
+		end--;
+	for (key_end = start; key_end < end && *key_end != '=' && *key_end != ':'; key_end++)
+		;
+	*l = (struct line){ start, end, key_end < end ? key_end : NULL };
+	return true;
+}
+
 /* The next line without its end (\n or \r\n). */
-static struct line take_line(struct config_parser *p)
+static bool take_line(struct config_parser *p, struct line *l)
 {
-	struct line l = { .start = p->text + p->at };
-	const char *end = memchr(l.start, '\n', p->len - p->at);
+	const char *start = p->text + p->at, *end = memchr(start, '\n', p->len - p->at);
 
-	l.len = end ? (size_t)(end - l.start) : p->len - p->at;
-	p->at += l.len + (end != NULL);
+	p->at = end ? (size_t)(end - p->text) + 1 : p->len;
+	end = end ? end : p->text + p->len;
 	p->line++;
-	if (l.len > 0 && l.start[l.len - 1] == '\r')
-		l.len--;
-	return l;
+	return divide(l, start, end > start && end[-1] == '\r' ? end - 1 : end);
 }
 
-static bool has_control(const struct line *l)
+/* A line without a key is not quoted: it may hold a cookie. */
+static int read_key(struct config_parser *p, const struct line *l, char *text)
 {
-	for (size_t i = 0; i < l->len; i++) {
-		unsigned char c = (unsigned char)l->start[i];
+	size_t len = l->key_end ? (size_t)(l->key_end - l->start) : 0;
+	char *value = text + len + 1;
 
-		if ((c < ' ' && c != '\t') || c == 0x7f)
-			return true;
+	if (!l->key_end) {
+		p->has_address = true; /* which that line may have been to be */
+		return config_mistake(p->err, p->line,
+				      "expected [section], or a key and a value such as "
+				      "\"timeout = 5s\"",
+				      NULL);
 	}
-	return false;
+	while (len > 0 && config_is_space(text[len - 1]))
+		len--;
+	text[len] = '\0';
+	while (config_is_space(*value))
+		value++;
+	return config_set_key(p, text, value);
 }
 
-/* A comment starts with ; or # at the start of a line or behind white space. */
-static void strip(struct line *l)
+static int read_line(struct config_parser *p)
 {
-	while (l->len > 0 && config_is_space(*l->start)) {
-		l->start++;
-		l->len--;
-	}
-	for (size_t i = 0; i < l->len; i++) {
-		bool here = i == 0 || config_is_space(l->start[i - 1]);
+	char text[LINE_SIZE];
+	struct line l;
+	size_t len;
 
-		if (here && (l->start[i] == ';' || l->start[i] == '#'))
-			l->len = i;
-	}
-	while (l->len > 0 && config_is_space(l->start[l->len - 1]))
-		l->len--;
-}
-
-/* Every key that inih was given came back to the handler, unless it found no '=' or ':'.
- * Such a line is not quoted: it may hold a cookie. */
-static bool is_key_lost(const struct config_parser *p)
-{
-	return p->key_line != 0;
-}
-
-static int read_line(struct config_parser *p, char *out, size_t size)
-{
-	struct line l = take_line(p);
-
-	out[0] = '\0';
-	if (has_control(&l))
+	if (!take_line(p, &l))
 		return config_mistake(p->err, p->line, "a control character: expected text", NULL);
-	strip(&l);
-	if (l.len >= size)
+	len = (size_t)(l.end - l.start);
+	if (len == 0)
+		return 0;
+	if (len >= LINE_SIZE)
 		return config_mistake(p->err, p->line,
 				      "line too long: expected less than 200 characters", NULL);
-	memcpy(out, l.start, l.len);
-	out[l.len] = '\0';
-	if (out[0] == '[') {
-		int err = config_section_begin(p, out);
-
-		out[0] = '\0'; /* what inih cannot do, it need not see */
-		return err;
-	}
-	p->key_line = l.len ? p->line : 0;
-	return 0;
-}
-
-static const char no_key[] = "expected [section], or a key and a value such as \"timeout = 5s\"";
-
-static char *reader(char *out, int size, void *user)
-{
-	struct config_parser *p = user;
-
-	if (!config_stops(p->err, p->failed) && is_key_lost(p)) {
-		p->has_address = true;
-		goes_on(p, config_mistake(p->err, p->key_line, no_key, NULL));
-	}
-	p->key_line = 0;
-	if (config_stops(p->err, p->failed) || p->at == p->len)
-		return NULL;
-	return goes_on(p, read_line(p, out, (size_t)size)) ? out : NULL;
-}
-
-static int handler(void *user, const char *section, const char *key, const char *value)
-{
-	struct config_parser *p = user;
-
-	(void)section; /* ours is not cut */
-	p->key_line = 0;
-	return goes_on(p, config_set_key(p, key, value));
+	memcpy(text, l.start, len);
+	text[len] = '\0';
+	return text[0] == '[' ? config_section_begin(p, text) : read_key(p, &l, text);
 }
 
 static void skip_byte_order_mark(struct config_parser *p)
@@ -136,10 +117,9 @@ static int parse(struct config_parser *p)
 	if (!p->config->rules)
 		return config_no_memory(p->err, 0);
 	skip_byte_order_mark(p);
-	if (ini_parse_stream(reader, p, handler, p) != 0 && !p->failed)
-		return config_mistake(p->err, p->line, "cannot be parsed", NULL);
-	if (config_stops(p->err, p->failed))
-		return p->failed;
+	while (p->at < p->len)
+		if (!goes_on(p, read_line(p)))
+			return p->failed;
 	goes_on(p, config_section_end(p));
 	if (p->failed)
 		return p->failed;

@@ -85,9 +85,3 @@ bool config_number(const char *text, size_t len, unsigned int most, unsigned int
 	*number = n;
 	return n <= most;
 }
-
-/* isspace() would follow the program's locale. */
-bool config_is_space(char c)
-{
-	return c == ' ' || c == '\t';
-}

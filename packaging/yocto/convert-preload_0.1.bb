@@ -6,21 +6,17 @@ HOMEPAGE = "https://www.rfc-editor.org/rfc/rfc8803"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=9b21631120f0d1915d66eafb0e5a71d0"
 
-# CONVERT_PRELOAD_URI: where the archive of the tree is. inih is built into the library, as nothing but libc
-# may come with it into other people's processes.
+# CONVERT_PRELOAD_URI: where the archive of the tree is.
 CONVERT_PRELOAD_URI ?= "file://convert-preload-${PV}.tar.gz"
-SRC_URI = "${CONVERT_PRELOAD_URI} \
-           https://deb.debian.org/debian/pool/main/libi/libinih/libinih_55.orig.tar.gz;name=inih"
-SRC_URI[inih.sha256sum] = "ba55f8ae2a8caf0653f30f48567241e14ea916acfc13481f502d8a9c8f507f68"
+SRC_URI = "${CONVERT_PRELOAD_URI}"
 
 PACKAGECONFIG ??= "client"
 PACKAGECONFIG[client] = ",,curl jansson ncurses uthash"
 
-INIH ?= "${WORKDIR}/inih-r55/ini.c"
 CONVERT_WHAT = "lib ${@bb.utils.contains('PACKAGECONFIG', 'client', 'helper', '', d)}"
 CONVERT_INSTALL = "${@bb.utils.contains('PACKAGECONFIG', 'client', 'install', 'install-lib', d)}"
 EXTRA_OEMAKE = "PREFIX=${prefix} LIBDIR=${libdir} BINDIR=${bindir} UNITDIR=${systemd_system_unitdir} \
-                SYSCONFDIR=${sysconfdir} INIH=${INIH} DEPS=no EXAMPLE= V=1"
+                SYSCONFDIR=${sysconfdir} DEPS=no EXAMPLE= V=1"
 
 do_compile() {
 	oe_runmake ${CONVERT_WHAT}

@@ -39,8 +39,8 @@ void *__memcpy_chk(void *restrict to, const void *restrict from, size_t n, size_
 }
 
 #if defined(__aarch64__) || defined(__arm__)
-/* glibc has this one in its loader, which musl's programs do not have: our own, with libc's value. (inih is
- * built with it.) On other machines it is in the thread's own memory. */
+/* glibc has this one in its loader, which musl's programs do not have: our own, with libc's value.
+ * On other machines it is in the thread's own memory. */
 INTERNAL uintptr_t __stack_chk_guard;
 
 __attribute__((constructor(101))) static void set_guard(void)

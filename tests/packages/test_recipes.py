@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The steps of packaging/'s recipes for systems whose tools Debian does not have, as those tools would do
 them: the recipe's own lines are run, by a shell or by make, with a cross compiler (aarch64) and stand-ins
-for what the tool defines. inih is Debian's archive for that machine in place of its source, by the
-variable that each recipe has for that.
+for what the tool defines.
 
 What this cannot show: that the tool takes the recipe's other fields, and downloads.
 """
@@ -71,7 +70,6 @@ class Recipes(Packages):
     def setUpClass(cls):
         cls.root = unpack("cross")
         copy_of_tree(cls.root / "src")
-        cls.inih = chroot(cls.root, CC, "-print-file-name=libinih.a").out.decode().strip()
         for folder in "work", "stand-in", "dl":
             (cls.root / folder).mkdir()
 
@@ -80,8 +78,7 @@ class Recipes(Packages):
             self.assertTrue((self.root / folder / name).is_file(), name)
 
     def sh(self, script, **env):
-        return self.works(self.root, "sh", "-ec", script, INIH=self.inih, CC=CC,
-                          AR="aarch64-linux-gnu-ar", **env)
+        return self.works(self.root, "sh", "-ec", script, CC=CC, AR="aarch64-linux-gnu-ar", **env)
 
     def is_library(self, path):
         """For that machine, of libc alone, and by its plain name, too."""
@@ -124,7 +121,7 @@ class Recipes(Packages):
     def test_openwrt(self):
         (self.root / "stand-in/rules.mk").write_text(RULES)
         (self.root / "stand-in/package.mk").write_text(PACKAGE)
-        self.sh('make -C /src/packaging/openwrt TOPDIR=/stand-in INIH="$INIH"')
+        self.sh('make -C /src/packaging/openwrt TOPDIR=/stand-in')
         self.is_library(f"work/openwrt/libconvert-preload/usr/lib/{NAME}.0")
         self.are_files("work/openwrt/convert-client", "usr/bin/convert-run",
                        "usr/bin/convert-bootstrap", "etc/init.d/convert-bootstrap")
@@ -133,7 +130,7 @@ class Recipes(Packages):
         (self.root / "work/buildroot").mkdir()
         (self.root / "work/buildroot.mk").write_text(
             BUILDROOT + "include /src/packaging/buildroot/convert-preload.mk\n")
-        self.sh('make -C /work -f buildroot.mk CONVERT_PRELOAD_INIH="$INIH"')
+        self.sh('make -C /work -f buildroot.mk')
         self.is_library(f"work/buildroot/target/usr/lib/{NAME}.0")
 
     def test_yocto(self):
@@ -142,7 +139,7 @@ class Recipes(Packages):
         folded = text.replace("\\\n", "")
         values = {"prefix": "/usr", "libdir": "/usr/lib", "bindir": "/usr/bin", "sysconfdir": "/etc",
                   "systemd_system_unitdir": "/usr/lib/systemd/system", "D": "/work/yocto/image",
-                  "INIH": self.inih, "CONVERT_WHAT": "lib", "CONVERT_INSTALL": "install-lib"}
+                  "CONVERT_WHAT": "lib", "CONVERT_INSTALL": "install-lib"}
         oemake = re.search(r'^EXTRA_OEMAKE = "(.*)"$', folded, re.M)[1]
         functions = dict(re.findall(r"^(do_\w+)\(\) \{\n(.*?)^\}", text, re.M | re.S))
         self.assertEqual(set(functions), {"do_compile", "do_install"})
