@@ -48,7 +48,8 @@ static char *room_for(size_t size)
 
 	if (size < SMALL)
 		return malloc(size + 1);
-	p = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+		 -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 

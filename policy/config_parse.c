@@ -114,7 +114,7 @@ static void skip_byte_order_mark(struct config_parser *p)
 static int parse(struct config_parser *p)
 {
 	p->config->rules = config_rules_new();
-	if (!p->config->rules)
+	if (!p->config->rules || config_rules_expect(p->config->rules, p->len) < 0)
 		return config_no_memory(p->err, 0);
 	skip_byte_order_mark(p);
 	while (p->at < p->len)

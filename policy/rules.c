@@ -9,16 +9,25 @@
 
 /* What a rule's text says; the lists point into it. */
 struct clauses {
-	const char *to, *port, *app; /* NULL: not given */
+	const char *to, *port, *app;	/* NULL: not given */
+	uint16_t first_port, last_port; /* the last of n_ports ranges */
+	size_t n_ports;
 	bool has_action, converts;
+	bool is_for_us; /* in the list of programs, or there is none */
 };
 
 struct context {
+	struct config_rules *rules;
+	const char *program;
+	struct clauses *clauses;
 	struct config_error *err;
 	unsigned int line;
 };
 
-#define ITEM_MAX 64
+#define ITEM_MAX   64
+#define ROOM_FIRST 16
+#define ROOM_MANY  1024 /* few are moved, now and then */
+#define RULE_LEAST 12	/* bytes, "rule=direct" */
 
 static const char *skip_space(const char *s)
 {
@@ -30,12 +39,16 @@ static const char *skip_space(const char *s)
 /* Cuts the next word off *s; a comma ends it. One that is too long to mean anything is cut. */
 static void take_word(const char **s, char word[static ITEM_MAX])
 {
-	const char *start = skip_space(*s);
-	size_t len = strcspn(start, " \t,"), kept = len < ITEM_MAX ? len : ITEM_MAX - 1;
+	const char *start = skip_space(*s), *end = start;
+	size_t kept;
 
+	/* most characters lie behind all that end a word */
+	while (*end > ',' || (*end && *end != ',' && !config_is_space(*end)))
+		end++;
+	kept = end - start < ITEM_MAX ? (size_t)(end - start) : ITEM_MAX - 1;
 	memcpy(word, start, kept);
 	word[kept] = '\0';
-	*s = start + len;
+	*s = end;
 }
 
 /* Cuts the next item off a list; returns whether a comma and so another one follows. */
@@ -51,19 +64,26 @@ static bool take_item(const char **s, char item[static ITEM_MAX])
 	return true;
 }
 
+/* What follows, or NULL. */
+static const char *take_number(const char *s, uint16_t *port)
+{
+	const char *start = s;
+	unsigned int n = 0;
+
+	for (; *s >= '0' && *s <= '9' && s - start < 9; s++)
+		n = n * 10 + (unsigned int)(*s - '0');
+	*port = (uint16_t)n;
+	return n > 0 && n <= UINT16_MAX ? s : NULL;
+}
+
 static int parse_ports(const char *item, uint16_t *first, uint16_t *last)
 {
-	size_t len = strcspn(item, "-");
-	const char *second = item[len] ? item + len + 1 : item;
-	unsigned int a, b;
+	const char *end = take_number(item, first);
 
-	if (!config_number(item, len, 65535, &a) || a == 0)
-		return -EINVAL;
-	if (!config_number(second, strcspn(second, item[len] ? "" : "-"), 65535, &b) || b < a)
-		return -EINVAL;
-	*first = (uint16_t)a;
-	*last = (uint16_t)b;
-	return 0;
+	*last = *first;
+	if (end && *end == '-')
+		end = take_number(end + 1, last);
+	return end && !*end && *first <= *last ? 0 : -EINVAL;
 }
 
 static int bad_item(const struct context *cx, const char *clause, const char *item,
@@ -73,7 +93,38 @@ static int bad_item(const struct context *cx, const char *clause, const char *it
 			      expected, NULL);
 }
 
-static int check_to(const struct context *cx, const char *item)
+/* Of either: no rule is without an entry. */
+static int make_room(struct config_rules *rules, size_t room)
+{
+	void *entries = realloc(rules->entries, room * sizeof(*rules->entries)), *more = NULL;
+
+	if (entries) {
+		rules->entries = entries;
+		more = realloc(rules->rules, room * sizeof(*rules->rules));
+	}
+	if (!more)
+		return -ENOMEM;
+	rules->rules = more;
+	rules->room = room;
+	return 0;
+}
+
+static int add_entry(struct config_rules *rules, struct rule_key key, uint16_t first, uint16_t last)
+{
+	if (rules->n_entries == rules->room &&
+	    make_room(rules, rules->room ? 2 * rules->room : ROOM_FIRST) < 0)
+		return -ENOMEM;
+	rules->entries[rules->n_entries++] = (struct rule_entry){
+		.key = key,
+		.rule = (uint32_t)rules->n_rules,
+		.first_port = first,
+		.last_port = last,
+	};
+	return 0;
+}
+
+/* Each prefix is an entry at once, for all ports until these are known. */
+static int take_to(const struct context *cx, const char *item)
 {
 	struct addr_prefix prefix;
 	int err = addr_parse_prefix(&prefix, item);
@@ -83,28 +134,32 @@ static int check_to(const struct context *cx, const char *item)
 	if (err)
 		return bad_item(cx, "to", item,
 				"numeric prefixes such as 10.0.0.0/8,2001:db8::/32");
+	if (add_entry(cx->rules, rule_key_of(prefix.ip, WIDTH_OF_LEN(prefix.len)), 0, UINT16_MAX))
+		return config_no_memory(cx->err, cx->line);
 	return 0;
 }
 
-static int check_port(const struct context *cx, const char *item)
+static int take_port(const struct context *cx, const char *item)
 {
-	uint16_t first, last;
+	struct clauses *c = cx->clauses;
 
-	if (parse_ports(item, &first, &last) < 0)
+	if (parse_ports(item, &c->first_port, &c->last_port) < 0)
 		return bad_item(cx, "port", item, "ports from 1 to 65535, such as 80,8000-8080");
+	c->n_ports++;
 	return 0;
 }
 
-static int check_app(const struct context *cx, const char *item)
+static int take_app(const struct context *cx, const char *item)
 {
 	if (item[0] == '\0' || strlen(item) == ITEM_MAX - 1 || strchr(item, '/'))
 		return bad_item(cx, "app", item, "program names without a path, such as curl,wget");
+	cx->clauses->is_for_us |= cx->program && strcmp(item, cx->program) == 0;
 	return 0;
 }
 
-/* Checks each item of the list at *s and moves *s behind it. */
+/* Takes each item of the list at *s and moves *s behind it. */
 static int take_list(const struct context *cx, const char **s, const char **list,
-		     const char *clause, int (*check)(const struct context *, const char *))
+		     const char *clause, int (*take)(const struct context *, const char *))
 {
 	char item[ITEM_MAX];
 	bool more;
@@ -116,125 +171,95 @@ static int take_list(const struct context *cx, const char **s, const char **list
 	*list = *s;
 	do {
 		more = take_item(s, item);
-		err = check(cx, item);
+		err = take(cx, item);
 	} while (more && !err);
 	return err;
 }
 
-static int take_action(const struct context *cx, struct clauses *c, bool converts)
+static int take_action(const struct context *cx, bool converts)
 {
-	if (c->has_action)
+	if (cx->clauses->has_action)
 		return config_mistake(cx->err, cx->line,
 				      "rule: expected one of direct and convert, once", NULL);
-	c->has_action = true;
-	c->converts = converts;
+	cx->clauses->has_action = true;
+	cx->clauses->converts = converts;
 	return 0;
 }
 
-static int take_clause(const struct context *cx, struct clauses *c, const char *word,
-		       const char **s)
+static int take_clause(const struct context *cx, const char *word, const char **s)
 {
+	struct clauses *c = cx->clauses;
+
 	if (strcmp(word, "direct") == 0)
-		return take_action(cx, c, false);
+		return take_action(cx, false);
 	if (strcmp(word, "convert") == 0)
-		return take_action(cx, c, true);
+		return take_action(cx, true);
 	if (strcmp(word, "to") == 0)
-		return take_list(cx, s, &c->to, "to", check_to);
+		return take_list(cx, s, &c->to, "to", take_to);
 	if (strcmp(word, "port") == 0)
-		return take_list(cx, s, &c->port, "port", check_port);
+		return take_list(cx, s, &c->port, "port", take_port);
 	if (strcmp(word, "app") == 0)
-		return take_list(cx, s, &c->app, "app", check_app);
+		return take_list(cx, s, &c->app, "app", take_app);
 	return config_mistake(cx->err, cx->line, "rule: \"", word,
 			      "\": expected direct, convert, to, port or app", NULL);
 }
 
-static int parse_clauses(const struct context *cx, struct clauses *c, const char *text)
+static int parse_clauses(const struct context *cx, const char *text)
 {
 	char word[ITEM_MAX];
 
-	*c = (struct clauses){ 0 };
 	while (*skip_space(text)) {
 		int err;
 
 		take_word(&text, word);
-		err = take_clause(cx, c, word, &text);
+		err = take_clause(cx, word, &text);
 		if (err)
 			return err;
 	}
-	if (!c->has_action)
+	if (!cx->clauses->has_action)
 		return config_mistake(cx->err, cx->line,
 				      "rule: expected direct or convert, then to, port or app",
 				      NULL);
 	return 0;
 }
 
-static bool is_for(const char *app, const char *program)
+/* The entries from this one on, of one rule, are for its ports alone. The list was checked. */
+static int add_ports(struct config_rules *rules, size_t from, const struct clauses *c)
 {
+	uint16_t first = c->first_port, last = c->last_port;
+	size_t to = rules->n_entries;
+	const char *ports = c->port;
 	char item[ITEM_MAX];
-	bool more;
 
-	if (!app)
-		return true;
-	do {
-		more = take_item(&app, item);
-		if (program && strcmp(item, program) == 0)
-			return true;
-	} while (more);
-	return false;
-}
-
-static int add_entry(struct config_rules *rules, struct rule_key key, uint16_t first, uint16_t last)
-{
-	struct rule_entry *e = config_grow(rules->entries, rules->n_entries, sizeof(*e));
-
-	if (!e)
-		return -ENOMEM;
-	rules->entries = e;
-	rules->entries[rules->n_entries++] = (struct rule_entry){
-		.key = key,
-		.rule = (uint32_t)rules->n_rules,
-		.first_port = first,
-		.last_port = last,
-	};
+	for (size_t i = from; i < to; i++) {
+		rules->entries[i].first_port = first;
+		rules->entries[i].last_port = last;
+	}
+	for (size_t n = c->n_ports; n > 1; n--) {
+		take_item(&ports, item);
+		parse_ports(item, &first, &last);
+		for (size_t i = from; i < to; i++)
+			if (add_entry(rules, rules->entries[i].key, first, last) < 0)
+				return -ENOMEM;
+	}
 	return 0;
 }
 
-/* The lists were checked, so that their items parse. */
-static int add_ports(struct config_rules *rules, struct rule_key key, const char *ports)
-{
-	char item[ITEM_MAX];
-	uint16_t first, last;
-	bool more;
-	int err;
-
-	if (!ports)
-		return add_entry(rules, key, 0, UINT16_MAX);
-	do {
-		more = take_item(&ports, item);
-		err = parse_ports(item, &first, &last);
-		if (!err)
-			err = add_entry(rules, key, first, last);
-	} while (more && !err);
-	return err;
-}
-
-static int add_entries(struct config_rules *rules, const struct clauses *c)
+static int add_rule(struct config_rules *rules, const struct clauses *c, size_t from,
+		    unsigned int line)
 {
 	static const uint8_t anywhere[16];
-	const char *to = c->to;
-	struct addr_prefix prefix;
-	char item[ITEM_MAX];
-	bool more;
-	int err;
 
-	if (!to)
-		return add_ports(rules, rule_key_of(anywhere, WIDTH_ANY), c->port);
-	do {
-		more = take_item(&to, item);
-		addr_parse_prefix(&prefix, item);
-		err = add_ports(rules, rule_key_of(prefix.ip, WIDTH_OF_LEN(prefix.len)), c->port);
-	} while (more && !err);
-	return err;
+	if ((!c->to && add_entry(rules, rule_key_of(anywhere, WIDTH_ANY), 0, UINT16_MAX) < 0) ||
+	    (c->port && add_ports(rules, from, c) < 0))
+		return -ENOMEM;
+	rules->rules[rules->n_rules++] = (struct rule){
+		.index = (uint32_t)rules->n_in_file - 1,
+		.line = line,
+		.converts = c->converts,
+		.has_to = c->to != NULL,
+	};
+	return 0;
 }
 
 struct config_rules *config_rules_new(void)
@@ -246,32 +271,28 @@ struct config_rules *config_rules_new(void)
 	return rules;
 }
 
+int config_rules_expect(struct config_rules *rules, size_t len)
+{
+	return len / RULE_LEAST > ROOM_MANY ? make_room(rules, len / RULE_LEAST) : 0;
+}
+
 int config_rules_add(struct config_rules *rules, const char *text, unsigned int line,
 		     const char *program, struct config_error *err)
 {
-	const struct context cx = { .err = err, .line = line };
-	struct clauses c;
-	struct rule *r;
-	int ret = parse_clauses(&cx, &c, text);
+	size_t from = rules->n_entries;
+	struct clauses c = { 0 };
+	int ret = parse_clauses(&(struct context){ rules, program, &c, err, line }, text);
 
+	if (!ret) {
+		rules->n_in_file++;
+		if (c.app && !c.is_for_us)
+			rules->n_entries = from;
+		else if (add_rule(rules, &c, from, line) < 0)
+			ret = config_no_memory(err, line);
+	}
 	if (ret)
-		return ret;
-	rules->n_in_file++;
-	if (!is_for(c.app, program))
-		return 0;
-	r = config_grow(rules->rules, rules->n_rules, sizeof(*r));
-	if (!r)
-		return config_no_memory(err, line);
-	rules->rules = r;
-	if (add_entries(rules, &c) < 0)
-		return config_no_memory(err, line);
-	rules->rules[rules->n_rules++] = (struct rule){
-		.index = (uint32_t)rules->n_in_file - 1,
-		.line = line,
-		.converts = c.converts,
-		.has_to = c.to != NULL,
-	};
-	return 0;
+		rules->n_entries = from;
+	return ret;
 }
 
 size_t config_rules_count(const struct config_rules *rules)

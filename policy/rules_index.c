@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "rules_int.h"
 
+#include <endian.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "config_int.h"
 
@@ -12,11 +14,10 @@
 
 static uint64_t get_64(const uint8_t *p)
 {
-	uint64_t n = 0;
+	uint64_t n;
 
-	for (int i = 0; i < 8; i++)
-		n = n << 8 | p[i];
-	return n;
+	memcpy(&n, p, sizeof(n));
+	return be64toh(n);
 }
 
 struct rule_key rule_key_of(const uint8_t ip[16], unsigned int width)
@@ -74,11 +75,11 @@ struct cut {
 	size_t n;
 };
 
-static size_t sort_starts(uint32_t *starts, size_t n)
+static size_t sort_starts(uint32_t *starts, uint32_t *spare, size_t n)
 {
 	size_t kept = 1;
 
-	rules_sort(starts, n, sizeof(*starts), port_less);
+	rules_sort(starts, spare, n, sizeof(*starts), port_less);
 	for (size_t i = 1; i < n; i++) {
 		if (starts[i] != starts[kept - 1])
 			starts[kept++] = starts[i];
@@ -121,7 +122,7 @@ static void cut_ports(struct cut *c, const struct rule_entry *e, size_t n)
 		c->starts[points++] = e[i].first_port;
 		c->starts[points++] = e[i].last_port + 1U;
 	}
-	c->n = sort_starts(c->starts, points);
+	c->n = sort_starts(c->starts, c->next, points);
 	for (uint32_t i = 0; i <= c->n; i++)
 		c->next[i] = i;
 	for (size_t i = 0; i < c->n; i++)
@@ -137,39 +138,33 @@ static void cut_ports(struct cut *c, const struct rule_entry *e, size_t n)
 	}
 }
 
-static int add_segment(struct config_rules *rules, uint32_t rule, uint32_t first_port)
+static void add_segment(struct config_rules *rules, uint32_t rule, uint32_t first_port)
 {
-	struct rule_segment *s = config_grow(rules->segments, rules->n_segments, sizeof(*s));
-
-	if (!s)
-		return -ENOMEM;
-	rules->segments = s;
-	s[rules->n_segments++] = (struct rule_segment){ .rule = rule, .first_port = first_port };
-	return 0;
+	rules->segments[rules->n_segments++] = (struct rule_segment){ rule, first_port };
 }
 
 /* Neighbours with the same rule become one. */
-static int add_cut(struct config_rules *rules, const struct cut *c)
+static void add_cut(struct config_rules *rules, const struct cut *c)
 {
-	uint32_t before = 0;
-	int err = 0;
-
-	for (size_t i = 0; i < c->n && c->starts[i] <= UINT16_MAX && !err; i++) {
-		if (i == 0 || c->rule[i] != before)
-			err = add_segment(rules, c->rule[i], c->starts[i]);
-		before = c->rule[i];
-	}
-	return err;
+	for (size_t i = 0; i < c->n && c->starts[i] <= UINT16_MAX; i++)
+		if (i == 0 || c->rule[i] != c->rule[i - 1])
+			add_segment(rules, c->rule[i], c->starts[i]);
 }
 
-/* Most nodes have one entry for all ports. */
-static int add_segments(struct config_rules *rules, struct cut *c, const struct rule_entry *e,
-			size_t n)
+/* Most nodes have one entry. */
+static void add_segments(struct config_rules *rules, struct cut *c, const struct rule_entry *e,
+			 size_t n)
 {
-	if (e->first_port == 0 && e->last_port == UINT16_MAX)
-		return add_segment(rules, e->rule, 0);
-	cut_ports(c, e, n);
-	return add_cut(rules, c);
+	if (n > 1 && (e->first_port > 0 || e->last_port < UINT16_MAX)) {
+		cut_ports(c, e, n);
+		add_cut(rules, c);
+		return;
+	}
+	if (e->first_port > 0)
+		add_segment(rules, RULE_NONE, 0);
+	add_segment(rules, e->rule, e->first_port);
+	if (e->last_port < UINT16_MAX)
+		add_segment(rules, RULE_NONE, e->last_port + 1U);
 }
 
 /* The narrowest node before the last one that holds it: around it, or around those around. */
@@ -182,19 +177,18 @@ static uint32_t node_around(const struct config_rules *rules, const struct rule_
 	return i;
 }
 
-static int add_node(struct config_rules *rules, struct cut *c, const struct rule_entry *e, size_t n)
+static void add_node(struct config_rules *rules, struct cut *c, const struct rule_entry *e,
+		     size_t n)
 {
 	struct rule_node *node = &rules->nodes[rules->n_nodes];
-	int err;
 
 	node->key = e->key;
 	node->best = e->rule;
 	node->around = node_around(rules, &e->key);
 	node->segments = (uint32_t)rules->n_segments;
-	err = add_segments(rules, c, e, n);
+	add_segments(rules, c, e, n);
 	node->n_segments = (uint32_t)rules->n_segments - node->segments;
 	rules->n_nodes++;
-	return err;
 }
 
 static size_t entries_of_node(const struct config_rules *rules, size_t from)
@@ -207,18 +201,15 @@ static size_t entries_of_node(const struct config_rules *rules, size_t from)
 	return n;
 }
 
-static int add_nodes(struct config_rules *rules, struct cut *c)
+static void add_nodes(struct config_rules *rules, struct cut *c)
 {
-	int err = 0;
-
-	for (size_t i = 0, n; i < rules->n_entries && !err; i += n) {
+	for (size_t i = 0, n; i < rules->n_entries; i += n) {
 		n = entries_of_node(rules, i);
-		err = add_node(rules, c, rules->entries + i, n);
+		add_node(rules, c, rules->entries + i, n);
 	}
-	return err;
 }
 
-/* Room for all nodes, and to cut the one with the most entries: two starts each, port 0, and
+/* Room for all nodes and segments, and to cut the one with the most entries: two starts each, port 0, and
  * an end. */
 static int alloc_room(struct config_rules *rules, struct cut *c)
 {
@@ -230,23 +221,40 @@ static int alloc_room(struct config_rules *rules, struct cut *c)
 	}
 	room = 2 * most + 2;
 	rules->nodes = malloc((n_nodes + 1) * sizeof(*rules->nodes));
+	rules->segments = malloc((2 * rules->n_entries + n_nodes + 1) * sizeof(*rules->segments));
 	c->starts = malloc(3 * room * sizeof(*c->starts));
-	if (!rules->nodes || !c->starts)
+	if (!rules->nodes || !rules->segments || !c->starts)
 		return -ENOMEM;
 	c->rule = c->starts + room;
 	c->next = c->rule + room;
 	return 0;
 }
 
+/* As they are, if somebody has sorted them before. */
+static int sort_entries(struct config_rules *rules)
+{
+	size_t n = rules->n_entries, size = sizeof(*rules->entries);
+	void *spare;
+
+	if (rules_are_sorted(rules->entries, n, size, entry_less))
+		return 0;
+	spare = malloc(n * size);
+	if (!spare)
+		return -ENOMEM;
+	rules_sort(rules->entries, spare, n, size, entry_less);
+	free(spare);
+	return 0;
+}
+
 int rules_index_build(struct config_rules *rules)
 {
-	struct cut c;
-	int err;
+	struct cut c = { .starts = NULL };
+	int err = sort_entries(rules);
 
-	rules_sort(rules->entries, rules->n_entries, sizeof(*rules->entries), entry_less);
-	err = alloc_room(rules, &c);
 	if (!err)
-		err = add_nodes(rules, &c);
+		err = alloc_room(rules, &c);
+	if (!err)
+		add_nodes(rules, &c);
 	free(c.starts);
 	return err;
 }

@@ -55,7 +55,7 @@ struct config_rules {
 	struct rule *rules; /* those of this program */
 	size_t n_rules;
 	struct rule_entry *entries; /* until config_rules_finish() */
-	size_t n_entries;
+	size_t n_entries, room;
 	struct rule_node *nodes;
 	size_t n_nodes;
 	struct rule_segment *segments;
@@ -68,7 +68,11 @@ int rules_index_build(struct config_rules *rules);
 /* What a node itself says of a port: the number of a rule, or RULE_NONE. */
 uint32_t rules_at_port(const struct config_rules *rules, const struct rule_node *node,
 		       uint32_t port);
-/* In place, without recursion or memory: qsort() may call malloc and open files. */
-void rules_sort(void *array, size_t n, size_t size, bool (*less)(const void *, const void *));
+/* Without recursion, and in no other memory than `spare`, which is as large: qsort() may call malloc and open
+ * files. */
+void rules_sort(void *array, void *spare, size_t n, size_t size,
+		bool (*less)(const void *, const void *));
+bool rules_are_sorted(const void *array, size_t n, size_t size,
+		      bool (*less)(const void *, const void *));
 
 #endif

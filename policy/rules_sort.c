@@ -3,37 +3,45 @@
 
 #include <string.h>
 
-static void swap(uint8_t *a, uint8_t *b, size_t size)
-{
-	uint8_t spare[sizeof(struct rule_entry)];
+typedef bool less_fn(const void *, const void *);
 
-	memcpy(spare, a, size);
-	memcpy(a, b, size);
-	memcpy(b, spare, size);
+bool rules_are_sorted(const void *array, size_t n, size_t size, less_fn *less)
+{
+	const uint8_t *at = array, *last = at + (n ? n - 1 : 0) * size;
+
+	while (at < last && !less(at + size, at))
+		at += size;
+	return at == last;
 }
 
-static void sift_down(uint8_t *base, size_t at, size_t n, size_t size,
-		      bool (*less)(const void *, const void *))
+/* From a up to b and from b up to end, into one. */
+static void merge(uint8_t *to, const uint8_t *a, const uint8_t *b, const uint8_t *end, size_t size,
+		  less_fn *less)
 {
-	for (size_t child = 2 * at + 1; child < n; child = 2 * at + 1) {
-		if (child + 1 < n && less(base + child * size, base + (child + 1) * size))
-			child++;
-		if (!less(base + at * size, base + child * size))
-			return;
-		swap(base + at * size, base + child * size, size);
-		at = child;
+	const uint8_t *middle = b;
+
+	for (; a < middle && b < end; to += size) {
+		const uint8_t **from = less(b, a) ? &b : &a;
+
+		memcpy(to, *from, size);
+		*from += size;
 	}
+	memcpy(to, a, (size_t)(middle - a));
+	memcpy(to + (middle - a), b, (size_t)(end - b));
 }
 
-/* Heap sort. size is at most that of struct rule_entry. */
-void rules_sort(void *array, size_t n, size_t size, bool (*less)(const void *, const void *))
+/* Merges runs of 1, 2, 4 and so on. */
+void rules_sort(void *array, void *spare, size_t n, size_t size, less_fn *less)
 {
-	uint8_t *base = array;
+	uint8_t *from = array, *to = spare, *end = from + n * size;
 
-	for (size_t i = n / 2; i > 0; i--)
-		sift_down(base, i - 1, n, size, less);
-	for (size_t i = n; i > 1; i--) {
-		swap(base, base + (i - 1) * size, size);
-		sift_down(base, 0, i - 1, size, less);
+	for (size_t run = size; run < n * size; run *= 2) {
+		for (uint8_t *a = from; a < end; a += 2 * run) {
+			size_t left = (size_t)(end - a), both = left < 2 * run ? left : 2 * run;
+
+			merge(to + (a - from), a, a + (left < run ? left : run), a + both, size,
+			      less);
+		}
+		memcpy(from, to, n * size);
 	}
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the shim costs a descriptor that is none of its business: instructions for each call, counted
 by valgrind, and no system call."""
+import random
 import re
 
 import lab as L
@@ -10,6 +11,7 @@ N = 20000
 CALLS = ["read", "write", "send", "recv", "poll", "select", "epoll_wait", "syscall"]
 LIMITS = {call: 12 if call in ("poll", "select", "epoll_wait") else 16 for call in CALLS}
 SILENT = 7005
+RULES, EACH_RULE = 10000, 4000  # and instructions to read one of so many
 MUTE_PORT = 5125
 
 
@@ -62,6 +64,26 @@ class Instructions(L.TestCase):
         bad = [f"{call}, {state}: {found[state][call] - plain[call]:+.1f}" for call in CALLS
                for state in ("idle", "one up") if found[state][call] - plain[call] > LIMITS[call] + 0.5]
         self.assertFalse(bad, "more than the limit")
+
+    def test_rules(self):
+        """What a process does in its first connection, for each rule of its configuration."""
+        self.need("valgrind")
+        found = {}
+        rules = [f"rule = direct to 172.{16 + i // 65536}.{i // 256 % 256}.{i % 256}/32 port 443"
+                 for i in range(RULES)]
+        unsorted = random.Random(1).sample(rules, RULES)
+        for name, some in (("none", []), ("sorted", rules), ("unsorted", unsorted)):
+            out = self.lab.file("callgrind")
+            shim = {"LD_PRELOAD": str(L.SHIM)} | self.lab.config("fast-open = no-cookie",
+                                                                 "\n".join(some), log=False)
+            result = self.lab.run(["env", *(f"{k}={v}" for k, v in shim.items()), "valgrind", "-q",
+                                   "--tool=callgrind", f"--callgrind-out-file={out}",
+                                   L.TOOLS / "costs", "blocking", 1, L.SERVER, 7000], timeout=100)
+            self.assertEqual(result.code, 0, result)
+            found[name] = int(re.search(r"^summary: (\d+)", out.read_text(), re.M)[1])
+        each = {name: (n - found["none"]) // RULES for name, n in found.items() if name != "none"}
+        self.note(f"instructions for each of {RULES} rules: {each}")
+        self.assertLess(max(each.values()), EACH_RULE)
 
     def system_calls(self, n, shim=None, arguments=()):
         trace = self.lab.file("strace")

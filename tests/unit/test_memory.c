@@ -105,7 +105,7 @@ static long fail_each(const struct config_env *env, size_t n_converters)
 static void a_file(void **state)
 {
 	(void)state;
-	assert_true(fail_each(NULL, 2) > 25);
+	assert_true(fail_each(NULL, 2) > 15);
 }
 
 static void the_environment(void **state)
