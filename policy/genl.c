@@ -98,7 +98,7 @@ int genl_ask(int fd, struct genl_message *m)
 		       -EBADMSG;
 }
 
-/* One datagram of a dump. 1: that was the last that is wanted. */
+/* One datagram of a dump. */
 static int take(const uint8_t *bytes, size_t len, uint16_t type, genl_each_fn *each, void *arg)
 {
 	struct nlmsghdr h;
@@ -107,10 +107,8 @@ static int take(const uint8_t *bytes, size_t len, uint16_t type, genl_each_fn *e
 		memcpy(&h, bytes + at, sizeof(h));
 		if (h.nlmsg_len < sizeof(h))
 			return -EBADMSG;
-		if (h.nlmsg_len > len - at) /* cut */
-			return 1;
-		if (h.nlmsg_type == NLMSG_DONE)
-			return 1;
+		if (h.nlmsg_len > len - at || h.nlmsg_type == NLMSG_DONE) /* cut, or over */
+			return 0;
 		if (h.nlmsg_type == NLMSG_ERROR)
 			return error_in((const void *)(bytes + at), len - at);
 		if (h.nlmsg_type == type && h.nlmsg_len >= NLMSG_LENGTH(GENL_HDRLEN))
@@ -129,13 +127,12 @@ int genl_dump(int fd, struct genl_message *m, genl_each_fn *each, void *arg)
 
 	m->header.nlmsg_flags |= NLM_F_DUMP;
 	r = put(fd, m);
-	for (r = r < 0 ? r : 0; r == 0;) {
-		n = get(fd, m);
-		if (n <= 0)
-			return n < 0 ? n : -EBADMSG;
-		r = take((const uint8_t *)m, (size_t)n, type, each, arg);
-	}
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	n = get(fd, m);
+	if (n <= 0)
+		return n < 0 ? n : -EBADMSG;
+	return take((const uint8_t *)m, (size_t)n, type, each, arg);
 }
 
 const void *genl_find(const uint8_t *attributes, size_t in_len, uint16_t type, size_t *len)

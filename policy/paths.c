@@ -206,9 +206,11 @@ static enum paths_found ask_of(const struct addr *to, pol_route_fn *route,
 	if (fd < 0)
 		return found;
 	if (ask_endpoints(fd, genl_family(fd, MPTCP_PM_NAME), &paths) == 0 && route(to, &first)) {
+		enum paths_found by_tunnel = paths_beside(&paths, &first, true);
+
 		found = paths_beside(&paths, &first, false);
-		if (found == PATHS_SEVERAL && is_tunnel(fd, first.interface))
-			found = paths_beside(&paths, &first, true);
+		if (found != by_tunnel && is_tunnel(fd, first.interface))
+			found = by_tunnel;
 	}
 	genl_close(fd);
 	return found;

@@ -543,8 +543,8 @@ class First(test_costs.Counted):
     def test_with_endpoints(self):
         """The path manager is asked too: which, and for which path."""
         self.lab.converter("--mptcp", listen=["0.0.0.0"])
-        self.check("mptcp = auto", {"blocking": 53, "poll": 57, "epoll": 61})
-        self.check("mptcp = auto", {"blocking": 45, "poll": 47, "epoll": 49}, MPTCP_HTTP)
+        self.check("mptcp = auto", {"blocking": 52, "poll": 56, "epoll": 60})
+        self.check("mptcp = auto", {"blocking": 44, "poll": 46, "epoll": 48}, MPTCP_HTTP)
 
 
 class DeadPath(Mptcp):
