@@ -91,7 +91,7 @@ class Recipes(Packages):
         self.assertEqual((self.root / path).with_name(NAME).readlink().name, f"{NAME}.0")
 
     def test_library_alone(self):
-        """make finds inih by the cross compiler; no other is there."""
+        """The cross compiler is the only one there."""
         self.assertFalse((self.root / "usr/bin/gcc").exists())
         self.works(self.root, "make", "-s", "-j2", "-C", "/src", "BUILD=/work/lib", "DESTDIR=/work/lib-root",
                    f"CC={CC}", "lib", "install-lib")
