@@ -93,6 +93,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 PermitRootLogin yes
+SetEnv SHLVL=2
 PrintMotd no
 PrintLastLog no
 """)
