@@ -32,6 +32,7 @@ PACKAGE = """
 define Build/Prepare/Default
 mkdir -p $(PKG_BUILD_DIR) && cp -r /src/. $(PKG_BUILD_DIR)
 endef
+Build/Prepare = $(Build/Prepare/Default)
 define BuildPackage
 all:: install-$(1)
 install-$(1): compiled
