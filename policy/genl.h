@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GENL_ROOM \
-	1024 /* twelve endpoints; where a dump has more, that is all we see of it. The kernel fills more
-			* than this before it begins a second datagram, so there is only one to read */
+/* Twelve endpoints; where a dump has more, that is all we see of it. The kernel fills more than this before it
+ * begins a second datagram, so there is only one to read. */
+#define GENL_ROOM 1024
 
 struct genl_message {
 	struct nlmsghdr header;

@@ -49,7 +49,7 @@ struct walk {
 
 static int64_t soonest(int i, const struct walk *w);
 
-static int64_t below(int i, int child, const struct walk *w)
+static int64_t below(int i, int child, const struct walk *w) /* NOLINT(misc-no-recursion) */
 {
 	int64_t least = INT64_MAX, at_ns;
 
