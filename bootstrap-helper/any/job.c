@@ -207,7 +207,7 @@ static void leave_to(struct job *j, struct caller *by)
 bool job_place(struct job *j, struct caller *by)
 {
 	struct target_epoll e[TARGET_EPOLLS];
-	size_t n = target_epolls(by->thread, by->number, e);
+	size_t n = target_epolls(by->thread, by->number, by->theirs, e);
 	int flags = sys_fcntl(by->theirs, F_GETFL, 0);
 	char byte;
 

@@ -211,10 +211,11 @@ static const struct thread *with_sets(int tid)
 	return t;
 }
 
-static size_t in_set(int tid, int epfd, int fd, struct target_epoll *found, size_t room)
+static size_t in_set(int tid, int epfd, int fd, ino_t ino, struct target_epoll *found, size_t room)
 {
 	const char *at = read_proc(tid, "fdinfo", epfd);
 	unsigned long long data;
+	unsigned long is;
 	unsigned int events;
 	char number[32];
 	size_t n = 0;
@@ -222,18 +223,22 @@ static size_t in_set(int tid, int epfd, int fd, struct target_epoll *found, size
 	snprintf(number, sizeof(number), "\ntfd: %8d events:", fd);
 	while (n < room && (at = strstr(at, number))) {
 		at += strlen(number);
-		if (sscanf(at, "%x data: %llx", &events, &data) == 2)
+		if (sscanf(at, "%x data: %llx pos:%*d ino:%lx", &events, &data, &is) == 3 &&
+		    is == ino)
 			found[n++] = (struct target_epoll){ epfd, events, data };
 	}
 	return n;
 }
 
-size_t target_epolls(int tid, int fd, struct target_epoll found[static TARGET_EPOLLS])
+size_t target_epolls(int tid, int fd, int theirs, struct target_epoll found[static TARGET_EPOLLS])
 {
 	const struct thread *t = with_sets(tid);
+	struct stat is;
 	size_t n = 0;
 
+	if (fstat(theirs, &is) < 0)
+		return 0;
 	for (int i = 0; i < t->n && n < TARGET_EPOLLS; i++)
-		n += in_set(tid, t->epfds[i], fd, found + n, TARGET_EPOLLS - n);
+		n += in_set(tid, t->epfds[i], fd, is.st_ino, found + n, TARGET_EPOLLS - n);
 	return n;
 }

@@ -20,15 +20,16 @@ bool target_read(int tid, uint64_t from, void *to, size_t n);
 bool target_write(int tid, uint64_t to, const void *from, size_t n);
 bool target_is_cloexec(int tid, int fd);
 
-/* What the epoll sets of its process hold of the number fd. Which sets there are is looked up once for each
- * thread, and anew when somebody makes one (target_epoll_made()). */
+/* What the epoll sets of its process hold of the socket that it has under the number fd, as we have it under
+ * theirs: another that had the number before may still be in there. Which sets there are is looked up once for
+ * each thread, and anew when somebody makes one (target_epoll_made()). */
 struct target_epoll {
 	int epfd; /* theirs */
 	uint32_t events;
 	uint64_t data;
 };
 #define TARGET_EPOLLS 16
-size_t target_epolls(int tid, int fd, struct target_epoll found[static TARGET_EPOLLS]);
+size_t target_epolls(int tid, int fd, int theirs, struct target_epoll found[static TARGET_EPOLLS]);
 /* ... or is just about to. */
 void target_epoll_made(void);
 

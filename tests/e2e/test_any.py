@@ -30,6 +30,28 @@ while True:
     c.close()
 """
 
+# An epoll set whose entries say what they were made with, not a number.
+EPOLL = f"""
+import ctypes, fcntl, os, platform, select, socket, time
+class Event(ctypes.Structure):
+    _pack_ = 1 if platform.machine() == "x86_64" else 8
+    _fields_ = [("events", ctypes.c_uint32), ("data", ctypes.c_uint64)]
+libc = ctypes.CDLL(None, use_errno=True)
+epfd = libc.epoll_create1(0)
+def add(fd, data):
+    assert libc.epoll_ctl(epfd, 1, fd, ctypes.byref(Event(select.EPOLLIN, data))) == 0
+def connect(s):
+    s.setblocking(False)
+    assert s.connect_ex(("{L.SERVER}", {GREETING})) == 115
+    assert select.select([], [s], [], 8)[1]
+    assert not (err := s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)), err
+    assert select.select([s], [], [], 8)[0]
+def readable(s):
+    n = libc.epoll_wait(epfd, found := (Event * 9)(), 9, 0)
+    assert s.recv(9) == b"hello"
+    return [e.data for e in found[:n] if e.events & select.EPOLLIN]
+"""
+
 
 def setup(lab):
     servers.nginx(lab)
@@ -172,6 +194,41 @@ class Connections(Any):
                   s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), s.getblocking(),
                   s.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), s.get_inheritable())""")
         self.assertEqual(r.out.decode(), f"('{L.CLIENT}', 4567) 1 1 True 77 False\n", r)
+        self.assertIn(": connected", self.log())
+
+    def test_number_again(self):
+        """An epoll set still has another socket, which had the program's number before."""
+        self.lab.converter()
+        r = self.python(EPOLL + """if True:
+            for which in 0, 1, 0, 1:  # the kernel sorts them by their addresses
+                made = [socket.socket() for i in range(2)]
+                first, s = made[which], made[1 - which]
+                number = fcntl.fcntl(first.fileno(), fcntl.F_DUPFD, 200)
+                add(number, 3)
+                os.dup2(s.fileno(), number)
+                s.close()
+                s = socket.socket(fileno=number)
+                add(number, 7)
+                connect(s)
+                print(readable(s))
+                s.close()
+                first.close()""")
+        self.assertEqual(r.out.decode(), "[7]\n" * 4, r)
+        self.assertEqual(self.log().count(": connected"), 4, self.log())
+
+    def test_number_not_registered(self):
+        """... and the program's own is not in the set."""
+        self.lab.converter()
+        r = self.python(EPOLL + """if True:
+            first = socket.socket()
+            number = fcntl.fcntl(first.fileno(), fcntl.F_DUPFD, 200)
+            add(number, 3)
+            with socket.socket() as s:
+                os.dup2(s.fileno(), number)
+            s = socket.socket(fileno=number)
+            connect(s)
+            print(readable(s))""")
+        self.assertEqual(r.out.decode(), "[]\n", r)
         self.assertIn(": connected", self.log())
 
     def test_abis(self):
