@@ -147,6 +147,12 @@ static void relay_on(struct job *j)
 
 /* ------------------------------------------------------------------------- under their number */
 
+/* The number may be the last that there is, so there may be none above it. */
+static int other_than(int number, int fd)
+{
+	return fd == number ? sys_fcntl(fd, F_DUPFD, 0) : fd;
+}
+
 /* An epoll set knows a file by its number too. So the registrations are made in a process with numbers of
  * its own, where the socket can have the program's: what the set holds of the one before is taken away, as
  * that may live on somewhere. */
@@ -155,10 +161,10 @@ __attribute__((noreturn)) static void register_there(int ours, int theirs, int n
 {
 	int sets[TARGET_EPOLLS]; /* the memory is still the parent's, the numbers are not */
 
-	ours = sys_fcntl(ours, F_DUPFD, number + 1);
-	theirs = sys_fcntl(theirs, F_DUPFD, number + 1);
+	ours = other_than(number, ours);
+	theirs = other_than(number, theirs);
 	for (size_t i = 0; i < n; i++)
-		sets[i] = sys_fcntl(e[i].epfd, F_DUPFD, number + 1);
+		sets[i] = other_than(number, e[i].epfd);
 	syscall(SYS_dup3, theirs, number, 0);
 	for (size_t i = 0; i < n; i++)
 		syscall(SYS_epoll_ctl, sets[i], EPOLL_CTL_DEL, number, NULL);

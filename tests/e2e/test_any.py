@@ -196,6 +196,21 @@ class Connections(Any):
         self.assertEqual(r.out.decode(), f"('{L.CLIENT}', 4567) 1 1 True 77 False\n", r)
         self.assertIn(": connected", self.log())
 
+    def test_last_number(self):
+        """The program's socket has the last number that there may be."""
+        self.lab.converter()
+        code = EPOLL + """if True:
+            low = socket.socket()
+            s = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD, 255))
+            low.close()
+            add(s.fileno(), 7)
+            connect(s)
+            print(readable(s))"""
+        r = self.lab.run(["sh", "-c", 'ulimit -n 256; exec "$@"', "sh", RUN, "--any", "/usr/bin/python3", "-c", code],
+                         env=self.conf)
+        self.assertEqual(r.out.decode(), "[7]\n", r)
+        self.assertIn(": connected", self.log())
+
     def test_number_again(self):
         """An epoll set still has another socket, which had the program's number before."""
         self.lab.converter()
