@@ -21,19 +21,22 @@
 
 #define WAITERS 4096 /* as many may wait at a time; the kernel counts the calls one by one */
 
-/* err: what he is told by whoever takes over; 0: the kernel shall do it. */
-static struct waiter {
-	_Atomic uint64_t id;
-	_Atomic int err;
-} * waiters;
+/* What a supervisor leaves behind that is killed. */
+static struct shared {
+	_Atomic uint64_t last; /* received */
+	struct waiter {
+		_Atomic uint64_t id;
+		_Atomic int
+			err; /* what he is told by whoever takes over; 0: the kernel shall do it */
+	} waiters[WAITERS];
+} * shared;
 static int listener = -1;
 
 bool listener_share(void)
 {
-	size_t size = WAITERS * sizeof(*waiters);
-
-	waiters = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return waiters != MAP_FAILED;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	return shared != MAP_FAILED;
 }
 
 void listener_begin(int fd)
@@ -45,10 +48,12 @@ void listener_begin(int fd)
 static bool send_answer(uint64_t id, int err, uint32_t flags)
 {
 	struct seccomp_notif_resp answer = { .id = id, .error = -err, .flags = flags };
-	uint64_t was = id;
+	bool sent = ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
+	uint64_t was =
+		id; /* until then: a second answer is none, and one that is missing hangs a program */
 
-	atomic_compare_exchange_strong(&waiters[id % WAITERS].id, &was, 0);
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
+	atomic_compare_exchange_strong(&shared->waiters[id % WAITERS].id, &was, 0);
+	return sent;
 }
 
 bool listener_answer(uint64_t id, int err)
@@ -63,8 +68,8 @@ bool listener_natively(uint64_t id)
 
 void listener_otherwise(uint64_t id, int err)
 {
-	if (atomic_load(&waiters[id % WAITERS].id) == id)
-		atomic_store(&waiters[id % WAITERS].err, err);
+	if (atomic_load(&shared->waiters[id % WAITERS].id) == id)
+		atomic_store(&shared->waiters[id % WAITERS].err, err);
 }
 
 bool listener_waits(uint64_t id)
@@ -80,7 +85,7 @@ bool listener_receive(struct seccomp_notif *req)
 	memset(req, 0, sizeof(*req));
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, req) < 0)
 		return false;
-	place = &waiters[req->id % WAITERS];
+	place = &shared->waiters[req->id % WAITERS];
 	old = atomic_load(&place->id);
 	if (old &&
 	    listener_waits(old)) { /* thousands since then: this one shall not be forgotten */
@@ -89,6 +94,7 @@ bool listener_receive(struct seccomp_notif *req)
 	}
 	atomic_store(&place->err, 0);
 	atomic_store(&place->id, req->id);
+	atomic_store(&shared->last, req->id);
 	return true;
 }
 
@@ -118,21 +124,30 @@ static bool is_local(const struct seccomp_notif *req)
 		 family != AF_INET && family != AF_INET6));
 }
 
+static void let_through(uint64_t id, int err, bool strict)
+{
+	if (err || strict)
+		listener_answer(id, err ? err : ENETUNREACH);
+	else
+		listener_natively(id);
+}
+
+/* How far the kernel, which counts the calls, may be ahead of the last one received that was not given up. */
+#define AHEAD 64
+
 void listener_let_through(bool strict)
 {
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 	struct seccomp_notif req;
-	uint64_t id;
-	int err;
+	uint64_t id, last = atomic_load(&shared->last);
 
-	for (size_t i = 0; i < WAITERS; i++) {
-		id = atomic_load(&waiters[i].id);
-		err = atomic_load(&waiters[i].err);
-		if (id && (err || strict))
-			listener_answer(id, err ? err : ENETUNREACH);
-		else if (id)
-			listener_natively(id);
-	}
+	for (size_t i = 0; i < WAITERS; i++)
+		if ((id = atomic_load(&shared->waiters[i].id)))
+			let_through(id, atomic_load(&shared->waiters[i].err), strict);
+	/* received, and not written down any more */
+	for (id = last + 1; last && id <= last + AHEAD; id++)
+		if (listener_waits(id))
+			let_through(id, 0, strict);
 	while (poll(&p, 1, -1) >= 0 || errno == EINTR) {
 		if (p.revents & POLLIN && listener_receive(&req)) {
 			if (strict && !is_local(&req))

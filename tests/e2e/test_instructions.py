@@ -102,8 +102,9 @@ class Instructions(L.TestCase):
         each = {}
         for name, how in self.shims().items():
             few, many = self.system_calls(100, *how[:2]), self.system_calls(1100, *how[:2])
+            # a thousand times each; a lock is waited for now and then
             each[name] = {call: many[call] - few.get(call, 0) for call in many
-                          if many[call] != few.get(call, 0)}
+                          if abs(many[call] - few.get(call, 0)) > 3}
         self.assertEqual(sorted(each["plain"].values()), [1000] * len(CALLS), each)
         for name in each:
             self.assertEqual(each["plain"], each[name], name)
