@@ -543,7 +543,7 @@ $(BUILD)/e2e/any/dprint:
 		tar -xzf dprint-linux-x64-musl-0.57.4.tgz --strip-components=1 -m package/dprint
 
 .PHONY: bench bench-here performance
-#: bench            what the shim costs, and others, side by side (some 3 minutes): build/bench/
+#: bench            what the shim costs, and others, side by side (over 7 minutes): build/bench/
 #:                  (ROUNDS=80; ONLY=pending: a word of a measurement's name)
 bench:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_BENCH)
