@@ -21,14 +21,15 @@
 
 #define WAITERS 4096 /* as many may wait at a time; the kernel counts the calls one by one */
 
-/* What a supervisor leaves behind that is killed. */
+/* What a supervisor leaves behind that is killed: the last call that it has received, and who waits. err: what he
+ * is told by whoever takes over; 0: the kernel shall do it. */
+struct waiter {
+	_Atomic uint64_t id;
+	_Atomic int err;
+};
 static struct shared {
-	_Atomic uint64_t last; /* received */
-	struct waiter {
-		_Atomic uint64_t id;
-		_Atomic int
-			err; /* what he is told by whoever takes over; 0: the kernel shall do it */
-	} waiters[WAITERS];
+	_Atomic uint64_t last;
+	struct waiter waiters[WAITERS];
 } * shared;
 static int listener = -1;
 
@@ -45,12 +46,12 @@ void listener_begin(int fd)
 	ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 }
 
+/* It is written down until it has its answer: a second one is none, but without one a program hangs. */
 static bool send_answer(uint64_t id, int err, uint32_t flags)
 {
 	struct seccomp_notif_resp answer = { .id = id, .error = -err, .flags = flags };
 	bool sent = ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
-	uint64_t was =
-		id; /* until then: a second answer is none, and one that is missing hangs a program */
+	uint64_t was = id;
 
 	atomic_compare_exchange_strong(&shared->waiters[id % WAITERS].id, &was, 0);
 	return sent;
