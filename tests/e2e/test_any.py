@@ -287,8 +287,11 @@ class Answers(Any):
         counts = [len(calls) for what, calls in found if what == called]
         self.note(f"{len(counts)} {called}: {statistics.median(counts):.0f} calls until the answer, "
                   f"{max(counts)} at most")
-        self.assertLessEqual(sorted(counts)[len(counts) * 9 // 10], most, counts)
         self.assertLessEqual(max(counts), 400, counts)
+        # within a fifth of a second after a set was made the program's descriptors are looked through for sets
+        # each time (SOON_NS), which is a matter of the machine's pace
+        counts = [sum(not call.startswith("readlinkat(") for call in calls) for what, calls in found if what == called]
+        self.assertLessEqual(sorted(counts)[len(counts) * 9 // 10], most, counts)
 
     def test_loop(self):
         """Slow as the supervisor is then, what it has put in place is gone when the program closes it: no event
