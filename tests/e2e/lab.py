@@ -11,6 +11,8 @@ own (network, mounts, process ids; users too if it is not root); whatever happen
 with the process. Files live on a tmpfs over /run in there, and /dev/shm is another. Nothing here looks at the host's
 network, its services, or its /etc/convert.conf.
 """
+import concurrent.futures
+import ctypes
 import dataclasses
 import os
 import pathlib
@@ -213,6 +215,17 @@ class Process:
         return self.process.returncode
 
 
+def open_netstat(ns):
+    """/proc/net/netstat of that namespace, to be read as often as wanted."""
+    def enter():
+        with open(f"/run/netns/{ns}", encoding="ascii") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+                raise OSError(ctypes.get_errno(), f"setns {ns}")
+        return open("/proc/thread-self/net/netstat", encoding="ascii")
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the others stay where they are
+        return thread.submit(enter).result()
+
+
 class Lab:
     """The namespaces, addresses and routes; and all that runs in them until stop()."""
 
@@ -223,6 +236,7 @@ class Lab:
         """delay_ms: one way, on the client's and on the server's link."""
         self.running = []
         self.files = self.addresses = 0
+        self.netstat = {}
         for ns in ("client", "converter", "server"):
             self.namespace(ns)
         sysctl("converter", net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
@@ -251,8 +265,19 @@ class Lab:
             command(["ip", "-n", ns, "mptcp", "endpoint", "add",
                      *(address if " " in address else address + " subflow").split()])
 
+    def tokens_missed(self):
+        """How many MPTCP sockets the host's kernel has let go on over TCP, as it had no token for them: there is
+        one table for all namespaces, and it can lose room until the next boot (LINUX-FACTS 4.17)."""
+        missed = 0
+        for netstat in self.netstat.values():
+            netstat.seek(0)
+            names, values = [line.split() for line in netstat if line.startswith("MPTcpExt:")] or ([], [])
+            missed += sum(int(value) for name, value in zip(names, values) if name == "MPFallbackTokenInit")
+        return missed
+
     def namespace(self, ns):
         command(["ip", "netns", "add", ns])
+        self.netstat[ns] = open_netstat(ns)
         command(["ip", "-n", ns, "link", "set", "lo", "up"])
         sysctl(ns, net__ipv4__tcp_fastopen=1, net__ipv4__tcp_congestion_control="reno",
                net__ipv4__tcp_no_metrics_save=1,
@@ -406,20 +431,29 @@ class Converter(Process):
 # ------------------------------------------------------------------------- the runner
 
 class TestCase(unittest.TestCase):
-    """Subclasses find `lab` set by main(); each test has its own time limit."""
+    """Subclasses find `lab` set by main(); each test has its own time limit. One that fails where the kernel
+    had no token for a socket has another try, and says so: that is the host's trouble, and counted."""
 
     maxDiff = 1000
     lab = None
     longMessage = True
 
     def run(self, result=None):
+        missed, bad = self.lab.tokens_missed() if self.lab else 0, result.bad
+        self.try_once(result)
+        if result.bad > bad and self.lab and self.lab.tokens_missed() > missed:
+            print(f"     again: the kernel had no MPTCP token {self.lab.tokens_missed() - missed} times", flush=True)
+            result.bad = bad
+            self.try_once(result)
+
+    def try_once(self, result):
         def late(*_):
             raise TimeoutError(f"test took more than {TEST_LIMIT} s")
         before = list(self.lab.running) if self.lab else []
         signal.signal(signal.SIGALRM, late)
         signal.alarm(TEST_LIMIT)
         try:
-            return super().run(result)
+            super().run(result)
         finally:
             signal.alarm(0)
             if self.lab:  # what a test has started ends with it

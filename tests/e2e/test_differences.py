@@ -45,18 +45,22 @@ def setup(lab):
     L.sysctl("client", net__ipv4__tcp_fastopen=0)
     # a connection with data on its way is given up after a second, or a second and a half
     L.sysctl("client", net__ipv4__tcp_retries2=1)
+    lab.servers = {}
     for (world, group), number in GROUPS.items():
-        is_mptcp = world != FELL_BACK
-        server = lab.start("server", [L.TOOLS / "differences-peer", SERVER_PORT + number],
-                           env=BARE if is_mptcp else None)
-        server.wait_for_listeners(SERVER_PORT + number)
-        lab.servers = getattr(lab, "servers", []) + [server]
-        lab.wide_converter(*["--mptcp"] * is_mptcp, listen=["0.0.0.0", "[::]"],
+        start_peer(lab, world, number)
+        lab.wide_converter(*["--mptcp"] * (world != FELL_BACK), listen=["0.0.0.0", "[::]"],
                            port=CONVERTER_PORT + number)
     for world, port in ECHO.items():
         server = lab.start("server", [L.TOOLS / "echo-server", port],
                            env=BARE if world == ONE else None)
         server.wait_for_listeners(port)
+
+
+def start_peer(lab, world, number):
+    peer = lab.start("server", [L.TOOLS / "differences-peer", SERVER_PORT + number],
+                     env=None if world == FELL_BACK else BARE)
+    peer.wait_for_listeners(SERVER_PORT + number)
+    lab.servers[number] = peer
 
 
 class FellBack(RuntimeError):
@@ -155,14 +159,15 @@ def phase(started):
     return found
 
 
-def again(make):
-    """phase() of the runs that make() starts, a second and a third time if a connection has fallen back: the
-    kernel's MPTCP does where a host that is busy answers late, and what it says then is another row's."""
-    for attempts_left in 2, 1, 0:
+def again(lab, make):
+    """phase() of the runs that make() starts, some times if a connection has fallen back for want of a token:
+    what the kernel's MPTCP says of it then is another row's."""
+    for attempts_left in range(9, -1, -1):
+        missed = lab.tokens_missed()
         try:
             return phase(make())
         except FellBack as e:
-            if not attempts_left:
+            if not attempts_left or lab.tokens_missed() == missed:
                 raise
             print(f"     again: {e}", flush=True)
     return None
@@ -206,10 +211,10 @@ def run_all(lab, user):
     found, plain = collections.defaultdict(dict), set()
 
     def add(*wanted):
-        for run, rows in again(lambda: [Run(lab, kind, world, group, *more, user=user)
-                                        for kinds, world, group, *more in wanted for kind, user in kinds]):
+        for run, rows in again(lab, lambda: [Run(lab, kind, world, group, *more, user=user)
+                                             for kinds, world, group, *more in wanted for kind, user in kinds]):
             found[run.key].update(rows)
-            for server in lab.servers:  # what the other end has seen
+            for server in lab.servers.values():  # what the other end has seen
                 for line in server.text().splitlines():
                     tag, state, call, value = line.split("\t")
                     if tag.strip() == run.tag:
@@ -234,8 +239,18 @@ def run_all(lab, user):
                 plain |= kept
     lab.second_network(True)
     add((over_mptcp, TWO, "plain"), (every[1:], GONE, "plain"))
-    lab.second_network(False)
+    end_second_network(lab)
     return found, plain
+
+
+def end_second_network(lab):
+    """When the kernel has nothing to end any more: else it keeps it for ever (LINUX-FACTS 4.17)."""
+    for world in TWO, GONE:
+        number = GROUPS[world, "plain"]
+        lab.servers[number].stop()
+        start_peer(lab, world, number)
+    L.wait_for("the client's ends", lambda: not L.command(L.inside("client", ["ss", "-HMna"])), 70)
+    lab.second_network(False)
 
 
 # ------------------------------------------------------------------------------- the table

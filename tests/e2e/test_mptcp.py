@@ -413,18 +413,19 @@ class Many(Mptcp):
 
     def test_transcript(self):
         _, v4, _ = self.mptcp_converter()
+        missed = self.lab.tokens_missed()
         direct = self.run_them(None, L.SERVER)
         converted = self.run_them(self.shim(v4), L.SERVER)
         self.assertEqual((direct.code, converted.code), (0, 0), converted)
         self.assertEqual(direct.err, "0\n")
         differ = [(a, b) for a, b in zip(direct.out.split(b"\n"), converted.out.split(b"\n"))
                   if a != b]
-        # the kernel's MPTCP has fallen back, as it does now and then on a busy machine: docs/mptcp.md has the row
+        # without a token it is TCP, and docs/mptcp.md has the row
         fell_back = [pair for pair in differ if pair[1].replace(b"'ffffffff'", b"'00000000'") == pair[0]]
         differ = [pair for pair in differ if pair not in fell_back]
         self.note(f"{converted.err.strip()} of {self.MANY} connections were MPTCP, {len(fell_back)} have fallen back, "
                   f"{len(differ)} transcripts differ")
-        self.assertLess(len(fell_back), self.MANY // 400)
+        self.assertLessEqual(len(fell_back), self.lab.tokens_missed() - missed)
         self.assertEqual(differ[:3], [])
         self.assertGreater(int(converted.err), self.MANY // 4)
 
