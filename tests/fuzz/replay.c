@@ -3,8 +3,7 @@
  * A main() for the fuzz targets without libFuzzer: runs each input of the kept corpus once, then
  * inputs that are made of them.
  * usage: replay_NAME [FILE-OR-DIRECTORY...]
- *     (default: the examples in tests/fuzz/corpus/NAME, if it has any, and kept/NAME beside the program,
- *      where make unpacks tests/fuzz/corpus/NAME.tar)
+ *     (default: kept/NAME beside the program, where make unpacks tests/fuzz/corpus/NAME.tar)
  *
  * FUZZ_SEED=1 and FUZZ_RUNS=200000 choose what is made, FUZZ_SECONDS=2 ends it earlier. The same
  * seed makes the same inputs. The one that a target ends on is left in build/fuzz/made-NAME.
@@ -225,9 +224,6 @@ static void run_corpus(const char *name)
 {
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", name);
-	if (access(path, F_OK) == 0)
-		run(path);
 	snprintf(path, sizeof(path), "%.*skept/%s",
 		 (int)(program_invocation_short_name - program_invocation_name),
 		 program_invocation_name, name);
