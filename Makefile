@@ -60,8 +60,8 @@ INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
 INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/connection) -Ibootstrap-helper
 INCLUDE_tests/bench      := -Ipolicy -Icommon
-INCLUDE_tests/e2e        :=
-INCLUDE_tests/e2e/clients :=
+INCLUDE_tests/programs   :=
+INCLUDE_tests/programs/clients :=
 INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ibootstrap-helper -Ipolicy -Icommon
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
@@ -80,9 +80,9 @@ LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
 
 UNIT_HELP  := $(filter-out $(BUILD)/obj/tests/unit/test_%,$(call objects,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
-E2E_TOOLS  := $(patsubst tests/e2e/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/*.c))
+E2E_TOOLS  := $(patsubst tests/programs/%.c,$(BUILD)/e2e/%,$(wildcard tests/programs/*.c))
 # programs whose calls are compared: fortified as everything here is, plain, and past libc
-CLIENTS    := $(patsubst tests/e2e/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/e2e/clients/*.c)))
+CLIENTS    := $(patsubst tests/programs/clients/%.c,%,$(filter-out %/say.c,$(wildcard tests/programs/clients/*.c)))
 PAST_LIBC  := $(addprefix $(BUILD)/e2e/past-libc/,t_matrix t_io t_life t_epoll t_time t_deferred t_options)
 TRANSCRIPTS := $(addprefix $(BUILD)/e2e/,transcript transcript-signals)
 # what LD_PRELOAD does not reach
@@ -99,7 +99,7 @@ BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench
 
 ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper bootstrap-helper/any bootstrap-helper/run tests/lab \
 		tests/lab/converter tests/unit \
-		tests/fuzz tests/e2e tests/e2e/clients tests/bench
+		tests/fuzz tests/programs tests/programs/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
 scripts       = $(shell grep -rIlE '^.!.*[ /]$(1)$$' --include='*' $(ROOMS) preload tests .ci | sort -u)
@@ -182,7 +182,7 @@ for_musl := --no-print-directory CC='$(CC_MUSL)' BUILD=$(BUILD)/musl
 .PHONY: e2e-tools-musl clients-musl
 e2e-tools-musl:
 	$(Q)$(MAKE) $(for_musl) lib
-	$(Q)$(MAKE) $(for_musl)/clients CPPFLAGS='-include common/errno_name.c -include tests/e2e/musl.h' clients-musl
+	$(Q)$(MAKE) $(for_musl)/clients CPPFLAGS='-include common/errno_name.c -include tests/programs/musl.h' clients-musl
 
 # and their clients, with a 64-bit and with a 32-bit time_t
 e2e-tools32: lib32
@@ -288,27 +288,27 @@ $(BUILD)/obj/plain/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -c -o $@ $<
 
-$(CLIENTS:%=$(BUILD)/e2e/%): $(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/clients/%.o $(BUILD)/obj/tests/e2e/clients/say.o
+$(CLIENTS:%=$(BUILD)/e2e/%): $(BUILD)/e2e/%: $(BUILD)/obj/tests/programs/clients/%.o $(BUILD)/obj/tests/programs/clients/say.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
 $(BUILD)/obj/past-libc/%.o: %.c
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -include tests/e2e/clients/past-libc.h -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -include tests/programs/clients/past-libc.h -c -o $@ $<
 
-$(PAST_LIBC): $(BUILD)/e2e/past-libc/%: $(BUILD)/obj/past-libc/tests/e2e/clients/%.o $(BUILD)/obj/past-libc/tests/e2e/clients/say.o
+$(PAST_LIBC): $(BUILD)/e2e/past-libc/%: $(BUILD)/obj/past-libc/tests/programs/clients/%.o $(BUILD)/obj/past-libc/tests/programs/clients/say.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
-$(CLIENTS:%=$(BUILD)/e2e/plain/%): $(BUILD)/e2e/plain/%: $(BUILD)/obj/plain/tests/e2e/clients/%.o $(BUILD)/obj/plain/tests/e2e/clients/say.o
+$(CLIENTS:%=$(BUILD)/e2e/plain/%): $(BUILD)/e2e/plain/%: $(BUILD)/obj/plain/tests/programs/clients/%.o $(BUILD)/obj/plain/tests/programs/clients/say.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
-$(BUILD)/e2e/static/%: $(BUILD)/obj/tests/e2e/%.o
+$(BUILD)/e2e/static/%: $(BUILD)/obj/tests/programs/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -static -o $@ $^ -lpthread
 
-$(BUILD)/e2e/%: $(BUILD)/obj/tests/e2e/%.o
+$(BUILD)/e2e/%: $(BUILD)/obj/tests/programs/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
@@ -458,7 +458,7 @@ for_armhf        := --no-print-directory CC=arm-linux-gnueabihf-gcc BUILD=$(BUIL
 for_aarch64      := --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64
 for_aarch64_musl := --no-print-directory BUILD=$(BUILD)/aarch64/musl \
 	CC='aarch64-linux-gnu-gcc -specs=/usr/lib/aarch64-linux-musl/musl-gcc.specs' \
-	CPPFLAGS='-idirafter /usr/aarch64-linux-gnu/include -include common/errno_name.c -include tests/e2e/musl.h'
+	CPPFLAGS='-idirafter /usr/aarch64-linux-gnu/include -include common/errno_name.c -include tests/programs/musl.h'
 REACH_CLIENT := e2e/plain/t_reach
 
 .PHONY: check-reach check-reach-here reach-tools
@@ -471,9 +471,9 @@ check-reach:
 check-reach-here: all $(E2E_TOOLS) e2e-tools-musl reach-tools $(BUILD)/musl/busybox
 	$(Q)$(run) --limit 3600 tests/e2e/reach.py tests/e2e/musl_programs.py
 
-$(BUILD)/musl/busybox: tests/e2e/busybox/build tests/e2e/busybox/config
+$(BUILD)/musl/busybox: tests/programs/busybox/build tests/programs/busybox/config
 	@mkdir -p $(@D)
-	$(call say,BUSYBOX,$@)CC='$(CC_MUSL)' tests/e2e/busybox/build $@
+	$(call say,BUSYBOX,$@)CC='$(CC_MUSL)' tests/programs/busybox/build $@
 
 reach-tools: e2e-tools-musl
 	$(Q)$(MAKE) $(for_32) lib $(BUILD)/32/$(REACH_CLIENT)
@@ -523,15 +523,15 @@ check-programs:
 check-programs-here: all $(E2E_TOOLS) $(addprefix $(BUILD)/e2e/any/,get get-rust get-curl $(if $(shell command -v npm),dprint))
 	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py tests/e2e/any_programs.py
 
-$(BUILD)/e2e/any/get: tests/e2e/any/get.go
+$(BUILD)/e2e/any/get: tests/programs/any/get.go
 	@mkdir -p $(@D)
 	$(call say,GO,$<)GO111MODULE=off CGO_ENABLED=0 GOCACHE=$(abspath $(BUILD)/go) go build -o $@ $<
 
-$(BUILD)/e2e/any/get-rust: tests/e2e/any/get.rs
+$(BUILD)/e2e/any/get-rust: tests/programs/any/get.rs
 	@mkdir -p $(@D)
 	$(call say,RUSTC,$<)MAKEFLAGS= rustc --edition 2021 -O -C target-feature=+crt-static -o $@ $<
 
-$(BUILD)/e2e/any/get-curl: $(BUILD)/obj/tests/e2e/any/get-curl.o
+$(BUILD)/e2e/any/get-curl: $(BUILD)/obj/tests/programs/any/get-curl.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) -static -Wl,--unresolved-symbols=ignore-all -Wl,--no-warnings -o $@ $< \
 		-lcurl -lssl -lcrypto -lz -lpthread 2>/dev/null
@@ -563,7 +563,7 @@ demo:
 
 .PHONY: demo-here
 demo-here: $(SHIM) $(BUILD)/lab-converter $(BUILD)/lab/delay-line
-	$(Q)BUILD=$(BUILD) tests/e2e/demo
+	$(Q)BUILD=$(BUILD) tests/lab/demo
 
 # Sanitizers: the unit tests once more. clang, because gcc 12's ThreadSanitizer does not know
 # the address space of newer kernels.
@@ -708,7 +708,7 @@ $(BUILD)/lint/%.tidy: %.c .clang-tidy $(H_FILES)
 lint-cppcheck:
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--error-exitcode=1 --suppress=missingIncludeSystem --suppress=varFuncNullUB \
-		--suppress='uninitvar:tests/e2e/clients/*' -D_GNU_SOURCE \
+		--suppress='uninitvar:tests/programs/clients/*' -D_GNU_SOURCE \
 		-DCONVERT_VERSION='""' -Icommon -Ipolicy $(C_FILES)
 
 lint-shell:

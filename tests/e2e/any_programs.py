@@ -6,7 +6,9 @@
 import hashlib
 import os
 import pathlib
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -3,7 +3,9 @@
 """busybox, built from Debian's source with musl: its wget, nc and shell say the same converted as direct,
 through the library of glibc's compiler and through one of musl's. `make check-reach` builds and runs it."""
 import hashlib
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 import test_musl as M

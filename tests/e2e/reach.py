@@ -8,7 +8,9 @@ import concurrent.futures
 import itertools
 import os
 import shutil
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import test_transparency as T
 

@@ -7,7 +7,9 @@ The library for them is found by the same LD_PRELOAD as the one for 64 bits, by 
 import json
 import shutil
 import subprocess
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 import test_transcript as C

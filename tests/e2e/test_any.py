@@ -9,8 +9,10 @@ import pathlib
 import re
 import signal
 import statistics
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -9,8 +9,10 @@ import os
 import pathlib
 import random
 import signal
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import middlebox
 import test_faults

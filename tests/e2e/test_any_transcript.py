@@ -4,7 +4,9 @@
 same lines as directly, through every kind of converter.
 """
 import os
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import test_transcript
 

@@ -3,6 +3,7 @@
 """The measuring tool of `make bench`: its arithmetic, and one row of few rounds."""
 import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 sys.path.insert(0, str(L.ROOT / "tests/bench"))

@@ -7,8 +7,10 @@ import contextlib
 import itertools
 import pathlib
 import signal
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import crowds
 import lab as L
 import servers

@@ -7,7 +7,9 @@ import os
 import pathlib
 import re
 import signal
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers

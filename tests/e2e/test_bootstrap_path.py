@@ -3,7 +3,9 @@
 """convert-bootstrap run on a path with a round trip of 40 ms: its time, and what takes time on it."""
 import json
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers

@@ -3,7 +3,9 @@
 """Programs that connect to themselves: accept() returns what it would without the shim, and the
 client is connected by then, as it is without."""
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ECHO = 7000

@@ -7,7 +7,9 @@ import datetime
 import itertools
 import pathlib
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 LIMIT = 1.5  # what `timeout` says

@@ -3,7 +3,9 @@
 """The shells' completions: they name what the programs name, and in the shells they work."""
 import re
 import subprocess
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 HELPER, RUN = L.BUILD / "convert-bootstrap", L.BUILD / "convert-run"

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Case 1.5. A converter that changes its Convert cookie all the time: it is asked for as often as need be, and the
 process stays as it is."""
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

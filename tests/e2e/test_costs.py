@@ -9,7 +9,9 @@ them have to be alike, so that what it does for every second or third one does n
 """
 import collections
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

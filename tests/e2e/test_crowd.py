@@ -13,8 +13,10 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import crowds
 import lab as L
 import servers

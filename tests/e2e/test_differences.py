@@ -13,6 +13,8 @@ import os
 import subprocess
 
 import decisions
+import sys
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import paths
 
@@ -190,7 +192,7 @@ def ask_options(lab, kind, world, when):
     for address, converter in (L.SERVER, L.CONVERTER), (L.SERVER6, L.CONVERTER6):
         if kind == "ours":
             shim = ours(lab, CONVERTER_PORT + GROUPS[world, "plain"], converter)
-        r = lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/options.py",
+        r = lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/lab/options.py",
                      262 if kind == "mptcp" else 0, address, ECHO[world], when], env=shim)
         if r.code:
             raise RuntimeError(f"{r}")

@@ -11,7 +11,9 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import paths

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import middlebox

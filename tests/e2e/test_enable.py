@@ -5,7 +5,9 @@ a service that is hardened as systemd.exec(5) can do sees of it: the same restri
 import os
 import re
 import shutil
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 
@@ -153,7 +155,7 @@ class Hardened(L.TestCase):
         shim = self.lab.via() | {"CONVERT_LOG": "stderr", "CONVERT_STATE": "",
                                  "LD_PRELOAD": str(L.SHIM)} | env
         words = [f"{k}={v}" for k, v in shim.items()]
-        r = self.lab.run(["unshare", "--mount", L.ROOT / "tests/e2e/hardened", families, "env", *words,
+        r = self.lab.run(["unshare", "--mount", L.ROOT / "tests/lab/hardened", families, "env", *words,
                           *argv], user="")
         self.assertEqual(r.code, 0, r)
         return r

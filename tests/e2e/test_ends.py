@@ -3,13 +3,15 @@
 """Ends of a connection over Multipath TCP, or fallen back from it, and what can be asked of it on the way:
 as direct, but for what only a hook in each read could change."""
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ENDS, HTTP = 7700, 7701
 CLIENT2 = "10.1.0.99"
 LENGTHS = [1, 2, 7, 104, 192, 232, 280]  # of TCP_INFO, as the kernel answers it
-HERE = L.ROOT / "tests/e2e"
+HERE = L.ROOT / "tests/programs"
 PYTHON = "/usr/bin/python3"
 
 # What stays: patterns of the client's line as it is direct, and of ours.

@@ -12,7 +12,9 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 
@@ -234,7 +236,7 @@ class Languages(Everywhere):
     def test_node(self):
         self.need("node")
         for kind, etc in self.two_kinds().items():
-            r = self.run_on(etc, ["node", L.ROOT / "tests/e2e/waiters/fetch.js", WHO, "3"])
+            r = self.run_on(etc, ["node", L.ROOT / "tests/programs/waiters/fetch.js", WHO, "3"])
             wanted = L.ROUTER if kind == "configured" else L.CLIENT
             self.assertEqual((r.code, r.out.decode(), r.err), (0, 3 * (wanted + "\n"), ""),
                              f"{kind}: {r}")

@@ -5,7 +5,9 @@ import os
 import pathlib
 import shutil
 import stat
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import elf
 import lab as L
 import schemas

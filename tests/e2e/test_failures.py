@@ -3,7 +3,9 @@
 """What programs are told when something fails: the server, the converter, or the configuration."""
 import re
 import signal
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -4,12 +4,14 @@
 both, with IPV6_V6ONLY and with options that MPTCP refuses: converted wherever a direct connection
 works, and the program is told nothing else than directly."""
 import json
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 
 PORT, GRPC, CLOSED = 7100, 7101, 81
-GRPC_WHO = ["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/waiters/grpc_who.py"]
+GRPC_WHO = ["/usr/bin/python3", "-B", L.ROOT / "tests/programs/waiters/grpc_who.py"]
 
 # answers with whom it sees
 SERVER = """
@@ -75,7 +77,7 @@ def flat(said, prefix=""):
 
 class Families(L.TestCase):
     def run_all(self, shim, every):
-        r = self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/families.py", L.SERVER,
+        r = self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/programs/families.py", L.SERVER,
                           L.SERVER6, PORT, CLOSED, every], shim=shim, timeout=60)
         self.assertEqual((r.code, r.err), (0, ""), r)
         lines = [json.loads(line) for line in r.out.decode().splitlines()]

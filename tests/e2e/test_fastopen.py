@@ -3,6 +3,9 @@
 """Programs that use Fast Open themselves: what goes over the client's link, byte by byte, and what
 becomes of it when the converter does not go along. (What the program sees is in test_transparency.)
 """
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers

@@ -14,9 +14,11 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 import zlib
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import middlebox

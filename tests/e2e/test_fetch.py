@@ -9,9 +9,11 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import https
 import lab as L
 

@@ -7,6 +7,9 @@ Two measures, both from captures on the client's interface, over links with real
 - the time from the SYN to the server's first byte, in round trips between client and server.
 The second one also shows what the first cannot: somebody who waits for a bare acknowledgement.
 """
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers

@@ -7,7 +7,9 @@ one and left out from then on. Nothing but a Connect says that a converter does 
 a probe that has failed leaves programs where they would be without it."""
 import json
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import schemas
 import servers

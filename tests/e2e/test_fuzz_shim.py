@@ -9,7 +9,9 @@ FUZZ_SEED=1 and FUZZ_CONNECTIONS=400 choose which and how many.
 import collections
 import errno
 import os
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 SEED = int(os.environ.get("FUZZ_SEED", 1))

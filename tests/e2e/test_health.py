@@ -1,8 +1,10 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """What is learned of converters, by one process for the next: failures, dialect, options, cookies."""
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers

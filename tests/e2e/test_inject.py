@@ -12,7 +12,9 @@ INJECT=all: with every errno that the call has, and with every way to wait.
 import collections
 import os
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -4,7 +4,9 @@
 by valgrind, and no system call."""
 import random
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 N = 20000

@@ -1,6 +1,9 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """convert-bootstrap status, flush, forget, pin: what people see of what programs have learned."""
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import schemas

@@ -4,7 +4,9 @@
 program's own instructions, io_uring, stdio. None of them gets or sends a wrong byte, but for the one case that is named there;
 and in that one the server still gets none."""
 import struct
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ECHO = 7000
@@ -74,7 +76,7 @@ class Limits(L.TestCase):
         return r
 
     def test_static(self):
-        L.command(["gcc", "-static", "-o", L.TMP / "static", L.ROOT / "tests/e2e/limits.c"])
+        L.command(["gcc", "-static", "-o", L.TMP / "static", L.ROOT / "tests/programs/limits.c"])
         for case in "blocking-libc", "polled-libc", "pending-libc":
             with self.subTest(case):
                 r = self.exact(case, converted=False, program=L.TMP / "static")
@@ -102,7 +104,7 @@ class Limits(L.TestCase):
     def test_ring_of_liburing(self):
         """Which is not seen made: the loader knows the library, and /proc/self/maps the ring."""
         L.command(["gcc", "-rdynamic", "-DAS_LIBURING", "-o", L.TMP / "as-liburing",
-                   L.ROOT / "tests/e2e/limits.c"])
+                   L.ROOT / "tests/programs/limits.c"])
         self.exact("pending-ring", program=L.TMP / "as-liburing")
 
     def test_raw_pending(self):

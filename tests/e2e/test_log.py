@@ -8,8 +8,10 @@ import pathlib
 import re
 import socket
 import subprocess
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import schemas

@@ -3,7 +3,9 @@
 """Case 1.6. What a process has had a great many of, and has no more: it is converted as ever, and as large as ever.
 MANY=all (make check-storms): 100,000 connections and 200,000 registrations, else fewer."""
 import os
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

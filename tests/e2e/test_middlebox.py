@@ -4,7 +4,9 @@
 import logging
 import socket
 import struct
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import middlebox

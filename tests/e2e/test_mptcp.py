@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Multipath TCP: the twin, what is learned of servers, the bypass."""
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import options
@@ -361,7 +363,7 @@ class Options(Mptcp):
     """LINUX-FACTS 4.2, row by row: this kernel's TCP, its MPTCP, and a connection of ours."""
 
     def table(self, shim, protocol, address, port=MPTCP_HTTP):
-        r = self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/options.py", protocol,
+        r = self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/lab/options.py", protocol,
                           address, port], shim=shim)
         self.assertEqual(r.code, 0, r)
         return dict(line.split(" ", 1) for line in r.out.decode().splitlines())
@@ -390,7 +392,7 @@ class Options(Mptcp):
     def test_sizes(self):
         """Hints, set with values and sizes that few use, and asked for with rooms that few have."""
         for address, converter in zip((L.SERVER, L.SERVER6), self.mptcp_converter()[1:]):
-            said = [self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/options.py",
+            said = [self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/lab/options.py",
                                   "sizes", address, 80], shim=shim)
                     for shim in (None, self.shim(converter))]
             direct, ours = (r.out.decode().splitlines() for r in said)
@@ -408,7 +410,7 @@ class Many(Mptcp):
     MANY = 4000
 
     def run_them(self, shim, address):
-        return self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/many.py", address, 80, 1,
+        return self.lab.run(["/usr/bin/python3", "-B", L.ROOT / "tests/programs/many.py", address, 80, 1,
                              self.MANY], shim=shim, timeout=100)
 
     def test_transcript(self):

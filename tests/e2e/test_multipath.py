@@ -11,8 +11,10 @@ and test_paths.py look at the wire.
 import json
 import os
 import subprocess
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import paths
 import servers

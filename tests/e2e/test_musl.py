@@ -5,6 +5,9 @@ gets, and through one that was built with musl.
 
 The clients of test_transparency.py and test_transcript.py, built with musl, say the same converted as direct;
 test_storms.py has theirs, too."""
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 import test_transcript as C

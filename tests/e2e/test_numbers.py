@@ -7,7 +7,9 @@ syscalls.txt has all numbers that the kernel has, by class; one that it does not
 that somebody looks at it."""
 import concurrent.futures
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ECHO, GREET = 7000, 7001

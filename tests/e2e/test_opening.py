@@ -3,7 +3,9 @@
 """Case 2.9. A number that is taken away while its connect() is being made, by another thread or a signal handler;
 and a handler that never comes back to it. With Multipath TCP, as then another socket takes its place."""
 import concurrent.futures
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ECHO = 7000

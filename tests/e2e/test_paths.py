@@ -12,7 +12,9 @@ PATHS=rates (make check-paths) measures, too: nearly the goodput of both paths, 
 import json
 import os
 import statistics
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import paths

@@ -1,6 +1,9 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Which connections are converted, as the server sees it and the log says it."""
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -4,7 +4,9 @@
 status, the same messages as without the shim; and the server sees the converter."""
 import hashlib
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -4,13 +4,15 @@
 names is there."""
 import os
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers
 
 # Those that install, test or show, and a shell that waits for its user.
-NOT_HERE = ("make", "sudo", "tests/e2e/shell", "echo /usr/local/lib",
+NOT_HERE = ("make", "sudo", "tests/lab/shell", "echo /usr/local/lib",
             "touch /etc", "tshark")
 HOST = "192.0.2.1"  # the README's converter
 
@@ -71,7 +73,7 @@ class Readme(L.TestCase):
 
     def test_files_that_are_named(self):
         for name in ("LICENSE", "convert.conf.example", "policy/convert.conf.5",
-                     "bootstrap-helper/run/convert-run.1", "tests/e2e/shell", "tests/e2e/demo"):
+                     "bootstrap-helper/run/convert-run.1", "tests/lab/shell", "tests/lab/demo"):
             self.assertTrue(os.path.exists(L.ROOT / name), name)
 
     def test_targets_that_are_named(self):
@@ -98,7 +100,7 @@ class Readme(L.TestCase):
 
     def test_shell(self):
         """It makes a lab inside ours."""
-        r = self.lab.run([L.ROOT / "tests/e2e/shell", L.BUILD / "convert-run", "-v", "-a",
+        r = self.lab.run([L.ROOT / "tests/lab/shell", L.BUILD / "convert-run", "-v", "-a",
                           L.CONVERTER, "curl", "-s", f"http://{L.SERVER}/who"],
                          env={"BUILD": str(L.BUILD)}, cwd=L.ROOT)
         self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)

@@ -5,7 +5,9 @@ import collections
 import ipaddress
 import signal
 import struct
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import schemas

@@ -5,8 +5,10 @@ import os
 import pathlib
 import shutil
 import stat
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import elf
 import lab as L
 import servers

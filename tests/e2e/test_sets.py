@@ -3,7 +3,9 @@
 """Case 2.3. How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
 where the process has no descriptors any more, and says EFAULT where there is no memory."""
 import difflib
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

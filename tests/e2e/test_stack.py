@@ -4,7 +4,9 @@
 itself, whatever the converter does, so that the smallest thread that there may be (16 KiB) can
 connect. STACK=all: with every kind of converter."""
 import os
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -5,7 +5,9 @@ memory of its own; and the memory of a process with one converted connection."""
 import os
 import re
 import subprocess
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ECHO = 7000

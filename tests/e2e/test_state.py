@@ -7,9 +7,11 @@ import random
 import re
 import shutil
 import stat
+import sys
 import threading
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -8,7 +8,9 @@ STORM_SECONDS (default 10) is for the 64 threads, in two of the storms together.
 """
 import os
 import re
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 ECHO, SILENT, CLOSED = 7000, 7005, 7009

@@ -3,7 +3,9 @@
 """CONVERT_STRICT: a connection is converted, or direct by a rule, or it fails; never anything else."""
 import errno
 import os
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

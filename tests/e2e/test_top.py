@@ -4,8 +4,10 @@
 many connections."""
 import os
 import re
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import paths
 import schemas

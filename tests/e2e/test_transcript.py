@@ -7,7 +7,9 @@ be looked at in both.
 """
 import concurrent.futures
 import difflib
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -18,6 +18,8 @@ import os
 import re
 
 import known_differences
+import sys
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """test_transparency.py over Multipath TCP."""
 import os
+import sys
 
 os.environ["LAB_MPTCP"] = "on"
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L  # noqa: E402
 from test_transparency import *  # noqa: E402,F401,F403
 

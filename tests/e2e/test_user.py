@@ -4,7 +4,9 @@
 Multipath TCP and over TCP. For all of it LAB_USER=nobody and that suite, test_failures.py, or
 test_storms.py."""
 import contextlib
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import test_transparency as T
 

@@ -9,15 +9,17 @@ import hashlib
 import os
 import pathlib
 import re
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 
 HEAVY = bool(os.environ.get("HEAVY"))
 MANY = 5000 if HEAVY else 400  # connections of a long-lived program, to each server
 
-HERE = pathlib.Path(__file__).resolve().parent / "waiters"
+HERE = L.ROOT / "tests/programs/waiters"
 PYTHON = "/usr/bin/python3"
 CLOSED, REDIS, ECHO, RSYNC, FRONT = 81, 6400, 7000, 873, 8080
 WHO = {L.SERVER: L.ROUTER, L.SERVER6: L.ROUTER6}  # whom that server sees behind a converter

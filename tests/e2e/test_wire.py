@@ -1,6 +1,9 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """What goes over the client's link, against bytes written by hand from the two texts."""
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 import servers

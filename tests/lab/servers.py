@@ -130,7 +130,7 @@ def git_repository(www):
 
 def git_http(lab, www):
     """git's smart protocol: git-http-backend behind Python's CGI server."""
-    server = lab.start("server", ["/usr/bin/python3", "-B", L.ROOT / "tests/e2e/git_http.py",
+    server = lab.start("server", ["/usr/bin/python3", "-B", L.ROOT / "tests/lab/git_http.py",
                                   www, GIT])
     server.wait_for_listeners(GIT)
     return server

@@ -528,7 +528,7 @@ def main(setup=None, kind=Lab, **lab_options):
     TestCase.lab = kind(**lab_options)
     try:
         if CAPTURE:
-            TestCase.lab.start("client", ["/usr/bin/python3", "-BES", ROOT / "tests/e2e/record.py", "c0",
+            TestCase.lab.start("client", ["/usr/bin/python3", "-BES", ROOT / "tests/lab/record.py", "c0",
                                           CAPTURE])
         if setup:
             setup(TestCase.lab)
