@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state.h"
+
 /* An empty variable is as if it were not set. */
 static bool is_set(const char *variable)
 {
@@ -27,6 +29,35 @@ static int use_port(struct config_converter *c, const struct config_env *env,
 				      ": expected a port from 1 to 65535", NULL);
 	config_set_port(c, (uint16_t)port);
 	return 0;
+}
+
+/* Fills in where the state is kept: $CONVERT_STATE, `file` in [state], else the user's own place. */
+static int take(const char **to, const char *path, struct config_error *err)
+{
+	char *copy = config_copy(path, strlen(path));
+
+	if (!copy)
+		return config_no_memory(err, 0);
+	free((void *)*to);
+	*to = copy;
+	return 0;
+}
+
+static int locate_state(struct config *config, const struct config_env *env,
+			struct config_error *err)
+{
+	const char *path = env->state, *dir = env->runtime_dir;
+
+	if (path && path[0] != '\0') {
+		if (path[0] == '/' || strcmp(path, CONFIG_NO_STATE) == 0)
+			return take(&config->state_file, path, err);
+		err->file = "environment";
+		return config_mistake(err, 0, "CONVERT_STATE = ", path,
+				      ": expected none, or a path from / on", NULL);
+	}
+	config->state_is_own = !config->state_file;
+	return config->state_is_own && dir && dir[0] == '/' ? take(&config->runtime_dir, dir, err) :
+							      0;
 }
 
 /* The environment's converter in place of those of the file. */
@@ -91,7 +122,7 @@ static int load(struct config *config, const struct config_env *env, const char 
 	}
 	if (config_stops(err, failed))
 		return failed;
-	ret = config_locate_state(config, env, err);
+	ret = locate_state(config, env, err);
 	return failed ? failed : ret;
 }
 
@@ -154,4 +185,12 @@ int config_check(struct config *config, const struct config_env *env, const char
 	struct config_error err = { .file = "environment", .each = each, .arg = arg };
 
 	return load_on(config, env, program, &err);
+}
+
+void config_use_state(const struct config *config)
+{
+	if (config->state_is_own)
+		state_setup_own(config->runtime_dir);
+	else
+		state_setup(config->state_file);
 }

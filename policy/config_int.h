@@ -86,10 +86,6 @@ void config_set_port(struct config_converter *c, uint16_t port);
 const char *config_log_level(const char *value, enum log_level *level);
 const char *config_log_format(const char *value, enum log_format *format);
 
-/* Fills in what is of the state, the environment coming first. */
-int config_locate_state(struct config *config, const struct config_env *env,
-			struct config_error *err);
-
 /* Whatever it is. False where that cannot be told. */
 bool config_file_is_there(const char *path);
 /* A regular file's bytes, mapped so that they can be given back; len may be 0. -errno, with

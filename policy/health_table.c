@@ -1,47 +1,40 @@
 // SPDX-License-Identifier: MIT
-/* Where health is kept: a few records in the process, the file behind them. */
-#include "health_int.h"
+/* Where health is kept: a few records in the process, the file behind them. And from which network is a
+ * converter seen? Asked of the kernel, and not again for a while. */
+#include "health.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "memo.h"
 
 _Static_assert(sizeof(struct health) == 440 && sizeof(struct health) <= STATE_CONVERTER_VALUE,
 	       "the same on all machines, and not too long");
 
 struct row {
-	struct health_key key;
+	struct memo_row memo;
 	struct health health;
-	int64_t checked_ms; /* when it was last compared with the file; 0: the row is free */
-	uint32_t used;
-	bool in_file; /* if it is not there any more, somebody has taken it out */
 };
 
 static struct row table[HEALTH_TABLE];
-static uint32_t uses;
-static atomic_flag busy = ATOMIC_FLAG_INIT;
+static struct memo memo = MEMO_OF(table, HEALTH_TABLE, STATE_CONVERTER_KEY);
 
-/* Never waits; held for some loads and stores, never over a system call. */
-static bool try_lock(void)
-{
-	return !atomic_flag_test_and_set_explicit(&busy, memory_order_acquire);
-}
+struct network_row {
+	struct memo_row memo;
+	uint64_t network;
+};
 
-static void unlock(void)
-{
-	atomic_flag_clear_explicit(&busy, memory_order_release);
-}
+static struct network_row networks[HEALTH_TABLE];
+static struct memo network_memo = MEMO_OF(networks, HEALTH_TABLE, MEMO_ADDR);
 
 /* -------------------------------------------------------------------------- the file */
 
 static void make_key(uint8_t bytes[STATE_CONVERTER_KEY], const struct health_key *key)
 {
-	memcpy(bytes, key->converter.ip, 16);
-	bytes[16] = (uint8_t)(key->converter.port >> 8);
-	bytes[17] = (uint8_t)key->converter.port;
-	memcpy(bytes + 18, &key->network, 8);
+	memo_key(bytes, &key->converter);
+	memcpy(bytes + MEMO_ADDR, &key->network, 8);
 }
 
 static bool decode(struct health *h, const void *value)
@@ -106,91 +99,64 @@ static bool change_file(void *value, struct state_times *times, bool found, void
 
 /* ------------------------------------------------------------------------- the table */
 
-static struct row *row_of(const struct health_key *key)
-{
-	for (unsigned int i = 0; i < HEALTH_TABLE; i++) {
-		struct row *row = &table[i];
-
-		if (row->checked_ms && row->key.network == key->network &&
-		    health_is_same(&row->key.converter, &key->converter)) {
-			row->used = ++uses;
-			return row;
-		}
-	}
-	return NULL;
-}
-
-static struct row *new_row(const struct health_key *key)
-{
-	struct row *oldest = table;
-
-	for (unsigned int i = 1; i < HEALTH_TABLE; i++) {
-		struct row *row = &table[i];
-
-		if (!row->checked_ms ||
-		    (oldest->checked_ms && uses - row->used > uses - oldest->used))
-			oldest = row;
-	}
-	*oldest = (struct row){ .key = *key, .used = ++uses };
-	return oldest;
-}
-
 static void keep(const struct health_key *key, const struct health *h, int64_t now_ms, bool in_file)
 {
+	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct row *row;
 
-	if (!try_lock())
+	make_key(bytes, key);
+	if (!memo_try_lock(&memo))
 		return;
-	row = row_of(key);
-	if (!row)
-		row = new_row(key);
+	row = memo_place(&memo, bytes);
 	row->health = *h;
-	row->checked_ms = now_ms;
-	row->in_file = in_file;
-	unlock();
+	row->memo.checked_ms = now_ms;
+	row->memo.in_file = in_file;
+	memo_unlock(&memo);
 }
 
 /* What was found to be in the file, or not to be there. What only this process knows is not overruled
  * by a copy of it: another thread may have changed it meanwhile. */
 static void keep_found(const struct health_key *key, struct health *h, int64_t now_ms, bool in_file)
 {
+	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct row *row;
 
-	if (in_file || !try_lock()) {
+	make_key(bytes, key);
+	if (in_file || !memo_try_lock(&memo)) {
 		keep(key, h, now_ms, in_file);
 		return;
 	}
-	row = row_of(key);
-	if (!row)
-		row = new_row(key);
-	if (row->in_file || !row->checked_ms)
+	row = memo_place(&memo, bytes);
+	if (row->memo.in_file || !row->memo.checked_ms)
 		row->health = *h;
 	*h = row->health;
-	row->checked_ms = now_ms;
-	row->in_file = false;
-	unlock();
+	row->memo.checked_ms = now_ms;
+	row->memo.in_file = false;
+	memo_unlock(&memo);
 }
 
 enum look { LOOK_BUSY, LOOK_FRESH, LOOK_STALE, LOOK_NONE };
 
 static enum look look(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
 {
+	uint8_t bytes[STATE_CONVERTER_KEY];
 	int64_t most_ms;
 	const struct row *row;
 	enum look found = LOOK_NONE;
 
-	if (!try_lock())
+	make_key(bytes, key);
+	if (!memo_try_lock(&memo))
 		return LOOK_BUSY;
-	row = row_of(key);
+	row = memo_find(&memo, bytes);
 	if (row) {
-		int64_t age = now_ms - row->checked_ms;
+		int64_t age = now_ms - row->memo.checked_ms;
 
 		*h = row->health;
-		*in_file = row->in_file;
+		*in_file = row->memo.in_file;
 		most_ms = now_ms < h->alone_until_ms ? HEALTH_LEFT_MS : HEALTH_REREAD_MS;
 		found = age >= 0 && age < most_ms ? LOOK_FRESH : LOOK_STALE;
 	}
-	unlock();
+	memo_unlock(&memo);
 	return found;
 }
 
@@ -214,19 +180,19 @@ static bool recall(const struct health_key *key, int64_t now_ms, union room *r, 
 }
 
 /* In the process alone. Under the lock, so that of two threads only one changes what was. */
-static bool change_row(const struct health_key *key, struct change *c)
+static bool change_row(const uint8_t *key, struct change *c)
 {
 	struct row *row;
 	bool changed = false;
 
-	if (!try_lock())
+	if (!memo_try_lock(&memo))
 		return false;
-	row = row_of(key);
+	row = memo_find(&memo, key);
 	if (row) {
 		changed = apply(&row->health, c->event, c->now_ms);
 		*c->health = row->health;
 	}
-	unlock();
+	memo_unlock(&memo);
 	return changed;
 }
 
@@ -243,7 +209,63 @@ static bool tell(const struct health_key *key, struct change *c)
 		return c->changed;
 	}
 	c->is_others = ret == -EAGAIN && c->event->kind == HEALTH_PROBED;
-	return !c->is_others && change_row(key, c);
+	return !c->is_others && change_row(bytes, c);
+}
+
+/* ----------------------------------------------------------------------- the network */
+
+/* FNV-1a */
+static uint64_t hash(uint64_t h, const void *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3;
+	return h;
+}
+
+uint64_t health_network(const struct pol_route *route)
+{
+	size_t len = addr_is_v4(&route->source) ? 16 : 8;
+	uint64_t h = hash(0xcbf29ce484222325, route->source.ip, len);
+
+	h = hash(h, route->interface, strnlen(route->interface, sizeof(route->interface)));
+	return h ? h : 1;
+}
+
+static bool recall_network(const uint8_t *key, int64_t now_ms, uint64_t *network)
+{
+	const struct network_row *row;
+	bool fresh;
+
+	if (!memo_try_lock(&network_memo))
+		return false;
+	row = memo_find(&network_memo, key);
+	fresh = row && now_ms >= row->memo.checked_ms &&
+		now_ms - row->memo.checked_ms < HEALTH_ROUTE_MS;
+	if (fresh)
+		*network = row->network;
+	memo_unlock(&network_memo);
+	return fresh;
+}
+
+void health_where(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
+		  struct health_key *key)
+{
+	struct pol_route r = { 0 };
+	struct network_row *row;
+	uint8_t bytes[MEMO_ADDR];
+
+	memo_key(bytes, converter);
+	*key = (struct health_key){ .converter = *converter };
+	if (recall_network(bytes, now_ms, &key->network))
+		return;
+	if (route && route(converter, &r))
+		key->network = health_network(&r);
+	if (!memo_try_lock(&network_memo))
+		return;
+	row = memo_place(&network_memo, bytes);
+	row->network = key->network;
+	row->memo.checked_ms = now_ms;
+	memo_unlock(&network_memo);
 }
 
 /* ----------------------------------------------------------------------------- public */
@@ -300,15 +322,9 @@ void health_report(const struct health_key *key, const struct health_event *e, i
 void health_forget(const struct health_key *key, int64_t now_ms)
 {
 	uint8_t bytes[STATE_CONVERTER_KEY];
-	struct row *row;
 
-	if (try_lock()) {
-		row = row_of(key);
-		if (row)
-			row->checked_ms = 0;
-		unlock();
-	}
 	make_key(bytes, key);
+	memo_drop(&memo, bytes);
 	state_erase(STATE_CONVERTER, bytes, now_ms);
 }
 
@@ -341,17 +357,12 @@ void health_each(int64_t now_ms, health_each_fn *each, void *arg)
 
 void health_clear_table(void)
 {
-	if (!try_lock())
-		return;
-	memset(table, 0, sizeof(table));
-	unlock();
-	health_network_forget();
+	memo_clear(&memo);
+	memo_clear(&network_memo);
 }
 
 void health_in_child(void)
 {
-	if (!try_lock()) /* half a change may be in it */
-		memset(table, 0, sizeof(table));
-	unlock();
-	health_network_in_child();
+	memo_in_child(&memo);
+	memo_in_child(&network_memo);
 }

@@ -51,6 +51,52 @@ static bool key_holds(const struct rule_key *p, const struct rule_key *a)
 	return p->high == a->high && (p->low ^ a->low) >> (128 - len) == 0;
 }
 
+/* ------------------------------------------------------------------------- in order */
+
+typedef bool less_fn(const void *, const void *);
+
+static bool are_sorted(const void *array, size_t n, size_t size, less_fn *less)
+{
+	const uint8_t *at = array, *last = at + (n ? n - 1 : 0) * size;
+
+	while (at < last && !less(at + size, at))
+		at += size;
+	return at == last;
+}
+
+/* From a up to b and from b up to end, into one. */
+static void merge(uint8_t *to, const uint8_t *a, const uint8_t *b, const uint8_t *end, size_t size,
+		  less_fn *less)
+{
+	const uint8_t *middle = b;
+
+	for (; a < middle && b < end; to += size) {
+		const uint8_t **from = less(b, a) ? &b : &a;
+
+		memcpy(to, *from, size);
+		*from += size;
+	}
+	memcpy(to, a, (size_t)(middle - a));
+	memcpy(to + (middle - a), b, (size_t)(end - b));
+}
+
+/* Merges runs of 1, 2, 4 and so on, without recursion, and in no other memory than `spare`, which is as
+ * large: qsort() may call malloc and open files. */
+static void sort(void *array, void *spare, size_t n, size_t size, less_fn *less)
+{
+	uint8_t *from = array, *to = spare, *end = from + n * size;
+
+	for (size_t run = size; run < n * size; run *= 2) {
+		for (uint8_t *a = from; a < end; a += 2 * run) {
+			size_t left = (size_t)(end - a), both = left < 2 * run ? left : 2 * run;
+
+			merge(to + (a - from), a, a + (left < run ? left : run), a + both, size,
+			      less);
+		}
+		memcpy(from, to, n * size);
+	}
+}
+
 static bool entry_less(const void *a, const void *b)
 {
 	const struct rule_entry *x = a, *y = b;
@@ -79,7 +125,7 @@ static size_t sort_starts(uint32_t *starts, uint32_t *spare, size_t n)
 {
 	size_t kept = 1;
 
-	rules_sort(starts, spare, n, sizeof(*starts), port_less);
+	sort(starts, spare, n, sizeof(*starts), port_less);
 	for (size_t i = 1; i < n; i++) {
 		if (starts[i] != starts[kept - 1])
 			starts[kept++] = starts[i];
@@ -236,12 +282,12 @@ static int sort_entries(struct config_rules *rules)
 	size_t n = rules->n_entries, size = sizeof(*rules->entries);
 	void *spare;
 
-	if (rules_are_sorted(rules->entries, n, size, entry_less))
+	if (are_sorted(rules->entries, n, size, entry_less))
 		return 0;
 	spare = malloc(n * size);
 	if (!spare)
 		return -ENOMEM;
-	rules_sort(rules->entries, spare, n, size, entry_less);
+	sort(rules->entries, spare, n, size, entry_less);
 	free(spare);
 	return 0;
 }

@@ -68,11 +68,5 @@ int rules_index_build(struct config_rules *rules);
 /* What a node itself says of a port: the number of a rule, or RULE_NONE. */
 uint32_t rules_at_port(const struct config_rules *rules, const struct rule_node *node,
 		       uint32_t port);
-/* Without recursion, and in no other memory than `spare`, which is as large: qsort() may call malloc and open
- * files. */
-void rules_sort(void *array, void *spare, size_t n, size_t size,
-		bool (*less)(const void *, const void *));
-bool rules_are_sorted(const void *array, size_t n, size_t size,
-		      bool (*less)(const void *, const void *));
 
 #endif

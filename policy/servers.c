@@ -1,26 +1,121 @@
 // SPDX-License-Identifier: MIT
-/*
- * The table is a fixed one, in sets of four, and not uthash's: nothing to allocate in somebody
- * else's process, a look-up whose cost has a bound, and pages that nobody touches cost nothing.
- */
-#include "servers_int.h"
+#include "servers.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
+#include "memo.h"
+
 #define WAYS 4
-#define SETS (SERVERS_TABLE / WAYS)
 
 struct row {
+	struct memo_row memo;
 	struct servers_entry entry;
-	int64_t checked_ms; /* when it was last compared with the file; 0: the row is free */
-	uint32_t used;	    /* the smaller, the longer ago */
-	bool in_file;	    /* if it is not there any more, somebody has taken it out */
 };
 
-static struct row table[SETS][WAYS];
-static uint32_t uses;
-static atomic_flag busy = ATOMIC_FLAG_INIT;
+static struct row table[SERVERS_TABLE];
+static struct memo memo = MEMO_OF(table, WAYS, STATE_SERVER_KEY);
+
+/* ------------------------------------------------------- what news mean: all of it pure */
+
+#define SHIFTS_MAX 8 /* SERVERS_HOLD_MS << 8 is more than SERVERS_KEEP_MS */
+
+enum news_kind { NEWS_LEARNED, NEWS_WITHDRAWN, NEWS_BAD_COOKIE, NEWS_PINNED };
+
+struct news {
+	enum news_kind kind;
+	enum servers_verdict verdict;
+	struct cvt_span tfo_cookie;
+	int64_t now_ms;
+	struct servers_entry entry; /* what only we know; out: as it is in the file afterwards */
+};
+
+static void put_cookie(struct servers_entry *e, struct cvt_span tfo_cookie)
+{
+	memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
+	memcpy(e->tfo_cookie, tfo_cookie.p, tfo_cookie.len);
+	e->tfo_cookie_len = (uint8_t)tfo_cookie.len;
+}
+
+static bool is_same_cookie(const struct servers_entry *e, struct cvt_span tfo_cookie)
+{
+	return e->tfo_cookie_len == tfo_cookie.len &&
+	       memcmp(e->tfo_cookie, tfo_cookie.p, tfo_cookie.len) == 0;
+}
+
+static bool is_held(const struct servers_entry *e, int64_t now_ms)
+{
+	int64_t hold = e->withdrawals ? SERVERS_HOLD_MS << (e->withdrawals - 1) : 0;
+
+	if (hold > SERVERS_KEEP_MS)
+		hold = SERVERS_KEEP_MS;
+	return now_ms >= e->learned_ms && now_ms - e->learned_ms < hold;
+}
+
+static bool learn(struct servers_entry *e, const struct news *n)
+{
+	const struct cvt_span *c = &n->tfo_cookie;
+	bool is_news = c->len > 0 && c->len <= SERVERS_COOKIE_MAX && !is_same_cookie(e, *c);
+
+	if (is_news)
+		put_cookie(e, *c);
+	if (e->is_pinned || (n->verdict == SERVERS_MPTCP && is_held(e, n->now_ms)))
+		return is_news;
+	is_news |= e->verdict != n->verdict || n->now_ms < e->learned_ms ||
+		   n->now_ms - e->learned_ms >= SERVERS_RENEW_MS;
+	e->verdict = n->verdict;
+	if (n->verdict == SERVERS_TCP) {
+		is_news |= e->withdrawals > 0;
+		e->withdrawals = 0;
+	}
+	return is_news;
+}
+
+static bool withdraw(struct servers_entry *e)
+{
+	if (e->is_pinned)
+		return false;
+	e->verdict = SERVERS_TCP;
+	if (e->withdrawals < SHIFTS_MAX)
+		e->withdrawals++;
+	return true;
+}
+
+static bool drop_cookie(struct servers_entry *e)
+{
+	bool had_one = e->tfo_cookie_len > 0;
+
+	memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
+	e->tfo_cookie_len = 0;
+	return had_one;
+}
+
+/* Returns whether e has changed. */
+static bool apply(struct servers_entry *e, const struct news *n)
+{
+	bool changed = true;
+
+	switch (n->kind) {
+	case NEWS_LEARNED:
+		changed = learn(e, n);
+		break;
+	case NEWS_WITHDRAWN:
+		changed = withdraw(e);
+		break;
+	case NEWS_BAD_COOKIE:
+		changed = drop_cookie(e);
+		break;
+	case NEWS_PINNED:
+		e->is_pinned = true;
+		e->verdict = n->verdict;
+		e->withdrawals = 0;
+		break;
+	}
+	if (changed) {
+		e->learned_ms = n->now_ms;
+		e->until_ms = e->is_pinned ? STATE_FOREVER : n->now_ms + SERVERS_KEEP_MS;
+	}
+	return changed;
+}
 
 /* ------------------------------------------------------------------------- the file */
 
@@ -32,12 +127,7 @@ struct stored { /* the value; all bytes, so it has no padding */
 
 _Static_assert(sizeof(struct stored) == STATE_SERVER_VALUE, "what is kept of a server");
 
-static void make_key(uint8_t key[STATE_SERVER_KEY], const struct addr *server)
-{
-	memcpy(key, server->ip, 16);
-	key[16] = (uint8_t)(server->port >> 8);
-	key[17] = (uint8_t)server->port;
-}
+_Static_assert(STATE_SERVER_KEY == MEMO_ADDR, "the server's address and port");
 
 static void encode(struct stored *s, const struct servers_entry *e)
 {
@@ -54,7 +144,7 @@ static bool decode(struct servers_entry *e, const void *value, const struct stat
 	struct stored s;
 
 	memcpy(&s, value, sizeof(s));
-	if (s.verdict > SERVERS_TCP || s.is_pinned > 1 || s.withdrawals > SERVERS_SHIFTS_MAX ||
+	if (s.verdict > SERVERS_TCP || s.is_pinned > 1 || s.withdrawals > SHIFTS_MAX ||
 	    s.tfo_cookie_len > SERVERS_COOKIE_MAX)
 		return false;
 	e->verdict = (enum servers_verdict)s.verdict;
@@ -72,20 +162,20 @@ static bool read_file(const struct addr *server, int64_t now_ms, struct servers_
 	uint8_t key[STATE_SERVER_KEY], value[STATE_SERVER_VALUE];
 	struct state_times times;
 
-	make_key(key, server);
+	memo_key(key, server);
 	return state_get(STATE_SERVER, key, now_ms, value, &times) && decode(e, value, &times);
 }
 
 static bool change_file(void *value, struct state_times *times, bool found, void *arg)
 {
-	struct servers_news *n = arg;
+	struct news *n = arg;
 	struct servers_entry e = n->entry;
 	struct stored s;
 	bool changed;
 
 	if (found)
 		decode(&e, value, times);
-	changed = servers_apply(&e, n);
+	changed = apply(&e, n);
 	n->entry = e;
 	encode(&s, &e);
 	memcpy(value, &s, sizeof(s));
@@ -95,97 +185,42 @@ static bool change_file(void *value, struct state_times *times, bool found, void
 
 /* ------------------------------------------------------------------------ the table */
 
-/* Never waits; held for some loads and stores, never over a system call. */
-static bool try_lock(void)
-{
-	return !atomic_flag_test_and_set_explicit(&busy, memory_order_acquire);
-}
-
-static void unlock(void)
-{
-	atomic_flag_clear_explicit(&busy, memory_order_release);
-}
-
-static bool is_same(const struct addr *a, const struct addr *b)
-{
-	return a->port == b->port && addr_equal_ip(a, b);
-}
-
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ x >> 32) * 0x9e3779b97f4a7c15;
-	x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9;
-	return x ^ x >> 32;
-}
-
-static struct row *set_of(const struct addr *server)
-{
-	uint64_t high, low;
-
-	memcpy(&high, server->ip, 8);
-	memcpy(&low, server->ip + 8, 8);
-	return table[mix(mix(high ^ server->port) ^ low) % SETS];
-}
-
-static struct row *row_of(const struct addr *server)
-{
-	struct row *set = set_of(server);
-
-	for (unsigned int i = 0; i < WAYS; i++) {
-		if (set[i].checked_ms && is_same(&set[i].entry.server, server)) {
-			set[i].used = ++uses;
-			return &set[i];
-		}
-	}
-	return NULL;
-}
-
-/* The one of the set that was last used longest ago, or a free one. */
-static struct row *oldest_row(const struct addr *server)
-{
-	struct row *set = set_of(server), *oldest = set;
-
-	for (unsigned int i = 1; i < WAYS; i++) {
-		if (!set[i].checked_ms ||
-		    (oldest->checked_ms && uses - set[i].used > uses - oldest->used))
-			oldest = &set[i];
-	}
-	oldest->used = ++uses;
-	return oldest;
-}
-
 static void keep(const struct servers_entry *e, int64_t now_ms, bool in_file)
 {
+	uint8_t key[STATE_SERVER_KEY];
 	struct row *row;
 
-	if (!try_lock())
+	memo_key(key, &e->server);
+	if (!memo_try_lock(&memo))
 		return;
-	row = row_of(&e->server);
-	if (!row)
-		row = oldest_row(&e->server);
+	row = memo_place(&memo, key);
 	row->entry = *e;
-	row->checked_ms = now_ms;
-	row->in_file = in_file;
-	unlock();
+	row->memo.checked_ms = now_ms;
+	row->memo.in_file = in_file;
+	memo_unlock(&memo);
 }
 
 enum look { LOOK_BUSY, LOOK_FRESH, LOOK_STALE, LOOK_NONE };
 
-static enum look look(const struct addr *server, int64_t now_ms, struct row *copy)
+static enum look look(const struct addr *server, int64_t now_ms, struct servers_entry *e,
+		      bool *in_file)
 {
+	uint8_t key[STATE_SERVER_KEY];
 	const struct row *row;
 	enum look found = LOOK_NONE;
 
-	if (!try_lock())
+	memo_key(key, server);
+	if (!memo_try_lock(&memo))
 		return LOOK_BUSY;
-	row = row_of(server);
+	row = memo_find(&memo, key);
 	if (row) {
-		int64_t age = now_ms - row->checked_ms;
+		int64_t age = now_ms - row->memo.checked_ms;
 
-		*copy = *row;
+		*e = row->entry;
+		*in_file = row->memo.in_file;
 		found = age >= 0 && age < SERVERS_REREAD_MS ? LOOK_FRESH : LOOK_STALE;
 	}
-	unlock();
+	memo_unlock(&memo);
 	return found;
 }
 
@@ -199,27 +234,23 @@ static void blank(struct servers_entry *e, const struct addr *server)
 static bool recall(const struct addr *server, int64_t now_ms, struct servers_entry *e,
 		   bool *in_file)
 {
-	struct row row;
-	enum look found = look(server, now_ms, &row);
+	enum look found;
 
 	blank(e, server);
-	if (found == LOOK_BUSY)
-		return false;
-	if (found == LOOK_FRESH) {
-		*e = row.entry;
-		*in_file = row.in_file;
-	} else {
+	*in_file = false;
+	found = look(server, now_ms, e, in_file);
+	if (found == LOOK_STALE || found == LOOK_NONE) {
+		if (*in_file) /* else the file could not be written, or there is none */
+			blank(e, server);
 		*in_file = read_file(server, now_ms, e);
-		if (!*in_file && found == LOOK_STALE && !row.in_file)
-			*e = row.entry; /* the file could not be written, or there is none */
 		keep(e, now_ms, *in_file);
 	}
 	if (e->until_ms <= now_ms)
 		blank(e, server);
-	return true;
+	return found != LOOK_BUSY;
 }
 
-static bool tell(const struct addr *server, struct servers_news *n)
+static bool tell(const struct addr *server, struct news *n)
 {
 	struct servers_entry e;
 	uint8_t key[STATE_SERVER_KEY];
@@ -231,9 +262,9 @@ static bool tell(const struct addr *server, struct servers_news *n)
 		blank(&n->entry, server);
 	else
 		n->entry = e;
-	if (!servers_apply(&e, n))
+	if (!apply(&e, n))
 		return false;
-	make_key(key, server);
+	memo_key(key, server);
 	in_file = state_update(STATE_SERVER, key, n->now_ms, change_file, n) == 0;
 	keep(in_file ? &n->entry : &e, n->now_ms, in_file);
 	return in_file;
@@ -258,33 +289,31 @@ enum servers_verdict servers_lookup(const struct addr *server, int64_t now_ms)
 void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_cookie,
 		   int64_t now_ms)
 {
-	struct servers_news n = { .kind = SERVERS_NEWS_LEARNED,
-				  .verdict = mptcp ? SERVERS_MPTCP : SERVERS_TCP,
-				  .tfo_cookie = tfo_cookie,
-				  .now_ms = now_ms };
+	struct news n = { .kind = NEWS_LEARNED,
+			  .verdict = mptcp ? SERVERS_MPTCP : SERVERS_TCP,
+			  .tfo_cookie = tfo_cookie,
+			  .now_ms = now_ms };
 
 	tell(server, &n);
 }
 
 void servers_withdraw(const struct addr *server, int64_t now_ms)
 {
-	struct servers_news n = { .kind = SERVERS_NEWS_WITHDRAWN, .now_ms = now_ms };
+	struct news n = { .kind = NEWS_WITHDRAWN, .now_ms = now_ms };
 
 	tell(server, &n);
 }
 
 void servers_drop_cookie(const struct addr *server, int64_t now_ms)
 {
-	struct servers_news n = { .kind = SERVERS_NEWS_BAD_COOKIE, .now_ms = now_ms };
+	struct news n = { .kind = NEWS_BAD_COOKIE, .now_ms = now_ms };
 
 	tell(server, &n);
 }
 
 bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms)
 {
-	struct servers_news n = { .kind = SERVERS_NEWS_PINNED,
-				  .verdict = verdict,
-				  .now_ms = now_ms };
+	struct news n = { .kind = NEWS_PINNED, .verdict = verdict, .now_ms = now_ms };
 
 	return tell(server, &n);
 }
@@ -292,15 +321,9 @@ bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_
 bool servers_forget(const struct addr *server, int64_t now_ms)
 {
 	uint8_t key[STATE_SERVER_KEY];
-	struct row *row;
 
-	if (try_lock()) {
-		row = row_of(server);
-		if (row)
-			row->checked_ms = 0;
-		unlock();
-	}
-	make_key(key, server);
+	memo_key(key, server);
+	memo_drop(&memo, key);
 	return state_erase(STATE_SERVER, key, now_ms) == 0;
 }
 
@@ -330,15 +353,10 @@ void servers_each(int64_t now_ms, servers_each_fn *each, void *arg)
 
 void servers_clear_table(void)
 {
-	if (!try_lock())
-		return;
-	memset(table, 0, sizeof(table));
-	unlock();
+	memo_clear(&memo);
 }
 
 void servers_in_child(void)
 {
-	if (!try_lock()) /* half a change may be in it */
-		memset(table, 0, sizeof(table));
-	unlock();
+	memo_in_child(&memo);
 }

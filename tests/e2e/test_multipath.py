@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """mptcp = auto: Multipath TCP where it gains something, and not where the program says by which network
-it goes (policy/multipath.h).
+it goes (policy/paths.h).
 
 Two networks as in paths.py, both with IPv6 too, and a third way to the converter that is like a VPN: vpn0,
 which only sockets that are bound to it, or carry its mark, are routed by. What counts are the bytes that
