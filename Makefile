@@ -451,7 +451,7 @@ check-32bit:
 
 .PHONY: check-32bit-here
 check-32bit-here: all $(E2E_TOOLS) e2e-tools32
-	$(Q)$(run) --limit 3600 tests/names-32 tests/e2e/test_32bit.py
+	$(Q)NAMES=32 $(run) --limit 3600 tests/names tests/e2e/test_32bit.py
 
 # Other machines, by cross compilers and emulators. aarch64's musl takes aarch64's library.
 for_armhf        := --no-print-directory CC=arm-linux-gnueabihf-gcc BUILD=$(BUILD)/armhf

@@ -12,7 +12,6 @@
 #include "judge.h"
 #include "load.h"
 #include "route.h"
-#include "show.h"
 #include "state.h"
 
 /* A third SYN with MPTCP's option is out by then, and the kernel has not yet given it up for all

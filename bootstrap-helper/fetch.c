@@ -9,10 +9,7 @@
 
 #include "bootstrap.h"
 #include "config.h"
-#include "fetch_diff.h"
-#include "fetch_download.h"
-#include "fetch_paths.h"
-#include "fetch_place.h"
+#include "fetch_int.h"
 #include "load.h"
 
 #define SIZE_DEFAULT	(1U << 20)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fetch_diff.h"
+#include "fetch_int.h"
 
 #include <ctype.h>
 #include <errno.h>

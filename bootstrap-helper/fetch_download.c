@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fetch_download.h"
+#include "fetch_int.h"
 
 #include <curl/curl.h>
 #include <inttypes.h>

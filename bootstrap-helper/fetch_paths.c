@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fetch_paths.h"
+#include "fetch_int.h"
 
 #include <stdbool.h>
 #include <stdio.h>

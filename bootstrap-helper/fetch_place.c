@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fetch_place.h"
+#include "fetch_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

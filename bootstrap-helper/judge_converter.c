@@ -8,7 +8,6 @@
 
 #include "errno_name.h"
 #include "kinds.h"
-#include "probe_text.h"
 
 enum { KIND_MPTCP = 30, NOT_AUTHORIZED = 32, MISSING_COOKIE = 3, RESOURCE = 64, NETWORK = 65 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* load.h - the configuration that a program started from here would find, or one file alone. */
+/* load.h - the configuration that a program started from here would find, or one file alone; and what it
+ * means, for people. */
 #ifndef CVT_LOAD_H
 #define CVT_LOAD_H
 
@@ -14,5 +15,7 @@ int load_check(struct config *config, const char *file, const char *program, con
 	       void *arg);
 /* "FILE:LINE: what: what was expected" to standard error. */
 void load_complain(const struct config_error *err);
+/* To standard output. A cookie is only said to be given. */
+void show_config(const struct config *config);
 
 #endif

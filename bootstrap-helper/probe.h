@@ -94,4 +94,26 @@ bool probe_is_open(const struct probe *p, const struct health *known);
 /* Takes at most 2 timeout_ms if nobody answers the SYN, and some seconds if nobody answers Info. */
 void probe_converter(const struct probe_request *q, struct probe *p);
 
+/* ---- in words (never: a cookie) */
+
+#define PROBE_TEXT_MAX 200
+
+/* "rfc8803, 12.3 ms, 0-RTT, MPTCP", or what is wrong. */
+void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
+/* What a connection over MPTCP costs more than one over TCP, as its reply is held back; 0: it is not. */
+uint32_t probe_held_us(const struct probe *p);
+/* What is wrong, alone. */
+void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX]);
+const char *probe_dialect_text(enum cvt_dialect dialect);
+/* Some lines, each with four spaces before it, to standard output. */
+void probe_print_details(const struct probe *p);
+
+/* ---- told to all programs through the state file */
+
+/* started_ms: when the probe began (CLOCK_REALTIME). Returns whether there was anything to tell.
+ * It speaks against a converter only if a Connect would not even begin, or is not wanted for now:
+ * nothing else that Info meets says what a Connect would. */
+bool probe_record(const struct probe_request *q, const struct probe *p,
+		  const struct health_key *key, unsigned int retry_ms, int64_t started_ms);
+
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "probe_record.h"
+#include "probe.h"
 
 struct record {
 	const struct probe_request *q;

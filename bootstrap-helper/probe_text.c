@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "probe_text.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <stdio.h>

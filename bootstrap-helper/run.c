@@ -9,8 +9,7 @@
 #include "bootstrap.h"
 #include "load.h"
 #include "metrics.h"
-#include "probe_record.h"
-#include "probe_text.h"
+#include "probe.h"
 #include "targets.h"
 #include "watch.h"
 

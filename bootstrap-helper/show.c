@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "rules.h"
-#include "show.h"
+#include "load.h"
 #include "state.h"
 
 static void line(const char *key, const char *value)

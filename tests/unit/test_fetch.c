@@ -12,9 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fetch_diff.h"
-#include "fetch_paths.h"
-#include "fetch_record.h"
+#include "fetch_int.h"
 
 #define SECRET "SECRET"
 

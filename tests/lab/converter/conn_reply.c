@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 
 #include "capture.h"
-#include "limit.h"
 #include "log.h"
 #include "reply.h"
 #include "sockopt.h"
@@ -16,6 +15,40 @@
 #define ESTAB_POLL_MS 2
 #define ESTAB_POLLS   2500 /* 5 s: then the client's third ACK will not come any more */
 #define SILENCE_MS    600000
+
+#define SLOTS	  1024
+#define PERIOD_MS 1000
+
+static struct slot {
+	struct addr client;
+	uint64_t since_ms;
+	unsigned int taken;
+} slots[SLOTS];
+
+static size_t slot_of(const struct addr *a)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (size_t i = 0; i < sizeof(a->ip); i++)
+		h = (h ^ a->ip[i]) * 16777619u;
+	return h % SLOTS;
+}
+
+/* How many error messages a client gets in a second (S-15). True: one more may be sent to that client now; it
+ * is counted. In constant memory: two clients whose addresses fall into one slot start each other's count
+ * anew; it never refuses one that is within its limit. */
+static bool limit_take(const struct addr *client, unsigned int most)
+{
+	struct slot *s = &slots[slot_of(client)];
+	uint64_t now = loop_now_ms();
+
+	if (!s->taken || !addr_equal_ip(&s->client, client) || now - s->since_ms >= PERIOD_MS)
+		*s = (struct slot){ .client = *client, .since_ms = now };
+	if (s->taken == most)
+		return false;
+	s->taken++;
+	return true;
+}
 
 static void go_on_after_reply(struct conn *c)
 {
