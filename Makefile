@@ -351,8 +351,9 @@ E2E_SUITES := $(filter-out %/test_32bit.py,$(wildcard tests/e2e/test_*.py))
 # These measure round trips, or need both cores by themselves.
 E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_storms.py)
 # The longest ones first, so that all end together.
-E2E_FIRST  := $(addprefix tests/e2e/,test_waiters.py test_foreign.py test_transparency.py \
-		test_programs.py test_transparency_mptcp.py test_failures.py test_faults.py)
+E2E_FIRST  := $(addprefix tests/e2e/,test_waiters.py test_transparency.py test_programs.py test_foreign.py \
+		test_transparency_mptcp.py test_failures.py test_dissector.py test_doctor.py test_faults.py \
+		test_mptcp.py test_differences.py test_blame.py test_musl.py test_transcript.py)
 E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
 
 # A suite that is not there is a failure, not a pass.
@@ -369,7 +370,10 @@ run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER=$(abspath $(BUILD)/
 #: check            the tests: lab, unit, exports, end to end (best as root: it needs namespaces)
 check:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK)
-	$(Q)$(MAKE) --no-print-directory check-here
+	$(Q)$(MAKE) --no-print-directory $(on_all_cores) check-here
+
+# to build, where nobody has said how many jobs there shall be
+on_all_cores = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: check-here
 check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS) e2e-tools-musl
