@@ -152,7 +152,6 @@ enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsi
 /* Costs system calls only if it is news. */
 void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms);
 
-void health_forget(const struct health_key *key, int64_t now_ms);
 typedef void health_each_fn(const struct health_key *key, const struct health *h, void *arg);
 void health_each(int64_t now_ms, health_each_fn *each, void *arg);
 void health_clear_table(void);

@@ -319,15 +319,6 @@ void health_report(const struct health_key *key, const struct health_event *e, i
 	tell(key, &c);
 }
 
-void health_forget(const struct health_key *key, int64_t now_ms)
-{
-	uint8_t bytes[STATE_CONVERTER_KEY];
-
-	make_key(bytes, key);
-	memo_drop(&memo, bytes);
-	state_erase(STATE_CONVERTER, bytes, now_ms);
-}
-
 struct walk {
 	health_each_fn *each;
 	void *arg;

@@ -19,7 +19,7 @@ static struct memo memo = MEMO_OF(table, WAYS, STATE_SERVER_KEY);
 
 #define SHIFTS_MAX 8 /* SERVERS_HOLD_MS << 8 is more than SERVERS_KEEP_MS */
 
-enum news_kind { NEWS_LEARNED, NEWS_WITHDRAWN, NEWS_BAD_COOKIE, NEWS_PINNED };
+enum news_kind { NEWS_LEARNED, NEWS_WITHDRAWN, NEWS_PINNED };
 
 struct news {
 	enum news_kind kind;
@@ -80,15 +80,6 @@ static bool withdraw(struct servers_entry *e)
 	return true;
 }
 
-static bool drop_cookie(struct servers_entry *e)
-{
-	bool had_one = e->tfo_cookie_len > 0;
-
-	memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
-	e->tfo_cookie_len = 0;
-	return had_one;
-}
-
 /* Returns whether e has changed. */
 static bool apply(struct servers_entry *e, const struct news *n)
 {
@@ -100,9 +91,6 @@ static bool apply(struct servers_entry *e, const struct news *n)
 		break;
 	case NEWS_WITHDRAWN:
 		changed = withdraw(e);
-		break;
-	case NEWS_BAD_COOKIE:
-		changed = drop_cookie(e);
 		break;
 	case NEWS_PINNED:
 		e->is_pinned = true;
@@ -300,13 +288,6 @@ void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_co
 void servers_withdraw(const struct addr *server, int64_t now_ms)
 {
 	struct news n = { .kind = NEWS_WITHDRAWN, .now_ms = now_ms };
-
-	tell(server, &n);
-}
-
-void servers_drop_cookie(const struct addr *server, int64_t now_ms)
-{
-	struct news n = { .kind = NEWS_BAD_COOKIE, .now_ms = now_ms };
 
 	tell(server, &n);
 }

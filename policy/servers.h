@@ -56,8 +56,6 @@ void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_co
  * SERVERS_TCP, and a converter that says otherwise is not believed for SERVERS_HOLD_MS, for twice
  * as long the next time, up to SERVERS_KEEP_MS. A converter that agrees ends that. */
 void servers_withdraw(const struct addr *server, int64_t now_ms);
-/* The server did not take its cookie: ask for a new one. */
-void servers_drop_cookie(const struct addr *server, int64_t now_ms);
 
 /* For convert-bootstrap. Other processes see it within SERVERS_REREAD_MS. False: the state file
  * could not be written. */

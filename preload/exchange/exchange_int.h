@@ -41,9 +41,7 @@ bool exchange_may_be_held(const struct exchange *u);
 bool exchange_may_be_lost(const struct exchange *u);
 bool exchange_may_ask(const struct exchange *u);
 bool exchange_has_elsewhere(const struct exchange *u);
-/* Three round trips to the converter, as far as they are known: what an answer may take. The last part of
- * its time, for asking. Half of this attempt's time, as a moment. */
-int64_t exchange_patience_ns(const struct exchange *u);
+/* The last part of its time, for asking. Half of this attempt's time, as a moment. */
 int64_t exchange_ask_window_ns(const struct exchange *u);
 int64_t exchange_half_ns(const struct exchange *u);
 /* When to look why nothing comes, from now on; and of an attempt that begins now. */

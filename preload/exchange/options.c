@@ -12,7 +12,7 @@ static _Atomic unsigned int n_refusals;
 
 #define REFUSALS_MOST (sizeof(refusals) / sizeof(refusals[0]))
 
-bool options_is_refused(const struct config_converter *converter, uint8_t kind)
+static bool is_refused(const struct config_converter *converter, uint8_t kind)
 {
 	unsigned int n = atomic_load_explicit(&n_refusals, memory_order_relaxed);
 
@@ -41,7 +41,7 @@ bool options_refused(const struct config_converter *converter, struct cvt_span k
 	bool any = false;
 
 	for (size_t i = 0; i < kinds.len; i++) {
-		if (!kinds.p[i] || options_is_refused(converter, kinds.p[i]))
+		if (!kinds.p[i] || is_refused(converter, kinds.p[i]))
 			continue;
 		refuse(converter, kinds.p[i]);
 		any = true;
@@ -51,7 +51,7 @@ bool options_refused(const struct config_converter *converter, struct cvt_span k
 
 static bool may_ask(const struct exchange *u, uint8_t kind)
 {
-	return !(u->tried & EXCHANGE_TRIED_BASE) && !options_is_refused(u->converter, kind);
+	return !(u->tried & EXCHANGE_TRIED_BASE) && !is_refused(u->converter, kind);
 }
 
 /* With no content the converter shall make it up (P-22, P-23). */

@@ -17,7 +17,5 @@ struct cvt_span options_for(struct exchange *u, uint8_t room[static OPTIONS_MAX]
 /* Error 33 named these kinds (zero bytes are padding). False: we know all of them already, and would
  * only repeat ourselves. */
 bool options_refused(const struct config_converter *converter, struct cvt_span kinds);
-/* Has it? */
-bool options_is_refused(const struct config_converter *converter, uint8_t kind);
 
 #endif

@@ -67,7 +67,8 @@ void exchange_begin_tries(struct exchange *u)
 #define PATIENCE_LEAST_NS 250000000
 #define PATIENCE_MOST_NS  900000000
 
-int64_t exchange_patience_ns(const struct exchange *u)
+/* Three round trips to the converter, as far as they are known: what an answer may take. */
+static int64_t patience_ns(const struct exchange *u)
 {
 	int64_t ns = u->rtt_us ? 3000LL * u->rtt_us : PATIENCE_MOST_NS;
 
@@ -86,7 +87,7 @@ int64_t exchange_half_ns(const struct exchange *u)
 int64_t exchange_ask_window_ns(const struct exchange *u)
 {
 	int64_t most = (int64_t)shim_config()->timeout_ms * 1000000 / 4;
-	int64_t ns = exchange_patience_ns(u);
+	int64_t ns = patience_ns(u);
 
 	return ns < most ? ns : most;
 }
@@ -113,7 +114,7 @@ void exchange_look_at(struct exchange *u, int64_t now)
 {
 	int64_t look_ns = INT64_MAX,
 		ask_ns = atomic_load(&u->deadline_ns) - exchange_ask_window_ns(u);
-	int64_t lost_ns = u->attempt_ns + exchange_patience_ns(u), half = exchange_half_ns(u);
+	int64_t lost_ns = u->attempt_ns + patience_ns(u), half = exchange_half_ns(u);
 
 	if (exchange_may_be_lost(u) && now < sooner(lost_ns, half))
 		look_ns = sooner(lost_ns, half);

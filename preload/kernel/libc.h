@@ -30,8 +30,7 @@ int libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
 /* What a fortified call with too little room ends in. */
 void libc_overflow(void) __attribute__((noreturn, cold));
 
-/* pthread_cleanup_push() of glibc's header needs what musl does not have. This way both have; glibc's
- * struct is the longer one. */
+/* pthread_cleanup_push() as both have it, past glibc's header; glibc's struct is the longer one. */
 struct libc_cleanup {
 	void (*routine)(void *);
 	void *arg;
@@ -43,8 +42,7 @@ void libc_cleanup_push(struct libc_cleanup *cleanup, void (*routine)(void *),
 		       void *arg) __asm__("_pthread_cleanup_push");
 void libc_cleanup_pop(struct libc_cleanup *cleanup, int run) __asm__("_pthread_cleanup_pop");
 
-/* In a program of musl's, half of what is a length of 64 bits to glibc and to the kernel is padding, in which
- * anything may stand. */
+/* In a program of musl's, half of a length of 64 bits is padding, in which anything may stand. */
 static inline size_t libc_length(size_t length)
 {
 	return libc_is_musl() ? (unsigned int)length : length;

@@ -59,7 +59,8 @@ static bool are_there(const void *p, size_t n, bool (*ask)(uintptr_t))
 	return ok;
 }
 
-bool memory_is_readable(const void *p, size_t n)
+/* memory_was_readable(), of now: no page is believed. */
+static bool is_readable(const void *p, size_t n)
 {
 	return are_there(p, n, is_there);
 }
@@ -84,7 +85,7 @@ bool memory_settles_vector(const struct iovec *iov, int n)
 {
 	bool empty = true;
 
-	if (n <= 0 || n > IOV_MAX || !memory_is_readable(iov, (size_t)n * sizeof(*iov)))
+	if (n <= 0 || n > IOV_MAX || !is_readable(iov, (size_t)n * sizeof(*iov)))
 		return true;
 	for (int i = 0; i < n; i++) {
 		if (iov[i].iov_len > SSIZE_MAX)
@@ -96,20 +97,20 @@ bool memory_settles_vector(const struct iovec *iov, int n)
 
 bool memory_settles_message(const struct msghdr *msg)
 {
-	if (!memory_is_readable(msg, sizeof(*msg)))
+	if (!is_readable(msg, sizeof(*msg)))
 		return true;
 	if ((int)msg->msg_namelen < 0 || libc_pieces(msg) > IOV_MAX)
 		return true;
-	return !memory_is_readable(msg->msg_iov, libc_pieces(msg) * sizeof(*msg->msg_iov));
+	return !is_readable(msg->msg_iov, libc_pieces(msg) * sizeof(*msg->msg_iov));
 }
 
 bool memory_settles_messages(const struct mmsghdr *msgs, unsigned int n)
 {
-	return n == 0 || !memory_is_readable(msgs, sizeof(*msgs)) ||
+	return n == 0 || !is_readable(msgs, sizeof(*msgs)) ||
 	       memory_settles_message(&msgs->msg_hdr);
 }
 
 bool memory_settles_address(const struct sockaddr *sa, socklen_t len)
 {
-	return sa && (len > sizeof(struct sockaddr_storage) || !memory_is_readable(sa, len));
+	return sa && (len > sizeof(struct sockaddr_storage) || !is_readable(sa, len));
 }

@@ -22,9 +22,7 @@ static inline bool memory_is_absurd(const void *p)
 }
 
 /* Asks the kernel about a structure of at least 8 bytes (valgrind takes the first ones for read), one
- * system call for each page. errno is untouched. */
-bool memory_is_readable(const void *p, size_t n);
-/* The same for what may be none of our business: a page that was there before is believed to be there
+ * system call for each page. errno is untouched. A page that was there before is believed to be there
  * still, so that who calls again and again with the same buffers makes no system call for it. */
 bool memory_was_readable(const void *p, size_t n);
 /* The same for n elements of this size, a part of a page, of which only the first word need have been

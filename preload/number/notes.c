@@ -227,7 +227,8 @@ void note_shared(void)
 	atomic_fetch_add(&generation, 1);
 }
 
-bool note_is_shared(const struct note *n)
+/* Has the socket been shared with another process since it was made? */
+static bool is_shared(const struct note *n)
 {
 	return n->generation != atomic_load(&generation);
 }
@@ -236,7 +237,7 @@ const char *note_obstacle(const struct note *n)
 {
 	if (!n || !n->family)
 		return "its making was not seen";
-	if (note_is_shared(n))
+	if (is_shared(n))
 		return "made before a fork or exec";
 	return atomic_load(&n->spoiled);
 }

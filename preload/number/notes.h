@@ -42,8 +42,8 @@ struct note {
 	_Atomic bool connected; /* connect() was called, and left to the kernel */
 	_Atomic bool
 		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
-	/* of a twin: bit SHUT_RD and bit SHUT_WR of what it was shut down for */
-	_Atomic uint8_t shut;
+	_Atomic uint8_t
+		shut; /* of a twin: bit SHUT_RD and bit SHUT_WR of what it was shut down for */
 	uint16_t used;
 	uint8_t bytes[NOTE_BYTES]; /* the options, in the order they were set */
 };
@@ -59,27 +59,23 @@ struct note_option {
 void note_begin(int fd, int family, int type, bool is_mptcp);
 /* The number means something else: what is noted is of an earlier socket. */
 void note_end(int fd);
-/* The note of fd, or NULL if there is none. */
-struct note *note_at(int fd);
+struct note *note_at(int fd); /* or NULL */
 /* setsockopt() has succeeded. */
 void note_option(int fd, int level, int name, const void *value, socklen_t len);
-/* May the number be a twin; may it be one or get one? For calls that nobody makes a million times a
- * second. */
+/* May the number be a twin; may it be one or get one? Not for calls that somebody makes all the time. */
 bool note_has_twin(int fd);
 bool note_matters(int fd);
 /* Something was done that no other socket can be given; reason: a string that lives for ever. */
 void note_spoil(int fd, const char *reason);
 void note_bound(int fd, const struct sockaddr *sa, socklen_t len);
-/* Has the program said by which network its connection shall go: by a device, an address of this host, or
- * a mark for routes of its own? */
+/* Does the connection have its network from the program: by a device, an address of this host, a mark? */
 bool note_names_network(const struct note *n);
 void note_connected(int fd);
 /* O_NONBLOCK was set so; something was done to FD_CLOEXEC (fd is -1: of whatever numbers). */
 void note_nonblocking(int fd, bool on);
 void note_cloexec(int fd);
-/* O_NONBLOCK or 0, FD_CLOEXEC or 0; a negative errno. The kernel is not asked where nobody but this process
- * can have set them, by no other calls than those of libc's that we have seen. mark: of fd, before connect()
- * took hold of it. */
+/* O_NONBLOCK or 0, FD_CLOEXEC or 0; a negative errno. The kernel is not asked where nobody but this process can
+ * have set them, by calls of libc's that we have seen. mark: of fd, before connect() took hold of it. */
 int note_flags(int fd, enum mark mark);
 int note_descriptor_flags(int fd, enum mark mark);
 /* shutdown() has succeeded. */
@@ -89,18 +85,14 @@ bool note_is_connected(int fd);
 void note_copy(int fd, int newfd);
 /* Why a twin cannot take the place of the socket; NULL if it can. */
 const char *note_obstacle(const struct note *n);
-/* Has the socket been shared with another process since it was made? */
-bool note_is_shared(const struct note *n);
 /* Walks the options; start with *at = 0. False at the end. */
 bool note_next(const struct note *n, uint16_t *at, struct note_option *option);
 /* What was set last. False if that option was never set. */
 bool note_find(const struct note *n, int level, int name, struct note_option *option);
-/* Has the program asked the kernel to watch the path (SO_KEEPALIVE), and would TCP tell it within a minute
- * that it is dead? MPTCP would take a minute more (LINUX-FACTS 4.10). What the kernel holds counts, its
- * defaults too. */
+/* Has the program asked for keepalives by which TCP would tell it within a minute that the path is dead? MPTCP
+ * would take a minute more (LINUX-FACTS 4.10). What the kernel holds counts, its defaults too. */
 bool note_watches_path(int fd);
-/* sock_disconnect(), but the options that the kernel forgets thereby are set again as n (NULL: nothing)
- * has them. */
+/* sock_disconnect(), but the options that the kernel forgets are set again as n (NULL: nothing) has them. */
 void note_disconnect(int fd, const struct note *n);
 /* All sockets may from now on have a second owner, who would keep the old one. */
 void note_shared(void);

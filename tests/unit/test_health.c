@@ -462,9 +462,6 @@ static void told_to_others(void **state)
 	health_find(&other, now, &h);
 	assert_int_equal(h.dialect, 0); /* in another network it may be another one */
 	assert_int_equal(h.convert_cookie_len, 0);
-	health_forget(&key, now);
-	find();
-	assert_int_equal(h.dialect, 0);
 }
 
 static void one_probe_at_a_time(void **state)

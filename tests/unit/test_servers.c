@@ -154,10 +154,6 @@ static void cookies(void **state)
 	servers_learn(&a, true, other, now);
 	assert_true(servers_find(&a, now, &e));
 	assert_int_equal(e.learned_ms, now);
-	servers_drop_cookie(&a, now);
-	assert_true(servers_find(&a, now, &e));
-	assert_int_equal(e.tfo_cookie_len, 0);
-	assert_int_equal(e.verdict, SERVERS_MPTCP);
 }
 
 /* A converter that says MPTCP of a server that does not show it to us is believed again after a
