@@ -188,15 +188,10 @@ static void try_request(struct requests *r, const struct options *o, const struc
 	}
 }
 
-static bool is_same(const struct addr *a, const struct addr *b)
-{
-	return a->port == b->port && addr_equal_ip(a, b);
-}
-
 static bool came_through(const struct request *r, const struct addr *converter)
 {
-	return r->has_run && !r->error[0] && r->has_peer && is_same(&r->peer, converter) &&
-	       !is_same(&r->to, converter);
+	return r->has_run && !r->error[0] && r->has_peer && addr_equal(&r->peer, converter) &&
+	       !addr_equal(&r->to, converter);
 }
 
 /* The converters are asked before the request, and judged after it: what a Connect has shown of one

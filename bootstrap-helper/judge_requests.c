@@ -50,11 +50,6 @@ static void failed(struct findings *f, const char *id, const char *how, const st
 	finding_mend(found, "curl -v -o /dev/null %s", r->url);
 }
 
-static bool is_same(const struct addr *a, const struct addr *b)
-{
-	return a->port == b->port && addr_equal_ip(a, b);
-}
-
 /* "... : rule in line 7" */
 static unsigned int rule_line(const char *log)
 {
@@ -101,7 +96,7 @@ static void judge_converted(struct findings *f, const struct request *direct,
 		failed(f, "converted", "by way of the library", r);
 		return;
 	}
-	if (r->has_peer && !is_same(&r->peer, &r->to)) {
+	if (r->has_peer && !addr_equal(&r->peer, &r->to)) {
 		succeeded(f, "converted", FINDING_OK, "converted by", r);
 	} else if (strncmp(r->log, "bypass", strlen("bypass")) == 0) {
 		succeeded(f, "converted", FINDING_OK, "past the converter, over MPTCP to", r);

@@ -66,11 +66,6 @@ static void judge_rules(struct findings *f, const struct config *config)
 	free(is_reached);
 }
 
-static bool is_same(const struct addr *a, const struct addr *b)
-{
-	return a->port == b->port && addr_equal_ip(a, b);
-}
-
 /* The converter that has the same address before this one, or NULL. */
 static const struct config_converter *earlier(const struct config *config, size_t converter,
 					      size_t address)
@@ -82,7 +77,7 @@ static const struct config_converter *earlier(const struct config *config, size_
 		size_t n = i == converter ? address : c->n_addrs;
 
 		for (size_t k = 0; k < n; k++)
-			if (is_same(&c->addrs[k], a))
+			if (addr_equal(&c->addrs[k], a))
 				return c;
 	}
 	return NULL;

@@ -91,8 +91,7 @@ static const char *name_of(const struct addr *a)
 {
 	for (size_t i = 0; i < config.n_converters; i++)
 		for (size_t k = 0; k < config.converters[i].n_addrs; k++)
-			if (addr_equal_ip(&config.converters[i].addrs[k], a) &&
-			    config.converters[i].addrs[k].port == a->port)
+			if (addr_equal(&config.converters[i].addrs[k], a))
 				return config.converters[i].name;
 	return NULL;
 }

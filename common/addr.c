@@ -228,6 +228,11 @@ uint32_t addr_hash(const struct addr *a)
 	return h ^ h >> 16;
 }
 
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	return a->port == b->port && addr_equal_ip(a, b);
+}
+
 bool addr_equal_ip(const struct addr *a, const struct addr *b)
 {
 	return memcmp(a->ip, b->ip, 16) == 0;

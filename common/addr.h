@@ -50,6 +50,7 @@ void addr_format(const struct addr *a, char out[static ADDR_TEXT_MAX]);
 bool addr_is_v4(const struct addr *a);
 /* Of the address alone; every bit counts. */
 uint32_t addr_hash(const struct addr *a);
+bool addr_equal(const struct addr *a, const struct addr *b); /* the port, too */
 bool addr_equal_ip(const struct addr *a, const struct addr *b);
 bool addr_in_prefix(const uint8_t ip[16], const struct addr_prefix *p);
 /* Is every address of `inner` in `outer`? */

@@ -63,7 +63,7 @@ static enum became what_became(int fd, const struct conn *c)
 	if (len < 0)
 		return len == -ENOTCONN ? NOTHING : KERNELS;
 	if (addr_from_sockaddr(&peer, (struct sockaddr *)&name, (socklen_t)len) < 0 ||
-	    (peer.port == c->server.port && addr_equal_ip(&peer, &c->server)))
+	    addr_equal(&peer, &c->server))
 		return KERNELS;
 	return has_been_read(fd) ? CONNECTED : NOTHING;
 }

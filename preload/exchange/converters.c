@@ -61,12 +61,10 @@ SLOW static bool is_stripped(const struct health_key *key, int64_t now_ms)
 /* The socket is what it is by now, so only its own family will do. */
 static bool was_tried(const struct exchange *u, const struct addr *via)
 {
-	if (addr_is_v4(via) != addr_is_v4(&u->via) ||
-	    (via->port == u->via.port && addr_equal_ip(via, &u->via)))
+	if (addr_is_v4(via) != addr_is_v4(&u->via) || addr_equal(via, &u->via))
 		return true;
 	for (unsigned int i = 0; i < u->moves; i++)
-		if (via->port == u->left[i].converter.port &&
-		    addr_equal_ip(via, &u->left[i].converter))
+		if (addr_equal(via, &u->left[i].converter))
 			return true;
 	return false;
 }

@@ -7,7 +7,6 @@
 
 #include <netinet/in.h>
 #include <string.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/mman.h>
 

@@ -71,8 +71,7 @@ static struct seen *find(struct set *set, const struct addr *own, const struct a
 	for (size_t i = 0; i < WAYS; i++) {
 		struct seen *e = &set->ways[i];
 
-		if (e->own.port == own->port && e->server.port == server->port &&
-		    addr_equal_ip(&e->own, own) && addr_equal_ip(&e->server, server))
+		if (addr_equal(&e->own, own) && addr_equal(&e->server, server))
 			return e;
 	}
 	return NULL;

@@ -13,8 +13,7 @@ struct conn *conn_held_find(const struct addr *client, const struct addr *local,
 
 	for (; c; c = c->next)
 		if (c->held && c->up.fd < 0 && (!admitted || c->state == CONN_ADMITTED) &&
-		    c->client.port == client->port && addr_equal_ip(&c->client, client) &&
-		    c->local.port == local->port && addr_equal_ip(&c->local, local))
+		    addr_equal(&c->client, client) && addr_equal(&c->local, local))
 			break;
 	return c;
 }
