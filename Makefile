@@ -547,8 +547,8 @@ $(BUILD)/e2e/any/dprint:
 		tar -xzf dprint-linux-x64-musl-0.57.4.tgz --strip-components=1 -m package/dprint
 
 .PHONY: bench bench-here performance
-#: bench            what the shim costs, and others, side by side (over 7 minutes): build/bench/
-#:                  (ROUNDS=80; ONLY=pending: a word of a measurement's name)
+#: bench            what the shim costs, and others, side by side (BENCH_SECONDS=220): build/bench/
+#:                  (at most ROUNDS=200; ONLY=pending: a word of a measurement's name)
 bench:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_BENCH)
 	$(Q)$(MAKE) --no-print-directory bench-here

@@ -5,15 +5,21 @@ A side is a program that does one thing as often as it is told and answers what 
 clock, and its own processor time. The sides of a group take turns, in another order each round, so that
 whatever else this machine does meets all of them. A figure is the lower quartile of the rounds: what
 disturbs can only make it longer. Its spread is how far the upper quartile is above it.
+
+A group has a deadline, and as many rounds as there is time for; that they agree ends them no sooner,
+which would choose the moment.
 """
 import os
 import random
 import statistics
 import subprocess
+import time
 
 import lab as L
 
 STEADY = 0.05  # as much may the two halves of the rounds disagree
+LEAST = 4      # rounds, however late it is
+MOST = int(os.environ.get("ROUNDS", 200))
 
 CORES = sorted(os.sched_getaffinity(0))
 OTHERS = CORES[1:] or CORES  # where all runs but the client
@@ -104,13 +110,26 @@ def warm(sides, converter, n):
                                    f"{side.err.read_text()}")
 
 
-def interleave(sides, rounds, n):
-    for i in range(rounds):
-        for side in random.Random(i).sample(sides, len(sides)):
-            side.measure(n)
+def shares(until, weights, clock=time.monotonic):
+    """Deadlines, one after the other: each its part of the time that is left then, so that what one
+    leaves over, or takes too much of, is divided among those behind it."""
+    for i, weight in enumerate(weights):
+        now = clock()
+        yield now + max(until - now, 0) * weight / sum(weights[i:])
 
 
-def rows(group, sides, what="cpu", **more):
+def rounds(until, most, clock=time.monotonic):
+    """0, 1, ... for as long as another one like the longest yet is over by then."""
+    longest, began = 0, clock()
+    for i in range(most):
+        if i >= LEAST and began + longest > until:
+            return
+        yield i
+        now = clock()
+        longest, began = max(longest, now - began), now
+
+
+def rows(group, sides, what, **more):
     """What is to be shown of each side. what: which of the two figures counts."""
     by_name = {side.name: side for side in sides}
     found = []
@@ -129,12 +148,15 @@ def rows(group, sides, what="cpu", **more):
     return found
 
 
-def run(group, sides, rounds, n, converter=None, warm_by=None, what="cpu", **more):
+def run(group, sides, until, n, converter=None, most=MOST, what="cpu", **more):
     """A group of rows."""
+    began = time.monotonic()
     try:
-        warm(sides, converter, warm_by or n)
-        interleave(sides, rounds, n)
-        return rows(group, sides, what, each=n, **more)
+        warm(sides, converter, n)
+        for i in rounds(until, most):
+            for side in random.Random(i).sample(sides, len(sides)):
+                side.measure(n)
+        return rows(group, sides, what, each=n, seconds=time.monotonic() - began, **more)
     finally:
         for side in sides:
             side.end()

@@ -44,8 +44,8 @@ def groups(rows):
 
 def heading(row):
     what = {"cpu": "the client's processor time", "wall": "wall clock", "memory": ""}[row["of"]]
-    return row["group"] + (f" ({row['rounds']} rounds of {row['each']}; ratio by {what})"
-                           if what else "")
+    return row["group"] + (f" ({row['rounds']} rounds of {row['each']}, {row['seconds']:.1f} s; "
+                           f"ratio by {what})" if what else "")
 
 
 def line(texts):
@@ -76,10 +76,10 @@ def show(rows):
 def versions():
     found = {}
     for package in PACKAGES:
-        r = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True,
+        r = subprocess.run(["dpkg-query", "-W", "-f", "${Version}\\n", package], capture_output=True,
                            text=True) if shutil.which("dpkg-query") else None
         if r and r.returncode == 0 and r.stdout:
-            found[package] = r.stdout
+            found[package] = r.stdout.split()[0]  # there may be one for each architecture
     return found
 
 
@@ -191,8 +191,8 @@ def paper(run):
     return PAPER.format(where=where(run), steady=STEADY, tables="\n".join(tables) + "\n")
 
 
-def write(folder, rows, rounds, seconds):
-    run = {"date": datetime.date.today().isoformat(), "rounds": rounds, "seconds": round(seconds),
+def write(folder, rows, seconds):
+    run = {"date": datetime.date.today().isoformat(), "seconds": round(seconds),
            "machine": machine(), "versions": versions(), "rows": rows}
     (folder / "results.json").write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
     (folder / "table.txt").write_text(where(run) + "\n" + table(rows))
