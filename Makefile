@@ -267,18 +267,21 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $
 		$(BOOTSTRAP_LIBS)
 
 # its memory ends when the test says so
-$(BUILD)/unit/test_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+$(BUILD)/unit/test_memory: private LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+# dlsym() is counted
+$(BUILD)/unit/test_real: $(BUILD)/obj/preload/kernel/libc.o
+$(BUILD)/unit/test_real: private LDFLAGS += -Wl,--wrap=dlsym
 # the exchange as the library has it, between a kernel and a clock of the test's
 $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
 		elsewhere.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
 		cookies.o) number/notes.o number/marks.o kernel/sock.o)
-$(BUILD)/unit/test_step: LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
+$(BUILD)/unit/test_step: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
 $(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
 # all of the library, likewise
 $(BUILD)/unit/test_many_pending: $(PRELOAD)
-$(BUILD)/unit/test_many_pending: LDFLAGS += -Wl,--wrap=clock_ns,--wrap=exchange_at,--wrap=syscall
+$(BUILD)/unit/test_many_pending: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=exchange_at,--wrap=syscall
 # its clock likewise
-$(BUILD)/unit/test_log: LDFLAGS += -Wl,--wrap=clock_read
+$(BUILD)/unit/test_log: private LDFLAGS += -Wl,--wrap=clock_read
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)

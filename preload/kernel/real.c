@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <features.h>
+#include <link.h>
 #include <string.h>
 
 struct real real;
@@ -10,15 +11,6 @@ struct real real;
 struct real_narrow real_narrow;
 #endif
 bool real_waits_are_libcs;
-
-/* dlsym() returns an object pointer; POSIX makes the conversion to a function valid, and
- * memcpy() does it without a cast that compilers complain about. */
-static void next(void *function, const char *name)
-{
-	void *symbol = dlsym(RTLD_NEXT, name);
-
-	memcpy(function, &symbol, sizeof(symbol));
-}
 
 #ifdef DLFO_STRUCT_HAS_EH_DBASE /* of glibc 2.35 and later */
 #include <gnu/libc-version.h>
@@ -46,11 +38,115 @@ static bool waits_are_libcs(void)
 	       object_of(&real.epoll_pwait2) == libc;
 }
 #else
+static struct link_map *object_of(const void *function)
+{
+	(void)function;
+	return NULL;
+}
+
 static bool waits_are_libcs(void)
 {
 	return false;
 }
 #endif
+
+/* ------------------------------------------------------------------ what stands behind ours */
+
+/* In the order of struct real. */
+static const char names[] =
+#define NAME(name) #name "\0"
+#if NARROW
+#define WIDE_NAME(name, second) second "\0"
+#else
+#define WIDE_NAME(name, second) #name "\0"
+#endif
+	REAL_NAMES(NAME) REAL_WIDE_NAMES(WIDE_NAME);
+#undef NAME
+#undef WIDE_NAME
+
+enum { NAMES = sizeof(real) / sizeof(void *) };
+
+struct object {
+	const struct link_map *map;
+	const ElfW(Sym) * symbols;
+	const ElfW(Half) * versions;
+	const char *strings;
+	const uint32_t *hash;
+};
+
+/* Its tables. Some loaders leave the addresses of some objects as they are in the file. */
+static bool open_object(struct object *o, const struct link_map *map)
+{
+	*o = (struct object){ .map = map };
+	for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) {
+		ElfW(Addr)
+			address = d->d_un.d_ptr + (d->d_un.d_ptr < map->l_addr ? map->l_addr : 0);
+
+		if (d->d_tag == DT_SYMTAB)
+			o->symbols = (const void *)address;
+		else if (d->d_tag == DT_STRTAB)
+			o->strings = (const void *)address;
+		else if (d->d_tag == DT_VERSYM)
+			o->versions = (const void *)address;
+		else if (d->d_tag == DT_GNU_HASH)
+			o->hash = (const void *)address;
+	}
+	return o->symbols && o->strings && o->hash && o->hash[0] && o->hash[2];
+}
+
+/* Is that the definition that somebody gets who asks for no version? */
+static bool is_default(const struct object *o, uint32_t i)
+{
+	return o->symbols[i].st_shndx != SHN_UNDEF && (!o->versions || o->versions[i] < 0x8002);
+}
+
+static void *look_up(const struct object *o, const char *name, uint32_t hash)
+{
+	const uint32_t n = o->hash[0], first = o->hash[1], words = o->hash[2];
+	const ElfW(Addr) *filter = (const void *)(o->hash + 4);
+	const uint32_t *buckets = (const void *)(filter + words), *chain = buckets + n - first;
+	const uint32_t bits = 8 * sizeof(*filter);
+	ElfW(Addr) word = filter[hash / bits % words];
+	uint32_t i = buckets[hash % n];
+
+	if (!(word >> hash % bits & word >> (hash >> o->hash[3]) % bits & 1) || i < first)
+		return NULL;
+	for (;; i++) {
+		const ElfW(Sym) *symbol = &o->symbols[i];
+
+		if ((chain[i] | 1) == (hash | 1) && is_default(o, i) &&
+		    strcmp(o->strings + symbol->st_name, name) == 0)
+			return ELF64_ST_TYPE(symbol->st_info) == STT_FUNC ?
+				       (void *)(o->map->l_addr + symbol->st_value) :
+				       dlsym(RTLD_NEXT, name);
+		if (chain[i] & 1)
+			return NULL;
+	}
+}
+
+/*
+ * As dlsym(RTLD_NEXT) does it, which is most of what a process that never opens a socket would pay for the
+ * library: that takes locks, catches errors and reads the tables of each object anew for each name. This runs
+ * before the program, in whose scope is what has been loaded by now.
+ */
+static void find_all(void **pointers)
+{
+	const struct real *ours = &real;
+	const struct link_map *map = object_of(&ours);
+	uint32_t hashes[NAMES];
+	struct object o;
+	const char *name = names;
+
+	for (int i = 0; i < NAMES; i++, name++)
+		for (hashes[i] = 5381; *name; name++)
+			hashes[i] = hashes[i] * 33 + (unsigned char)*name;
+	while (map && (map = map->l_next) && open_object(&o, map)) {
+		name = names;
+		for (int i = 0; i < NAMES; i++, name += strlen(name) + 1)
+			if (!pointers[i])
+				pointers[i] = look_up(&o, name, hashes[i]);
+	}
+}
 
 static long syscall_before_start(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -63,21 +159,25 @@ long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 
 void real_init(void)
 {
-#define NEXT(name)		next(&real.name, #name);
-#define NEXT_WIDE(name, second) next(&real.name, NARROW ? (second) : #name);
-	REAL_NAMES(NEXT)
-	REAL_WIDE_NAMES(NEXT_WIDE)
+	void **pointers = (void **)&real;
+	const char *name = names;
+
+	find_all(pointers);
+	for (int i = 0; i < NAMES; i++, name += strlen(name) + 1)
+		if (!pointers[i])
+			pointers[i] = dlsym(RTLD_NEXT, name);
 #if NARROW
-	next(&real_narrow.ppoll, "ppoll");
-	next(&real_narrow.select, "select");
-	next(&real_narrow.pselect, "pselect");
-	next(&real_narrow.recvmsg, "recvmsg");
-	next(&real_narrow.recvmmsg, "recvmmsg");
-	next(&real_narrow.sendfile, "sendfile");
-	next(&real_narrow.fcntl, "fcntl");
-#endif
+#define NEXT(name) (real_narrow.name = (__typeof__(real_narrow.name))dlsym(RTLD_NEXT, #name))
+	NEXT(ppoll);
+	NEXT(select);
+	NEXT(pselect);
+	NEXT(recvmsg);
+	NEXT(recvmmsg);
+	NEXT(sendfile);
+	NEXT(fcntl);
 #undef NEXT
-	next(&real_syscall, "syscall");
+#endif
+	memcpy(&real_syscall, &real.syscall, sizeof(real_syscall));
 	libc_complete(&real);
 	real_waits_are_libcs = waits_are_libcs();
 }

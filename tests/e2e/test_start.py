@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""What the library adds to a process that does nothing with it: page faults and relocations of a start,
-memory of its own; and the memory of a process with one converted connection."""
+"""What the library adds to a process that does nothing with it: page faults, instructions and relocations of a
+start, memory of its own; and the memory of a process with one converted connection."""
 import os
 import re
 import subprocess
@@ -12,6 +12,7 @@ import lab as L
 
 ECHO = 7000
 FAULTS = 13       # of a start; a library that does nothing adds 7
+INSTRUCTIONS = 75000
 BY_NAME = 47      # relocations that the loader looks up
 BSS = 2500        # kB of address space, 2048 of which are the marks of 2^20 numbers
 IDLE, ONE = 100, 300  # kB of private dirty memory
@@ -48,6 +49,19 @@ class Start(L.TestCase):
         plain, ours = faults({}), faults({"LD_PRELOAD": str(L.BUILT_SHIM)})
         self.note(f"{ours - plain:+} page faults, {plain} without")
         self.assertLessEqual(ours - plain, FAULTS)
+
+    def instructions(self, environment):
+        out = self.lab.file("callgrind")
+        r = self.lab.run(["env", *environment, "valgrind", "-q", "--vgdb=no", "--tool=callgrind",
+                          f"--callgrind-out-file={out}", "/bin/true"], timeout=60)
+        self.assertEqual(r.code, 0, r)
+        return int(re.search(r"^summary: (\d+)", out.read_text(), re.M)[1])
+
+    def test_instructions(self):
+        self.need("valgrind")
+        plain, ours = self.instructions([]), self.instructions([f"LD_PRELOAD={L.BUILT_SHIM}"])
+        self.note(f"{ours - plain:+} instructions, {plain} without")
+        self.assertLessEqual(ours - plain, INSTRUCTIONS)
 
     def test_relocations(self):
         self.need("readelf")
