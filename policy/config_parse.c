@@ -27,6 +27,22 @@ static const uint8_t specials[256] = { [0 ... 8] = CONTROL,
 				       ['#'] = COMMENT,
 				       [';'] = COMMENT };
 
+/* Eight that are surely none of these: in each byte of one of the terms the highest bit is set if it is below
+ * a space, '#', ';' or 0x7f (or stands above such a one). */
+static bool are_plain(const char *eight)
+{
+	const uint64_t ones = UINT64_MAX / 255;
+	uint64_t n, hash, semicolon, delete;
+
+	memcpy(&n, eight, sizeof(n));
+	hash = n ^ ones * '#';
+	semicolon = n ^ ones * ';';
+	delete = n ^ ones * 0x7f;
+	return !((((n - ones * ' ') & ~n) | ((hash - ones) & ~hash) |
+		  ((semicolon - ones) & ~semicolon) | ((delete - ones) & ~delete)) &
+		 ones << 7);
+}
+
 /* A comment starts with ; or # at the start of a line or behind white space. False: there is a control
  * character, be it in a comment. */
 static bool divide(struct line *l, const char *start, const char *end)
@@ -34,8 +50,11 @@ static bool divide(struct line *l, const char *start, const char *end)
 	const char *comment = NULL, *key_end;
 
 	for (const char *at = start; at < end; at++) {
-		uint8_t special = specials[(uint8_t)*at];
+		uint8_t special;
 
+		while (end - at > 8 && are_plain(at))
+			at += 8;
+		special = specials[(uint8_t)*at];
 		if (!special)
 			continue;
 		if (special == CONTROL)

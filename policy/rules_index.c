@@ -53,57 +53,11 @@ static bool key_holds(const struct rule_key *p, const struct rule_key *a)
 
 /* ------------------------------------------------------------------------- in order */
 
-typedef bool less_fn(const void *, const void *);
-
-static bool are_sorted(const void *array, size_t n, size_t size, less_fn *less)
-{
-	const uint8_t *at = array, *last = at + (n ? n - 1 : 0) * size;
-
-	while (at < last && !less(at + size, at))
-		at += size;
-	return at == last;
-}
-
-/* From a up to b and from b up to end, into one. */
-static void merge(uint8_t *to, const uint8_t *a, const uint8_t *b, const uint8_t *end, size_t size,
-		  less_fn *less)
-{
-	const uint8_t *middle = b;
-
-	for (; a < middle && b < end; to += size) {
-		const uint8_t **from = less(b, a) ? &b : &a;
-
-		memcpy(to, *from, size);
-		*from += size;
-	}
-	memcpy(to, a, (size_t)(middle - a));
-	memcpy(to + (middle - a), b, (size_t)(end - b));
-}
-
-/* Merges runs of 1, 2, 4 and so on, without recursion, and in no other memory than `spare`, which is as
- * large: qsort() may call malloc and open files. */
-static void sort(void *array, void *spare, size_t n, size_t size, less_fn *less)
-{
-	uint8_t *from = array, *to = spare, *end = from + n * size;
-
-	for (size_t run = size; run < n * size; run *= 2) {
-		for (uint8_t *a = from; a < end; a += 2 * run) {
-			size_t left = (size_t)(end - a), both = left < 2 * run ? left : 2 * run;
-
-			merge(to + (a - from), a, a + (left < run ? left : run), a + both, size,
-			      less);
-		}
-		memcpy(from, to, n * size);
-	}
-}
-
 static bool entry_less(const void *a, const void *b)
 {
 	const struct rule_entry *x = a, *y = b;
 
-	if (!key_equal(&x->key, &y->key))
-		return key_less(&x->key, &y->key);
-	return x->rule < y->rule;
+	return key_equal(&x->key, &y->key) ? x->rule < y->rule : key_less(&x->key, &y->key);
 }
 
 static bool port_less(const void *a, const void *b)
@@ -111,6 +65,51 @@ static bool port_less(const void *a, const void *b)
 	const uint32_t *x = a, *y = b;
 
 	return *x < *y;
+}
+
+typedef bool less_fn(const void *, const void *);
+
+/* From a up to b and from b up to end, into one. Inline, so that size and less are constants. */
+static inline __attribute__((always_inline)) void merge(uint8_t *to, const uint8_t *a,
+							const uint8_t *b, const uint8_t *end,
+							size_t size, less_fn *less)
+{
+	const uint8_t *middle = b;
+
+	for (; a < middle && b < end; to += size) {
+		if (less(b, a)) {
+			memcpy(to, b, size);
+			b += size;
+		} else {
+			memcpy(to, a, size);
+			a += size;
+		}
+	}
+	memcpy(to, a, (size_t)(middle - a));
+	memcpy(to + (middle - a), b, (size_t)(end - b));
+}
+
+/* Merges runs of 1, 2, 4 and so on. Without recursion, and in no other memory than `spare`, which is as large:
+ * qsort() may call malloc and open files. */
+static inline __attribute__((always_inline)) void sort(void *array, void *spare, size_t n,
+						       size_t size, less_fn *less)
+{
+	uint8_t *from = array, *to = spare;
+
+	for (size_t run = size; run < n * size; run *= 2) {
+		uint8_t *merged = to, *end = from + n * size;
+
+		for (uint8_t *a = from; a < end; a += 2 * run) {
+			size_t left = (size_t)(end - a), both = left < 2 * run ? left : 2 * run;
+
+			merge(to + (a - from), a, a + (left < run ? left : run), a + both, size,
+			      less);
+		}
+		to = from;
+		from = merged;
+	}
+	if (from != array)
+		memcpy(array, from, n * size);
 }
 
 /* The ports of one node while they are being cut. */
@@ -279,15 +278,17 @@ static int alloc_room(struct config_rules *rules, struct cut *c)
 /* As they are, if somebody has sorted them before. */
 static int sort_entries(struct config_rules *rules)
 {
-	size_t n = rules->n_entries, size = sizeof(*rules->entries);
-	void *spare;
+	size_t n = rules->n_entries, sorted = 1;
+	struct rule_entry *spare;
 
-	if (are_sorted(rules->entries, n, size, entry_less))
+	while (sorted < n && !entry_less(&rules->entries[sorted], &rules->entries[sorted - 1]))
+		sorted++;
+	if (sorted >= n)
 		return 0;
-	spare = malloc(n * size);
+	spare = malloc(n * sizeof(*spare));
 	if (!spare)
 		return -ENOMEM;
-	sort(rules->entries, spare, n, size, entry_less);
+	sort(rules->entries, spare, n, sizeof(*spare), entry_less);
 	free(spare);
 	return 0;
 }

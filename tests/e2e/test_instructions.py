@@ -13,7 +13,7 @@ N = 20000
 CALLS = ["read", "write", "send", "recv", "poll", "select", "epoll_wait", "syscall"]
 LIMITS = {call: 12 if call in ("poll", "select", "epoll_wait") else 16 for call in CALLS}
 SILENT = 7005
-RULES, EACH_RULE = 10000, 4000  # and instructions to read one of so many
+RULES, EACH_RULE = 10000, 2100  # and instructions to read one of so many
 MUTE_PORT = 5125
 
 
