@@ -91,16 +91,12 @@ static void read_config(void)
 		log_line(LOG_LEVEL_ERROR, "%s: %s; %s", err.file, err.what, so);
 }
 
-const struct config *shim_config(void)
+static SLOW const struct config *read_once(void)
 {
 	const struct timespec moment = { .tv_nsec = 100000 };
-	int saved_errno, cancel_state;
-	uintptr_t self, now;
+	uintptr_t self = (uintptr_t)pthread_self(), now;
+	int saved_errno = errno, cancel_state;
 
-	if (atomic_load_explicit(&state, memory_order_acquire) == READ)
-		return &config;
-	saved_errno = errno;
-	self = (uintptr_t)pthread_self();
 	for (int tries = 0; tries < 20000; tries++) { /* two seconds for another thread to read */
 		now = UNREAD;
 		if (atomic_compare_exchange_strong(&state, &now, self)) {
@@ -120,6 +116,12 @@ const struct config *shim_config(void)
 	}
 	errno = saved_errno;
 	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : &empty_config;
+}
+
+/* Asked for ten times in a connection. */
+const struct config *shim_config(void)
+{
+	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : read_once();
 }
 
 bool shim_has_read(void)

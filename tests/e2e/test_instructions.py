@@ -14,13 +14,15 @@ CALLS = ["read", "write", "send", "recv", "poll", "select", "epoll_wait", "sysca
 LIMITS = {call: 12 if call in ("poll", "select", "epoll_wait") else 16 for call in CALLS}
 SILENT = 7005
 RULES, EACH_RULE = 10000, 2100  # and instructions to read one of so many
+CONNECTION = 10500  # of the library's own, for a connection by way of a twin; valgrind has no vDSO
+ECHO = 7000
 MUTE_PORT = 5125
 
 
 def setup(lab):
-    server = lab.start("server", [L.TOOLS / "echo-server", 7000])
+    server = lab.start("server", [L.TOOLS / "echo-server", ECHO])
     server.wait_for_listeners(SILENT)
-    lab.converter()
+    lab.converter("--mptcp", listen=["0.0.0.0"])
     # so that one connection is pending for as long as it takes
     lab.converter("--fault", "silence", port=MUTE_PORT)
 
@@ -86,6 +88,25 @@ class Instructions(L.TestCase):
         each = {name: (n - found["none"]) // RULES for name, n in found.items() if name != "none"}
         self.note(f"instructions for each of {RULES} rules: {each}")
         self.assertLess(max(each.values()), EACH_RULE)
+
+    def test_connection(self):
+        """Of one that a program makes behind its first ones: the difference of few and many."""
+        self.need("valgrind")
+        shim = {"LD_PRELOAD": str(L.SHIM)} | self.lab.config("fast-open = no-cookie", "mptcp = on",
+                                                             log=False)
+        found = []
+        for n in 10, 110:
+            out = self.lab.file("callgrind")
+            command = (f"echo {n} | exec valgrind -q --vgdb=no --tool=callgrind "
+                       f"--callgrind-out-file={out} {L.LAB_TOOLS}/bare-client turns {L.SERVER} {ECHO} blocking")
+            result = self.lab.run(["env", *(f"{k}={v}" for k, v in shim.items()), "sh", "-c", command],
+                                  timeout=100)
+            self.assertEqual(result.code, 0, result)
+            self.assertNotEqual(result.out.split()[2], b"-1", result)  # MPTCP
+            found.append(int(re.search(r"^summary: (\d+)", out.read_text(), re.M)[1]))
+        each = (found[1] - found[0]) // 100
+        self.note(f"{each} instructions for each connection by way of a twin")
+        self.assertLess(each, CONNECTION)
 
     def system_calls(self, n, shim=None, arguments=()):
         trace = self.lab.file("strace")
