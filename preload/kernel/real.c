@@ -68,8 +68,10 @@ enum { NAMES = sizeof(real) / sizeof(void *) };
 
 struct object {
 	const struct link_map *map;
-	const ElfW(Sym) * symbols;
-	const ElfW(Half) * versions;
+	/* clang-format off */
+	const ElfW(Sym) *symbols;
+	const ElfW(Half) *versions;
+	/* clang-format on */
 	const char *strings;
 	const uint32_t *hash;
 };
@@ -79,9 +81,10 @@ static bool open_object(struct object *o, const struct link_map *map)
 {
 	*o = (struct object){ .map = map };
 	for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) {
-		ElfW(Addr)
-			address = d->d_un.d_ptr + (d->d_un.d_ptr < map->l_addr ? map->l_addr : 0);
+		uintptr_t address = d->d_un.d_ptr;
 
+		if (address < map->l_addr)
+			address += map->l_addr;
 		if (d->d_tag == DT_SYMTAB)
 			o->symbols = (const void *)address;
 		else if (d->d_tag == DT_STRTAB)
