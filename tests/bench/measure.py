@@ -19,6 +19,7 @@ import lab as L
 
 STEADY = 0.05  # as much may the two halves of the rounds disagree
 LEAST = 4      # rounds, however late it is
+FEW = 5        # to begin with
 MOST = int(os.environ.get("ROUNDS", 200))
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -148,11 +149,22 @@ def rows(group, sides, what, **more):
     return found
 
 
+def fit(n, seconds, left):
+    """How many at a time, so that there is time for the least rounds: one of n takes so many seconds."""
+    return min(n, max(1, int(n * left / (LEAST * seconds))))
+
+
 def run(group, sides, until, n, converter=None, most=MOST, what="cpu", **more):
     """A group of rows."""
     began = time.monotonic()
     try:
-        warm(sides, converter, n)
+        few = min(n, FEW)
+        warm(sides, converter, few)
+        warmed = time.monotonic()
+        for side in sides:
+            side.turn(few)
+        now = time.monotonic()
+        n = fit(n, (now - warmed) * n / few, until - now)
         for i in rounds(until, most):
             for side in random.Random(i).sample(sides, len(sides)):
                 side.measure(n)

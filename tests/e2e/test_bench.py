@@ -66,6 +66,11 @@ class Budget(L.TestCase):
         self.now = 120
         self.assertEqual(list(M.shares(100, [1, 1], lambda: self.now)), [120, 120])
 
+    def test_fit(self):
+        self.assertEqual(M.fit(25, 1, 100), 25)
+        self.assertEqual(M.fit(25, 10, 20), 12)  # 4 rounds of 10 s are too many
+        self.assertEqual(M.fit(25, 10, -1), 1)
+
     def test_whole(self):
         """Measurements that set something up and then make rounds end in time, or as soon as the
         least that there is to do is done."""
@@ -96,7 +101,7 @@ class Sides(L.TestCase):
                  self.side("shim", env=shim, base="direct", converted="all", mptcp=False)]
         direct, ours = M.run("epoll", sides, time.monotonic() + 600, 5, converter, most=3,
                              unit="µs")
-        self.assertEqual(len(converter.events("accept")), 20)  # 5 by themselves, and 3 rounds
+        self.assertEqual(len(converter.events("accept")), 25)  # 5 by themselves, 5 by the clock, and 3 rounds
         self.assertGreater(direct["cpu"]["figure"], 0)
         self.assertGreaterEqual(ours["wall"]["figure"], ours["cpu"]["figure"] / 2)
         self.assertAlmostEqual(ours["ratio"], ours["cpu"]["figure"] / direct["cpu"]["figure"])
