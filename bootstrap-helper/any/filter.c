@@ -23,20 +23,12 @@ struct abi {
 		refused; /* numbers from here on are another ABI's, whose calls would pass unseen */
 };
 
-static const struct abi abis[] = {
-#if defined(__x86_64__)
-	{ AUDIT_ARCH_X86_64, 42, 52, 51, 55, 213, 291, 0, X32 },
-	{ AUDIT_ARCH_I386, 362, 368, 367, 365, 254, 329, 102, 0 },
-#elif defined(__aarch64__)
-	{ AUDIT_ARCH_AARCH64, 203, 205, 204, 209, 20, 20, 0, 0 },
-	{ AUDIT_ARCH_ARM, 283, 287, 286, 295, 250, 357, 0, 0 },
-#elif defined(__i386__)
-	{ AUDIT_ARCH_I386, 362, 368, 367, 365, 254, 329, 102, 0 },
-#elif defined(__arm__)
-	{ AUDIT_ARCH_ARM, 283, 287, 286, 295, 250, 357, 0, 0 },
-#endif
-	{ 0 }
-};
+/* Those of other machines do no harm: whose number it is is looked at first, and by the kernel once. */
+static const struct abi abis[] = { { AUDIT_ARCH_X86_64, 42, 52, 51, 55, 213, 291, 0, X32 },
+				   { AUDIT_ARCH_I386, 362, 368, 367, 365, 254, 329, 102, 0 },
+				   { AUDIT_ARCH_AARCH64, 203, 205, 204, 209, 20, 20, 0, 0 },
+				   { AUDIT_ARCH_ARM, 283, 287, 286, 295, 250, 357, 0, 0 },
+				   { 0 } };
 
 /* of socketcall(): its first argument */
 enum {
@@ -48,7 +40,7 @@ enum {
 
 /* ---------------------------------------------------------------------- the program of it */
 
-#define FILTER_MAX 64
+#define FILTER_MAX 128
 
 struct program {
 	struct sock_filter lines[FILTER_MAX];
@@ -63,6 +55,12 @@ static void put(struct program *p, uint16_t code, uint32_t k, uint8_t otherwise)
 static void load(struct program *p, size_t offset)
 {
 	put(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0);
+}
+
+/* Lines from start on are passed over if that one's comparison fails. */
+static void end(struct program *p, unsigned short start)
+{
+	p->lines[start].jf = (uint8_t)(p->n - start - 1);
 }
 
 /* If what is loaded is k (test: BPF_JEQ), or at least that (BPF_JGE), this is the verdict. */
@@ -80,37 +78,55 @@ static size_t argument(int i)
 	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? at + 4 : at;
 }
 
-static void put_abi(struct program *p, const struct abi *a, bool names)
+static void put_socketcall(struct program *p, uint32_t number, bool names)
 {
-	/* a number that nothing has */
-	uint32_t getsockname = names ? a->getsockname : ~0U;
 	unsigned short start = p->n;
 
-	put(p, BPF_JMP | BPF_JEQ | BPF_K, a->arch, 0); /* else to the end of this */
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, number, 0);
+	load(p, argument(0));
+	if (names)
+		verdict(p, BPF_JEQ, SOCKETCALL_GETSOCKNAME, SECCOMP_RET_USER_NOTIF);
+	verdict(p, BPF_JEQ, SOCKETCALL_CONNECT, SECCOMP_RET_USER_NOTIF);
+	verdict(p, BPF_JEQ, SOCKETCALL_GETPEERNAME, SECCOMP_RET_USER_NOTIF);
+	verdict(p, BPF_JEQ, SOCKETCALL_GETSOCKOPT, SECCOMP_RET_USER_NOTIF);
+	put(p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0);
+	end(p, start);
+}
+
+static void put_abi(struct program *p, const struct abi *a, bool names)
+{
+	unsigned short start = p->n;
+
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, a->arch, 0);
 	load(p, offsetof(struct seccomp_data, nr));
 	if (a->refused)
 		verdict(p, BPF_JGE, a->refused, SECCOMP_RET_ERRNO | ENOSYS);
 	verdict(p, BPF_JEQ, a->connect, SECCOMP_RET_USER_NOTIF);
 	verdict(p, BPF_JEQ, a->getpeername, SECCOMP_RET_USER_NOTIF);
-	verdict(p, BPF_JEQ, getsockname, SECCOMP_RET_USER_NOTIF);
+	if (names)
+		verdict(p, BPF_JEQ, a->getsockname, SECCOMP_RET_USER_NOTIF);
 	verdict(p, BPF_JEQ, a->epoll_create, SECCOMP_RET_USER_NOTIF);
 	verdict(p, BPF_JEQ, a->epoll_create1, SECCOMP_RET_USER_NOTIF);
-	if (a->socketcall) {
-		put(p, BPF_JMP | BPF_JEQ | BPF_K, a->socketcall, 10);
-		load(p, argument(0));
-		verdict(p, BPF_JEQ, names ? SOCKETCALL_GETSOCKNAME : ~0U, SECCOMP_RET_USER_NOTIF);
-		verdict(p, BPF_JEQ, SOCKETCALL_CONNECT, SECCOMP_RET_USER_NOTIF);
-		verdict(p, BPF_JEQ, SOCKETCALL_GETPEERNAME, SECCOMP_RET_USER_NOTIF);
-		verdict(p, BPF_JEQ, SOCKETCALL_GETSOCKOPT, SECCOMP_RET_USER_NOTIF);
-		put(p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0);
-	}
+	if (a->socketcall)
+		put_socketcall(p, a->socketcall, names);
 	put(p, BPF_JMP | BPF_JEQ | BPF_K, a->getsockopt, 5);
 	load(p, argument(1));
 	put(p, BPF_JMP | BPF_JEQ | BPF_K, SOL_SOCKET, 3);
 	load(p, argument(2));
 	verdict(p, BPF_JEQ, SO_ERROR, SECCOMP_RET_USER_NOTIF);
 	put(p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0);
-	p->lines[start].jf = (uint8_t)(p->n - start - 1);
+	end(p, start);
+}
+
+static struct program written(bool names)
+{
+	struct program p = { .n = 0 };
+
+	load(&p, offsetof(struct seccomp_data, arch));
+	for (const struct abi *a = abis; a->arch; a++)
+		put_abi(&p, a, names);
+	put(&p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0);
+	return p;
 }
 
 /* What the supervisor has to ask came with Linux 5.14, last of all this. */
@@ -127,17 +143,12 @@ static bool is_new_enough(void)
 
 int filter_install(bool names)
 {
-	struct program p = { .n = 0 };
-	struct sock_fprog prog = { .filter = p.lines };
+	struct program p = written(names);
+	const struct sock_fprog prog = { .len = p.n, .filter = p.lines };
 	long r;
 
 	if (!is_new_enough())
 		return -EINVAL;
-	load(&p, offsetof(struct seccomp_data, arch));
-	for (const struct abi *a = abis; a->arch; a++)
-		put_abi(&p, a, names);
-	put(&p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0);
-	prog.len = p.n;
 	r = sys_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 			       SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog));
 	if (r != -EACCES)
@@ -168,7 +179,8 @@ static bool unpack(const struct seccomp_notif *req, struct call *call)
 	call->kind = what == SOCKETCALL_CONNECT	    ? CALL_CONNECT :
 		     what == SOCKETCALL_GETPEERNAME ? CALL_PEER :
 		     what == SOCKETCALL_GETSOCKNAME ? CALL_NAME :
-						      CALL_ERROR;
+		     what == SOCKETCALL_GETSOCKOPT  ? CALL_ERROR :
+						      CALL_OTHER;
 	if (!target_read((int)req->pid, req->data.args[1], args,
 			 (call->kind == CALL_ERROR ? 5 : 3) * sizeof(*args)))
 		return false;
