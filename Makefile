@@ -527,12 +527,17 @@ check-programs:
 	$(Q)$(MAKE) --no-print-directory check-programs-here
 
 .PHONY: check-programs-here
-check-programs-here: all $(E2E_TOOLS) $(addprefix $(BUILD)/e2e/any/,get get-rust get-curl $(if $(shell command -v npm),dprint))
+check-programs-here: all $(E2E_TOOLS) e2e-tools-musl \
+		     $(addprefix $(BUILD)/e2e/any/,get get-cgo get-rust get-curl $(if $(shell command -v npm),dprint))
 	$(Q)HEAVY=1 $(run) --limit 1800 tests/e2e/test_waiters.py tests/e2e/any_programs.py
 
 $(BUILD)/e2e/any/get: tests/programs/any/get.go
 	@mkdir -p $(@D)
 	$(call say,GO,$<)GO111MODULE=off CGO_ENABLED=0 GOCACHE=$(abspath $(BUILD)/go) go build -o $@ $<
+
+$(BUILD)/e2e/any/get-cgo: tests/programs/any/get.go
+	@mkdir -p $(@D)
+	$(call say,GO,$@)GO111MODULE=off CGO_ENABLED=1 GOCACHE=$(abspath $(BUILD)/go) go build -tags netcgo -o $@ $<
 
 $(BUILD)/e2e/any/get-rust: tests/programs/any/get.rs
 	@mkdir -p $(@D)
