@@ -203,12 +203,16 @@ static int end_alike(int status)
 	return 128 + WTERMSIG(status);
 }
 
-/* The supervisor is no more. Somebody has to answer for it, for whatever the program has started, too. */
-static void let_through(const struct any_program *p, int listener)
+/* The supervisor is no more. Somebody has to answer for it, for whatever the program has started, too: a process for
+ * that alone, and we while there can be none. */
+static bool let_through(const struct any_program *p, int listener)
 {
+	pid_t child;
+
 	listener_begin(listener);
-	if (fork() != 0)
-		return;
+	child = fork();
+	if (child != 0)
+		return child > 0;
 	setsid();
 	listener_let_through(p->strict);
 	_exit(0);
@@ -217,26 +221,31 @@ static void let_through(const struct any_program *p, int listener)
 static int stand_for_it(const struct any_program *p, int supervisor, int signals)
 {
 	struct pollfd fds[] = { { .fd = supervisor, .events = POLLIN },
+				{ .fd = -1, .events = POLLIN },
 				{ .fd = -1, .events = POLLIN } };
 	int listener = -1, fd, status;
 	pid_t program = 0;
 	struct message m;
 
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, 3, -1) < 0)
 			continue;
 		if (program)
 			pass_on(signals, program);
 		/* a child of ours once its parent is no more */
 		if (program && waitpid(program, &status, WNOHANG) == program)
 			return end_alike(status);
+		if (fds[2].revents && !listener_let_next(p->strict))
+			fds[2].fd = -1;
 		if (!fds[0].revents)
 			continue;
 		if (!hear(supervisor, &m, &fd)) {
 			if (!program)
 				return STATUS_NONE;
-			if (listener >= 0)
-				let_through(p, listener);
+			if (listener >= 0 && !let_through(p, listener)) {
+				listener_let_go(p->strict);
+				fds[2].fd = listener;
+			}
 			fds[0].fd = -1;
 		} else if (m.word == WORD_ENDED) {
 			return end_alike(m.number);

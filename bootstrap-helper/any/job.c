@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define BUCKETS	   4096
@@ -157,29 +158,27 @@ static int other_than(int number, int fd)
  * its own, where the socket can have the program's: what the set holds of the one before is taken away, as
  * that may live on somewhere. */
 __attribute__((noreturn)) static void register_there(int ours, int theirs, int number,
-						     const struct target_epoll *e, size_t n)
+						     struct target_epoll *e, size_t n)
 {
-	int sets[TARGET_EPOLLS]; /* the memory is still the parent's, the numbers are not */
-
+	/* the memory is still the parent's, the numbers are not */
 	ours = other_than(number, ours);
 	theirs = other_than(number, theirs);
 	for (size_t i = 0; i < n; i++)
-		sets[i] = other_than(number, e[i].epfd);
+		e[i].moved = other_than(number, e[i].epfd);
 	syscall(SYS_dup3, theirs, number, 0);
 	for (size_t i = 0; i < n; i++)
-		syscall(SYS_epoll_ctl, sets[i], EPOLL_CTL_DEL, number, NULL);
+		syscall(SYS_epoll_ctl, e[i].moved, EPOLL_CTL_DEL, number, NULL);
 	syscall(SYS_dup3, ours, number, 0);
 	for (size_t i = 0; i < n; i++) {
 		struct epoll_event event = { .events = e[i].events, .data.u64 = e[i].data };
 
-		syscall(SYS_epoll_ctl, sets[i], EPOLL_CTL_ADD, number, &event);
+		syscall(SYS_epoll_ctl, e[i].moved, EPOLL_CTL_ADD, number, &event);
 	}
 	syscall(SYS_exit_group, 0);
 	__builtin_unreachable();
 }
 
-static void register_alike(int ours, const struct caller *by, const struct target_epoll *e,
-			   size_t n)
+static void register_alike(int ours, const struct caller *by, struct target_epoll *e, size_t n)
 {
 	pid_t child = vfork();
 
@@ -187,6 +186,14 @@ static void register_alike(int ours, const struct caller *by, const struct targe
 		register_there(ours, by->theirs, by->number, e, n);
 	if (child > 0)
 		waitpid(child, NULL, 0);
+}
+
+/* It may have a higher one than we may; then nothing can be registered under its number. */
+static bool is_within_limit(int number)
+{
+	struct rlimit files;
+
+	return getrlimit(RLIMIT_NOFILE, &files) < 0 || (rlim_t)number < files.rlim_cur;
 }
 
 static size_t open_sets(int thread, struct target_epoll *e, size_t n)
@@ -210,23 +217,38 @@ static void leave_to(struct job *j, struct caller *by)
 		job_end(j);
 }
 
+/* Has another thread given the number away since? Whatever has it then would be closed. (In between that and
+ * SECCOMP_ADDFD_FLAG_SETFD, which does not ask, one still can: convert-run(1).) */
+static bool is_still_there(const struct job *j, const struct caller *by)
+{
+	int theirs = target_fd(by->thread, by->number);
+	bool is = theirs >= 0 && sock_cookie(theirs) == j->cookie;
+
+	if (theirs >= 0)
+		close(theirs);
+	return is;
+}
+
 bool job_place(struct job *j, struct caller *by)
 {
-	struct target_epoll e[TARGET_EPOLLS];
-	size_t n = target_epolls(by->thread, by->number, by->theirs, e);
+	struct target_epoll *e;
+	size_t n = target_epolls(by->thread, by->number, by->theirs, &e);
 	int flags = sys_fcntl(by->theirs, F_GETFL, 0);
+	bool cloexec;
 	char byte;
 
 	if (flags < 0 || j->is_relayed)
 		return false;
-	if (j->far >= 0 && sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+	if (j->far >= 0 && ((n && !is_within_limit(by->number)) ||
+			    sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)) {
 		relay_on(j);
 		return false;
 	}
 	like_again(by->theirs, &j->like, j->ours);
 	sys_fcntl(j->ours, F_SETFL, flags);
 	unwatch(j->ours);
-	if (!listener_put(by->id, j->ours, by->number, target_is_cloexec(by->thread, by->number)))
+	cloexec = target_is_cloexec(by->thread, by->number);
+	if (!is_still_there(j, by) || !listener_put(by->id, j->ours, by->number, cloexec))
 		return false;
 	n = open_sets(by->thread, e, n);
 	if (n)

@@ -136,10 +136,8 @@ static void let_through(uint64_t id, int err, bool strict)
 /* How far the kernel, which counts the calls, may be ahead of the last one received that was not given up. */
 #define AHEAD 64
 
-void listener_let_through(bool strict)
+void listener_let_go(bool strict)
 {
-	struct pollfd p = { .fd = listener, .events = POLLIN };
-	struct seccomp_notif req;
 	uint64_t id, last = atomic_load(&shared->last);
 
 	for (size_t i = 0; i < WAITERS; i++)
@@ -149,14 +147,29 @@ void listener_let_through(bool strict)
 	for (id = last + 1; last && id <= last + AHEAD; id++)
 		if (listener_waits(id))
 			let_through(id, 0, strict);
-	while (poll(&p, 1, -1) >= 0 || errno == EINTR) {
-		if (p.revents & POLLIN && listener_receive(&req)) {
-			if (strict && !is_local(&req))
-				listener_answer(req.id, ENETUNREACH);
-			else
-				listener_natively(req.id);
-		} else if (p.revents & (POLLHUP | POLLERR | POLLNVAL)) {
-			return;
-		}
-	}
+}
+
+bool listener_let_next(bool strict)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	struct seccomp_notif req;
+
+	if (poll(&p, 1, -1) < 0)
+		return errno == EINTR;
+	if (!(p.revents & POLLIN))
+		return false;
+	if (!listener_receive(&req))
+		return true;
+	if (strict && !is_local(&req))
+		listener_answer(req.id, ENETUNREACH);
+	else
+		listener_natively(req.id);
+	return true;
+}
+
+void listener_let_through(bool strict)
+{
+	listener_let_go(strict);
+	while (listener_let_next(strict))
+		;
 }

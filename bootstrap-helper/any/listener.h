@@ -25,8 +25,12 @@ bool listener_natively(uint64_t id);
 void listener_otherwise(uint64_t id, int err);
 /* Puts ours under his number. */
 bool listener_put(uint64_t id, int ours, int number, bool cloexec);
-/* Whoever was left waiting by a supervisor that is no more, and then all that come: natively, but for
- * connections over the network if strict. Returns when nobody is left who could. */
+/* Whoever was left waiting by a supervisor that is no more: natively, but for connections over the network if
+ * strict. */
+void listener_let_go(bool strict);
+/* Then the next call likewise, and waits for it. False: nobody is left who could call. */
+bool listener_let_next(bool strict);
+/* All of that. */
 void listener_let_through(bool strict);
 
 #endif

@@ -339,9 +339,26 @@ static void be_quick(void)
 	syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
+/* As many numbers as there may be: a program that may raise its limit has them, too. */
+static void have_numbers(void)
+{
+	struct rlimit files, most = { 0, 0 };
+	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+	unsigned long n = 0;
+
+	if (f && fscanf(f, "%lu", &n) == 1)
+		most.rlim_cur = most.rlim_max = n;
+	if (f)
+		fclose(f);
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
+	    (n > files.rlim_max && setrlimit(RLIMIT_NOFILE, &most) == 0))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static void prepare(struct state *t)
 {
-	struct rlimit files;
 	sigset_t children;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -349,10 +366,7 @@ static void prepare(struct state *t)
 	sigaddset(&children, SIGCHLD);
 	t->children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	have_numbers();
 	be_quick();
 	job_begin_all(t->epoll);
 	add(t, t->s->listener, AT_LISTENER);

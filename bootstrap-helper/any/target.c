@@ -120,16 +120,16 @@ bool target_is_cloexec(int tid, int fd)
 }
 
 /* A set that is just being made is there a moment later than we hear of it. */
-#define SOON_NS	 200000000
-#define SETS_MAX 32
-#define THREADS	 1024
+#define SOON_NS 200000000
+#define THREADS 1024
 
 /* What is known of a thread. */
 static struct thread {
-	int tid, process, n;
+	int tid, process;
 	ino_t ino; /* of its pidfd, which is like no other's (Linux 6.9); 0: who knows */
 	unsigned int generation; /* of its sets */
-	int epfds[SETS_MAX];
+	size_t n, room;
+	int *epfds;
 } threads[THREADS];
 static unsigned int generation = 1;
 static int64_t made_ns = INT64_MIN / 2;
@@ -149,12 +149,25 @@ static bool is_set(int directory, const char *name)
 	       memcmp(is, set, sizeof(set) - 1) == 0;
 }
 
+/* One more of size bytes; NULL: no memory, and as it was. */
+static void *one_more(void *all, size_t n, size_t *room, size_t size)
+{
+	size_t more = *room ? 2 * *room : 16;
+
+	if (n < *room)
+		return all;
+	all = realloc(all, more * size);
+	if (all)
+		*room = more;
+	return all;
+}
+
 /* False: not all of them are there any more. */
 static bool are_still(const struct thread *t)
 {
 	char name[64];
 
-	for (int i = 0; i < t->n; i++) {
+	for (size_t i = 0; i < t->n; i++) {
 		snprintf(name, sizeof(name), "/proc/%d/fd/%d", t->tid, t->epfds[i]);
 		if (!is_set(AT_FDCWD, name))
 			return false;
@@ -166,14 +179,21 @@ static void look_up(struct thread *t)
 {
 	struct dirent *each;
 	char path[64];
+	int *more;
 	DIR *all;
 
 	t->n = 0;
 	snprintf(path, sizeof(path), "/proc/%d/fd", t->tid);
 	all = opendir(path);
-	while (all && t->n < SETS_MAX && (each = readdir(all)))
-		if (is_set(dirfd(all), each->d_name))
-			t->epfds[t->n++] = atoi(each->d_name);
+	while (all && (each = readdir(all))) {
+		if (!is_set(dirfd(all), each->d_name))
+			continue;
+		more = one_more(t->epfds, t->n, &t->room, sizeof(*more));
+		if (!more)
+			break;
+		t->epfds = more;
+		t->epfds[t->n++] = atoi(each->d_name);
+	}
 	if (all)
 		closedir(all);
 }
@@ -186,7 +206,9 @@ static struct thread *known(int tid)
 	if (fstat(open_pid(tid), &pidfd) < 0 || (int64_t)pidfd.st_ino <= tid)
 		pidfd.st_ino = 0; /* before Linux 6.9 all have the same, a small one */
 	if (!pidfd.st_ino || t->tid != tid || t->ino != pidfd.st_ino)
-		*t = (struct thread){ .tid = tid, .ino = pidfd.st_ino };
+		*t = (struct thread){
+			.tid = tid, .ino = pidfd.st_ino, .room = t->room, .epfds = t->epfds
+		};
 	return t;
 }
 
@@ -207,38 +229,52 @@ static const struct thread *with_sets(int tid)
 	if (may_be_kept && t->generation == generation && are_still(t))
 		return t;
 	look_up(t);
-	t->generation = may_be_kept && t->n < SETS_MAX ? generation : 0;
+	t->generation = may_be_kept ? generation : 0;
 	return t;
 }
 
-static size_t in_set(int tid, int epfd, int fd, ino_t ino, struct target_epoll *found, size_t room)
+/* What has been found so far, in room that grows. */
+static struct found {
+	struct target_epoll *all;
+	size_t n, room;
+} found;
+
+static void add(struct target_epoll is)
+{
+	struct target_epoll *more = one_more(found.all, found.n, &found.room, sizeof(is));
+
+	if (!more)
+		return;
+	found.all = more;
+	found.all[found.n++] = is;
+}
+
+static void in_set(int tid, int epfd, int fd, ino_t ino)
 {
 	const char *at = read_proc(tid, "fdinfo", epfd);
 	unsigned long long data;
 	unsigned long is;
 	unsigned int events;
 	char number[32];
-	size_t n = 0;
 
 	snprintf(number, sizeof(number), "\ntfd: %8d events:", fd);
-	while (n < room && (at = strstr(at, number))) {
+	while ((at = strstr(at, number))) {
 		at += strlen(number);
 		if (sscanf(at, "%x data: %llx pos:%*d ino:%lx", &events, &data, &is) == 3 &&
 		    is == ino)
-			found[n++] = (struct target_epoll){ epfd, events, data };
+			add((struct target_epoll){ .epfd = epfd, .events = events, .data = data });
 	}
-	return n;
 }
 
-size_t target_epolls(int tid, int fd, int theirs, struct target_epoll found[static TARGET_EPOLLS])
+size_t target_epolls(int tid, int fd, int theirs, struct target_epoll **all)
 {
 	const struct thread *t = with_sets(tid);
 	struct stat is;
-	size_t n = 0;
+	bool is_there = fstat(theirs, &is) == 0;
 
-	if (fstat(theirs, &is) < 0)
-		return 0;
-	for (int i = 0; i < t->n && n < TARGET_EPOLLS; i++)
-		n += in_set(tid, t->epfds[i], fd, is.st_ino, found + n, TARGET_EPOLLS - n);
-	return n;
+	found.n = 0;
+	for (size_t i = 0; is_there && i < t->n; i++)
+		in_set(tid, t->epfds[i], fd, is.st_ino);
+	*all = found.all;
+	return found.n;
 }

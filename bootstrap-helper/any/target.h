@@ -24,12 +24,13 @@ bool target_is_cloexec(int tid, int fd);
  * theirs: another that had the number before may still be in there. Which sets there are is looked up once for
  * each thread, and anew when somebody makes one (target_epoll_made()). */
 struct target_epoll {
-	int epfd; /* theirs */
+	int epfd;  /* theirs */
+	int moved; /* for the caller */
 	uint32_t events;
 	uint64_t data;
 };
-#define TARGET_EPOLLS 16
-size_t target_epolls(int tid, int fd, int theirs, struct target_epoll found[static TARGET_EPOLLS]);
+/* Found are as many as it returns, until the next call. */
+size_t target_epolls(int tid, int fd, int theirs, struct target_epoll **found);
 /* ... or is just about to. */
 void target_epoll_made(void);
 

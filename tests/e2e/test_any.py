@@ -7,6 +7,7 @@ test_any_transcript.py has what a program sees of its connections.
 import os
 import pathlib
 import re
+import resource
 import signal
 import statistics
 import sys
@@ -65,6 +66,11 @@ def supervisor_of(process):
     """... of a process that has become convert-run."""
     children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return int(L.wait_for("the supervisor", lambda: children.exists() and children.read_text().split())[0])
+
+
+def names_of_children(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children]
 
 
 class Any(L.TestCase):
@@ -212,6 +218,100 @@ class Connections(Any):
                          env=self.conf)
         self.assertEqual(r.out.decode(), "[7]\n", r)
         self.assertIn(": connected", self.log())
+
+    def test_number_above_the_limit(self):
+        """The program has a number that the supervisor may not have, as its limit has been raised."""
+        self.lab.converter()
+        flag = self.lab.file("flag")
+        process = self.start("/usr/bin/python3", "-c", EPOLL + f"""if True:
+            low = socket.socket()
+            s = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD, 300))
+            low.close()
+            add(s.fileno(), 7)
+            while not os.path.exists("{flag}"):
+                time.sleep(0.02)
+            connect(s)
+            print(readable(s), s.getpeername()[0])""")
+        supervisor = supervisor_of(process)
+        L.wait_for("the program", lambda: "python3" in names_of_children(supervisor))
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (256, 256))
+        flag.write_text("")
+        self.assertEqual(process.process.wait(20), 0, process.text())
+        self.assertEqual(process.text(), f"[7] {L.SERVER}\n")
+        self.assertIn(": connected", self.log())
+
+    def test_number_given_away(self):
+        """... by another thread, while the supervisor, here a slow one, is about to put the connection in place:
+        what has it then stays there."""
+        self.lab.converter()
+        flag = self.lab.file("flag")
+        process = self.start("/usr/bin/python3", "-c", EPOLL + f"""if True:
+            import threading
+            def ask():
+                libc.getsockopt(number, 1, 4, ctypes.byref(ctypes.c_int()), ctypes.byref(ctypes.c_uint(4)))
+            while not os.path.exists("{flag}"):
+                time.sleep(0.02)
+            null = os.open("/dev/null", os.O_RDWR)
+            for i in range(2):
+                s = socket.socket()
+                s.setblocking(False)
+                s.connect_ex(("{L.SERVER}", 80))
+                assert select.select([], [s], [], 8)[1]
+                number = s.fileno()
+                thread = threading.Thread(target=ask)
+                thread.start()
+                time.sleep(0.15)
+                os.dup2(null, number)
+                thread.join()
+                print(os.path.samestat(os.fstat(number), os.fstat(null)))
+                os.close(s.detach())""")
+        strace = self.lab.start("client", ["strace", "-e", "inject=fcntl:delay_enter=200000", "-e", "trace=fcntl",
+                                           "-p", supervisor_of(process)])
+        strace.wait_for("it", lambda: "attached" in strace.text())
+        flag.write_text("")
+        self.assertEqual(process.process.wait(60), 0, process.text())
+        self.assertEqual(process.text(), "True\n" * 2)
+        self.assertEqual(self.log().count(": connected"), 2, self.log())
+
+    def test_forked_meanwhile(self):
+        """A child has the socket before it is connected. Both, or the one that asks, have the connection."""
+        self.lab.converter()
+        for parent, child, is_read in ("pass", "pass", True), ("ask()", "ask()", True), ("ask()", "pass", False):
+            r = self.python(f"""if True:
+                import os, select, socket, time
+                def ask():
+                    assert select.select([], [s], [], 8)[1]
+                    assert not s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                s = socket.socket()
+                s.setblocking(False)
+                s.connect_ex(("{L.SERVER}", {GREETING}))
+                if os.fork():
+                    {parent}
+                    s.close()
+                    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+                time.sleep(0.3)
+                {child}
+                print(bool(select.select([s], [], [], 3)[0]) and s.recv(9))""")
+            self.assertEqual(r.out.decode(), "b'hello'\n" if is_read else "False\n", r)
+        self.assertEqual(self.log().count(": connected"), 3, self.log())
+
+    def test_many_sets(self):
+        """More epoll sets than anybody has, of which the last ones hold the socket."""
+        self.lab.converter()
+        r = self.python(EPOLL + """if True:
+            sets = []
+            for i in range(100):
+                s = socket.socket() if not i else s
+                epfd = libc.epoll_create1(0)
+                add(s.fileno(), i)
+                sets.append(epfd)
+            connect(s)
+            found = []
+            for epfd in sets:
+                n = libc.epoll_wait(epfd, event := (Event * 9)(), 9, 0)
+                found += [e.data for e in event[:n]]
+            print(found == list(range(100)), len(found))""")
+        self.assertEqual(r.out.decode(), "True 100\n", r)
 
     def test_number_again(self):
         """An epoll set still has another socket, which had the program's number before."""
@@ -362,6 +462,29 @@ class Processes(Any):
 
     def test_supervisor_killed_strict(self):
         self.assertIn("curl: (7)", self.without_supervisor("--strict"))
+
+    def test_supervisor_killed_no_process_left(self):
+        """... and there may be none more: who stands for the program answers by himself."""
+        if L.USER or not L.owns_several_users():
+            self.skipTest("needs two users")
+        flag = self.lab.file("flag")
+        user = 50000 + os.getpid() % 10000  # nobody else has processes of this one
+        process = self.lab.started(L.Process("client", [
+            "setpriv", f"--reuid={user}", "--clear-groups", "--bounding-set=-all", "bash", "-c",
+            'ulimit -u 3 && exec "$@"', "sh", RUN, "-q", "--any", "/usr/bin/python3", "-c", f"""if True:
+                import os, socket, time
+                while not os.path.exists("{flag}"):
+                    time.sleep(0.02)
+                s = socket.create_connection(("{L.SERVER}", 80), 10)
+                print(s.getsockname()[0])
+                raise SystemExit(5)"""], env=self.conf))
+        supervisor = supervisor_of(process)
+        L.wait_for("the program", lambda: "python3" in names_of_children(supervisor))
+        os.kill(supervisor, signal.SIGKILL)
+        L.wait_for("its end", lambda: " Z " in pathlib.Path(f"/proc/{supervisor}/stat").read_text())
+        flag.write_text("")
+        self.assertEqual(process.process.wait(20), 5, process.text())
+        self.assertEqual(process.text().strip(), L.CLIENT)
 
     def test_supervisor_killed_meanwhile(self):
         """Who waits in connect() is let go."""

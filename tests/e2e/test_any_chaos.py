@@ -6,7 +6,6 @@ check-faults`, else a few hundred).
 """
 import contextlib
 import os
-import pathlib
 import random
 import signal
 import sys
@@ -16,17 +15,12 @@ sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import middlebox
 import test_faults
-from test_any import RUN, STATIC, supervisor_of
+from test_any import RUN, STATIC, names_of_children, supervisor_of
 
 FAULTS = STATIC / "faults"
 # What a connection may come to with fallback = none; ECONNABORTED: nobody has asked it in time.
 ERRORS = {"ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "ETIMEDOUT", "EPIPE", "EPROTO", "EACCES", "ENOBUFS",
           "ENETUNREACH"}
-
-
-def names_of_children(pid):
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children]
 
 
 class Held:
