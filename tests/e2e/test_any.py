@@ -291,7 +291,7 @@ class Connections(Any):
                     raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
                 time.sleep(0.3)
                 {child}
-                print(bool(select.select([s], [], [], 3)[0]) and s.recv(9))""")
+                print(bool(select.select([s], [], [], {8 if is_read else 1})[0]) and s.recv(9))""")
             self.assertEqual(r.out.decode(), "b'hello'\n" if is_read else "False\n", r)
         self.assertEqual(self.log().count(": connected"), 3, self.log())
 
