@@ -30,7 +30,8 @@ ask("mapped", family=socket.AF_INET6, proto=socket.IPPROTO_TCP, flags=socket.AI_
 ask("no such service", "nosuch", type=socket.SOCK_STREAM)
 EOT
 
-seen=$(inside env LD_PRELOAD="$ROOT/usr/lib/x86_64-linux-gnu/libnss_wrapper.so" NSS_WRAPPER_HOSTS="$WORK/hosts" python3 "$WORK/ask.py" four.test)
+seen=$(inside env LD_PRELOAD="$ROOT/usr/lib/x86_64-linux-gnu/libnss_wrapper.so" \
+	NSS_WRAPPER_HOSTS="$WORK/hosts" python3 "$WORK/ask.py" four.test)
 
 verdict "$(inside python3 "$WORK/ask.py" 10.5.5.5)" "anything: SOCK_DGRAM UDP, SOCK_STREAM TCP
 TCP: SOCK_DGRAM TCP, SOCK_STREAM UDP

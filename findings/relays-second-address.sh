@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-
 USR = os.environ["ROOT"] + "/usr/"
 
 def serve(listener):
