@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "incoming.h"
 #include "log.h"
 #include "sockopt.h"
 
@@ -75,6 +76,7 @@ static void on_timer(struct loop_timer *t)
 	case CONN_REPLY:
 		conn_reply_step(c);
 		break;
+	case CONN_CALLING:
 	case CONN_RELAY:
 		conn_idle_check(c);
 		break;
@@ -107,6 +109,9 @@ static void on_up(struct loop_watch *w, uint32_t events)
 		else
 			conn_reply_step(c);
 		break;
+	case CONN_CALLING:
+		incoming_up(c, events);
+		break;
 	case CONN_RELAY:
 		conn_relay_step(c, RELAY_UP, events);
 		break;
@@ -127,6 +132,8 @@ static void on_down(struct loop_watch *w, uint32_t events)
 		conn_down_ready(c, events);
 	else if (c->state == CONN_RELAY)
 		conn_relay_step(c, RELAY_DOWN, events);
+	else if (c->state == CONN_CALLING) /* only EPOLLERR and EPOLLHUP are asked for */
+		conn_drop(c, "remote-gone", true);
 	else
 		loop_unwatch(w);
 }

@@ -23,6 +23,7 @@ enum conn_state {
 	CONN_ADMITTED,	 /* a held SYN was let in; timer: the kernel does not accept it */
 	CONN_CATCH_UP,	 /* its early data must leave the socket too; timer: as CONN_REQUEST */
 	CONN_REPLY,	 /* sending our message; timer: the next step of it */
+	CONN_CALLING,	 /* incoming.h: until the client's header is here; timer: as CONN_RELAY */
 	CONN_SILENT,	 /* --fault silence; timer: enough of it */
 	CONN_RELAY,	 /* timer: perhaps idle */
 	CONN_RESETTING,	 /* one side failed; timer: has the other taken what was sent to it? */

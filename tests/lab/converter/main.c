@@ -18,6 +18,7 @@
 #include "conn.h"
 #include "cookie.h"
 #include "hold.h"
+#include "incoming.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -126,6 +127,12 @@ static void log_start(const struct options *o, bool capturing)
 	}
 }
 
+static void after_batch(void)
+{
+	conn_free_dead();
+	incoming_free_closed();
+}
+
 static int run(const struct options *o)
 {
 	int err = loop_init(conn_limit(o) + OWN_TIMERS);
@@ -146,6 +153,8 @@ static int run(const struct options *o)
 	conn_init(o);
 	capturing = !o->no_capture && capture_open() == 0;
 	err = listener_open_all(o);
+	if (!err)
+		err = incoming_open_all(o);
 	if (!err && o->hold)
 		err = hold_open(o, conn_hold);
 	if (err)
@@ -155,7 +164,7 @@ static int run(const struct options *o)
 		warn_without_fast_open();
 	err = announce(o);
 	if (!err)
-		err = loop_run(conn_free_dead);
+		err = loop_run(after_batch);
 	return err;
 }
 
@@ -166,6 +175,7 @@ static void clean_up(const struct options *o)
 
 	hold_close();
 	listener_close_all();
+	incoming_close_all();
 	conn_end_all();
 	capture_close();
 	log_event("stop", "connections=%lu replies=%lu errors=%lu open=%zu", t->accepted,

@@ -35,17 +35,14 @@ static int choose(const char *const *names, size_t n, const char *arg)
 
 #define CHOOSE(names, arg) choose(names, sizeof(names) / sizeof((names)[0]), arg)
 
-static int set_listen(struct options *o, const char *arg)
+/* "[v6]:port", "[v6]", "v4:port", "v4", and "v6" bare: more than one colon, no bracket. port: the
+ * default. */
+static int parse_place(struct addr *a, const char *arg, unsigned int port)
 {
-	struct addr *a = &o->listen[o->listens];
 	char ip[64];
 	size_t len = strlen(arg);
 	const char *colon = strrchr(arg, ':');
-	unsigned int port = OPT_PORT;
 
-	if (o->listens == OPT_LISTEN_MAX)
-		return -ENOSPC;
-	/* "[v6]:port", "[v6]", "v4:port", "v4", and "v6" bare: more than one colon, no bracket */
 	if (arg[0] == '[' ? colon && colon[-1] == ']' : colon && strchr(arg, ':') == colon) {
 		if (number(colon + 1, 1, 65535, &port) < 0)
 			return -EINVAL;
@@ -62,8 +59,39 @@ static int set_listen(struct options *o, const char *arg)
 	memcpy(ip, arg, len);
 	ip[len] = '\0';
 	a->port = (uint16_t)port;
-	o->listens += addr_parse(a, ip) == 0;
 	return addr_parse(a, ip);
+}
+
+static int set_listen(struct options *o, const char *arg)
+{
+	int err = o->listens == OPT_LISTEN_MAX ? -ENOSPC :
+						 parse_place(&o->listen[o->listens], arg, OPT_PORT);
+
+	o->listens += err == 0;
+	return err;
+}
+
+/* "PORT=CLIENT:PORT", or "ADDR:PORT=CLIENT:PORT" for one address alone. */
+static int set_incoming(struct options *o, const char *arg)
+{
+	const char *equals = strchr(arg, '=');
+	struct addr external = { .port = 0 }, client;
+	char text[64];
+	unsigned int port;
+
+	if (o->n_incoming == OPT_LISTEN_MAX || !equals || (size_t)(equals - arg) >= sizeof(text))
+		return -EINVAL;
+	memcpy(text, arg, (size_t)(equals - arg));
+	text[equals - arg] = '\0';
+	if (number(text, 1, 65535, &port) == 0)
+		external.port = (uint16_t)port;
+	else if (parse_place(&external, text, 0) < 0 || !external.port)
+		return -EINVAL;
+	if (parse_place(&client, equals + 1, 0) < 0 || !client.port)
+		return -EINVAL;
+	o->incoming[o->n_incoming].external = external;
+	o->incoming[o->n_incoming++].client = client;
+	return 0;
 }
 
 static int add_prefix(struct addr_prefix *list, size_t *n, const char *arg)
@@ -263,6 +291,8 @@ static const struct option_row {
 	  SET(set_deny_to) },
 	{ "allow-loopback", NULL, "let a Connect name a loopback target (else Error 1)",
 	  FLAG(allow_loopback) },
+	{ "incoming", "[ADDR:]PORT=CLIENT:PORT",
+	  "connections to this port of ours go to a client's; repeatable", SET(set_incoming) },
 	{ "dialect", "NAME", "rfc8803 (default), draft-02 or hybrid", SET(set_dialect) },
 	{ "lenient", NULL, "accept either header word; answer in the own dialect", FLAG(lenient) },
 	{ "wrong-word", "ANSWER",
@@ -370,12 +400,17 @@ static void print_help(void)
 	      "  error    code name why icmp=TYPE|- bytes (the request failed)\n"
 	      "  ignored  conn why (there will be no answer)\n"
 	      "  close    outcome c2s s2c ms (bytes each way, life in ms)\n"
+	      "  incoming remote external client in_syn mptcp=yes|no (in_syn: bytes of the message "
+	      "in\n"
+	      "           the SYN to the client)\n"
+	      "  answer   bytes (the client has accepted it)\n"
 	      "  refuse   open (more than --max-connections and the spare ones: RST)\n"
 	      "  note     what\n"
 	      "  stop     connections replies errors open\n"
 	      "outcome of a close: ok error info fault silence not-served client-gone client-reset "
 	      "server-reset\n"
-	      "  idle request-timeout no-request hold-refused hold-gone local\n",
+	      "  idle request-timeout no-request hold-refused hold-gone local remote-gone "
+	      "no-answer\n",
 	      stdout);
 }
 

@@ -38,6 +38,10 @@ struct options {
 	size_t listens;
 	struct addr_prefix allow[OPT_PREFIX_MAX], deny_to[OPT_PREFIX_MAX];
 	size_t allows, denies;
+	struct {
+		struct addr external, client;
+	} incoming[OPT_LISTEN_MAX];
+	size_t n_incoming;
 	bool allow_loopback, lenient, draft_rst, mptcp, mptcp_down, verbose;
 	enum opt_wrong_word wrong_word;
 	enum cvt_dialect dialect;
