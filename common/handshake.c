@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "handshake.h"
 
+#include "addr.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -10,8 +12,35 @@ void hs_start(struct hs *hs, enum cvt_dialect dialect, bool any_word)
 	hs->accept = 1U << (dialect == CVT_DIALECT_RFC8803 ? CVT_WORD_MAGIC : CVT_WORD_ZERO);
 	if (any_word)
 		hs->accept = 1U << CVT_WORD_MAGIC | 1U << CVT_WORD_ZERO;
+	hs->is_incoming = false;
 	hs->got = 0;
 	hs->whole = CVT_HEADER_LEN;
+}
+
+void hs_start_incoming(struct hs *hs, enum cvt_dialect dialect, bool any_word)
+{
+	hs_start(hs, dialect, any_word);
+	hs->is_incoming = true;
+}
+
+/* A header is version, length, word: what has not come is as it would have to be. */
+bool hs_may_begin(const struct hs *hs, struct cvt_span bytes)
+{
+	for (enum cvt_header_word word = CVT_WORD_ZERO; word <= CVT_WORD_MAGIC; word++) {
+		uint8_t whole[CVT_HEADER_LEN] = { CVT_VERSION, 1 };
+		struct cvt_header header;
+		enum cvt_verdict v;
+
+		if (word == CVT_WORD_MAGIC) {
+			whole[2] = CVT_MAGIC >> 8;
+			whole[3] = CVT_MAGIC & 0xff;
+		}
+		memcpy(whole, bytes.p, bytes.len);
+		v = cvt_parse_header(&header, whole, hs->accept);
+		if (v == CVT_OK || v == CVT_BAD_TOTAL_LENGTH)
+			return true;
+	}
+	return false;
 }
 
 size_t hs_want(const struct hs *hs)
@@ -79,6 +108,16 @@ static enum hs_verdict error_verdict(const struct cvt_msg *m)
 	return HS_CONVERTER;
 }
 
+/* No program would know what to do with a peer that is not one host somewhere; one that is this host
+ * itself it might trust. */
+static bool names_remote(const struct cvt_msg *m)
+{
+	struct addr remote = { .port = m->connect.port };
+
+	memcpy(remote.ip, m->connect.addr, sizeof(remote.ip));
+	return m->has_connect && remote.port && addr_classify(&remote) == ADDR_GLOBAL;
+}
+
 static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 {
 	struct cvt_span bytes = { hs->buf, hs->got };
@@ -90,8 +129,9 @@ static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 	else if (!hs->buf[2] && dialect == CVT_DIALECT_RFC8803)
 		dialect = CVT_DIALECT_DRAFT02;
 
-	r->parse = cvt_parse(&r->msg, bytes, dialect, CVT_TO_CLIENT);
-	if (r->parse != CVT_OK) {
+	r->parse = cvt_parse(&r->msg, bytes, dialect,
+			     hs->is_incoming ? CVT_INCOMING : CVT_TO_CLIENT);
+	if (r->parse != CVT_OK || (hs->is_incoming && !names_remote(&r->msg))) {
 		r->verdict = HS_CONVERTER;
 		r->err = EPROTO;
 		return;

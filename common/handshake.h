@@ -4,7 +4,8 @@
  *
  * It says how many bytes to read next: the four of the fixed header, then exactly what the
  * header announces, so not one byte of the server's stream is ever taken (D6). It never
- * does I/O, and any way of cutting the reply into pieces gives the same verdict.
+ * does I/O, and any way of cutting the reply into pieces gives the same verdict. The message at the
+ * head of an incoming connection is read by the same machine.
  */
 #ifndef CVT_HANDSHAKE_H
 #define CVT_HANDSHAKE_H
@@ -23,8 +24,9 @@ enum hs_verdict {
 struct hs {
 	enum cvt_dialect dialect;
 	unsigned int accept; /* header words, as cvt_parse_header() has them */
-	uint16_t got;	     /* bytes of the reply in buf */
-	uint16_t whole;	     /* bytes that the reply has, as far as known */
+	bool is_incoming;
+	uint16_t got;	/* bytes of the reply in buf */
+	uint16_t whole; /* bytes that the reply has, as far as known */
 	uint8_t buf[CVT_MSG_MAX];
 };
 
@@ -37,6 +39,11 @@ struct hs_result {
 
 /* any_word: the dialect is not certain, take either header word (dialect = auto). */
 void hs_start(struct hs *hs, enum cvt_dialect dialect, bool any_word);
+/* The message of an incoming connection: HS_CONNECTED, with a Connect TLV that names a remote host, or
+ * HS_CONVERTER. */
+void hs_start_incoming(struct hs *hs, enum cvt_dialect dialect, bool any_word);
+/* Can these bytes, four at most, be the beginning of such a message? */
+bool hs_may_begin(const struct hs *hs, struct cvt_span bytes);
 /* How many bytes to read next, into hs_room(); 0 once the reply is whole. */
 size_t hs_want(const struct hs *hs);
 uint8_t *hs_room(struct hs *hs);

@@ -37,6 +37,8 @@ static const struct {
 	[LOG_RETRY] = { "retry", "retrying " },
 	[LOG_NEXT] = { "next-converter", "next converter after " },
 	[LOG_ANSWERS] = { "answers-directly", "connected directly to " },
+	[LOG_ACCEPTED] = { "accepted", "accepted " },
+	[LOG_REFUSED] = { "refused", "refused " },
 	[LOG_SENT] = { "sent", "sent for " },
 	[LOG_RECEIVED] = { "received", "received for " },
 	[LOG_CLOSED] = { "closed", "closed " },

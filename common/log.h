@@ -36,7 +36,9 @@ enum log_event {
 	/* on the way there, and after */
 	LOG_RETRY,
 	LOG_NEXT,
-	LOG_ANSWERS, /* the server, without the converter that was silent about it */
+	LOG_ANSWERS,  /* the server, without the converter that was silent about it */
+	LOG_ACCEPTED, /* from a remote host, by a converter; or that was not done: */
+	LOG_REFUSED,
 	LOG_SENT,
 	LOG_RECEIVED,
 	LOG_CLOSED,

@@ -174,15 +174,14 @@ enum cvt_verdict cvt_parse_header(struct cvt_header *h, const uint8_t bytes[stat
 
 /* One row per known type: its least and greatest Length in words and who sends it. */
 static const struct tlv_rule {
-	uint8_t type, min_words, max_words;
-	bool to_converter, to_client;
+	uint8_t type, min_words, max_words, sent; /* a bit for each enum cvt_direction */
 } tlv_rules[] = {
-	{ CVT_TLV_INFO, 1, 1, true, false },
-	{ CVT_TLV_CONNECT, 5, 254, true, false },
-	{ CVT_TLV_EXT_TCP_HEADER, 1, 254, false, true },
-	{ CVT_TLV_SUPPORTED, 1, 254, false, true },
-	{ CVT_TLV_COOKIE, 1, 254, true, false },
-	{ CVT_TLV_ERROR, 1, 254, true, true },
+	{ CVT_TLV_INFO, 1, 1, 1 << CVT_TO_CONVERTER },
+	{ CVT_TLV_CONNECT, 5, 254, 1 << CVT_TO_CONVERTER | 1 << CVT_INCOMING },
+	{ CVT_TLV_EXT_TCP_HEADER, 1, 254, 1 << CVT_TO_CLIENT },
+	{ CVT_TLV_SUPPORTED, 1, 254, 1 << CVT_TO_CLIENT },
+	{ CVT_TLV_COOKIE, 1, 254, 1 << CVT_TO_CONVERTER },
+	{ CVT_TLV_ERROR, 1, 254, 1 << CVT_TO_CONVERTER | 1 << CVT_TO_CLIENT },
 };
 
 static const struct tlv_rule *tlv_rule(uint8_t type)
@@ -234,7 +233,7 @@ static enum cvt_verdict check_tlv(struct cvt_msg *m, struct cvt_span tlv, enum c
 
 	/* draft-02 numbers the Supported TLV both 21 and 22 (PROTOCOL 1.3) */
 	if (dialect == CVT_DIALECT_DRAFT02 && type == CVT_TLV_COOKIE) {
-		if (direction == CVT_TO_CONVERTER)
+		if (direction != CVT_TO_CLIENT)
 			return CVT_TLV_WRONG_DIRECTION;
 		if (m->supported.p)
 			return CVT_TLV_DUPLICATE;
@@ -246,11 +245,11 @@ static enum cvt_verdict check_tlv(struct cvt_msg *m, struct cvt_span tlv, enum c
 		m->unknown_type = type;
 		/* A-04: a client of RFC 8803 may skip what it does not know; a converter must
 		 * refuse it (S-11, S-13), and in draft-02 both must (P-12) */
-		return direction == CVT_TO_CLIENT && dialect != CVT_DIALECT_DRAFT02 ?
+		return direction != CVT_TO_CONVERTER && dialect != CVT_DIALECT_DRAFT02 ?
 			       CVT_OK :
 			       CVT_TLV_UNKNOWN;
 	}
-	if (direction == CVT_TO_CONVERTER ? !rule->to_converter : !rule->to_client)
+	if (!(rule->sent >> direction & 1))
 		return CVT_TLV_WRONG_DIRECTION;
 	if (tlv.len < (size_t)rule->min_words * WORD || tlv.len > (size_t)rule->max_words * WORD)
 		return CVT_TLV_BAD_LENGTH;

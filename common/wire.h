@@ -112,7 +112,8 @@ enum cvt_verdict {
 	CVT_TLV_UNKNOWN,	 /* an unknown type where it may not be skipped */
 };
 
-enum cvt_direction { CVT_TO_CONVERTER, CVT_TO_CLIENT };
+/* CVT_INCOMING: from the converter, at the head of a remote host's connection to a client (P-35). */
+enum cvt_direction { CVT_TO_CONVERTER, CVT_TO_CLIENT, CVT_INCOMING };
 
 enum cvt_header_word { CVT_WORD_ZERO, CVT_WORD_MAGIC };
 

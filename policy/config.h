@@ -52,6 +52,7 @@ struct config {
 	struct config_converter *converters;
 	size_t n_converters;
 	struct config_rules *rules;
+	struct config_rules *incoming; /* which listeners take a converter's; NULL: none */
 	enum config_mptcp mptcp;
 	bool bypass;
 	enum config_fallback fallback;

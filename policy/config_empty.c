@@ -49,6 +49,7 @@ void config_free(struct config *config)
 {
 	config_free_converters(config);
 	config_rules_free(config->rules);
+	config_rules_free(config->incoming);
 	free((void *)config->state_file);
 	free((void *)config->runtime_dir);
 	free((void *)config->log_target);

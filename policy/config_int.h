@@ -14,6 +14,7 @@ enum config_section {
 	CONFIG_SEC_NONE,
 	CONFIG_SEC_CONVERTER,
 	CONFIG_SEC_POLICY,
+	CONFIG_SEC_INCOMING,
 	CONFIG_SEC_STATE,
 	CONFIG_SEC_LOG,
 	CONFIG_SEC_UNKNOWN, /* its name is a mistake: nothing can be said of its keys */

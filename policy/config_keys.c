@@ -124,6 +124,15 @@ static int set_rule(struct config_parser *p, const char *value)
 	return config_rules_add(p->config->rules, value, p->line, p->program, p->err);
 }
 
+static int set_accept(struct config_parser *p, const char *value)
+{
+	if (!p->config->incoming)
+		p->config->incoming = config_rules_new_incoming();
+	if (!p->config->incoming)
+		return config_no_memory(p->err, p->line);
+	return config_rules_add(p->config->incoming, value, p->line, p->program, p->err);
+}
+
 static int set_mptcp(struct config_parser *p, const char *value)
 {
 	static const char *const words[] = { [CONFIG_MPTCP_AUTO] = "auto",
@@ -306,6 +315,7 @@ static const struct key {
 	{ CONFIG_SEC_POLICY, "strict", false, set_strict },
 	{ CONFIG_SEC_POLICY, "timeout", false, set_timeout },
 	{ CONFIG_SEC_POLICY, "retry", false, set_retry },
+	{ CONFIG_SEC_INCOMING, "rule", true, set_accept },
 	{ CONFIG_SEC_STATE, "file", false, set_state_file },
 	{ CONFIG_SEC_LOG, "target", false, set_log_target },
 	{ CONFIG_SEC_LOG, "file", false, set_log_file }, /* its name before there was more */
@@ -318,6 +328,7 @@ static const char *const key_names[] = {
 	[CONFIG_SEC_CONVERTER] =
 		"address, port, dialect, fast-open, cookie, from, interface or weight",
 	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback, strict, timeout or retry",
+	[CONFIG_SEC_INCOMING] = "rule",
 	[CONFIG_SEC_STATE] = "file",
 	[CONFIG_SEC_LOG] = "target, level, format or receipt",
 };

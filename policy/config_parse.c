@@ -142,7 +142,10 @@ static int parse(struct config_parser *p)
 	goes_on(p, config_section_end(p));
 	if (p->failed)
 		return p->failed;
-	return config_rules_finish(p->config->rules) ? config_no_memory(p->err, 0) : 0;
+	if (config_rules_finish(p->config->rules) ||
+	    (p->config->incoming && config_rules_finish(p->config->incoming)))
+		return config_no_memory(p->err, 0);
+	return 0;
 }
 
 int config_parse_on(struct config *config, const char *file, const char *text, size_t len,

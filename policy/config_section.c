@@ -7,11 +7,12 @@
 static const char *const section_names[] = {
 	[CONFIG_SEC_CONVERTER] = "converter",
 	[CONFIG_SEC_POLICY] = "policy",
+	[CONFIG_SEC_INCOMING] = "incoming",
 	[CONFIG_SEC_STATE] = "state",
 	[CONFIG_SEC_LOG] = "log",
 };
 
-static const char section_list[] = "[converter NAME], [policy], [state] or [log]";
+static const char section_list[] = "[converter NAME], [policy], [incoming], [state] or [log]";
 
 struct config_converter *config_converter_add(struct config *config)
 {

@@ -269,6 +269,47 @@ struct pol_verdict pol_decide(const struct config *config, const struct addr *ds
 	return pol_choose(config, dst, socket_family, rule, (struct pol_facts){ .route = route });
 }
 
+bool pol_listens(const struct config *config, const struct addr *local)
+{
+	struct config_rule_match rule;
+
+	return config->n_converters && config->incoming &&
+	       config_rules_find(config->incoming, local, &rule);
+}
+
+bool pol_is_converter(const struct config *config, const struct addr *peer)
+{
+	bool itself;
+
+	return is_converter_host(config, peer, &itself);
+}
+
+/* Where the packets to it leave, and which address of ours they really have. */
+static bool is_from_home(const struct config_converter *c, const struct addr *peer,
+			 const struct addr *local, pol_route_fn *route)
+{
+	struct pol_route r = { .interface = "" };
+
+	if (c->n_interfaces && !(route && route(peer, &r)))
+		return false;
+	r.source = *local;
+	return pol_is_at_home(c, &r);
+}
+
+const struct config_converter *pol_accept(const struct config *config, const struct addr *peer,
+					  const struct addr *local, pol_route_fn *route)
+{
+	for (size_t i = 0; i < config->n_converters; i++) {
+		const struct config_converter *c = &config->converters[i];
+
+		for (size_t k = 0; k < c->n_addrs; k++)
+			if (addr_equal_ip(&c->addrs[k], peer) && pol_listens(config, local) &&
+			    is_from_home(c, peer, local, route))
+				return c;
+	}
+	return NULL;
+}
+
 const char *pol_reason_text(enum pol_reason reason)
 {
 	static const char *const texts[] = {

@@ -65,6 +65,13 @@ struct pol_facts {
 struct pol_verdict pol_rule(const struct config *config, const struct addr *dst);
 struct pol_verdict pol_choose(const struct config *config, const struct addr *dst,
 			      int socket_family, struct pol_verdict rule, struct pol_facts facts);
+/* An incoming connection from `peer` to our end `local`: does a rule say that connections to there may be
+ * remote hosts', and is the peer a converter in its own network (F-01)? NULL: it is what it looks like. */
+const struct config_converter *pol_accept(const struct config *config, const struct addr *peer,
+					  const struct addr *local, pol_route_fn *route);
+/* The first of those, of a listener; the second, wherever it is. */
+bool pol_listens(const struct config *config, const struct addr *local);
+bool pol_is_converter(const struct config *config, const struct addr *peer);
 const char *pol_reason_text(enum pol_reason reason);
 
 #endif

@@ -180,7 +180,10 @@ static int take_action(const struct context *cx, bool converts)
 {
 	if (cx->clauses->has_action)
 		return config_mistake(cx->err, cx->line,
-				      "rule: expected one of direct and convert, once", NULL);
+				      cx->rules->is_incoming ?
+					      "rule: expected accept once" :
+					      "rule: expected one of direct and convert, once",
+				      NULL);
 	cx->clauses->has_action = true;
 	cx->clauses->converts = converts;
 	return 0;
@@ -189,19 +192,22 @@ static int take_action(const struct context *cx, bool converts)
 static int take_clause(const struct context *cx, const char *word, const char **s)
 {
 	struct clauses *c = cx->clauses;
+	bool is_incoming = cx->rules->is_incoming;
 
-	if (strcmp(word, "direct") == 0)
+	if (strcmp(word, "direct") == 0 && !is_incoming)
 		return take_action(cx, false);
-	if (strcmp(word, "convert") == 0)
+	if (strcmp(word, is_incoming ? "accept" : "convert") == 0)
 		return take_action(cx, true);
-	if (strcmp(word, "to") == 0)
+	if (strcmp(word, "to") == 0 && !is_incoming)
 		return take_list(cx, s, &c->to, "to", take_to);
 	if (strcmp(word, "port") == 0)
 		return take_list(cx, s, &c->port, "port", take_port);
 	if (strcmp(word, "app") == 0)
 		return take_list(cx, s, &c->app, "app", take_app);
 	return config_mistake(cx->err, cx->line, "rule: \"", word,
-			      "\": expected direct, convert, to, port or app", NULL);
+			      is_incoming ? "\": expected accept, port or app" :
+					    "\": expected direct, convert, to, port or app",
+			      NULL);
 }
 
 static int parse_clauses(const struct context *cx, const char *text)
@@ -217,9 +223,12 @@ static int parse_clauses(const struct context *cx, const char *text)
 			return err;
 	}
 	if (!cx->clauses->has_action)
-		return config_mistake(cx->err, cx->line,
-				      "rule: expected direct or convert, then to, port or app",
-				      NULL);
+		return config_mistake(
+			cx->err, cx->line,
+			cx->rules->is_incoming ?
+				"rule: expected accept, then port or app" :
+				"rule: expected direct or convert, then to, port or app",
+			NULL);
 	return 0;
 }
 
@@ -271,6 +280,15 @@ struct config_rules *config_rules_new(void)
 	return rules;
 }
 
+struct config_rules *config_rules_new_incoming(void)
+{
+	struct config_rules *rules = config_rules_new();
+
+	if (rules)
+		rules->is_incoming = true;
+	return rules;
+}
+
 int config_rules_expect(struct config_rules *rules, size_t len)
 {
 	return len / RULE_LEAST > ROOM_MANY ? make_room(rules, len / RULE_LEAST) : 0;
@@ -317,6 +335,11 @@ int config_rules_finish(struct config_rules *rules)
 	rules->entries = NULL;
 	rules->n_entries = 0;
 	return err;
+}
+
+bool config_rules_are_any(const struct config_rules *rules)
+{
+	return rules->n_rules > 0;
 }
 
 bool config_rules_are_direct(const struct config_rules *rules)

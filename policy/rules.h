@@ -2,7 +2,9 @@
 /*
  * rules.h - the ordered rules of the configuration: what does the first that matches say?
  *
- * `direct|convert [to PREFIX,...] [port P[-Q],...] [app NAME,...]`, words in any order.
+ * `direct|convert [to PREFIX,...] [port P[-Q],...] [app NAME,...]`, words in any order; and of
+ * incoming connections `accept [port P[-Q],...] [app NAME,...]`, which are looked up by the address that
+ * the program listens on.
  * Promises: text in, verdict out; a look-up neither allocates nor locks, and its cost grows with
  * the logarithm of the number of rules and with how deeply prefixes nest (129 at most).
  * An IPv6 prefix never matches an IPv4 destination, not even ::/0.
@@ -23,6 +25,7 @@ struct config_rule_match {
 };
 
 struct config_rules *config_rules_new(void);
+struct config_rules *config_rules_new_incoming(void);
 /* Before the first, where many may come: from a text of this length. What is not used is not touched. -ENOMEM. */
 int config_rules_expect(struct config_rules *rules, size_t len);
 /* Rules for other programs are checked and then forgotten. err->what says what is wrong. */
@@ -34,6 +37,8 @@ bool config_rules_find(const struct config_rules *rules, const struct addr *dst,
 		       struct config_rule_match *match);
 /* Does the first rule say `direct` of everything? */
 bool config_rules_are_direct(const struct config_rules *rules);
+/* Is there one for this program? */
+bool config_rules_are_any(const struct config_rules *rules);
 /* How many rules the file has, those for other programs included. */
 size_t config_rules_count(const struct config_rules *rules);
 void config_rules_free(struct config_rules *rules);

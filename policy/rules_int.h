@@ -61,6 +61,7 @@ struct config_rules {
 	struct rule_segment *segments;
 	size_t n_segments;
 	bool is_direct; /* whatever is asked */
+	bool is_incoming;
 };
 
 struct rule_key rule_key_of(const uint8_t ip[16], unsigned int width);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
-#include "both_ends.h"
 #include "begin.h"
 #include "end.h"
 #include "narrow.h"
@@ -24,16 +23,6 @@ static bool is_tcp(int domain, int type, int protocol)
 	       (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-/* False: nothing may be written down of it (conn_forget()). */
-static bool begin_number(int fd, enum mark mark)
-{
-	if (!(mark == MARK_OTHER && mark_get(fd) == mark) && !conn_forget(fd))
-		return false;
-	mark_set(fd, mark);
-	note_end(fd);
-	return true;
-}
-
 INTERPOSE int socket(int domain, int type, int protocol)
 {
 	int fd = REAL(socket)(domain, type, protocol);
@@ -46,7 +35,7 @@ INTERPOSE int socket(int domain, int type, int protocol)
 		shim_config();
 	if (tcp && shim_is_active())
 		conn_own();
-	if (begin_number(fd, tcp ? MARK_TCP : MARK_OTHER) && tcp)
+	if (conn_begin_number(fd, tcp ? MARK_TCP : MARK_OTHER) && tcp)
 		note_begin(fd, domain, type, protocol == IPPROTO_MPTCP);
 	return fd;
 }
@@ -56,34 +45,10 @@ INTERPOSE int socketpair(int domain, int type, int protocol, int fds[2])
 	int r = REAL(socketpair)(domain, type, protocol, fds);
 
 	if (r == 0) {
-		begin_number(fds[0], MARK_OTHER);
-		begin_number(fds[1], MARK_OTHER);
+		conn_begin_number(fds[0], MARK_OTHER);
+		conn_begin_number(fds[1], MARK_OTHER);
 	}
 	return r;
-}
-
-INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
-{
-	int newfd;
-
-	if (mark_any_unsettled() && !both_ends_in_order(fd))
-		return -1;
-	newfd = REAL(accept)(fd, addr.__sockaddr__, len);
-	if (newfd >= 0)
-		begin_number(newfd, MARK_UNKNOWN);
-	return newfd;
-}
-
-INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
-{
-	int newfd;
-
-	if (mark_any_unsettled() && !both_ends_in_order(fd))
-		return -1;
-	newfd = REAL(accept4)(fd, addr.__sockaddr__, len, flags);
-	if (newfd >= 0)
-		begin_number(newfd, MARK_UNKNOWN);
-	return newfd;
 }
 
 static void check_direct(int fd)

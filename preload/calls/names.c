@@ -12,22 +12,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-/* room: the size of the program's buffer. The length reported is the true one, even if the
- * address was cut (getpeername(2)). An address that IPv4 cannot express is 0.0.0.0 (twin.h). */
-static void fill_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
-		      socklen_t *len)
-{
-	struct sockaddr_storage name;
-	struct addr shown = { .port = a->port };
-	socklen_t whole;
-
-	if (family == AF_INET6 || addr_is_v4(a))
-		shown = *a;
-	whole = addr_to_sockaddr(&shown, family, &name);
-	memcpy(out, &name, room < whole ? room : whole);
-	*len = whole;
-}
-
 /* libc's answer, in the program's family. */
 static int peer_natively(int fd, struct sockaddr *name, socklen_t *len)
 {
@@ -64,7 +48,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	if (REAL(getpeername)(fd, addr.__sockaddr__, len) < 0)
 		return -1;
 	if (mark == MARK_UP)
-		fill_name(&c->server, c->family, addr.__sockaddr__, room, len);
+		conn_show_name(&c->server, c->family, addr.__sockaddr__, room, len);
 	return 0;
 }
 
@@ -81,7 +65,7 @@ static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t 
 
 	if (!u || !u->local.port)
 		return;
-	fill_name(&u->local, c->family, out, room, len);
+	conn_show_name(&u->local, c->family, out, room, len);
 }
 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)

@@ -85,7 +85,7 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	u->moves = u->unclear = 0;
 	u->is_in_doubt = u->stays = false;
-	u->may_defer = false;
+	u->may_defer = u->incoming = false;
 	u->early = u->deferred = false;
 	u->rcvlowat = 0;
 	exchange_begin_tries(u);

@@ -119,6 +119,8 @@ void conn_settle_number(int fd, enum mark mark, struct exchange *u)
 	uint16_t word = mark_look(fd);
 	struct conn *c = mark_in(word) == MARK_PENDING ? conn_peek(fd) : NULL;
 
+	if (c && u && u->incoming && mark == MARK_UP) /* nobody has looked there before that */
+		c->server = u->server;
 	if (c && conn_exchange(c) == u && mark_change_seen(fd, word, mark))
 		settle_registrations(fd, u, mark);
 }

@@ -11,6 +11,7 @@
 #include "wait.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static struct conn first_page[CONN_PAGE];		   /* most processes need no other */
@@ -121,6 +122,20 @@ struct exchange *conn_exchange(const struct conn *c)
 	return atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
 }
 
+void conn_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
+		    socklen_t *len)
+{
+	struct sockaddr_storage name;
+	struct addr shown = { .port = a->port };
+	socklen_t whole;
+
+	if (family == AF_INET6 || addr_is_v4(a))
+		shown = *a;
+	whole = addr_to_sockaddr(&shown, family, &name);
+	memcpy(out, &name, room < whole ? room : whole);
+	*len = whole;
+}
+
 void conn_own(void)
 {
 	if (!atomic_load(&owner_pid))
@@ -191,6 +206,15 @@ bool conn_forget(int fd)
 	mark_set(fd, MARK_UNKNOWN);
 	if (u)
 		await_end(fd, u);
+	return true;
+}
+
+bool conn_begin_number(int fd, enum mark mark)
+{
+	if (!(mark == MARK_OTHER && mark_get(fd) == mark) && !conn_forget(fd))
+		return false;
+	mark_set(fd, mark);
+	note_end(fd);
 	return true;
 }
 

@@ -37,6 +37,11 @@ struct conn *conn_peek(int fd);
 /* The exchange, or NULL if its slot has been needed for another one. */
 struct exchange *conn_exchange(const struct conn *c);
 
+/* The address as a socket of this family shows it, in a buffer of the program's that has this room. The
+ * length is the true one, even if the address was cut (getpeername(2)). One that IPv4 cannot express is
+ * 0.0.0.0 (twin.h). */
+void conn_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
+		    socklen_t *len);
 /* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */
 bool conn_copy(int fd, int newfd);
 /* This process has marks and records from now on. */
@@ -44,6 +49,8 @@ void conn_own(void);
 /* The program is about to close the number, or has seen it made anew: nothing is known of it.
  * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */
 bool conn_forget(int fd);
+/* A new socket has the number. False: nothing may be written down of it. */
+bool conn_begin_number(int fd, enum mark mark);
 /* The page that holds the record of fd (0..MARK_MAX-1); make: if need be. NULL: none, or no memory. */
 #define CONN_PAGE 256
 struct conn *conn_page(int fd, bool make);

@@ -68,11 +68,12 @@ struct exchange {
 	const char *first_why;
 	bool fast_open; /* the program itself asks for Fast Open (D10); the server's cookie */
 	uint8_t tfo_cookie_len, tfo_cookie[SERVERS_COOKIE_MAX];
-	bool deferred;	   /* so in the kernel: the next send is the SYN */
-	bool may_defer;	   /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
-	bool no_cookie;	   /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
-	bool early;	   /* data of the program's is behind the message: there is no way back */
-	_Atomic bool told; /* connect() has reported the outcome */
+	bool deferred;	/* so in the kernel: the next send is the SYN */
+	bool may_defer; /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
+	bool no_cookie; /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
+	bool incoming;	/* accepted: the converter has begun it, and `server` is the remote host */
+	bool early;	/* data of the program's is behind the message: there is no way back */
+	_Atomic bool told;    /* connect() has reported the outcome */
 	_Atomic bool settled; /* the marks of the process that began it show the outcome */
 	_Atomic bool copied;  /* more than one descriptor number may refer to it */
 	struct addr local;    /* for EXCHANGE_REFUSED: the address that the attempt had */

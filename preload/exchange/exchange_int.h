@@ -54,6 +54,10 @@ int exchange_send_syn_again(struct exchange_turn *t);
 /* All of the request is queued in the kernel. */
 void exchange_request_taken(struct exchange *u);
 
+/* incoming.c: the step of one that was accepted; and its end by a reset. */
+enum exchange_event exchange_read_incoming(struct exchange_turn *t);
+enum exchange_event exchange_refuse(struct exchange_turn *t, const char *why);
+
 /* give_up.c: the converter has failed, or says that the server has: another one, a direct connection if it
  * may be, or the failure for the program to see. The same, where there is no other. */
 enum exchange_event exchange_give_up(struct exchange_turn *t, struct exchange_failure failure);

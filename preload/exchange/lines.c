@@ -183,7 +183,7 @@ static void put_tlvs(struct words *w, const struct report_tlvs *t)
 SLOW static void tell_line(const struct report *r, const struct report_line *line)
 {
 	static const char *const where[] = { "behind the SYN", "in the SYN", "lost in the SYN" };
-	bool is_end = line->event == LOG_CONVERTED;
+	bool is_end = line->event == LOG_CONVERTED || line->event == LOG_ACCEPTED;
 	struct words tlvs = { .len = 0 };
 
 	if (line->event == LOG_SENT)

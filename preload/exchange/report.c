@@ -250,7 +250,8 @@ static bool is_mptcp(const struct exchange *u, int fd, bool *asked)
 	return is;
 }
 
-SLOW static void describe(struct report *r, const struct exchange *u, bool over_mptcp)
+SLOW static void describe(struct report *r, const struct exchange *u, bool over_mptcp,
+			  enum log_event event)
 {
 	union tcp tcp;
 
@@ -260,7 +261,7 @@ SLOW static void describe(struct report *r, const struct exchange *u, bool over_
 		r->lost_syn_data = u->syn_data && !syn_data_works(&tcp);
 	}
 	r->protocol = over_mptcp ? "MPTCP" : "TCP";
-	report_line(r, u, LOG_LEVEL_INFO, LOG_CONVERTED, "connected", 0);
+	report_line(r, u, LOG_LEVEL_INFO, event, "connected", 0);
 	if (over_mptcp == u->mptcp && r->n_lines)
 		r->lines[r->n_lines - 1].reason = u->why;
 }
@@ -281,7 +282,17 @@ void report_connected(struct report *r, struct exchange *u, int fd)
 					      .what = HEALTH_MPTCP,
 					      .way = over_mptcp ? HEALTH_WORKS : HEALTH_LOSES });
 	if (log_is_on(LOG_LEVEL_INFO))
-		describe(r, u, over_mptcp);
+		describe(r, u, over_mptcp, LOG_CONVERTED);
+}
+
+void report_accepted(struct report *r, struct exchange *u)
+{
+	union tcp tcp;
+
+	if (!log_is_on(LOG_LEVEL_INFO))
+		return;
+	u->syn_data = ask_tcp(r->fd, &tcp) && tcp.info.tcpi_options & TCPI_OPT_SYN_DATA;
+	describe(r, u, u->mptcp && sock_is_mptcp(r->fd), LOG_ACCEPTED);
 }
 
 /* ------------------------------------------------------------------------- failures */

@@ -71,6 +71,8 @@ bool report_may_ask(const struct exchange *u, int64_t since_ns);
 void report_refused_cookie(struct report *r);
 /* It has made the connection of fd. */
 void report_connected(struct report *r, struct exchange *u, int fd);
+/* An incoming one is the program's. */
+void report_accepted(struct report *r, struct exchange *u);
 /* The exchange has failed, by the converter's fault. result: its reply, or NULL and the errno. */
 void report_failed(struct report *r, const struct exchange *u, const struct hs_result *result,
 		   int err);

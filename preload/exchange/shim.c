@@ -14,7 +14,7 @@
  * one word, so that a signal handler at any moment sees whether it has interrupted the reading. */
 enum { UNREAD, READ };
 
-_Atomic bool shim_active;
+_Atomic bool shim_active, shim_listening;
 bool shim_is_strict;
 static _Atomic uintptr_t state = UNREAD;
 static struct config config, empty_config;
@@ -108,6 +108,9 @@ static SLOW const struct config *read_once(void)
 				&shim_active,
 				config.n_converters > 0 &&
 					!(config.rules && config_rules_are_direct(config.rules)));
+			if (config.n_converters > 0 && config.incoming)
+				atomic_store(&shim_listening,
+					     config_rules_are_any(config.incoming));
 			atomic_store_explicit(&state, READ, memory_order_release);
 		}
 		if (now == UNREAD || now == READ || now == self)

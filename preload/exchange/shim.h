@@ -28,5 +28,11 @@ static inline bool shim_is_active(void)
 {
 	return __builtin_expect(atomic_load_explicit(&shim_active, memory_order_relaxed), 0);
 }
+/* ... and a rule by which this program's listeners take connections from it? */
+extern _Atomic bool shim_listening INTERNAL;
+static inline bool shim_is_listening(void)
+{
+	return __builtin_expect(atomic_load_explicit(&shim_listening, memory_order_relaxed), 0);
+}
 
 #endif

@@ -147,6 +147,8 @@ enum exchange_event exchange_time_out(struct exchange_turn *t)
 	int64_t deadline_ns = atomic_load(&u->deadline_ns);
 	bool is_last = deadline_ns >= atomic_load(&u->limit_ns);
 
+	if (u->incoming)
+		return exchange_refuse(t, "no message in time");
 	if (!is_last) /* time in which nobody has looked is not that of the others */
 		atomic_fetch_add(&u->limit_ns, now_ns() - deadline_ns);
 	if (exchange_phase(u) == EXCHANGE_OPENING)

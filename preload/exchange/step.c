@@ -150,6 +150,8 @@ __attribute__((noinline)) static enum exchange_event look_at_socket(struct excha
 
 	if (phase != EXCHANGE_OWED && phase != EXCHANGE_REPLY)
 		return EXCHANGE_GOES_ON;
+	if (t->u->incoming)
+		return exchange_read_incoming(t);
 	if (broken && leave_to_kernel(t->u, t->fd))
 		return left_to_kernel(t);
 	return phase == EXCHANGE_OWED ? send_owed(t) : read_reply(t);
@@ -167,8 +169,9 @@ static enum exchange_event look_at_clock(struct exchange_turn *t)
 		return EXCHANGE_GOES_ON;
 	if (now >= deadline_ns)
 		return exchange_time_out(t);
-	return phase == EXCHANGE_REPLY && now >= atomic_load(&u->look_ns) ? exchange_look(t) :
-									    EXCHANGE_GOES_ON;
+	return phase == EXCHANGE_REPLY && !u->incoming && now >= atomic_load(&u->look_ns) ?
+		       exchange_look(t) :
+		       EXCHANGE_GOES_ON;
 }
 
 enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, int *err)

@@ -45,7 +45,7 @@ int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
 
 /* clang-format off */
 #define REAL_NAMES(X) \
-	X(socket) X(socketpair) X(bind) X(connect) X(accept) X(accept4) X(getpeername) \
+	X(socket) X(socketpair) X(bind) X(connect) X(listen) X(accept) X(accept4) X(getpeername) \
 	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(epoll_ctl) X(epoll_wait) \
 	X(epoll_pwait) X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) \
 	X(execvpe) X(fexecve) X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) \

@@ -254,6 +254,20 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	return r;
 }
 
+void twin_accepted(int fd, uint64_t cookie, int family, int flags)
+{
+	struct note *n;
+
+	note_begin(fd, family, flags, false);
+	n = note_at(fd);
+	if (!n)
+		return;
+	n->twin_cookie = cookie;
+	n->twin_family = (uint8_t)family;
+	n->twin_is_mptcp = true;
+	atomic_store(&n->shut, 0);
+}
+
 /* ---------------------------------------------------------------- giving it back */
 
 /* To the socket's own address, or wherever else this host is: at port 0, where nobody can listen. */

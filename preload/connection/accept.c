@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "accept.h"
+
+#include "advance.h"
+#include "begin.h"
+#include "converters.h"
+#include "epsets.h"
+#include "incoming.h"
+#include "shim.h"
+#include "sock.h"
+#include "twin.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#define SYN_DATA_QUEUE 256 /* connections whose third ACK is outstanding (LINUX-FACTS 1.14) */
+
+static bool own_address(int fd, struct addr *local)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	return sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
+	       addr_from_sockaddr(local, (struct sockaddr *)&name, len) == 0;
+}
+
+/* ---------------------------------------------------------------------- the listener */
+
+/* Without a cookie data is taken from whoever writes the converter's address on a packet: only where
+ * that is said to be right. */
+static bool is_without_cookie(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_converters; i++)
+		if (config->converters[i].fast_open == CONFIG_FO_NO_COOKIE)
+			return true;
+	return false;
+}
+
+static void take_syn_data(int fd, const struct config *config)
+{
+	struct note_option o;
+	const struct note *n = note_at(fd);
+
+	if (n && note_find(n, IPPROTO_TCP, TCP_FASTOPEN, &o)) /* the program's own */
+		return;
+	sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, SYN_DATA_QUEUE);
+	if (is_without_cookie(config))
+		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
+}
+
+void accept_listen(int fd)
+{
+	const struct config *config = shim_config();
+	struct conn_request request = { .family = 0 };
+	struct addr local;
+
+	if (mark_has_record(mark_get(fd)) || !own_address(fd, &local) ||
+	    !pol_listens(config, &local) || conn_claim(fd, &request) != CONN_CLAIMED)
+		return;
+	if (mark_is_fresh(request.mark) && !note_has_twin(fd) && !note_at(fd)->is_mptcp &&
+	    config->mptcp != CONFIG_MPTCP_OFF && !epset_is_lost(fd)) {
+		struct twin_wish wish = { .family = note_at(fd)->family,
+					  .mptcp = true,
+					  .mark = request.mark,
+					  .nonblocking = request.nonblocking,
+					  .word = request.word };
+
+		if (twin_take_place(fd, &wish) == 0)
+			epset_settle(fd);
+	}
+	take_syn_data(fd, config);
+	conn_unclaim(fd, &request);
+}
+
+/* -------------------------------------------------------------------- what it accepts */
+
+static bool is_mptcp(int fd)
+{
+	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
+}
+
+bool accept_begin(int listener, int fd, const struct addr *peer, int family, int flags)
+{
+	const struct config_converter *converter;
+	struct conn *page, *c;
+	struct exchange *u;
+	struct addr local;
+	bool mptcp;
+
+	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer) || !own_address(fd, &local))
+		return false;
+	converter = pol_accept(shim_config(), peer, &local, converters_route);
+	page = converter ? conn_page(fd, true) : NULL;
+	if (!page)
+		return false;
+	conn_own();
+	c = &page[fd % CONN_PAGE];
+	conn_fill(c, sock_cookie(fd), &(struct addr){ .port = 0 }, (uint8_t)family);
+	c->began_ns = now_ns();
+	c->no_cookie = false;
+	mptcp = is_mptcp(fd);
+	if (mptcp && note_has_twin(listener))
+		twin_accepted(fd, c->sock_cookie, family, flags);
+	u = c->sock_cookie ? exchange_incoming(c->sock_cookie, converter, peer, family, mptcp) :
+			     NULL;
+	if (!u)
+		return false;
+	c->exchange = u->index;
+	conn_raise_highest(fd);
+	mark_set(fd, MARK_PENDING);
+	conn_check_at(u->deadline_ns);
+	conn_advance(fd, c);
+	return true;
+}
+
+enum accept_name accept_name(int fd, struct addr *peer)
+{
+	struct conn *c = conn_peek(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	if (mark_get(fd) == MARK_FAILED)
+		return ACCEPT_GONE;
+	if (!c)
+		return ACCEPT_KNOWN;
+	*peer = u && u->server.port ? u->server : c->server;
+	return peer->port ? ACCEPT_KNOWN : ACCEPT_UNKNOWN;
+}
