@@ -16,6 +16,9 @@ INTERPOSE int shutdown(int fd, int how)
 	int saved_errno = errno, r;
 	struct conn *c;
 
+	/* an accepted one is connected: what is to be shut down is what the remote host has begun */
+	if (mark_get(fd) == MARK_PENDING && (c = conn_find(fd)) && conn_is_incoming(c))
+		conn_finish(fd);
 	if (how < SHUT_RD || how > SHUT_RDWR || mark_get(fd) != MARK_PENDING ||
 	    !(c = conn_find(fd)) || conn_advance(fd, c) != MARK_PENDING) {
 		errno = saved_errno;

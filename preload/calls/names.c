@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* What a program can ask about a socket: its peer, its pending error, its time limits. */
+#include "accept.h"
 #include "advance.h"
 #include "begin.h"
 #include "record.h"
 #include "memory.h"
 #include "notes.h"
 #include "real.h"
+#include "sock.h"
 #include "twin.h"
 
 #include <netinet/in.h>
@@ -29,6 +31,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
 	enum mark mark = mark_get(fd);
 	int saved_errno = errno;
+	struct addr peer = { .port = 0 };
 	struct conn *c;
 	socklen_t room;
 
@@ -38,17 +41,25 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	}
 	if (mark == MARK_PENDING)
 		mark = conn_advance(fd, c);
-	if (mark == MARK_PENDING) {
+	if (mark == MARK_PENDING && !conn_is_incoming(c)) {
 		errno = ENOTCONN;
 		return -1;
+	}
+	if (mark == MARK_PENDING && !sock_is_nonblocking(fd)) {
+		conn_finish(fd);
+		mark = mark_get(fd);
 	}
 	/* the kernel checks the arguments, and knows whether the connection is still there */
 	room = memory_is_absurd(len) ? 0 : *len;
 	errno = saved_errno;
 	if (REAL(getpeername)(fd, addr.__sockaddr__, len) < 0)
 		return -1;
-	if (mark == MARK_UP)
-		conn_show_name(&c->server, c->family, addr.__sockaddr__, room, len);
+	if (mark == MARK_PENDING)
+		accept_name(fd, &peer);
+	else if (mark == MARK_UP)
+		peer = c->server;
+	if (mark == MARK_PENDING || mark == MARK_UP)
+		conn_show_name(&peer, c->family, addr.__sockaddr__, room, len);
 	return 0;
 }
 
@@ -132,7 +143,7 @@ static int state_option(int fd, void *value, socklen_t *len)
 	int r = option_natively(fd, IPPROTO_TCP, TCP_INFO, value, len);
 
 	if (r == 0 && c && pending && *len > 0)
-		*(uint8_t *)value = TCP_SYN_SENT;
+		*(uint8_t *)value = conn_is_incoming(c) ? TCP_ESTABLISHED : TCP_SYN_SENT;
 	return r;
 }
 

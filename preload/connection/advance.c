@@ -183,6 +183,13 @@ bool conn_tell(struct conn *c)
 	return u ? atomic_exchange(&u->told, true) : before;
 }
 
+bool conn_is_incoming(const struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+
+	return u && u->incoming;
+}
+
 bool conn_is_driven(const struct conn *c)
 {
 	struct exchange *u = conn_exchange(c);

@@ -30,6 +30,8 @@ bool conn_is_untold(int fd);
 /* connect() reports the outcome: has one done so before, through whichever number (through this one,
  * once the exchange is forgotten)? */
 bool conn_tell(struct conn *c);
+/* Was it accepted (accept.h)? Then it is connected, if nothing has come yet. */
+bool conn_is_incoming(const struct conn *c);
 /* Is there a blocking connect() that waits for the outcome? */
 bool conn_is_driven(const struct conn *c);
 /* SO_RCVLOWAT as the program has set it, 0 if the kernel has it so; and a new value, to be set when

@@ -62,6 +62,15 @@ static enum exchange_event leave_alone(struct exchange_turn *t)
 	return EXCHANGE_GOES_ON;
 }
 
+/* Has the stream ended behind what is there? */
+static bool is_all(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	struct timespec now = { .tv_sec = 0 };
+
+	return syscall(SYS_ppoll, &p, 1, &now, NULL, 0) > 0;
+}
+
 /* Nothing is taken away before it is known to be a message's. A part of the header would be there again at
  * every look, so the kernel tells of it when it is whole. */
 static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
@@ -77,13 +86,14 @@ static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
 		*event = exchange_refuse(t, "reset before the message was whole");
 		return false;
 	}
-	if (n == 0 || !hs_may_begin(&u->reply, (struct cvt_span){ head, (size_t)n })) {
+	if (n == 0 || !hs_may_begin(&u->reply, (struct cvt_span){ head, (size_t)n }) ||
+	    (n < (long)sizeof(head) && is_all(t->fd))) {
 		*event = leave_alone(t);
 		return false;
 	}
 	if (n == (long)sizeof(head))
 		return true;
-	if (sys_recv(t->fd, head, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && !u->rcvlowat) {
+	if (!u->rcvlowat) {
 		u->rcvlowat = sock_int(t->fd, SOL_SOCKET, SO_RCVLOWAT, 1);
 		sock_set_int(t->fd, SOL_SOCKET, SO_RCVLOWAT, CVT_HEADER_LEN);
 	}

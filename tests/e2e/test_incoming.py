@@ -63,5 +63,236 @@ class Programs(Incoming):
         self.assertEqual(log.count("connected, MPTCP"), 5, log)
 
 
+# A server that says of each step what it has seen: argv[1] how it waits, argv[2] what follows.
+SERVER = r"""
+import os, select, socket, sys, time
+how, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", port))
+s.listen(5)
+s.setblocking(how == "block")
+names = {select.POLLIN: "IN", select.POLLOUT: "OUT", select.POLLERR: "ERR", select.POLLHUP: "HUP",
+         select.POLLRDHUP: "RDHUP"}
+def said(events):
+    return "+".join(n for bit, n in names.items() if events & bit)
+def wait(sock, write=False):
+    if how == "block":
+        return
+    if how == "select":
+        r, w, x = select.select([sock], [sock] if write else [], [sock], 10)
+        print("select", bool(r), bool(w), bool(x))
+    elif how == "poll":
+        p = select.poll()
+        p.register(sock, select.POLLIN | (select.POLLOUT if write else 0))
+        print("poll", [said(e) for _, e in p.poll(10000)])
+    else:
+        e = select.epoll()
+        more = {"level": 0, "edge": select.EPOLLET, "oneshot": select.EPOLLONESHOT,
+                "exclusive": select.EPOLLEXCLUSIVE}[how]
+        e.register(sock, select.EPOLLIN | (select.EPOLLOUT if write else 0) | more)
+        print("epoll", [said(e) for _, e in e.poll(10)])
+        if how in ("edge", "oneshot"):
+            print("again", e.poll(0))
+        e.close()
+def step(what, *a):
+    try:
+        r = what(*a)
+    except OSError as err:
+        r = err.__class__.__name__
+    print(what.__name__, r)
+    return r
+while True:
+    wait(s)
+    try:
+        c, name = s.accept()
+    except OSError as err:
+        print("accept", err.__class__.__name__, flush=True)
+        continue
+    print("accept", name[0], name[1] > 0)
+    c.setblocking(how == "block")
+    wait(c)
+    step(c.recv, 100)
+    try:
+        print("peer", c.getpeername()[0])
+    except OSError as err:
+        print("peer", err.__class__.__name__)
+    wait(c, True)
+    step(c.send, b"answer\n")
+    wait(c)
+    step(c.recv, 100)
+    step(c.recv, 100)
+    c.close()
+    print("end", flush=True)
+"""
+
+# A remote host, or the converter itself: argv[1:3] where to, then perhaps "mptcp", and "syn" with what is in
+# it; bytes in hexadecimal, "." a short pause, "readN", "fin", "rst"; all that is read is told.
+CALLER = r"""
+import socket, struct, sys, time
+words = sys.argv[3:]
+mptcp = words[0] == "mptcp"
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262 if mptcp else 0)
+s.settimeout(10)
+to = sys.argv[1], int(sys.argv[2])
+words = words[mptcp:]
+if words and words[0] == "syn":
+    s.setsockopt(socket.IPPROTO_TCP, 34, 1)  # TCP_FASTOPEN_NO_COOKIE
+    s.sendto(bytes.fromhex(words[1]), socket.MSG_FASTOPEN, to)
+    words = words[2:]
+else:
+    s.connect(to)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+got = b""
+def read(n):
+    global got
+    while len(got) < n:
+        try:
+            more = s.recv(n - len(got))
+        except ConnectionResetError:
+            got += b"RESET"
+            break
+        if not more:
+            got += b"END"
+            break
+        got += more
+for word in words:
+    if word == ".":
+        time.sleep(0.05)
+    elif word.startswith("read"):
+        read(len(got) + int(word[4:]))
+    elif word == "fin":
+        s.shutdown(socket.SHUT_WR)
+    elif word == "rst":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.close()
+        sys.exit()
+    else:
+        s.sendall(bytes.fromhex(word))
+read(1000)
+sys.stdout.write(got.decode("latin1"))
+"""
+
+REMOTE = "198.51.100.7"
+HEADER = "\x01\x01\x22\x63"
+
+
+def message(address=REMOTE, port=4711, words=6, word="2263", tlv="0a05"):
+    ip = socket.inet_pton(socket.AF_INET, address).hex()
+    return f"01{words:02x}{word}{tlv}{port:04x}" + "00" * 10 + "ffff" + ip
+
+
+def bytewise(text):
+    return [w for i in range(0, len(text), 2) for w in (text[i:i + 2], ".")]
+
+
+class Steps(Incoming):
+    def server(self, how, port, **more):
+        return self.serve(["/usr/bin/python3", "-u", "-c", SERVER, how, port], port, **more)
+
+    def call(self, port, *words, ns="converter", address=L.CLIENT):
+        words = words or (".",)
+        r = self.lab.run(["/usr/bin/python3", "-c", CALLER, address, port, *words], ns=ns)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode("latin1")
+
+    def said(self, server, ends=1):
+        server.wait_for("its end", lambda: server.text().split("\n").count("end") >= ends)
+        return server.text()
+
+    def shim_says(self, server, text, timeout=10):
+        L.wait_for(text, lambda: text in open(server.shim).read(), timeout)
+        return open(server.shim).read()
+
+    def test_transcripts(self):
+        """Line by line as if the remote host had connected directly, whichever way a server waits."""
+        for n, how in enumerate(("block", "select", "poll", "level", "edge", "oneshot", "exclusive")):
+            with self.subTest(how):
+                server = self.server(how, 8010 + n)
+                answer = self.call(8010 + n, ".", b"hello".hex(), "read7", "fin", ns="server")
+                self.assertEqual(answer, "answer\nEND")
+                direct = self.said(server)
+                for i, by in enumerate(([], ["mptcp"])):
+                    before = len(self.said(server, 1 + i))
+                    answer = self.call(8010 + n, *by, "syn", message(), "read4", ".", b"hello".hex(), "read7",
+                                       "fin")
+                    self.assertEqual(answer, HEADER + "answer\nEND")
+                    whole = self.said(server, 2 + i)[before:]
+                    self.assertEqual(whole, direct.replace(L.SERVER, REMOTE), by)
+
+    def test_split(self):
+        """Byte by byte, and with the remote host's first bytes right behind the message."""
+        for n, how in enumerate(("block", "poll", "edge")):
+            with self.subTest(how):
+                server = self.server(how, 8020 + n)
+                answer = self.call(8020 + n, *bytewise(message()), "read4", ".", b"hello".hex(), "read7", "fin")
+                self.assertEqual(answer, HEADER + "answer\nEND")
+                said = self.said(server)
+                self.assertIn(f"peer {REMOTE}", said)
+                self.assertIn("recv b'hello'", said)
+                self.assertNotIn(L.CONVERTER, said)
+                answer = self.call(8020 + n, message() + b"hello".hex(), "read11", "fin")
+                self.assertEqual(answer, HEADER + "answer\nEND")
+                self.assertEqual(self.said(server, 2).count("recv b'hello'"), 2)
+
+    def test_mute(self):
+        """Who says nothing, or not all of it, is reset when the time is over, and the server goes on."""
+        for n, how in enumerate(("block", "poll", "level")):
+            for words in ([], ["01"], [message()[:20]]):
+                with self.subTest(how, words=words):
+                    port = 8030 + 3 * n + len("".join(words)) % 3
+                    server = self.server(how, port, policy="timeout = 700ms")
+                    self.assertEqual(self.call(port, *words), "RESET")
+                    log = self.shim_says(server, "refused ")
+                    self.assertEqual(log.count("refused "), 1, log)
+                    self.assertIn("no message in time", log)
+                    self.call(port, ".", b"hello".hex(), "read7", "fin", ns="server")
+                    said = server.text()
+                    self.assertIn(f"accept {L.SERVER} True", said)
+                    self.assertNotIn(L.CONVERTER, said)
+                    server.stop()
+
+    def test_malformed(self):
+        """A reset, and one line in the log that says why."""
+        server = self.server("poll", 8050)
+        bad = {"TLV of length 0": message(tlv="0a00"),
+               "total length 0": message(words=0),
+               "TLV crosses the end of the message": message(tlv="0a09"),
+               "TLV with an impossible length": "01020000".replace("0000", "2263") + "0a01" + "0050",
+               "TLV in the wrong direction": "01022263" + "01010000",
+               "no Connect TLV with a remote host": message(port=0)}
+        for n, (why, words) in enumerate(bad.items()):
+            with self.subTest(why):
+                self.assertEqual(self.call(8050, words), "RESET")
+                self.assertEqual(self.shim_says(server, why).count("refused "), n + 1)
+        for address in "127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0":
+            self.assertEqual(self.call(8050, message(address)), "RESET", address)
+        self.assertEqual(self.call(8050, message()[:30], "fin"), "RESET")
+        self.assertNotIn("recv b'\\x", server.text())
+
+    def test_whose(self):
+        """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
+        own that begin otherwise, and all of them where no rule speaks of the listener."""
+        forged = [message(), ".", "read7", "fin"]
+        data = repr(bytes.fromhex(message()))
+        server = self.server("poll", 8060)
+        self.assertEqual(self.call(8060, *forged, ns="server"), "answer\nEND")
+        said = self.said(server)
+        self.assertIn(f"accept {L.SERVER} True\n", said)
+        self.assertIn(f"recv {data}\n", said)
+        for n, first in enumerate(("GET / HTTP/1.0", "\x01", "\x01\x06\x22")):
+            words = [first.encode().hex(), "fin"] if n else [first.encode().hex(), "read7", "fin"]
+            self.call(8060, *words)
+            self.assertIn(f"recv {first.encode()!r}\n", self.said(server, 2 + n))
+        for port, more in ((8061, {"incoming": rules().replace("port", "app other port")}),
+                           (8100, {}), (8062, {"converter": "interface = elsewhere"}),
+                           (8063, {"converter": "from = 10.9.0.0/16"})):
+            with self.subTest(port):
+                server = self.server("poll", port, **more)
+                self.assertEqual(self.call(port, *forged), "answer\nEND")
+                self.assertIn(f"accept {L.CONVERTER} True\n", self.said(server))
+                self.assertIn(f"recv {data}\n", server.text())
+
+
 if __name__ == "__main__":
     L.main(setup)
