@@ -1,11 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Incoming connections: a converter takes a remote host's, and makes one to an unmodified server here."""
-import json
+import os
 import socket
-import struct
-import subprocess
-import time
 
 import lab as L
 
@@ -44,6 +41,20 @@ class Incoming(L.TestCase):
         self.assertEqual(r.code, code, r)
         return r.out
 
+    def call(self, port, *words, ns="converter", address=L.CLIENT):
+        words = words or (".",)
+        r = self.lab.run(["/usr/bin/python3", "-c", CALLER, address, port, *words], ns=ns)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode("latin1")
+
+    def said(self, server, ends=1):
+        server.wait_for("its end", lambda: server.text().split("\n").count("end") >= ends)
+        return server.text()
+
+    def shim_says(self, server, text, timeout=10):
+        L.wait_for(text, lambda: text in open(server.shim).read(), timeout)
+        return open(server.shim).read()
+
 
 class Programs(Incoming):
     def test_http_server(self):
@@ -61,6 +72,56 @@ class Programs(Incoming):
         log = open(server.shim).read()
         self.assertEqual(log.count("message in the SYN, "), 5, log)
         self.assertEqual(log.count("connected, MPTCP"), 5, log)
+
+
+class Others(Incoming):
+    """Each asked by a remote host over plain TCP; what it believes of its peer."""
+
+    def behind(self, port, *more):
+        return self.lab.converter("--mptcp", "--incoming", f"{port}={L.CLIENT}:{port}", *more)
+
+    def accepted(self, server, n=1):
+        L.wait_for("the log", lambda: open(server.shim).read().count("accepted ") >= n)
+        log = open(server.shim).read()
+        self.assertEqual(log.count(f"accepted {L.SERVER}:"), n, log)
+        self.assertEqual(log.count("connected, MPTCP"), n, log)
+
+    def test_nginx(self):
+        self.need("nginx", "curl")
+        base = self.lab.file("nginx")
+        base.mkdir()
+        big = os.urandom(1 << 20) * 8
+        (base / "page").write_bytes(big)
+        os.chmod(base, 0o755)
+        conf = self.lab.file("nginx.conf", f"""
+            {"user root;" * (os.geteuid() == 0)} daemon off; worker_processes 2; pid {base}/pid; error_log stderr;
+            events {{ worker_connections 64; }}
+            http {{ access_log {base}/access; root {base};
+                    server {{ listen 8001 reuseport; listen [::]:8001; }} }}""")
+        server = self.serve(["nginx", "-c", conf, "-e", "stderr"], 8001)
+        self.behind(8001)
+        for _ in range(3):
+            self.assertEqual(self.curl(port=8001), big, server.text())
+        said = [line.split()[0] for line in (base / "access").read_text().splitlines()]
+        self.assertEqual(said, [L.SERVER] * 3)
+        self.accepted(server, 3)
+
+    def test_redis(self):
+        self.need("redis-server", "redis-cli")
+        server = self.serve(["redis-server", "--port", 8002, "--bind", "0.0.0.0", "--save", "", "--protected-mode",
+                             "no", "--dir", self.lab.file("x").parent], 8002)
+        self.behind(8002)
+        r = self.lab.run(["redis-cli", "-h", L.ROUTER, "-p", 8002, "client", "list"], ns="server")
+        self.assertIn(f"addr={L.SERVER}:".encode(), r.out, (r, server.text()))
+        self.accepted(server)
+
+    def test_node(self):
+        self.need("node", "curl")
+        server = self.serve(["node", "-e", """require("http").createServer((q, r) =>
+            r.end(q.socket.remoteAddress)).listen(8003)"""], 8003)
+        self.behind(8003)
+        self.assertEqual(self.curl(port=8003), f"::ffff:{L.SERVER}".encode())
+        self.accepted(server)
 
 
 # A server that says of each step what it has seen: argv[1] how it waits, argv[2] what follows.
@@ -190,20 +251,6 @@ class Steps(Incoming):
     def server(self, how, port, **more):
         return self.serve(["/usr/bin/python3", "-u", "-c", SERVER, how, port], port, **more)
 
-    def call(self, port, *words, ns="converter", address=L.CLIENT):
-        words = words or (".",)
-        r = self.lab.run(["/usr/bin/python3", "-c", CALLER, address, port, *words], ns=ns)
-        self.assertEqual(r.code, 0, r)
-        return r.out.decode("latin1")
-
-    def said(self, server, ends=1):
-        server.wait_for("its end", lambda: server.text().split("\n").count("end") >= ends)
-        return server.text()
-
-    def shim_says(self, server, text, timeout=10):
-        L.wait_for(text, lambda: text in open(server.shim).read(), timeout)
-        return open(server.shim).read()
-
     def test_transcripts(self):
         """Line by line as if the remote host had connected directly, whichever way a server waits."""
         for n, how in enumerate(("block", "select", "poll", "level", "edge", "oneshot", "exclusive")):
@@ -292,6 +339,39 @@ class Steps(Incoming):
                 self.assertEqual(self.call(port, *forged), "answer\nEND")
                 self.assertIn(f"accept {L.CONVERTER} True\n", self.said(server))
                 self.assertIn(f"recv {data}\n", server.text())
+
+
+class Costs(Incoming):
+    def calls(self, how, port, **more):
+        """The system calls of a server from the accept that succeeds to the close of what it has accepted."""
+        trace = self.lab.file("strace")
+        env = {k: v for k, v in more.items()}
+        server = self.lab.start("client", ["strace", "-f", "-qq", "-o", trace, *(f"-E{k}={v}" for k, v in env.items()),
+                                           "/usr/bin/python3", "-u", "-c", SERVER, how, port])
+        server.wait_for_listeners(port)
+        self.call(port, ".", b"hello".hex(), "read7", "fin", ns="server")
+        self.said(server)
+        server.stop()
+        lines = [line.split(None, 1)[1].split("(")[0] for line in trace.read_text().splitlines()]
+        return lines, lines[lines.index("accept4"):]
+
+    def shim(self, incoming):
+        env = self.lab.config(converter="fast-open = no-cookie\n" + incoming)
+        return {"LD_PRELOAD": L.SHIM, "CONVERT_STATE": "none", "CONVERT_CONF": env["CONVERT_CONF"]}
+
+    def test_direct(self):
+        """A direct connection to a listener of a rule costs no system call more, and without a rule a listener
+        costs none either."""
+        self.need("strace")
+        for n, how in enumerate(("block", "poll", "level")):
+            with self.subTest(how):
+                all_plain, plain = self.calls(how, 8070 + n)
+                _, ruled = self.calls(how, 8070 + n, **self.shim(rules()))
+                self.assertEqual(ruled, plain)
+                off, without = self.calls(how, 8070 + n, **self.shim(""))
+                self.assertEqual(without, plain)
+                at = all_plain.index("listen"), off.index("listen")
+                self.assertEqual(off[at[1] - 2:], all_plain[at[0] - 2:])
 
 
 if __name__ == "__main__":
