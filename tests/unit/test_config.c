@@ -486,6 +486,23 @@ static void long_values_in_messages(void **state)
 		       "...\": expected direct, convert, to, port or app", "long");
 }
 
+static void incoming_rules(void **state)
+{
+	static const char expected[] = "expected accept";
+
+	(void)state;
+	parse_good("[incoming]\nrule = accept\nrule = accept port 80,8000-8080 app nginx\n");
+	assert_int_equal(config_rules_count(config.incoming), 2);
+	config_free(&config);
+	assert_mistake(parse("[incoming]\nrule = direct\n"), 2, expected, "direct");
+	assert_mistake(parse("[incoming]\nrule = convert\n"), 2, expected, "convert");
+	assert_mistake(parse("[incoming]\nrule = accept to 10.0.0.0/8\n"), 2, expected, "to");
+	assert_mistake(parse("[incoming]\nrule = port 80\n"), 2, expected, "port alone");
+	assert_mistake(parse("[incoming]\nrule = accept accept\n"), 2, "accept once", "twice");
+	assert_mistake(parse("[incoming]\ntimeout = 5s\n"), 2, "expected rule", "timeout");
+	assert_mistake(parse("[policy]\nrule = accept\n"), 2, "expected direct, convert", "accept");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,6 +521,7 @@ int main(void)
 		cmocka_unit_test(log_survives_a_mistake),
 		cmocka_unit_test(cookie_is_never_shown),
 		cmocka_unit_test(long_values_in_messages),
+		cmocka_unit_test(incoming_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

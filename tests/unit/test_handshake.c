@@ -629,6 +629,99 @@ static void no_evidence(void **state)
 	assert_false(hs_evidence(&r, RFC, &dialect));
 }
 
+/* The head of an incoming connection, byte by byte: HS_MORE to its last byte, and then the verdict. */
+static void play_incoming(const uint8_t *bytes, size_t n, enum hs_verdict verdict,
+			  struct hs_result *r, struct hs *hs)
+{
+	hs_start_incoming(hs, RFC, false);
+	for (size_t at = 0; at < n; at++) {
+		enum hs_verdict now;
+
+		assert_true(hs_want(hs) > 0);
+		*hs_room(hs) = bytes[at];
+		now = hs_took(hs, 1, false, r);
+		assert_int_equal(now, at + 1 < n ? HS_MORE : verdict);
+	}
+}
+
+static void incoming(void **state)
+{
+	/* P-35; 198.51.100.7 port 4711, with MPTCP asked for, and a TLV of the future behind it */
+	uint8_t whole[] = { 1, 8, 0x22, 0x63, 10,  6,  0x12, 0x67, 0,  0, 0, 0, 0,  0, 0, 0,
+			    0, 0, 0xff, 0xff, 198, 51, 100,  7,	   30, 2, 0, 0, 99, 1, 0, 0 };
+	static const struct {
+		const char *what;
+		size_t at;
+		uint8_t value;
+		enum cvt_verdict parse;
+	} bad[] = {
+		{ "port 0", 6, 0, CVT_OK },
+		{ "loopback", 20, 127, CVT_OK },
+		{ "multicast", 20, 224, CVT_OK },
+		{ "no host", 20, 0, CVT_OK },
+		{ "no TLV", 5, 0, CVT_TLV_ZERO_LENGTH },
+		{ "too long", 5, 9, CVT_TLV_OVERRUN },
+		{ "an Info TLV", 4, 1, CVT_TLV_WRONG_DIRECTION },
+		{ "a reply", 4, 21, CVT_TLV_WRONG_DIRECTION },
+		{ "an Error TLV", 28, 30, CVT_TLV_WRONG_DIRECTION },
+		{ "two of them", 28, 10, CVT_TLV_DUPLICATE },
+	};
+	struct hs_result r;
+	struct hs hs;
+
+	(void)state;
+	play_incoming(whole, sizeof(whole), HS_CONNECTED, &r, &hs);
+	assert_true(r.msg.has_connect && r.msg.connect.port == 4711);
+	assert_memory_equal(r.msg.connect.addr, whole + 8, 16);
+	assert_int_equal(r.msg.unknown_type, 99);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint8_t other[sizeof(whole)];
+
+		memcpy(other, whole, sizeof(whole));
+		other[bad[i].at] = bad[i].value;
+		if (bad[i].at == 6)
+			other[7] = 0;
+		play_incoming(other, sizeof(other), HS_CONVERTER, &r, &hs);
+		if (r.parse != bad[i].parse)
+			fail_msg("%s: %s", bad[i].what, cvt_verdict_name(r.parse));
+	}
+}
+
+/* What decides whether bytes are taken at all: the first of them that no message has. */
+static void beginnings(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		bool rfc, zero, any;
+	} cases[] = {
+		{ "\1", 1, true, true, true },
+		{ "\1\6", 2, true, true, true },
+		{ "\1\6\x22", 3, true, false, true },
+		{ "\1\6\0", 3, false, true, true },
+		{ "\1\6\x22\x63", 4, true, false, true },
+		{ "\1\6\0\0", 4, false, true, true },
+		{ "\1\0\x22\x63", 4, true, false, true },
+		{ "\2", 1, false, false, false },
+		{ "GET ", 4, false, false, false },
+		{ "\1\6\x22\x64", 4, false, false, false },
+		{ "\0", 1, false, false, false },
+	};
+	struct hs hs;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct cvt_span b = { (const uint8_t *)cases[i].bytes, cases[i].n };
+
+		hs_start_incoming(&hs, RFC, false);
+		assert_int_equal(hs_may_begin(&hs, b), cases[i].rfc);
+		hs_start_incoming(&hs, DRAFT, false);
+		assert_int_equal(hs_may_begin(&hs, b), cases[i].zero);
+		hs_start_incoming(&hs, RFC, true);
+		assert_int_equal(hs_may_begin(&hs, b), cases[i].any);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,6 +739,8 @@ int main(void)
 		cmocka_unit_test(started_again),
 		cmocka_unit_test(evidence_of_the_dialect),
 		cmocka_unit_test(no_evidence),
+		cmocka_unit_test(incoming),
+		cmocka_unit_test(beginnings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "policy.h"
+#include "rules.h"
 
 static struct config config;
 
@@ -507,17 +508,72 @@ static void every_reason_has_a_text(void **state)
 	}
 }
 
+static bool on_lan(const struct addr *to, struct pol_route *route)
+{
+	(void)to;
+	*route = (struct pol_route){ .source = address("10.9.9.9", 0), .interface = "lan0" };
+	return true;
+}
+
+static const struct config_converter *accepted(const char *peer, const char *local,
+					       unsigned int port)
+{
+	struct addr from = address(peer, 40000), to = address(local, port);
+
+	return pol_accept(&config, &from, &to, on_lan);
+}
+
+/* A converter's address, whatever its port; a listener that a rule speaks of, in this program; and both in
+ * the converter's network, by our end's address and not by what the route would have it. */
+static void incoming(void **state)
+{
+	(void)state;
+	configure(BOTH "[incoming]\nrule = accept app curl,wget port 80,8000-8080\n");
+	assert_ptr_equal(accepted("192.0.2.1", "10.0.0.1", 80), config.converters);
+	assert_ptr_equal(accepted("2001:db8::1", "2001:db8::9", 8042), config.converters);
+	assert_null(accepted("192.0.2.2", "10.0.0.1", 80));
+	assert_null(accepted("192.0.2.1", "10.0.0.1", 81));
+	config_free(&config);
+	configure(BOTH "[incoming]\nrule = accept app nginx\n");
+	assert_false(config_rules_are_any(config.incoming));
+	assert_null(accepted("192.0.2.1", "10.0.0.1", 80));
+	config_free(&config);
+	configure(BOTH);
+	assert_null(config.incoming);
+	assert_null(accepted("192.0.2.1", "10.0.0.1", 80));
+	config_free(&config);
+	configure("[converter a]\naddress = 192.0.2.1\nfrom = 10.0.0.0/24\ninterface = lan0\n"
+		  "[converter b]\naddress = 192.0.2.2\ninterface = wan0\n"
+		  "[incoming]\nrule = accept\n");
+	assert_ptr_equal(accepted("192.0.2.1", "10.0.0.1", 80), config.converters);
+	assert_null(accepted("192.0.2.1", "10.0.1.1", 80));
+	assert_null(accepted("192.0.2.2", "10.0.0.1", 80));
+	config_free(&config);
+	configure("[incoming]\nrule = accept\n");
+	assert_null(accepted("192.0.2.1", "10.0.0.1", 80));
+	config_free(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(default_is_convert), cmocka_unit_test(without_converters),
-		cmocka_unit_test(never_converted),    cmocka_unit_test(rules_decide),
-		cmocka_unit_test(loopback),	      cmocka_unit_test(converter_host),
-		cmocka_unit_test(families),	      cmocka_unit_test(by_source),
-		cmocka_unit_test(by_interface),	      cmocka_unit_test(asks_lazily),
-		cmocka_unit_test(next_converter),     cmocka_unit_test(what_is_left_alone),
-		cmocka_unit_test(by_weight),	      cmocka_unit_test(weights_and_order),
-		cmocka_unit_test(very_many_weights),  cmocka_unit_test(every_reason_has_a_text),
+		cmocka_unit_test(default_is_convert),
+		cmocka_unit_test(without_converters),
+		cmocka_unit_test(never_converted),
+		cmocka_unit_test(rules_decide),
+		cmocka_unit_test(loopback),
+		cmocka_unit_test(converter_host),
+		cmocka_unit_test(families),
+		cmocka_unit_test(by_source),
+		cmocka_unit_test(by_interface),
+		cmocka_unit_test(asks_lazily),
+		cmocka_unit_test(next_converter),
+		cmocka_unit_test(what_is_left_alone),
+		cmocka_unit_test(by_weight),
+		cmocka_unit_test(weights_and_order),
+		cmocka_unit_test(incoming),
+		cmocka_unit_test(very_many_weights),
+		cmocka_unit_test(every_reason_has_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
