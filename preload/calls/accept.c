@@ -3,6 +3,7 @@
 #include "accept.h"
 #include "advance.h"
 #include "both_ends.h"
+#include "held.h"
 #include "memory.h"
 #include "real.h"
 #include "shim.h"
@@ -56,34 +57,20 @@ static void close_accepted(void *fd)
 	aborted(*(int *)fd);
 }
 
-/* Who asks for the name has it when it is known: a listener that waits, waits for it. */
-static void await_name(int listener, int fd)
+/* A listener that waits, waits for the name, too; of one that does not the connection is held. False: it
+ * is, and has not been accepted yet. */
+static bool await_name(int listener, int fd)
 {
 	struct conn *c = conn_peek(fd);
 	struct libc_cleanup cleanup;
 
-	if (!c || sock_is_nonblocking(listener))
-		return;
+	if (sock_is_nonblocking(listener))
+		return !held_put(listener, fd);
 	libc_cleanup_push(&cleanup, close_accepted, &fd);
-	conn_wait(fd, c, sock_time_limit(listener, SO_RCVTIMEO));
+	if (c)
+		conn_wait(fd, c, sock_time_limit(listener, SO_RCVTIMEO));
 	libc_cleanup_pop(&cleanup, 0);
-}
-
-/* 0 or a negative errno. name: where the program wants the peer's; NULL: it does not. */
-static int name_peer(int listener, int fd, int family, struct sockaddr *name, socklen_t room,
-		     socklen_t *len)
-{
-	struct addr peer = { .port = 0 };
-
-	if (!name)
-		return 0;
-	if (accept_name(fd, &peer) == ACCEPT_UNKNOWN)
-		await_name(listener, fd);
-	if (accept_name(fd, &peer) == ACCEPT_GONE)
-		return aborted(fd);
-	if (mark_has_record(mark_get(fd)))
-		conn_show_name(&peer, family, name, room, len);
-	return 0;
+	return true;
 }
 
 struct accepting {
@@ -111,24 +98,63 @@ static bool peer_of(const struct accepting *a, int fd, int *family, struct addr 
 	return addr_from_sockaddr(peer, sa, len) == 0;
 }
 
-/* flags: accept4()'s, or -1 */
+/* flags: accept4()'s, or -1. The number of a connection that is a converter's is known to us then. */
+static int accept_one(int listener, struct accepting *a, int flags, int *family, bool *is_ours)
+{
+	struct sockaddr *sa = a->name ? a->name : (struct sockaddr *)&a->own;
+	socklen_t *len = a->name ? a->len : &a->own_len;
+	struct addr peer;
+	int fd;
+
+	if (a->name && !memory_is_absurd(a->len))
+		*a->len = a->room;
+	fd = flags < 0 ? REAL(accept)(listener, sa, len) : REAL(accept4)(listener, sa, len, flags);
+	*is_ours = fd >= 0 && conn_begin_number(fd, MARK_UNKNOWN) &&
+		   peer_of(a, fd, family, &peer) &&
+		   accept_begin(listener, fd, &peer, *family, flags < 0 ? 0 : flags);
+	return fd;
+}
+
+/* One that was held is over. */
+static int accept_held(int fd, const struct accepting *a)
+{
+	const struct conn *c = conn_peek(fd);
+	struct addr peer = { .port = 0 };
+
+	*a->len = a->room;
+	if (!c) /* no converter's after all, and what it shows is right */
+		return syscall(SYS_getpeername, fd, a->name, a->len) < 0 ? aborted(fd) : fd;
+	accept_name(fd, &peer);
+	conn_show_name(&peer, c->family, a->name, a->room, a->len);
+	return fd;
+}
+
 SLOW static int accept_converters(int listener, struct sockaddr *name, socklen_t *len, int flags)
 {
 	struct accepting a = { .name = name, .len = len, .own_len = sizeof(a.own) };
-	struct sockaddr *sa = name ? name : (struct sockaddr *)&a.own;
-	int saved_errno = errno, fd, family, r = 0;
-	struct addr peer;
+	struct addr peer = { .port = 0 };
+	int saved_errno = errno, fd, family = 0;
+	enum accept_name known;
+	bool is_ours;
 
 	a.room = name && !memory_is_absurd(len) ? *len : 0;
-	if (!name)
-		len = &a.own_len;
-	fd = flags < 0 ? REAL(accept)(listener, sa, len) : REAL(accept4)(listener, sa, len, flags);
-	if (fd < 0)
-		return fd;
-	if (conn_begin_number(fd, MARK_UNKNOWN) && peer_of(&a, fd, &family, &peer) &&
-	    accept_begin(listener, fd, &peer, family, flags < 0 ? 0 : flags))
-		r = name_peer(listener, fd, family, name, a.room, len);
-	return libc_result(r < 0 ? r : fd, saved_errno);
+	if (held_any() && name && !memory_is_absurd(len) && (fd = held_take(listener)) >= 0)
+		return libc_result(accept_held(fd, &a), saved_errno);
+	do {
+		fd = accept_one(listener, &a, flags, &family, &is_ours);
+		if (!is_ours || !name) {
+			errno = fd < 0 ? errno : saved_errno;
+			return fd;
+		}
+		known = accept_name(fd, &peer);
+	} while (known == ACCEPT_UNKNOWN && !await_name(listener, fd));
+	if (known == ACCEPT_UNKNOWN)
+		known = accept_name(fd, &peer);
+	if (known == ACCEPT_GONE)
+		fd = aborted(fd);
+	else if (mark_has_record(mark_get(fd)))
+		conn_show_name(&peer, family, name, a.room, len);
+	return libc_result(fd, saved_errno);
 }
 
 INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)

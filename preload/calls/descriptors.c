@@ -3,6 +3,7 @@
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "begin.h"
 #include "end.h"
+#include "held.h"
 #include "narrow.h"
 #include "notes.h"
 #include "real.h"
@@ -88,6 +89,8 @@ INTERPOSE int close(int fd)
 	 * and the socket cookie tells where the number came back unseen */
 	if (mark != MARK_UNKNOWN && mark != MARK_OTHER && mark != MARK_UP)
 		conn_forget(fd);
+	if (held_any())
+		held_drop(fd);
 	mark_closing(fd);
 	return REAL(close)(fd);
 }

@@ -7,6 +7,7 @@
 #include "notes.h"
 #include "real.h"
 #include "epsets.h"
+#include "held.h"
 #include "shim.h"
 #include "wait.h"
 
@@ -147,6 +148,8 @@ static int64_t next_look(const struct epoll_wait *w, int64_t *slice_ns)
 {
 	int64_t until = w->until_ns, check = conn_next_check();
 
+	if (held_any() && now_ns() + HELD_LOOK_NS < check)
+		check = now_ns() + HELD_LOOK_NS;
 	if (check < until)
 		until = check;
 	if (check != INT64_MAX && exchange_is_interrupted())
@@ -163,6 +166,8 @@ static int wait_filtered(struct epoll_wait *w, int n)
 		bool served = false, last;
 
 		n = n > 0 ? filter(w, n, &served) : n;
+		if (n >= 0 && held_any())
+			n = held_events(w->epfd, w->events, n, w->max);
 		if (n != 0)
 			return n;
 		/* with no time left look once more: what was just put back may be ready, and what another
@@ -227,7 +232,7 @@ SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeo
 	int saved_errno = errno, n;
 	bool active = shim_is_active();
 
-	if (mark_any_unsettled() && epset_ever_swapped()) {
+	if (mark_any_unsettled() && (epset_ever_swapped() || held_any())) {
 		w.until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
 		return libc_result(wait_unsettled(&w), saved_errno);
 	}
@@ -271,7 +276,7 @@ INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 
 	if (is_quiet() || !wait_until(timeout, &w.until_ns))
 		return REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
-	if (mark_any_unsettled() && epset_ever_swapped())
+	if (mark_any_unsettled() && (epset_ever_swapped() || held_any()))
 		return libc_result(wait_unsettled(&w), saved_errno);
 	n = REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
 	return after_native(&w, n);

@@ -4,6 +4,7 @@
  * sets become a poll set, with the kernel's own table of what select means in terms of poll.
  */
 #undef _FORTIFY_SOURCE
+#include "held.h"
 #include "record.h"
 #include "memory.h"
 #include "pollset.h"
@@ -70,7 +71,7 @@ static bool can_ask(fd_set *set, int fd)
 static bool needs_us(const struct sets *sets, int n)
 {
 	for (int fd = 0; fd < n && fd <= conn_highest(); fd++) {
-		if (!mark_is_unsettled(mark_get(fd)))
+		if (!held_or_unsettled(fd))
 			continue;
 		if (!can_ask(sets->read, fd) || !can_ask(sets->write, fd) ||
 		    !can_ask(sets->except, fd))

@@ -2,6 +2,7 @@
 /* What happens when the library is loaded, before the program, and in the child of its fork(). */
 #include "record.h"
 #include "counts.h"
+#include "held.h"
 #include "health.h"
 #include "real.h"
 #include "shim.h"
@@ -9,6 +10,7 @@
 static void in_child(void)
 {
 	conn_in_child();
+	held_in_child();
 	shim_in_child();
 	servers_in_child();
 	health_in_child();

@@ -6,12 +6,15 @@
 #include "pollset.h"
 
 #include "advance.h"
+#include "held.h"
 #include "record.h"
 #include "real.h"
 #include "wait.h"
 
 #include <string.h>
 #include <sys/mman.h>
+
+#define READABLE (POLLIN | POLLRDNORM)
 
 struct wait_set {
 	const struct pollfd *asked; /* the program's */
@@ -37,6 +40,12 @@ static void fill(struct wait_set *set, bool verify)
 		*p = set->asked[i];
 		p->revents = 0;
 		set->is_ours[i] = false;
+		if (held_any() && held_has(p->fd)) {
+			int64_t look_ns = now_ns() + HELD_LOOK_NS;
+
+			set->n_pending++;
+			set->due_ns = look_ns < set->due_ns ? look_ns : set->due_ns;
+		}
 		if (mark_get(p->fd) != MARK_PENDING)
 			continue;
 		c = verify ? conn_find(p->fd) : conn_peek(p->fd);
@@ -87,6 +96,8 @@ static int serve(struct wait_set *set)
 
 		if (!set->is_ours[i]) {
 			over += set->n_deferred && has_begun(p);
+			if (held_any() && p->events & READABLE && held_is_ready(p->fd))
+				p->revents |= p->events & READABLE;
 			continue;
 		}
 		p->revents = 0;
@@ -183,7 +194,7 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
 {
 	for (nfds_t i = 0; i < n; i++)
-		if (mark_is_unsettled(mark_get(fds[i].fd)))
+		if (mark_is_unsettled(mark_get(fds[i].fd)) || (held_any() && held_has(fds[i].fd)))
 			return true;
 	return false;
 }

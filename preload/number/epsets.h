@@ -68,6 +68,8 @@ void epset_settle(int fd);
 /* The same while they are swapped: those are entered again when they are put back. */
 bool epset_lift_swapped(int fd);
 bool epset_has(int fd);
+/* What the program has asked of fd in the set. */
+bool epset_asked(int epfd, int fd, struct epoll_event *event);
 /* The number is closed or means something else now. */
 void epset_forget(int fd);
 /* Does nobody know in which epoll sets fd is, because there was no room? */

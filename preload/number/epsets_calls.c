@@ -40,6 +40,19 @@ bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
 	return ok;
 }
 
+bool epset_asked(int epfd, int fd, struct epoll_event *event)
+{
+	const struct reg *r;
+
+	if (!epset_has(fd) || !epset_lock())
+		return false;
+	r = epset_find(epfd, fd);
+	if (r)
+		*event = r->wanted;
+	epset_unlock();
+	return r;
+}
+
 int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct watch *w)
 {
 	struct epoll_event native;

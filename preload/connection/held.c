@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include "held.h"
+
+#include "advance.h"
+#include "epsets.h"
+
+#define HELD_MOST 64
+
+static struct held {
+	_Atomic int fd; /* plus one; 0: free, -1: being filled in */
+	_Atomic int listener;
+	_Atomic bool told; /* to who asks for edges, once */
+} all[HELD_MOST];
+_Atomic int held_number;
+
+/* They count as unsettled, so that waits come by here (marks.h). */
+static void count(int change)
+{
+	atomic_fetch_add(&held_number, change);
+	atomic_fetch_add(&mark_unsettled, change);
+}
+
+bool held_put(int listener, int fd)
+{
+	if (!mark_is_fresh(mark_get(listener)) || epset_is_lost(listener))
+		return false;
+	for (struct held *h = all; h < all + HELD_MOST; h++) {
+		int free = 0;
+
+		if (!atomic_compare_exchange_strong(&h->fd, &free, -1))
+			continue;
+		atomic_store(&h->listener, listener);
+		atomic_store(&h->told, false);
+		conn_raise_highest(listener);
+		count(1);
+		atomic_store(&h->fd, fd + 1);
+		return true;
+	}
+	return false;
+}
+
+static bool is_of(const struct held *h, int listener)
+{
+	return atomic_load(&h->fd) > 0 && atomic_load(&h->listener) == listener;
+}
+
+static bool is_ready(const struct held *h)
+{
+	int fd = atomic_load(&h->fd) - 1;
+	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
+
+	return !c || conn_advance(fd, c) != MARK_PENDING;
+}
+
+/* The number of it, which is nobody else's then. */
+static int take(struct held *h)
+{
+	int fd = atomic_load(&h->fd);
+
+	if (fd <= 0 || !atomic_compare_exchange_strong(&h->fd, &fd, 0))
+		return -1;
+	count(-1);
+	return fd - 1;
+}
+
+static void end(int fd)
+{
+	conn_forget(fd);
+	syscall(SYS_close, fd);
+}
+
+bool held_has(int listener)
+{
+	for (const struct held *h = all; h < all + HELD_MOST; h++)
+		if (is_of(h, listener))
+			return true;
+	return false;
+}
+
+/* Those that have failed nobody has ever seen. */
+static struct held *ready(int listener)
+{
+	for (struct held *h = all; h < all + HELD_MOST; h++) {
+		int fd = atomic_load(&h->fd) - 1;
+
+		if (!is_of(h, listener) || !is_ready(h))
+			continue;
+		if (mark_get(fd) != MARK_FAILED && mark_get(fd) != MARK_FAILED_TOLD)
+			return h;
+		if (take(h) == fd)
+			end(fd);
+	}
+	return NULL;
+}
+
+bool held_is_ready(int listener)
+{
+	return ready(listener);
+}
+
+int held_take(int listener)
+{
+	struct held *h;
+	int fd = -1;
+
+	while (fd < 0 && (h = ready(listener)))
+		fd = take(h);
+	return fd;
+}
+
+static bool is_among(const struct epoll_event *events, int n, uint64_t data)
+{
+	for (int i = 0; i < n; i++)
+		if (events[i].data.u64 == data && events[i].events & EPOLLIN)
+			return true;
+	return false;
+}
+
+int held_events(int epfd, struct epoll_event *events, int n, int most)
+{
+	for (struct held *h = all; h < all + HELD_MOST && n < most; h++) {
+		int listener = atomic_load(&h->listener);
+		struct epoll_event wanted;
+		struct held *first;
+
+		if (!is_of(h, listener) || !epset_asked(epfd, listener, &wanted) ||
+		    !(wanted.events & EPOLLIN) || is_among(events, n, wanted.data.u64) ||
+		    !(first = ready(listener)) ||
+		    (atomic_exchange(&first->told, true) &&
+		     wanted.events & (EPOLLET | EPOLLONESHOT)))
+			continue;
+		events[n].data = wanted.data;
+		events[n++].events = EPOLLIN;
+	}
+	return n;
+}
+
+void held_drop(int listener)
+{
+	for (struct held *h = all; h < all + HELD_MOST; h++) {
+		int fd = is_of(h, listener) ? take(h) : -1;
+
+		if (fd >= 0)
+			end(fd);
+	}
+}
+
+void held_in_child(void)
+{
+	for (struct held *h = all; h < all + HELD_MOST; h++) {
+		int fd = take(h);
+
+		if (fd < 0)
+			continue;
+		mark_set(fd, MARK_UNKNOWN);
+		syscall(SYS_close, fd);
+	}
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * held.h - connections that a converter has made, and whose message is not here yet, to a listener that
+ * does not wait and for a program that asks for the peer's name: nobody has accepted them before there is
+ * one. They are numbers of this process that its program does not know of.
+ *
+ * While there are any, waits for the listener look after them every few milliseconds, and show it as
+ * readable when one is ready.
+ */
+#ifndef CVT_HELD_H
+#define CVT_HELD_H
+
+#include "record.h"
+
+#include <sys/epoll.h>
+
+#define HELD_LOOK_NS 5000000
+
+extern _Atomic int held_number INTERNAL;
+static inline bool held_any(void)
+{
+	return __builtin_expect(atomic_load_explicit(&held_number, memory_order_relaxed) > 0, 0);
+}
+
+/* fd is the listener's from now on. False: there is no room, or nobody would know where it is waited for. */
+bool held_put(int listener, int fd);
+/* Is there one of the listener's; and one that is over, which comes of accept() next? */
+bool held_has(int listener);
+bool held_is_ready(int listener);
+/* Must a wait for the number come by here? */
+static inline bool held_or_unsettled(int fd)
+{
+	return mark_is_unsettled(mark_get(fd)) || (held_any() && held_has(fd));
+}
+
+/* That one; -1: there is none. */
+int held_take(int listener);
+/* To the n events that a wait on epfd has brought, those of listeners that have one ready. Returns how many
+ * there are then, `most` at most. */
+int held_events(int epfd, struct epoll_event *events, int n, int most);
+/* The listener is about to be closed, and its queue with it. */
+void held_drop(int listener);
+/* In the child of fork(): they are the parent's. */
+void held_in_child(void);
+
+#endif
