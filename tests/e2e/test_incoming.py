@@ -219,7 +219,7 @@ def read(n):
         got += more
 for word in words:
     if word == ".":
-        time.sleep(0.05)
+        time.sleep(0.02)
     elif word.startswith("read"):
         read(len(got) + int(word[4:]))
     elif word == "fin":
@@ -291,9 +291,9 @@ class Steps(Incoming):
     def test_mute(self):
         """Who says nothing, or not all of it, is reset when the time is over, and the server goes on."""
         for n, how in enumerate(("block", "poll", "level")):
-            for words in ([], ["01"], [message()[:20]]):
+            for words in [([], ["01"], [message()[:20]])[n]]:
                 with self.subTest(how, words=words):
-                    port = 8030 + 3 * n + len("".join(words)) % 3
+                    port = 8030 + n
                     server = self.server(how, port, policy="timeout = 700ms")
                     self.assertEqual(self.call(port, *words), "RESET")
                     log = self.shim_says(server, "refused ")
@@ -346,6 +346,82 @@ class Steps(Incoming):
                 self.assertEqual(self.call(port, *forged), "answer\nEND")
                 self.assertIn(f"accept {L.CONVERTER} True\n", self.said(server))
                 self.assertIn(f"recv {data}\n", server.text())
+
+
+# Says to each connection what accept() and getpeername() have said: argv[1] processes of argv[2] threads.
+# With a third argument the listener is descriptor 3, made by somebody else.
+CROWD = r"""
+import os, socket, sys, threading
+processes, threads = int(sys.argv[1]), int(sys.argv[2])
+if len(sys.argv) > 3:
+    s = socket.socket(fileno=3)
+else:
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("0.0.0.0", 8090))
+    s.listen(50)
+def serve():
+    while True:
+        c, name = s.accept()
+        line = c.recv(100)
+        c.sendall(("%s:%d %s:%d " % (*name, *c.getpeername())).encode() + line)
+        c.close()
+for _ in range(processes - 1):
+    if os.fork() == 0:
+        break
+for _ in range(threads - 1):
+    threading.Thread(target=serve, daemon=True).start()
+serve()
+"""
+
+# Many connections at once: how many were told their own name, twice, and got their own line back.
+MANY = r"""
+import socket, sys, threading
+right = []
+def one(n):
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+    name = "%s:%d" % s.getsockname()
+    s.sendall(b"line %d" % n)
+    got = b""
+    while more := s.recv(100):
+        got += more
+    right.append(got == ("%s %s line %d" % (name, name, n)).encode() or print(name, got))
+threads = [threading.Thread(target=one, args=(n,)) for n in range(40)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(sum(map(bool, right)))
+"""
+
+
+class Crowd(Incoming):
+    def many(self, *options):
+        self.lab.converter("--incoming", f"8090={L.CLIENT}:8090", *options)
+        r = self.lab.run(["/usr/bin/python3", "-c", MANY, L.ROUTER, 8090], ns="server", timeout=60)
+        self.assertEqual(r.out, b"40\n", r)
+
+    def test_threads_and_processes(self):
+        """Whoever of them accepts it, a connection is its own remote host's, with the message in the SYN or
+        behind the handshake."""
+        self.serve(["/usr/bin/python3", "-c", CROWD, 3, 3], 8090)
+        self.many("--mptcp")
+        self.lab.running.pop().stop()
+        self.many("--fastopen", "off")
+
+    def test_inherited_listener(self):
+        """Made before the library was there, as a service manager makes it."""
+        listener = """import os, socket, sys
+s = socket.socket()
+s.bind(("0.0.0.0", 8090))
+s.listen(50)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.execvp(sys.argv[1], sys.argv[1:])"""
+        env = self.lab.config(converter=rules(), address=(L.CONVERTER, L.CONVERTER6))
+        server = self.lab.start("client", ["/usr/bin/python3", "-c", listener, "env", f"LD_PRELOAD={L.SHIM}",
+                                           f"CONVERT_CONF={env['CONVERT_CONF']}", "/usr/bin/python3", "-c", CROWD,
+                                           2, 2, "inherited"])
+        server.wait_for_listeners(8090)
+        self.many("--fastopen", "off")
 
 
 class Costs(Incoming):
