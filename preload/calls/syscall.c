@@ -14,6 +14,7 @@
 #include "narrow.h"
 #include "proc.h"
 #include "record.h"
+#include "shim.h"
 #include "wait.h"
 
 #include <fcntl.h>
@@ -39,7 +40,8 @@ enum concern {
 	TCP,	       /* the first is a socket that our socket() has made */
 	EITHER_TCP,    /* the first or the second */
 	THIRD_TCP,
-	ALWAYS, /* another thread may begin something while it waits */
+	LISTENING, /* its listeners may be converters' */
+	ALWAYS,	   /* another thread may begin something while it waits */
 };
 
 #ifdef SYS__newselect /* the other one has its arguments in memory */
@@ -73,6 +75,11 @@ INTERNAL const uint8_t raw_concerns[RAW_NUMBERS] = {
 	[SYS_epoll_pwait] = ALWAYS,
 	[SYS_epoll_pwait2] = ALWAYS,
 	[SYS_io_uring_setup] = ALWAYS,
+	[SYS_listen] = LISTENING,
+	[SYS_accept4] = LISTENING,
+#ifdef SYS_accept
+	[SYS_accept] = LISTENING,
+#endif
 	[SYS_dup] = TCP,
 	[SYS_dup3] = EITHER_TCP,
 	[SYS_fcntl] = TCP,
@@ -140,6 +147,8 @@ static bool concerns_us(enum concern concern, long a, long b, long c)
 		return is_tcp(a) || is_tcp(b);
 	case THIRD_TCP:
 		return is_tcp(c);
+	case LISTENING:
+		return shim_is_listening();
 	case ALWAYS:
 		return true;
 	}
@@ -317,6 +326,14 @@ static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 		if (r >= 0)
 			proc_saw_uring();
 		return r;
+	case SYS_listen:
+		return listen(I a, I b);
+	case SYS_accept4:
+		return accept4(I a, P b, P c, I d);
+#ifdef SYS_accept
+	case SYS_accept:
+		return accept(I a, P b, P c);
+#endif
 	case SYS_dup:
 		return dup(I a);
 	case SYS_dup3:
@@ -395,6 +412,8 @@ struct socket_call {
 
 static const struct socket_call socket_calls[] = {
 	[SYS_BIND] = { SYS_bind, 3 },
+	[SYS_LISTEN] = { SYS_listen, 2 },
+	[SYS_ACCEPT4] = { SYS_accept4, 4 },
 	[SYS_GETSOCKNAME] = { SYS_getsockname, 3 },
 	[SYS_GETPEERNAME] = { SYS_getpeername, 3 },
 	[SYS_SEND] = { SYS_sendto, 4 },
