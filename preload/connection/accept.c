@@ -12,7 +12,10 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 
+/* Bytes, which the kernel doubles: what is behind any window (LINUX-FACTS 2b.6). */
+#define SEND_BUFFER    (1 << 15)
 #define SYN_DATA_QUEUE 256 /* connections whose third ACK is outstanding (LINUX-FACTS 1.14) */
 
 static bool own_address(int fd, struct addr *local)
@@ -22,6 +25,11 @@ static bool own_address(int fd, struct addr *local)
 
 	return sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
 	       addr_from_sockaddr(local, (struct sockaddr *)&name, len) == 0;
+}
+
+static bool is_mptcp(int fd)
+{
+	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
 }
 
 /* ---------------------------------------------------------------------- the listener */
@@ -36,15 +44,20 @@ static bool is_without_cookie(const struct config *config)
 	return false;
 }
 
-static void take_syn_data(int fd, const struct config *config)
+/* An MPTCP socket of a SYN with data sends beyond the other side's window (LINUX-FACTS 2b.6), so there it is
+ * taken only from a converter that insists; one that asks for a cookie sends its message behind the SYN,
+ * and stays MPTCP. */
+static void take_syn_data(int fd, const struct config *config, bool mptcp)
 {
 	struct note_option o;
 	const struct note *n = note_at(fd);
+	bool without = is_without_cookie(config);
 
-	if (n && note_find(n, IPPROTO_TCP, TCP_FASTOPEN, &o)) /* the program's own */
+	if ((mptcp && !without) ||
+	    (n && note_find(n, IPPROTO_TCP, TCP_FASTOPEN, &o))) /* the program's own */
 		return;
 	sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, SYN_DATA_QUEUE);
-	if (is_without_cookie(config))
+	if (without)
 		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
 }
 
@@ -68,15 +81,20 @@ void accept_listen(int fd)
 		if (twin_take_place(fd, &wish) == 0)
 			epset_settle(fd);
 	}
-	take_syn_data(fd, config);
+	take_syn_data(fd, config, is_mptcp(fd));
 	conn_unclaim(fd, &request);
 }
 
 /* -------------------------------------------------------------------- what it accepts */
 
-static bool is_mptcp(int fd)
+static void bound_send_buffer(int fd)
 {
-	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
+	struct tcp_info info = { .tcpi_options = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_rto);
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	    info.tcpi_options & TCPI_OPT_SYN_DATA)
+		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
 }
 
 bool accept_begin(int listener, int fd, const struct addr *peer, int family, int flags)
@@ -99,6 +117,8 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family, int
 	c->began_ns = now_ns();
 	c->no_cookie = false;
 	mptcp = is_mptcp(fd);
+	if (mptcp)
+		bound_send_buffer(fd);
 	if (mptcp && note_has_twin(listener))
 		twin_accepted(fd, c->sock_cookie, family, flags);
 	u = c->sock_cookie ? exchange_incoming(c->sock_cookie, converter, peer, family, mptcp) :
