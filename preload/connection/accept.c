@@ -4,6 +4,7 @@
 #include "advance.h"
 #include "begin.h"
 #include "converters.h"
+#include "due.h"
 #include "epsets.h"
 #include "incoming.h"
 #include "shim.h"
@@ -128,7 +129,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family, int
 	c->exchange = u->index;
 	conn_raise_highest(fd);
 	mark_set(fd, MARK_PENDING);
-	conn_check_at(u->deadline_ns);
+	due_at(fd, u->deadline_ns);
 	conn_advance(fd, c);
 	return true;
 }

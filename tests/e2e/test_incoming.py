@@ -394,9 +394,9 @@ print(sum(map(bool, right)))
 
 
 class Crowd(Incoming):
-    def many(self, *options):
-        self.lab.converter("--incoming", f"8090={L.CLIENT}:8090", *options)
-        r = self.lab.run(["/usr/bin/python3", "-c", MANY, L.ROUTER, 8090], ns="server", timeout=60)
+    def many(self, *options, port=8090):
+        self.lab.converter("--incoming", f"{port}={L.CLIENT}:{port}", *options)
+        r = self.lab.run(["/usr/bin/python3", "-c", MANY, L.ROUTER, port], ns="server", timeout=60)
         self.assertEqual(r.out, b"40\n", r)
 
     def test_threads_and_processes(self):
@@ -411,7 +411,7 @@ class Crowd(Incoming):
         """Made before the library was there, as a service manager makes it."""
         listener = """import os, socket, sys
 s = socket.socket()
-s.bind(("0.0.0.0", 8090))
+s.bind(("0.0.0.0", 8091))
 s.listen(50)
 os.dup2(s.fileno(), 3)
 os.set_inheritable(3, True)
@@ -420,8 +420,8 @@ os.execvp(sys.argv[1], sys.argv[1:])"""
         server = self.lab.start("client", ["/usr/bin/python3", "-c", listener, "env", f"LD_PRELOAD={L.SHIM}",
                                            f"CONVERT_CONF={env['CONVERT_CONF']}", "/usr/bin/python3", "-c", CROWD,
                                            2, 2, "inherited"])
-        server.wait_for_listeners(8090)
-        self.many("--fastopen", "off")
+        server.wait_for_listeners(8091)
+        self.many("--fastopen", "off", port=8091)
 
 
 class Costs(Incoming):
