@@ -57,7 +57,7 @@ class Readme(L.TestCase):
         self.assertGreaterEqual(ran, 6)
 
     def test_configuration(self):
-        (text,) = [b for b in blocks() if b.startswith("[")]
+        text = "\n".join(b for b in blocks() if b.startswith("["))
         file = self.lab.file("convert.conf", text)
         r = self.lab.run([L.BUILD / "convert-bootstrap", "check", "--config", "-c", file])
         self.assertEqual(r.code, 0, r)
