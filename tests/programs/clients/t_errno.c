@@ -144,6 +144,7 @@ PREPARED(connect, FRESH, connect(fd, (struct sockaddr *)&here, sizeof(here)))
 PREPARED(__connect, FRESH, __connect(fd, (struct sockaddr *)&here, sizeof(here)))
 PREPARED(accept, knock(), accept(listener, NULL, NULL))
 PREPARED(accept4, knock(), accept4(listener, NULL, NULL, SOCK_NONBLOCK))
+PLAIN(listen, listen(listener, 8))
 PREPARED(poll, POLLED, poll(&p, 1, 0))
 PREPARED(__poll, POLLED, __poll(&p, 1, 0))
 PREPARED(__poll_chk, POLLED, __poll_chk(&p, 1, 0, sizeof(p)))
@@ -277,14 +278,39 @@ static const struct {
 	NAME(execlp),	    NAME(execv),	 NAME(execve),	       NAME(execvp),
 	NAME(execvpe),	    NAME(fcntl),	 NAME(fcntl64),	       NAME(fdopen),
 	NAME(fexecve),	    NAME(getpeername),	 NAME(getsockname),    NAME(getsockopt),
-	NAME(ioctl),	    NAME(poll),		 NAME(posix_spawn),    NAME(posix_spawnp),
-	NAME(ppoll),	    NAME(preadv2),	 NAME(preadv64v2),     NAME(pselect),
-	NAME(pwritev2),	    NAME(pwritev64v2),	 NAME(read),	       NAME(readv),
-	NAME(recv),	    NAME(recvfrom),	 NAME(recvmmsg),       NAME(recvmsg),
-	NAME(select),	    NAME(send),		 NAME(sendfile),       NAME(sendfile64),
-	NAME(sendmmsg),	    NAME(sendmsg),	 NAME(sendto),	       NAME(setsockopt),
-	NAME(shutdown),	    NAME(sockatmark),	 NAME(socket),	       NAME(socketpair),
-	NAME(splice),	    NAME(syscall),	 NAME(write),	       NAME(writev),
+	NAME(ioctl),
+	NAME(listen),
+	NAME(poll),
+	NAME(posix_spawn),
+	NAME(posix_spawnp),
+	NAME(ppoll),
+	NAME(preadv2),
+	NAME(preadv64v2),
+	NAME(pselect),
+	NAME(pwritev2),
+	NAME(pwritev64v2),
+	NAME(read),
+	NAME(readv),
+	NAME(recv),
+	NAME(recvfrom),
+	NAME(recvmmsg),
+	NAME(recvmsg),
+	NAME(select),
+	NAME(send),
+	NAME(sendfile),
+	NAME(sendfile64),
+	NAME(sendmmsg),
+	NAME(sendmsg),
+	NAME(sendto),
+	NAME(setsockopt),
+	NAME(shutdown),
+	NAME(sockatmark),
+	NAME(socket),
+	NAME(socketpair),
+	NAME(splice),
+	NAME(syscall),
+	NAME(write),
+	NAME(writev),
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
