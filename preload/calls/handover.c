@@ -13,6 +13,7 @@
 #include "fastopen.h"
 #include "memory.h"
 #include "notes.h"
+#include "passed.h"
 #include "real.h"
 #include "wait.h"
 
@@ -88,28 +89,72 @@ void handover_all_sent(const struct mmsghdr *msgs, unsigned int n)
 		handover_sent(&msgs[i].msg_hdr);
 }
 
+/* Whose the accepted connections are is one variable more (passed.h). On the stack, as exec may be called where
+ * malloc() may not, and by a vfork child; beside the numbers of libc's own execvpe() it is little. */
+#define VARIABLES_MOST 512
+
+struct environment {
+	char *variables[VARIABLES_MOST];
+	char peers[PASSED_ROOM];
+};
+
+static bool is_to_pass(void)
+{
+	return __builtin_expect(atomic_load_explicit(&passed_any, memory_order_relaxed), 0);
+}
+
+/* fork()'s child knows which numbers the program inherits; of a child by vfork() or spawn see above. */
+static char *const *with_peers(struct environment *room, char *const *envp, bool all)
+{
+	bool any = passed_write(room->peers, all || !conn_is_owner());
+	size_t n = 0;
+
+	for (char *const *v = envp; v && *v; v++) {
+		if (strncmp(*v, PASSED_NAME, sizeof(PASSED_NAME) - 1) == 0)
+			continue;
+		if (n == VARIABLES_MOST - 2)
+			return envp;
+		room->variables[n++] = *v;
+	}
+	room->variables[n] = any ? room->peers : NULL;
+	room->variables[n + any] = NULL;
+	return room->variables;
+}
+
+SLOW static int exec_with_peers(__typeof__(execve) *exec, const char *path, char *const argv[],
+				char *const envp[])
+{
+	struct environment room;
+
+	return exec(path, argv, with_peers(&room, envp, false));
+}
+
 INTERPOSE int execve(const char *path, char *const argv[], char *const envp[])
 {
 	handover_inherited();
-	return REAL(execve)(path, argv, envp);
+	return is_to_pass() ? exec_with_peers(REAL(execve), path, argv, envp) :
+			      REAL(execve)(path, argv, envp);
 }
 
 INTERPOSE int execv(const char *path, char *const argv[])
 {
 	handover_inherited();
-	return REAL(execv)(path, argv);
+	return is_to_pass() ? exec_with_peers(REAL(execve), path, argv, environ) :
+			      REAL(execv)(path, argv);
 }
 
 INTERPOSE int execvp(const char *file, char *const argv[])
 {
 	handover_inherited();
-	return REAL(execvp)(file, argv);
+	return is_to_pass() ? exec_with_peers(REAL(execvpe), file, argv, environ) :
+			      REAL(execvp)(file, argv);
 }
 
 INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	handover_inherited();
-	return REAL(execvpe)(file, argv, envp);
+	return is_to_pass() ? exec_with_peers(REAL(execvpe), file, argv, envp) :
+			      REAL(execvpe)(file, argv, envp);
 }
 
 /* The variadic ones: libc's own call execve() past us, so the list becomes an array here. It lives in
@@ -185,10 +230,27 @@ INTERPOSE int execle(const char *path, const char *arg, ...)
 	return exec_failed(argv, size, argv ? errno : ENOMEM);
 }
 
+SLOW static int fexec_with_peers(int fd, char *const argv[], char *const envp[])
+{
+	struct environment room;
+
+	return REAL(fexecve)(fd, argv, with_peers(&room, envp, false));
+}
+
 INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	handover_inherited();
-	return REAL(fexecve)(fd, argv, envp);
+	return is_to_pass() ? fexec_with_peers(fd, argv, envp) : REAL(fexecve)(fd, argv, envp);
+}
+
+SLOW static int spawn_with_peers(__typeof__(posix_spawn) *spawn, pid_t *pid, const char *path,
+				 const posix_spawn_file_actions_t *actions,
+				 const posix_spawnattr_t *attr, char *const argv[],
+				 char *const envp[])
+{
+	struct environment room;
+
+	return spawn(pid, path, actions, attr, argv, with_peers(&room, envp, true));
 }
 
 INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
@@ -197,7 +259,9 @@ INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
 			  char *const envp[restrict])
 {
 	handover_inherited();
-	return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+	return is_to_pass() ?
+		       spawn_with_peers(REAL(posix_spawn), pid, path, actions, attr, argv, envp) :
+		       REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
 }
 
 INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
@@ -206,7 +270,9 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 			   char *const envp[restrict])
 {
 	handover_inherited();
-	return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+	return is_to_pass() ?
+		       spawn_with_peers(REAL(posix_spawnp), pid, file, actions, attr, argv, envp) :
+		       REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
 }
 
 /* ----------------------------------------------------------------------- stdio */

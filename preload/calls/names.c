@@ -3,6 +3,7 @@
 #include "accept.h"
 #include "advance.h"
 #include "begin.h"
+#include "passed.h"
 #include "record.h"
 #include "memory.h"
 #include "notes.h"
@@ -29,8 +30,8 @@ static int peer_natively(int fd, struct sockaddr *name, socklen_t *len)
 
 INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
-	enum mark mark = mark_get(fd);
 	int saved_errno = errno;
+	enum mark mark = passed_is(fd) ? MARK_UP : mark_get(fd);
 	struct addr peer = { .port = 0 };
 	struct conn *c;
 	socklen_t room;
@@ -242,6 +243,8 @@ INTERPOSE int getsockopt(int fd, int level, int name, void *restrict value, sock
 {
 	enum mark mark = mark_get(fd);
 
+	if (level == SOL_SOCKET && name == SO_PEERNAME && passed_is(fd))
+		mark = MARK_UP;
 	if (mark_has_record(mark) && is_about_connection(mark, level, name))
 		return connection_option(fd, level, name, value, len);
 	return option_natively(fd, level, name, value, len);

@@ -3,6 +3,7 @@
 #include "record.h"
 #include "counts.h"
 #include "held.h"
+#include "passed.h"
 #include "health.h"
 #include "real.h"
 #include "shim.h"
@@ -24,6 +25,7 @@ __attribute__((constructor)) static void start(void)
 	real_init();
 	mark_started();
 	shim_keep_environment();
+	passed_keep_environment();
 	libc_atfork(conn_before_fork, conn_after_fork, in_child);
 	errno = saved_errno;
 }

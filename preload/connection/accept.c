@@ -7,6 +7,7 @@
 #include "due.h"
 #include "epsets.h"
 #include "incoming.h"
+#include "passed.h"
 #include "shim.h"
 #include "sock.h"
 #include "twin.h"
@@ -127,6 +128,8 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family, int
 	if (!u)
 		return false;
 	c->exchange = u->index;
+	c->accepted = true;
+	atomic_store(&passed_any, true);
 	conn_raise_highest(fd);
 	mark_set(fd, MARK_PENDING);
 	due_at(fd, u->deadline_ns);

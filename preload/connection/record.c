@@ -226,7 +226,7 @@ void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, 
 	c->family = family;
 	c->told = false;
 	c->exchange = 0;
-	c->copied = c->inherited = false;
+	c->copied = c->inherited = c->accepted = false;
 	c->generation = generation;
 }
 
@@ -250,11 +250,12 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	to->inherited = atomic_load(&from->inherited);
 	to->generation = from->generation;
 	to->began_ns = from->began_ns;
+	to->accepted = from->accepted;
 	to->new_cookie = atomic_load(&from->new_cookie);
 	to->exchange = atomic_load(&from->exchange);
 	if (mark == MARK_PENDING && u)
 		atomic_store(&u->copied, true);
-	if (mark_is_unsettled(mark))
+	if (mark_is_unsettled(mark) || to->accepted)
 		conn_raise_highest(newfd);
 	mark_set(newfd, mark);
 	if (mark == MARK_PENDING) /* when it is due indeed is seen then */

@@ -21,6 +21,7 @@ struct conn {
 	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
 	bool no_cookie;		   /* as in struct exchange */
 	_Atomic bool copied;	   /* to another number */
+	bool accepted;		   /* and whose it is has come with it (accept.h) */
 	_Atomic bool inherited;	   /* was pending at a fork: another process may end it */
 	uint8_t generation;	   /* conn_is_ours() */
 	int64_t began_ns;	   /* CLOCK_MONOTONIC */
