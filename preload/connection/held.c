@@ -126,8 +126,8 @@ int held_events(int epfd, struct epoll_event *events, int n, int most)
 		if (!is_of(h, listener) || !epset_asked(epfd, listener, &wanted) ||
 		    !(wanted.events & EPOLLIN) || is_among(events, n, wanted.data.u64) ||
 		    !(first = ready(listener)) ||
-		    (atomic_exchange(&first->told, true) &&
-		     wanted.events & (EPOLLET | EPOLLONESHOT)))
+		    (atomic_exchange(&first->told, true) && wanted.events & EPOLLET) ||
+		    !epset_fire(epfd, listener))
 			continue;
 		events[n].data = wanted.data;
 		events[n++].events = EPOLLIN;

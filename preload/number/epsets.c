@@ -135,7 +135,7 @@ struct epoll_event epset_take(struct reg *r, struct watch *w)
 
 /* A one-shot registration that has fired cannot be put back as it was: the kernel always adds
  * EPOLLERR and EPOLLHUP. But it needs no exchange, being silent. */
-static bool is_silent(struct reg *r)
+bool epset_is_silent(struct reg *r)
 {
 	if (r->native || !(r->wanted.events & EPOLLONESHOT))
 		return false;
@@ -148,7 +148,7 @@ static void swap(struct reg *r, struct watch *w)
 {
 	struct epoll_event native;
 
-	if (r->native == watch_wants(w) || is_silent(r))
+	if (r->native == watch_wants(w) || epset_is_silent(r))
 		return;
 	native = epset_take(r, w);
 	if (epset_modify(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
@@ -246,7 +246,7 @@ void epset_settle(int fd)
  * closed under this number, or that a parent process entered, cannot be taken out. */
 static bool lift(struct reg *r, bool exchanged)
 {
-	if ((r->native && !exchanged) || r->process != epset_process || is_silent(r) ||
+	if ((r->native && !exchanged) || r->process != epset_process || epset_is_silent(r) ||
 	    epset_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, &r->wanted) < 0)
 		return false;
 	r->lifted = true;

@@ -68,8 +68,10 @@ void epset_settle(int fd);
 /* The same while they are swapped: those are entered again when they are put back. */
 bool epset_lift_swapped(int fd);
 bool epset_has(int fd);
-/* What the program has asked of fd in the set. */
+/* What the program has asked of fd, which is not swapped, in the set. False: nothing, or a one-shot event that it
+ * has had. The second: it has it now; false: from somebody else. */
 bool epset_asked(int epfd, int fd, struct epoll_event *event);
+bool epset_fire(int epfd, int fd);
 /* The number is closed or means something else now. */
 void epset_forget(int fd);
 /* Does nobody know in which epoll sets fd is, because there was no room? */

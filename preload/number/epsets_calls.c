@@ -42,13 +42,36 @@ bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
 
 bool epset_asked(int epfd, int fd, struct epoll_event *event)
 {
-	const struct reg *r;
+	struct reg *r;
 
 	if (!epset_has(fd) || !epset_lock())
 		return false;
 	r = epset_find(epfd, fd);
+	if (r && r->oneshot == ARMED)
+		r->oneshot = ASK; /* the kernel may have told it since */
+	if (r && epset_is_silent(r))
+		r = NULL;
 	if (r)
 		*event = r->wanted;
+	epset_unlock();
+	return r;
+}
+
+bool epset_fire(int epfd, int fd)
+{
+	struct epoll_event silent;
+	struct reg *r;
+
+	if (!epset_lock())
+		return false;
+	r = epset_find(epfd, fd);
+	if (r && r->wanted.events & EPOLLONESHOT && !epset_is_silent(r)) {
+		silent = (struct epoll_event){ .events = EPOLLONESHOT, .data = r->wanted.data };
+		epset_modify(r, &silent);
+		r->oneshot = FIRED;
+	} else if (r && r->oneshot == FIRED) {
+		r = NULL;
+	}
 	epset_unlock();
 	return r;
 }

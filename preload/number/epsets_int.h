@@ -60,6 +60,7 @@ void epset_unlock(void);
  * w wants from now on. 0 or a negative errno. */
 int epset_modify(struct reg *r, struct epoll_event *event);
 struct epoll_event epset_take(struct reg *r, struct watch *w);
+bool epset_is_silent(struct reg *r);
 struct epoll_event epset_ours(const struct reg *r, uint32_t wants);
 /* Is the word one of ours, and then the index of which registration? */
 bool epset_is_word(uint64_t word, uint32_t *index);

@@ -281,7 +281,7 @@ def run():
                     break
         except OSError as err:
             print("accept", err.__class__.__name__)
-        if how in more:
+        if how == "oneshot":
             listening.again()
         print("--", flush=True)
 for n, how in enumerate(ways):
@@ -382,7 +382,7 @@ accept() then has none; a program has to expect that (accept(2), TCP's own when 
 NEVER_MADE = """a connection that ends before it has a name was never accepted: of one that was reset meanwhile
 accept() says ECONNABORTED, a listener that does not wait never shows it again."""
 WAIT = {"select": ["select True False False"], "poll": ["poll ['IN']"], "nameless": ["poll ['IN']"]}
-AGAIN = {"edge": ["again []"], "oneshot": ["again []"]}
+AGAIN = {"oneshot": ["again []"]}  # not before it is armed anew
 # one more round of the server's, because of AWAITED
 ROUND = {way: [] if way in ("block", "nameless") else
          [*WAIT.get(way, ["epoll ['IN']"]), "accept BlockingIOError", *AGAIN.get(way, []), "--"] for way in WAYS}
