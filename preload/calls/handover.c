@@ -110,7 +110,7 @@ static char *const *with_peers(struct environment *room, char *const *envp, bool
 	size_t n = 0;
 
 	for (char *const *v = envp; v && *v; v++) {
-		if (strncmp(*v, PASSED_NAME, sizeof(PASSED_NAME) - 1) == 0)
+		if (passed_is_variable(*v))
 			continue;
 		if (n == VARIABLES_MOST - 2)
 			return envp;

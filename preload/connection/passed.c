@@ -87,6 +87,15 @@ static char *write_one(char *at, const struct passed *p)
 	return at + PASSED_HEX;
 }
 
+bool passed_is_variable(const char *text)
+{
+	const char *name = PASSED_NAME;
+
+	while (*name && *name == *text)
+		name++, text++;
+	return !*name;
+}
+
 bool passed_write(char text[static PASSED_ROOM], bool all)
 {
 	char *at = text + sizeof(PASSED_NAME) - 1, *end = text + PASSED_ROOM - 1;

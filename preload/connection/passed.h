@@ -32,6 +32,7 @@ static inline bool passed_is(int fd)
 
 /* The variable for a program that is about to be started; all: the numbers are not those that it will inherit
  * them under. False: there is nothing to say. */
+bool passed_is_variable(const char *text);
 bool passed_write(char text[static PASSED_ROOM], bool all);
 
 #endif
