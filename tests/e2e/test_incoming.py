@@ -604,7 +604,7 @@ class Costs(Incoming):
         server.wait_for("its end", lambda: "--" in (folder / how).read_text())
         server.stop()
         lines = re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.M)
-        lines = lines[lines.index("listen") - 3:]
+        lines = lines[lines.index("listen") - 2:]
         return lines, lines[lines.index("accept4"):]
 
     def shim(self, incoming):
