@@ -607,12 +607,13 @@ static void shutdown_connected(int how)
 
 static void after_reset(int first)
 {
+	struct pollfd p = { .events = POLLRDHUP };
 	int fd;
 
 	choose(RESET);
-	fd = start();
+	fd = p.fd = start();
 	do_poll(fd, POLLOUT, patience);
-	sleep_ms(250);
+	poll(&p, 1, patience); /* has a long way, past a converter that is at something else */
 	call(first, fd, MSG_DONTWAIT);
 	do_poll(fd, POLLIN | POLLOUT | POLLRDHUP, 0);
 	do_error(fd);
