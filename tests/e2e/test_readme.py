@@ -57,8 +57,9 @@ class Readme(L.TestCase):
         self.assertGreaterEqual(ran, 6)
 
     def test_configuration(self):
-        text = "\n".join(b for b in blocks() if b.startswith("["))
-        file = self.lab.file("convert.conf", text)
+        parts = [b for b in blocks() if b.startswith("[")]
+        self.assertEqual([b.split()[0] for b in parts], ["[converter", "[incoming]"])
+        file = self.lab.file("convert.conf", "\n".join(parts))
         r = self.lab.run([L.BUILD / "convert-bootstrap", "check", "--config", "-c", file])
         self.assertEqual(r.code, 0, r)
 
