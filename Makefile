@@ -418,9 +418,9 @@ check-transparency: all $(E2E_TOOLS)
 	$(Q)LAB_USER=nobody TRANSPARENCY=$(or $(TRANSPARENCY),all) $(run) --limit 7200 \
 		tests/e2e/test_transparency.py tests/e2e/test_transparency_mptcp.py
 
-#: check-paths      test_paths.py with its long downloads, and the goodput of two paths against one
+#: check-paths      the suites of two paths with their long downloads, and the goodput of two paths against one
 check-paths: all $(E2E_TOOLS)
-	$(Q)PATHS=rates $(run) --limit 900 tests/e2e/test_paths.py
+	$(Q)PATHS=rates $(run) --limit 900 tests/e2e/test_paths.py tests/e2e/test_incoming_paths.py
 
 #: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at once
 check-faults: all $(E2E_TOOLS)
