@@ -5,6 +5,7 @@ import concurrent.futures
 import ctypes
 import os
 import re
+import select
 import socket
 import struct
 import time
@@ -291,7 +292,7 @@ for n, how in enumerate(ways):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("0.0.0.0", port + n))
-    s.listen(5)
+    s.listen(200)
     s.setblocking(how == "block")
     sys.stdout = open(folder + "/" + how, "w", buffering=1)
     run()
@@ -366,15 +367,19 @@ class Caller:
             n -= len(more)
 
 
-def call(port, *words, ns="converter", address=L.CLIENT):
-    """From a thread of its own, as a thread can be in another network namespace."""
+def inside(ns, what, *a):
+    """In a thread of its own, as a thread can be in another network namespace."""
     def run():
         with open(f"/run/netns/{ns}") as namespace:
             if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0x40000000):
                 raise OSError(ctypes.get_errno(), "setns")
-        return Caller((address, port), words).got.decode("latin1")
+        return what(*a)
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         return thread.submit(run).result()
+
+
+def call(port, *words, ns="converter", address=L.CLIENT):
+    return inside(ns, Caller, (address, port), words).got.decode("latin1")
 
 
 # Whatever a program that asks for the name sees of one that has none yet, and one that never gets one:
@@ -488,6 +493,41 @@ class Steps(Incoming):
         self.assertEqual(log.count("no message in time"), 3 * len(WAYS))
         for why in MALFORMED:
             self.assertIn(why, log)
+
+    def test_flood(self):
+        """Half messages: of 64 nobody sees anything, and others are served meanwhile; of one more the server gets
+        the connection, without a name; all are reset when their time is over."""
+        ways = {"level": 64, "poll": 65}
+        server = self.servers(8050, *ways, policy="timeout = 2s")
+        children = open(f"/proc/{server.pid}/task/{server.pid}/children").read().split()
+
+        def half(port, n):
+            sockets = [socket.create_connection((L.CLIENT, port), 15) for _ in range(n)]
+            for s in sockets:
+                s.sendall(bytes.fromhex(message()[:30]))
+            return sockets
+
+        def check(n, way):
+            def numbers():
+                return len(os.listdir(f"/proc/{children[n]}/fd"))
+            self.direct(server, way, 8050 + n)
+            before = numbers()
+            flood = inside("converter", half, 8050 + n, ways[way])
+            L.wait_for("all to be taken", lambda: numbers() == before + ways[way])
+            if way == "level":
+                self.direct(server, way, 8050)
+                self.assertFalse(select.select(flood, [], [], 0)[0], "and none of them is over")
+            for s in flood:
+                with s:
+                    self.assertRaises(ConnectionResetError, s.recv, 1)
+            self.direct(server, way, 8050 + n)
+            L.wait_for("all to be closed", lambda: numbers() == before)
+            said = lines_of(server, way)
+            self.assertEqual(said.count(f"accept {L.SERVER} True"), 3 if way == "level" else 2)
+            self.assertEqual(said.count("accept 0.0.0.0 False"), ways[way] - 64)
+        self.each(ways, check)
+        log = self.shim_says(server, "refused ")
+        self.assertEqual(log.count("no message in time"), sum(ways.values()), log[-1000:])
 
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
