@@ -75,8 +75,8 @@ RUN       := $(call objects,bootstrap-helper/run)
 ANY       := $(call objects,bootstrap-helper/any)
 BOOTSTRAP_LIBS = -ljansson -lcurl -lncurses
 CONVERTER := $(call objects,tests/lab/converter)
-# the lab shares the codec with us and nothing else; captures are judged by other eyes
-LAB_COMMON := $(BUILD)/obj/common/wire.o $(BUILD)/obj/common/addr.o
+# the lab shares the codecs with us and nothing else; captures are judged by other eyes
+LAB_COMMON := $(addprefix $(BUILD)/obj/common/,wire.o addr.o pcp.o)
 
 UNIT_HELP  := $(filter-out $(BUILD)/obj/tests/unit/test_%,$(call objects,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))

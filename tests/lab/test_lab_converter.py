@@ -880,6 +880,154 @@ class Errors(Case):
             self.assertEqual(len(c.events("close", outcome="request-timeout")), 2)
 
 
+def pcp(opcode, lifetime, client, body=b"", version=2):
+    return struct.pack("!BBHI", version, opcode, 0, lifetime) + ip16(client) + body
+
+
+def pcp_map(port, external=0, lifetime=3600, client=CLIENT, nonce=b"n" * 12, protocol=6, more=b"", suggested=None):
+    suggested = suggested or ("::" if ":" in client else "0.0.0.0")
+    return pcp(1, lifetime, client, nonce + bytes([protocol, 0, 0, 0]) + struct.pack("!HH", port, external) +
+               ip16(suggested) + more)
+
+
+class Pcp(Case):
+    """RFC 6887, by its figures."""
+    on = ["--pcp", "--pcp-quiet", "--pcp-external", SERVER, "--pcp-external", SERVER6]
+
+    def ask(self, data, source=CLIENT, to=CONVERTER, seconds=5):
+        with socket.socket(family(source), socket.SOCK_DGRAM) as s:
+            s.settimeout(seconds)
+            s.bind((source, 0))
+            s.connect((to, 5351))
+            s.send(data)
+            got = s.recv(2000)
+        self.assertEqual(len(got) % 4, 0)
+        self.assertEqual((got[0], got[1], got[2], got[12:24]), (2, data[1] | 0x80, 0, bytes(12)))
+        return got
+
+    def refused(self, code, data, **how):
+        got = self.ask(data, **how)
+        self.assertEqual(got[3], code)
+        self.assertIn(int.from_bytes(got[4:8], "big"), (30, 1800))
+        self.assertBytes(got[24:], (data + bytes(-len(data) % 4))[24:1100])
+
+    def granted(self, data, lifetime=3600, **how):
+        got = self.ask(data, **how)
+        self.assertEqual((got[3], int.from_bytes(got[4:8], "big")), (0, lifetime))
+        self.assertBytes(got[24:42], data[24:42])
+        return struct.unpack("!H", got[42:44])[0], got[44:60]
+
+    def refuses(self, port, ip=SERVER):
+        with socket.socket(family(ip)) as s:
+            return s.connect_ex((ip, port)) == errno.ECONNREFUSED
+
+    def test_made_and_ended(self):
+        with Converter(*self.on) as c:
+            port = free_port()
+            self.assertTrue(self.refuses(port))
+            self.assertEqual(self.granted(pcp_map(8080, port)), (port, ip16(SERVER)))
+            self.assertFalse(self.refuses(port))
+            c.wait_event("incoming", client=f"{CLIENT}:8080")
+            self.assertEqual(self.granted(pcp_map(8080)), (port, ip16(SERVER)))  # whatever is suggested
+            self.granted(pcp_map(8080, lifetime=0), lifetime=0)
+            self.assertTrue(self.refuses(port))
+            self.granted(pcp_map(8080, lifetime=0), lifetime=0)  # 15.1: none is no error
+            c.wait_event("unmap", why="deleted")
+
+    def test_ipv6(self):
+        with Converter(*self.on):
+            data = pcp_map(8080, free_port(SERVER6), client=CLIENT6)
+            port, external = self.granted(data, source=CLIENT6, to=CONVERTER6)
+            self.assertEqual(external, ip16(SERVER6))
+            self.assertFalse(self.refuses(port, SERVER6))
+
+    def test_lifetimes(self):
+        with Converter(*self.on, "--pcp-least", "1", "--pcp-most", "2") as c:
+            self.granted(pcp_map(1, lifetime=0xffffffff), lifetime=2)
+            port, _ = self.granted(pcp_map(8080, lifetime=1), lifetime=1)
+            c.wait_event("unmap", client=f"{CLIENT}:8080", why="expired")
+            self.assertTrue(self.refuses(port))
+
+    def test_epoch(self):
+        with Converter(*self.on, "--pcp-epoch", "1000"):
+            got = self.ask(pcp(0, 0, CLIENT))
+            self.assertEqual((len(got), got[3]), (24, 0))
+            self.assertIn(int.from_bytes(got[8:12], "big"), range(1000, 1005))
+
+    def test_announced(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(5)
+            s.bind(("", 5350))
+            with Converter("--pcp", "--pcp-external", SERVER):
+                for _ in range(3):
+                    data, peer = s.recvfrom(2000)
+                    self.assertEqual(peer, (CONVERTER, 5351))
+                    self.assertBytes(data[:8] + data[12:], "02800000 00000000 00000000 00000000 00000000")
+                    self.assertIn(int.from_bytes(data[8:12], "big"), range(3))
+
+    def test_each_result_for_its_reason(self):
+        with Converter(*self.on, "--pcp-quota", "1") as c:
+            self.refused(3, pcp(1, 9, CLIENT, bytes(32)))
+            self.refused(3, pcp_map(8080) + b"x")
+            self.refused(3, pcp_map(8080, protocol=0))
+            self.refused(4, pcp(2, 9, CLIENT))
+            self.refused(5, pcp_map(8080, more=bytes([1, 0, 0, 16]) + ip16(CLIENT)))
+            self.refused(6, pcp_map(8080, more=bytes([1, 0, 0, 16])))
+            self.refused(9, pcp_map(8080, protocol=17))
+            self.refused(9, pcp_map(0))
+            self.refused(12, pcp_map(8080, client=SERVER))
+            self.refused(2, pcp_map(8080, client=STRANGER), source=STRANGER)
+            self.refused(2, pcp(0, 0, STRANGER), source=STRANGER)
+            self.granted(pcp_map(8080))
+            self.refused(10, pcp_map(8081))
+            self.refused(2, pcp_map(8080, nonce=b"o" * 12))
+            self.refused(2, pcp_map(8080, nonce=b"o" * 12, lifetime=0))
+            self.granted(pcp_map(8080, client=SERVER), source=SERVER)  # another's quota
+            self.assertEqual(c.events("unmap"), [])
+
+    def test_version(self):
+        with Converter(*self.on):
+            got = self.ask(pcp(1, 9, CLIENT, bytes(36), version=1))
+            self.assertEqual(got[3], 1)
+            self.ask(b"\3\1")
+        with Converter(*self.on, "--pcp-version", "2", "--pcp-drop", "1"):
+            with self.assertRaises(TimeoutError):
+                self.ask(pcp_map(8080), seconds=0.3)
+            self.granted(pcp_map(8080))
+
+    def test_no_answer(self):
+        with Converter(*self.on):
+            for data in b"", b"\2", b"\2\x81" + pcp_map(8080)[2:]:
+                with self.assertRaises(TimeoutError):
+                    self.ask(data, seconds=0.3)
+
+    def test_prefer_failure(self):
+        prefer = bytes([2, 0, 0, 0])
+        with Listener() as taken, Converter(*self.on):
+            self.refused(11, pcp_map(8080, taken.port, more=prefer))
+            self.refused(11, pcp_map(8080, 0, suggested=CLIENT, more=prefer))
+            port, _ = self.granted(pcp_map(8080, taken.port))
+            self.assertNotEqual(port, taken.port)
+            got = self.ask(pcp_map(8080, port, suggested=SERVER, more=prefer))
+            self.assertEqual((got[3], got[60:]), (0, prefer))
+            self.refused(11, pcp_map(8080, free_port(), suggested=SERVER, more=prefer))
+
+    def test_no_external_address(self):
+        with Converter("--pcp", "--pcp-external", SERVER6):
+            self.refused(7, pcp_map(8080))
+
+    def test_no_resources(self):
+        with Converter(*self.on, "--pcp-quota", "64"):
+            for port in range(1, 65):
+                self.granted(pcp_map(port))
+            self.refused(8, pcp_map(65, client=SERVER), source=SERVER)
+
+    def test_by_option(self):
+        for code in range(1, 14):
+            with Converter(*self.on, "--pcp-result", str(code)):
+                self.refused(code, pcp_map(8080))
+
+
 class ServerOptions(Case):
     """S-09: the Extended TCP Header TLV is the server's SYN+ACK."""
 

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "loop.h"
 #include "options.h"
+#include "pcp_server.h"
 #include "relay.h"
 
 #define OWN_TIMERS 64 /* listeners and the like */
@@ -135,7 +136,7 @@ static void after_batch(void)
 
 static int run(const struct options *o)
 {
-	int err = loop_init(conn_limit(o) + OWN_TIMERS);
+	int err = loop_init(conn_limit(o) + OWN_TIMERS + PCP_SERVER_TIMERS);
 	bool capturing;
 
 	if (!err)
@@ -155,6 +156,8 @@ static int run(const struct options *o)
 	err = listener_open_all(o);
 	if (!err)
 		err = incoming_open_all(o);
+	if (!err)
+		err = pcp_server_open(o);
 	if (!err && o->hold)
 		err = hold_open(o, conn_hold);
 	if (err)
@@ -175,6 +178,7 @@ static void clean_up(const struct options *o)
 
 	hold_close();
 	listener_close_all();
+	pcp_server_close();
 	incoming_close_all();
 	conn_end_all();
 	capture_close();

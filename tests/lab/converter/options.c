@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pcp.h"
+
 static int number(const char *text, unsigned int least, unsigned int most, unsigned int *out)
 {
 	unsigned long n;
@@ -92,6 +94,16 @@ static int set_incoming(struct options *o, const char *arg)
 	o->incoming[o->n_incoming].external = external;
 	o->incoming[o->n_incoming++].client = client;
 	return 0;
+}
+
+static int set_pcp_external(struct options *o, const char *arg)
+{
+	struct addr a = { .port = 0 };
+	int err = addr_parse(&a, arg);
+
+	if (!err)
+		o->pcp.external[addr_is_v4(&a) ? 0 : 1] = a;
+	return err;
 }
 
 static int add_prefix(struct addr_prefix *list, size_t *n, const char *arg)
@@ -293,6 +305,29 @@ static const struct option_row {
 	  FLAG(allow_loopback) },
 	{ "incoming", "[ADDR:]PORT=CLIENT:PORT",
 	  "connections to this port of ours go to a client's; repeatable", SET(set_incoming) },
+	{ "pcp", NULL,
+	  "serve PCP on each --listen (RFC 6887, UDP 5351): clients open external TCP ports",
+	  FLAG(pcp.on) },
+	{ "pcp-external", "ADDR", "where those are; one of IPv4 and one of IPv6, at least one",
+	  SET(set_pcp_external) },
+	{ "pcp-port", "N", "another UDP port", NUMBER(pcp.port), .least = 1, .most = 65535 },
+	{ "pcp-least", "SECONDS", "shortest lifetime of a mapping (default 120)",
+	  NUMBER(pcp.least_s), .least = 1, .most = 86400 },
+	{ "pcp-most", "SECONDS", "longest (default 3600)", NUMBER(pcp.most_s), .least = 1,
+	  .most = 86400 },
+	{ "pcp-quota", "N", "mappings of a client, then USER_EX_QUOTA (default 16)",
+	  NUMBER(pcp.quota), .least = 0, .most = OPT_PCP_MAPPINGS },
+	{ "pcp-result", "CODE", "each MAP request is refused with this result", NUMBER(pcp.result),
+	  .least = 1, .most = 255 },
+	{ "pcp-error-lifetime", "SECONDS", "of every error (default 30 or 1800, by its kind)",
+	  NUMBER(pcp.error_s), .least = 1, .most = 86400 },
+	{ "pcp-version", "N", "another than 2: each request gets UNSUPP_VERSION",
+	  NUMBER(pcp.version), .least = 0, .most = 255 },
+	{ "pcp-epoch", "SECONDS", "where the epoch begins (default 0)", NUMBER(pcp.epoch_s),
+	  .least = 0, .most = 1000000 },
+	{ "pcp-drop", "N", "the first N requests get no answer", NUMBER(pcp.drop), .least = 0,
+	  .most = 1000000 },
+	{ "pcp-quiet", NULL, "no ANNOUNCE to all hosts at the start", FLAG(pcp.quiet) },
 	{ "dialect", "NAME", "rfc8803 (default), draft-02 or hybrid", SET(set_dialect) },
 	{ "lenient", NULL, "accept either header word; answer in the own dialect", FLAG(lenient) },
 	{ "wrong-word", "ANSWER",
@@ -404,6 +439,10 @@ static void print_help(void)
 	      "in\n"
 	      "           the SYN to the client)\n"
 	      "  answer   bytes (the client has accepted it)\n"
+	      "  pcp      opcode client port asked result lifetime external (a request; "
+	      "result=none: "
+	      "dropped)\n"
+	      "  unmap    client external why=expired|deleted|stop\n"
 	      "  refuse   open (more than --max-connections and the spare ones: RST)\n"
 	      "  note     what\n"
 	      "  stop     connections replies errors open\n"
@@ -444,6 +483,12 @@ static void set_defaults(struct options *o)
 	o->kinds[0] = CVT_OPT_MPTCP;
 	o->kinds[1] = CVT_OPT_FAST_OPEN;
 	o->n_kinds = 2;
+	addr_parse(&o->pcp.external[0], "0.0.0.0");
+	o->pcp.port = PCP_PORT;
+	o->pcp.version = PCP_VERSION;
+	o->pcp.least_s = 120;
+	o->pcp.most_s = 3600;
+	o->pcp.quota = 16;
 	o->max_connections = 4096;
 	o->max_pending = 1024;
 	o->request_timeout_ms = 10000;
@@ -460,6 +505,11 @@ static int check_together(const struct options *o)
 		return complain("listen", NULL, "at least one ADDR[:PORT] to serve");
 	if (!o->allows)
 		return complain("allow", NULL, "at least one client PREFIX: this is no open proxy");
+	if (o->pcp.on && addr_classify(&o->pcp.external[0]) == ADDR_UNSPECIFIED &&
+	    addr_classify(&o->pcp.external[1]) == ADDR_UNSPECIFIED)
+		return complain("pcp", NULL, "a --pcp-external as well");
+	if (o->pcp.least_s > o->pcp.most_s)
+		return complain("pcp-least", NULL, "no more than --pcp-most");
 	if (o->cookie_mode != COOKIE_NONE && o->dialect == CVT_DIALECT_DRAFT02)
 		return complain("cookie", NULL, "no draft-02: it has no Cookie TLV");
 	if (o->cookie_at && o->cookie_mode == COOKIE_NONE)

@@ -16,11 +16,12 @@
 #include "fault.h"
 #include "wire.h"
 
-#define OPT_LISTEN_MAX 16
-#define OPT_PREFIX_MAX 64
-#define OPT_KINDS_MAX  64
-#define OPT_COOKIE_MAX 992 /* bytes: what fits beside a Connect TLV (PROTOCOL 1.4) */
-#define OPT_PORT       5124
+#define OPT_LISTEN_MAX	 16
+#define OPT_PREFIX_MAX	 64
+#define OPT_KINDS_MAX	 64
+#define OPT_COOKIE_MAX	 992 /* bytes: what fits beside a Connect TLV (PROTOCOL 1.4) */
+#define OPT_PORT	 5124
+#define OPT_PCP_MAPPINGS 64
 
 enum opt_fast_open { FAST_OPEN_NO_COOKIE, FAST_OPEN_COOKIE, FAST_OPEN_OFF };
 enum opt_wrong_word { WRONG_WORD_ERROR, WRONG_WORD_RESET, WRONG_WORD_SILENCE };
@@ -42,6 +43,12 @@ struct options {
 		struct addr external, client;
 	} incoming[OPT_LISTEN_MAX];
 	size_t n_incoming;
+	struct {
+		bool on, quiet;
+		struct addr external[2]; /* IPv4, IPv6; :: or 0.0.0.0: none */
+		unsigned int port, version, epoch_s, least_s, most_s, quota, drop;
+		unsigned int result, error_s; /* 0: as it comes */
+	} pcp;
 	bool allow_loopback, lenient, draft_rst, mptcp, mptcp_down, verbose;
 	enum opt_wrong_word wrong_word;
 	enum cvt_dialect dialect;

@@ -216,6 +216,11 @@ static enum request_verdict judge_opts(const struct request *r, const struct opt
 	return f->n ? REQUEST_FAILED : REQUEST_CONNECT;
 }
 
+bool request_is_client(const struct addr *client, const struct options *o)
+{
+	return in_any(client, o->allow, o->allows);
+}
+
 static enum request_verdict judge_message(struct request *r, const struct options *o,
 					  const struct addr *client, const struct addr *local,
 					  struct failure *f)
@@ -233,7 +238,7 @@ static enum request_verdict judge_message(struct request *r, const struct option
 		return do_not_serve(f, o->extended, "a Connect with options is not served");
 	if (r->msg.has_error)
 		return REQUEST_RESET; /* nothing answers an error */
-	if (!in_any(client, o->allow, o->allows))
+	if (!request_is_client(client, o))
 		return refuse(f, CVT_ERR_NOT_AUTHORIZED, "client not in any --allow");
 	verdict = judge_cookie(r, o, client, f);
 	if (verdict == REQUEST_FAILED)

@@ -46,6 +46,8 @@ void request_begin(struct request *r);
 enum request_verdict request_judge(struct request *r, const struct options *o,
 				   const struct addr *client, const struct addr *local, bool eof,
 				   struct failure *f);
+/* Is it in an --allow? */
+bool request_is_client(const struct addr *client, const struct options *o);
 void failure_set(struct failure *f, enum cvt_err code, const char *why);
 /* Does the Connect TLV hold this option kind? *value, if wanted, is its content. */
 bool request_has_opt(const struct request *r, uint8_t kind, struct cvt_span *value);
