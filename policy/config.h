@@ -52,6 +52,7 @@ struct config {
 	struct config_converter *converters;
 	size_t n_converters;
 	struct config_rules *rules;
+	struct addr pcp; /* the server that external ports are asked of; port 0: the converters */
 	struct config_rules *incoming; /* which listeners take a converter's; NULL: none */
 	enum config_mptcp mptcp;
 	bool bypass;

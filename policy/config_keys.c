@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "config_int.h"
+#include "pcp.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -131,6 +132,14 @@ static int set_accept(struct config_parser *p, const char *value)
 	if (!p->config->incoming)
 		return config_no_memory(p->err, p->line);
 	return config_rules_add(p->config->incoming, value, p->line, p->program, p->err);
+}
+
+static int set_pcp(struct config_parser *p, const char *value)
+{
+	if (addr_parse(&p->config->pcp, value) < 0)
+		return config_expected(p, value, "an address, such as 192.0.2.1");
+	p->config->pcp.port = PCP_PORT;
+	return 0;
 }
 
 static int set_mptcp(struct config_parser *p, const char *value)
@@ -316,6 +325,7 @@ static const struct key {
 	{ CONFIG_SEC_POLICY, "timeout", false, set_timeout },
 	{ CONFIG_SEC_POLICY, "retry", false, set_retry },
 	{ CONFIG_SEC_INCOMING, "rule", true, set_accept },
+	{ CONFIG_SEC_INCOMING, "pcp", false, set_pcp },
 	{ CONFIG_SEC_STATE, "file", false, set_state_file },
 	{ CONFIG_SEC_LOG, "target", false, set_log_target },
 	{ CONFIG_SEC_LOG, "file", false, set_log_file }, /* its name before there was more */
@@ -328,7 +338,7 @@ static const char *const key_names[] = {
 	[CONFIG_SEC_CONVERTER] =
 		"address, port, dialect, fast-open, cookie, from, interface or weight",
 	[CONFIG_SEC_POLICY] = "rule, mptcp, bypass, fallback, strict, timeout or retry",
-	[CONFIG_SEC_INCOMING] = "rule",
+	[CONFIG_SEC_INCOMING] = "rule or pcp",
 	[CONFIG_SEC_STATE] = "file",
 	[CONFIG_SEC_LOG] = "target, level, format or receipt",
 };

@@ -303,7 +303,7 @@ int config_rules_add(struct config_rules *rules, const char *text, unsigned int 
 
 	if (!ret) {
 		rules->n_in_file++;
-		if (c.app && !c.is_for_us)
+		if (c.app && !c.is_for_us && (program || !rules->is_incoming))
 			rules->n_entries = from;
 		else if (add_rule(rules, &c, from, line) < 0)
 			ret = config_no_memory(err, line);

@@ -503,6 +503,44 @@ static void incoming_rules(void **state)
 	assert_mistake(parse("[policy]\nrule = accept\n"), 2, "expected direct, convert", "accept");
 }
 
+/* Whoever opens ports does it for all programs. */
+static void incoming_rules_of_all(void **state)
+{
+	static const char text[] =
+		"[incoming]\nrule = accept port 80 app nginx\nrule = accept port 90\n";
+	const struct addr nginx = { .port = 80 }, all = { .port = 90 }, none = { .port = 81 };
+	struct config_rule_match match;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+			config_parse(&config, "f", text, strlen(text), i ? "curl" : NULL, &err), 0);
+		assert_int_equal(config_rules_find(config.incoming, &nginx, &match), !i);
+		assert_true(config_rules_find(config.incoming, &all, &match));
+		assert_false(config_rules_find(config.incoming, &none, &match));
+		config_free(&config);
+	}
+}
+
+static void incoming_pcp(void **state)
+{
+	struct addr want;
+
+	(void)state;
+	parse_good("[incoming]\nrule = accept\n");
+	assert_int_equal(config.pcp.port, 0);
+	config_free(&config);
+	parse_good("[incoming]\npcp = 2001:db8::1\n");
+	addr_parse(&want, "2001:db8::1");
+	assert_true(addr_equal_ip(&config.pcp, &want));
+	assert_int_equal(config.pcp.port, 5351);
+	config_free(&config);
+	assert_mistake(parse("[incoming]\npcp = router\n"), 2, "expected an address", "a name");
+	assert_mistake(parse("[incoming]\npcp = 192.0.2.1:5351\n"), 2, "expected an address",
+		       "port");
+	assert_mistake(parse("[incoming]\npcp = ::1\npcp = ::1\n"), 3, "given twice", "twice");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +560,8 @@ int main(void)
 		cmocka_unit_test(cookie_is_never_shown),
 		cmocka_unit_test(long_values_in_messages),
 		cmocka_unit_test(incoming_rules),
+		cmocka_unit_test(incoming_rules_of_all),
+		cmocka_unit_test(incoming_pcp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
