@@ -741,7 +741,7 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump tshark nginx-light red
 	      musl-tools fzf libcap2-bin zsh fish \
 	      libpython3.11-testsuite nodejs haproxy wrk apache2-utils rsync \
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
-	      python3-grpcio python3-urllib3 libevent-core-2.1-7 faketime
+	      python3-grpcio python3-urllib3 libevent-core-2.1-7 faketime miniupnpd miniupnpd-iptables
 # of a second architecture, which nobody gets who does not ask for it
 DEPS_32    := gcc-i686-linux-gnu
 DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \

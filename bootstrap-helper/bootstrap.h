@@ -22,5 +22,6 @@ int pin_main(int argc, char **argv);
 int fetch_main(int argc, char **argv);
 int top_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
+int map_main(int argc, char **argv);
 
 #endif

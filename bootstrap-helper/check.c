@@ -9,6 +9,7 @@
 
 #include "bootstrap.h"
 #include "check_explain.h"
+#include "check_mappings.h"
 #include "judge.h"
 #include "load.h"
 #include "route.h"
@@ -243,6 +244,8 @@ static void look_at_all(struct findings *f, const struct config *config, const s
 		check_written(f, o, config);
 	judge_host(f, &h, config);
 	check_converters(f, config, o, &h);
+	if (is_valid)
+		check_mappings(f, config);
 }
 
 static int check_all(const struct options *o)

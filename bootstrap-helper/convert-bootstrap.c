@@ -30,6 +30,10 @@ static const struct verb {
 	{ "fetch", fetch_main, "fetch [OPTION...] URL                a configuration by HTTPS" },
 	{ "explain", explain_main,
 	  "explain [-j] PROGRAM                 can the library work in it, and why not" },
+	{ "map", map_main,
+	  "map [-c FILE] [-j] [-s SERVER] [PORT...]\n"
+	  "                                       keeps ports of this host open at the "
+	  "converters" },
 	{ "request", request_main, NULL }, /* for check */
 };
 

@@ -72,12 +72,22 @@ void json_add(json_t *array, json_t *value)
 		no_memory();
 }
 
-void json_print(json_t *value)
+static void print(json_t *value, size_t how)
 {
 	/* an error of stdout's is main()'s */
-	if (json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY) == 0)
+	if (json_dumpf(value, stdout, how | JSON_ENCODE_ANY) == 0)
 		putchar('\n');
 	else if (!ferror(stdout))
 		no_memory();
 	json_decref(value);
+}
+
+void json_print(json_t *value)
+{
+	print(value, JSON_INDENT(2));
+}
+
+void json_print_line(json_t *value)
+{
+	print(value, JSON_COMPACT);
 }

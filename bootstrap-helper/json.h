@@ -18,5 +18,7 @@ void json_put(json_t *object, const char *key, json_t *value);
 void json_add(json_t *array, json_t *value);
 /* Writes it to standard output, members in the order in which they were put, and lets it go. */
 void json_print(json_t *value);
+/* The same on one line. */
+void json_print_line(json_t *value);
 
 #endif

@@ -54,6 +54,19 @@ struct judge_converter {
 
 void judge_converter(struct findings *f, const struct judge_converter *j);
 
+/* A port of this host at a PCP server. */
+struct judge_mapping {
+	struct addr server, external;
+	uint16_t port;
+	int result, err; /* as in mapping.h, mappings.h */
+	int64_t lifetime_s;
+	bool is_kept; /* a process is there that renews it */
+};
+
+void judge_mapping(struct findings *f, const struct judge_mapping *j);
+/* So many are not mapped. */
+void judge_mapping_ports(struct findings *f, size_t n, size_t most);
+
 /* The same request directly, and by way of the library. */
 void judge_requests(struct findings *f, const struct request *direct,
 		    const struct request *converted);

@@ -10,9 +10,11 @@
 
 #include "bootstrap.h"
 #include "counts.h"
+#include "endpoint.h"
 #include "health.h"
 #include "json.h"
 #include "kinds.h"
+#include "known_mappings.h"
 #include "load.h"
 #include "route.h"
 #include "servers.h"
@@ -158,6 +160,7 @@ static void show_as_json(const struct counts *c)
 	json_put(o, "state", json_text(state_path()));
 	json_put(o, "converters", converters);
 	json_put(o, "servers", servers);
+	json_put(o, "mappings", known_mappings_json(&config, now_ms));
 	json_put(o, "counts", counts);
 	json_print(o);
 }
@@ -231,6 +234,7 @@ static void show_as_text(const struct counts *c)
 {
 	health_each(now_ms, converter_as_text, NULL);
 	servers_each(now_ms, server_as_text, NULL);
+	known_mappings_print(&config, now_ms);
 	printf("connections  %" PRIu64 " converted, %" PRIu64 " bypassed, %" PRIu64
 	       " direct, %" PRIu64 " failures\n",
 	       c->n[COUNTS_CONVERTED], c->n[COUNTS_BYPASSED], c->n[COUNTS_DIRECT],
@@ -281,29 +285,10 @@ static bool parse(int argc, char **argv, int n_rest, bool json, const char *usag
 	return false;
 }
 
-/* "192.0.2.1:443" or "[2001:db8::1]:443" */
 static bool parse_server(struct addr *server, const char *text)
 {
-	const char *colon = strrchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : 0;
-	char ip[ADDR_TEXT_MAX], *end;
-	unsigned long port;
-
-	if (colon && len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-		text++;
-		len -= 2;
-	} else if (colon && memchr(text, ':', len)) {
-		colon = NULL; /* an IPv6 address alone */
-	}
-	if (colon && len > 0 && len < sizeof(ip) && colon[1] >= '0' && colon[1] <= '9') {
-		memcpy(ip, text, len);
-		ip[len] = '\0';
-		port = strtoul(colon + 1, &end, 10);
-		if (!*end && port > 0 && port < 65536 && addr_parse(server, ip) == 0) {
-			server->port = (uint16_t)port;
-			return true;
-		}
-	}
+	if (endpoint_parse(server, text, 0))
+		return true;
 	fputs("expected a server as 192.0.2.1:443 or [2001:db8::1]:443\n", stderr);
 	return false;
 }

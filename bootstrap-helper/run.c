@@ -8,6 +8,8 @@
 
 #include "bootstrap.h"
 #include "load.h"
+#include "map_keep.h"
+#include "map_show.h"
 #include "metrics.h"
 #include "probe.h"
 #include "targets.h"
@@ -36,6 +38,8 @@ struct run {
 	size_t n;
 	bool verbose, watches, stopped, unwritable;
 	struct watch watch;
+	struct mappings mappings; /* with --watch; n_servers 0: none */
+	struct map_show show;
 };
 
 /* Of the same thing once: --watch tries a dead converter every minute. */
@@ -224,9 +228,13 @@ static void look_again(struct run *run)
 	}
 }
 
-static int64_t time_until_due(const struct run *run)
+static int64_t time_until_due(struct run *run)
 {
+	int64_t turn_ms = mappings_turn(&run->mappings);
 	int64_t now_ms = state_now_ms(), soonest = now_ms + CHECK_MS;
+
+	if (now_ms + turn_ms < soonest)
+		soonest = now_ms + turn_ms;
 
 	for (size_t i = 0; i < run->n; i++)
 		if (run->jobs[i].due_ms < soonest)
@@ -236,12 +244,50 @@ static int64_t time_until_due(const struct run *run)
 
 static int watch(struct run *run)
 {
+	enum watch_event e = WATCH_NETWORK;
+
 	do {
-		ask_those_that_are_due(run);
-		if (run->stopped || watch_wait(&run->watch, time_until_due(run)) == WATCH_STOP)
-			return BOOTSTRAP_OK;
-		look_again(run);
-	} while (true);
+		if (e == WATCH_NETWORK)
+			mappings_look(&run->mappings);
+		if (e != WATCH_ALSO) {
+			mappings_turn(&run->mappings); /* the others may take seconds */
+			ask_those_that_are_due(run);
+		}
+		if (!run->stopped)
+			e = watch_wait(&run->watch, time_until_due(run));
+		if (!run->stopped && e != WATCH_STOP && e != WATCH_ALSO)
+			look_again(run);
+	} while (!run->stopped && e != WATCH_STOP);
+	map_keep_end(&run->mappings, &run->watch);
+	return BOOTSTRAP_OK;
+}
+
+/* Of the ports that [incoming] names. What hinders that is said, and is no reason not to watch. */
+static void begin_mapping(struct run *run)
+{
+	uint16_t ports[MAPPINGS_PORTS_MAX];
+	size_t n = mappings_ports(&run->config, ports);
+	const struct mappings_wish wish = { .ports = ports,
+					    .n_ports = n > MAPPINGS_PORTS_MAX ? 0 : n,
+					    .lifetime_s = MAPPINGS_LIFETIME_S,
+					    .tell = map_show,
+					    .arg = &run->show };
+	int err;
+
+	run->show.verbose = run->verbose;
+	if (n > MAPPINGS_PORTS_MAX)
+		fputs("[incoming] names more than 64 ports: none is mapped\n", stderr);
+	if (!wish.n_ports)
+		return;
+	err = mappings_open(&run->mappings, &run->config, &wish);
+	if (!err)
+		err = map_keep_begin(&run->mappings, &run->watch);
+	if (err == -EBUSY)
+		fputs("another convert-bootstrap keeps this user's mappings\n", stderr);
+	else if (err)
+		fprintf(stderr, "no mappings: %s\n", strerror(-err));
+	if (err)
+		mappings_close(&run->mappings);
 }
 
 static int begin_watching(struct run *run)
@@ -289,6 +335,7 @@ static int go(struct run *run, const char *file)
 	if (status == BOOTSTRAP_OK)
 		status = find_jobs(run);
 	if (status == BOOTSTRAP_OK && run->watches) {
+		begin_mapping(run);
 		status = watch(run);
 	} else if (status == BOOTSTRAP_OK) {
 		ask_those_that_are_due(run);
@@ -302,7 +349,7 @@ int run_main(int argc, char **argv)
 	static const struct option longer[] = { { "watch", no_argument, NULL, 'w' },
 						{ "verbose", no_argument, NULL, 'v' },
 						{ 0 } };
-	struct run run = { .watch = { -1, -1, -1 } };
+	struct run run = { .watch = { -1, -1, -1, -1 }, .mappings = MAPPINGS_NONE };
 	const char *file = NULL;
 	bool ok = true;
 	int option, status;
@@ -320,6 +367,7 @@ int run_main(int argc, char **argv)
 	}
 	status = go(&run, file);
 	watch_close(&run.watch);
+	mappings_close(&run.mappings);
 	free(run.jobs);
 	config_free(&run.config);
 	return status;

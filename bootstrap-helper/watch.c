@@ -62,14 +62,14 @@ static int open_signals(void)
 }
 
 /* A file beside the state file, which may not be there yet. It stays, and means nothing then. */
-static int take_lock(const char *state_file)
+int watch_lock(const char *state_file, const char *ending)
 {
 	char path[PATH_MAX];
 	int fd = state_make_directory();
 
 	if (fd < 0)
 		return fd;
-	if (snprintf(path, sizeof(path), "%s.watch", state_file) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s.%s", state_file, ending) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -83,14 +83,22 @@ static int take_lock(const char *state_file)
 
 int watch_open(struct watch *w, const char *state_file)
 {
-	*w = (struct watch){ .network = -1, .signals = -1, .lock = -1 };
+	*w = (struct watch){ .network = -1, .signals = -1, .lock = -1, .also = -1 };
 	if (*state_file)
-		w->lock = take_lock(state_file);
+		w->lock = watch_lock(state_file, "watch");
 	if (*state_file && w->lock < 0)
 		return w->lock;
 	w->network = open_network();
 	w->signals = w->network < 0 ? w->network : open_signals();
 	return w->signals < 0 ? w->signals : 0;
+}
+
+void watch_again(const struct watch *w)
+{
+	struct signalfd_siginfo scrap;
+
+	while (read(w->signals, &scrap, sizeof(scrap)) == sizeof(scrap))
+		;
 }
 
 void watch_close(struct watch *w)
@@ -116,12 +124,15 @@ static void swallow(int network)
 static enum watch_event wait_once(const struct watch *w, int64_t ms)
 {
 	struct pollfd fds[] = { { .fd = w->signals, .events = POLLIN },
-				{ .fd = w->network, .events = POLLIN } };
+				{ .fd = w->network, .events = POLLIN },
+				{ .fd = w->also, .events = POLLIN } };
 
-	if (poll(fds, 2, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms) <= 0)
+	if (poll(fds, 3, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms) <= 0)
 		return WATCH_TIME;
 	if (fds[0].revents)
 		return WATCH_STOP;
+	if (!fds[1].revents)
+		return WATCH_ALSO;
 	swallow(w->network);
 	return WATCH_NETWORK;
 }

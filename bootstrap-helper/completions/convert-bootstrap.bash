@@ -12,6 +12,7 @@ declare -gA _convert_bootstrap_options=(
 	[pin]='-c'
 	[fetch]='-c -n --dry-run -q --quiet --cacert --max-size --max-time --allow-paths --rollback'
 	[explain]='-j --json'
+	[map]='-c -j --json -v --verbose -s --server -t --lifetime'
 )
 
 _convert_bootstrap() {
@@ -21,12 +22,14 @@ _convert_bootstrap() {
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	-c | --cacert | --library) kind=(-A file) ;;
 	--app) kind=(-A command) ;;
-	--max-size | --max-time | -d | --delay) kind=(-W '') ;;
+	-s | --server) kind=(-A hostname) ;;
+	--max-size | --max-time | -d | --delay | -t | --lifetime) kind=(-W '') ;;
 	*)
 		case $COMP_CWORD-$verb-$word in
 		1-*) kind=(-W "${!_convert_bootstrap_options[*]} --help --version") ;;
 		*-*--*) kind=(-W "${_convert_bootstrap_options[$verb]}") ;;
 		*-check-*) kind=(-A hostname) ;;
+		*-map-[0-9]*) kind=(-W '') ;;
 		*-pin-*) kind=(-W 'mptcp tcp') ;;
 		*-fetch-*) kind=(-W 'https://') ;;
 		*-explain-*/*) kind=(-A file) ;;

@@ -39,7 +39,7 @@ class Known(L.TestCase):
         return r.out.decode().strip()
 
     def test_nothing_is_known(self):
-        nothing = {"state": self.state, "converters": [], "servers": [],
+        nothing = {"state": self.state, "converters": [], "servers": [], "mappings": [],
                    "counts": {"since_s": None, "converted": 0, "bypassed": 0, "direct": 0,
                               "failed": 0}}
         self.assertEqual(self.status(), nothing)

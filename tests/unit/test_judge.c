@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "judge.h"
+#include "pcp.h"
 
 static struct findings f;
 static struct config config;
@@ -895,6 +896,42 @@ static void not_converted(void **state)
 	}
 }
 
+static void mappings(void **state)
+{
+	struct judge_mapping m = { .port = 8080, .result = 0, .lifetime_s = 3600, .is_kept = true };
+	const char *known;
+
+	(void)state;
+	addr_parse(&m.server, "192.0.2.1");
+	addr_parse(&m.external, "203.0.113.9");
+	m.external.port = 8081;
+	judge_mapping(&f, &m);
+	assert_finding("mapping", FINDING_OK, "");
+	assert_says("mapping", "203.0.113.9:8081");
+	findings_free(&f);
+	m.is_kept = false;
+	judge_mapping(&f, &m);
+	assert_finding("mapping", FINDING_NOTE, "convert-bootstrap map");
+	for (m.result = 1; m.result < 256; m.result++) {
+		findings_free(&f);
+		judge_mapping(&f, &m);
+		assert_true(mend("mapping-refused")[0] != '\0');
+		known = pcp_result_name((uint8_t)m.result);
+		assert_says("mapping-refused", known ? known : "not known here");
+	}
+	m.result = -1;
+	for (int i = 0; i < 2; i++) {
+		findings_free(&f);
+		m.err = i ? ECONNREFUSED : 0;
+		judge_mapping(&f, &m);
+		assert_finding("mapping-server", FINDING_PROBLEM, "pcp = ADDRESS");
+		assert_says("mapping-server", i ? "no PCP server" : "no answer");
+	}
+	findings_free(&f);
+	judge_mapping_ports(&f, 65535, 64);
+	assert_finding("mapping-ports", FINDING_NOTE, "PORT...");
+}
+
 static void hosts(void **state)
 {
 	(void)state;
@@ -937,6 +974,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cookie_and_patience, start, end),
 		cmocka_unit_test_setup_teardown(requests, start, end),
 		cmocka_unit_test_setup_teardown(not_converted, start, end),
+		cmocka_unit_test_setup_teardown(mappings, start, end),
 		cmocka_unit_test(hosts),
 	};
 

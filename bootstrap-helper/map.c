@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/* map - keeps ports of this host open at the converters, by the Port Control Protocol (RFC 6887). */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bootstrap.h"
+#include "endpoint.h"
+#include "load.h"
+#include "map_keep.h"
+#include "map_show.h"
+#include "state.h"
+
+static const char usage[] =
+	"Usage: convert-bootstrap map [-c FILE] [-j | --json] [-v] [-s SERVER[:PORT]]\n"
+	"                             [-t SECONDS] [PORT...]\n";
+
+struct options {
+	const char *file;
+	struct addr server; /* port 0: the converters */
+	struct map_show show;
+	uint32_t lifetime_s;
+	uint16_t ports[MAPPINGS_PORTS_MAX];
+	size_t n_ports;
+};
+
+static bool parse_lifetime(struct options *o, const char *text)
+{
+	char *end;
+	unsigned long n = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+
+	o->lifetime_s = (uint32_t)n;
+	return n > 0 && n <= 86400 && !*end;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longer[] = { { "json", no_argument, NULL, 'j' },
+						{ "verbose", no_argument, NULL, 'v' },
+						{ "server", required_argument, NULL, 's' },
+						{ "lifetime", required_argument, NULL, 't' },
+						{ 0 } };
+	bool ok = true;
+	int option;
+
+	*o = (struct options){ .lifetime_s = MAPPINGS_LIFETIME_S };
+	while ((option = getopt_long(argc, argv, "c:jvs:t:", longer, NULL)) != -1) {
+		if (option == 'c')
+			o->file = optarg;
+		else if (option == 's')
+			ok &= endpoint_parse(&o->server, optarg, PCP_PORT);
+		else if (option == 't')
+			ok &= parse_lifetime(o, optarg);
+		o->show.as_json |= option == 'j';
+		o->show.verbose |= option == 'v';
+		ok &= option != '?';
+	}
+	for (; optind < argc && ok; optind++) {
+		ok = o->n_ports < MAPPINGS_PORTS_MAX &&
+		     (o->ports[o->n_ports++] = endpoint_port(argv[optind])) != 0;
+	}
+	return ok && (!o->file || *o->file);
+}
+
+static int keep(struct mappings *m, struct watch *w)
+{
+	enum watch_event e = WATCH_NETWORK;
+
+	do {
+		if (e == WATCH_NETWORK)
+			mappings_look(m);
+		e = watch_wait(w, mappings_turn(m));
+	} while (e != WATCH_STOP);
+	map_keep_end(m, w);
+	return BOOTSTRAP_OK;
+}
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "map: %s\n", what);
+	return BOOTSTRAP_FAILED;
+}
+
+static int begin(struct mappings *m, struct watch *w)
+{
+	int err = watch_open(w, "");
+
+	if (err)
+		return complain(strerror(-err));
+	err = map_keep_begin(m, w);
+	return err ? complain("another convert-bootstrap keeps this user's mappings") :
+		     BOOTSTRAP_OK;
+}
+
+static int find_ports(struct options *o, const struct config *config)
+{
+	if (!o->n_ports)
+		o->n_ports = mappings_ports(config, o->ports);
+	if (!o->n_ports)
+		return complain("no port is named, neither here nor by a rule in [incoming]");
+	if (o->n_ports > MAPPINGS_PORTS_MAX)
+		return complain(
+			"[incoming] names more than 64 ports: name those that are meant here");
+	return BOOTSTRAP_OK;
+}
+
+static int go(struct options *o, struct config *config, struct mappings *m, struct watch *w)
+{
+	struct mappings_wish wish = { .server = o->server.port ? &o->server : NULL,
+				      .ports = o->ports,
+				      .lifetime_s = o->lifetime_s,
+				      .tell = map_show,
+				      .arg = &o->show };
+	int status = load_config(config, o->file), err;
+
+	if (status == BOOTSTRAP_OK)
+		status = find_ports(o, config);
+	if (status != BOOTSTRAP_OK)
+		return status;
+	config_use_state(config);
+	wish.n_ports = o->n_ports;
+	err = mappings_open(m, config, &wish);
+	if (err)
+		return complain(strerror(-err));
+	if (!m->n_servers)
+		return complain("no converter is configured, and no server named (-s SERVER)");
+	status = begin(m, w);
+	return status == BOOTSTRAP_OK ? keep(m, w) : status;
+}
+
+int map_main(int argc, char **argv)
+{
+	struct mappings m = MAPPINGS_NONE;
+	struct watch w = { -1, -1, -1, -1 };
+	struct config config = { .file = NULL };
+	struct options o;
+	int status;
+
+	if (!parse(argc, argv, &o)) {
+		fputs(usage, stderr);
+		return BOOTSTRAP_USAGE;
+	}
+	status = go(&o, &config, &m, &w);
+	watch_close(&w);
+	mappings_close(&m);
+	config_free(&config);
+	return status;
+}
