@@ -6,7 +6,6 @@
 #include "judge.h"
 #include "mappings.h"
 #include "mappings_file.h"
-#include "state.h"
 
 /* A request that is lost is repeated after three seconds. */
 #define WAIT_MS 5000
@@ -15,13 +14,13 @@
 
 static void settle(struct mappings *m, int64_t for_ms)
 {
-	int64_t until_ms = state_now_ms() + for_ms, left_ms;
+	int64_t until_ms = mappings_now_ms() + for_ms, left_ms;
 
 	do {
 		int64_t ms = mappings_turn(m);
 		struct pollfd p = { .fd = m->ready, .events = POLLIN };
 
-		left_ms = until_ms - state_now_ms();
+		left_ms = until_ms - mappings_now_ms();
 		if (mappings_are_settled(m) || left_ms <= 0)
 			return;
 		poll(&p, 1, (int)(ms < left_ms ? ms : left_ms));

@@ -160,7 +160,7 @@ static void show_as_json(const struct counts *c)
 	json_put(o, "state", json_text(state_path()));
 	json_put(o, "converters", converters);
 	json_put(o, "servers", servers);
-	json_put(o, "mappings", known_mappings_json(&config, now_ms));
+	json_put(o, "mappings", known_mappings_json(&config));
 	json_put(o, "counts", counts);
 	json_print(o);
 }
@@ -234,7 +234,7 @@ static void show_as_text(const struct counts *c)
 {
 	health_each(now_ms, converter_as_text, NULL);
 	servers_each(now_ms, server_as_text, NULL);
-	known_mappings_print(&config, now_ms);
+	known_mappings_print(&config);
 	printf("connections  %" PRIu64 " converted, %" PRIu64 " bypassed, %" PRIu64
 	       " direct, %" PRIu64 " failures\n",
 	       c->n[COUNTS_CONVERTED], c->n[COUNTS_BYPASSED], c->n[COUNTS_DIRECT],

@@ -46,10 +46,11 @@ static void print_one(const struct mapping_record *r, const char *name, bool is_
 		printf("    server     %s\n", why);
 }
 
-void known_mappings_print(const struct config *config, int64_t now_ms)
+void known_mappings_print(const struct config *config)
 {
 	static struct mapping_record all[MAPPINGS_MAX];
 	size_t n = mappings_file_read(all);
+	int64_t now_ms = mappings_now_ms();
 	bool is_kept = mappings_file_is_locked();
 
 	for (size_t i = 0; i < n; i++)
@@ -85,10 +86,11 @@ static json_t *one_as_json(const struct mapping_record *r, const char *name, boo
 	return o;
 }
 
-json_t *known_mappings_json(const struct config *config, int64_t now_ms)
+json_t *known_mappings_json(const struct config *config)
 {
 	static struct mapping_record all[MAPPINGS_MAX];
 	size_t n = mappings_file_read(all);
+	int64_t now_ms = mappings_now_ms();
 	bool is_kept = mappings_file_is_locked();
 	json_t *array = json_array();
 

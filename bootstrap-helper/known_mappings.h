@@ -6,7 +6,7 @@
 #include "config.h"
 #include "json.h"
 
-void known_mappings_print(const struct config *config, int64_t now_ms);
-json_t *known_mappings_json(const struct config *config, int64_t now_ms);
+void known_mappings_print(const struct config *config);
+json_t *known_mappings_json(const struct config *config);
 
 #endif

@@ -132,7 +132,7 @@ static int go(struct options *o, struct config *config, struct mappings *m, stru
 int map_main(int argc, char **argv)
 {
 	struct mappings m = MAPPINGS_NONE;
-	struct watch w = { -1, -1, -1, -1 };
+	struct watch w = WATCH_NONE;
 	struct config config = { .file = NULL };
 	struct options o;
 	int status;

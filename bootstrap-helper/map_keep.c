@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mappings_file.h"
 #include "state.h"
 
 #define END_MS 4000 /* a server is asked twice in it */
@@ -24,12 +25,12 @@ int map_keep_begin(struct mappings *m, struct watch *w)
 
 void map_keep_end(struct mappings *m, struct watch *w)
 {
-	int64_t until_ms = state_now_ms() + END_MS;
+	int64_t until_ms = mappings_now_ms() + END_MS;
 
 	watch_again(w);
 	mappings_end(m);
 	do {
-		int64_t left_ms = until_ms - state_now_ms(), ms = mappings_turn(m);
+		int64_t left_ms = until_ms - mappings_now_ms(), ms = mappings_turn(m);
 
 		if (mappings_are_settled(m) || left_ms <= 0)
 			break;

@@ -8,25 +8,14 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mappings_file.h"
 #include "route.h"
 #include "rules.h"
-#include "state.h"
 
 #define ANNOUNCED_MS 5000 /* so that not all of a server's clients ask at once (14.1.3) */
 #define FOREVER_MS   (3600 * 1000)
-
-/* While the host sleeps a mapping's time goes on. */
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static uint32_t chance(void)
 {
@@ -217,7 +206,6 @@ int mappings_keep(struct mappings *m)
 static void write_file(struct mappings *m)
 {
 	static struct mapping_record all[MAPPINGS_MAX];
-	int64_t offset_ms = state_now_ms() - now_ms();
 	size_t n = 0;
 
 	for (size_t i = 0; i < m->n_servers * m->n_ports && n < MAPPINGS_MAX; i++) {
@@ -230,7 +218,7 @@ static void write_file(struct mappings *m)
 		*r = (struct mapping_record){ .server = s->to,
 					      .client = p->client,
 					      .external = p->external,
-					      .until_ms = p->until_ms ? p->until_ms + offset_ms : 0,
+					      .until_ms = p->until_ms,
 					      .result = p->result,
 					      .err = s->err };
 		memcpy(r->nonce, p->nonce, sizeof(r->nonce));
@@ -272,7 +260,7 @@ static void go_another_way(struct mappings *m, struct mappings_server *s)
 	for (struct mapping *p = first(m, s); p < first(m, s) + m->n_ports; p++) {
 		own.port = p->client.port;
 		if (s->fd >= 0)
-			mapping_begin(p, &own, now_ms());
+			mapping_begin(p, &own, mappings_now_ms());
 		else
 			mapping_pause(p);
 		if (s->fd < 0)
@@ -304,7 +292,7 @@ static void hurry_all(struct mappings *m, struct mappings_server *s, const struc
 {
 	for (size_t i = 0; i < m->n_ports; i++)
 		if (&first(m, s)[i] != but)
-			mapping_hurry(&first(m, s)[i], now_ms(), delay_ms);
+			mapping_hurry(&first(m, s)[i], mappings_now_ms(), delay_ms);
 }
 
 static void take_answer(struct mappings *m, struct mappings_server *s, const uint8_t *bytes,
@@ -317,7 +305,7 @@ static void take_answer(struct mappings *m, struct mappings_server *s, const uin
 		return;
 	s->err = 0;
 	for (struct mapping *p = first(m, s); p < first(m, s) + m->n_ports; p++) {
-		enum mapping_event event = mapping_answer(p, &r, now_ms(), chance());
+		enum mapping_event event = mapping_answer(p, &r, mappings_now_ms(), chance());
 
 		if (event == MAPPING_NOTHING)
 			continue;
@@ -326,9 +314,9 @@ static void take_answer(struct mappings *m, struct mappings_server *s, const uin
 	}
 	if (r.version != PCP_VERSION || (!answered && r.opcode != PCP_ANNOUNCE))
 		return;
-	if (!pcp_epoch_fits(&s->epoch, r.epoch_s, now_ms() / 1000))
+	if (!pcp_epoch_fits(&s->epoch, r.epoch_s, mappings_now_ms() / 1000))
 		hurry_all(m, s, answered, 0);
-	pcp_epoch_set(&s->epoch, r.epoch_s, now_ms() / 1000);
+	pcp_epoch_set(&s->epoch, r.epoch_s, mappings_now_ms() / 1000);
 }
 
 /* An ICMP message's; it is asked on all the same. */
@@ -380,7 +368,7 @@ static void read_announcements(struct mappings *m, int fd)
 			struct mappings_server *s = &m->servers[i];
 
 			if (is_same(&from, &s->to) &&
-			    !pcp_epoch_fits(&s->epoch, r.epoch_s, now_ms() / 1000))
+			    !pcp_epoch_fits(&s->epoch, r.epoch_s, mappings_now_ms() / 1000))
 				hurry_all(m, s, NULL, (int64_t)chance() * ANNOUNCED_MS >> 32);
 		}
 	} while (n >= 0);
@@ -403,7 +391,7 @@ static void read_all(struct mappings *m)
 static void ask(struct mappings *m, struct mappings_server *s, struct mapping *p)
 {
 	uint8_t out[PCP_MAP_LEN + PCP_OPTION_LEN];
-	size_t len = mapping_ask(p, m->lifetime_s, now_ms(), chance(), out);
+	size_t len = mapping_ask(p, m->lifetime_s, mappings_now_ms(), chance(), out);
 	ssize_t n;
 
 	/* what an earlier one has come back with is told here, and this one not sent */
@@ -427,10 +415,10 @@ static void write_news(struct mappings *m)
 int64_t mappings_turn(struct mappings *m)
 {
 	size_t n = m->n_servers * m->n_ports;
-	int64_t now, next = now_ms() + FOREVER_MS;
+	int64_t now, next = mappings_now_ms() + FOREVER_MS;
 
 	read_all(m);
-	now = now_ms();
+	now = mappings_now_ms();
 	for (size_t i = 0; i < n; i++) {
 		enum mapping_event event = mapping_expire(&m->all[i], now);
 
@@ -447,7 +435,7 @@ int64_t mappings_turn(struct mappings *m)
 			next = mapping_next_ms(&m->all[i]);
 	}
 	write_news(m);
-	now = now_ms();
+	now = mappings_now_ms();
 	return next > now ? next - now : 0;
 }
 
@@ -467,5 +455,5 @@ void mappings_end(struct mappings *m)
 {
 	m->ends = m->has_news = true;
 	for (size_t i = 0; i < m->n_servers * m->n_ports; i++)
-		mapping_end(&m->all[i], now_ms());
+		mapping_end(&m->all[i], mappings_now_ms());
 }

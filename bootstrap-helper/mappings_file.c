@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "endpoint.h"
@@ -14,15 +15,38 @@
 #include "state.h"
 #include "watch.h"
 
-#define FIRST_LINE "convert-mappings 1\n"
-#define LINE_MAX   384
-#define PATH_MAX_  (STATE_TEXT_MAX + 16)
-#define NO_PORT	   "-"
+#define FIRST_WORDS "convert-mappings 1 " /* and which boot */
+#define BOOT_ID	    "/proc/sys/kernel/random/boot_id"
+#define BOOT_MAX    64
+#define LINE_MAX    384
+#define PATH_MAX_   (STATE_TEXT_MAX + 16)
+#define NO_PORT	    "-"
 
 static bool name(char path[static PATH_MAX_], const char *ending)
 {
 	return *state_path() &&
 	       snprintf(path, PATH_MAX_, "%s.%s", state_path(), ending) < PATH_MAX_;
+}
+
+int64_t mappings_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* With the line's end; where it cannot be read, the end alone. */
+static void read_boot(char boot[static BOOT_MAX])
+{
+	int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, boot, BOOT_MAX - 1);
+
+	boot[n > 0 ? n : 0] = '\0';
+	if (n <= 0 || boot[n - 1] != '\n')
+		snprintf(boot, BOOT_MAX, "\n");
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ----------------------------------------------------------------------------- reading */
@@ -47,27 +71,42 @@ static bool read_line(struct mapping_record *r, const char *line)
 	       (strcmp(external, NO_PORT) == 0 || endpoint_parse(&r->external, external, 0));
 }
 
+static size_t read_lines(struct mapping_record all[static MAPPINGS_MAX], FILE *in)
+{
+	char line[LINE_MAX], boot[BOOT_MAX];
+	const size_t words = strlen(FIRST_WORDS);
+	bool is_of_now;
+	size_t n = 0;
+
+	read_boot(boot);
+	if (!fgets(line, sizeof(line), in) || strncmp(line, FIRST_WORDS, words) != 0)
+		return 0;
+	is_of_now = strcmp(line + words, boot) == 0;
+	while (n < MAPPINGS_MAX && fgets(line, sizeof(line), in)) {
+		if (!read_line(&all[n], line))
+			continue;
+		if (!is_of_now)
+			all[n].until_ms = 0;
+		n++;
+	}
+	return n;
+}
+
 size_t mappings_file_read(struct mapping_record all[static MAPPINGS_MAX])
 {
-	char path[PATH_MAX_], line[LINE_MAX];
+	char path[PATH_MAX_];
 	struct file_bytes f;
+	FILE *in = NULL;
 	size_t n = 0;
 
 	if (!name(path, "mappings") || file_read(&f, path, MAPPINGS_MAX * LINE_MAX) < 0)
 		return 0;
-	if ((f.st.st_uid == geteuid() || f.st.st_uid == 0) && !(f.st.st_mode & 022) &&
-	    f.len >= strlen(FIRST_LINE) && memcmp(f.bytes, FIRST_LINE, strlen(FIRST_LINE)) == 0)
-		for (size_t at = strlen(FIRST_LINE); at < f.len && n < MAPPINGS_MAX;) {
-			const char *end = memchr(f.bytes + at, '\n', f.len - at);
-			size_t len = end ? (size_t)(end - f.bytes) - at : f.len - at;
-
-			if (len < sizeof(line)) {
-				memcpy(line, f.bytes + at, len);
-				line[len] = '\0';
-				n += read_line(&all[n], line);
-			}
-			at += len + 1;
-		}
+	if ((f.st.st_uid == geteuid() || f.st.st_uid == 0) && !(f.st.st_mode & 022) && f.len)
+		in = fmemopen(f.bytes, f.len, "r");
+	if (in) {
+		n = read_lines(all, in);
+		fclose(in);
+	}
 	file_free(&f);
 	return n;
 }
@@ -92,6 +131,7 @@ static int write_all(const char *path, const struct mapping_record *all, size_t 
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	char boot[BOOT_MAX];
 	struct stat st;
 	bool failed;
 
@@ -104,7 +144,8 @@ static int write_all(const char *path, const struct mapping_record *all, size_t 
 			close(fd);
 		return -err;
 	}
-	fputs(FIRST_LINE, out);
+	read_boot(boot);
+	fprintf(out, FIRST_WORDS "%s", boot);
 	for (size_t i = 0; i < n; i++)
 		write_record(out, &all[i]);
 	failed = ferror(out);

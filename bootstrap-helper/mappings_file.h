@@ -16,12 +16,15 @@
 struct mapping_record {
 	struct addr server, client, external; /* external.port 0: none */
 	uint8_t nonce[PCP_NONCE_LEN];
-	int64_t until_ms; /* CLOCK_REALTIME; 0: there is no mapping */
+	int64_t until_ms; /* of mappings_now_ms(); 0: there is no mapping */
 	int result;	  /* as in mapping.h */
 	int err;	  /* errno of the last request, 0 if there was none */
 };
 
-/* Returns how many; what cannot be read is none. */
+/* Goes on while the host sleeps, as a mapping's time does, and nobody sets it. */
+int64_t mappings_now_ms(void);
+/* Returns how many; what cannot be read is none. Of what was there before the host was started, the
+ * time is not known: until_ms is 0. */
 size_t mappings_file_read(struct mapping_record all[static MAPPINGS_MAX]);
 /* None takes the file away. 0 or -errno. */
 int mappings_file_write(const struct mapping_record *all, size_t n);

@@ -235,7 +235,6 @@ static int64_t time_until_due(struct run *run)
 
 	if (now_ms + turn_ms < soonest)
 		soonest = now_ms + turn_ms;
-
 	for (size_t i = 0; i < run->n; i++)
 		if (run->jobs[i].due_ms < soonest)
 			soonest = run->jobs[i].due_ms;
@@ -349,7 +348,7 @@ int run_main(int argc, char **argv)
 	static const struct option longer[] = { { "watch", no_argument, NULL, 'w' },
 						{ "verbose", no_argument, NULL, 'v' },
 						{ 0 } };
-	struct run run = { .watch = { -1, -1, -1, -1 }, .mappings = MAPPINGS_NONE };
+	struct run run = { .watch = WATCH_NONE, .mappings = MAPPINGS_NONE };
 	const char *file = NULL;
 	bool ok = true;
 	int option, status;

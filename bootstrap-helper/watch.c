@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,12 +84,13 @@ int watch_lock(const char *state_file, const char *ending)
 
 int watch_open(struct watch *w, const char *state_file)
 {
-	*w = (struct watch){ .network = -1, .signals = -1, .lock = -1, .also = -1 };
+	*w = (struct watch)WATCH_NONE;
 	if (*state_file)
 		w->lock = watch_lock(state_file, "watch");
 	if (*state_file && w->lock < 0)
 		return w->lock;
-	w->network = open_network();
+	w->alarm = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	w->network = w->alarm < 0 ? -errno : open_network();
 	w->signals = w->network < 0 ? w->network : open_signals();
 	return w->signals < 0 ? w->signals : 0;
 }
@@ -103,7 +105,7 @@ void watch_again(const struct watch *w)
 
 void watch_close(struct watch *w)
 {
-	int *const fds[] = { &w->network, &w->signals, &w->lock };
+	int *const fds[] = { &w->network, &w->signals, &w->lock, &w->alarm };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (*fds[i] >= 0)
@@ -125,14 +127,18 @@ static enum watch_event wait_once(const struct watch *w, int64_t ms)
 {
 	struct pollfd fds[] = { { .fd = w->signals, .events = POLLIN },
 				{ .fd = w->network, .events = POLLIN },
-				{ .fd = w->also, .events = POLLIN } };
+				{ .fd = w->also, .events = POLLIN },
+				{ .fd = w->alarm, .events = POLLIN } };
+	const struct itimerspec at = { .it_value = { .tv_sec = ms / 1000,
+						     .tv_nsec = ms % 1000 * 1000000 } };
 
-	if (poll(fds, 3, ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms) <= 0)
+	timerfd_settime(w->alarm, 0, ms > 0 ? &at : &(struct itimerspec){ 0 }, NULL);
+	if (poll(fds, 4, ms > 0 ? -1 : 0) <= 0)
 		return WATCH_TIME;
 	if (fds[0].revents)
 		return WATCH_STOP;
 	if (!fds[1].revents)
-		return WATCH_ALSO;
+		return fds[2].revents ? WATCH_ALSO : WATCH_TIME;
 	swallow(w->network);
 	return WATCH_NETWORK;
 }

@@ -14,13 +14,20 @@ struct watch {
 	int network; /* rtnetlink */
 	int signals; /* readable when SIGTERM or SIGINT has come, and from then on */
 	int lock;
-	int also; /* whatever else is waited for; -1: nothing */
+	int also;  /* whatever else is waited for; -1: nothing */
+	int alarm; /* a timerfd: poll()'s own time stands still while the host sleeps */
 };
+
+#define WATCH_NONE                                                                \
+	{                                                                         \
+		.network = -1, .signals = -1, .lock = -1, .also = -1, .alarm = -1 \
+	}
 
 enum watch_event { WATCH_TIME, WATCH_NETWORK, WATCH_ALSO, WATCH_STOP };
 
 /* state_file: that of state.h, "" for none. -EBUSY: another process watches for it; other -errno. */
 int watch_open(struct watch *w, const char *state_file);
+/* ms go on while the host sleeps. */
 enum watch_event watch_wait(const struct watch *w, int64_t ms);
 /* STATE-FILE.ENDING, locked; close() it. -errno as watch_open(). */
 int watch_lock(const char *state_file, const char *ending);

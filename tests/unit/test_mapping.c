@@ -183,6 +183,24 @@ static void lost(void **state)
 	assert_int_equal(mapping_answer(&m, &r, end_ms + 1, 0), MAPPING_MADE);
 }
 
+/* The host has slept, or the process was stopped: until after a renewal, until after its end. */
+static void slept(void **state)
+{
+	struct mapping m = made(HOUR_S, 0);
+	int64_t late_ms = m.until_ms - 1000, end_ms = m.until_ms + 36000000;
+
+	(void)state;
+	assert_int_equal(mapping_expire(&m, late_ms), MAPPING_NOTHING);
+	assert_true(mapping_next_ms(&m) <= late_ms);
+	ask(&m, late_ms, 0);
+	assert_int_equal(m.due_ms, late_ms + 4000); /* not all that it has slept through */
+	m = made(HOUR_S, 0);
+	assert_int_equal(mapping_expire(&m, end_ms), MAPPING_LOST);
+	assert_int_equal(m.due_ms, end_ms);
+	ask(&m, end_ms, 0);
+	assert_int_equal(m.due_ms, end_ms + 2700);
+}
+
 /* 8.5, 14.1.3 */
 static void hurried(void **state)
 {
@@ -328,6 +346,7 @@ int main(void)
 		cmocka_unit_test(short_ones),
 		cmocka_unit_test(moved),
 		cmocka_unit_test(lost),
+		cmocka_unit_test(slept),
 		cmocka_unit_test(hurried),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(refused_a_renewal),
