@@ -16,6 +16,7 @@
 
 #define ANNOUNCED_MS 5000 /* so that not all of a server's clients ask at once (14.1.3) */
 #define FOREVER_MS   (3600 * 1000)
+#define READS_MAX    64 /* in a turn */
 
 static uint32_t chance(void)
 {
@@ -330,60 +331,49 @@ static void note_error(struct mappings *m, struct mappings_server *s, int err)
 			tell(m, s, p, MAPPING_NOTHING);
 }
 
-static void read_answers(struct mappings *m, struct mappings_server *s)
+static void read_answer(struct mappings *m, struct mappings_server *s)
 {
 	uint8_t bytes[PCP_MESSAGE_MAX + 1];
+	ssize_t n = recv(s->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
-	while (s->fd >= 0) {
-		ssize_t n = recv(s->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-
-		if (n >= 0) {
-			take_answer(m, s, bytes, (size_t)n);
-			continue;
-		}
-		if (errno == EAGAIN || errno == EINTR)
-			return;
+	if (n >= 0)
+		take_answer(m, s, bytes, (size_t)n);
+	else if (errno != EAGAIN && errno != EINTR)
 		note_error(m, s, errno);
-	}
 }
 
 /* Anybody may have sent it: it is looked at, and what it says is not remembered (14.1.3). */
-static void read_announcements(struct mappings *m, int fd)
+static void read_announcement(struct mappings *m, int fd)
 {
 	uint8_t bytes[PCP_MESSAGE_MAX + 1];
 	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
 	struct pcp_response r;
 	struct addr from;
-	ssize_t n;
+	ssize_t n = recvfrom(fd, bytes, sizeof(bytes), MSG_DONTWAIT, (struct sockaddr *)&ss, &len);
 
-	do {
-		socklen_t len = sizeof(ss);
+	if (n < 0 || addr_from_sockaddr(&from, (struct sockaddr *)&ss, len) < 0 ||
+	    !pcp_read_response(&r, bytes, (size_t)n) || r.opcode != PCP_ANNOUNCE || r.result)
+		return;
+	for (size_t i = 0; i < m->n_servers; i++) {
+		struct mappings_server *s = &m->servers[i];
 
-		n = recvfrom(fd, bytes, sizeof(bytes), MSG_DONTWAIT, (struct sockaddr *)&ss, &len);
-		if (n < 0 || addr_from_sockaddr(&from, (struct sockaddr *)&ss, len) < 0 ||
-		    !pcp_read_response(&r, bytes, (size_t)n) || r.opcode != PCP_ANNOUNCE ||
-		    r.result)
-			continue;
-		for (size_t i = 0; i < m->n_servers; i++) {
-			struct mappings_server *s = &m->servers[i];
-
-			if (is_same(&from, &s->to) &&
-			    !pcp_epoch_fits(&s->epoch, r.epoch_s, mappings_now_ms() / 1000))
-				hurry_all(m, s, NULL, (int64_t)chance() * ANNOUNCED_MS >> 32);
-		}
-	} while (n >= 0);
+		if (is_same(&from, &s->to) &&
+		    !pcp_epoch_fits(&s->epoch, r.epoch_s, mappings_now_ms() / 1000))
+			hurry_all(m, s, NULL, (int64_t)chance() * ANNOUNCED_MS >> 32);
+	}
 }
 
-static void read_all(struct mappings *m)
+/* Whoever sends them faster than they are read keeps us from nothing else. */
+static void read_some(struct mappings *m)
 {
 	struct epoll_event e;
 
-	while (epoll_wait(m->ready, &e, 1, 0) == 1) {
+	for (int i = 0; i < READS_MAX && epoll_wait(m->ready, &e, 1, 0) == 1; i++)
 		if (e.data.u32 < m->n_servers)
-			read_answers(m, &m->servers[e.data.u32]);
+			read_answer(m, &m->servers[e.data.u32]);
 		else
-			read_announcements(m, m->announce[e.data.u32 - m->n_servers]);
-	}
+			read_announcement(m, m->announce[e.data.u32 - m->n_servers]);
 }
 
 /* ------------------------------------------------------------------------- what goes out */
@@ -417,7 +407,7 @@ int64_t mappings_turn(struct mappings *m)
 	size_t n = m->n_servers * m->n_ports;
 	int64_t now, next = mappings_now_ms() + FOREVER_MS;
 
-	read_all(m);
+	read_some(m);
 	now = mappings_now_ms();
 	for (size_t i = 0; i < n; i++) {
 		enum mapping_event event = mapping_expire(&m->all[i], now);

@@ -248,10 +248,8 @@ static int watch(struct run *run)
 	do {
 		if (e == WATCH_NETWORK)
 			mappings_look(&run->mappings);
-		if (e != WATCH_ALSO) {
-			mappings_turn(&run->mappings); /* the others may take seconds */
-			ask_those_that_are_due(run);
-		}
+		mappings_turn(&run->mappings); /* the others may take seconds */
+		ask_those_that_are_due(run);
 		if (!run->stopped)
 			e = watch_wait(&run->watch, time_until_due(run));
 		if (!run->stopped && e != WATCH_STOP && e != WATCH_ALSO)
