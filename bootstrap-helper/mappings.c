@@ -214,7 +214,8 @@ static void write_file(struct mappings *m)
 		const struct mapping *p = &m->all[i];
 		struct mapping_record *r = &all[n];
 
-		if (p->has_ended || s->fd < 0)
+		/* of one that cannot be told the server has heard no end */
+		if (p->has_ended && s->fd >= 0)
 			continue;
 		*r = (struct mapping_record){ .server = s->to,
 					      .client = p->client,
