@@ -1,15 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """convert-bootstrap map: external ports by the Port Control Protocol (RFC 6887), at the lab's converter
-and at miniupnpd, which is another's. Lifetimes are the shortest in which a renewal can be seen: half of
-them is four seconds, the least that may lie between two requests."""
+and at a server that behaves as none should; test_miniupnpd.py has another's. Lifetimes are the shortest in
+which a renewal can be seen: half of them is four seconds, the least that may lie between two requests."""
 import pathlib
+import re
 import signal
-import time
 
 import lab as L
+import pcp_peer
 import schemas
 
+HERE = pathlib.Path(__file__).resolve().parent
 BOOTSTRAP = L.BUILD / "convert-bootstrap"
 PCP = 5351
 NAMES = ["SUCCESS", "UNSUPP_VERSION", "NOT_AUTHORIZED", "MALFORMED_REQUEST", "UNSUPP_OPCODE", "UNSUPP_OPTION",
@@ -34,38 +36,17 @@ class Map(L.Process):
                              timeout)
 
 
-# A server of which each port has another lifetime, and that knows nothing any more when a port is asked for
-# a second time: the epoch begins anew.
-FAKE = """
-import socket, sys, time
-lifetimes = eval(sys.argv[2])
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind((sys.argv[1], 5351))
-seen, start = set(), time.time() - 1000
-print("ready", flush=True)
-while True:
-    q, peer = s.recvfrom(2000)
-    port = int.from_bytes(q[40:42], "big")
-    if port in seen:
-        seen, start = set(), time.time()
-    seen.add(port)
-    print(time.time(), port, flush=True)
-    s.sendto(q[:1] + b"\\x81\\0\\0" + lifetimes[port].to_bytes(4, "big") +
-             int(time.time() - start).to_bytes(4, "big") + bytes(12) + q[24:44] +
-             bytes(10) + b"\\xff\\xff" + socket.inet_aton("203.0.113.1"), peer)
-"""
+class Peer(L.Process):
+    """pcp_peer.py at work."""
 
-
-class Fake(L.Process):
-    def __init__(self, lab, lifetimes):
-        super().__init__("converter", ["/usr/bin/python3", "-BES", "-c", FAKE, L.CONVERTER, repr(lifetimes)],
-                         name="fake")
+    def __init__(self, lab, what, *more, port=PCP):
+        super().__init__("converter", ["/usr/bin/python3", "-B", HERE / "pcp_peer.py", L.CONVERTER, str(port), what,
+                                       *more], name=what)
         lab.started(self)
         self.wait_for("ready", lambda: "ready" in self.text())
 
     def requests(self):
-        lines = [line.split() for line in self.text().splitlines()[1:]]
-        return [(float(when), int(port)) for when, port in lines]
+        return [int(line) for line in self.text().splitlines() if line.isdigit()]
 
 
 class Case(L.TestCase):
@@ -127,6 +108,19 @@ class Life(Case):
         self.assertEqual({m.wait_event("made", n=n)["external"] for n in (1, 2)},
                          {f"{L.ROUTER}:8080", f"[{L.ROUTER6}]:8080"})
 
+    def test_two_converters(self):
+        self.converter()
+        self.converter("--pcp-quota", 0, listen=[L.ROUTER])
+        conf = self.lab.file("c.conf", f"[converter one]\naddress = {L.CONVERTER}\n"
+                                       f"[converter two]\naddress = {L.ROUTER}\n")
+        m = self.map("-c", conf, "8080")
+        self.assertEqual(m.wait_event("made")["converter"], "one")
+        self.assertEqual(m.wait_event("refused")["converter"], "two")
+        text = self.lab.run([BOOTSTRAP, "status", "-c", conf], env=self.environment()).out.decode()
+        self.assertIn(f"mapping of port 8080 at one, {L.CONVERTER}:{PCP}\n    external   {L.ROUTER}:8080\n", text)
+        self.assertIn(f"mapping of port 8080 at two, {L.ROUTER}:{PCP}\n    external   none\n    server     USER_EX_QUOTA",
+                      text)
+
     def test_text(self):
         self.converter("--pcp-quota", 1)
         m = self.text("8080", "8443")
@@ -137,28 +131,6 @@ class Life(Case):
             f"environment {L.CONVERTER}:{PCP}: port 8443 REFUSED: USER_EX_QUOTA: this host has as many "
             "mappings as it may have; asked again in 3 s",
             f"environment {L.CONVERTER}:{PCP}: port 8080 is closed"])
-
-    def test_renewed(self):
-        converter = self.converter("--pcp-least", 8)
-        m = self.map("-t", "8", "8080")
-        made, renewed = m.wait_event("made"), m.wait_event("renewed", timeout=20)
-        self.assertEqual((renewed["external"], renewed["lifetime_s"]), (made["external"], 8))
-        times = [float(e["t"]) for e in converter.events("pcp")]
-        self.assertGreater(times[1] - times[0], 3.9)
-        self.assertEqual(converter.events("unmap"), [])
-        self.assertTrue(self.is_open(8080))
-
-    def test_nobody_renews_it(self):
-        converter = self.converter("--pcp-least", 1, "--pcp-most", 2)
-        m = self.map("8080")
-        self.assertEqual(m.wait_event("made")["lifetime_s"], 2)
-        m.stop(signal.SIGKILL)
-        status, = self.status()
-        self.assertFalse(status["kept"])
-        self.assertEqual(status["external"], f"{L.ROUTER}:8080")
-        L.wait_for("the end", lambda: [e["why"] for e in converter.events("unmap")] == ["expired"], 20)
-        self.assertFalse(self.is_open(8080))
-        L.wait_for("nothing", lambda: self.status() == [])
 
     def test_killed_and_started_anew(self):
         """The nonce is kept, without which nobody has a say in the mapping."""
@@ -185,6 +157,37 @@ class Life(Case):
                                rf"    external   {L.ROUTER}:8080\n    lifetime   3\d\d\d s left$")
         self.assertEqual(pathlib.Path(self.lab.state + ".mappings").stat().st_mode & 0o777, 0o600)
 
+    def test_while_the_host_sleeps(self):
+        """A mapping's time goes on, so what is waited for does. A host that has slept is one whose boot time is
+        later than it has been awake; here for status, who is in a namespace with such a time."""
+        self.converter()
+        trace = self.lab.file("trace")
+        m = self.lab.start("client", ["strace", "-f", "-o", trace, "-e", "trace=timerfd_create,poll,ppoll",
+                                      BOOTSTRAP, "map", "8080"], env=self.environment())
+        status = L.wait_for("the file", lambda: [s for s in self.status() if s["external"]])[0]
+        later = self.lab.run(["unshare", "-T", "--boottime", "2000", BOOTSTRAP, "status", "-j"],
+                             env=self.environment(), user="")
+        later = schemas.validated("status", later.out)["mappings"][0]
+        self.assertTrue(1900 <= status["lifetime_s"] - later["lifetime_s"] <= 2100, later)
+        m.stop()
+        waits = re.findall(r"poll\(.*\], \d+, ([\d-]+)\)", trace.read_text())
+        self.assertTrue(waits)
+        self.assertEqual([w for w in waits if int(w) > 0], [])
+        self.assertIn("timerfd_create(CLOCK_BOOTTIME", trace.read_text())
+
+    def test_of_another_boot(self):
+        """How long it is still there nobody knows; its nonce still has a say in it."""
+        self.converter()
+        m = self.map("8080")
+        m.wait_event("made")
+        m.stop(signal.SIGKILL)
+        self.assertTrue(self.status()[0]["external"])
+        path = pathlib.Path(self.lab.state + ".mappings")
+        head, *lines = path.read_text().splitlines(True)
+        path.write_text("".join([head[:-2] + "-\n", *lines]))
+        L.wait_for("nothing", lambda: self.status() == [])
+        self.assertEqual(self.map("8080").wait_event("made", "refused")["external"], f"{L.ROUTER}:8080")
+
     def test_without_a_state_file(self):
         self.converter()
         m = self.map("8080", CONVERT_STATE="none")
@@ -201,42 +204,15 @@ class Life(Case):
 
 
 class Lost(Case):
-    def test_restarted_with_an_announcement(self):
-        """14.1: a multicast tells that the server begins anew; asked again within five seconds."""
-        converter = self.converter("--pcp-epoch", 1000)
+    def test_a_storm_of_announcements(self):
+        """That it has forgotten is looked into once, within five seconds, and nothing waits for the rest."""
+        peer = Peer(self.lab, "storm")
         m = self.map("8080")
         m.wait_event("made")
-        converter.stop()
-        self.assertFalse(self.is_open(8080))
-        self.converter()
-        self.assertEqual(m.wait_event("renewed", timeout=15)["external"], f"{L.ROUTER}:8080")
-        self.assertTrue(self.is_open(8080))
-
-    def test_restarted_without_one(self):
-        """8.5: what the epoch of one mapping's answer says is believed of them all."""
-        fake = Fake(self.lab, lifetimes={8080: 8, 8443: 3600})
-        m = self.map("8080", "8443", "-t", "3600")
-        m.wait_event("made", n=2)
-        L.wait_for("both, again", lambda: len(fake.requests()) == 4, 20)
-        ports = [port for _, port in fake.requests()]
-        self.assertEqual(ports, [8080, 8443, 8080, 8443])
-        m.wait_event("renewed", n=2)
-
-    def test_an_answer_is_lost(self):
-        converter = self.converter("--pcp-drop", 1)
-        m = self.map("8080")
-        m.wait_event("made", timeout=15)
-        self.assertEqual([e["event"] for e in m.events()], ["no-answer", "made"])
-        times = [float(e["t"]) for e in converter.events("pcp")]
-        self.assertGreater(times[1] - times[0], 2.6)  # 8.1.1: three seconds, a tenth less or more
-
-    def test_nobody_there(self):
-        m = self.map("8080")
-        event = m.wait_event("no-answer")
-        self.assertEqual((event["error"], event["external"]), ("ECONNREFUSED", None))
-        self.converter("--pcp-quiet")
-        m.wait_event("made", timeout=15)
-        self.assertEqual(m.events("made")[0]["error"], None)
+        peer.wait_for("a storm", lambda: "storm" in peer.text())
+        self.assertEqual(m.stop(), 0)
+        self.assertEqual(m.events()[-1]["event"], "ended")
+        self.assertLess(len(peer.requests()), 5)
 
     def test_another_address_of_this_host(self):
         """What another address has mapped stays the other's."""
@@ -250,6 +226,29 @@ class Lost(Case):
         L.command(route + ["10.1.0.7"])
         self.assertNotEqual(m.wait_event("made", n=2)["external"], f"{L.ROUTER}:8080")
         L.wait_for("the file", lambda: self.status()[0]["client"] == "10.1.0.7:8080")
+
+    def test_no_way_for_a_while(self):
+        """Its network has gone and come back: asked for anew, and what it had is what it gets; also by the
+        next one, as the server has not heard of an end."""
+        self.converter()
+        m = self.map("8080")
+        m.wait_event("made")
+        route = ["ip", "-n", "client", "route"]
+        L.command([*route, "add", "unreachable", L.CONVERTER])
+        self.assertIsNone(m.wait_event("away")["external"])
+        status = L.wait_for("the file", lambda: [s for s in self.status() if s["error"]])[0]
+        self.assertEqual((status["external"], status["error"], status["result"]), (None, "ENETUNREACH", None))
+        L.command([*route, "del", "unreachable", L.CONVERTER])
+        self.assertEqual(m.wait_event("made", n=2)["external"], f"{L.ROUTER}:8080")
+        for n, end in ((2, signal.SIGKILL), (1, signal.SIGTERM)):
+            L.command([*route, "add", "unreachable", L.CONVERTER])
+            m.wait_event("away", n=n)
+            L.wait_for("the file", lambda: [s for s in self.status() if s["error"]])
+            m.stop(end)
+            L.command([*route, "del", "unreachable", L.CONVERTER])
+            m = self.map("8080")
+            again = m.wait_event("made", "refused")
+            self.assertEqual((again["result_name"], again["external"]), ("SUCCESS", f"{L.ROUTER}:8080"))
 
     def test_not_at_home(self):
         self.converter()
@@ -273,13 +272,6 @@ class Refused(Case):
                 self.assertEqual((status["result_name"], status["external"]), (NAMES[code], None))
                 m.stop()
                 converter.stop()
-
-    def test_asked_again(self):
-        converter = self.converter("--pcp-quota", 0)
-        m = self.map("8080")
-        m.wait_event("refused", n=2, timeout=15)
-        times = [float(e["t"]) for e in converter.events("pcp")]
-        self.assertGreater(times[1] - times[0], 2.9)
 
     def test_by_its_own_reasons(self):
         self.converter("--pcp-quota", 1)
@@ -383,111 +375,106 @@ class Configured(Case):
         self.assertEqual((found["id"], found["verdict"]), ("mapping-server", "problem"))
 
 
-# The chains that miniupnpd's rules go to, as Debian's script makes them; of iptables' two kernel interfaces
-# its library knows the older one.
-CHAINS = ["-t nat -N MINIUPNPD", "-t nat -A PREROUTING -i wan -j MINIUPNPD", "-t nat -N MINIUPNPD-POSTROUTING",
-          "-t nat -A POSTROUTING -o wan -j MINIUPNPD-POSTROUTING", "-t filter -N MINIUPNPD",
-          "-t filter -A FORWARD -i wan ! -o wan -j MINIUPNPD", "-t mangle -N MINIUPNPD",
-          "-t mangle -A PREROUTING -i wan -j MINIUPNPD"]
-MINI = """
-ext_ifname=wan
-listening_ip=lan
-enable_natpmp=yes
-enable_upnp=no
-system_uptime=no
-min_lifetime={least}
-allow 1024-65535 10.3.0.0/24 1024-65535
-"""
+class Waits(Case):
+    """What takes seconds is begun at once for all, and each test waits for its own. Every map has a server at
+    a port of its own, whose number says which port of the client's it is for."""
 
+    begun = {"renewed": (["--pcp-least", 8], ["-t", "8"]), "unanswered": (["--pcp-drop", 1], []),
+             "refused": (["--pcp-quota", 0], []), "killed": (["--pcp-least", 1, "--pcp-most", 2], [])}
 
-class Miniupnpd(Case):
-    """A gateway of its own between the client and the server: 10.3.0.2, fd03::2, and outside an address
-    that nobody takes for private, which miniupnpd would not map."""
-    gateway, outside = "10.3.0.2", "11.0.0.1"
+    @classmethod
+    def begin(cls, port, *arguments, ports=None):
+        return Map(cls.lab, "-s", f"{L.CONVERTER}:{port}", *arguments, *(ports or [str(port)]),
+                   env={"CONVERT_STATE": str(cls.lab.file("state"))})
+
+    @classmethod
+    def serve(cls, port, *options, quiet=True):
+        return cls.lab.converter("--pcp", "--pcp-port", port, "--pcp-external", L.ROUTER, "--pcp-error-lifetime", 3,
+                                 *(["--pcp-quiet"] if quiet else []), *options, port=port)
 
     @classmethod
     def setUpClass(cls):
-        lab = cls.lab
-        lab.namespace("gateway")
-        L.sysctl("gateway", net__ipv4__ip_forward=1)
-        lab.link("client", "g0", "gateway", "lan", 0)
-        lab.link("gateway", "wan", "server", "g1", 0)
-        for ns, device, address in (("client", "g0", "10.3.0.1/24"), ("gateway", "lan", "10.3.0.2/24"),
-                                    ("client", "g0", "fd03::1/64"), ("gateway", "lan", "fd03::2/64"),
-                                    ("gateway", "wan", "11.0.0.1/24"), ("server", "g1", "11.0.0.2/24")):
-            L.command(["ip", "-n", ns, "addr", "add", address, "dev", device,
-                       *(["nodad"] if ":" in address else [])])
-        L.command(["ip", "-n", "client", "route", "add", "11.0.0.0/24", "via", "10.3.0.2"])
+        cls.at, cls.maps = {}, {}
+        for port, (name, (options, arguments)) in enumerate(cls.begun.items(), 7001):
+            cls.at[name], cls.maps[name] = cls.serve(port, *options), cls.begin(port, *arguments)
+        cls.at["forgets"] = Peer(cls.lab, "forgets", port=7101)
+        cls.maps["forgets"] = cls.begin(7101, ports=["8080", "8443"])
+        cls.at["hostile"] = Peer(cls.lab, "hostile", L.ROUTER, port=7102)
+        n = len(pcp_peer.HOSTILE) + 2
+        cls.maps["hostile"] = cls.begin(7102, ports=[str(pcp_peer.FIRST_PORT + i) for i in range(n)])
+        first = cls.serve(7104, "--pcp-epoch", 1000)
+        cls.maps["announced"] = cls.begin(7104)
+        cls.maps["announced"].wait_event("made")
+        first.stop()
+        cls.at["announced"] = cls.serve(7104, quiet=False)
+        cls.maps["nobody"] = cls.begin(7103)
+        cls.maps["nobody"].wait_event("no-answer")
+        cls.at["nobody"] = cls.serve(7103)
 
-    def setUp(self):
-        super().setUp()
-        self.need("miniupnpd", "iptables-legacy")
-        probe = self.lab.run(["iptables-legacy", "-t", "nat", "-S", "MINIUPNPD"], ns="gateway", user="")
-        if probe.code:
-            for line in CHAINS:
-                L.command(L.inside("gateway", ["iptables-legacy", *line.split()]))
-            for line in (line for line in CHAINS if "-t nat" not in line):
-                L.command(L.inside("gateway", ["ip6tables-legacy", *line.split()]))
+    def of(self, name):
+        return self.at[name], self.maps[name]
 
-    def gate(self, least=8):
-        conf = self.lab.file("mini.conf", MINI.format(least=least))
-        gate = self.lab.start("gateway", ["miniupnpd", "-d", "-f", conf, "-P", self.lab.file("mini.pid")],
-                              name="miniupnpd")
-        gate.wait_for("readiness", lambda: "NAT-PMP/PCP traffic on port 5351" in gate.text())
-        return gate
+    def test_renewed(self):
+        converter, m = self.of("renewed")
+        made, renewed = m.wait_event("made"), m.wait_event("renewed", timeout=20)
+        self.assertEqual((renewed["external"], renewed["lifetime_s"]), (made["external"], 8))
+        times = [float(e["t"]) for e in converter.events("pcp")]
+        self.assertGreater(times[1] - times[0], 3.9)
+        self.assertEqual(converter.events("unmap"), [])
+        self.assertTrue(self.is_open(7001))
 
-    def map(self, *arguments, server=None):
-        return Map(self.lab, "-s", server or self.gateway, *arguments, env=self.environment())
+    def test_an_answer_is_lost(self):
+        converter, m = self.of("unanswered")
+        m.wait_event("made", timeout=15)
+        self.assertEqual([e["event"] for e in m.events()], ["no-answer", "made"])
+        times = [float(e["t"]) for e in converter.events("pcp")]
+        self.assertGreater(times[1] - times[0], 2.6)  # 8.1.1: three seconds, a tenth less or more
 
-    def rules(self):
-        return L.command(L.inside("gateway", ["iptables-legacy", "-t", "nat", "-S", "MINIUPNPD"])).count("--dport 8080 ")
+    def test_asked_again(self):
+        converter, m = self.of("refused")
+        m.wait_event("refused", n=2, timeout=15)
+        times = [float(e["t"]) for e in converter.events("pcp")]
+        self.assertGreater(times[1] - times[0], 2.9)
 
-    def test_made_renewed_and_ended(self):
-        self.gate()
-        m = self.map("-t", "8", "8080")
-        made = m.wait_event("made")
-        self.assertEqual((made["external"], made["lifetime_s"], made["converter"]),
-                         (f"{self.outside}:8080", 8, None))
-        self.assertEqual(self.rules(), 1)
-        listener = self.lab.start("client", ["nc", "-l", "10.3.0.1", "8080"])
-        listener.wait_for_listeners(8080)
-        self.assertEqual(self.lab.run(["nc", "-N", "-w", "5", self.outside, "8080"], ns="server", stdin=b"hello\n").code, 0)
-        listener.process.wait(5)
-        self.assertEqual(listener.text(), "hello\n")
-        m.wait_event("renewed", timeout=20)
-        self.assertEqual(m.stop(), 0)
-        self.assertEqual(m.events("ended")[0]["result"], 0)
-        self.assertEqual(self.rules(), 0)
+    def test_nobody_renews_it(self):
+        converter, m = self.of("killed")
+        self.assertEqual(m.wait_event("made")["lifetime_s"], 2)
+        m.stop(signal.SIGKILL)
+        before = len(converter.events("unmap"))
+        L.wait_for("the end", lambda: [e["why"] for e in converter.events("unmap")[before:]] == ["expired"], 20)
+        self.assertFalse(self.is_open(7004))
 
-    def test_restarted(self):
-        gate = self.gate()
-        m = self.map("8080")
-        m.wait_event("made")
-        time.sleep(3)  # so that its epoch goes back by more than is allowed to an answer that was overtaken
-        gate.stop()
-        self.gate()
-        m.wait_event("renewed", timeout=20)
-        m.stop()
-        self.assertEqual(self.rules(), 0)
+    def test_nobody_there(self):
+        m = self.maps["nobody"]
+        event = m.events("no-answer")[0]
+        self.assertEqual((event["error"], event["external"]), ("ECONNREFUSED", None))
+        self.assertEqual(m.wait_event("made", timeout=15)["error"], None)
 
-    def test_ipv6(self):
-        """There is no NAT: a hole in a firewall, where the port keeps its address."""
-        self.gate()
-        m = self.map("8080", server="fd03::2")
-        self.assertEqual(m.wait_event("made", "refused")["external"], "[fd03::1]:8080")
+    def test_restarted_with_an_announcement(self):
+        """14.1: a multicast tells that the server begins anew; asked again within five seconds."""
+        _, m = self.of("announced")
+        self.assertEqual(m.wait_event("renewed", timeout=15)["external"], f"{L.ROUTER}:7104")
+        self.assertTrue(self.is_open(7104))
 
-    def test_refused(self):
-        """Where its rules cannot be made; they are renamed meanwhile."""
-        self.gate()
-        rename = ["iptables-legacy", "-t", "nat", "-E"]
-        L.command(L.inside("gateway", [*rename, "MINIUPNPD", "OTHER"]))
-        self.addCleanup(L.command, L.inside("gateway", [*rename, "OTHER", "MINIUPNPD"]))
-        event = self.map("8080").wait_event("refused", "made")
-        self.assertEqual((event["result_name"], event["external"]), ("NO_RESOURCES", None))
+    def test_restarted_without_an_announcement(self):
+        """8.5: what the epoch of one mapping's answer says is believed of them all."""
+        peer, m = self.of("forgets")
+        L.wait_for("both, again", lambda: len(peer.requests()) >= 4, 20)
+        self.assertEqual(peer.requests()[:4], [8080, 8443, 8080, 8443])
+        m.wait_event("renewed", n=2)
 
-    def test_not_there(self):
-        event = self.map("8080").wait_event("no-answer")
-        self.assertEqual(event["error"], "ECONNREFUSED")
+    def test_a_hostile_server(self):
+        """What is no answer of this server's to this request is as nothing: asked again after three seconds.
+        What comes twice counts once."""
+        peer, m = self.of("hostile")
+        rows = [(name, is_one) for name, (_, is_one) in pcp_peer.HOSTILE.items()]
+        rows += [("from another address", False), ("from another port", False)]
+        m.wait_event("made", n=len(rows), timeout=20)
+        for port, (name, is_one) in enumerate(rows, pcp_peer.FIRST_PORT):
+            with self.subTest(name):
+                events = [e["event"] for e in m.events() if e["port"] == port]
+                self.assertEqual(events, ["made"] if is_one else ["no-answer", "made"])
+                self.assertEqual(peer.requests().count(port), 1 if is_one else 2)
 
 
 if __name__ == "__main__":
