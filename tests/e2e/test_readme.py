@@ -14,13 +14,14 @@ import servers
 # Those that install, test or show, and a shell that waits for its user.
 NOT_HERE = ("make", "sudo", "tests/lab/shell", "echo /usr/local/lib",
             "touch /etc", "tshark")
+STAYS = " map "  # until a signal ends it
 HOST = "192.0.2.1"  # the README's converter
 
 
 def setup(lab):
     servers.nginx(lab)
     L.command(["ip", "-n", "converter", "addr", "add", HOST + "/32", "dev", "k0"])
-    lab.converter("--mptcp", "--fastopen", "cookie", listen=[L.CONVERTER, HOST])
+    lab.converter("--mptcp", "--fastopen", "cookie", "--pcp", "--pcp-external", L.ROUTER, listen=[L.CONVERTER, HOST])
     (L.TMP / "hosts").write_text(f"127.0.0.1 localhost\n{L.SERVER} example.com\n")
     L.command(["mount", "--bind", L.TMP / "hosts", "/etc/hosts"])
 
@@ -47,9 +48,12 @@ class Readme(L.TestCase):
             with self.subTest(command):
                 if L.BUILD != L.ROOT / "build":
                     command = command.replace("build/", f"{L.BUILD}/").replace("$PWD//", "/")
-                r = self.lab.run(["sh", "-c", command], cwd=L.ROOT, env={"CONVERT_STATE": state})
+                stop = ["timeout", "--preserve-status", "2"] if STAYS in command else []
+                r = self.lab.run([*stop, "sh", "-c", "exec env " + command if stop else command], cwd=L.ROOT, env={"CONVERT_STATE": state})
                 self.assertEqual(r.code, 0, r)
                 ran += 1
+                if stop:
+                    self.assertIn(b"port 8080 is reached at", r.out)
                 if "curl" in command:
                     self.assertTrue(r.out, r)
                 if "-v" in command.split() or "CONVERT_LOG" in command:
