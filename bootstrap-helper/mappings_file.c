@@ -12,6 +12,7 @@
 
 #include "endpoint.h"
 #include "file.h"
+#include "mapping.h"
 #include "state.h"
 #include "watch.h"
 
@@ -53,10 +54,11 @@ static void read_boot(char boot[static BOOT_MAX])
 
 static bool read_nonce(uint8_t nonce[static PCP_NONCE_LEN], const char *hex)
 {
+	if (strlen(hex) != 2 * PCP_NONCE_LEN || hex[strspn(hex, "0123456789abcdef")])
+		return false;
 	for (size_t i = 0; i < PCP_NONCE_LEN; i++)
-		if (sscanf(hex + 2 * i, "%2" SCNx8, &nonce[i]) != 1)
-			return false;
-	return hex[2 * PCP_NONCE_LEN] == '\0';
+		sscanf(hex + 2 * i, "%2" SCNx8, &nonce[i]);
+	return true;
 }
 
 static bool read_line(struct mapping_record *r, const char *line)
@@ -66,7 +68,8 @@ static bool read_line(struct mapping_record *r, const char *line)
 	*r = (struct mapping_record){ .until_ms = 0 };
 	return sscanf(line, "%24s %63s %63s %63s %" SCNd64 " %d %d", nonce, server, client,
 		      external, &r->until_ms, &r->result, &r->err) == 7 &&
-	       read_nonce(r->nonce, nonce) && endpoint_parse(&r->server, server, 0) &&
+	       read_nonce(r->nonce, nonce) && r->result >= MAPPING_NO_ANSWER &&
+	       r->result <= UINT8_MAX && endpoint_parse(&r->server, server, 0) &&
 	       endpoint_parse(&r->client, client, 0) &&
 	       (strcmp(external, NO_PORT) == 0 || endpoint_parse(&r->external, external, 0));
 }

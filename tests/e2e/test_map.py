@@ -188,6 +188,31 @@ class Life(Case):
         L.wait_for("nothing", lambda: self.status() == [])
         self.assertEqual(self.map("8080").wait_event("made", "refused")["external"], f"{L.ROUTER}:8080")
 
+    def test_a_damaged_file(self):
+        """What cannot be read is nothing, and so is a file that others may write."""
+        self.converter()
+        m = self.map("8080")
+        m.wait_event("made")
+        m.stop(signal.SIGKILL)
+        path = pathlib.Path(self.lab.state + ".mappings")
+        good = path.read_text()
+        head, line = good.splitlines(True)
+        words = line.split()
+
+        def changed(n, word):
+            return head + " ".join([*words[:n], word, *words[n + 1:]]) + "\n"
+
+        for text in ("", "\n", "\0" * 5000, head, head[:-5], line, line + good, good[:-20], head + "x" * 5000 + "\n",
+                     changed(0, words[0][1:]), changed(0, "g" * 24), changed(1, "nowhere"), changed(2, "0"),
+                     changed(3, "1.2.3.4"), changed(4, "soon"), changed(5, "258"), changed(5, "-2"), changed(6, "x")):
+            with self.subTest(text[len(head):][:200]):
+                path.write_text(text)
+                self.assertEqual(self.status(), [])
+        path.write_text(head + "x" * 500 + "\n" + line)  # the others count
+        self.assertEqual(len(self.status()), 1)
+        path.chmod(0o666)
+        self.assertEqual(self.status(), [])
+
     def test_without_a_state_file(self):
         self.converter()
         m = self.map("8080", CONVERT_STATE="none")
