@@ -27,30 +27,39 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 32;
 }
 
-/* Row i of the key's set. */
-static struct memo_row *row_at(const struct memo *m, const uint8_t *key, unsigned int i)
+/* The first row of the key's set. */
+static struct memo_row *set_of(const struct memo *m, const uint8_t *key)
 {
+	unsigned int sets = m->n / m->ways;
 	uint64_t high, low;
 	uint16_t port;
 
+	if (sets == 1)
+		return m->rows;
 	memcpy(&high, key, 8);
 	memcpy(&low, key + 8, 8);
 	memcpy(&port, key + 16, 2);
-	i += (unsigned int)(mix(mix(high ^ port) ^ low) % (m->n / m->ways)) * m->ways;
-	return (struct memo_row *)((char *)m->rows + i * m->row_size);
+	return (struct memo_row *)((char *)m->rows +
+				   mix(mix(high ^ port) ^ low) % sets * m->ways * m->row_size);
 }
 
-static struct memo_row *next_row(const struct memo *m, const struct memo_row *row)
+static struct memo_row *row_after(const struct memo *m, const struct memo_row *row, unsigned int n)
 {
-	return (struct memo_row *)((char *)row + m->row_size);
+	return (struct memo_row *)((char *)row + n * m->row_size);
+}
+
+/* Most differ in what an IPv4 address ends with. */
+static bool is_of(const struct memo_row *row, const uint8_t *key, size_t len)
+{
+	return row->key[15] == key[15] && row->checked_ms && memcmp(row->key, key, len) == 0;
 }
 
 void *memo_find(struct memo *m, const uint8_t *key)
 {
-	struct memo_row *row = row_at(m, key, 0), *end = row_at(m, key, m->ways);
+	struct memo_row *row = set_of(m, key), *end = row_after(m, row, m->ways);
 
-	for (; row < end; row = next_row(m, row)) {
-		if (row->checked_ms && memcmp(row->key, key, m->key_len) == 0) {
+	for (; row < end; row = row_after(m, row, 1)) {
+		if (is_of(row, key, m->key_len)) {
 			row->used = ++m->uses;
 			return row;
 		}
@@ -60,12 +69,13 @@ void *memo_find(struct memo *m, const uint8_t *key)
 
 void *memo_place(struct memo *m, const uint8_t *key)
 {
-	struct memo_row *end = row_at(m, key, m->ways), *oldest = row_at(m, key, 0);
+	struct memo_row *oldest = set_of(m, key), *end = row_after(m, oldest, m->ways);
 	struct memo_row *found = memo_find(m, key);
 
 	if (found)
 		return found;
-	for (struct memo_row *row = next_row(m, oldest); row < end; row = next_row(m, row)) {
+	for (struct memo_row *row = row_after(m, oldest, 1); row < end;
+	     row = row_after(m, row, 1)) {
 		if (!row->checked_ms ||
 		    (oldest->checked_ms && m->uses - row->used > m->uses - oldest->used))
 			oldest = row;

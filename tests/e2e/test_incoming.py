@@ -10,8 +10,10 @@ import re
 import select
 import socket
 import struct
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
 EXTERNAL, LISTENS = 8080, 8000

@@ -5,8 +5,10 @@ and of what it is sent. PATHS=rates (make check-paths): of 100 MB."""
 import hashlib
 import json
 import os
+import sys
 import time
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import paths
 

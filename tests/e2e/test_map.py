@@ -6,12 +6,13 @@ which a renewal can be seen: half of them is four seconds, the least that may li
 import pathlib
 import re
 import signal
+import sys
 
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import pcp_peer
 import schemas
 
-HERE = pathlib.Path(__file__).resolve().parent
 BOOTSTRAP = L.BUILD / "convert-bootstrap"
 PCP = 5351
 NAMES = ["SUCCESS", "UNSUPP_VERSION", "NOT_AUTHORIZED", "MALFORMED_REQUEST", "UNSUPP_OPCODE", "UNSUPP_OPTION",
@@ -40,7 +41,7 @@ class Peer(L.Process):
     """pcp_peer.py at work."""
 
     def __init__(self, lab, what, *more, port=PCP):
-        super().__init__("converter", ["/usr/bin/python3", "-B", HERE / "pcp_peer.py", L.CONVERTER, str(port), what,
+        super().__init__("converter", ["/usr/bin/python3", "-B", L.ROOT / "tests/lab/pcp_peer.py", L.CONVERTER, str(port), what,
                                        *more], name=what)
         lab.started(self)
         self.wait_for("ready", lambda: "ready" in self.text())

@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """convert-bootstrap map at a PCP server that is another's: Debian's miniupnpd, which a gateway would run."""
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import test_map as M
 
