@@ -65,10 +65,6 @@ def start_peer(lab, world, number):
     lab.servers[number] = peer
 
 
-class FellBack(RuntimeError):
-    """One connection among many that is not as the others are."""
-
-
 class Run:
     """differences.c over one kind of socket, in one world."""
 
@@ -77,15 +73,18 @@ class Run:
         self.tag = f"{self.key[0]}@{world}"
         number = GROUPS[world, group]
         argv = [L.TOOLS / "differences", group, self.tag, L.SERVER, SERVER_PORT + number, wait_ms]
-        if world in (TWO, GONE):
-            argv.append("joined")
         is_mptcp = kind != "tcp" and world != FELL_BACK
+        if is_mptcp:
+            argv.append("mptcp")
+            if world in (TWO, GONE):
+                argv.append("joined")
         self.are_mptcp = f"MPTCP: {'all' if is_mptcp else 'none'}"
         self.port = (CONVERTER_PORT if kind == "ours" else SERVER_PORT) + number
         env = {"tcp": {}, "mptcp": BARE}.get(kind)
         if env is None:
             env = ours(lab, self.port)
         self.shim_log = env.get("LAB_LOG", "")
+        self.made_again = 0
         self.out = lab.file("differences.out")
         with open(self.out, "wb") as out:
             wrapped = ["env", "-i"] + [f"{k}={v}" for k, v in (L.ENVIRONMENT | env).items()] + argv
@@ -113,13 +112,16 @@ class Run:
             raise RuntimeError(f"{self.tag} {self.key}: {self.process.returncode}\n{text[-2000:]}")
         found, other = {}, []
         for line in self.out.read_text().splitlines():
+            if line.startswith("made again: "):
+                self.made_again = int(line.split()[-1])
+                continue
             if line.count("\t") == 2:
                 state, call, value = line.split("\t")
                 found[state + self.late, call] = value
             elif line not in ("ready", self.are_mptcp):
                 other.append(line)
         if other:
-            raise FellBack(f"{self.tag} {self.late}: {other[:5]}\n{self.log()}")
+            raise RuntimeError(f"{self.tag} {self.late}: {other[:5]}\n{self.log()}")
         return found
 
 
@@ -129,8 +131,11 @@ def ours(lab, port, address=L.CONVERTER):
         port=port)
 
 
-def phase(started):
+def phase(lab, wanted):
     """Runs at the same time, and what happens to their paths. {(kind, world): its rows}"""
+    missed = lab.tokens_missed()
+    started = [Run(lab, kind, world, group, *more, user=user)
+               for kinds, world, group, *more in wanted for kind, user in kinds]
     for run in started:
         L.wait_for(f"{run.key}", run.is_ready, 40)
     ports = {run.port for run in started}
@@ -146,33 +151,16 @@ def phase(started):
     if is_gone:
         wait_until_gone()
         each_rule("-D")  # so that the other end is told, too
-    found, astray = [], None
     for run in started:
         run.go()
-    for run in started:
-        try:
-            found.append((run, run.rows()))
-        except FellBack as e:
-            astray = e
+    found = [(run, run.rows()) for run in started]
     if not is_gone:
         each_rule("-D")
-    if astray:
-        raise astray
+    missed = lab.tokens_missed() - missed
+    again = sum(run.made_again for run in started)
+    if again > missed:
+        raise RuntimeError(f"{again} connections were TCP, and {missed} had no token")
     return found
-
-
-def again(lab, make):
-    """phase() of the runs that make() starts, some times if a connection has fallen back for want of a token:
-    what the kernel's MPTCP says of it then is another row's."""
-    for attempts_left in range(9, -1, -1):
-        missed = lab.tokens_missed()
-        try:
-            return phase(make())
-        except FellBack as e:
-            if not attempts_left or lab.tokens_missed() == missed:
-                raise
-            print(f"     again: {e}", flush=True)
-    return None
 
 
 def wait_until_gone():
@@ -213,8 +201,7 @@ def run_all(lab, user):
     found, plain = collections.defaultdict(dict), set()
 
     def add(*wanted):
-        for run, rows in again(lab, lambda: [Run(lab, kind, world, group, *more, user=user)
-                                             for kinds, world, group, *more in wanted for kind, user in kinds]):
+        for run, rows in phase(lab, wanted):
             found[run.key].update(rows)
             for server in lab.servers.values():  # what the other end has seen
                 for line in server.text().splitlines():

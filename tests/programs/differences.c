@@ -2,13 +2,14 @@
 /*
  * differences - all that a program can ask of a connection, in every state that it can be in:
  *
- *     differences GROUP TAG ADDRESS PORT MILLISECONDS [joined]
+ *     differences GROUP TAG ADDRESS PORT MILLISECONDS [mptcp [joined]]
  *
  * Each call is made on a connection of its own. One line "STATE<tab>CALL<tab>VALUE" tells what it
  * said; no value differs between two runs over the same kind of socket. GROUP is one of the states'
  * below; it says "ready" when the test may do something to the path, and goes on when it reads a
- * line; MILLISECONDS is how long it then waits. With "joined" it waits for a second subflow. TAG is
- * for the peer's lines.
+ * line; MILLISECONDS is how long it then waits. With "mptcp" a connection for which the kernel had no token is
+ * made again, and the last line says how many; with "joined" it waits for a second subflow. TAG is for the
+ * peer's lines.
  */
 #include "differences.h"
 
@@ -468,13 +469,33 @@ struct conn {
 
 static struct conn conns[4096];
 static size_t n_conns;
-static void add(const struct state *state, size_t probe)
+static bool all_mptcp;
+static int made_again;
+
+static int dial(const char *why)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (fd < 0 || by_connect(fd) < 0) {
-		perror(state->name);
+		perror(why);
 		exit(3);
+	}
+	return fd;
+}
+
+static bool is_mptcp(int fd)
+{
+	return get(fd, IPPROTO_TCP, 43)[0] == '1';
+}
+
+static void add(const struct state *state, size_t probe)
+{
+	int fd = dial(state->name);
+
+	for (int left = 20; all_mptcp && !is_mptcp(fd) && left > 0; left--) {
+		close(fd);
+		fd = dial(state->name);
+		made_again++;
 	}
 	nonblocking(fd, true);
 	conns[n_conns++] = (struct conn){ state, probe, fd };
@@ -549,7 +570,7 @@ static void count_mptcp(void)
 	size_t n = 0;
 
 	for (size_t i = 0; i < n_conns; i++)
-		n += get(conns[i].fd, IPPROTO_TCP, 43)[0] == '1';
+		n += is_mptcp(conns[i].fd);
 	printf("MPTCP: %s\n", n == n_conns ? "all" : n ? "some" : "none");
 }
 
@@ -625,18 +646,21 @@ static int client(const char *group, bool joined, int wait_ms)
 		sleep_ms(wait_ms);
 	}
 	probe_all();
+	if (all_mptcp)
+		printf("made again: %d\n", made_again);
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	if (argc < 6 || inet_pton(AF_INET, argv[3], &server.sin_addr) != 1) {
-		fprintf(stderr,
-			"usage: differences GROUP TAG ADDRESS PORT MILLISECONDS [joined]\n");
+		fprintf(stderr, "usage: differences GROUP TAG ADDRESS PORT MILLISECONDS [mptcp "
+				"[joined]]\n");
 		return 2;
 	}
 	many_files();
 	tag = argv[2];
 	server.sin_port = htons((in_port_t)atoi(argv[4]));
-	return client(argv[1], argc > 6, atoi(argv[5]));
+	all_mptcp = argc > 6;
+	return client(argv[1], argc > 7, atoi(argv[5]));
 }
