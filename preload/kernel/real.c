@@ -6,11 +6,14 @@
 #include <link.h>
 #include <string.h>
 
-struct real real;
+/* In a page that the loader has written to; in one of the bss each start would pay for two faults. */
+#define WRITTEN __attribute__((section(".data")))
+
+struct real real WRITTEN;
 #if NARROW
 struct real_narrow real_narrow;
 #endif
-bool real_waits_are_libcs;
+bool real_waits_are_libcs WRITTEN;
 
 #ifdef DLFO_STRUCT_HAS_EH_DBASE /* of glibc 2.35 and later */
 #include <gnu/libc-version.h>
