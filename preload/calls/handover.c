@@ -9,6 +9,7 @@
 #include "handover.h"
 
 #include "advance.h"
+#include "held.h"
 #include "record.h"
 #include "fastopen.h"
 #include "memory.h"
@@ -49,7 +50,7 @@ void handover_inherited(void)
 	for (int fd = 0; fd <= conn_highest(); fd++) {
 		int flags = mark_get(fd) == MARK_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
 
-		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)))
+		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)) && !(held_any() && held_is(fd)))
 			handover_finish(fd);
 	}
 	pthread_setcancelstate(cancel_state, NULL);

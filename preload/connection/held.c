@@ -3,12 +3,16 @@
 
 #include "advance.h"
 #include "epsets.h"
+#include "sock.h"
 
 #define HELD_MOST 64
 
 static struct held {
 	_Atomic int fd; /* plus one; 0: free, -1: being filled in */
 	_Atomic int listener;
+	_Atomic uint64_t
+		cookie;	   /* the program may have closed a number that it has not been told of */
+	bool is_inherited; /* by programs that are started, once it is accepted */
 	_Atomic bool told; /* to who asks for edges, once */
 } all[HELD_MOST];
 _Atomic int held_number;
@@ -31,6 +35,10 @@ bool held_put(int listener, int fd)
 			continue;
 		atomic_store(&h->listener, listener);
 		atomic_store(&h->told, false);
+		atomic_store(&h->cookie, sock_cookie(fd));
+		h->is_inherited = sys_fcntl(fd, F_GETFD, 0) == 0;
+		if (h->is_inherited)
+			sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
 		conn_raise_highest(listener);
 		count(1);
 		atomic_store(&h->fd, fd + 1);
@@ -52,15 +60,22 @@ static bool is_ready(const struct held *h)
 	return !c || conn_advance(fd, c) != MARK_PENDING;
 }
 
-/* The number of it, which is nobody else's then. */
+/* The number of it, which is nobody else's then. -1: it has been taken, or is not there any more. */
 static int take(struct held *h)
 {
 	int fd = atomic_load(&h->fd);
+	uint64_t cookie = atomic_load(&h->cookie);
+	bool is_inherited = h->is_inherited;
 
 	if (fd <= 0 || !atomic_compare_exchange_strong(&h->fd, &fd, 0))
 		return -1;
 	count(-1);
-	return fd - 1;
+	fd--;
+	if (sock_cookie(fd) != cookie)
+		return -1;
+	if (is_inherited)
+		sys_fcntl(fd, F_SETFD, 0);
+	return fd;
 }
 
 static void end(int fd)
@@ -91,6 +106,14 @@ static struct held *ready(int listener)
 			end(fd);
 	}
 	return NULL;
+}
+
+bool held_is(int fd)
+{
+	for (const struct held *h = all; h < all + HELD_MOST; h++)
+		if (atomic_load(&h->fd) == fd + 1)
+			return true;
+	return false;
 }
 
 bool held_is_ready(int listener)

@@ -24,7 +24,8 @@ static inline bool held_any(void)
 
 /* fd is the listener's from now on. False: there is no room, or nobody would know where it is waited for. */
 bool held_put(int listener, int fd);
-/* Is there one of the listener's; and one that is over, which comes of accept() next? */
+/* Is the number one of them? Is there one of the listener's; and one that is over, which comes of accept() next? */
+bool held_is(int fd);
 bool held_has(int listener);
 bool held_is_ready(int listener);
 /* Must a wait for the number come by here? */

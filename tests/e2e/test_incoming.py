@@ -543,6 +543,23 @@ class Steps(Incoming):
         log = self.shim_says(server, "refused ")
         self.assertEqual(log.count("no message in time"), sum(ways.values()), log[-1000:])
 
+    def test_held(self):
+        """What is held is no number of the program's, which starts others meanwhile and closes what it does not
+        know."""
+        server = self.serve(["/usr/bin/python3", "-c", UNKNOWING], 8055)
+        half = inside("converter", socket.create_connection, (L.CLIENT, 8055), 15)
+        with half:
+            half.sendall(bytes.fromhex(message()[:30]))
+            server.wait_for("files", lambda: "files" in server.text())
+            with inside("server", socket.create_connection, (L.CLIENT, 8055), 15):
+                server.process.wait(10)
+            self.assertRaises(ConnectionResetError, half.recv, 1)
+        said = dict(line.split(" ", 1) for line in server.text().splitlines())
+        self.assertEqual(said["vfork"], said["before"])
+        self.assertEqual(said["fork"], said["before"])
+        del said["vfork"], said["fork"], said["before"]
+        self.assertEqual(said, {"awaited": "None", "forked": "0", "gone": "None", "files": "True", "direct": f"{L.SERVER} True"})
+
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
         own that begin otherwise, and all of them where no rule speaks of the listener."""
@@ -568,6 +585,36 @@ class Steps(Incoming):
                 said = self.lines(server, "poll")
                 self.assertIn(f"accept {L.CONVERTER} True", said)
                 self.assertIn(f"recv {data}", said)
+
+
+# While a connection is held, starts programs that say what they have inherited, then closes all that it does not know,
+# and has other files there when the message is whole.
+UNKNOWING = r"""
+import ctypes, os, select, socket, subprocess
+s = socket.create_server(("0.0.0.0", 8055))
+s.setblocking(False)
+libc = ctypes.CDLL(None)
+def accept():
+    select.select([s], [], [], 30)
+    fd = libc.accept(s.fileno(), ctypes.create_string_buffer(128), ctypes.byref(ctypes.c_int(128)))
+    return None if fd < 0 else (socket.socket(fileno=fd), os.get_inheritable(fd))
+def run(**how):
+    shown = subprocess.run(["ls", "/proc/self/fd"], capture_output=True, text=True, close_fds=False, **how).stdout
+    return shown.split()[:-1]
+print("before", run(), flush=True)
+print("awaited", accept(), flush=True)
+print("vfork", run(), flush=True)
+print("fork", run(preexec_fn=lambda: None), flush=True)
+if os.fork() == 0:
+    os._exit(os.path.exists(f"/proc/self/fd/{s.fileno() + 1}"))
+print("forked", os.wait()[1], flush=True)
+os.closerange(s.fileno() + 1, 100)
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+print("gone", accept(), flush=True)
+print("files", [os.read(f, 1) for f in files] == [b""] * 8, flush=True)
+c, inheritable = accept() or accept()
+print("direct", c.getpeername()[0], inheritable, flush=True)
+"""
 
 
 # Says to each connection what accept() and getpeername() have said: argv[1] processes of argv[2] threads.
