@@ -3,6 +3,7 @@
 """Incoming connections: a converter takes a remote host's, and makes one to an unmodified server here."""
 import collections
 import concurrent.futures
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -553,7 +554,8 @@ class Steps(Incoming):
             server.wait_for("files", lambda: "files" in server.text())
             with inside("server", socket.create_connection, (L.CLIENT, 8055), 15):
                 server.process.wait(10)
-            self.assertRaises(ConnectionResetError, half.recv, 1)
+            with contextlib.suppress(ConnectionResetError):  # closed, with or without bytes that were not read
+                self.assertEqual(half.recv(1), b"")
         said = dict(line.split(" ", 1) for line in server.text().splitlines())
         self.assertEqual(said["vfork"], said["before"])
         self.assertEqual(said["fork"], said["before"])
