@@ -17,6 +17,8 @@ import time
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
+# of a library that was built with one
+SANITIZER = [f"{name}={value}" for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")]
 EXTERNAL, LISTENS = 8080, 8000
 
 
@@ -34,7 +36,7 @@ class Incoming(L.TestCase):
         env = self.lab.config(converter=converter + "\n" + incoming, policy=policy,
                               address=(L.CONVERTER, L.CONVERTER6))
         log = env["LAB_LOG"]
-        process = self.lab.start(ns, ["env", f"LD_PRELOAD={L.SHIM}", f"CONVERT_CONF={env['CONVERT_CONF']}",
+        process = self.lab.start(ns, ["env", *SANITIZER, f"LD_PRELOAD={L.SHIM}", f"CONVERT_CONF={env['CONVERT_CONF']}",
                                       *map(str, argv)])
         process.shim = log
         process.wait_for_listeners(port)
