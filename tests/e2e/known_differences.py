@@ -50,6 +50,8 @@ and is then what it was."""
 BIND_AGAIN = """the socket that takes the twin's place is bound to the port that the kernel had chosen, so that
 getsockname() shows it; after a refusal TCP shows it, too, but has given it back, and could be bound again. So has
 the twin, and if somebody took the port in between (15 of 2,132 with 400 ports to choose from), the twin stays."""
+LISTEN_AGAIN = """a listener that was bound to port 0, shut down, and listens again gets another port; a twin is bound to
+the one that the kernel had chosen, where connections may still be ending."""
 BUFFER = """how large MPTCP makes its send buffer depends on what its subflow has seen."""
 SHARED_MPTCP = """a refused MPTCP socket that another number or process has, too, is not replaced by one of TCP:
 disconnected, it has no EPOLLERR."""
@@ -71,6 +73,7 @@ TOLD_TWICE = ["- poll OUT: 1 OUT|HUP", "+ poll OUT: 1 OUT|ERR|HUP",
               "- send: EPIPE", "+ send: ECONNREFUSED"]
 
 KNOWN = [
+    Known("mptcp_at_once_*", "t_args", "badly*", "*", LISTEN_AGAIN, ["- listen: 0", "+ listen: EADDRINUSE"], False),
     Known("*", "t_fastopen", "in_pieces-blocking", "mute", PIECES, ["- send: 900", "+ send: 189"]),
     Known("*", "t_deferred", "first-blocking-splice", "mute", SPLICED, [
         "- first: 100", "+ first: EAGAIN", "[-+] back: 0 of *, the same, then nothing"]),

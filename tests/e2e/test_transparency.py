@@ -34,6 +34,8 @@ OUTCOMES = {
 # Longer than any case: what ends a wait on a mute server is the program. No bypass: the server speaks
 # MPTCP, too.
 POLICY = "timeout = 30s\nbypass = never"
+# What the clients' own listeners are made, which nobody but they themselves connects to.
+INCOMING = "\n[incoming]\nrule = accept"
 LISTEN = ["0.0.0.0", "[::]"]  # the wildcard, for subflows that join
 
 # How the converter answers: it accepts TCP at once and replies later, or holds the SYN.
@@ -179,6 +181,8 @@ class Transparency(L.TestCase):
     def through(self, answer, reply, syn, runs, enough=10, at_once=4, **more):
         """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
         options, settings, fast_open = SYNS[syn]
+        if answer == "at_once":  # and so half of all runs
+            settings += INCOMING
         converter = self.lab.converter(*ANSWERS[answer], *REPLIES[reply], *options,
                                        *["--mptcp"] * is_mptcp(), listen=LISTEN)
         L.sysctl("client", net__ipv4__tcp_fastopen=fast_open)

@@ -476,6 +476,129 @@ static void listen_after(int param)
 	do_poll(fd, POLLIN | POLLOUT, 0);
 }
 
+/* ------------------------------------------------------------------- a server's calls */
+
+#define OWN_ACCEPT (-1) /* accept(), not accept4() */
+
+static struct sockaddr_in here;
+
+static int new_listener(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	socklen_t len = sizeof(here);
+
+	here = (struct sockaddr_in){ .sin_family = AF_INET };
+	here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	say_result("bind", bind(fd, (struct sockaddr *)&here, sizeof(here)));
+	say_result("listen", listen(fd, 1));
+	getsockname(fd, (struct sockaddr *)&here, &len);
+	return fd;
+}
+
+/* Somebody has connected when this is called. */
+static int accept_in(int listener, void *name, socklen_t *len, int flags)
+{
+	int fd;
+
+	errno = 0;
+	fd = flags == OWN_ACCEPT ? accept(listener, name, len) :
+				   accept4(listener, name, len, flags);
+	say("accept: %s", fd >= 0 ? "a number" : say_errno(errno));
+	return fd;
+}
+
+static int knock(int listener)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	say_result("connect", connect(fd, (struct sockaddr *)&here, sizeof(here)));
+	do_poll(listener, POLLIN, 1500);
+	return fd;
+}
+
+static void accepted(int caller, int fd)
+{
+	int protocol = 0;
+	socklen_t len = sizeof(protocol);
+
+	say("flags: %d %d", fcntl(fd, F_GETFL) & O_NONBLOCK, fcntl(fd, F_GETFD));
+	say_result("SO_PROTOCOL", getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len));
+	say("protocol %d", protocol);
+	do_send(caller, "hello");
+	do_poll(fd, POLLIN, 1500);
+	do_poll(fd, POLLIN | POLLOUT | POLLRDHUP, 0);
+	do_recv(fd);
+	do_send(fd, "hello yourself");
+	do_poll(caller, POLLIN, 1500);
+	do_recv(caller);
+	do_close(caller);
+	do_poll(fd, POLLIN | POLLRDHUP, 1500);
+	do_recv(fd);
+	do_close(fd);
+}
+
+static void accepting(int flags)
+{
+	static const socklen_t some[] = { 0, 1, 2, 8, 15, 16, 17, 100 };
+	int listener = new_listener(), caller;
+	socklen_t len;
+
+	accept_in(listener, NULL, NULL, flags);
+	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+		unsigned char a[128];
+		int fd, written = 0;
+
+		memset(a, 0xee, sizeof(a));
+		len = some[i];
+		caller = knock(listener);
+		fd = accept_in(listener, a, &len, flags);
+		while (written < 128 && a[written] != 0xee)
+			written++;
+		say("room %u: length %u, written %s", some[i], len,
+		    written < 4	 ? "less" :
+		    written < 16 ? "some" :
+				   "all");
+		accepted(caller, fd);
+	}
+	caller = knock(listener);
+	len = 16;
+	accepted(caller, accept_in(listener, nothing, &len, flags));
+}
+
+static void badly(int flags)
+{
+	int listener = new_listener(), fds[2];
+	socklen_t len = (socklen_t)minus;
+	char name[16];
+
+	knock(listener);
+	accept_in(listener, name, nothing, flags);
+	knock(listener);
+	accept_in(listener, name, nowhere, flags);
+	knock(listener);
+	accept_in(listener, name, &len, flags);
+	do_poll(listener, POLLIN, 0);
+	say_result("accept4", accept4(listener, NULL, NULL, 77));
+	accept_in(minus, NULL, NULL, flags);
+	accept_in(999, NULL, NULL, flags);
+	accept_in(socket(AF_INET, SOCK_DGRAM, 0), NULL, NULL, flags);
+	accept_in(socket(AF_INET, SOCK_STREAM, 0), NULL, NULL, flags);
+	if (pipe(fds) == 0)
+		accept_in(fds[0], NULL, NULL, flags);
+	say_result("listen", listen(minus, 1));
+	say_result("listen", listen(fds[0], 1));
+	say_result("listen", listen(socket(AF_INET, SOCK_DGRAM, 0), 1));
+	say_result("listen", listen(listener, 8));
+	say_result("listen", listen(listener, minus));
+	do_names(listener);
+	do_error(listener);
+	say_result("shutdown", shutdown(listener, SHUT_RD));
+	do_poll(listener, POLLIN | POLLOUT | POLLRDHUP, 0);
+	accept_in(listener, NULL, NULL, flags);
+	say_result("listen", listen(listener, 1));
+	do_close(listener);
+}
+
 static void linger(int seconds)
 {
 	struct linger l = { 1, seconds };
@@ -525,6 +648,11 @@ int main(int argc, char **argv)
 		{ "bound-reuse", bound, 3 },
 		{ "bound-loopback", bound, 4 },
 		{ "listen_after", listen_after, 0 },
+		{ "accepting-own", accepting, OWN_ACCEPT },
+		{ "accepting", accepting, 0 },
+		{ "accepting-nonblock", accepting, SOCK_NONBLOCK | SOCK_CLOEXEC },
+		{ "badly-own", badly, OWN_ACCEPT },
+		{ "badly", badly, SOCK_CLOEXEC },
 		{ "linger-0", linger, 0 },
 		{ "linger-2", linger, 2 },
 	};
