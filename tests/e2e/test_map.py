@@ -41,8 +41,8 @@ class Peer(L.Process):
     """pcp_peer.py at work."""
 
     def __init__(self, lab, what, *more, port=PCP):
-        super().__init__("converter", ["/usr/bin/python3", "-B", L.ROOT / "tests/lab/pcp_peer.py", L.CONVERTER, str(port), what,
-                                       *more], name=what)
+        argv = ["/usr/bin/python3", "-B", L.ROOT / "tests/lab/pcp_peer.py", L.CONVERTER, str(port), what, *more]
+        super().__init__("converter", argv, name=what)
         lab.started(self)
         self.wait_for("ready", lambda: "ready" in self.text())
 
@@ -286,19 +286,6 @@ class Lost(Case):
 
 
 class Refused(Case):
-    def test_each_result(self):
-        for code in range(1, 14):
-            with self.subTest(NAMES[code]):
-                converter = self.converter("--pcp-result", code)
-                m = self.map("8080")
-                event = m.wait_event("refused", "made")
-                self.assertEqual((event["event"], event["result"], event["result_name"], event["external"]),
-                                 ("refused", code, NAMES[code], None))
-                status = L.wait_for("the file", self.status)[0]
-                self.assertEqual((status["result_name"], status["external"]), (NAMES[code], None))
-                m.stop()
-                converter.stop()
-
     def test_by_its_own_reasons(self):
         self.converter("--pcp-quota", 1)
         m = self.map("8080", "8443")
@@ -385,15 +372,24 @@ class Configured(Case):
         self.assertEqual([e["why"] for e in converter.events("unmap", 1)], ["deleted"])
         self.assertEqual(self.status(), [])
 
-    def test_check_names_each_result(self):
+    def test_each_result(self):
+        """map, status and check name it."""
         for code in range(1, 14):
-            converter = self.converter("--pcp-result", code)
-            found, = self.check(self.conf())
-            converter.stop()
-            self.assertEqual((found["id"], found["verdict"], found["values"]["result"]),
-                             ("mapping-refused", "problem", code))
-            self.assertIn(NAMES[code], found["what"])
-            self.assertTrue(found["mend"])
+            with self.subTest(NAMES[code]):
+                converter = self.converter("--pcp-result", code)
+                found, = self.check(self.conf())
+                self.assertEqual((found["id"], found["verdict"], found["values"]["result"]),
+                                 ("mapping-refused", "problem", code))
+                self.assertIn(NAMES[code], found["what"])
+                self.assertTrue(found["mend"])
+                m = self.map("8080")
+                event = m.wait_event("refused", "made")
+                self.assertEqual((event["event"], event["result"], event["result_name"], event["external"]),
+                                 ("refused", code, NAMES[code], None))
+                status = L.wait_for("the file", self.status)[0]
+                self.assertEqual((status["result_name"], status["external"]), (NAMES[code], None))
+                m.stop()
+                converter.stop()
 
     def test_check_without_a_server(self):
         self.lab.converter()
