@@ -25,7 +25,7 @@ class Map(L.Process):
 
     def __init__(self, lab, *arguments, ns="client", env=None):
         super().__init__(ns, [BOOTSTRAP, "map", "-j", *arguments], name="map",
-                         env={"CONVERT_STATE": lab.state} | (env or {}))
+                         env=env or {"CONVERT_STATE": lab.state})
         lab.started(self)
 
     def events(self, *names):
