@@ -70,6 +70,15 @@ class Transcript(L.TestCase):
         return plain, (text.replace("ECONNREFUSED", err) if err else text).splitlines()
 
     def compare(self, case, outcome, shim):
+        """Whether a signal of the program's timer comes before the answer of a server 100 ms away is chance where
+        the host is busy: both runs have three tries."""
+        text = self.compare_once(case, outcome, shim)
+        for _ in range(2 if text and case.startswith("signal") else 0):
+            self.direct.clear()
+            text = text and self.compare_once(case, outcome, shim)
+        return text
+
+    def compare_once(self, case, outcome, shim):
         direct, expected = self.expected(case, outcome)
         shimmed = self.transcript(case, outcome, shim)
         lines = [expected, shimmed.out.decode().splitlines()]

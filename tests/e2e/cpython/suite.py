@@ -82,6 +82,7 @@ class Loopback(L.Lab):
     def __init__(self, helper=False):
         self.running = []
         self.files = self.addresses = 0
+        self.netstat = {}
         self.helper = helper
         self.helpers = {}
 
