@@ -559,14 +559,17 @@ class Steps(Incoming):
             half.sendall(bytes.fromhex(message()[:30]))
             server.wait_for("files", lambda: "files" in server.text())
             with inside("server", socket.create_connection, (L.CLIENT, 8055), 15):
-                server.process.wait(10)
+                server.wait_for("direct", lambda: "direct" in server.text())
+            call(8055, message()[:18], "...", message()[18:])
+            server.process.wait(10)
             with contextlib.suppress(ConnectionResetError):  # closed, with or without bytes that were not read
                 self.assertEqual(half.recv(1), b"")
         said = dict(line.split(" ", 1) for line in server.text().splitlines())
         self.assertEqual(said["vfork"], said["before"])
         self.assertEqual(said["fork"], said["before"])
         del said["vfork"], said["fork"], said["before"]
-        self.assertEqual(said, {"awaited": "None", "forked": "0", "gone": "None", "files": "True", "direct": f"{L.SERVER} True"})
+        self.assertEqual(said, {"awaited": "None", "forked": "0", "gone": "None", "files": "True", "direct": f"{L.SERVER} True",
+                                "late": f"{REMOTE} True"})
 
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
@@ -622,6 +625,9 @@ print("gone", accept(), flush=True)
 print("files", [os.read(f, 1) for f in files] == [b""] * 8, flush=True)
 c, inheritable = accept() or accept()
 print("direct", c.getpeername()[0], inheritable, flush=True)
+while not (found := accept()):
+    pass
+print("late", found[0].getpeername()[0], found[1], flush=True)
 """
 
 
