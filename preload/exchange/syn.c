@@ -79,7 +79,7 @@ __attribute__((noinline)) static long send_with_early(int fd, struct msghdr *msg
 
 static bool may_ride(const struct exchange_early *early)
 {
-	return early && early->msg && libc_pieces(early->msg) > 0 &&
+	return early->msg && libc_pieces(early->msg) > 0 &&
 	       !(early->msg->msg_control && libc_is_musl()) && /* musl cleans it */
 	       !(early->flags & (MSG_OOB | MSG_ZEROCOPY));
 }
@@ -102,8 +102,8 @@ static long send_message(struct exchange *u, int fd, struct sockaddr_storage *vi
 		msg.msg_namelen = 0;
 	}
 	u->deferred = false;
-	n = may_ride(early) ? send_with_early(fd, &msg, flags, early) :
-			      sys_sendmsg(fd, &msg, flags);
+	n = early && may_ride(early) ? send_with_early(fd, &msg, flags, early) :
+				       sys_sendmsg(fd, &msg, flags);
 	if (!early || n <= (long)u->request.len) /* nothing follows the message, or not yet */
 		return n;
 	early->taken = (size_t)n - u->request.len;

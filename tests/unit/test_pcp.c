@@ -229,7 +229,7 @@ static void responses_are_read(void **state)
 /* 9, appendix A: a server of NAT-PMP says what it is in eight bytes */
 static void other_versions(void **state)
 {
-	uint8_t bytes[PCP_HEADER_LEN];
+	uint8_t bytes[PCP_HEADER_LEN] = { 0 };
 	struct pcp_response r;
 
 	(void)state;
