@@ -59,10 +59,11 @@ class Path(L.TestCase):
         for it is what every connection over MPTCP costs (LINUX-FACTS 2b.3)."""
         words = r"MPTCP, where replies to SYN data are held back: (\d+) ms more"
         self.lab.converter("--mptcp", "--fastopen", "cookie", listen=[self.v4])
-        # each run measures anew; others on this machine can only make it longer
-        costs = [int(re.search(words, self.helper("run"))[1]) for _ in range(3)]
+        # each run measures anew, the difference of two connections: others on this machine can make either longer
+        said = [re.search(words, self.helper("run")) for _ in range(5)]
+        costs = [int(found[1]) for found in said if found]
+        self.assertGreaterEqual(len(costs), 3)
         self.assertTrue(25 <= min(costs) <= 80, costs)
-        # it is the difference of two connections, of which the one over TCP may be the longer one once
         held = next(filter(None, (self.held() for _ in range(3))))[0]
         self.assertEqual(held["verdict"], "note")
         self.assertIn("ms more for each connection", held["what"])

@@ -69,7 +69,7 @@ class Run:
     """differences.c over one kind of socket, in one world."""
 
     def __init__(self, lab, kind, world, group, wait_ms=0, late="", user=""):
-        self.key, self.late = (f"{kind} {user}".strip(), world), late
+        self.key, self.late, self.group = (f"{kind} {user}".strip(), world), late, group
         self.tag = f"{self.key[0]}@{world}"
         number = GROUPS[world, group]
         argv = [L.TOOLS / "differences", group, self.tag, L.SERVER, SERVER_PORT + number, wait_ms]
@@ -196,18 +196,27 @@ def ask_options(lab, kind, world, when):
     return (kind, world), rows, plain
 
 
+# What the other end needs more than a second for, to know it
+SENT = {"close while the peer sends", "killed while the peer sends"}
+
+
+def peers_rows(lab, wanted):
+    """What the other end has seen of a run. {(state, call): value}"""
+    lines = [line.split("\t") for server in lab.servers.values() for line in server.text().splitlines(True)
+             if line.endswith("\n")]
+    return {(state, call): value.rstrip("\n") for tag, state, call, value in lines if tag.strip() == wanted}
+
+
 def run_all(lab, user):
     """{(kind, world): {(state, call): value}}, and the options with which we have made no MPTCP."""
     found, plain = collections.defaultdict(dict), set()
 
     def add(*wanted):
         for run, rows in phase(lab, wanted):
-            found[run.key].update(rows)
-            for server in lab.servers.values():  # what the other end has seen
-                for line in server.text().splitlines():
-                    tag, state, call, value = line.split("\t")
-                    if tag.strip() == run.tag:
-                        found[run.key][state, call] = value
+            if run.group == "plain":
+                L.wait_for(f"{run.tag}: its peer", lambda tag=run.tag: SENT <= {state for state, _ in peers_rows(lab, tag)},
+                           20)
+            found[run.key].update(rows | peers_rows(lab, run.tag))
 
     over_mptcp = [("mptcp", ""), ("ours", "")]
     every = [("tcp", "")] + over_mptcp + [("ours", user)]
