@@ -351,6 +351,8 @@ static const struct {
 	{ "[policy]\nrule = maybe port 80\n", 2, "\"maybe\": expected direct, convert" },
 	{ "[state]\nfile = state\n", 2, "file = state: expected none, or a path" },
 	{ "[log]\nfile = convert.log\n", 2, "expected stderr, or a path" },
+	{ "[log]\nfile = /a\ntarget = /a\n", 3,
+	  "target and file are the same: expected one of them" },
 	{ "[log]\nlevel = off\n", 2, "level = off: expected error, info or debug" },
 	/* the text itself */
 	{ "[policy]\n\x01\n", 2, "a control character" },

@@ -55,14 +55,22 @@ void __wrap_free(void *p)
 	__real_free(p);
 }
 
-static const char text[] = "[converter a]\n"
-			   "address = 192.0.2.1\naddress = 2001:db8::1\naddress = 192.0.2.2\n"
-			   "cookie = secret\nfrom = 10.0.0.0/8\nfrom = 10.1.0.0/16\n"
-			   "interface = wwan0\ninterface = wwan1\n"
-			   "[converter b]\naddress = 192.0.2.3\n"
-			   "[policy]\nrule = direct to 10.0.0.0/8,10.1.0.0/16 port 22,80-90\n"
-			   "rule = convert app curl port 80\nrule = direct to ::/0\n"
-			   "[state]\nfile = /run/state\n[log]\nfile = /var/log/convert\n";
+static const char text[] =
+	"[converter a]\n"
+	"address = 192.0.2.1\naddress = 2001:db8::1\naddress = 192.0.2.2\n"
+	"cookie = secret\nfrom = 10.0.0.0/8\nfrom = 10.1.0.0/16\n"
+	"interface = wwan0\ninterface = wwan1\n"
+	"[converter b]\naddress = 192.0.2.3\n"
+	"[policy]\nrule = direct to 10.0.0.0/8,10.1.0.0/16 port 22,80-90\n"
+	"rule = convert app curl port 80\nrule = direct to ::/0\n"
+	/* more than there is room for at first */
+	"rule = direct to 1::,2::,3::,4::,5::,6::,7::,8:: port 1,3,5,7,9,11,13,15,17\n"
+	"rule = direct to 1::,2::,3::,4::,5::,6::,7::,8::,9::,a::,b::,c::,d::,e::,f::\n"
+	"rule = direct to 1::,2::,3::,4::,5::,6::,7::,8::,9::,a::,b::,c::,d::,e::,f::\n"
+	"rule = direct to 1::,2::,3::,4::,5::,6::,7::,8::,9::,a::,b::,c::,d::,e::,f::\n"
+	"rule = direct port 1,3,5,7,9,11,13,15,17\nrule = direct port 80\n"
+	"[incoming]\nrule = accept port 80\n"
+	"[state]\nfile = /run/state\n[log]\nfile = /var/log/convert\n";
 
 static int load(const struct config_env *env, struct config *config, struct config_error *err)
 {

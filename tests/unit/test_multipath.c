@@ -9,6 +9,15 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <linux/mptcp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "genl.h"
+#include "route.h"
+
 /* o: the program's own socket; b: bound; w: watched; l: lost. Then 1, 2 or t (tunnel), or nothing yet. */
 static enum multipath of(enum config_mptcp setting, const char *facts)
 {
@@ -161,6 +170,135 @@ static void tunnels(void **state)
 	assert_int_equal(beside("", true), PATHS_ONE);
 }
 
+/* ------------------------------------------------------------ what the kernel answers */
+
+static bool have_network;
+
+static const char network[] =
+	"exec >/dev/null 2>&1; set -e; ip link set lo up; ip link add wwan0 type veth peer name "
+	"eth7;"
+	"ip address add 10.20.0.5/16 dev wwan0; ip address add 172.16.0.5/12 dev eth7;"
+	"ip address add 2001:db8:20::5/64 dev wwan0 nodad; ip link set wwan0 up; ip link set eth7 "
+	"up;"
+	"ip route add default via 172.16.0.1; ip mptcp limits set subflows 2 add_addr_accepted 0";
+
+static int enter_namespace(void **state)
+{
+	int flags = geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET;
+
+	(void)state;
+	have_network = unshare(flags) == 0 && system(network) == 0;
+	return 0;
+}
+
+static void run(const char *command)
+{
+	assert_int_equal(system(command), 0);
+}
+
+/* Each asks later than the one before, so that nothing is remembered. */
+static enum paths_found to(const char *address)
+{
+	static int64_t now_ms = 1000000;
+	struct addr a = { .port = 443 };
+	enum paths_found found;
+
+	assert_int_equal(addr_parse(&a, address), 0);
+	now_ms += PATHS_MS;
+	errno = 123;
+	found = paths_to(&a, route_lookup, now_ms);
+	assert_int_equal(errno, 123);
+	/* and for a while it holds, without a question */
+	assert_int_equal(paths_to(&a, NULL, now_ms + PATHS_MS - 1000), found);
+	return found;
+}
+
+static void kernel_without_endpoints(void **state)
+{
+	(void)state;
+	if (!have_network)
+		skip();
+	assert_int_equal(to("192.0.2.1"), PATHS_ONE);
+	run("ip mptcp limits set add_addr_accepted 2");
+	assert_int_equal(to("192.0.2.1"), PATHS_SEVERAL);
+	run("ip mptcp limits set subflows 0 add_addr_accepted 0");
+	assert_int_equal(to("192.0.2.1"), PATHS_ONE);
+	run("sysctl -qw net.mptcp.pm_type=1");
+	assert_int_equal(to("192.0.2.1"), PATHS_SEVERAL);
+	run("sysctl -qw net.mptcp.pm_type=0 net.mptcp.enabled=0");
+	assert_int_equal(to("192.0.2.1"), PATHS_SEVERAL);
+	run("sysctl -qw net.mptcp.enabled=1; ip mptcp limits set subflows 2");
+}
+
+static void kernel_with_endpoints(void **state)
+{
+	(void)state;
+	if (!have_network)
+		skip();
+	run("ip mptcp endpoint add 10.20.0.5 dev wwan0 subflow; ip mptcp endpoint add "
+	    "2001:db8:20::5 subflow backup");
+	assert_int_equal(to("192.0.2.1"), PATHS_SEVERAL);
+	assert_int_equal(to("10.20.0.9"), PATHS_ONE);	       /* there it is the first */
+	assert_int_equal(to("2001:db8:30::1"), PATHS_SEVERAL); /* no route: nobody can tell */
+
+	paths_look(&paths);
+	assert_int_equal(paths.err, 0);
+	assert_int_equal(paths.subflows, 2);
+	assert_int_equal(paths.accepted, 0);
+	assert_int_equal(paths.n_endpoints, 2);
+	assert_string_equal(paths.endpoints[0].interface, "wwan0");
+	assert_true(paths.endpoints[0].makes_subflows && !paths.endpoints[0].is_backup);
+	assert_string_equal(paths.endpoints[1].interface, "");
+	assert_true(paths.endpoints[1].is_backup && !addr_is_v4(&paths.endpoints[1].address));
+}
+
+static void count_answers(const uint8_t *attributes, size_t len, void *arg)
+{
+	(void)attributes;
+	(void)len;
+	++*(int *)arg;
+}
+
+static void kernel_refuses(void **state)
+{
+	int fd = genl_open(), n = 0;
+	struct genl_message m;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(genl_family(fd, "no such family"), 0);
+	genl_begin(&m, GENL_ID_CTRL, 200, 1);
+	assert_int_equal(genl_ask(fd, &m), -EOPNOTSUPP);
+	genl_begin(&m, GENL_ID_CTRL, 200, 1);
+	assert_int_equal(genl_dump(fd, &m, count_answers, &n), -EOPNOTSUPP);
+	assert_int_equal(n, 0);
+	genl_close(fd);
+	genl_begin(&m, GENL_ID_CTRL, 200, 1);
+	assert_int_equal(genl_ask(fd, &m), -EBADF);
+	assert_int_equal(genl_dump(fd, &m, count_answers, &n), -EBADF);
+}
+
+/* What stands there cut off. */
+static void attributes_cut(void **state)
+{
+	struct genl_message m;
+	uint32_t value = 7;
+	size_t len = 0;
+
+	(void)state;
+	genl_begin(&m, GENL_ID_CTRL, 1, 1);
+	genl_put(&m, 3, &value, sizeof(value));
+	genl_put(&m, 4, "abcde", 5);
+	assert_memory_equal(genl_find_in(&m, 4, &len), "abcde", 5);
+	assert_int_equal(len, 5);
+	assert_null(genl_find_in(&m, 5, &len));
+	assert_non_null(genl_find(m.attributes, 8, 3, &len));
+	assert_null(genl_find(m.attributes, 7, 3, &len));
+	assert_null(genl_find(m.attributes, 8 + 8, 4, &len));
+	assert_non_null(genl_find(m.attributes, 8 + 9, 4, &len)); /* without its padding */
+	assert_null(genl_find(m.attributes, 8 + 9, 5, &len));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,7 +309,11 @@ int main(void)
 		cmocka_unit_test_setup(several, start),
 		cmocka_unit_test_setup(limits, start),
 		cmocka_unit_test_setup(tunnels, start),
+		cmocka_unit_test(kernel_without_endpoints),
+		cmocka_unit_test(kernel_with_endpoints),
+		cmocka_unit_test(kernel_refuses),
+		cmocka_unit_test(attributes_cut),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, enter_namespace, NULL);
 }

@@ -548,6 +548,14 @@ static void incoming(void **state)
 	assert_ptr_equal(accepted("192.0.2.1", "10.0.0.1", 80), config.converters);
 	assert_null(accepted("192.0.2.1", "10.0.1.1", 80));
 	assert_null(accepted("192.0.2.2", "10.0.0.1", 80));
+	{
+		struct addr from = address("192.0.2.2", 40000), to = address("10.0.0.1", 80);
+
+		assert_null(pol_accept(&config, &from, &to,
+				       NULL)); /* by which interface, nobody can tell */
+		assert_true(pol_is_converter(&config, &from));
+		assert_false(pol_is_converter(&config, &to));
+	}
 	config_free(&config);
 	configure("[incoming]\nrule = accept\n");
 	assert_null(accepted("192.0.2.1", "10.0.0.1", 80));
