@@ -196,7 +196,7 @@ static void handle(const struct seccomp_notif *req)
 		return;
 	}
 	if (call.kind == CALL_SET) {
-		target_epoll_made();
+		target_epoll_made(by.thread);
 		listener_natively(by.id);
 		return;
 	}
@@ -220,16 +220,20 @@ static void handle(const struct seccomp_notif *req)
 	caller_let_go(&by);
 }
 
-/* Before anything else: a program waits. But one that calls without end is not to be all. */
-static void handle_all(int listener)
+/* Before anything else: a program waits. But one that calls without end is not to be all. Who has its answer then
+ * runs where we do (listener.c), and is not to wait until we have done what else there is. */
+static void handle_all(int listener, bool is_all)
 {
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 	struct seccomp_notif req;
+	int i;
 
-	for (int i = 0; i < CALLS_AT_ONCE && poll(&p, 1, 0) > 0 && p.revents & POLLIN; i++)
+	for (i = 0; i < CALLS_AT_ONCE && poll(&p, 1, 0) > 0 && p.revents & POLLIN; i++)
 		if (listener_receive(&req))
 			handle(&req);
 	target_done();
+	if (i > 0 && !is_all)
+		sched_yield();
 }
 
 /* ------------------------------------------------------------------------------------- all */
@@ -383,10 +387,10 @@ void supervise(const struct supervise *s)
 	prepare(&t);
 	while (!t.is_alone || !t.has_ended) {
 		n = epoll_wait(t.epoll, events, 64, timeout_ms());
-		handle_all(s->listener);
+		handle_all(s->listener, n <= 0);
 		for (int i = 0; i < n; i++) {
 			event(&t, &events[i]);
-			handle_all(s->listener);
+			handle_all(s->listener, i == n - 1);
 		}
 		job_look_after_some();
 	}

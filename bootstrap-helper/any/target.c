@@ -119,7 +119,8 @@ bool target_is_cloexec(int tid, int fd)
 	return at && strtoul(at + sizeof("flags:") - 1, NULL, 8) & O_CLOEXEC;
 }
 
-/* A set that is just being made is there a moment later than we hear of it. */
+/* A set that is just being made is there a moment later than we hear of it; for whoever makes it before its next
+ * call. */
 #define SOON_NS 200000000
 #define THREADS 1024
 
@@ -133,11 +134,15 @@ static struct thread {
 } threads[THREADS];
 static unsigned int generation = 1;
 static int64_t made_ns = INT64_MIN / 2;
+static int made_by; /* 0: of late, by several */
 
-void target_epoll_made(void)
+void target_epoll_made(int tid)
 {
+	int64_t now = now_ns();
+
+	made_by = now - made_ns > SOON_NS || made_by == tid ? tid : 0;
 	generation++;
-	made_ns = now_ns();
+	made_ns = now;
 }
 
 static bool is_set(int directory, const char *name)
@@ -224,7 +229,7 @@ int target_process(int tid)
 static const struct thread *with_sets(int tid)
 {
 	struct thread *t = known(tid);
-	bool may_be_kept = t->ino && now_ns() - made_ns > SOON_NS;
+	bool may_be_kept = t->ino && (made_by == tid || now_ns() - made_ns > SOON_NS);
 
 	if (may_be_kept && t->generation == generation && are_still(t))
 		return t;

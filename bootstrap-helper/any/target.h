@@ -31,7 +31,7 @@ struct target_epoll {
 };
 /* Found are as many as it returns, until the next call. */
 size_t target_epolls(int tid, int fd, int theirs, struct target_epoll **found);
-/* ... or is just about to. */
-void target_epoll_made(void);
+/* ... or this one is just about to. */
+void target_epoll_made(int tid);
 
 #endif
