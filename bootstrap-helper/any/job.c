@@ -284,6 +284,7 @@ static void refuse(struct job *j)
 /* Whoever does not wait, and whoever else has the program's socket. */
 static void complete(struct job *j)
 {
+	target_look_ahead(j->thread);
 	j->far = nowhere_complete(&j->nowhere);
 	if (j->far < 0 || sock_tcp_state(j->far) == TCP_CLOSE) { /* nobody has it any more */
 		job_end(j);

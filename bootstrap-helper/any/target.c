@@ -226,16 +226,30 @@ int target_process(int tid)
 	return t->process;
 }
 
+static bool may_be_kept(const struct thread *t)
+{
+	return t->ino && (made_by == t->tid || now_ns() - made_ns > SOON_NS);
+}
+
 static const struct thread *with_sets(int tid)
 {
 	struct thread *t = known(tid);
-	bool may_be_kept = t->ino && (made_by == tid || now_ns() - made_ns > SOON_NS);
 
-	if (may_be_kept && t->generation == generation && are_still(t))
+	if (may_be_kept(t) && t->generation == generation && are_still(t))
 		return t;
 	look_up(t);
-	t->generation = may_be_kept ? generation : 0;
+	t->generation = may_be_kept(t) ? generation : 0;
 	return t;
+}
+
+void target_look_ahead(int tid)
+{
+	struct thread *t = known(tid);
+
+	if (!may_be_kept(t) || t->generation == generation)
+		return;
+	look_up(t);
+	t->generation = generation;
 }
 
 /* What has been found so far, in room that grows. */

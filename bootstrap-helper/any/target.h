@@ -31,7 +31,9 @@ struct target_epoll {
 };
 /* Found are as many as it returns, until the next call. */
 size_t target_epolls(int tid, int fd, int theirs, struct target_epoll **found);
-/* ... or this one is just about to. */
+/* While this one does not wait for it, for its next call. */
+void target_look_ahead(int tid);
+/* It is just about to make one. */
 void target_epoll_made(int tid);
 
 #endif
