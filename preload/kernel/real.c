@@ -79,6 +79,8 @@ struct object {
 	const uint32_t *hash;
 };
 
+/* NOLINTBEGIN(performance-no-int-to-ptr) the loader has them as numbers */
+
 /* Its tables. Some loaders leave the addresses of some objects as they are in the file. */
 static bool open_object(struct object *o, const struct link_map *map)
 {
@@ -129,6 +131,8 @@ static void *look_up(const struct object *o, const char *name, uint32_t hash)
 			return NULL;
 	}
 }
+
+/* NOLINTEND(performance-no-int-to-ptr) */
 
 /*
  * As dlsym(RTLD_NEXT) does it, which is most of what a process that never opens a socket would pay for the
