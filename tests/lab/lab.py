@@ -444,7 +444,11 @@ class TestCase(unittest.TestCase):
         if result.bad > bad and self.lab and self.lab.tokens_missed() > missed:
             print(f"     again: the kernel had no MPTCP token {self.lab.tokens_missed() - missed} times", flush=True)
             result.bad = bad
+            self.forget()
             self.try_once(result)
+
+    def forget(self):
+        """Drops what is kept of earlier runs, before another try."""
 
     def try_once(self, result):
         def late(*_):
