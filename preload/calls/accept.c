@@ -57,20 +57,22 @@ static void close_accepted(void *fd)
 	aborted(*(int *)fd);
 }
 
-/* A listener that waits, waits for the name, too; of one that does not the connection is held. False: it
- * is, and has not been accepted yet. */
-static bool await_name(int listener, int fd)
+/* A listener that waits, waits for the name, too. Where it does not, or not any longer, the connection is held,
+ * and has not been accepted yet: a negative errno; it may be the next one. */
+static int await_name(int listener, int fd)
 {
 	struct conn *c = conn_peek(fd);
 	struct libc_cleanup cleanup;
+	int r = -EAGAIN;
 
-	if (sock_is_nonblocking(listener))
-		return !held_put(listener, fd);
-	libc_cleanup_push(&cleanup, close_accepted, &fd);
-	if (c)
-		conn_wait(fd, c, sock_time_limit(listener, SO_RCVTIMEO));
-	libc_cleanup_pop(&cleanup, 0);
-	return true;
+	if (!sock_is_nonblocking(listener)) {
+		libc_cleanup_push(&cleanup, close_accepted, &fd);
+		r = c ? conn_wait(fd, c, sock_time_limit(listener, SO_RCVTIMEO)) : 0;
+		libc_cleanup_pop(&cleanup, 0);
+	}
+	if (r == -ETIMEDOUT) /* to accept() that is this */
+		r = -EAGAIN;
+	return (r == -EAGAIN || r == -EINTR) && held_put(listener, fd) ? r : 0;
 }
 
 struct accepting {
@@ -115,46 +117,48 @@ static int accept_one(int listener, struct accepting *a, int flags, int *family,
 	return fd;
 }
 
-/* One that was held is over. */
-static int accept_held(int fd, const struct accepting *a)
+static int show_peer(int fd, const struct accepting *a, const struct addr *peer, bool was_held)
 {
 	const struct conn *c = conn_peek(fd);
-	struct addr peer = { .port = 0 };
 
-	*a->len = a->room;
-	if (!c) /* no converter's after all, and what it shows is right */
-		return syscall(SYS_getpeername, fd, a->name, a->len) < 0 ? aborted(fd) : fd;
-	accept_name(fd, &peer);
-	conn_show_name(&peer, c->family, a->name, a->room, a->len);
+	if (c) {
+		conn_show_name(peer, c->family, a->name, a->room, a->len);
+	} else if (was_held) { /* no converter's after all, and nothing is there yet */
+		*a->len = a->room;
+		if (syscall(SYS_getpeername, fd, a->name, a->len) < 0)
+			return aborted(fd);
+	}
 	return fd;
 }
 
 SLOW static int accept_converters(int listener, struct sockaddr *name, socklen_t *len, int flags)
 {
 	struct accepting a = { .name = name, .len = len, .own_len = sizeof(a.own) };
+	bool is_named = name && !memory_is_absurd(len), was_held, is_ours;
+	int saved_errno = errno, fd, family = 0, r = 0;
 	struct addr peer = { .port = 0 };
-	int saved_errno = errno, fd, family = 0;
 	enum accept_name known;
-	bool is_ours;
 
-	a.room = name && !memory_is_absurd(len) ? *len : 0;
-	if (held_any() && name && !memory_is_absurd(len) && (fd = held_take(listener)) >= 0)
-		return libc_result(accept_held(fd, &a), saved_errno);
+	a.room = is_named ? *len : 0;
 	do {
-		fd = accept_one(listener, &a, flags, &family, &is_ours);
-		if (!is_ours || !name) {
-			errno = fd < 0 ? errno : saved_errno;
-			return fd;
+		fd = is_named && held_any() ? held_take(listener, !sock_is_nonblocking(listener)) :
+					      -1;
+		was_held = fd >= 0;
+		if (!was_held) {
+			fd = accept_one(listener, &a, flags, &family, &is_ours);
+			if (!is_ours || !name) {
+				errno = fd < 0 ? errno : saved_errno;
+				return fd;
+			}
 		}
 		known = accept_name(fd, &peer);
-	} while (known == ACCEPT_UNKNOWN && !await_name(listener, fd));
-	if (known == ACCEPT_UNKNOWN)
+		r = known == ACCEPT_UNKNOWN ? await_name(listener, fd) : 0;
+	} while (r < 0 && sock_is_nonblocking(listener));
+	if (r == 0 && known == ACCEPT_UNKNOWN)
 		known = accept_name(fd, &peer);
-	if (known == ACCEPT_GONE)
-		fd = aborted(fd);
-	else if (mark_has_record(mark_get(fd)))
-		conn_show_name(&peer, family, name, a.room, len);
-	return libc_result(fd, saved_errno);
+	if (r == 0)
+		r = known == ACCEPT_GONE ? aborted(fd) : show_peer(fd, &a, &peer, was_held);
+	return libc_result(r, saved_errno);
 }
 
 INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)

@@ -90,7 +90,7 @@ INTERPOSE int close(int fd)
 	if (mark != MARK_UNKNOWN && mark != MARK_OTHER && mark != MARK_UP)
 		conn_forget(fd);
 	if (held_any())
-		held_drop(fd);
+		held_drop(fd, fd);
 	mark_closing(fd);
 	return REAL(close)(fd);
 }
@@ -99,6 +99,8 @@ INTERPOSE int close(int fd)
  * when it is used. */
 static void forget_range(unsigned int first, unsigned int last)
 {
+	if (held_any() && first < MARK_MAX)
+		held_drop((int)first, last < MARK_MAX ? (int)last : MARK_MAX);
 	if (last > (unsigned int)conn_highest())
 		last = (unsigned int)conn_highest();
 	for (unsigned int fd = first; fd <= last; fd++) {
@@ -138,9 +140,15 @@ INTERPOSE int dup(int fd)
 /* newfd is about to be closed, unless fd is none. */
 static void make_room(int fd, int newfd)
 {
+	bool is_pending;
+
 	await_opening(newfd);
-	if (mark_get(newfd) == MARK_PENDING && fd != newfd && sys_fcntl(fd, F_GETFD, 0) >= 0)
+	is_pending = mark_get(newfd) == MARK_PENDING;
+	if (fd == newfd || !(is_pending || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0)
+		return;
+	if (is_pending)
 		conn_forget(newfd);
+	held_drop(newfd, newfd);
 }
 
 INTERPOSE int dup2(int fd, int newfd)

@@ -10,8 +10,8 @@
 static struct held {
 	_Atomic int fd; /* plus one; 0: free, -1: being filled in */
 	_Atomic int listener;
-	_Atomic uint64_t
-		cookie;	   /* the program may have closed a number that it has not been told of */
+	/* the program may have closed a number that it has not been told of, or the listener unseen */
+	_Atomic uint64_t cookie, listener_cookie;
 	bool is_inherited; /* by programs that are started, once it is accepted */
 	_Atomic bool told; /* to who asks for edges, once */
 } all[HELD_MOST];
@@ -24,50 +24,15 @@ static void count(int change)
 	atomic_fetch_add(&mark_unsettled, change);
 }
 
-bool held_put(int listener, int fd)
-{
-	if (!mark_is_fresh(mark_get(listener)) || epset_is_lost(listener))
-		return false;
-	for (struct held *h = all; h < all + HELD_MOST; h++) {
-		int free = 0;
-
-		if (!atomic_compare_exchange_strong(&h->fd, &free, -1))
-			continue;
-		atomic_store(&h->listener, listener);
-		atomic_store(&h->told, false);
-		atomic_store(&h->cookie, sock_cookie(fd));
-		h->is_inherited = sys_fcntl(fd, F_GETFD, 0) == 0;
-		if (h->is_inherited)
-			sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
-		conn_raise_highest(listener);
-		count(1);
-		atomic_store(&h->fd, fd + 1);
-		return true;
-	}
-	return false;
-}
-
-static bool is_of(const struct held *h, int listener)
-{
-	return atomic_load(&h->fd) > 0 && atomic_load(&h->listener) == listener;
-}
-
-static bool is_ready(const struct held *h)
-{
-	int fd = atomic_load(&h->fd) - 1;
-	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
-
-	return !c || conn_advance(fd, c) != MARK_PENDING;
-}
-
-/* The number of it, which is nobody else's then. -1: it has been taken, or is not there any more. */
+/* The number of it, which is nobody else's then. -1: it has been taken, or is not there any more, or is our
+ * parent's, as this is a vfork child that closes what it has inherited. */
 static int take(struct held *h)
 {
 	int fd = atomic_load(&h->fd);
 	uint64_t cookie = atomic_load(&h->cookie);
 	bool is_inherited = h->is_inherited;
 
-	if (fd <= 0 || !atomic_compare_exchange_strong(&h->fd, &fd, 0))
+	if (fd <= 0 || !conn_is_owner() || !atomic_compare_exchange_strong(&h->fd, &fd, 0))
 		return -1;
 	count(-1);
 	fd--;
@@ -84,12 +49,77 @@ static void end(int fd)
 	syscall(SYS_close, fd);
 }
 
+static void drop(struct held *h)
+{
+	int fd = take(h);
+
+	if (fd >= 0)
+		end(fd);
+}
+
+/* One whose listener was closed unseen is nobody's, whoever has the number now. */
+static bool is_of(struct held *h, int listener)
+{
+	if (atomic_load(&h->fd) <= 0 || atomic_load(&h->listener) != listener)
+		return false;
+	if (sock_cookie(listener) == atomic_load(&h->listener_cookie))
+		return true;
+	drop(h);
+	return false;
+}
+
+static bool try_put(int listener, int fd)
+{
+	for (struct held *h = all; h < all + HELD_MOST; h++) {
+		int free = 0;
+
+		if (!atomic_compare_exchange_strong(&h->fd, &free, -1))
+			continue;
+		atomic_store(&h->listener, listener);
+		atomic_store(&h->listener_cookie, sock_cookie(listener));
+		atomic_store(&h->told, false);
+		atomic_store(&h->cookie, sock_cookie(fd));
+		h->is_inherited = sys_fcntl(fd, F_GETFD, 0) == 0;
+		if (h->is_inherited)
+			sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
+		conn_raise_highest(listener);
+		count(1);
+		atomic_store(&h->fd, fd + 1);
+		return true;
+	}
+	return false;
+}
+
+bool held_put(int listener, int fd)
+{
+	if (!mark_is_fresh(mark_get(listener)) || epset_is_lost(listener))
+		return false;
+	if (try_put(listener, fd))
+		return true;
+	for (struct held *h = all; h < all + HELD_MOST; h++)
+		is_of(h, atomic_load(&h->listener));
+	return try_put(listener, fd);
+}
+
+static bool is_ready(const struct held *h)
+{
+	int fd = atomic_load(&h->fd) - 1;
+	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
+
+	return !c || conn_advance(fd, c) != MARK_PENDING;
+}
+
+static struct held *any_of(int listener)
+{
+	for (struct held *h = all; h < all + HELD_MOST; h++)
+		if (is_of(h, listener))
+			return h;
+	return NULL;
+}
+
 bool held_has(int listener)
 {
-	for (const struct held *h = all; h < all + HELD_MOST; h++)
-		if (is_of(h, listener))
-			return true;
-	return false;
+	return any_of(listener);
 }
 
 /* Those that have failed nobody has ever seen. */
@@ -102,8 +132,7 @@ static struct held *ready(int listener)
 			continue;
 		if (mark_get(fd) != MARK_FAILED && mark_get(fd) != MARK_FAILED_TOLD)
 			return h;
-		if (take(h) == fd)
-			end(fd);
+		drop(h);
 	}
 	return NULL;
 }
@@ -121,12 +150,12 @@ bool held_is_ready(int listener)
 	return ready(listener);
 }
 
-int held_take(int listener)
+int held_take(int listener, bool waits)
 {
 	struct held *h;
 	int fd = -1;
 
-	while (fd < 0 && (h = ready(listener)))
+	while (fd < 0 && ((h = ready(listener)) || (waits && (h = any_of(listener)))))
 		fd = take(h);
 	return fd;
 }
@@ -158,13 +187,13 @@ int held_events(int epfd, struct epoll_event *events, int n, int most)
 	return n;
 }
 
-void held_drop(int listener)
+void held_drop(int first, int last)
 {
 	for (struct held *h = all; h < all + HELD_MOST; h++) {
-		int fd = is_of(h, listener) ? take(h) : -1;
+		int listener = atomic_load(&h->listener);
 
-		if (fd >= 0)
-			end(fd);
+		if (listener >= first && listener <= last)
+			drop(h);
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * held.h - connections that a converter has made, and whose message is not here yet, to a listener that
- * does not wait and for a program that asks for the peer's name: nobody has accepted them before there is
- * one. They are numbers of this process that its program does not know of.
+ * does not wait, or does not any longer, and for a program that asks for the peer's name: nobody has accepted
+ * them before there is one. They are numbers of this process that its program does not know of.
  *
  * While there are any, waits for the listener look after them every few milliseconds, and show it as
  * readable when one is ready.
@@ -34,13 +34,13 @@ static inline bool held_or_unsettled(int fd)
 	return mark_is_unsettled(mark_get(fd)) || (held_any() && held_has(fd));
 }
 
-/* That one; -1: there is none. */
-int held_take(int listener);
+/* That one; waits: or, if there is none, one that is not over yet. -1: there is none of these. */
+int held_take(int listener, bool waits);
 /* To the n events that a wait on epfd has brought, those of listeners that have one ready. Returns how many
  * there are then, `most` at most. */
 int held_events(int epfd, struct epoll_event *events, int n, int most);
-/* The listener is about to be closed, and its queue with it. */
-void held_drop(int listener);
+/* Listeners with these numbers are about to be closed, and their queues with them. */
+void held_drop(int first, int last);
 /* In the child of fork(): they are the parent's. */
 void held_in_child(void);
 

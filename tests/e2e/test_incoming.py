@@ -571,6 +571,56 @@ class Steps(Incoming):
         self.assertEqual(said, {"awaited": "None", "forked": "0", "gone": "None", "files": "True", "direct": f"{L.SERVER} True",
                                 "late": f"{REMOTE} True"})
 
+    def half(self, port):
+        """A connection of the converter's whose message is not whole, and the rest of it."""
+        s = inside("converter", socket.create_connection, (L.CLIENT, port), 15)
+        s.sendall(bytes.fromhex(message()[:30]))
+        return s, bytes.fromhex(message()[30:])
+
+    def test_listener_gone(self):
+        """What was held for a listener ends with it, however it is closed, and is nobody's who has its number next."""
+        for n, how in enumerate(("dup2", "close_range", "unseen")):
+            with self.subTest(how):
+                port = 8064 + n
+                server = self.serve(["/usr/bin/python3", "-c", GONE, port, how], port)
+                s, rest = self.half(port)
+                with s:
+                    server.wait_for("another listener", lambda: "there" in server.text())
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        s.sendall(rest)
+                        self.assertEqual(s.recv(1), b"")
+                self.assertEqual(server.process.wait(15), 0, server.text())
+                self.assertEqual(server.text().splitlines(), ["there", "None", "0"])
+
+    def test_a_child_closes_it(self):
+        """One by vfork, that is, in its parent's memory: there the connection is held as before."""
+        server = self.serve(["/usr/bin/python3", "-c", GONE, 8069, "vfork"], 8069)
+        s, rest = self.half(8069)
+        with s:
+            server.wait_for("the child's end", lambda: "there" in server.text())
+            s.sendall(rest)
+            server.process.wait(15)
+        said = server.text().splitlines()
+        self.assertEqual((len(said), said[2:]), (3, ["1"]), said)
+        self.assertRegex(said[1], "^[0-9]+$")
+
+    def test_interrupted(self):
+        """A blocking accept() that waits for a name, and a signal, or SO_RCVTIMEO: as if nobody had connected yet."""
+        for n, (how, err) in enumerate((("signal", "EINTR"), ("limit", "EAGAIN"))):
+            with self.subTest(how):
+                port = 8067 + n
+                server = self.serve(["/usr/bin/python3", "-c", INTERRUPTED, port, how], port)
+                s, rest = self.half(port)
+                with s:
+                    server.wait_for("the first", lambda: "\n" in server.text())
+                    s.sendall(rest)
+                    server.wait_for("the second", lambda: REMOTE in server.text())
+                    self.assertEqual(server.process.wait(15), 0, server.text())
+                said = server.text().splitlines()
+                self.assertEqual(said[0], err)
+                self.assertEqual(said[-1], f"{REMOTE} {REMOTE}")
+                self.assertEqual(set(said[1:-1]) - {"EAGAIN"}, set(), said)
+
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
         own that begin otherwise, and all of them where no rule speaks of the listener."""
@@ -628,6 +678,74 @@ print("direct", c.getpeername()[0], inheritable, flush=True)
 while not (found := accept()):
     pass
 print("late", found[0].getpeername()[0], found[1], flush=True)
+"""
+
+
+# While a connection is held, closes its listener (unseen: by an instruction of its own), and has another one there;
+# or has a child that does (vfork).
+GONE = r"""
+import ctypes, mmap, os, select, socket, subprocess, sys, time
+port, how = int(sys.argv[1]), sys.argv[2]
+libc = ctypes.CDLL(None)
+def listen(port):
+    s = socket.create_server(("0.0.0.0", port))
+    s.setblocking(False)
+    return s
+def accept(fd):
+    got = libc.accept(fd, ctypes.create_string_buffer(128), ctypes.byref(ctypes.c_int(128)))
+    return None if got < 0 else got
+before = len(os.listdir("/proc/self/fd"))
+s = listen(port)
+select.select([s], [], [], 30)
+accept(s.fileno())
+fd = s.fileno()
+if how == "vfork":
+    subprocess.run(["true"], close_fds=True)
+elif how == "dup2":
+    with listen(port + 20) as other:
+        os.dup2(other.fileno(), fd)
+else:
+    if how == "close_range":
+        libc.close_range(fd, fd, 0)
+    else:
+        code = mmap.mmap(-1, 4096, prot=7)
+        code.write(b"\xb8\x03\x00\x00\x00\x0f\x05\xc3")  # mov eax, SYS_close; syscall; ret
+        ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))(fd)
+    s.detach()
+    s = listen(port + 20)
+    assert s.fileno() == fd
+print("there", flush=True)
+found, end = None, time.monotonic() + 1
+while found is None and time.monotonic() < end:
+    select.select([fd], [], [], 0.1)
+    found = accept(fd)
+print(found, flush=True)
+s.close()
+print(len(os.listdir("/proc/self/fd")) - before, flush=True)
+"""
+
+# Accepts twice by libc's own function, which is interrupted, or has a limit.
+INTERRUPTED = r"""
+import ctypes, errno, select, signal, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, True)
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+name = ctypes.create_string_buffer(28)
+def accept():
+    fd = libc.accept(s.fileno(), name, ctypes.byref(ctypes.c_int(28)))
+    if fd < 0:
+        return errno.errorcode[ctypes.get_errno()]
+    return socket.inet_ntoa(name.raw[4:8]) + " " + socket.socket(fileno=fd).getpeername()[0]
+select.select([s], [], [])
+if sys.argv[2] == "limit":
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 300000))
+else:
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+said = "E"
+while said[0] == "E":
+    said = accept()
+    print(said, flush=True)
 """
 
 
