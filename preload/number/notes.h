@@ -42,8 +42,7 @@ struct note {
 	_Atomic bool connected; /* connect() was called, and left to the kernel */
 	_Atomic bool
 		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
-	_Atomic uint8_t
-		shut; /* of a twin: bit SHUT_RD and bit SHUT_WR of what it was shut down for */
+	_Atomic uint8_t shut; /* of a twin, for what: bit SHUT_RD and bit SHUT_WR */
 	uint16_t used;
 	uint8_t bytes[NOTE_BYTES]; /* the options, in the order they were set */
 };
