@@ -2,6 +2,7 @@
 /* The three processes. */
 #include "any.h"
 
+#include "aside.h"
 #include "filter.h"
 #include "listener.h"
 #include "supervise.h"
@@ -157,11 +158,15 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 	}
 	close_all_but(pair[0], outside);
 	close_standard(1); /* the log may go to the third */
+	aside_begin();
+	s.outside = outside = aside(outside);
 	setsid();
 	if (hear(pair[0], &m, &s.listener) && m.word == WORD_LISTENER &&
 	    say(outside, WORD_PROGRAM, s.program, s.listener)) {
+		s.listener = aside(s.listener);
 		listener_begin(s.listener);
 		say(pair[0], WORD_GO, 0, -1);
+		close(pair[0]);
 		supervise(&s);
 		_exit(0);
 	}

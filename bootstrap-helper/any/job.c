@@ -154,17 +154,10 @@ static int other_than(int number, int fd)
 	return fd == number ? sys_fcntl(fd, F_DUPFD, 0) : fd;
 }
 
-/* An epoll set knows a file by its number too. So the registrations are made in a process with numbers of
- * its own, where the socket can have the program's: what the set holds of the one before is taken away, as
- * that may live on somewhere. */
-__attribute__((noreturn)) static void register_there(int ours, int theirs, int number,
-						     struct target_epoll *e, size_t n)
+/* An epoll set knows a file by its number too, and so it has to be the program's. What the sets hold of the socket
+ * before is taken away, as that may live on somewhere. */
+static void register_as(int number, int ours, int theirs, const struct target_epoll *e, size_t n)
 {
-	/* the memory is still the parent's, the numbers are not */
-	ours = other_than(number, ours);
-	theirs = other_than(number, theirs);
-	for (size_t i = 0; i < n; i++)
-		e[i].moved = other_than(number, e[i].epfd);
 	syscall(SYS_dup3, theirs, number, 0);
 	for (size_t i = 0; i < n; i++)
 		syscall(SYS_epoll_ctl, e[i].moved, EPOLL_CTL_DEL, number, NULL);
@@ -174,14 +167,32 @@ __attribute__((noreturn)) static void register_there(int ours, int theirs, int n
 
 		syscall(SYS_epoll_ctl, e[i].moved, EPOLL_CTL_ADD, number, &event);
 	}
+}
+
+/* In a process with numbers of its own; the memory is still the parent's. */
+__attribute__((noreturn)) static void register_there(int ours, int theirs, int number,
+						     struct target_epoll *e, size_t n)
+{
+	ours = other_than(number, ours);
+	theirs = other_than(number, theirs);
+	for (size_t i = 0; i < n; i++)
+		e[i].moved = other_than(number, e[i].set);
+	register_as(number, ours, theirs, e, n);
 	syscall(SYS_exit_group, 0);
 	__builtin_unreachable();
 }
 
+/* Mostly the number is free with us (aside.h), and no process is needed. */
 static void register_alike(int ours, const struct caller *by, struct target_epoll *e, size_t n)
 {
-	pid_t child = vfork();
+	pid_t child;
 
+	if (sys_fcntl(by->number, F_GETFD, 0) == -EBADF) {
+		register_as(by->number, ours, by->theirs, e, n);
+		close(by->number);
+		return;
+	}
+	child = vfork();
 	if (child == 0)
 		register_there(ours, by->theirs, by->number, e, n);
 	if (child > 0)
@@ -202,8 +213,8 @@ static size_t open_sets(int thread, struct target_epoll *e, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		e[there] = e[i];
-		e[there].epfd = target_fd(thread, e[i].epfd);
-		there += e[there].epfd >= 0;
+		e[there].set = e[there].moved = target_fd(thread, e[i].epfd);
+		there += e[there].set >= 0;
 	}
 	return there;
 }
@@ -254,7 +265,7 @@ bool job_place(struct job *j, struct caller *by)
 	if (n)
 		register_alike(j->ours, by, e, n);
 	while (n)
-		close(e[--n].epfd);
+		close(e[--n].set);
 	j->placed = sock_cookie(j->ours);
 	remember_peer(j, j->placed);
 	leave_to(j, by);

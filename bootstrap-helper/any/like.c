@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "like.h"
 
+#include "aside.h"
+
 #include "record.h"
 #include "notes.h"
 #include "sock.h"
@@ -202,7 +204,7 @@ int like_open(int theirs, struct like *is)
 
 	is->family = sock_int(theirs, SOL_SOCKET, SO_DOMAIN, 0);
 	is->protocol = sock_int(theirs, SOL_SOCKET, SO_PROTOCOL, 0);
-	ours = (int)sys_result(syscall(SYS_socket, is->family, type, is->protocol));
+	ours = aside((int)sys_result(syscall(SYS_socket, is->family, type, is->protocol)));
 	if (ours < 0)
 		return ours;
 	conn_own();

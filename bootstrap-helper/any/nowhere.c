@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "nowhere.h"
 
+#include "aside.h"
+
 #include "addr.h"
 #include "sock.h"
 
@@ -28,7 +30,7 @@ static struct sockaddr_storage name_of(const struct nowhere_place *p, socklen_t 
 
 static int bound_to(const struct nowhere_place *p)
 {
-	int fd = socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = aside(socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 	socklen_t len;
 	struct sockaddr_storage name = name_of(p, &len);
 
@@ -45,7 +47,7 @@ static int bound_to(const struct nowhere_place *p)
 static bool make(struct nowhere_place *p)
 {
 	int listener = bound_to(p);
-	int first = socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int first = aside(socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervise.h"
 
+#include "aside.h"
 #include "filter.h"
 #include "job.h"
 #include "listener.h"
@@ -14,7 +15,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -232,7 +232,7 @@ static void handle_all(int listener, bool is_all)
 		if (listener_receive(&req))
 			handle(&req);
 	target_done();
-	if (i > 0 && !is_all)
+	if (!is_all)
 		sched_yield();
 }
 
@@ -343,24 +343,6 @@ static void be_quick(void)
 	syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
-/* As many numbers as there may be: a program that may raise its limit has them, too. */
-static void have_numbers(void)
-{
-	struct rlimit files, most = { 0, 0 };
-	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
-	unsigned long n = 0;
-
-	if (f && fscanf(f, "%lu", &n) == 1)
-		most.rlim_cur = most.rlim_max = n;
-	if (f)
-		fclose(f);
-	if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
-	    (n > files.rlim_max && setrlimit(RLIMIT_NOFILE, &most) == 0))
-		return;
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
-}
-
 static void prepare(struct state *t)
 {
 	sigset_t children;
@@ -368,9 +350,8 @@ static void prepare(struct state *t)
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&children);
 	sigaddset(&children, SIGCHLD);
-	t->children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
-	t->epoll = epoll_create1(EPOLL_CLOEXEC);
-	have_numbers();
+	t->children = aside(signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK));
+	t->epoll = aside(epoll_create1(EPOLL_CLOEXEC));
 	be_quick();
 	job_begin_all(t->epoll);
 	add(t, t->s->listener, AT_LISTENER);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "target.h"
 
+#include "aside.h"
+
 #include "sys.h"
 
 #include <dirent.h>
@@ -15,21 +17,25 @@
 #define PIDFD_THREAD O_EXCL /* Linux 6.9 */
 #endif
 
-/* The whole of a file in /proc, in room that grows, with a zero behind it; "" if there is none. */
-static const char *read_proc(int tid, const char *what, int fd)
+static int open_proc(int tid, const char *what, int fd)
 {
-	static char *room;
-	static size_t size;
-	size_t got = 0;
 	char path[64];
-	ssize_t n = 0;
-	int file;
 
 	if (fd < 0)
 		snprintf(path, sizeof(path), "/proc/%d/%s", tid, what);
 	else
 		snprintf(path, sizeof(path), "/proc/%d/%s/%d", tid, what, fd);
-	file = open(path, O_RDONLY | O_CLOEXEC);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* The whole of a file in /proc, from its beginning, in room that grows, with a zero behind it; "" if it is none. */
+static const char *read_all(int file)
+{
+	static char *room;
+	static size_t size;
+	size_t got = 0;
+	ssize_t n = 0;
+
 	do {
 		got += (size_t)n;
 		if (size - got < 4096) {
@@ -40,14 +46,22 @@ static const char *read_proc(int tid, const char *what, int fd)
 			room = more;
 			size += 65536;
 		}
-		n = file < 0 ? 0 : read(file, room + got, size - got - 1);
+		n = pread(file, room + got, size - got - 1, (off_t)got);
 	} while (n > 0);
-	if (file >= 0)
-		close(file);
 	if (!room)
 		return "";
 	room[got] = '\0';
 	return room;
+}
+
+static const char *read_proc(int tid, const char *what, int fd)
+{
+	int file = open_proc(tid, what, fd);
+	const char *text = read_all(file);
+
+	if (file >= 0)
+		close(file);
+	return text;
 }
 
 static int read_process(int tid)
@@ -124,13 +138,20 @@ bool target_is_cloexec(int tid, int fd)
 #define SOON_NS 200000000
 #define THREADS 1024
 
+struct set {
+	int number;
+	/* /proc's file on it, of the thread that was asked about last: the kernel has found out by then how much room
+	 * its text takes */
+	int info;
+};
+
 /* What is known of a thread. */
 static struct thread {
 	int tid, process;
 	ino_t ino; /* of its pidfd, which is like no other's (Linux 6.9); 0: who knows */
 	unsigned int generation; /* of its sets */
 	size_t n, room;
-	int *epfds;
+	struct set *sets;
 } threads[THREADS];
 static unsigned int generation = 1;
 static int64_t made_ns = INT64_MIN / 2;
@@ -173,31 +194,46 @@ static bool are_still(const struct thread *t)
 	char name[64];
 
 	for (size_t i = 0; i < t->n; i++) {
-		snprintf(name, sizeof(name), "/proc/%d/fd/%d", t->tid, t->epfds[i]);
+		snprintf(name, sizeof(name), "/proc/%d/fd/%d", t->tid, t->sets[i].number);
 		if (!is_set(AT_FDCWD, name))
 			return false;
 	}
 	return true;
 }
 
+static void close_infos(struct thread *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->sets[i].info >= 0)
+			close(t->sets[i].info);
+		t->sets[i].info = -1;
+	}
+}
+
+static void forget_sets(struct thread *t)
+{
+	close_infos(t);
+	t->n = 0;
+}
+
 static void look_up(struct thread *t)
 {
 	struct dirent *each;
+	struct set *more;
 	char path[64];
-	int *more;
 	DIR *all;
 
-	t->n = 0;
+	forget_sets(t);
 	snprintf(path, sizeof(path), "/proc/%d/fd", t->tid);
 	all = opendir(path);
 	while (all && (each = readdir(all))) {
 		if (!is_set(dirfd(all), each->d_name))
 			continue;
-		more = one_more(t->epfds, t->n, &t->room, sizeof(*more));
+		more = one_more(t->sets, t->n, &t->room, sizeof(*more));
 		if (!more)
 			break;
-		t->epfds = more;
-		t->epfds[t->n++] = atoi(each->d_name);
+		t->sets = more;
+		t->sets[t->n++] = (struct set){ .number = atoi(each->d_name), .info = -1 };
 	}
 	if (all)
 		closedir(all);
@@ -210,10 +246,12 @@ static struct thread *known(int tid)
 
 	if (fstat(open_pid(tid), &pidfd) < 0 || (int64_t)pidfd.st_ino <= tid)
 		pidfd.st_ino = 0; /* before Linux 6.9 all have the same, a small one */
-	if (!pidfd.st_ino || t->tid != tid || t->ino != pidfd.st_ino)
+	if (!pidfd.st_ino || t->tid != tid || t->ino != pidfd.st_ino) {
+		forget_sets(t);
 		*t = (struct thread){
-			.tid = tid, .ino = pidfd.st_ino, .room = t->room, .epfds = t->epfds
+			.tid = tid, .ino = pidfd.st_ino, .room = t->room, .sets = t->sets
 		};
+	}
 	return t;
 }
 
@@ -231,10 +269,14 @@ static bool may_be_kept(const struct thread *t)
 	return t->ino && (made_by == t->tid || now_ns() - made_ns > SOON_NS);
 }
 
-static const struct thread *with_sets(int tid)
+static struct thread *with_sets(int tid)
 {
+	static struct thread *last = threads;
 	struct thread *t = known(tid);
 
+	if (t != last)
+		close_infos(last);
+	last = t;
 	if (may_be_kept(t) && t->generation == generation && are_still(t))
 		return t;
 	look_up(t);
@@ -268,32 +310,36 @@ static void add(struct target_epoll is)
 	found.all[found.n++] = is;
 }
 
-static void in_set(int tid, int epfd, int fd, ino_t ino)
+static void in_set(int tid, struct set *set, int fd, ino_t ino)
 {
-	const char *at = read_proc(tid, "fdinfo", epfd);
+	const char *at;
 	unsigned long long data;
 	unsigned long is;
 	unsigned int events;
 	char number[32];
 
+	if (set->info < 0)
+		set->info = aside(open_proc(tid, "fdinfo", set->number));
+	at = read_all(set->info);
 	snprintf(number, sizeof(number), "\ntfd: %8d events:", fd);
 	while ((at = strstr(at, number))) {
 		at += strlen(number);
 		if (sscanf(at, "%x data: %llx pos:%*d ino:%lx", &events, &data, &is) == 3 &&
 		    is == ino)
-			add((struct target_epoll){ .epfd = epfd, .events = events, .data = data });
+			add((struct target_epoll){
+				.epfd = set->number, .events = events, .data = data });
 	}
 }
 
 size_t target_epolls(int tid, int fd, int theirs, struct target_epoll **all)
 {
-	const struct thread *t = with_sets(tid);
+	struct thread *t = with_sets(tid);
 	struct stat is;
 	bool is_there = fstat(theirs, &is) == 0;
 
 	found.n = 0;
 	for (size_t i = 0; is_there && i < t->n; i++)
-		in_set(tid, t->epfds[i], fd, is.st_ino);
+		in_set(tid, &t->sets[i], fd, is.st_ino);
 	*all = found.all;
 	return found.n;
 }

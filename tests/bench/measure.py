@@ -23,7 +23,8 @@ FEW = 5        # to begin with
 MOST = int(os.environ.get("ROUNDS", 200))
 
 CORES = sorted(os.sched_getaffinity(0))
-OTHERS = CORES[1:] or CORES  # where all runs but the client
+OTHERS = CORES[1:] or CORES  # where all runs but the client, which is there:
+ALONE = ["taskset", "-c", str(CORES[0])] if OTHERS != CORES else []
 
 
 def lower_quartile(values):
@@ -55,8 +56,7 @@ class Side:
         self.wall, self.cpu, self.memory, self.count = [], [], [], 0
         self.err = lab.file("side.err")
         self.helper = helper
-        words = ["taskset", "-c", str(CORES[0])] if OTHERS != CORES else []
-        words += ["env", "-i"] + [f"{k}={v}" for k, v in (L.ENVIRONMENT | (env or {})).items()]
+        words = ALONE + ["env", "-i"] + [f"{k}={v}" for k, v in (L.ENVIRONMENT | (env or {})).items()]
         with open(self.err, "wb") as err:
             self.process = subprocess.Popen(
                 L.inside("client", words + [str(a) for a in argv]), stdin=subprocess.PIPE,

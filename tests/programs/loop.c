@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * loop - an event loop of one thread that opens N connections at once, and asks an HTTP server for PATH by
- * each: loop ADDRESS PORT PATH N. "N answers, longest call US us", or what went wrong, a line each.
+ * each: loop ADDRESS PORT PATH N. "N answers, longest call US us", or what went wrong, a line each. loop clock MS
+ * reads the clock and calls nothing: the longest time between two readings is the machine's own.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,11 +105,25 @@ static void readable(int fd)
 	close(fd);
 }
 
+static int read_clock(int64_t until_ns)
+{
+	int n = 0;
+
+	for (begin_call(); began_ns < until_ns; n++) {
+		end_call();
+		begin_call();
+	}
+	printf("%d readings, longest call %lld us\n", n, (long long)longest_ns / 1000);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int n = argc == 5 ? atoi(argv[4]) : 0, k = 1;
 	struct epoll_event events[64];
 
+	if (argc == 3 && strcmp(argv[1], "clock") == 0)
+		return read_clock(now_ns() + 1000000LL * atoi(argv[2]));
 	if (!n || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1)
 		return 2;
 	server.sin_port = htons((in_port_t)atoi(argv[2]));
