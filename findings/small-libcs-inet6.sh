@@ -50,7 +50,7 @@ build() {
 		exit 2
 	}
 }
-cd "$WORK"
+cd "$WORK" || exit
 own="-nostdinc -nostdlib -isystem $(gcc -print-file-name=include)"
 kernel="-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu"
 diet=$ROOT/usr/lib/x86_64-linux-gnu/diet/lib-x86_64
