@@ -78,13 +78,13 @@ static bool wants_syn_data(const struct probe_plan *plan)
 	return p->syn_data_lost < most;
 }
 
-/* Over MPTCP the reply to SYN data has come a round trip after the SYN+ACK. Is that the kernel of the
- * converter (LINUX-FACTS 2b.3), or is it slow? Of less nobody would notice. */
+/* Over MPTCP the reply to SYN data has come a round trip after the SYN+ACK. Once that may be anybody's being busy; if
+ * it is so again, is it the kernel of the converter (LINUX-FACTS 2b.3), or is it slow? Of less nobody would notice. */
 static bool wants_comparison(const struct probe_plan *plan)
 {
 	const struct probe *p = plan->p;
 
-	return !plan->compared && p->mptcp == PROBE_MPTCP_WORKS && p->handshake_us >= LEAST_US &&
+	return !plan->compared && plan->timed && p->handshake_us >= LEAST_US &&
 	       plan->late_us >= p->handshake_us / 4 * 3;
 }
 
@@ -108,6 +108,8 @@ bool probe_next(struct probe_plan *plan, struct probe_step *step)
 	if (p->connections > 0 && !plan->again) {
 		if (is_ambiguous(plan))
 			step->unknown_tlv = true;
+		else if (wants_comparison(plan) && !plan->doubted)
+			plan->doubted = true;
 		else if (wants_comparison(plan))
 			step->tcp = plan->compared = true;
 		else if (!wants_syn_data(plan))
@@ -396,8 +398,11 @@ static void learn_reply(struct probe_plan *plan, const struct probe_step *step,
 		p->reply_us = seen->reply_us;
 	p->verdict = PROBE_WORKS;
 	plan->answered |= seen->syn_data_acked;
-	if (seen->is_mptcp && seen->syn_data_acked)
+	if (seen->is_mptcp && seen->syn_data_acked &&
+	    (!plan->timed || late(seen) < plan->late_us)) {
+		plan->timed = true;
 		plan->late_us = late(seen);
+	}
 	learn_dialect(plan, step, r);
 	plan->replied |= has_zero_word(p->dialect) == has_zero_word(step->dialect);
 	if (r->msg.supported.p)

@@ -54,8 +54,10 @@ struct probe_plan {
 	bool decided;	  /* an unknown TLV was sent */
 	bool replied;	  /* to Info in its own dialect */
 	bool answered;	  /* a reply to acknowledged SYN data has come */
+	bool doubted;	  /* a late reply, so once more */
 	bool compared;	  /* with TCP */
-	uint32_t late_us; /* over MPTCP it came so long after the SYN+ACK */
+	bool timed;	  /* one of them over MPTCP */
+	uint32_t late_us; /* ... and the soonest so long after the SYN+ACK */
 	bool cookie_is_configured, cookie_sent, cookie_dropped, cookie_taken;
 };
 
