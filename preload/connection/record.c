@@ -110,7 +110,9 @@ struct conn *conn_find(int fd)
 
 	if (c && conn_is_of(fd, c))
 		return c;
-	if (conn_is_owner()) /* a vfork child's numbers are not its parent's */
+	/* A vfork child's numbers are not its parent's. And one that is another socket's by now, which somebody
+	 * is just connecting, is left to him. */
+	if (mark_has_record(mark_in(word)) && conn_is_owner())
 		mark_change_seen(fd, word, MARK_UNKNOWN);
 	return NULL;
 }
