@@ -31,6 +31,8 @@ static int ctl_followed(int epfd, int op, int fd, struct epoll_event *event)
 
 	if (r == 0)
 		epset_follow(epfd, op, fd, event);
+	if (r == 0 && op != EPOLL_CTL_DEL && held_any())
+		held_registered(fd);
 	return r;
 }
 

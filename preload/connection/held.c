@@ -8,12 +8,13 @@
 #define HELD_MOST 64
 
 static struct held {
-	_Atomic int fd; /* plus one; 0: free, -1: being filled in */
+	_Atomic int fd; /* plus one; 0: free, -1: being filled in, or emptied */
 	_Atomic int listener;
 	/* the program may have closed a number that it has not been told of, or the listener unseen */
 	_Atomic uint64_t cookie, listener_cookie;
-	bool is_inherited; /* by programs that are started, once it is accepted */
-	_Atomic bool told; /* to who asks for edges, once */
+	bool is_inherited;	  /* by programs that are started, once it is accepted */
+	_Atomic bool told;	  /* to who asks for edges, once */
+	struct epset_guest guest; /* of the listener's sets */
 } all[HELD_MOST];
 _Atomic int held_number;
 
@@ -30,13 +31,16 @@ static int take(struct held *h)
 {
 	int fd = atomic_load(&h->fd);
 	uint64_t cookie = atomic_load(&h->cookie);
-	bool is_inherited = h->is_inherited;
+	bool is_inherited = h->is_inherited, is_there;
 
-	if (fd <= 0 || !conn_is_owner() || !atomic_compare_exchange_strong(&h->fd, &fd, 0))
+	if (fd <= 0 || !conn_is_owner() || !atomic_compare_exchange_strong(&h->fd, &fd, -1))
 		return -1;
 	count(-1);
 	fd--;
-	if (sock_cookie(fd) != cookie)
+	is_there = sock_cookie(fd) == cookie;
+	epset_guest_leave(&h->guest, is_there);
+	atomic_store(&h->fd, 0);
+	if (!is_there)
 		return -1;
 	if (is_inherited)
 		sys_fcntl(fd, F_SETFD, 0);
@@ -84,7 +88,9 @@ static bool try_put(int listener, int fd)
 			sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
 		conn_raise_highest(listener);
 		count(1);
+		atomic_store(&h->guest.fd, fd + 1);
 		atomic_store(&h->fd, fd + 1);
+		epset_guest_enter(&h->guest, listener);
 		return true;
 	}
 	return false;
@@ -195,6 +201,13 @@ void held_drop(int first, int last)
 		if (listener >= first && listener <= last)
 			drop(h);
 	}
+}
+
+void held_registered(int listener)
+{
+	for (struct held *h = all; h < all + HELD_MOST; h++)
+		if (is_of(h, listener))
+			epset_guest_enter(&h->guest, listener);
 }
 
 void held_in_child(void)

@@ -5,7 +5,7 @@
  * them before there is one. They are numbers of this process that its program does not know of.
  *
  * While there are any, waits for the listener look after them every few milliseconds, and show it as
- * readable when one is ready.
+ * readable when one is ready. Who waits for it in an epoll set already is woken (epsets.h), to do so from then on.
  */
 #ifndef CVT_HELD_H
 #define CVT_HELD_H
@@ -41,6 +41,8 @@ int held_take(int listener, bool waits);
 int held_events(int epfd, struct epoll_event *events, int n, int most);
 /* Listeners with these numbers are about to be closed, and their queues with them. */
 void held_drop(int first, int last);
+/* The listener has been registered in an epoll set, or anew. */
+void held_registered(int listener);
 /* In the child of fork(): they are the parent's. */
 void held_in_child(void);
 

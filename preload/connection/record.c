@@ -315,6 +315,7 @@ void conn_before_fork(void)
 {
 	atomic_store(&forked, true);
 	note_shared();
+	epset_before_fork();
 	exchange_before_fork();
 }
 

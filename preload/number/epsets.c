@@ -82,6 +82,11 @@ void epset_unlock(void)
 	} while (left_over && epset_lock());
 }
 
+void epset_before_fork(void)
+{
+	atomic_fetch_add(&epset_forks, 1);
+}
+
 void epset_in_child(void)
 {
 	atomic_store(&holder, 0);

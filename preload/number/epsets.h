@@ -74,6 +74,17 @@ bool epset_asked(int epfd, int fd, struct epoll_event *event);
 bool epset_fire(int epfd, int fd);
 /* The number is closed or means something else now. */
 void epset_forget(int fd);
+
+/* A number that the program does not know of, in the sets that one of its own is registered in: who waits
+ * there, or in a set around it, comes by at once, and whenever something happens to the guest. Not in sets that
+ * forked processes may have, too, as they do not know our word. */
+struct epset_guest {
+	_Atomic int fd; /* plus one; 0: nobody, so that entering does nothing */
+	int n, sets[8];
+};
+void epset_guest_enter(struct epset_guest *g, int host);
+/* is_there: the number still is the guest. */
+void epset_guest_leave(struct epset_guest *g, bool is_there);
 /* Does nobody know in which epoll sets fd is, because there was no room? */
 bool epset_is_lost(int fd);
 
@@ -81,6 +92,7 @@ bool epset_is_lost(int fd);
  * nobody knows. */
 bool epset_is_ours(const struct epoll_event *event, int epfd, int *fd);
 
+void epset_before_fork(void);
 void epset_in_child(void);
 
 #endif

@@ -181,3 +181,41 @@ bool epset_is_ours(const struct epoll_event *event, int epfd, int *fd)
 	}
 	return true;
 }
+
+/* ---------------------------------------------------------------------------- guests */
+
+void epset_guest_enter(struct epset_guest *g, int host)
+{
+	/* of no registration, so nothing is looked for behind the word */
+	struct epoll_event event = epset_ours(&(struct reg){ .used = false },
+					      EPOLLIN | EPOLLOUT | EPOLLET);
+	int fd;
+
+	if (!epset_has(host) || !epset_lock())
+		return;
+	fd = atomic_load(&g->fd) - 1;
+	for (uint32_t i = epset_first(host); i && fd >= 0; i = epset_at(i)->next) {
+		const struct reg *r = epset_at(i);
+
+		if (r->forks != atomic_load(&epset_forks) ||
+		    g->n == (int)(sizeof(g->sets) / sizeof(g->sets[0])))
+			continue;
+		atomic_store(&epset_swapped, true);
+		if (epset_ctl(r->epfd, EPOLL_CTL_ADD, fd, &event) == 0)
+			g->sets[g->n++] = r->epfd;
+	}
+	epset_unlock();
+}
+
+void epset_guest_leave(struct epset_guest *g, bool is_there)
+{
+	bool locked =
+		epset_lock(); /* else it is held by the frame that this handler has interrupted */
+	int fd = atomic_exchange(&g->fd, 0) - 1;
+
+	for (; g->n; g->n--)
+		if (is_there)
+			epset_ctl(g->sets[g->n - 1], EPOLL_CTL_DEL, fd, NULL);
+	if (locked)
+		epset_unlock();
+}

@@ -12,6 +12,7 @@ struct reg {
 	struct epoll_event wanted; /* the program's */
 	uint32_t native;  /* the mask that the kernel has from us, 0: the program's is in place */
 	uint32_t process; /* generation of processes that entered it */
+	uint32_t forks;	  /* that there had been by then */
 	struct watch *watch;		    /* that it was last swapped for */
 	uint32_t bit;			    /* in the watch's put_back, 0 for none */
 	enum { ASK, ARMED, FIRED } oneshot; /* an EPOLLONESHOT one that fired is silent until MOD */
@@ -50,6 +51,7 @@ static inline uint32_t epset_first(int fd)
 }
 /* Generation of processes: one more after each fork, in the child. */
 extern uint32_t epset_process INTERNAL;
+extern _Atomic uint32_t epset_forks INTERNAL;
 
 /* False: this thread has it already, and this is a signal handler that has interrupted it. What it
  * would have swapped or put back is then left over for epset_unlock(). */

@@ -15,6 +15,7 @@ _Atomic(_Atomic uint32_t *) epset_heads[MARK_MAX / EPSET_PAGE];
 _Atomic bool epset_out_of_pages;
 uint32_t epset_touched = 1;
 uint32_t epset_process;
+_Atomic uint32_t epset_forks;
 static uint32_t free_list;
 static uint32_t hand; /* where what has gone is looked for */
 
@@ -120,6 +121,7 @@ struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event)
 			   .fd = fd,
 			   .wanted = *event,
 			   .process = epset_process,
+			   .forks = atomic_load(&epset_forks),
 			   .index = index,
 			   .next = epset_first(fd),
 			   .used = true };

@@ -621,6 +621,35 @@ class Steps(Incoming):
                 self.assertEqual(said[-1], f"{REMOTE} {REMOTE}")
                 self.assertEqual(set(said[1:-1]) - {"EAGAIN"}, set(), said)
 
+    def test_waits_elsewhere(self):
+        """Whoever waits for the listener, in whatever set, is woken for what another thread's accept() has held."""
+        for n, how in enumerate(("edge", "oneshot", "registered", "nested")):
+            with self.subTest(how):
+                port = 8080 + n
+                server = self.serve(["/usr/bin/python3", "-c", ELSEWHERE, port, how], port)
+                s, rest = self.half(port)
+                with s:
+                    server.wait_for("the first", lambda: "none" in server.text())
+                    time.sleep(0.3)
+                    s.sendall(rest)
+                    self.assertEqual(server.process.wait(15), 0, server.text())
+                self.assertEqual(server.text().splitlines()[-1], REMOTE)
+
+    def test_shared_set(self):
+        """A forked process that waits in the same set sees its own descriptors there, and no others."""
+        for n, how in enumerate(("before", "meanwhile")):
+            with self.subTest(how):
+                port = 8085 + n
+                server = self.serve(["/usr/bin/python3", "-c", SHARED, port, how], port)
+                time.sleep(0.3)
+                s, rest = self.half(port)
+                with s:
+                    server.wait_for("the first", lambda: "none" in server.text())
+                    time.sleep(0.3)
+                    s.sendall(rest)
+                    server.process.wait(15)
+                self.assertEqual(server.text().splitlines(), ["none", REMOTE])
+
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
         own that begin otherwise, and all of them where no rule speaks of the listener."""
@@ -722,6 +751,89 @@ while found is None and time.monotonic() < end:
 print(found, flush=True)
 s.close()
 print(len(os.listdir("/proc/self/fd")) - before, flush=True)
+"""
+
+# Waits in one place, and accepts in another, which finds nobody there yet: one thread is in epoll_wait() as the other
+# accepts, or the set is one of another set's.
+ELSEWHERE = r"""
+import queue, select, socket, sys, threading, time
+how = sys.argv[2]
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setblocking(False)
+e, woken = select.epoll(), queue.Queue()
+once = select.EPOLLIN | select.EPOLLONESHOT
+def wait():
+    while True:
+        e.poll()
+        woken.put(None)
+def next():
+    if how == "nested":
+        outer = select.epoll()
+        outer.register(e, select.EPOLLIN)
+        while not (outer.poll() and e.poll(0)):
+            pass
+    else:
+        woken.get()
+        time.sleep(0.2)
+if how != "registered":
+    e.register(s, {"edge": select.EPOLLIN | select.EPOLLET, "oneshot": once, "nested": select.EPOLLIN}[how])
+if how != "nested":
+    threading.Thread(target=wait, daemon=True).start()
+if how == "registered":
+    select.select([s], [], [])
+    time.sleep(0.2)
+else:
+    next()
+while True:
+    try:
+        c, name = s.accept()
+        break
+    except BlockingIOError:
+        print("none", flush=True)
+    if how == "oneshot":
+        e.modify(s, once)
+    elif how == "registered":
+        e.register(s, once)
+        how = "oneshot"
+    next()
+e.register(c, select.EPOLLIN)
+print(name[0], flush=True)
+"""
+
+# Holds a connection; a forked process, which knows nothing of that, waits in the same set.
+SHARED = r"""
+import os, select, signal, socket, sys, time
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setblocking(False)
+e = select.epoll()
+e.register(s, select.EPOLLIN)
+def child():
+    pid = os.fork()
+    while not pid:
+        for fd, _ in e.poll():
+            if fd != s.fileno():
+                print("strange", flush=True)
+        time.sleep(0.01)
+    time.sleep(0.2)
+    return pid
+def accept():
+    select.select([s], [], [])
+    try:
+        return s.accept()[1][0]
+    except BlockingIOError:
+        return None
+if sys.argv[2] == "before":
+    pid = child()
+while accept():
+    pass
+print("none", flush=True)
+if sys.argv[2] == "meanwhile":
+    pid = child()
+while not (name := accept()):
+    pass
+time.sleep(0.2)
+os.kill(pid, signal.SIGKILL)
+print(name, flush=True)
 """
 
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
