@@ -134,22 +134,22 @@ static int show_peer(int fd, const struct accepting *a, const struct addr *peer,
 SLOW static int accept_converters(int listener, struct sockaddr *name, socklen_t *len, int flags)
 {
 	struct accepting a = { .name = name, .len = len, .own_len = sizeof(a.own) };
-	bool is_named = name && !memory_is_absurd(len), was_held, is_ours;
+	bool is_named = name && !memory_is_absurd(len), was_held, is_ours = true;
 	int saved_errno = errno, fd, family = 0, r = 0;
 	struct addr peer = { .port = 0 };
 	enum accept_name known;
 
 	a.room = is_named ? *len : 0;
 	do {
-		fd = is_named && held_any() ? held_take(listener, !sock_is_nonblocking(listener)) :
-					      -1;
+		fd = (is_named || !name) && held_any() ?
+			     held_take(listener, !sock_is_nonblocking(listener)) :
+			     -1;
 		was_held = fd >= 0;
-		if (!was_held) {
+		if (!was_held)
 			fd = accept_one(listener, &a, flags, &family, &is_ours);
-			if (!is_ours || !name) {
-				errno = fd < 0 ? errno : saved_errno;
-				return fd;
-			}
+		if (!is_ours || !name) {
+			errno = fd < 0 ? errno : saved_errno;
+			return fd;
 		}
 		known = accept_name(fd, &peer);
 		r = known == ACCEPT_UNKNOWN ? await_name(listener, fd) : 0;

@@ -650,6 +650,16 @@ class Steps(Incoming):
                     server.process.wait(15)
                 self.assertEqual(server.text().splitlines(), ["none", REMOTE])
 
+    def test_nameless_after_it(self):
+        """What one accept() has held comes of another one that does not ask for the name, too."""
+        server = self.serve(["/usr/bin/python3", "-c", NAMELESS, 8084], 8084)
+        s, rest = self.half(8084)
+        with s:
+            server.wait_for("the first", lambda: "-1" in server.text())
+            s.sendall(rest)
+            server.process.wait(15)
+        self.assertEqual(server.text().splitlines(), ["-1", REMOTE])
+
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
         own that begin otherwise, and all of them where no rule speaks of the listener."""
@@ -834,6 +844,22 @@ while not (name := accept()):
 time.sleep(0.2)
 os.kill(pid, signal.SIGKILL)
 print(name, flush=True)
+"""
+
+# Accepts by a call that asks for the name, and then by one that does not.
+NAMELESS = r"""
+import ctypes, select, socket, sys
+libc = ctypes.CDLL(None)
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setblocking(False)
+fd = -1
+while fd < 0:
+    select.select([s], [], [])
+    fd = libc.accept(s.fileno(), ctypes.create_string_buffer(128), ctypes.byref(ctypes.c_int(128)))
+    print(fd, flush=True)
+    select.select([s], [], [])
+    fd = libc.accept(s.fileno(), None, None)
+    print(socket.socket(fileno=fd).getpeername()[0], flush=True)
 """
 
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
