@@ -27,9 +27,11 @@ static size_t to_word(size_t n)
 
 void cvt_begin(struct cvt_writer *w, enum cvt_dialect dialect)
 {
-	memset(w, 0, sizeof(*w));
 	w->dialect = dialect;
 	w->len = CVT_HEADER_LEN;
+	memset(w->seen, 0, sizeof(w->seen));
+	w->err = 0;
+	memset(w->bytes, 0, CVT_HEADER_LEN); /* the rest as it is used */
 	w->bytes[0] = CVT_VERSION;
 	if (dialect == CVT_DIALECT_RFC8803)
 		put16(w->bytes + 2, CVT_MAGIC);
@@ -53,6 +55,7 @@ static uint8_t *put_tlv(struct cvt_writer *w, uint8_t type, size_t len)
 		return NULL;
 	w->seen[type / 32] |= bit;
 	w->len += whole;
+	memset(p, 0, whole);
 	p[0] = type;
 	p[1] = (uint8_t)(whole / WORD);
 	return p + 2;

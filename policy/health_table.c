@@ -166,12 +166,11 @@ static bool recall(const struct health_key *key, int64_t now_ms, union room *r, 
 	struct health *h = &r->health;
 	enum look found;
 
-	*h = (struct health){ 0 };
 	*in_file = false;
 	found = look(key, now_ms, h, in_file);
+	if (found != LOOK_FRESH && (found != LOOK_STALE || *in_file))
+		*h = (struct health){ 0 };
 	if (found == LOOK_STALE || found == LOOK_NONE) {
-		if (*in_file)
-			*h = (struct health){ 0 };
 		*in_file = read_file(key, now_ms, r);
 		keep_found(key, h, now_ms, *in_file);
 	}

@@ -56,15 +56,18 @@ static bool is_of(const struct memo_row *row, const uint8_t *key, size_t len)
 
 void *memo_find(struct memo *m, const uint8_t *key)
 {
-	struct memo_row *row = set_of(m, key), *end = row_after(m, row, m->ways);
+	struct memo_row *row = m->last, *end;
 
-	for (; row < end; row = row_after(m, row, 1)) {
-		if (is_of(row, key, m->key_len)) {
-			row->used = ++m->uses;
-			return row;
-		}
+	if (!row || !is_of(row, key, m->key_len)) {
+		row = set_of(m, key);
+		end = row_after(m, row, m->ways);
+		while (!is_of(row, key, m->key_len))
+			if ((row = row_after(m, row, 1)) == end)
+				return NULL;
+		m->last = row;
 	}
-	return NULL;
+	row->used = ++m->uses;
+	return row;
 }
 
 void *memo_place(struct memo *m, const uint8_t *key)

@@ -33,12 +33,13 @@ struct memo {
 	unsigned int n, ways;
 	uint32_t uses;
 	atomic_flag busy;
+	struct memo_row *last; /* found: one connection asks for the same several times */
 };
 
 #define MEMO_OF(table, ways, key_len)                                                            \
 	{                                                                                        \
 		table, sizeof((table)[0]), key_len, sizeof(table) / sizeof((table)[0]), ways, 0, \
-			ATOMIC_FLAG_INIT                                                         \
+			ATOMIC_FLAG_INIT, NULL                                                   \
 	}
 
 void memo_key(uint8_t key[static MEMO_ADDR], const struct addr *address);

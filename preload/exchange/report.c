@@ -52,10 +52,13 @@ static struct alive {
 
 static uint64_t hash_of(const struct health_key *key)
 {
-	uint64_t h = key->network ^ key->converter.port;
+	uint64_t h = key->network ^ key->converter.port, words[2];
 
-	for (size_t i = 0; i < sizeof(key->converter.ip); i++)
-		h = (h ^ key->converter.ip[i]) * 0x100000001b3;
+	memcpy(words, key->converter.ip, sizeof(words));
+	for (size_t i = 0; i < 2; i++) {
+		h = (h ^ words[i]) * 0x9e3779b97f4a7c15;
+		h ^= h >> 32;
+	}
 	return h | 1;
 }
 

@@ -294,10 +294,11 @@ bool note_names_network(const struct note *n)
 
 	if (!n)
 		return false;
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		if (note_find(n, options[i].level, options[i].name, &o) &&
-		    memcmp(o.value, none, o.len) != 0)
-			return true;
+	for (uint16_t at = 0; note_next(n, &at, &o);)
+		for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+			if (o.level == options[i].level && o.name == options[i].name &&
+			    memcmp(o.value, none, o.len) != 0)
+				return true;
 	return atomic_load(&n->named);
 }
 
