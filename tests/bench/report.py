@@ -170,7 +170,8 @@ Made by `make performance` of the last run of `make bench`: {where}.
   the upper quartile lies above it.
 - **Ratio** is to the row that is named: a client that does the same by hand. *Convert client*
   speaks Convert itself (tests/lab/bare-client.c), *MPTCP* on a socket of Multipath TCP that it opens
-  itself. *shim, bypass* and *mptcpize* call a server that has Multipath TCP.
+  itself; *in the place of a TCP socket*: as it has to come about in a program that has opened one already, by
+  nothing but socket(), dup2() and close(). *shim, bypass* and *mptcpize* call a server that has Multipath TCP.
 - *not steady*: the first and the second half of the rounds disagree by more than {steady:.0%}. Such a row
   says nothing.
 - *supervisor* is `convert-run --any`; its processor time counts as the client's. *ptrace* is how graftcp and the like

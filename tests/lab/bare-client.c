@@ -3,10 +3,11 @@
  * bare-client - a client that speaks Convert by itself, with nothing of the project's in it: what
  * the shim is compared with. Without -c it is a plain client, which the shim may convert.
  *
- *   bare-client [-mx] [-c CONVERTER:PORT] get SERVER PORT PATH   HTTP's body on stdout
- *   bare-client [-mx] [-c CONVERTER:PORT] [-h MUTE:COUNT] turns SERVER PORT HOW
+ *   bare-client [-mtx] [-c CONVERTER:PORT] get SERVER PORT PATH   HTTP's body on stdout
+ *   bare-client [-mtx] [-c CONVERTER:PORT] [-h MUTE:COUNT] turns SERVER PORT HOW
  *
- * -m: on Multipath TCP sockets. -x: the Connect TLV asks for the server's MPTCP option too. IPv4.
+ * -m: on Multipath TCP sockets. -t: each in the place of a TCP socket, and a reply is waited for with a limit:
+ * what has to be done if somebody else is to have the socket. -x: the Connect TLV asks for the server's MPTCP option too. IPv4.
  *
  * turns reads numbers, a line for each turn, and makes so many connections one after the other, with
  * an echo on each; HOW it waits is blocking, poll or epoll. The last one stays open until the next turn.
@@ -34,12 +35,13 @@
 #define MPTCP	   262
 #define SOL_MPTCP  284
 #define MPTCP_INFO 1
+#define LIMIT_MS   30000
 
 enum wait { BLOCKING, POLL, EPOLL };
 
 static struct {
 	int protocol;
-	bool converted, extended;
+	bool converted, extended, in_place;
 	enum wait wait;
 	struct sockaddr_in converter, server;
 	struct in_addr mute;
@@ -139,14 +141,28 @@ static void read_reply(int fd)
 	}
 }
 
+static int open_socket(int protocol)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | (how.wait == BLOCKING ? 0 : SOCK_NONBLOCK),
+			protocol);
+
+	if (fd < 0)
+		fail("bare-client: socket");
+	return fd;
+}
+
 /* Returns what has to be waited for. */
 static uint32_t begin(int *fd)
 {
-	int flags = how.wait == BLOCKING ? 0 : SOCK_NONBLOCK;
+	int twin;
 
-	*fd = socket(AF_INET, SOCK_STREAM | flags, how.protocol);
-	if (*fd < 0)
-		fail("bare-client: socket");
+	*fd = open_socket(how.in_place ? 0 : how.protocol);
+	if (how.in_place && how.protocol) {
+		twin = open_socket(how.protocol);
+		if (dup2(twin, *fd) < 0)
+			fail("bare-client: dup2");
+		close(twin);
+	}
 	if (how.converted) {
 		call_converter(*fd);
 		return EPOLLIN;
@@ -160,13 +176,17 @@ static uint32_t begin(int *fd)
 
 static void finish(int fd)
 {
+	struct pollfd readable = { fd, POLLIN, 0 };
 	int err = 0;
 	socklen_t len = sizeof(err);
 
-	if (how.converted)
+	if (how.converted) {
+		if (how.in_place && how.wait == BLOCKING)
+			poll(&readable, 1, LIMIT_MS);
 		read_reply(fd);
-	else if (how.wait != BLOCKING)
+	} else if (how.wait != BLOCKING) {
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	}
 	errno = err;
 	if (err)
 		fail("bare-client: connect");
@@ -322,7 +342,7 @@ static bool read_how(const char *word)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bare-client [-mx] [-c CONVERTER:PORT] [-h MUTE:COUNT] get|turns "
+	fprintf(stderr, "usage: bare-client [-mtx] [-c CONVERTER:PORT] [-h MUTE:COUNT] get|turns "
 			"SERVER PORT PATH|blocking|poll|epoll\n");
 	return 2;
 }
@@ -332,7 +352,7 @@ static bool read_options(int argc, char **argv)
 	struct sockaddr_in mute;
 	char *colon;
 
-	for (int c; (c = getopt(argc, argv, "mc:h:x")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "mc:h:tx")) != -1;) {
 		switch (c) {
 		case 'm':
 			how.protocol = MPTCP;
@@ -351,6 +371,9 @@ static bool read_options(int argc, char **argv)
 			mute = address(optarg, "0");
 			how.mute = mute.sin_addr;
 			how.pending = (unsigned int)atoi(colon);
+			break;
+		case 't':
+			how.in_place = true;
 			break;
 		case 'x':
 			how.extended = true;
