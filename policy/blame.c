@@ -16,6 +16,11 @@ enum blame blame(const struct blame_facts *f)
 	return f->has_syn_ack ? BLAME_CONVERTER : BLAME_PATH;
 }
 
+bool blame_counts(enum blame b)
+{
+	return b != BLAME_SERVER && b != BLAME_NOBODY;
+}
+
 const char *blame_text(enum blame b)
 {
 	static const char *const texts[] = {

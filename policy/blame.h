@@ -3,8 +3,8 @@
  * blame.h - whose fault is it that no reply has come in time?
  *
  * A converter reports the server's silence by its own, so a server that drops packets and a converter
- * that is dead look alike to whoever only waits. What is known besides decides, and nothing is told
- * of the converter (health.h) that speaks against somebody else.
+ * that is dead look alike to whoever only waits. What is known besides decides, and what speaks against
+ * somebody else is not told of the converter (health.h). What nobody can tell is: it costs it one limit.
  *
  * What cannot be told apart by looking: a converter in user space that has stopped behind a kernel that
  * still answers; and one that holds its SYN+ACK until the server has answered, as the draft has it,
@@ -38,7 +38,9 @@ enum blame {
 };
 
 enum blame blame(const struct blame_facts *f);
-/* For the log: "the server is silent". */
+/* Does it count as a failure of the converter? */
+bool blame_counts(enum blame b);
+/* For the log: "no reply in time, by the server's silence". */
 const char *blame_text(enum blame b);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What a program can ask about a socket: its peer, its pending error, its time limits. */
+/* getpeername(), getsockname(), bind(), getsockopt() and setsockopt(): what a program asks of a socket, and says of it. */
 #include "accept.h"
 #include "advance.h"
 #include "begin.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * exchange.h - one Convert handshake on one socket, from before the SYN to the verdict, in memory that forked
+ * processes share. Who holds its lock takes a step; everybody may read what is atomic.
  */
 #ifndef CVT_EXCHANGE_H
 #define CVT_EXCHANGE_H

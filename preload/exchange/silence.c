@@ -100,7 +100,7 @@ static enum exchange_event out_of_time(struct exchange_turn *t, enum blame b)
 {
 	struct exchange *u = t->u;
 
-	if (b != BLAME_SERVER && b != BLAME_NOBODY) {
+	if (blame_counts(b)) {
 		report_failed(&t->report, u, NULL, ETIMEDOUT);
 		report_unclear(&t->report, u);
 	}
