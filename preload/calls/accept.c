@@ -10,7 +10,6 @@
 #include "sock.h"
 #include "wait.h"
 
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -112,8 +111,7 @@ static int accept_one(int listener, struct accepting *a, int flags, int *family,
 		*a->len = a->room;
 	fd = flags < 0 ? REAL(accept)(listener, sa, len) : REAL(accept4)(listener, sa, len, flags);
 	*is_ours = fd >= 0 && conn_begin_number(fd, MARK_UNKNOWN) &&
-		   peer_of(a, fd, family, &peer) &&
-		   accept_begin(listener, fd, &peer, *family, flags < 0 ? 0 : flags);
+		   peer_of(a, fd, family, &peer) && accept_begin(listener, fd, &peer, *family);
 	return fd;
 }
 
@@ -142,7 +140,8 @@ SLOW static int accept_converters(int listener, struct sockaddr *name, socklen_t
 	a.room = is_named ? *len : 0;
 	do {
 		fd = (is_named || !name) && held_any() ?
-			     held_take(listener, !sock_is_nonblocking(listener)) :
+			     held_take(listener, !sock_is_nonblocking(listener),
+				       flags < 0 ? 0 : flags) :
 			     -1;
 		was_held = fd >= 0;
 		if (!was_held)
@@ -177,12 +176,13 @@ INTERPOSE int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 
 INTERPOSE int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
 {
+	bool is_good = !(flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)); /* else the kernel says EINVAL */
 	int newfd;
 
-	if (mark_any_unsettled() && !both_ends_in_order(fd))
+	if (is_good && mark_any_unsettled() && !both_ends_in_order(fd))
 		return -1;
-	if (may_be_converters(fd))
-		return accept_converters(fd, addr.__sockaddr__, len, flags & INT_MAX);
+	if (is_good && may_be_converters(fd))
+		return accept_converters(fd, addr.__sockaddr__, len, flags);
 	newfd = REAL(accept4)(fd, addr.__sockaddr__, len, flags);
 	if (newfd >= 0)
 		conn_begin_number(newfd, MARK_UNKNOWN);

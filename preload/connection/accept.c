@@ -99,7 +99,7 @@ static void bound_send_buffer(int fd)
 		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
 }
 
-bool accept_begin(int listener, int fd, const struct addr *peer, int family, int flags)
+bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 {
 	const struct config_converter *converter;
 	struct conn *page, *c;
@@ -122,7 +122,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family, int
 	if (mptcp)
 		bound_send_buffer(fd);
 	if (mptcp && note_has_twin(listener))
-		twin_accepted(fd, c->sock_cookie, family, flags);
+		twin_accepted(fd, c->sock_cookie, family);
 	u = c->sock_cookie ? exchange_incoming(c->sock_cookie, converter, peer, family, mptcp) :
 			     NULL;
 	if (!u)

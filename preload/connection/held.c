@@ -12,7 +12,6 @@ static struct held {
 	_Atomic int listener;
 	/* the program may have closed a number that it has not been told of, or the listener unseen */
 	_Atomic uint64_t cookie, listener_cookie;
-	bool is_inherited;	  /* by programs that are started, once it is accepted */
 	_Atomic bool told;	  /* to who asks for edges, once */
 	struct epset_guest guest; /* of the listener's sets */
 } all[HELD_MOST];
@@ -31,7 +30,7 @@ static int take(struct held *h)
 {
 	int fd = atomic_load(&h->fd);
 	uint64_t cookie = atomic_load(&h->cookie);
-	bool is_inherited = h->is_inherited, is_there;
+	bool is_there;
 
 	if (fd <= 0 || !conn_is_owner() || !atomic_compare_exchange_strong(&h->fd, &fd, -1))
 		return -1;
@@ -40,11 +39,7 @@ static int take(struct held *h)
 	is_there = sock_cookie(fd) == cookie;
 	epset_guest_leave(&h->guest, is_there);
 	atomic_store(&h->fd, 0);
-	if (!is_there)
-		return -1;
-	if (is_inherited)
-		sys_fcntl(fd, F_SETFD, 0);
-	return fd;
+	return is_there ? fd : -1;
 }
 
 static void end(int fd)
@@ -83,9 +78,7 @@ static bool try_put(int listener, int fd)
 		atomic_store(&h->listener_cookie, sock_cookie(listener));
 		atomic_store(&h->told, false);
 		atomic_store(&h->cookie, sock_cookie(fd));
-		h->is_inherited = sys_fcntl(fd, F_GETFD, 0) == 0;
-		if (h->is_inherited)
-			sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
+		sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
 		conn_raise_highest(listener);
 		count(1);
 		atomic_store(&h->guest.fd, fd + 1);
@@ -156,13 +149,17 @@ bool held_is_ready(int listener)
 	return ready(listener);
 }
 
-int held_take(int listener, bool waits)
+int held_take(int listener, bool waits, int flags)
 {
 	struct held *h;
 	int fd = -1;
 
 	while (fd < 0 && ((h = ready(listener)) || (waits && (h = any_of(listener)))))
 		fd = take(h);
+	if (fd >= 0) { /* until now it had those of the call that has held it */
+		sys_fcntl(fd, F_SETFL, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+		sys_fcntl(fd, F_SETFD, flags & SOCK_CLOEXEC ? FD_CLOEXEC : 0);
+	}
 	return fd;
 }
 

@@ -34,8 +34,9 @@ static inline bool held_or_unsettled(int fd)
 	return mark_is_unsettled(mark_get(fd)) || (held_any() && held_has(fd));
 }
 
-/* That one; waits: or, if there is none, one that is not over yet. -1: there is none of these. */
-int held_take(int listener, bool waits);
+/* That one, with the flags of this accept4(); waits: or, if there is none, one that is not over yet. -1: there is
+ * none of these. */
+int held_take(int listener, bool waits, int flags);
 /* To the n events that a wait on epfd has brought, those of listeners that have one ready. Returns how many
  * there are then, `most` at most. */
 int held_events(int epfd, struct epoll_event *events, int n, int most);

@@ -254,11 +254,11 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	return r;
 }
 
-void twin_accepted(int fd, uint64_t cookie, int family, int flags)
+void twin_accepted(int fd, uint64_t cookie, int family)
 {
 	struct note *n;
 
-	note_begin(fd, family, flags, false);
+	note_begin(fd, family, 0, false);
 	n = note_at(fd);
 	if (!n)
 		return;

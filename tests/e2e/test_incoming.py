@@ -660,6 +660,22 @@ class Steps(Incoming):
             server.process.wait(15)
         self.assertEqual(server.text().splitlines(), ["-1", REMOTE])
 
+    def test_flags(self):
+        """What is held has the flags of the accept4() that returns it, whichever one has held it; wrong ones are
+        EINVAL meanwhile, as ever."""
+        server = self.serve(["/usr/bin/python3", "-c", FLAGS, 8088], 8088)
+        for n in range(5):
+            s, rest = self.half(8088)
+            with s:
+                server.wait_for("it to be held", lambda: server.text().count("held") == n + 1)
+                s.sendall(rest)
+                server.wait_for("its end", lambda: server.text().count("\n") == 3 * (n + 1))
+        said = server.text().splitlines()
+        self.assertEqual(said[0::3], ["held EAGAIN"] * 5)
+        self.assertEqual(said[1::3], ["EINVAL EINVAL EINVAL"] * 5)
+        self.assertEqual(said[2::3], ["accept 0 0", "accept4 0 0", f"accept4 {os.O_NONBLOCK} 0", "accept4 0 1",
+                                      f"accept4 {os.O_NONBLOCK} 1"])
+
     def test_whose(self):
         """Only a converter's message is one: from everybody else its bytes are data. So are a converter's
         own that begin otherwise, and all of them where no rule speaks of the listener."""
@@ -860,6 +876,27 @@ while fd < 0:
     select.select([s], [], [])
     fd = libc.accept(s.fileno(), None, None)
     print(socket.socket(fileno=fd).getpeername()[0], flush=True)
+"""
+
+# Has one accept4() hold a connection, and another one, whose flags are the opposite, return it.
+FLAGS = r"""
+import ctypes, errno, fcntl, os, select, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setblocking(False)
+both = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+def accept(call, *flags):
+    fd = call(s.fileno(), ctypes.create_string_buffer(128), ctypes.byref(ctypes.c_int(128)), *flags)
+    return fd if fd >= 0 else errno.errorcode[ctypes.get_errno()]
+for flags in None, 0, socket.SOCK_NONBLOCK, socket.SOCK_CLOEXEC, both:
+    call, own = (libc.accept, ()) if flags is None else (libc.accept4, (flags,))
+    select.select([s], [], [])
+    print("held", accept(libc.accept4, both & ~(flags or 0)), flush=True)
+    select.select([s], [], [])
+    print(*(accept(libc.accept4, wrong) for wrong in (77, -1, -1 << 31)), flush=True)
+    fd = accept(call, *own)
+    print(call.__name__, fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK, fcntl.fcntl(fd, fcntl.F_GETFD), flush=True)
+    os.close(fd)
 """
 
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
