@@ -118,14 +118,14 @@ INIT  := $(BUILD)/convert-bootstrap.init
 .SECONDARY:
 
 .PHONY: all lib helper lab
-#: all              the library, the wrapper, the helper and the lab's converter (the default)
+#: all              the library, the wrapper, the helper and what tests/lab/shell needs (the default)
 all: lib helper lab
 #: lib              the library alone: needs a C compiler (CC=aarch64-linux-gnu-gcc)
 lib: $(SHIM)
 #: helper           convert-run and convert-bootstrap: need curl, jansson, ncurses and uthash
 helper: $(PROGRAMS) $(UNITS) $(INIT)
-#: lab              the lab's converter: needs netfilter_queue
-lab: $(BUILD)/lab-converter
+#: lab              the lab's converter, and the delay of its links: needs netfilter_queue
+lab: $(BUILD)/lab-converter $(BUILD)/lab/delay-line
 
 .DELETE_ON_ERROR:
 
@@ -516,7 +516,7 @@ MODULES ?=
 
 .PHONY: check-python check-programs
 #: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; LAB_MPTCP=on; HELPER=1; MODULES="...")
-check-python: all $(BUILD)/lab/delay-line $(BUILD)/lab/mptcp-sockets.so
+check-python: all $(BUILD)/lab/mptcp-sockets.so
 	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(if $(HELPER),--helper) $(MODULES)
 
 #: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes), and Go programs and
@@ -574,7 +574,7 @@ demo:
 	$(Q)$(MAKE) --no-print-directory demo-here
 
 .PHONY: demo-here
-demo-here: $(SHIM) $(BUILD)/lab-converter $(BUILD)/lab/delay-line
+demo-here: $(SHIM) lab
 	$(Q)BUILD=$(BUILD) tests/lab/demo
 
 # Sanitizers: the unit tests once more. clang, because gcc 12's ThreadSanitizer does not know
