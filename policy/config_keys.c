@@ -94,16 +94,17 @@ static int set_from(struct config_parser *p, const char *value)
 	return 0;
 }
 
-/* What the kernel takes as a name (dev_valid_name). */
+/* What the kernel takes as a name (dev_valid_name), but for a comma, which is a list's. */
 static int set_interface(struct config_parser *p, const char *value)
 {
 	struct config_converter *c = current(p);
 	size_t len = strlen(value);
 	void *names;
 
-	if (len >= sizeof(c->interfaces[0]) || strpbrk(value, "/: \t") || strcmp(value, ".") == 0 ||
-	    strcmp(value, "..") == 0)
-		return config_expected(p, value, "the name of one network interface");
+	if (len >= sizeof(c->interfaces[0]) || strpbrk(value, "/:, \t") ||
+	    strcmp(value, ".") == 0 || strcmp(value, "..") == 0)
+		return config_expected(
+			p, value, "the name of one network interface, each in a line of its own");
 	names = config_grow(c->interfaces, c->n_interfaces, sizeof(c->interfaces[0]));
 	if (!names)
 		return config_no_memory(p->err, p->line);
@@ -222,8 +223,19 @@ static int set_retry(struct config_parser *p, const char *value)
 	return set_time(p, &p->config->retry_ms, value, 1000, "1s to 600s");
 }
 
+/* Files could have such names, but it is not what was meant. */
+static bool is_list(const char *value)
+{
+	static const char *const words[] = { "stderr", LOG_SYSLOG, CONFIG_NO_STATE, NULL };
+	const char *comma = strrchr(value, ',');
+
+	return comma && (strchr("/ \t", comma[1]) || place(words, comma + 1) >= 0);
+}
+
 static int set_path(struct config_parser *p, const char **path, const char *value)
 {
+	if (is_list(value))
+		return config_expected(p, value, "one of them");
 	*path = config_copy(value, strlen(value));
 	return *path ? 0 : config_no_memory(p->err, p->line);
 }

@@ -339,6 +339,10 @@ static const struct {
 	{ CONVERTER "from = 10.0.0.0/8, 11.0.0.0/8\n", 3, "expected a prefix" },
 	{ CONVERTER "interface = 0123456789012345\n", 3, "one network interface" },
 	{ CONVERTER "interface = eth0 eth1\n", 3, "one network interface" },
+	{ CONVERTER "interface = eth0,wwan0\n", 3,
+	  "interface = eth0,wwan0: expected the name of one network interface, each in" },
+	{ CONVERTER "interface = eth0, wwan0\n", 3, "one network interface" },
+	{ CONVERTER "interface = eth0,\n", 3, "one network interface" },
 	{ CONVERTER "interface = ..\n", 3, "one network interface" },
 	{ CONVERTER "interface = a/b\n", 3, "one network interface" },
 	{ CONVERTER "weight = 0\n", 3, "weight = 0: expected a number from 1 to 1000" },
@@ -350,6 +354,11 @@ static const struct {
 	{ "[policy]\nstrict = 1\n", 2, "strict = 1: expected yes or no" },
 	{ "[policy]\nrule = maybe port 80\n", 2, "\"maybe\": expected direct, convert" },
 	{ "[state]\nfile = state\n", 2, "file = state: expected none, or a path" },
+	{ "[state]\nfile = /a,/b\n", 2, "file = /a,/b: expected one of them" },
+	{ "[state]\nfile = /a,none\n", 2, "expected one of them" },
+	{ "[log]\ntarget = /a.log, stderr\n", 2, "target = /a.log, stderr: expected one of them" },
+	{ "[log]\ntarget = /a.log,syslog\n", 2, "expected one of them" },
+	{ "[log]\nfile = /a,\n", 2, "expected one of them" },
 	{ "[log]\nfile = convert.log\n", 2, "expected stderr, or a path" },
 	{ "[log]\nfile = /a\ntarget = /a\n", 3,
 	  "target and file are the same: expected one of them" },
@@ -392,6 +401,7 @@ static void texts_that_are_fine(void **state)
 		"  [policy]  # comment [x]\n\ttimeout=5s ; comment\n",
 		"[ policy ]\ntimeout:5s\n",
 		"[policy]\ntimeout = 5s\t#" HUNDRED HUNDRED HUNDRED "\n",
+		"[state]\nfile = /a,b\n[log]\ntarget = /c,nonesuch d\n",
 	};
 
 	(void)state;
