@@ -5,6 +5,7 @@
 #include <curses.h>
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,7 +18,8 @@
 #define DELAY_NS  3000000000
 #define SHARE	  150 /* of the time between two looks one of so many parts may go into a look */
 #define DELAY_MAX 3600.0
-#define HEAD	  3 /* lines */
+#define HEAD	  3    /* lines */
+#define GONE	  (-2) /* no key of curses' */
 
 static int failed(int err)
 {
@@ -169,13 +171,30 @@ static int64_t delay_ns(double wish_s)
 	return least_ns > DELAY_NS ? least_ns : DELAY_NS;
 }
 
+/* Of a terminal that is gone curses says at once, and for ever, that there is no key. */
+static int wait_key(int64_t ns)
+{
+	struct pollfd fds[] = { { .fd = STDIN_FILENO, .events = POLLIN },
+				{ .fd = STDOUT_FILENO, .events = 0 } };
+	int key = getch(), n; /* what it has read already */
+
+	if (key != ERR)
+		return key;
+	n = poll(fds, 2, (int)(ns / 1000000) + 1);
+	key = getch();
+	return key == ERR && n > 0 ? GONE : key;
+}
+
 static int watch_screen(struct connections *c, const struct config *config, double delay_s)
 {
 	int64_t next_ns = 0, left_ns;
 	size_t from = 0;
 	int key = ERR, err = 0;
 
+	timeout(0);
 	while (key != 'q' && key != 'Q') {
+		if (key == GONE)
+			return -ENOTTY;
 		left_ns = next_ns - clock_ns(CLOCK_MONOTONIC);
 		if (left_ns <= 0) {
 			err = connections_look(c, config);
@@ -186,8 +205,7 @@ static int watch_screen(struct connections *c, const struct config *config, doub
 		}
 		from = scrolled(from, key, lines_of(c));
 		draw(c, from);
-		timeout((int)(left_ns / 1000000) + 1);
-		key = getch();
+		key = wait_key(left_ns);
 	}
 	return 0;
 }
@@ -208,6 +226,10 @@ static int show_live(struct connections *c, const struct config *config, double 
 	err = watch_screen(c, config, delay_s);
 	endwin();
 	delscreen(screen);
+	if (err == -ENOTTY) {
+		fputs("the terminal is gone: expected one that stays, or --once\n", stderr);
+		return BOOTSTRAP_FAILED;
+	}
 	return err < 0 ? failed(err) : BOOTSTRAP_OK;
 }
 

@@ -3,7 +3,10 @@
 """convert-bootstrap top: who is connected to what, and how; on terminals of several sizes, and with
 many connections."""
 import os
+import pty
 import re
+import signal
+import subprocess
 import sys
 import time
 
@@ -201,6 +204,68 @@ class Ways(Case):
             self.assertIn("Usage: convert-bootstrap top ", r.err)
         r = self.lab.run([*TOP, "--once", "-c", self.lab.file("conf", "[mistake\n")])
         self.assertEqual(r.code, 1, r)
+
+
+class Gone(Case):
+    """A terminal that goes away. Nobody sends a SIGHUP: it is not top's controlling one."""
+
+    def start(self, in_fd, out_fd):
+        errors = self.lab.file("errors")
+        with open(errors, "wb") as err:
+            top = subprocess.Popen(L.inside("client", TOP), stdin=in_fd, stdout=out_fd, stderr=err,
+                                   env=L.ENVIRONMENT | {"TERM": "vt100", "CONVERT_STATE": "none"},
+                                   start_new_session=True)
+        self.addCleanup(top.wait)
+        self.addCleanup(top.kill)
+        return top, errors
+
+    def is_over(self, top, errors):
+        self.assertEqual(L.wait_for("its end", lambda: None if top.poll() is None else [top.returncode]), [1])
+        self.assertEqual(errors.read_text(), "the terminal is gone: expected one that stays, or --once\n")
+
+    def shown(self, master):
+        """Until it waits for a key."""
+        seen = b""
+        while b"elsewhere" not in seen:
+            seen += os.read(master, 4096)
+
+    def test_all_of_it(self):
+        master, slave = pty.openpty()
+        top, errors = self.start(slave, slave)
+        os.close(slave)
+        self.shown(master)
+        os.close(master)
+        self.is_over(top, errors)
+
+    def test_one_of_two(self):
+        """Its keys come from one, and the screen is another."""
+        for gone in 0, 1:
+            pairs = [pty.openpty(), pty.openpty()]
+            top, errors = self.start(pairs[0][1], pairs[1][1])
+            for _, slave in pairs:
+                os.close(slave)
+            self.shown(pairs[1][0])
+            os.close(pairs[gone][0])
+            self.is_over(top, errors)
+            os.close(pairs[1 - gone][0])
+
+    def test_keys_and_sizes(self):
+        """What is no end: a key, one of several bytes, an escape alone, another size."""
+        master, slave = pty.openpty()
+        top, errors = self.start(slave, slave)
+        os.close(slave)
+        self.shown(master)
+        for what in b" ", b"\x1b[B", b"\x1b", b"x" * 100:
+            os.write(master, what)
+        os.kill(top.pid, signal.SIGWINCH)
+        os.write(master, b"q")
+        while True:  # what it writes until it ends
+            try:
+                os.read(master, 4096)
+            except OSError:
+                break
+        os.close(master)
+        self.assertEqual((top.wait(), errors.read_text()), (0, ""))
 
 
 class Terminal(Case):
