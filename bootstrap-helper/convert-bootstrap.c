@@ -54,11 +54,15 @@ static void usage(FILE *out)
 
 static void complain(const char *verb)
 {
-	static const char offered[] =
-		"run, check, status, top, flush, forget, pin, fetch or explain";
+	char offered[256] = "";
+	const char *near;
 	size_t len = 0;
-	const char *near = judge_nearest(verb, offered, &len);
 
+	for (size_t i = 0; i < N_VERBS; i++)
+		if (verbs[i].help)
+			len += (size_t)snprintf(offered + len, sizeof(offered) - len, "%s%s",
+						len ? ", " : "", verbs[i].name);
+	near = judge_nearest(verb, offered, &len);
 	fprintf(stderr, "convert-bootstrap: unknown verb \"%s\"", verb);
 	if (near)
 		fprintf(stderr, "; did you mean \"%.*s\"?", (int)len, near);
@@ -75,6 +79,18 @@ static bool asks_for_help(const char *word)
 	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* Wherever it stands, but behind a program, whose own it is. */
+static bool has_help(const struct verb *v, char *const *words)
+{
+	for (; *words && strcmp(*words, "--") != 0; words++) {
+		if (asks_for_help(*words))
+			return v->help;
+		if (v->main == explain_main && **words != '-')
+			return false;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
@@ -89,7 +105,7 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < N_VERBS; i++) {
 		if (strcmp(verbs[i].name, verb) == 0) {
-			if (argc > 2 && verbs[i].help && asks_for_help(argv[2])) {
+			if (has_help(&verbs[i], argv + 2)) {
 				printf("Usage: convert-bootstrap %s\n", verbs[i].help);
 				return flush();
 			}

@@ -67,6 +67,12 @@ __attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, con
 	exit(status);
 }
 
+__attribute__((noreturn)) static void help(void)
+{
+	fputs(usage, stdout);
+	exit(0);
+}
+
 static void set(const char *variable, const char *value)
 {
 	if (setenv(variable, value, 1) < 0)
@@ -118,8 +124,7 @@ static void take(int option, const char *value, struct options *o)
 		o->preload = option == 'P';
 		return;
 	case 'h':
-		fputs(usage, stdout);
-		exit(0);
+		help();
 	case 'V':
 		puts(ME " " CONVERT_VERSION);
 		exit(0);
@@ -131,6 +136,20 @@ static void take(int option, const char *value, struct options *o)
 static bool is_about_units(const char *word)
 {
 	return strcmp(word, "enable") == 0 || strcmp(word, "disable") == 0;
+}
+
+/* Behind enable and disable is nothing but a unit: who asks for help is not to find one of that name. */
+static void parse_unit(char *const *words)
+{
+	for (char *const *word = words + 1; *word; word++) {
+		if (strcmp(*word, "--help") == 0 || strcmp(*word, "-h") == 0)
+			help();
+		if (**word == '-')
+			fail(STATUS_USAGE, "%s %s: options stand before %s; see " ME " -h", *words,
+			     *word, *words);
+	}
+	if (!words[1] || words[2])
+		fail(STATUS_USAGE, "%s UNIT; see " ME " -h", *words);
 }
 
 static void parse(int argc, char **argv, struct options *o)
@@ -162,8 +181,8 @@ static void parse(int argc, char **argv, struct options *o)
 		exit(STATUS_USAGE);
 	}
 	o->is_program = !is_about_units(o->words[0]) || strcmp(argv[optind - 1], "--") == 0;
-	if (!o->is_program && argc != optind + 2)
-		fail(STATUS_USAGE, "%s UNIT; see " ME " -h", o->words[0]);
+	if (!o->is_program)
+		parse_unit(o->words);
 	if (!o->is_program && o->receipt)
 		fail(STATUS_USAGE, "--receipt is of a program; see " ME " -h");
 	if (o->is_program && o->root)

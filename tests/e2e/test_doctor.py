@@ -104,13 +104,24 @@ class Well(Doctor):
                 self.assertEqual((r.code, r.err), (0, ""), r)
                 self.assertTrue(r.out.decode().startswith(f"Usage: convert-bootstrap {verb} "), r)
 
+    def test_help_behind_others(self):
+        for words in (["check", "-c", "/nowhere", "--help"], ["map", "8080", "-h"], ["map", "--help"], ["map", "-h"],
+                      ["pin", "192.0.2.1:1", "tcp", "--help"], ["status", "-j", "-h"], ["fetch", "-q", "--help"],
+                      ["flush", "-c", "/nowhere", "-h"], ["explain", "-j", "--help"]):
+            r = self.lab.run([TOOL, *words])
+            self.assertEqual((r.code, r.err), (0, ""), r)
+            self.assertTrue(r.out.decode().startswith(f"Usage: convert-bootstrap {words[0]} "), r)
+        for words in (["explain", "/bin/true", "--help"], ["explain", "/bin/true", "-h"]):  # the program's own
+            self.assertIn(b"The library ", self.lab.run([TOOL, *words]).out)
+
     def test_usage(self):
         for words in (["-x"], ["-c", ""], ["a", "b"], ["http://a/"], ["--config", "a"],
                       ["--config", "-j"], ["--library", ""], ["user@a"]):
             r = self.lab.run([TOOL, "check", *words])
             self.assertEqual((r.code, r.out), (2, b""), r)
             self.assertIn("Usage: convert-bootstrap check", r.err)
-        for word, says in (("stats", '; did you mean "status"?'), ("banana", "")):
+        for word, says in (("stats", '; did you mean "status"?'), ("tpo", '; did you mean "top"?'),
+                           ("maps", '; did you mean "map"?'), ("requests", ""), ("banana", "")):
             r = self.lab.run([TOOL, word])
             self.assertEqual((r.code, r.err.splitlines()[0]),
                              (2, f"convert-bootstrap: unknown verb \"{word}\"{says}"), r)

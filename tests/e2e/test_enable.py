@@ -131,6 +131,20 @@ class Enable(L.TestCase):
                         err=f"convert-run: {re.escape(str(path))}:3 sets LD_PRELOAD, .*{LIBRARY}.*\n")
         self.assertEqual([k for k in self.files() if k.endswith("convert.conf")], [])
 
+    def test_help(self):
+        """Whoever asks how it goes, or gets it wrong, has not asked for a drop-in."""
+        before = self.files()
+        for verb in "enable", "disable":
+            for words in ([verb, "--help"], [verb, "-h"], [verb, "web", "--help"], [verb, "--help", "web"],
+                          ["-v", verb, "-h"]):
+                r = self.run_it(*words)
+                self.assertTrue(r.out.startswith(b"usage: convert-run "), r)
+            for words in ([verb, "--helo"], [verb, "-x"], [verb, "--", "-x"], [verb, "web", "--root"],
+                          [verb, "-v", "web"]):
+                r = self.run_it(*words, code=2, err="convert-run: .*see convert-run -h\n")
+                self.assertEqual(r.out, b"", r)
+        self.assertEqual(self.files(), before)
+
     def test_a_program_of_that_name(self):
         program = self.lab.file("bin/enable")
         program.parent.mkdir()
