@@ -94,8 +94,10 @@ char *explain_file(struct explain *e, const char *path)
 		struct finding *found = finding_add(&e->found, "program-executable",
 						    FINDING_PROBLEM, "it may not be executed%s",
 						    getuid() ? " by this user" : "");
+		char *whole = file_absolute(path), quoted[FINDING_QUOTED];
 
-		finding_mend(found, "chmod +x %s", path);
+		finding_mend(found, "chmod +x %s", finding_quote(whole ? whole : path, quoted));
+		free(whole);
 	}
 	interpreter = look_inside(e, path, &f);
 	file_free(&f);

@@ -97,6 +97,16 @@ void file_free(struct file_bytes *f)
 	f->len = 0;
 }
 
+char *file_absolute(const char *path)
+{
+	char *directory = *path == '/' ? strdup("") : getcwd(NULL, 0), *whole = NULL;
+
+	if (directory && asprintf(&whole, "%s%s%s", directory, *directory ? "/" : "", path) < 0)
+		whole = NULL;
+	free(directory);
+	return whole;
+}
+
 int file_complain(const char *path, const char *what, int err)
 {
 	fprintf(stderr, "%s: %s: %s\n", path, what, strerror(-err));

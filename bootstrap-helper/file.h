@@ -23,6 +23,9 @@ int file_read(struct file_bytes *f, const char *path, size_t most);
 int file_map(struct file_bytes *f, const char *path, size_t most);
 void file_free(struct file_bytes *f);
 
+/* The name from / on, from malloc(); links stay. NULL and errno. */
+char *file_absolute(const char *path);
+
 /* "PATH: WHAT: STRERROR" to standard error; returns err, which is a -errno. */
 int file_complain(const char *path, const char *what, int err);
 

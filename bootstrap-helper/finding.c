@@ -75,6 +75,17 @@ void finding_mend_as_root(struct finding *found, const char *format, ...)
 	va_end(args);
 }
 
+static bool is_obeyed(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+/* What a terminal would obey becomes a question mark. */
+static int clean(char c)
+{
+	return is_obeyed(c) ? '?' : (unsigned char)c;
+}
+
 /* Whether a shell takes it for nothing but itself. */
 static bool is_plain(const char *word)
 {
@@ -94,7 +105,7 @@ const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED])
 		return quoted;
 	}
 	quoted[len++] = '\'';
-	for (; *path && len < FINDING_QUOTED - 6; path++) {
+	for (; *path && len < FINDING_QUOTED - 6 && !is_obeyed(*path); path++) {
 		if (*path == '\'')
 			len = (size_t)((char *)mempcpy(quoted + len, in_it, sizeof(in_it) - 1) -
 				       quoted);
@@ -173,12 +184,6 @@ void findings_free(struct findings *f)
 }
 
 /* ----------------------------------------------------------------------- for people */
-
-/* What a terminal would obey becomes a question mark. */
-static int clean(char c)
-{
-	return (unsigned char)c < ' ' || c == 0x7f ? '?' : (unsigned char)c;
-}
 
 static void put_clean(const char *text, size_t len)
 {

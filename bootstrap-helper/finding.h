@@ -42,8 +42,9 @@ struct findings {
 	size_t n;
 	char about[96]; /* of those that are added next */
 	bool needs_sudo;
-	bool is_for_eyes;	    /* else words are not broken into lines: grep shall find them */
-	char again[FINDING_QUOTED]; /* " -c FILE" for convert-bootstrap, if that was said; or "" */
+	bool is_for_eyes; /* else words are not broken into lines: grep shall find them */
+	char again[FINDING_QUOTED +
+		   8]; /* " -c FILE" for convert-bootstrap, if that was said; or "" */
 };
 
 /* Before any is added: who will read them, and the -c that was given, or NULL. If it is not said, that
@@ -62,7 +63,8 @@ void finding_mend(struct finding *found, const char *format, ...)
 /* A command that only root can run; it gets its sudo. */
 void finding_mend_as_root(struct finding *found, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* A file's name as a word of a shell command. One that is too long becomes FILE. */
+/* Somebody's word as one of a shell command, which all that is proposed is made of: a file's name, an
+ * interface's, a URL. One that is too long, or could not be shown as it is, becomes FILE. */
 const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED]);
 /* The same, if it can only be said in words. */
 void finding_advise(struct finding *found, const char *words);

@@ -74,8 +74,8 @@ static bool judge_network(struct findings *f, const struct judge_converter *j)
 
 static void unreachable(struct findings *f, const struct judge_converter *j)
 {
+	char to[ADDR_TEXT_MAX], interface[FINDING_QUOTED];
 	struct finding *found;
-	char to[ADDR_TEXT_MAX];
 
 	judge_ip(j->to, to);
 	if (j->has_plain && j->plain.verdict == PROBE_WORKS) {
@@ -95,7 +95,7 @@ static void unreachable(struct findings *f, const struct judge_converter *j)
 			"or a firewall drops the packets",
 			j->timeout_ms / 1000.0);
 		finding_mend_as_root(found, "tcpdump -n -i %s host %s and tcp port %u",
-				     j->route.interface, to, j->to->port);
+				     finding_quote(j->route.interface, interface), to, j->to->port);
 	} else {
 		found = finding_add(f, "reachable", FINDING_PROBLEM, "not reachable: %s",
 				    strerror(j->probe.err));
@@ -163,7 +163,7 @@ static void may_convert(struct findings *f, const struct judge_converter *j)
 		"or no converter is behind that port. A request shows which",
 		strerror(j->probe.err));
 
-	finding_mend(found, "convert-bootstrap check HOST");
+	finding_mend(found, "convert-bootstrap check%s HOST", f->again);
 	if (!j->converter->dialect_is_auto)
 		finding_mend(found, "dialect = auto");
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FEW_FILES 256
@@ -184,7 +185,7 @@ static void judge_networks(struct findings *f, const struct host *h)
 {
 	struct finding *found = NULL;
 	unsigned int n = count_subflow_endpoints(&h->paths);
-	char text[ADDR_TEXT_MAX];
+	char text[ADDR_TEXT_MAX], name[FINDING_QUOTED];
 
 	if (h->n_interfaces < 2 || n > 0) {
 		found = finding_add(f, "mptcp-paths", FINDING_OK,
@@ -202,7 +203,7 @@ static void judge_networks(struct findings *f, const struct host *h)
 				continue;
 			judge_ip(&h->interfaces[i].address, text);
 			finding_mend_as_root(found, "ip mptcp endpoint add %s dev %s subflow%s",
-					     text, h->interfaces[i].name,
+					     text, finding_quote(h->interfaces[i].name, name),
 					     h->interfaces[i].is_mobile ? " backup" : "");
 		}
 	}
@@ -230,6 +231,7 @@ static void judge_limits(struct findings *f, const struct host *h)
 /* Answers to a subflow arrive where the main route does not lead. */
 static void judge_rp_filter(struct findings *f, const struct host *h)
 {
+	char path[64], quoted[FINDING_QUOTED];
 	struct finding *found;
 
 	for (unsigned int i = 0; i < h->n_interfaces; i++) {
@@ -242,7 +244,9 @@ static void judge_rp_filter(struct findings *f, const struct host *h)
 				    "rp_filter of %s is 1 (strict): packets of a further path are "
 				    "dropped, unless a route of its own leads back that way",
 				    to->name);
-		finding_mend_as_root(found, "sysctl -w net.ipv4.conf.%s.rp_filter=2", to->name);
+		/* a dot is then one of the name's */
+		snprintf(path, sizeof(path), "net/ipv4/conf/%s/rp_filter", to->name);
+		finding_mend_as_root(found, "sysctl -w %s=2", finding_quote(path, quoted));
 		finding_word(found, "interface", to->name);
 	}
 }

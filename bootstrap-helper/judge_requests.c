@@ -46,8 +46,9 @@ static struct finding *succeeded(struct findings *f, const char *id, enum findin
 static void failed(struct findings *f, const char *id, const char *how, const struct request *r)
 {
 	struct finding *found = finding_add(f, id, FINDING_PROBLEM, "%s: %s", how, r->error);
+	char url[FINDING_QUOTED];
 
-	finding_mend(found, "curl -v -o /dev/null %s", r->url);
+	finding_mend(found, "curl -v -o /dev/null %s", finding_quote(r->url, url));
 }
 
 /* "... : rule in line 7" */

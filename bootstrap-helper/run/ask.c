@@ -69,6 +69,7 @@ static bool does_load(const char *library)
 
 static void ask_library(struct findings *f, const char *library)
 {
+	char quoted[FINDING_QUOTED];
 	struct finding *found;
 
 	findings_about(f, "library");
@@ -80,7 +81,8 @@ static void ask_library(struct findings *f, const char *library)
 	} else if (!does_load(library)) {
 		found = finding_add(f, "library", FINDING_PROBLEM,
 				    "%s: the loader does not load it", library);
-		finding_mend(found, "LD_PRELOAD=%s /bin/true, which says why", library);
+		finding_mend(found, "LD_PRELOAD=%s /bin/true   # says why",
+			     finding_quote(library, quoted));
 	}
 }
 
@@ -91,6 +93,7 @@ static void ask_network(struct findings *f, const struct config *config)
 	static const struct addr anywhere = { .ip = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } };
 	const struct pol_verdict rule = { .reason = POL_DEFAULT };
 	const struct pol_facts facts = { .route = route_lookup };
+	char quoted[FINDING_QUOTED];
 	struct finding *found;
 
 	if (pol_choose(config, &anywhere, AF_INET6, rule, facts).action == POL_CONVERT)
@@ -98,9 +101,10 @@ static void ask_network(struct findings *f, const struct config *config)
 	found = finding_add(f, "network", FINDING_PROBLEM,
 			    "no converter may be used in this network: every connection is direct");
 	finding_mend(found,
-		     "convert-bootstrap check%s%s, which says what \"interface\" and \"from\" "
+		     "convert-bootstrap check%s%s   # says what \"interface\" and \"from\" "
 		     "would have to be",
-		     config->file ? " -c " : "", config->file ? config->file : "");
+		     config->file ? " -c " : "",
+		     config->file ? finding_quote(config->file, quoted) : "");
 }
 
 /* They say nothing of a file's converters. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "unit.h"
 
+#include "finding.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -223,10 +225,21 @@ static bool names_of(const struct unit *u, char path[static PATH_MAX], char fold
 
 static void tell(const struct unit *u, const char *what, const char *path)
 {
+	char name[FINDING_QUOTED];
+
 	printf("%s %s\n", path, what);
 	if (!*u->root)
 		printf("From the next start on: systemctl daemon-reload && systemctl restart %s\n",
-		       u->name);
+		       finding_quote(u->name, name));
+}
+
+static int fail_without_place(const struct unit *u)
+{
+	char place[PATH_MAX + sizeof(PLACE)], quoted[FINDING_QUOTED];
+
+	snprintf(place, sizeof(place), "%s" PLACE, u->root);
+	return fail("%s: not there, so neither is systemd; mend: mkdir -p %s", place,
+		    finding_quote(place, quoted));
 }
 
 int unit_enable(const struct unit *u, const char *library)
@@ -250,9 +263,7 @@ int unit_enable(const struct unit *u, const char *library)
 		return fail("%s is not from convert-run", path);
 	made = mkdir(folder, 0755) == 0;
 	if (!made && errno == ENOENT)
-		return fail("%s" PLACE
-			    ": not there, so neither is systemd; mend: mkdir -p %s" PLACE,
-			    u->root, u->root);
+		return fail_without_place(u);
 	if (!made && errno != EEXIST)
 		return fail("%s: %s", folder, strerror(errno));
 	err = put(path, library, owns_folder || made);

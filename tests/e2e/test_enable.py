@@ -145,6 +145,38 @@ class Enable(L.TestCase):
                 self.assertEqual(r.out, b"", r)
         self.assertEqual(self.files(), before)
 
+    def on_this_system(self, *words, cwd=None, **env):
+        """With an /etc of its own; what it prints, and the drop-in."""
+        script = """mount -t tmpfs none /etc && mkdir -p /etc/systemd/system || exit 99
+"$@" || exit; echo; cat /etc/systemd/system/*/convert.conf"""
+        r = self.lab.run(["unshare", "--mount", "sh", "-c", script, "sh", RUN, *words], user="", cwd=cwd,
+                         env={"CONVERT_PRELOAD": str(L.SHIM)} | env)
+        self.assertEqual(r.code, 0, r)
+        return r.out.decode().split("\n\n")
+
+    def run_proposal(self, command):
+        """By a shell, as it is written; what a systemctl in it is asked for."""
+        log = self.lab.file("systemctl.log", "")
+        tool = self.lab.file("bin/systemctl")
+        tool.parent.mkdir()
+        tool.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n')
+        tool.chmod(0o755)
+        r = self.lab.run(["sh", "-c", command], user="", env={"PATH": f"{tool.parent}:/usr/bin"})
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return log.read_text().splitlines()
+
+    def test_proposals_are_commands(self):
+        for name in "web", r"a\x2db", r"a\tb@\x2f":
+            said, _ = self.on_this_system("enable", name)
+            command = said.partition("From the next start on: ")[2]
+            self.assertEqual(self.run_proposal(command), ["daemon-reload", f"restart {name}.service"])
+        self.root = self.lab.file("it's; touch a$(x)")
+        self.root.mkdir()
+        self.file(LIBRARY[1:], "")
+        r = self.run_it("enable", "web", code=1, err=".*; mend: mkdir -p .*\n")
+        self.run_proposal(r.err.partition("mend: ")[2])
+        self.run_it("enable", "web", err="convert-run: web.service: no unit .* yet\n")
+
     def test_a_program_of_that_name(self):
         program = self.lab.file("bin/enable")
         program.parent.mkdir()

@@ -180,6 +180,14 @@ class Explain(L.TestCase):
         loop.chmod(0o4755)
         self.assertEqual(self.explain(loop, code=CANNOT)[0]["program-privileges"], "note")
 
+    def test_proposal_is_a_command(self):
+        path = self.file("it's; touch a$(x)", pathlib.Path("/bin/true").read_bytes(), 0o644)
+        r = self.lab.run([HELPER, "explain", "-j", f"./{path.name}"], cwd=path.parent)
+        (found,) = [f for f in schemas.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
+        r = self.lab.run(["sh", "-c", *found["mend"]], cwd="/")
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        self.assertEqual(path.stat().st_mode & 0o777, 0o755)
+
     # --------------------------------------------------------- what is no such program
 
     def test_names(self):

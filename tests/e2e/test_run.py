@@ -3,6 +3,8 @@
 """convert-run asks first: a line for what stands in the way, none where nothing does; --strict."""
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import stat
 import sys
@@ -291,8 +293,11 @@ class Configurations(Run):
 
     def test_another_network(self):
         for key in "interface = nowhere0", "from = 192.0.2.0/24":
-            self.says("no converter may be used in this network.*; mend: convert-bootstrap check -c .*, which",
-                      "-c", self.lab.config(key)["CONVERT_CONF"], "true")
+            conf = self.lab.file("it's; touch x")
+            conf.write_text(open(self.lab.config(key)["CONVERT_CONF"]).read())
+            quoted = re.escape(shlex.quote(str(conf)).replace("\"'\"", "\\'"))
+            self.says(f"no converter may be used in this network.*; mend: convert-bootstrap check -c {quoted}   # ",
+                      "-c", conf, "true")
 
     def test_log(self):
         self.says("the log /nowhere/log cannot be written", *GOOD, "true",
@@ -319,6 +324,16 @@ class Libraries(Run):
         for bad in self.file("cut.so", L.BUILT_SHIM.read_bytes()[:4000]), self.file("text.so", "x"):
             self.says(f"{bad}: the loader does not load it", *GOOD, "/bin/true",
                       env={"CONVERT_PRELOAD": str(bad)}, code=None)
+
+    def test_proposal_is_a_command(self):
+        place = self.lab.file("it's;$(x)")
+        place.mkdir()
+        (place / "bad.so").write_text("x")
+        r = self.run_it(*GOOD, "/bin/true", env={"CONVERT_PRELOAD": str(place / "bad.so")})
+        command = r.err.partition("; mend: ")[2].partition("\n")[0]
+        r = self.lab.run(["sh", "-c", command])
+        self.assertEqual(r.code, 0, r)
+        self.assertIn(f"object '{place}/bad.so' from LD_PRELOAD cannot be preloaded", r.err)
 
     def test_not_there(self):
         r = self.run_it(*GOOD, "true", env={"CONVERT_PRELOAD": "/nowhere.so"})

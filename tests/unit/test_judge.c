@@ -264,7 +264,7 @@ static void endpoints(void **state)
 	host.paths.subflows = 0;
 	host_again();
 	assert_finding("mptcp-limits", FINDING_PROBLEM, "limits set subflows 2");
-	assert_finding("rp-filter", FINDING_NOTE, "net.ipv4.conf.wwan0.rp_filter=2");
+	assert_finding("rp-filter", FINDING_NOTE, "net/ipv4/conf/wwan0/rp_filter=2");
 	host.paths.err = -EPERM;
 	host_again();
 	assert_finding("mptcp-paths", FINDING_NOTE, "sudo");
@@ -497,6 +497,11 @@ static void words_of_a_shell(void **state)
 	memset(path, '\'', sizeof(path));
 	path[sizeof(path) - 1] = '\0';
 	assert_string_equal(finding_quote(path, quoted), "FILE");
+	/* what would be shown otherwise than it is */
+	assert_string_equal(finding_quote("/a\nb", quoted), "FILE");
+	assert_string_equal(finding_quote("/a\x1b", quoted), "FILE");
+	assert_string_equal(finding_quote("/a\x7f", quoted), "FILE");
+	assert_string_equal(finding_quote("/\xc3\xa4", quoted), "'/\xc3\xa4'");
 	findings_for(&f, true, "/it's");
 	assert_string_equal(f.again, " -c '/it'\\''s'");
 }
@@ -545,6 +550,30 @@ static void converter_again(void)
 {
 	findings_free(&f);
 	judge_converter(&f, &j);
+}
+
+/* The kernel takes any name without a slash, a colon or a blank. */
+static void names_of_interfaces(void **state)
+{
+	(void)state;
+	host.interfaces[0] = (struct host_interface){ .name = "a;b" };
+	host.interfaces[1] = (struct host_interface){ .name = "$(c)", .rp_filter = 1 };
+	host.n_interfaces = 2;
+	host_again();
+	assert_finding("mptcp-paths", FINDING_NOTE, "dev '$(c)' subflow");
+	host.paths.n_endpoints = 1;
+	strcpy(host.paths.endpoints[0].interface, "$(c)");
+	host.paths.endpoints[0].makes_subflows = true;
+	host_again();
+	assert_finding("rp-filter", FINDING_NOTE, "sysctl -w 'net/ipv4/conf/$(c)/rp_filter'=2");
+	strcpy(host.interfaces[1].name, "eth0.7");
+	strcpy(host.paths.endpoints[0].interface, "eth0.7");
+	host_again();
+	assert_finding("rp-filter", FINDING_NOTE, "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2");
+	strcpy(j.route.interface, "a;b");
+	j.probe = (struct probe){ .verdict = PROBE_UNREACHABLE, .err = ETIMEDOUT };
+	converter_again();
+	assert_finding("reachable", FINDING_PROBLEM, "tcpdump -n -i 'a;b' host 192.0.2.1");
 }
 
 static void a_good_converter(void **state)
@@ -868,6 +897,9 @@ static void requests(void **state)
 	snprintf(direct.error, sizeof(direct.error), "%s", "Could not resolve hostname");
 	request_again();
 	assert_finding("direct", FINDING_PROBLEM, "curl -v");
+	snprintf(direct.url, sizeof(direct.url), "%s", "https://[2001:db8::1]/");
+	request_again();
+	assert_finding("direct", FINDING_PROBLEM, "curl -v -o /dev/null 'https://[2001:db8::1]/'");
 }
 
 static void not_converted(void **state)
@@ -961,6 +993,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(named_files, start, end),
 		cmocka_unit_test_setup_teardown(own_files, start, end),
 		cmocka_unit_test_setup_teardown(words_of_a_shell, start, end),
+		cmocka_unit_test_setup_teardown(names_of_interfaces, start, end),
 		cmocka_unit_test_setup_teardown(no_converter, start, end),
 		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
 		cmocka_unit_test_setup_teardown(not_for_here, start, end),
