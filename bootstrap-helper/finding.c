@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "file.h"
 
 #define COLUMNS	    80
 #define WHAT_COLUMN 11 /* behind "  problem  " */
@@ -119,12 +120,14 @@ const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED])
 
 void findings_for(struct findings *f, bool is_root, const char *file)
 {
-	char quoted[FINDING_QUOTED];
+	char *whole = file ? file_absolute(file) : NULL, quoted[FINDING_QUOTED];
 
 	f->needs_sudo = !is_root;
 	f->again[0] = '\0';
 	if (file)
-		snprintf(f->again, sizeof(f->again), " -c %s", finding_quote(file, quoted));
+		snprintf(f->again, sizeof(f->again), " -c %s",
+			 finding_quote(whole ? whole : file, quoted));
+	free(whole);
 }
 
 void finding_advise(struct finding *found, const char *words)

@@ -13,6 +13,7 @@
 #include "ask.h"
 #include "child.h"
 #include "config.h"
+#include "file.h"
 #include "receipt.h"
 #include "unit.h"
 
@@ -189,21 +190,32 @@ static void parse(int argc, char **argv, struct options *o)
 		fail(STATUS_USAGE, "--root is for enable and disable; see " ME " -h");
 }
 
-/* The program may change its directory before it reads. */
-static void make_absolute(const char *variable)
+/* The program may change its directory before it reads; and another system has other ones. */
+static void make_absolute(const char *variable, const struct options *o)
 {
 	const char *path = getenv(variable);
-	char *directory, *whole;
+	char *whole;
 
-	if (!path || !*path || *path == '/' || strcmp(path, LOG_STDERR) == 0 ||
-	    strcmp(path, LOG_SYSLOG) == 0)
+	if (!path || !*path || *path == '/')
 		return;
-	directory = getcwd(NULL, 0);
-	if (!directory || asprintf(&whole, "%s/%s", directory, path) < 0)
+	if (o->root)
+		fail(STATUS_USAGE, "%s=%s: expected a name from / on, as --root has another",
+		     variable, path);
+	whole = file_absolute(path);
+	if (!whole)
 		fail(STATUS_NO_LIBRARY, "%s: %s", path, strerror(errno));
 	set(variable, whole);
 	free(whole);
-	free(directory);
+}
+
+static void make_all_absolute(const struct options *o)
+{
+	const char *log = getenv("CONVERT_LOG");
+
+	make_absolute("CONVERT_PRELOAD", o);
+	make_absolute("CONVERT_CONF", o);
+	if (!log || (strcmp(log, LOG_STDERR) != 0 && strcmp(log, LOG_SYSLOG) != 0))
+		make_absolute("CONVERT_LOG", o);
 }
 
 /* -------------------------------------------------------------------------------- the library */
@@ -367,8 +379,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);
-	make_absolute("CONVERT_CONF");
-	make_absolute("CONVERT_LOG");
+	make_all_absolute(&o);
 	before = getenv("LD_PRELOAD");
 	before = before ? strdup(before) : NULL;
 	library = o.root ? find_library_below(o.root) : find_library();

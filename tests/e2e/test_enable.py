@@ -177,6 +177,24 @@ class Enable(L.TestCase):
         self.run_proposal(r.err.partition("mend: ")[2])
         self.run_it("enable", "web", err="convert-run: web.service: no unit .* yet\n")
 
+    def test_relative_names(self):
+        """systemd starts it from elsewhere: names that are whole, or none."""
+        place = self.lab.file("place")
+        place.mkdir()
+        shutil.copy(L.SHIM, place / "lib.so")
+        _, unit = self.on_this_system("-c", "a.conf", "enable", "web", cwd=place, CONVERT_PRELOAD="lib.so",
+                                      CONVERT_LOG="log")
+        self.assertEqual(dict(v.split("=", 1) for v in re.findall('^Environment="(.*)"$', unit, re.M)),
+                         {"LD_PRELOAD": f"{place}/lib.so", "CONVERT_CONF": f"{place}/a.conf",
+                          "CONVERT_LOG": f"{place}/log"})
+        before = self.files()
+        for words, env in (([], {"CONVERT_PRELOAD": LIBRARY[1:]}), (["-c", "etc/convert.conf"], {}),
+                           ([], {"CONVERT_LOG": "log"}), ([], {"CONVERT_CONF": "c"})):
+            self.run_it(*words, "enable", "web", code=2, **env,
+                        err="convert-run: CONVERT_\\w+=[a-z]\\S*: expected a name from / on, as --root has "
+                            "another\n")
+        self.assertEqual(self.files(), before)
+
     def test_a_program_of_that_name(self):
         program = self.lab.file("bin/enable")
         program.parent.mkdir()

@@ -325,6 +325,16 @@ class Libraries(Run):
             self.says(f"{bad}: the loader does not load it", *GOOD, "/bin/true",
                       env={"CONVERT_PRELOAD": str(bad)}, code=None)
 
+    def test_relative(self):
+        """The program may go elsewhere before it starts others."""
+        place = self.lab.file("place")
+        place.mkdir()
+        shutil.copy(L.BUILT_SHIM, place / "lib.so")
+        for said in "lib.so", "./lib.so", f"../{place.name}/lib.so":
+            r = self.run_it(*GOOD, "sh", "-c", f"cd / && curl -sS {WHO}", cwd=place,
+                            env={"CONVERT_PRELOAD": said})
+            self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.ROUTER, ""), r)
+
     def test_proposal_is_a_command(self):
         place = self.lab.file("it's;$(x)")
         place.mkdir()

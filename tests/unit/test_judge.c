@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "judge.h"
 #include "pcp.h"
@@ -502,8 +503,30 @@ static void words_of_a_shell(void **state)
 	assert_string_equal(finding_quote("/a\x1b", quoted), "FILE");
 	assert_string_equal(finding_quote("/a\x7f", quoted), "FILE");
 	assert_string_equal(finding_quote("/\xc3\xa4", quoted), "'/\xc3\xa4'");
+}
+
+/* It is as good elsewhere, and whole. */
+static void the_file_again(void **state)
+{
+	char wanted[2 * FINDING_QUOTED], quoted[FINDING_QUOTED], path[FINDING_QUOTED];
+	char *directory = getcwd(NULL, 0);
+
+	(void)state;
 	findings_for(&f, true, "/it's");
 	assert_string_equal(f.again, " -c '/it'\\''s'");
+	findings_for(&f, true, "a b/c");
+	snprintf(path, sizeof(path), "%s/a b/c", directory);
+	snprintf(wanted, sizeof(wanted), " -c %s", finding_quote(path, quoted));
+	assert_string_equal(f.again, wanted);
+	for (size_t len = FINDING_QUOTED - 12; len < FINDING_QUOTED; len++) {
+		memset(path, '$', len);
+		path[0] = '/';
+		path[len] = '\0';
+		findings_for(&f, true, path);
+		snprintf(wanted, sizeof(wanted), " -c %s", finding_quote(path, quoted));
+		assert_string_equal(f.again, wanted);
+	}
+	free(directory);
 }
 
 static void no_converter(void **state)
@@ -993,6 +1016,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(named_files, start, end),
 		cmocka_unit_test_setup_teardown(own_files, start, end),
 		cmocka_unit_test_setup_teardown(words_of_a_shell, start, end),
+		cmocka_unit_test_setup_teardown(the_file_again, start, end),
 		cmocka_unit_test_setup_teardown(names_of_interfaces, start, end),
 		cmocka_unit_test_setup_teardown(no_converter, start, end),
 		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
