@@ -6,6 +6,7 @@
 #include "bootstrap.h"
 #include "judge.h"
 #include "request.h"
+#include "standard.h"
 
 static const struct verb {
 	const char *name;
@@ -95,6 +96,7 @@ int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 
+	standard_take();
 	if (asks_for_help(verb)) {
 		usage(stdout);
 		return flush();

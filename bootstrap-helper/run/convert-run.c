@@ -15,6 +15,7 @@
 #include "config.h"
 #include "file.h"
 #include "receipt.h"
+#include "standard.h"
 #include "unit.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */
@@ -376,6 +377,7 @@ int main(int argc, char **argv)
 	struct options o;
 	bool is_for_exec, any, wants_receipt = false;
 
+	standard_take();
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);

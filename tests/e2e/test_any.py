@@ -4,6 +4,7 @@
 
 test_any_transcript.py has what a program sees of its connections.
 """
+import json
 import os
 import pathlib
 import re
@@ -66,6 +67,10 @@ def supervisor_of(process):
     """... of a process that has become convert-run."""
     children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return int(L.wait_for("the supervisor", lambda: children.exists() and children.read_text().split())[0])
+
+
+def state_of(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def names_of_children(pid):
@@ -356,6 +361,69 @@ class Connections(Any):
         self.assertEqual(self.log().count(": connected"), 3, self.log())
         r = self.any(STATIC / "abis", "x32", L.SERVER, 80)
         self.assertEqual(r.out.decode(), "connect: ENOSYS, peer: ENOSYS:0\n", r)
+
+
+def closed(which, *words):
+    """The command line that runs words without some of its standard descriptors."""
+    return ["sh", "-c", f'exec "$@" {" ".join(f"{fd}>&-" for fd in which)}', "sh", *words]
+
+
+class Closed(Any):
+    """Standard descriptors that whoever has started us has closed: none of ours is taken for one of them."""
+
+    def program(self, out, flag="/"):
+        return "/usr/bin/python3", "-c", f"""if True:
+            import os, socket, time
+            def is_open(fd):
+                try:
+                    return bool(os.fstat(fd))
+                except OSError:
+                    return False
+            there = [fd for fd in range(3) if is_open(fd)]
+            s = socket.create_connection(("{L.SERVER}", {GREETING}), 8)
+            text = f"{{there}} {{s.recv(9)}}"
+            with open("{out}", "w") as out:
+                out.write(text)
+            while not os.path.exists("{flag}"):
+                time.sleep(0.02)
+            raise SystemExit(7)"""
+
+    def test_converted(self):
+        self.lab.converter()
+        for options in ["--any"], ["--any", "-vv"], ["--any", "--receipt"], [], ["--receipt"]:
+            for which in [0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]:
+                with self.subTest(options=options, closed=which):
+                    self.check(options, which)
+
+    def check(self, options, which):
+        self.conf = self.environment()
+        out, receipt = self.lab.file("out"), self.lab.file("receipt.json")
+        options = [f"--receipt={receipt}" if option == "--receipt" else option for option in options]
+        r = self.lab.run(closed(which, RUN, *options, *self.program(out)), env=self.conf, timeout=10)
+        self.assertEqual(r.code, 7, r)
+        self.assertEqual(out.read_text(), f"{[fd for fd in range(3) if fd not in which]} b'hello'", r)
+        if "-vv" not in options:
+            self.assertIn(": connected", self.log())
+        if receipt.exists():
+            self.assertEqual(json.loads(receipt.read_text())["sum"]["converted"], 1)
+
+    def test_nobody_spins(self):
+        """... while nothing happens: of those that look, nobody is ever at work."""
+        self.lab.converter()
+        for which in [0], [0, 1], [0, 1, 2]:
+            with self.subTest(closed=which):
+                out, flag = self.lab.file("out"), self.lab.file("flag")
+                process = self.lab.started(L.Process("client", closed(which, RUN, "--any", *self.program(out, flag)),
+                                                     env=self.conf))
+                L.wait_for("the connection", lambda: out.exists() and out.read_text())  # noqa: B023
+                self.check_all_sleep(process)
+                flag.write_text("")
+                self.assertEqual(process.process.wait(10), 7)
+
+    def check_all_sleep(self, process):
+        both = process.pid, supervisor_of(process)
+        states = [state_of(pid) for _ in range(40) for pid in (both, time.sleep(0.01))[0]]
+        self.assertGreater(states.count("S"), 70, states)
 
 
 class Answers(Any):

@@ -332,6 +332,23 @@ class Secrets(Fetching):
         self.assertNotIn(SECRET, self.place.record.read_text())
 
 
+class Closed(Fetching):
+    def test_what_is_said_is_not_in_a_file(self):
+        """... that got the number of a standard descriptor which whoever has started us has closed."""
+        self.fetch(code=CHANGED)
+        record = self.place.record.read_text()
+        for which in "1>&-", "2>&-", "1>&- 2>&-", "0>&- 1>&- 2>&-":
+            with self.subTest(which):
+                before, place = ["sh", "-c", f'exec "$@" {which}', "sh"], Place(self.lab)
+                self.run_fetch(url(), place=place, before=before)
+                known = place.live.read_text(), place.record.read_text()
+                # not taken if what is new cannot be said
+                self.assertEqual(known, (OLD, "") if "1" in which else (NEW, record))
+                for wrong in url("nothing"), "https://nowhere.invalid/":
+                    self.run_fetch(wrong, place=place, before=before)
+                    self.assertEqual((place.live.read_text(), place.record.read_text()), known)
+
+
 class RollBack(Fetching):
     def test_there_and_back(self):
         self.fetch(code=CHANGED)
