@@ -24,9 +24,7 @@
 #define ME "convert-run"
 
 static bool wants_names; /* of sockets, from the kernel */
-/* as they were when we were started */
-static sigset_t mask;
-static struct sigaction children;
+static sigset_t mask;	 /* as it was when we were started */
 
 enum { STATUS_NONE = 1, STATUS_STRICT = 3 };
 
@@ -128,7 +126,6 @@ __attribute__((noreturn)) static void be_program(const struct any_program *p, in
 	if (listener >= 0)
 		close(listener);
 	close(supervisor);
-	sigaction(SIGCHLD, &children, NULL);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	_exit(p->become(p));
 }
@@ -271,7 +268,6 @@ static const char *base_name(const char *path)
 
 int any_run(const struct any_program *p)
 {
-	const struct sigaction as_usual = { .sa_handler = SIG_DFL };
 	sigset_t mine;
 	int pair[2], signals;
 	pid_t supervisor;
@@ -283,7 +279,6 @@ int any_run(const struct any_program *p)
 		sigaddset(&mine, passed_on[i]);
 	sigaddset(&mine, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mine, &mask);
-	sigaction(SIGCHLD, &as_usual, &children);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	signals = signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (!listener_share() || signals < 0 ||

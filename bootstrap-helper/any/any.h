@@ -23,7 +23,8 @@ struct any_program {
 	const void *arg;
 };
 
-/* Returns the status that the program has ended with; does not if that was a signal. */
+/* Returns the status that the program has ended with; does not if that was a signal. SIGCHLD must not be ignored; how
+ * the program has it is become()'s to say. */
 int any_run(const struct any_program *p);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-/* True in the child. Else it has ended: *status as waitpid() has it, -1: there was none, errno. */
+/* SIGCHLD must not be ignored. True in the child. Else it has ended: *status as waitpid() has it, -1: there was none, errno. */
 bool child_start(int *status);
 /* Ends as it did. */
 __attribute__((noreturn)) void child_end_as(int status);

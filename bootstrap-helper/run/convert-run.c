@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,9 @@ static const char usage[] =
 	"enable has systemd start a service so, disable not any more. A program of one of these "
 	"names\n"
 	"wants a -- before it.\n";
+
+/* As it was when we were started. We wait for what we start, and of whoever ignores it the kernel keeps no status. */
+static struct sigaction children;
 
 struct options {
 	bool quiet, strict, verbose, receipt, any, preload;
@@ -292,6 +296,7 @@ static int become(char *const *words, const struct finding *why)
 {
 	int err;
 
+	sigaction(SIGCHLD, &children, NULL);
 	execvp(words[0], words);
 	err = errno;
 	if (why)
@@ -371,6 +376,7 @@ static int enable_or_disable(const struct options *o, const char *library)
 
 int main(int argc, char **argv)
 {
+	const struct sigaction as_usual = { .sa_handler = SIG_DFL };
 	struct findings found = { .all = NULL };
 	const struct finding *worst;
 	const char *library, *before;
@@ -378,6 +384,7 @@ int main(int argc, char **argv)
 	bool is_for_exec, any, wants_receipt = false;
 
 	standard_take();
+	sigaction(SIGCHLD, &as_usual, &children);
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);

@@ -352,6 +352,43 @@ class Libraries(Run):
         self.assertEqual(r.code, STRICT, r)
 
 
+class Children(Run):
+    """SIGCHLD is ignored by whoever has started us: then the kernel keeps no status for who waits."""
+
+    IGNORING = "env", "--ignore-signal=CHLD"
+    WAYS = ["--preload"], ["--any"], ["--preload", "--receipt"], ["--any", "--receipt"]
+
+    def run_ignoring(self, *words, **more):
+        return self.lab.run([*self.IGNORING, RUN, *GOOD, *words], **more)
+
+    def test_status(self):
+        for options in self.WAYS:
+            for code, end in (7, "exit 7"), (-15, "kill -TERM $$"):
+                with self.subTest(options=options, code=code):
+                    r = self.run_ignoring(*options, "sh", "-c", end)
+                    said = "convert-run: no connection was seen\n" if "--receipt" in options else ""
+                    self.assertEqual((r.code, r.err), (code, said), r)
+
+    def test_it_stays_ignored(self):
+        look = "grep", "SigIgn", "/proc/self/status"
+        for before in self.IGNORING, ():
+            expected = self.lab.run([*before, *look]).out
+            for options in self.WAYS:
+                with self.subTest(before=before, options=options):
+                    r = self.lab.run([*before, RUN, *GOOD, *options, *look])
+                    self.assertEqual((r.code, r.out), (0, expected), r)
+
+    def test_library(self):
+        bad = self.file("text.so", "x")
+        r = self.run_ignoring("--strict", "/bin/true", env={"CONVERT_PRELOAD": str(bad)})
+        self.assertEqual(r.code, STRICT, r)
+        self.assertIn(f"{bad}: the loader does not load it", r.err)
+
+    def test_not_there(self):
+        for options in self.WAYS:
+            self.assertEqual(self.run_ignoring(*options, "/nowhere/program").code, 127)
+
+
 class StrictRuns(Run):
     def test_no_connection_is_direct(self):
         """What the asking cannot know: a converter that does not answer, a file that goes away."""
