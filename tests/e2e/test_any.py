@@ -355,10 +355,17 @@ class Connections(Any):
 
     def test_abis(self):
         self.lab.converter()
-        for how in "x86-64", "i386", "socketcall":
+        ways = ["x86-64", "i386", "socketcall"]
+        # a kernel without i386's calls ends who makes one, here as there
+        natively = self.lab.run([STATIC / "abis", "i386", L.SERVER, 80])
+        if natively.code == -signal.SIGSEGV:
+            self.note("this kernel has no calls of i386")
+            self.assertEqual([self.any(STATIC / "abis", ways.pop(), L.SERVER, 80).code for _ in ways[1:]],
+                             [natively.code] * 2)
+        for how in ways:
             r = self.any(STATIC / "abis", how, L.SERVER, 80)
             self.assertEqual(r.out.decode(), f"connect: 0, peer: {L.SERVER}:80\n", r)
-        self.assertEqual(self.log().count(": connected"), 3, self.log())
+        self.assertEqual(self.log().count(": connected"), len(ways), self.log())
         r = self.any(STATIC / "abis", "x32", L.SERVER, 80)
         self.assertEqual(r.out.decode(), "connect: ENOSYS, peer: ENOSYS:0\n", r)
 
