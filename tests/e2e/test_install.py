@@ -144,9 +144,23 @@ class Install(L.TestCase):
         before = tree(self.root)
         make(L.BUILD, self.root, "install")
         installed = tree(self.root)
-        dropin = self.root / "etc/systemd/system/x.service.d/convert.conf"
-        dropin.parent.mkdir(parents=True)
+        def place(name):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            return self.root / name
+
+        dropin = place("etc/systemd/system/x.service.d/convert.conf")
         for file, text, line in (
+                (place("etc/environment.d/50-convert.conf"), f"A=b\nLD_PRELOAD={LINE}\n", 2),
+                (place("run/environment.d/50-convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("usr/lib/environment.d/50-convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("usr/local/lib/environment.d/50-convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("root/.config/environment.d/convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("home/x y/.profile"), f"# {LINE}\nexport LD_PRELOAD='{LINE}'\n", 2),
+                (place("etc/profile.d/convert.sh"), f"LD_PRELOAD={LINE}; export LD_PRELOAD\n", 1),
+                (place("etc/default/x"), f"LD_PRELOAD='{NAME}'\n", 1),
+                (place("etc/security/pam_env.conf"), f"LD_PRELOAD DEFAULT={LINE}\n", 1),
+                (place("etc/systemd/system/x:y.service"), f"# {LINE}\nEnvironment=LD_PRELOAD={LINE}\n", 2),
+                (place("etc/systemd/system.conf"), f"[Manager]\nDefaultEnvironment=LD_PRELOAD={LINE}\n", 2),
                 (self.root / "etc/ld.so.preload", f"# {LINE}\n/lib/other.so {LINE}\n", 2),
                 (self.root / "etc/ld.so.preload", f"/usr/local/$LIB/{NAME}.0\n", 1),
                 (self.root / "etc/ld.so.preload", f"/lib/other.so:{NAME}\n", 1),
@@ -154,17 +168,58 @@ class Install(L.TestCase):
                 (dropin, f"[Service]\nEnvironment=A=b LD_PRELOAD={LINE}\n", 2)):
             file.write_text(text)
             with self.assertRaises(RuntimeError) as refused:
-                make(L.BUILD, self.root, "uninstall")
+                if file == dropin:
+                    make(L.BUILD, self.root, "uninstall")
+                else:  # what it asks, which is quicker
+                    L.command([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"])
             self.assertIn(f"{file}:{line}:{text.splitlines()[line - 1]}\n", str(refused.exception))
             self.assertNotIn(f"{file}:{3 - line}:", str(refused.exception))
             self.assertLessEqual(installed.keys(), tree(self.root).keys())
             file.unlink()
-        others = self.root / "etc/ld.so.preload"
-        others.write_text(f"#{LINE}\n/opt/lib/{NAME}\n")
+        others = {place("etc/ld.so.preload"): f"#{LINE}\n/opt/lib/{NAME}\n",
+                  place("etc/apparmor.d/x"): f"{LINE} mr,\n",
+                  place("etc/environment.d/50-convert.conf~"): f"LD_PRELOAD={LINE}\n"}
+        for file, text in others.items():
+            file.write_text(text)
         make(L.BUILD, self.root, "uninstall")
-        others.unlink()
+        for file in others:
+            file.unlink()
         left = {p for p in tree(self.root).keys() - before.keys() if not p.is_dir()}
         self.assertEqual(left, set())
+
+    def test_what_uninstall_proposes(self):
+        """Commands that take the library out of each place, and nothing else; whatever the folders are called."""
+        root = self.lab.file("it's a root")
+        texts = {"etc/ld.so.preload": f"# {LINE}\n/lib/other.so {LINE}\n/opt/lib/{NAME}\n",
+                 "etc/environment": f"A={LINE}.txt\nLD_PRELOAD=\"/lib/other.so:{LINE}\"\n",
+                 "etc/environment.d/it's.conf": f"LD_PRELOAD={LINE}\n# LD_PRELOAD\nLD_PRELOAD={LINE}:/lib/other.so\n"}
+        for name, text in texts.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        for folder in "etc/systemd/system", LIBDIR:
+            (root / folder).mkdir(parents=True)
+        shutil.copy(L.BUILT_SHIM, root / LINE[1:])
+        for unit in "it", "x:y@", "x\\x2d1":
+            r = self.lab.run([L.BUILD / "convert-run", "--root", root, "enable", unit])
+            self.assertEqual(r.code, 0, r)
+        r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual(r.code, 1, r)
+        proposed = [line for line in r.err.splitlines() if line.startswith("  ")]
+        self.assertEqual(len(proposed), len(texts) + 3, r)
+        commands = "set -e\n" + "\n".join(proposed)
+        done = self.lab.run(["sh", "-c", commands], env={"PATH": f"{L.BUILD}:/usr/bin:/bin"})
+        self.assertEqual(done.code, 0, done)
+        r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        self.assertEqual({name: (root / name).read_text() for name in texts}, {
+            "etc/ld.so.preload": f"# {LINE}\n/lib/other.so \n/opt/lib/{NAME}\n",
+            "etc/environment": f"A={LINE}.txt\nLD_PRELOAD=\"/lib/other.so:\"\n",
+            "etc/environment.d/it's.conf": "LD_PRELOAD=\n# LD_PRELOAD\nLD_PRELOAD=:/lib/other.so\n"})
+        self.assertEqual(list((root / "etc/systemd/system").iterdir()), [])
+        for name in texts:
+            (root / name).unlink()
+        r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
 
     def test_over_the_one_before(self):
         """Over a library that had no version in its name; both names are right all the time."""
