@@ -388,7 +388,9 @@ static void judge_preload(struct findings *f, const struct host *h)
 		found = finding_add(f, "ld-so-preload", FINDING_PROBLEM,
 				    "/etc/ld.so.preload names %s: %s", h->preload,
 				    strerror(h->preload_err));
-		finding_mend_as_root(found, "sed -i /libconvert-preload/d /etc/ld.so.preload");
+		finding_mend_as_root(found,
+				     "sed -i '/^ *#/!s/[^ :]*libconvert-preload[^ :]*[ :]*//g; "
+				     "/^$/d' /etc/ld.so.preload");
 	}
 }
 

@@ -654,12 +654,14 @@ class Mends(Doctor):
         for uid in self.VICTIM, 0:
             (etc / "convert.disable").touch()
             self.mended("configuration", shim, uid, around=around)
-            (etc / "ld.so.preload").write_text("/nowhere/libconvert-preload.so\n")
+            other = "/lib/x86_64-linux-gnu/libm.so.6"
+            (etc / "ld.so.preload").write_text(f"# not libconvert-preload\n/nowhere/libconvert-preload.so {other}\n"
+                                               "/nowhere/libconvert-preload.so\n")
             r = self.script("convert-bootstrap check --json 2>/dev/null", shim, uid, around)
             (mend,) = self.found(r)["ld-so-preload"]["mend"]
             # the loader complains of the file until it is mended
             self.script(f"{mend} 2>/dev/null", shim, uid, around, code=0)
-            self.assertEqual((etc / "ld.so.preload").read_text(), "")
+            self.assertEqual((etc / "ld.so.preload").read_text(), f"# not libconvert-preload\n{other}\n")
 
     # ------------------------------------------------------------------------- the host
 
