@@ -66,13 +66,18 @@ static int64_t renewal_ms(const struct mapping *m, unsigned int n, uint32_t chan
 	return m->until_ms - left_ms + part_of(left_ms / 4, chance);
 }
 
-static int64_t next_renewal_ms(struct mapping *m, int64_t now_ms, uint32_t chance)
+/* However short a mapping is; and of one that has ended before it could be renewed. */
+static int64_t not_too_soon(const struct mapping *m, int64_t at_ms)
 {
-	int64_t at;
+	int64_t soonest_ms = m->sent_ms + RENEWALS_GAP_MS;
 
+	return at_ms > soonest_ms ? at_ms : soonest_ms;
+}
+
+static int64_t next_renewal_ms(struct mapping *m, uint32_t chance)
+{
 	m->renewals += m->renewals < RENEWALS_MAX;
-	at = renewal_ms(m, m->renewals, chance);
-	return at > now_ms + RENEWALS_GAP_MS ? at : now_ms + RENEWALS_GAP_MS;
+	return not_too_soon(m, renewal_ms(m, m->renewals, chance));
 }
 
 /* 8.1.1: twice as long each time, and a tenth more or less */
@@ -104,7 +109,7 @@ size_t mapping_ask(struct mapping *m, uint32_t lifetime_s, int64_t now_ms, uint3
 	m->sent_ms = now_ms;
 	m->unanswered++;
 	m->due_ms = m->is_unsure || m->ends ? next_try_ms(m, now_ms, chance) :
-					      next_renewal_ms(m, now_ms, chance);
+					      next_renewal_ms(m, chance);
 	return pcp_write_request(out, &q);
 }
 
@@ -144,7 +149,7 @@ static enum mapping_event granted(struct mapping *m, const struct pcp_response *
 	m->renewals = 0;
 	m->is_unsure = false;
 	m->wait_ms = 0;
-	m->due_ms = renewal_ms(m, 0, chance);
+	m->due_ms = not_too_soon(m, renewal_ms(m, 0, chance));
 	return is_new ? MAPPING_MADE : moved ? MAPPING_MOVED : MAPPING_RENEWED;
 }
 
@@ -177,7 +182,7 @@ enum mapping_event mapping_expire(struct mapping *m, int64_t now_ms)
 	if (!m->is_unsure) {
 		m->is_unsure = true;
 		m->wait_ms = 0;
-		m->due_ms = now_ms;
+		m->due_ms = not_too_soon(m, now_ms);
 	}
 	return MAPPING_LOST;
 }

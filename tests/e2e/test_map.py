@@ -405,7 +405,7 @@ class Waits(Case):
     a port of its own, whose number says which port of the client's it is for."""
 
     begun = {"renewed": (["--pcp-least", 8], ["-t", "8"]), "unanswered": (["--pcp-drop", 1], []),
-             "refused": (["--pcp-quota", 0], []), "killed": (["--pcp-least", 1, "--pcp-most", 2], [])}
+             "refused": (["--pcp-quota", 0], []), "killed": (["--pcp-least", 1, "--pcp-most", 8], [])}
 
     @classmethod
     def begin(cls, port, *arguments, ports=None):
@@ -463,7 +463,7 @@ class Waits(Case):
 
     def test_nobody_renews_it(self):
         converter, m = self.of("killed")
-        self.assertEqual(m.wait_event("made")["lifetime_s"], 2)
+        self.assertEqual(m.wait_event("made")["lifetime_s"], 8)
         m.stop(signal.SIGKILL)
         before = len(converter.events("unmap"))
         L.wait_for("the end", lambda: [e["why"] for e in converter.events("unmap")[before:]] == ["expired"], 20)

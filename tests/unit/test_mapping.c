@@ -149,9 +149,34 @@ static void short_ones(void **state)
 	ask(&m, START + 4000, 0);
 	assert_int_equal(m.due_ms, START + 8000);
 	m = made(1, 0);
-	assert_int_equal(m.due_ms, START + 500);
+	assert_int_equal(m.due_ms, START + 4000);
 	m = made(UINT32_MAX, 0); /* a day */
 	assert_int_equal(m.until_ms, START + 86400000LL);
+}
+
+/* 11.2.1: however short they are, and whether one ends before it may be renewed */
+static void never_within_four_seconds(void **state)
+{
+	static const uint32_t chances[] = { 0, ALWAYS };
+
+	(void)state;
+	for (uint32_t s = 1; s <= 12; s++)
+		for (size_t i = 0; i < 2; i++) {
+			struct mapping m = made(s, chances[i]);
+			struct pcp_response r = answer(&m, PCP_SUCCESS, s);
+
+			for (int n = 0; n < 20; n++) {
+				int64_t before_ms = m.sent_ms, now_ms;
+
+				while ((now_ms = mapping_next_ms(&m)) < m.due_ms)
+					assert_int_equal(mapping_expire(&m, now_ms), MAPPING_LOST);
+				assert_true(now_ms - before_ms >= 4000);
+				assert_true(now_ms - before_ms <= 4000 + s * 1000);
+				mapping_expire(&m, now_ms);
+				ask(&m, now_ms, chances[i]);
+				mapping_answer(&m, &r, now_ms, chances[i]);
+			}
+		}
 }
 
 static void moved(void **state)
@@ -344,6 +369,7 @@ int main(void)
 		cmocka_unit_test(what_is_suggested),
 		cmocka_unit_test(renewed),
 		cmocka_unit_test(short_ones),
+		cmocka_unit_test(never_within_four_seconds),
 		cmocka_unit_test(moved),
 		cmocka_unit_test(lost),
 		cmocka_unit_test(slept),
