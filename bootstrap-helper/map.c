@@ -34,6 +34,18 @@ static bool parse_lifetime(struct options *o, const char *text)
 	return n > 0 && n <= 86400 && !*end;
 }
 
+/* Once, however often it is named. */
+static bool take_port(struct options *o, uint16_t port)
+{
+	for (size_t i = 0; i < o->n_ports; i++)
+		if (o->ports[i] == port)
+			return true;
+	if (!port || o->n_ports == MAPPINGS_PORTS_MAX)
+		return false;
+	o->ports[o->n_ports++] = port;
+	return true;
+}
+
 static bool parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longer[] = { { "json", no_argument, NULL, 'j' },
@@ -56,10 +68,8 @@ static bool parse(int argc, char **argv, struct options *o)
 		o->show.verbose |= option == 'v';
 		ok &= option != '?';
 	}
-	for (; optind < argc && ok; optind++) {
-		ok = o->n_ports < MAPPINGS_PORTS_MAX &&
-		     (o->ports[o->n_ports++] = endpoint_port(argv[optind])) != 0;
-	}
+	for (; optind < argc && ok; optind++)
+		ok = take_port(o, endpoint_port(argv[optind]));
 	return ok && (!o->file || *o->file);
 }
 

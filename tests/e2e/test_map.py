@@ -224,6 +224,15 @@ class Life(Case):
         m.stop()
         self.assertEqual(len(m.events("ended")), 1)
 
+    def test_named_twice(self):
+        """Is one mapping."""
+        self.converter()
+        m = self.map("8080", "8443", "8080", "08080")
+        m.wait_event("made", n=2)
+        self.assertEqual(sorted(s["client"].rpartition(":")[2] for s in self.status()), ["8080", "8443"])
+        m.stop()
+        self.assertEqual((len(m.events("made")), len(m.events("ended"))), (2, 2))
+
     def test_one_for_each_state_file(self):
         self.converter()
         self.map("8080").wait_event("made")
