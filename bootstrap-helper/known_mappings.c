@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "errno_name.h"
 #include "map_text.h"
@@ -48,14 +49,15 @@ static void print_one(const struct mapping_record *r, const char *name, bool is_
 
 void known_mappings_print(const struct config *config)
 {
-	static struct mapping_record all[MAPPINGS_MAX];
-	size_t n = mappings_file_read(all);
+	size_t n;
+	struct mapping_record *all = mappings_file_read(&n);
 	int64_t now_ms = mappings_now_ms();
 	bool is_kept = mappings_file_is_locked();
 
 	for (size_t i = 0; i < n; i++)
 		if (is_kept || left_s(&all[i], now_ms))
 			print_one(&all[i], name_of(config, &all[i].server), is_kept, now_ms);
+	free(all);
 }
 
 static json_t *address(const struct addr *a)
@@ -88,8 +90,8 @@ static json_t *one_as_json(const struct mapping_record *r, const char *name, boo
 
 json_t *known_mappings_json(const struct config *config)
 {
-	static struct mapping_record all[MAPPINGS_MAX];
-	size_t n = mappings_file_read(all);
+	size_t n;
+	struct mapping_record *all = mappings_file_read(&n);
 	int64_t now_ms = mappings_now_ms();
 	bool is_kept = mappings_file_is_locked();
 	json_t *array = json_array();
@@ -98,5 +100,6 @@ json_t *known_mappings_json(const struct config *config)
 		if (is_kept || left_s(&all[i], now_ms))
 			json_add(array, one_as_json(&all[i], name_of(config, &all[i].server),
 						    is_kept, now_ms));
+	free(all);
 	return array;
 }

@@ -83,7 +83,7 @@ static int keep(struct mappings *m, struct watch *w)
 		e = watch_wait(w, mappings_turn(m));
 	} while (e != WATCH_STOP);
 	map_keep_end(m, w);
-	return BOOTSTRAP_OK;
+	return m->unwritten ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
 }
 
 static int complain(const char *what)

@@ -16,9 +16,11 @@ int map_keep_begin(struct mappings *m, struct watch *w)
 
 	if (err == -EBUSY)
 		return err;
-	if (err < 0 && err != -ENOENT)
+	if (err < 0 && err != -ENOENT) {
+		m->unwritten = err;
 		fprintf(stderr, "%s.map: %s; mappings are known to this process alone\n",
 			state_path(), strerror(-err));
+	}
 	w->also = m->ready;
 	return 0;
 }

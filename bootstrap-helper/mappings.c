@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,10 +14,12 @@
 #include "mappings_file.h"
 #include "route.h"
 #include "rules.h"
+#include "state.h"
 
 #define ANNOUNCED_MS 5000 /* so that not all of a server's clients ask at once (14.1.3) */
 #define FOREVER_MS   (3600 * 1000)
-#define READS_MAX    64 /* in a turn */
+#define UNWRITTEN_MS (60 * 1000) /* then it is tried again: there may be room by now */
+#define READS_MAX    64		 /* in a turn */
 
 static uint32_t chance(void)
 {
@@ -180,8 +183,8 @@ static bool is_same(const struct addr *a, const struct addr *b)
 
 void mappings_recall(struct mappings *m)
 {
-	static struct mapping_record kept[MAPPINGS_MAX];
-	size_t n = mappings_file_read(kept);
+	size_t n;
+	struct mapping_record *kept = mappings_file_read(&n);
 
 	for (size_t i = 0; i < m->n_servers * m->n_ports; i++) {
 		struct mapping *p = &m->all[i];
@@ -193,6 +196,7 @@ void mappings_recall(struct mappings *m)
 				p->external = kept[k].external;
 			}
 	}
+	free(kept);
 }
 
 int mappings_keep(struct mappings *m)
@@ -204,12 +208,23 @@ int mappings_keep(struct mappings *m)
 	return 0;
 }
 
-static void write_file(struct mappings *m)
+/* What is the same as last time is said once. */
+static void note_written(struct mappings *m, int err)
 {
-	static struct mapping_record all[MAPPINGS_MAX];
-	size_t n = 0;
+	if (err && err != m->unwritten)
+		fprintf(stderr,
+			"%s.mappings: cannot be written: %s; mappings are known to this process "
+			"alone\n",
+			state_path(), strerror(-err));
+	m->unwritten = err;
+}
 
-	for (size_t i = 0; i < m->n_servers * m->n_ports && n < MAPPINGS_MAX; i++) {
+static void write_file(struct mappings *m, int64_t now_ms)
+{
+	size_t most = m->n_servers * m->n_ports, n = 0;
+	struct mapping_record *all = calloc(most + 1, sizeof(*all));
+
+	for (size_t i = 0; all && i < most; i++) {
 		const struct mappings_server *s = &m->servers[i / m->n_ports];
 		const struct mapping *p = &m->all[i];
 		struct mapping_record *r = &all[n];
@@ -226,7 +241,9 @@ static void write_file(struct mappings *m)
 		memcpy(r->nonce, p->nonce, sizeof(r->nonce));
 		n++;
 	}
-	mappings_file_write(all, n);
+	note_written(m, all ? mappings_file_write(all, n) : -ENOMEM);
+	m->again_ms = m->unwritten ? now_ms + UNWRITTEN_MS : INT64_MAX;
+	free(all);
 }
 
 /* ------------------------------------------------------------------------------- the way */
@@ -398,8 +415,10 @@ static void ask(struct mappings *m, struct mappings_server *s, struct mapping *p
 /* Before a server is asked, too: without its nonce a mapping belongs to nobody, should we be killed. */
 static void write_news(struct mappings *m)
 {
-	if (m->has_news && m->lock >= 0)
-		write_file(m);
+	int64_t now_ms = mappings_now_ms();
+
+	if (m->lock >= 0 && (m->has_news || (m->unwritten && now_ms >= m->again_ms)))
+		write_file(m, now_ms);
 	m->has_news = false;
 }
 
@@ -427,6 +446,8 @@ int64_t mappings_turn(struct mappings *m)
 	}
 	write_news(m);
 	now = mappings_now_ms();
+	if (m->unwritten && m->lock >= 0 && m->again_ms < next)
+		next = m->again_ms;
 	return next > now ? next - now : 0;
 }
 

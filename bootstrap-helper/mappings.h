@@ -38,9 +38,11 @@ struct mappings {
 	struct mapping *all; /* n_ports for each server */
 	size_t n_servers, n_ports;
 	uint32_t lifetime_s;
-	int ready;	 /* readable when an answer, or an announcement, has come */
-	int announce[2]; /* IPv4, IPv6; -1: cannot be had */
-	int lock;	 /* mappings_file.h; -1: none */
+	int ready;	  /* readable when an answer, or an announcement, has come */
+	int announce[2];  /* IPv4, IPv6; -1: cannot be had */
+	int lock;	  /* mappings_file.h; -1: none */
+	int unwritten;	  /* -errno of the last time that the file was to be written; 0: it is */
+	int64_t again_ms; /* ... and when that is tried again, though there is no news */
 	bool ends, has_news;
 	mappings_tell_fn *tell;
 	void *arg;

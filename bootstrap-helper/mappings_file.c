@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <time.h>
@@ -20,6 +21,7 @@
 #define BOOT_ID	    "/proc/sys/kernel/random/boot_id"
 #define BOOT_MAX    64
 #define LINE_MAX    384
+#define SIZE_MOST   (16U << 20)
 #define PATH_MAX_   (STATE_TEXT_MAX + 16)
 #define NO_PORT	    "-"
 
@@ -74,44 +76,49 @@ static bool read_line(struct mapping_record *r, const char *line)
 	       (strcmp(external, NO_PORT) == 0 || endpoint_parse(&r->external, external, 0));
 }
 
-static size_t read_lines(struct mapping_record all[static MAPPINGS_MAX], FILE *in)
+static struct mapping_record *read_lines(FILE *in, size_t *n)
 {
 	char line[LINE_MAX], boot[BOOT_MAX];
 	const size_t words = strlen(FIRST_WORDS);
+	struct mapping_record one, *all = NULL, *more;
 	bool is_of_now;
-	size_t n = 0;
 
 	read_boot(boot);
 	if (!fgets(line, sizeof(line), in) || strncmp(line, FIRST_WORDS, words) != 0)
-		return 0;
+		return NULL;
 	is_of_now = strcmp(line + words, boot) == 0;
-	while (n < MAPPINGS_MAX && fgets(line, sizeof(line), in)) {
-		if (!read_line(&all[n], line))
+	while (fgets(line, sizeof(line), in)) {
+		if (!read_line(&one, line))
 			continue;
 		if (!is_of_now)
-			all[n].until_ms = 0;
-		n++;
+			one.until_ms = 0;
+		more = reallocarray(all, *n + 1, sizeof(*all));
+		if (!more)
+			break;
+		all = more;
+		all[(*n)++] = one;
 	}
-	return n;
+	return all;
 }
 
-size_t mappings_file_read(struct mapping_record all[static MAPPINGS_MAX])
+struct mapping_record *mappings_file_read(size_t *n)
 {
+	struct mapping_record *all = NULL;
 	char path[PATH_MAX_];
 	struct file_bytes f;
 	FILE *in = NULL;
-	size_t n = 0;
 
-	if (!name(path, "mappings") || file_read(&f, path, MAPPINGS_MAX * LINE_MAX) < 0)
-		return 0;
+	*n = 0;
+	if (!name(path, "mappings") || file_read(&f, path, SIZE_MOST) < 0)
+		return NULL;
 	if ((f.st.st_uid == geteuid() || f.st.st_uid == 0) && !(f.st.st_mode & 022) && f.len)
 		in = fmemopen(f.bytes, f.len, "r");
 	if (in) {
-		n = read_lines(all, in);
+		all = read_lines(in, n);
 		fclose(in);
 	}
 	file_free(&f);
-	return n;
+	return all;
 }
 
 /* ----------------------------------------------------------------------------- writing */
@@ -136,11 +143,10 @@ static int write_all(const char *path, const struct mapping_record *all, size_t 
 	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
 	char boot[BOOT_MAX];
 	struct stat st;
-	bool failed;
+	int err = 0;
 
 	if (!out || fstat(fd, &st) < 0 || st.st_uid != geteuid()) {
-		int err = out ? EPERM : errno;
-
+		err = out ? EPERM : errno;
 		if (out)
 			fclose(out);
 		else if (fd >= 0)
@@ -149,10 +155,14 @@ static int write_all(const char *path, const struct mapping_record *all, size_t 
 	}
 	read_boot(boot);
 	fprintf(out, FIRST_WORDS "%s", boot);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n && !ferror(out); i++)
 		write_record(out, &all[i]);
-	failed = ferror(out);
-	return fclose(out) || failed ? -EIO : 0;
+	/* where there is no room some file systems say so last of all */
+	if (ferror(out) || fflush(out) != 0 || fsync(fd) < 0)
+		err = errno;
+	if (fclose(out) != 0 && !err)
+		err = errno;
+	return -err;
 }
 
 int mappings_file_write(const struct mapping_record *all, size_t n)
@@ -168,7 +178,11 @@ int mappings_file_write(const struct mapping_record *all, size_t n)
 	if (err < 0)
 		return err;
 	err = write_all(fresh, all, n);
-	return err ? err : rename(fresh, path) < 0 ? -errno : 0;
+	if (!err && rename(fresh, path) < 0)
+		err = -errno;
+	if (err)
+		unlink(fresh);
+	return err;
 }
 
 int mappings_file_lock(void)

@@ -11,8 +11,6 @@
 
 #include "pcp.h"
 
-#define MAPPINGS_MAX 256
-
 struct mapping_record {
 	struct addr server, client, external; /* external.port 0: none */
 	uint8_t nonce[PCP_NONCE_LEN];
@@ -23,10 +21,10 @@ struct mapping_record {
 
 /* Goes on while the host sleeps, as a mapping's time does, and nobody sets it. */
 int64_t mappings_now_ms(void);
-/* Returns how many; what cannot be read is none. Of what was there before the host was started, the
- * time is not known: until_ms is 0. */
-size_t mappings_file_read(struct mapping_record all[static MAPPINGS_MAX]);
-/* None takes the file away. 0 or -errno. */
+/* From malloc(); what cannot be read is none. Of what was there before the host was started, the time
+ * is not known: until_ms is 0. */
+struct mapping_record *mappings_file_read(size_t *n);
+/* None takes the file away. 0 or -errno, and then the file is what it was. */
 int mappings_file_write(const struct mapping_record *all, size_t n);
 /* Valid until it is closed. -EBUSY: somebody has it; -ENOENT: there is no state; other -errno. */
 int mappings_file_lock(void);

@@ -3,6 +3,7 @@
 """convert-bootstrap map: external ports by the Port Control Protocol (RFC 6887), at the lab's converter
 and at a server that behaves as none should; test_miniupnpd.py has another's. Lifetimes are the shortest in
 which a renewal can be seen: half of them is four seconds, the least that may lie between two requests."""
+import errno
 import pathlib
 import re
 import signal
@@ -232,6 +233,68 @@ class Life(Case):
         self.assertEqual(sorted(s["client"].rpartition(":")[2] for s in self.status()), ["8080", "8443"])
         m.stop()
         self.assertEqual((len(m.events("made")), len(m.events("ended"))), (2, 2))
+
+    def test_more_than_few(self):
+        """All of them are written down before a server hears of one, and known again."""
+        addresses = [f"10.1.0.{n}" for n in range(50, 55)]  # nobody's
+        conf = self.lab.file("c.conf", "[converter lab]\n" + "".join(f"address = {a}\n" for a in addresses) +
+                             f"[state]\nfile = {self.lab.state}\n")
+        kept = pathlib.Path(self.lab.state + ".mappings")
+        nonces = []
+        for _ in range(2):
+            m = Map(self.lab, "-c", conf, *map(str, range(1, 65)), env={})
+            m.wait_for("the file", kept.exists)
+            m.wait_for("their state", lambda: len(self.status()) == 5 * 64)
+            m.stop(signal.SIGKILL)
+            nonces.append({line.split()[0] for line in kept.read_text().splitlines()[1:]})
+        self.assertEqual((len(nonces[0]), nonces[1]), (5 * 64, nonces[0]))
+
+    def full(self):
+        """A file system of its own for the state; returns its folder, and what fills it."""
+        place = self.lab.file("full")
+        place.mkdir()
+        L.command(["mount", "-t", "tmpfs", "-o", "size=32k", "none", place])
+        self.addCleanup(L.command, ["umount", "-l", place])
+        self.lab.state = str(place / "state")
+        return place, place / "filler"
+
+    def fill(self, filler):
+        with open(filler, "wb", buffering=0) as f:
+            try:
+                while True:
+                    f.write(b"x" * 512)
+            except OSError as e:
+                self.assertEqual(e.errno, errno.ENOSPC)
+
+    def test_a_full_disk(self):
+        """What was written stays as it was, what cannot be is said once, and written when there is room."""
+        place, filler = self.full()
+        self.converter("--pcp-least", 1, "--pcp-most", 8)
+        m = self.map("-t", "8", "8080")
+        m.wait_event("made")
+        self.wait_status("external")
+        m.stop(signal.SIGKILL)
+        before = (place / "state.mappings").read_bytes()
+        self.fill(filler)
+        m = self.text("-t", "8", "8080", "8443")
+        said = f"{place}/state.mappings: cannot be written: No space left on device; "
+        m.wait_for("its complaint", lambda: said in m.text())
+        m.wait_for("both", lambda: m.text().count(" is reached at ") == 2)
+        self.assertEqual((place / "state.mappings").read_bytes(), before)
+        self.assertFalse((place / "state.mappings.new").exists())
+        filler.unlink()
+        L.wait_for("both in the file", lambda: len(self.status()) == 2)
+        self.fill(filler)
+        m.wait_for("the next one", lambda: m.text().count(said) == 2)
+        self.assertEqual(m.stop(), 0)  # none is left, and so no file
+        self.assertEqual([p.name for p in place.iterdir() if "mappings" in p.name], [])
+
+    def test_a_disk_that_is_read_only(self):
+        place, _ = self.full()
+        L.command(["mount", "-o", "remount,ro", place])
+        m = self.text("8080")
+        m.wait_for("its complaint", lambda: f"{place}/state.map: Read-only file system; " in m.text())
+        self.assertEqual(m.stop(), 1)
 
     def test_one_for_each_state_file(self):
         self.converter()
