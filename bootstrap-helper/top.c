@@ -122,6 +122,7 @@ static void draw(const struct connections *c, size_t from)
 			put(HEAD + (int)(at - from), line);
 		}
 	}
+	move(0, 0); /* it is drawn, also where a terminal cannot hide its cursor */
 	refresh();
 }
 

@@ -56,6 +56,14 @@ while True:
             if is_over:
                 held.pop(fd).close()
 """
+# a program whose terminal gets what it writes in pieces
+PIECES = """
+import os, pty, sys, time
+def read(fd):
+    time.sleep(0.005)
+    return os.read(fd, 50)
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:], read)))
+"""
 PYTHON = ["prlimit", "--nofile=20000", "/usr/bin/python3", "-c"]
 TCP, MPTCP, RULE, MUTE = (f"{L.SERVER}:{port}" for port in (7000, 7001, 7002, 7003))
 TOP = [L.BUILD / "convert-bootstrap", "top"]
@@ -282,20 +290,24 @@ class Terminal(Case):
         return r.out.decode()
 
     def screen(self, width, height):
-        """Its lines, when there is something on it."""
-        lines = self.tmux("capture-pane", "-p").splitlines()
+        """Its lines, when there is a whole one: when it is drawn the cursor goes home, and not before."""
+        cursor, *lines = self.tmux("display", "-p", "#{cursor_x},#{cursor_y}", ";", "capture-pane", "-p").splitlines()
         self.assertLessEqual(max(map(len, lines), default=0), width)
         self.assertLessEqual(len(lines), height)
-        return lines if len(lines) > 2 and "WAY" in lines[2] else None
+        return lines if cursor == "0,0" and len(lines) > 2 and "WAY" in lines[2] else None
 
-    def show(self, width, height, *words):
+    def wait_screen(self, what, condition, width=80, height=24):
+        """Until a whole one is as it should be."""
+        return L.wait_for(what, lambda: (lines := self.screen(width, height)) and condition(lines) and lines)
+
+    def show(self, width, height, *words, through=()):
         """By a shell that writes down its end: tmux itself may miss a pane's status for good."""
         self.end = self.lab.file("end", "")
         script = f'"$@"; echo $? >{self.end}'
         self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), "sh", "-c", script, "sh", "env",
-                  "CONVERT_STATE=none", *map(str, TOP), *words)
+                  "CONVERT_STATE=none", *through, *map(str, TOP), *words)
         self.addCleanup(self.lab.run, ["tmux", "-S", self.socket, "kill-server"])
-        screen = L.wait_for("the screen", lambda: self.screen(width, height))
+        screen = self.wait_screen("the screen", len, width, height)
         shell = self.tmux("display", "-p", "#{pane_pid}").strip()
         self.pid = int(self.lab.run(["pgrep", "-P", shell]).out)
         return screen
@@ -303,6 +315,13 @@ class Terminal(Case):
     def quit(self):
         self.tmux("send-keys", "q")
         self.assertEqual(L.wait_for("its end", self.end.read_text), "0\n")
+
+    def test_in_pieces(self):
+        """A screen is looked at when all of it is there, as the other tests believe."""
+        self.hold(20, TCP)
+        lines = self.show(80, 24, through=["/usr/bin/python3", "-c", PIECES])
+        self.assertEqual(len([line for line in lines if "no library" in line]), 20, lines)
+        self.quit()
 
     def test_an_empty_one(self):
         lines = self.show(200, 60)
@@ -325,14 +344,14 @@ class Terminal(Case):
         for width, height in (200, 60), (60, 9), (20, 2), (80, 24):
             self.tmux("resize-window", "-x", str(width), "-y", str(height))
             if height > 3:
-                L.wait_for("the other size", lambda: (seen := self.screen(width, height)) and
-                           len(seen[0]) > width - 3)  # noqa: B023
+                self.wait_screen("the other size", lambda lines: len(lines[0]) > width - 3,  # noqa: B023
+                                 width, height)
         # a new one is seen, and one that ends
         self.hold(1, TCP).stop()
         more = self.hold(1, TCP)
-        L.wait_for("the third", lambda: f"python3/{more.pid} " in str(self.screen(80, 24)))
+        self.wait_screen("the third", lambda lines: f"python3/{more.pid} " in str(lines))
         more.stop()
-        L.wait_for("its end", lambda: f"python3/{more.pid} " not in str(self.screen(80, 24)))
+        self.wait_screen("its end", lambda lines: f"python3/{more.pid} " not in str(lines))
         self.quit()
 
     def test_many(self):
@@ -349,9 +368,9 @@ class Terminal(Case):
         self.note(f"{MANY} connections on two paths: {100 * share:.2f} % of a processor")
         self.assertLess(share, 0.01)
         self.tmux("send-keys", "End")
-        L.wait_for("the last line", lambda: f"python3/{last.pid} " in self.screen(80, 24)[-1])
+        self.wait_screen("the last line", lambda lines: f"python3/{last.pid} " in lines[-1])
         self.tmux("send-keys", "Home")
-        L.wait_for("the first line", lambda: " converted MPTCP" in self.screen(80, 24)[3])
+        self.wait_screen("the first line", lambda lines: " converted MPTCP" in lines[3])
         self.quit()
 
     def processor(self):
