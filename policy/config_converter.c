@@ -9,7 +9,10 @@
 static const char *bad_address(const char *text, bool is_key, struct addr *a)
 {
 	if (addr_parse(a, text) < 0) {
-		if (strspn(text, "0123456789abcdefABCDEF.:[]/%") == strlen(text))
+		if (strchr(text, '%'))
+			return "a numeric address without a scope (%), so none of IPv6 that is "
+			       "link-local";
+		if (strspn(text, "0123456789abcdefABCDEF.:[]/") == strlen(text))
 			return is_key ? "a numeric address alone (the port is a key of its own)" :
 					"a numeric address alone (the port is CONVERT_PORT, or -p "
 					"of convert-run)";
