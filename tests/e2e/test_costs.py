@@ -17,6 +17,8 @@ import servers
 
 N = 50
 LIMITS = {"blocking": 4, "poll": 5, "select": 5, "epoll": 7}  # D3; one more without a cookie
+SAID = (r"(\d+) system calls more than a direct (?:one|connection) for a blocking connect, "
+        r"(\d+) with poll or select, (\d+) with epoll, one more with")
 
 
 def setup(lab):
@@ -87,6 +89,10 @@ class Costs(Counted):
         self.check(how, "", LIMITS[how], v4)
         self.lab.converter("--fastopen", "no-cookie")
         self.check(how, "fast-open = no-cookie", LIMITS[how] + 1)
+
+    def test_what_the_papers_say(self):
+        for paper in "README.md", "docs/design.md":
+            self.assertEqual(self.figures(paper, SAID), [LIMITS[how] for how in ("blocking", "poll", "epoll")])
 
     def test_blocking(self):
         self.connections("blocking")

@@ -68,6 +68,11 @@ class Instructions(L.TestCase):
         bad = [f"{call}, {state}: {found[state][call] - plain[call]:+.1f}" for call in CALLS
                for state in ("idle", "one up") if found[state][call] - plain[call] > LIMITS[call] + 0.5]
         self.assertFalse(bad, "more than the limit")
+        more = {call: round(found["idle"][call] - plain[call]) for call in CALLS}
+        said = "; ".join(f"{n} for " + ", ".join(f"`{call}`" for call in CALLS if more[call] == n)
+                         for n in sorted(set(more.values()), reverse=True))
+        for paper in "README.md", "docs/design.md":
+            self.assertIn(said, " ".join((L.ROOT / paper).read_text().split()), paper)
 
     def test_rules(self):
         """What a process does in its first connection, for each rule of its configuration."""

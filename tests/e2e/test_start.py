@@ -44,11 +44,18 @@ def memory(pid):
             sum(int(end, 16) - int(begin, 16) for begin, end in ranges) // 1024)
 
 
-class Start(L.TestCase):
+class Said(L.TestCase):
+    def said(self, pattern, counted, room, paper="docs/design.md"):
+        (figure,) = self.figures(paper, pattern)
+        self.assertLessEqual(abs(counted - figure), room, (paper, pattern, counted))
+
+
+class Start(Said):
     def test_faults(self):
         plain, ours = faults({}), faults({"LD_PRELOAD": str(L.BUILT_SHIM)})
         self.note(f"{ours - plain:+} page faults, {plain} without")
         self.assertLessEqual(ours - plain, FAULTS)
+        self.said(r"(\d+) page faults at its start", ours - plain, 1)
 
     def instructions(self, environment):
         out = self.lab.file("callgrind")
@@ -62,6 +69,7 @@ class Start(L.TestCase):
         plain, ours = self.instructions([]), self.instructions([f"LD_PRELOAD={L.BUILT_SHIM}"])
         self.note(f"{ours - plain:+} instructions, {plain} without")
         self.assertLessEqual(ours - plain, INSTRUCTIONS)
+        self.said(r"([\d,]+) instructions \(/bin/true has", ours - plain, 1000)
 
     def test_relocations(self):
         self.need("readelf")
@@ -77,8 +85,17 @@ class Start(L.TestCase):
         in_file, in_memory = re.search(r"LOAD(?: +0x\w+){3} (0x\w+) (0x\w+) RW ", text).groups()
         self.assertLessEqual((int(in_memory, 16) - int(in_file, 16)) // 1024, BSS)
 
+    def test_size(self):
+        """As it is installed by those who strip."""
+        self.need("strip")
+        stripped = self.lab.file("stripped")
+        L.command(["strip", "-o", stripped, L.BUILT_SHIM])
+        kb = stripped.stat().st_size // 1000
+        self.note(f"{kb} kB")
+        self.said(r"the library has (\d+) kB on x86-64", kb, 8, "docs/integrators.md")
 
-class Memory(L.TestCase):
+
+class Memory(Said):
     def sleeper(self, environment):
         process = self.lab.start("client", ["env", *environment, "sleep", "100"])
         process.wait_for("sleep", lambda: open(f"/proc/{process.pid}/stat").read().split()[1:3] ==
@@ -90,6 +107,7 @@ class Memory(L.TestCase):
         ours, shared = self.sleeper([f"LD_PRELOAD={L.BUILT_SHIM}"])
         self.note(f"{ours - plain:+} kB private dirty")
         self.assertLessEqual(ours - plain, IDLE)
+        self.said(r"(\d+) kB of memory of its own", ours - plain, 8)
         self.assertEqual(shared, 0)
 
     def one(self, environment):
@@ -112,6 +130,8 @@ class Memory(L.TestCase):
         self.assertEqual(len(converter.events("accept", 1)), 1)
         self.note(f"{ours - plain:+} kB private dirty, {shared} kB mapped for exchanges")
         self.assertLessEqual(ours - plain, ONE)
+        self.said(r"(\d+) kB of its own for a process with one converted connection", ours - plain, 16)
+        self.said(r"(\d+) kB for the first 64 exchanges", shared, 0)
         self.assertGreater(shared, 0)
         self.assertLessEqual(shared, SHARED)
 

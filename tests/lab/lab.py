@@ -17,6 +17,7 @@ import dataclasses
 import os
 import pathlib
 import pwd
+import re
 import shlex
 import shutil
 import signal
@@ -446,6 +447,13 @@ class TestCase(unittest.TestCase):
             result.bad = bad
             self.forget()
             self.try_once(result)
+
+    def figures(self, paper, pattern):
+        """The numbers that a paper says, however its lines are broken: what a test has counted is compared with them."""
+        text = " ".join((ROOT / paper).read_text().split())
+        found = re.findall(pattern, text)
+        self.assertEqual(len(found), 1, (paper, pattern))
+        return [int(n.replace(",", "")) for n in (found[0] if isinstance(found[0], tuple) else found)]
 
     def forget(self):
         """Drops what is kept of earlier runs, before another try."""
