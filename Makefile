@@ -277,6 +277,7 @@ $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange
 		cookies.o) number/notes.o number/marks.o kernel/sock.o)
 $(BUILD)/unit/test_step: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
 $(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
+$(BUILD)/unit/test_cookies: $(BUILD)/obj/preload/exchange/cookies.o
 # all of the library, likewise
 $(BUILD)/unit/test_many_pending: $(PRELOAD)
 $(BUILD)/unit/test_many_pending: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=exchange_at,--wrap=syscall

@@ -8,8 +8,8 @@
 /*
  * The cookies that were handed out last, to whichever converter they belong. A new one never takes the
  * place of the one that it follows, which others may just be reading: it goes where the oldest of all is
- * that nobody needs. Nobody waits for anybody: who finds that an entry was written over while he was
- * reading it, or that one is just being written, goes on without it.
+ * that nobody needs. Nobody waits for anybody: an entry that is just being written is not there yet, and
+ * who finds that somebody else has come first looks again.
  */
 #define LEARNED_MOST 16
 
@@ -51,7 +51,8 @@ static bool is_of(const struct learned *l, const struct health_key *key)
 	uint64_t ip[2];
 
 	memcpy(ip, key->converter.ip, sizeof(ip));
-	return atomic_load(&l->turn) && atomic_load(&l->network) == key->network &&
+	return atomic_load(&l->turn) && !(atomic_load(&l->changes) & 1) &&
+	       atomic_load(&l->network) == key->network &&
 	       atomic_load(&l->port) == key->converter.port && atomic_load(&l->ip[0]) == ip[0] &&
 	       atomic_load(&l->ip[1]) == ip[1];
 }
@@ -153,22 +154,24 @@ static bool is_better_room(struct learned *all, const struct learned *l, const s
 	return old != other_old ? old : is_newer(than, l);
 }
 
-/* Its `changes` are odd then. */
+/* Its `changes` are odd then. NULL: so are all. */
 static struct learned *claim(struct learned *all)
 {
-	struct learned *best = NULL;
-	uint32_t changes, best_changes = 0;
+	uint32_t changes, best_changes;
+	struct learned *best;
 
-	for (int i = 0; i < LEARNED_MOST; i++) {
-		changes = atomic_load(&all[i].changes);
-		if (changes & 1 || (best && !is_better_room(all, &all[i], best)))
-			continue;
-		best = &all[i];
-		best_changes = changes;
-	}
-	if (!best ||
-	    !atomic_compare_exchange_strong(&best->changes, &best_changes, best_changes + 1))
-		return NULL;
+	do {
+		best = NULL;
+		best_changes = 0;
+		for (int i = 0; i < LEARNED_MOST; i++) {
+			changes = atomic_load(&all[i].changes);
+			if (changes & 1 || (best && !is_better_room(all, &all[i], best)))
+				continue;
+			best = &all[i];
+			best_changes = changes;
+		}
+	} while (best &&
+		 !atomic_compare_exchange_strong(&best->changes, &best_changes, best_changes + 1));
 	return best;
 }
 
@@ -212,8 +215,17 @@ bool cookies_learn(const struct exchange *u, struct cvt_span convert_cookie)
 	return add(u, convert_cookie);
 }
 
+/* In its place, so that one that another thread has just learned stays the newest. */
 void cookies_drop(const struct exchange *u)
 {
-	if (!u->converter->convert_cookie.len && u->sent_cookie && known_mark(u) == u->sent_cookie)
-		add(u, (struct cvt_span){ NULL, 0 });
+	struct learned *l = newest_of(the_table(false), &u->health);
+	uint32_t changes = l ? atomic_load(&l->changes) : 0;
+
+	if (!l || u->converter->convert_cookie.len || !u->sent_cookie || changes & 1 ||
+	    atomic_load(&l->mark) != u->sent_cookie ||
+	    !atomic_compare_exchange_strong(&l->changes, &changes, changes + 1))
+		return;
+	atomic_store(&l->len, 0);
+	atomic_store(&l->mark, 0);
+	atomic_fetch_add(&l->changes, 1);
 }

@@ -10,8 +10,9 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-/* Not inlined: nothing of its room is needed when the message is sent. */
-__attribute__((noinline)) static void write_request(struct exchange *u)
+/* Not inlined: nothing of its room is needed when the message is sent. False: another thread has brought
+ * another cookie meanwhile. */
+__attribute__((noinline)) static bool write_request(struct exchange *u)
 {
 	uint8_t room[OPTIONS_MAX], *cookie;
 	struct cvt_span options = { room, 0 };
@@ -23,7 +24,7 @@ __attribute__((noinline)) static void write_request(struct exchange *u)
 	u->sent_cookie = 0;
 	if (exchange_asks_info(u)) {
 		cvt_put_info(&u->request);
-		return;
+		return true;
 	}
 	cookie_len = cookies_len(u);
 	if (cookie_len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
@@ -32,10 +33,13 @@ __attribute__((noinline)) static void write_request(struct exchange *u)
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
 	u->sends_cookie = cookie_len && u->dialect != CVT_DIALECT_DRAFT02 && !u->omits_cookie;
 	if (!u->sends_cookie)
-		return;
+		return true;
 	cookie = cvt_put_cookie_room(&u->request, cookie_len);
-	if (cookie && cookies_copy(u, cookie, cookie_len))
+	if (cookie && !cookies_copy(u, cookie, cookie_len))
+		return false;
+	if (cookie)
 		u->sent_cookie = cookies_mark((struct cvt_span){ cookie, cookie_len });
+	return true;
 }
 
 void exchange_request_taken(struct exchange *u)
@@ -123,7 +127,8 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 
 	u->syn_data = false;
 	atomic_store(&u->look_ns, INT64_MAX);
-	write_request(u);
+	while (!write_request(u))
+		;
 	len = cvt_finish(&u->request);
 	if (len < 0)
 		return len;

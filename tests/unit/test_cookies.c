@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+/* Whoever has just learned a cookie has one to send, however many threads learn one at once. */
+#include "cookies.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define THREADS 8
+#define ROUNDS	3000
+
+static const struct config_converter converter;
+static pthread_barrier_t barrier;
+static bool is_each_its_own; /* cookie, or are they all the same? */
+struct outcome;
+static void (*each)(struct outcome *o, unsigned int round);
+
+/* Their lengths differ, too. */
+static size_t cookie_of(unsigned int round, unsigned int thread, uint8_t *room)
+{
+	size_t len = is_each_its_own ? 8 + 8 * thread : 16;
+
+	memset(room, (int)(round + 1), len);
+	room[0] = is_each_its_own ? (uint8_t)thread : 0;
+	return len;
+}
+
+static bool is_one_of_them(unsigned int round, const uint8_t *cookie, size_t len)
+{
+	uint8_t room[CONFIG_COOKIE_MAX];
+
+	for (unsigned int i = 0; i < THREADS; i++)
+		if (cookie_of(round, i, room) == len && memcmp(room, cookie, len) == 0)
+			return true;
+	return false;
+}
+
+/* What has gone wrong, of so many rounds. */
+struct outcome {
+	unsigned int thread, not_learned, not_sent, wrong;
+};
+
+static struct exchange with_converter(unsigned int round)
+{
+	struct exchange u = { .converter = &converter };
+
+	memcpy(u.health.converter.ip, &round, sizeof(round)); /* each is another one */
+	u.health.converter.port = 1;
+	return u;
+}
+
+/* As the message is written. */
+static size_t send_one(const struct exchange *u, uint8_t *room)
+{
+	size_t len;
+
+	do
+		len = cookies_len(u);
+	while (len && !cookies_copy(u, room, len));
+	return len;
+}
+
+static void learn(struct outcome *o, unsigned int round)
+{
+	struct exchange u = with_converter(round);
+	uint8_t room[CONFIG_COOKIE_MAX];
+	struct cvt_span cookie = { room, cookie_of(round, o->thread, room) };
+
+	o->not_learned += !cookies_learn(&u, cookie);
+	cookie.len = send_one(&u, room);
+	o->not_sent += !cookie.len;
+	o->wrong += cookie.len && !is_one_of_them(round, room, cookie.len);
+}
+
+/* All have sent the same; it is refused, the first one learns another, and the others let it go. */
+static void refuse(struct outcome *o, unsigned int round)
+{
+	struct exchange u = with_converter(round);
+	uint8_t room[CONFIG_COOKIE_MAX];
+	struct cvt_span old = { room, 8 };
+
+	memset(room, 0xff, old.len);
+	if (o->thread == 0)
+		cookies_learn(&u, old);
+	u.sent_cookie = cookies_mark(old);
+	pthread_barrier_wait(&barrier);
+	if (o->thread)
+		cookies_drop(&u);
+	else
+		learn(o, round);
+}
+
+static void *learner(void *arg)
+{
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		pthread_barrier_wait(&barrier);
+		each(arg, i + 1);
+		pthread_barrier_wait(&barrier);
+	}
+	return NULL;
+}
+
+static void all_at_once(void)
+{
+	struct outcome all[THREADS] = { 0 };
+	pthread_t threads[THREADS];
+
+	pthread_barrier_init(&barrier, NULL, THREADS);
+	for (unsigned int i = 0; i < THREADS; i++) {
+		all[i].thread = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, learner, &all[i]), 0);
+	}
+	for (unsigned int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&barrier);
+	for (unsigned int i = 0; i < THREADS; i++) {
+		assert_int_equal(all[i].not_learned, 0);
+		assert_int_equal(all[i].not_sent, 0);
+		assert_int_equal(all[i].wrong, 0);
+	}
+}
+
+static void test_the_same(void **state)
+{
+	(void)state;
+	each = learn;
+	is_each_its_own = false;
+	all_at_once();
+}
+
+static void test_each_its_own(void **state)
+{
+	(void)state;
+	each = learn;
+	is_each_its_own = true;
+	all_at_once();
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	each = refuse;
+	is_each_its_own = true;
+	all_at_once();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_same),
+		cmocka_unit_test(test_each_its_own),
+		cmocka_unit_test(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
