@@ -207,7 +207,7 @@ int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_
 		return r;
 	}
 	t.failure = (struct exchange_failure){ .err = -r, .why = "no SYN could be sent" };
-	r = !early && exchange_try_elsewhere(&t) ? 0 : -t.failure.err;
+	r = (!early || r != -EOPNOTSUPP) && exchange_try_elsewhere(&t) ? 0 : -t.failure.err;
 	if (r < 0) {
 		report_nothing(&t.report, u);
 		exchange_undo_no_cookie(u, fd);

@@ -81,9 +81,16 @@ __attribute__((noinline)) static long send_with_early(int fd, struct msghdr *msg
 	return sys_sendmsg(fd, msg, flags | early->flags);
 }
 
-static bool may_ride(const struct exchange_early *early)
+/* What went along could not be sent to another converter any more, as this one may have passed it on. Where
+ * it is lost, or its reply held back (LINUX-FACTS 2b.3), it would be for nothing. */
+static bool may_go_along(const struct exchange *u)
 {
-	return early->msg && libc_pieces(early->msg) > 0 &&
+	return !u->no_syn_data && !exchange_has_elsewhere(u);
+}
+
+static bool may_ride(const struct exchange *u, const struct exchange_early *early)
+{
+	return early->msg && may_go_along(u) && libc_pieces(early->msg) > 0 &&
 	       !(early->msg->msg_control && libc_is_musl()) && /* musl cleans it */
 	       !(early->flags & (MSG_OOB | MSG_ZEROCOPY));
 }
@@ -106,8 +113,10 @@ static long send_message(struct exchange *u, int fd, struct sockaddr_storage *vi
 		msg.msg_namelen = 0;
 	}
 	u->deferred = false;
-	n = early && may_ride(early) ? send_with_early(fd, &msg, flags, early) :
-				       sys_sendmsg(fd, &msg, flags);
+	if (u->no_syn_data) /* a SYN alone: connect() would put it off (TCP_FASTOPEN_CONNECT) */
+		piece.iov_len = 0;
+	n = early && may_ride(u, early) ? send_with_early(fd, &msg, flags, early) :
+					  sys_sendmsg(fd, &msg, flags);
 	if (!early || n <= (long)u->request.len) /* nothing follows the message, or not yet */
 		return n;
 	early->taken = (size_t)n - u->request.len;
@@ -121,7 +130,7 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 	struct exchange *u = t->u;
 	struct sockaddr_storage via;
 	socklen_t via_len = addr_to_sockaddr(&u->via, u->family, &via);
-	bool may_defer = u->may_defer && !early;
+	bool may_defer = u->may_defer && !early && may_go_along(u);
 	int len;
 	long n;
 
@@ -139,7 +148,7 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
 		if (n == 0 && sock_tcp_state(t->fd) == TCP_SYN_SENT)
 			return defer(u);
-	} else if (u->no_syn_data && !early) {
+	} else if (u->no_syn_data && !u->fast_open) {
 		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
 	} else {
 		n = send_message(u, t->fd, &via, via_len, early);

@@ -359,6 +359,39 @@ class OtherFamily(FastOpen):
                     self.assertEqual(found[-1][0].dst, L.SERVER)
 
 
+class Several(FastOpen):
+    """Another converter may be needed: the data waits, as it does without a Fast Open cookie, and goes to the one
+    that has made the connection, once."""
+
+    def check(self, first, address=None, port=L.PORT):
+        for how, (_, unknown) in SAID.items():
+            with self.subTest(how):
+                broken, good = (self.lab.fresh_addresses()[0] for _ in range(2))
+                converter = self.lab.converter(listen=[good])
+                others = [self.lab.converter(*first, listen=[broken])] if first is not None else []
+                capture = captures.Capture(self.lab)
+                shim = self.lab.config("fast-open = no-cookie", "timeout = 2s", address=[address or broken, good])
+                self.assertEqual(self.program(how, shim), [unknown + " back"])
+                found = captures.connections(capture.packets())
+                with_it = [c[0].dst for c in found if any(TEXT in p.data for p in c if p.src == L.CLIENT)]
+                self.assertEqual(with_it, [good], found)
+                self.assertEqual(len(converter.events("request")), 1)
+                for process in [converter, *others]:
+                    process.stop()
+
+    def test_refusing(self):
+        self.check(["--fault", "error=65"])
+
+    def test_closed(self):
+        self.check(None)
+
+    def test_silent(self):
+        self.check(["--fault", "silence"])
+
+    def test_without_route(self):
+        self.check(None, address="10.99.0.1")
+
+
 class Direct(FastOpen):
     """What is not converted is not touched."""
 

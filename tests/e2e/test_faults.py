@@ -528,6 +528,39 @@ class Held(L.TestCase):
             self.assertLess(ms, 500)
             self.assertEqual(converter.events("accept")[-1]["syn_data"], data, r)
 
+    def test_own_data_waits(self):
+        """A program's own Fast Open, once that is known: its data is not lost with what is kept back."""
+        self.lab.converter("--mptcp", "--fault", "eager")
+        for _ in range(10):
+            state = self.lab.file("state")
+            ms, r = self.connection(state)
+            if ms >= 500:
+                break
+        shim = self.lab.config("fast-open = no-cookie", "timeout = 1s") | {"CONVERT_STATE": str(state)}
+        for how in "flag", "connect":
+            with self.subTest(how):
+                r = self.lab.run(["/usr/bin/python3", "-c", OWN_FAST_OPEN, L.SERVER, 80, how], shim=shim)
+                self.assertEqual(r.out, b"EINPROGRESS b'HTTP/1.1'\n", r)
+
+
+OWN_FAST_OPEN = r"""
+import errno, select, socket, sys
+s = socket.socket()
+s.setblocking(False)
+to, data = (sys.argv[1], int(sys.argv[2])), b"GET / HTTP/1.0\r\n\r\n"
+if sys.argv[3] == "connect":
+    s.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+try:
+    said = s.connect(to) if sys.argv[3] == "connect" else s.sendto(data, 0x20000000, to)
+except BlockingIOError as e:
+    said = errno.errorcode[e.errno]
+select.select([], [s], [])
+if said in (None, "EINPROGRESS"):
+    s.send(data)
+s.settimeout(5)
+print(said, s.recv(8))
+"""
+
 
 class Chaos(L.TestCase):
     """Random faults at random points, and a converter that is killed and started again all the
