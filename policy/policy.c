@@ -325,6 +325,7 @@ const char *pol_reason_text(enum pol_reason reason)
 		[POL_LEFT_ALONE] = "every converter has failed and is left alone for a while",
 		[POL_STRIPPED] = "the network takes the data out of SYNs, and strict = yes",
 		[POL_OUTSIDE] = "outside the networks of the converters",
+		[POL_ON_LINK] = "SO_DONTROUTE: nothing beyond the host's own links",
 	};
 
 	return texts[reason];

@@ -26,6 +26,7 @@ enum pol_reason {
 	POL_LEFT_ALONE, /* every converter that could be used has failed lately (health.h) */
 	POL_STRIPPED,	/* `strict`, and the network takes the data out of SYNs (P-30) */
 	POL_OUTSIDE,	/* every converter is bound to another network (F-01) */
+	POL_ON_LINK,	/* the program wants nothing beyond its own links (SO_DONTROUTE) */
 };
 
 struct pol_verdict {

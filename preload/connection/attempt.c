@@ -250,18 +250,28 @@ static struct pol_verdict choose(const struct conn_request *request, struct pol_
 	return v;
 }
 
+/* The program wants nothing beyond the host's own links, and a converter would be the way there. */
+static bool stays_on_link(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && note_is_on(n, SOL_SOCKET, SO_DONTROUTE);
+}
+
 /* A rule wants the socket, which is ours until we let go of it, to be converted. */
 static int convert(int fd, struct conn_request *request, struct pol_verdict rule)
 {
 	struct converters_choice choice = { .after = NULL };
+	bool on_link = stays_on_link(fd);
 
 	if (is_unfit(fd, request)) {
 		conn_unclaim(fd, request);
 		return CONN_NATIVELY;
 	}
-	if (is_bypassed(request, rule) && conn_bypass(fd, request) != CONN_CLAIMED)
+	if (!on_link && is_bypassed(request, rule) && conn_bypass(fd, request) != CONN_CLAIMED)
 		return bypassed(request);
-	request->verdict = choose(request, rule, &choice);
+	request->verdict = on_link ? (struct pol_verdict){ .reason = POL_ON_LINK } :
+				     choose(request, rule, &choice);
 	if (request->verdict.action == POL_CONVERT)
 		return begin(fd, request, &choice);
 	conn_unclaim(fd, request);

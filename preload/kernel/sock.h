@@ -12,6 +12,10 @@
 #ifndef TCP_IS_MPTCP
 #define TCP_IS_MPTCP 43
 #endif
+#ifndef SO_TIMESTAMPING_OLD
+#define SO_TIMESTAMPING_OLD SO_TIMESTAMPING
+#define SO_TIMESTAMPING_NEW 65
+#endif
 
 /* An option whose value is an int; `otherwise` where the kernel does not say. */
 int sock_int(int fd, int level, int name, int otherwise);

@@ -69,6 +69,7 @@ void note_begin(int fd, int family, int type, bool is_mptcp)
 	atomic_store(&n->copied, false);
 	atomic_store(&n->connected, false);
 	atomic_store(&n->checked, false);
+	atomic_store_explicit(&n->special, false, memory_order_relaxed);
 	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
 	atomic_flag_clear(&n->busy);
 }
@@ -153,6 +154,7 @@ void note_copy(int fd, int newfd)
 	atomic_store(&to->copied, true);
 	if (atomic_flag_test_and_set(&from->busy))
 		return;
+	atomic_store(&to->special, atomic_load(&from->special));
 	memcpy(to->bytes, from->bytes, from->used);
 	to->used = from->used;
 	to->twin_cookie = from->twin_cookie;
@@ -280,6 +282,33 @@ bool note_find(const struct note *n, int level, int name, struct note_option *op
 	return false;
 }
 
+/* What each connection asks for, and few have set. */
+static bool is_special(int level, int name)
+{
+	switch (level) {
+	case SOL_SOCKET:
+		return name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX || name == SO_MARK ||
+		       name == SO_DONTROUTE || name == SO_TIMESTAMPING_OLD ||
+		       name == SO_TIMESTAMPING_NEW;
+	case IPPROTO_IP:
+		return name == IP_UNICAST_IF || name == IP_RECVERR ||
+		       name == IP_BIND_ADDRESS_NO_PORT;
+	case IPPROTO_IPV6:
+		return name == IPV6_UNICAST_IF || name == IPV6_RECVERR;
+	default:
+		return false;
+	}
+}
+
+bool note_is_on(const struct note *n, int level, int name)
+{
+	static const uint8_t none[NOTE_VALUE_MAX];
+	struct note_option o;
+
+	return note_is_special(n) && note_find(n, level, name, &o) &&
+	       memcmp(o.value, none, o.len) != 0;
+}
+
 bool note_names_network(const struct note *n)
 {
 	static const struct {
@@ -289,16 +318,12 @@ bool note_names_network(const struct note *n)
 		{ SOL_SOCKET, SO_MARK },	   { IPPROTO_IP, IP_UNICAST_IF },
 		{ IPPROTO_IPV6, IPV6_UNICAST_IF },
 	};
-	static const uint8_t none[NOTE_VALUE_MAX];
-	struct note_option o;
 
 	if (!n)
 		return false;
-	for (uint16_t at = 0; note_next(n, &at, &o);)
-		for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-			if (o.level == options[i].level && o.name == options[i].name &&
-			    memcmp(o.value, none, o.len) != 0)
-				return true;
+	for (size_t i = 0; note_is_special(n) && i < sizeof(options) / sizeof(options[0]); i++)
+		if (note_is_on(n, options[i].level, options[i].name))
+			return true;
 	return atomic_load(&n->named);
 }
 
@@ -381,6 +406,8 @@ void note_option(int fd, int level, int name, const void *value, socklen_t len)
 	}
 	o.len = (uint8_t)len;
 	memcpy(o.value, value, len);
+	if (is_special(level, name))
+		atomic_store(&n->special, true);
 	if (!put(n, &o))
 		note_spoil(fd, "more options were set than are noted");
 	atomic_flag_clear(&n->busy);

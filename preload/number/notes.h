@@ -12,47 +12,7 @@
 #define CVT_NOTES_H
 
 #include "mark.h"
-#include "real.h"
-
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
-
-#define NOTE_VALUE_MAX 16
-#define NOTE_BYTES     280 /* about thirty options that are an int */
-
-/* Why a socket has to stay as it is; NULL: it need not. */
-typedef const char *_Atomic note_reason;
-
-struct note {
-	uint64_t twin_cookie; /* SO_COOKIE of the twin that has the number, 0: none has */
-	note_reason spoiled;
-	uint32_t generation; /* of forks, when it was made */
-	atomic_flag busy;
-	uint8_t family; /* AF_INET, AF_INET6: as the program made it */
-	uint8_t twin_family;
-	bool twin_is_mptcp;
-	bool is_mptcp;		/* the program itself wanted MPTCP */
-	bool only_v6;		/* the program takes it to be IPv6 alone (IPV6_V6ONLY) */
-	_Atomic int flags;	/* SOCK_NONBLOCK and SOCK_CLOEXEC, as they are by now */
-	_Atomic bool bound;	/* bind() was called */
-	_Atomic bool named;	/* ... with an address of this host, and not for the port alone */
-	_Atomic bool copied;	/* the number was duplicated */
-	_Atomic bool connected; /* connect() was called, and left to the kernel */
-	_Atomic bool
-		checked; /* of a twin that bypasses: its connection is known to be MPTCP or not */
-	_Atomic uint8_t shut; /* of a twin, for what: bit SHUT_RD and bit SHUT_WR */
-	uint16_t used;
-	uint8_t bytes[NOTE_BYTES]; /* the options, in the order they were set */
-};
-
-/* One option as the program has set it. */
-struct note_option {
-	uint16_t level, name;
-	uint8_t len;
-	uint8_t value[NOTE_VALUE_MAX];
-};
+#include "note.h"
 
 /* A new TCP socket of the program's has the number fd; type: as socket() was given it. */
 void note_begin(int fd, int family, int type, bool is_mptcp);
@@ -86,8 +46,9 @@ void note_copy(int fd, int newfd);
 const char *note_obstacle(const struct note *n);
 /* Walks the options; start with *at = 0. False at the end. */
 bool note_next(const struct note *n, uint16_t *at, struct note_option *option);
-/* What was set last. False if that option was never set. */
+/* What was set last. False: never. Of some options (is_special()), without a walk: to other than zeros? */
 bool note_find(const struct note *n, int level, int name, struct note_option *option);
+bool note_is_on(const struct note *n, int level, int name);
 /* Has the program asked for keepalives by which TCP would tell it within a minute that the path is dead? MPTCP
  * would take a minute more (LINUX-FACTS 4.10). What the kernel holds counts, its defaults too. */
 bool note_watches_path(int fd);

@@ -217,7 +217,8 @@ static const char *obstacle(const struct note *n, const struct twin_wish *wish)
 	/* the mark of one that was connected before says no more than that */
 	if (!why && wish->mark == MARK_TCP_COPIED && (!wish->must || atomic_load(&n->copied)))
 		return "it may have other numbers";
-	return why;
+	/* which MPTCP takes, and does not tell its subflows (LINUX-FACTS 4.18) */
+	return why || !note_is_on(n, SOL_SOCKET, SO_DONTROUTE) ? why : "SO_DONTROUTE";
 }
 
 int twin_take_place(int fd, struct twin_wish *wish)
