@@ -274,7 +274,7 @@ $(BUILD)/unit/test_real: private LDFLAGS += -Wl,--wrap=dlsym
 # the exchange as the library has it, between a kernel and a clock of the test's
 $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
 		elsewhere.o incoming.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
-		cookies.o) number/notes.o number/marks.o kernel/sock.o)
+		cookies.o) number/notes.o number/traces.o number/marks.o kernel/sock.o)
 $(BUILD)/unit/test_step: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
 $(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
 $(BUILD)/unit/test_cookies: $(BUILD)/obj/preload/exchange/cookies.o

@@ -4,6 +4,7 @@
 #include "record.h"
 #include "epsets.h"
 #include "sock.h"
+#include "traces.h"
 #include "twin.h"
 
 /* What a socket that takes the twin's place has to know. */
@@ -57,6 +58,8 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	exchange_take_back(u, fd);
 	if (twin_give_back(fd, record_of(c), NULL))
 		u->family = note_at(fd)->family;
+	else
+		traces_bind_again(fd);
 	/* its blocking connect() goes on by itself, or does this when it leaves */
 	if (!driver ||
 	    !atomic_compare_exchange_strong(&u->driver, &driver, driver | EXCHANGE_HANDED_OVER))

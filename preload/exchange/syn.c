@@ -5,6 +5,7 @@
 #include "cookies.h"
 #include "options.h"
 #include "sock.h"
+#include "traces.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -179,6 +180,7 @@ int exchange_send_syn_again(struct exchange_turn *t)
 	int r;
 
 	exchange_take_back(t->u, t->fd);
+	traces_bind_again(t->fd);
 	exchange_go_on(t->u, EXCHANGE_OPENING);
 	r = exchange_send_syn(t, sock_is_nonblocking(t->fd), NULL);
 	return r == -EINTR ? 0 : r;

@@ -5,9 +5,20 @@ bound to, its queue of errors and time stamps, as without the library."""
 import sys
 
 sys.path.insert(1, sys.path[0] + "/../lab")
+import captures
 import lab as L
 
-ECHO = 7000
+ECHO, CLOSED = 7000, 7009
+
+# own address, server, port: what bind() has chosen is what getsockname() shows afterwards
+BOUND = """
+import errno, socket, sys
+s = socket.socket()
+s.bind((sys.argv[1], 0))
+port = s.getsockname()[1]
+print(errno.errorcode.get(s.connect_ex((sys.argv[2], int(sys.argv[3]))), 0),
+      "the same" if s.getsockname()[1] == port else "another")
+"""
 
 
 def setup(lab):
@@ -20,6 +31,46 @@ class Traces(L.TestCase):
         r = self.lab.run(["/usr/bin/python3", "-c", program, *argv], shim=shim)
         self.assertEqual((r.code, r.err), (0, ""), r)
         return r.out.decode()
+
+
+class Port(Traces):
+    def check(self, shim, attempts, port=ECHO):
+        for own in L.CLIENT, "0.0.0.0":
+            with self.subTest(own):
+                plain = self.say(BOUND, own, L.SERVER, port)
+                self.assertEqual(plain.split(" ", 1)[1], "the same\n")
+                capture = captures.Capture(self.lab)
+                self.assertEqual(self.say(BOUND, own, L.SERVER, port, shim=shim), plain)
+                found = captures.connections(capture.packets())
+                self.assertEqual([len(found), len({c[0].sport for c in found})], [attempts, 1], found)
+
+    def each(self, attempts, *options, to=1, port=ECHO, more="fallback = none"):
+        """to: addresses, of which the last one is a converter's; 0: of which none is."""
+        for mptcp in "off", "on":
+            with self.subTest(mptcp):
+                addresses = [self.lab.fresh_addresses()[0] for _ in range(to or 1)]
+                if to:
+                    converter = self.lab.converter("--mptcp", *options, listen=addresses[-1:])
+                shim = self.lab.config(policy=f"mptcp = {mptcp}\n{more}", address=addresses)
+                self.check(shim, attempts, port)
+                if to:
+                    converter.stop()
+
+    def test_once(self):
+        self.each(1)
+
+    def test_another_attempt(self):
+        """A cookie is asked for, and sent with the next message."""
+        self.each(2, "--cookie-required")
+
+    def test_another_converter(self):
+        self.each(2, to=2)
+
+    def test_fallback(self):
+        self.each(2, to=0, more="fallback = direct")
+
+    def test_refused(self):
+        self.each(1, port=CLOSED)
 
 
 # SO_DONTROUTE before connect(): 1, or set and taken back
