@@ -32,8 +32,10 @@ static int unsettled(int fd, int flags, enum direction direction)
 
 	if (!c)
 		return 0;
-	/* urgent data and the error queue are not in the stream */
-	if (direction == READING && flags & (MSG_OOB | MSG_ERRQUEUE))
+	/* urgent data and the error queue are not in the stream; what is in that by now is ours */
+	if (direction == READING && flags & MSG_ERRQUEUE)
+		return mark == MARK_PENDING && conn_advance(fd, c) == MARK_PENDING ? -EAGAIN : 0;
+	if (direction == READING && flags & MSG_OOB)
 		return 0;
 	if (mark == MARK_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
 		r = fastopen_start(fd, flags);

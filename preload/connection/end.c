@@ -64,6 +64,7 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	if (!driver ||
 	    !atomic_compare_exchange_strong(&u->driver, &driver, driver | EXCHANGE_HANDED_OVER))
 		r = is_still(fd) ? end_connect(fd, u) : 0;
+	traces_number_anew(fd);
 	if (r < 0)
 		end_refused(fd, c, u, -r);
 	else

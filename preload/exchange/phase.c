@@ -4,6 +4,7 @@
 
 #include "notes.h"
 #include "sock.h"
+#include "traces.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -46,5 +47,6 @@ void exchange_undo_no_cookie(struct exchange *u, int fd)
 void exchange_take_back(struct exchange *u, int fd)
 {
 	note_disconnect(fd, note_at(fd));
+	traces_forget_errors(fd);
 	exchange_undo_no_cookie(u, fd);
 }

@@ -6,6 +6,7 @@
 #include "converters.h"
 #include "exchange_int.h"
 #include "sock.h"
+#include "traces.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,6 +26,9 @@ static enum exchange_event finish(struct exchange_turn *t, const struct hs_resul
 	report_replied(&t->report, u, result);
 	if (result->verdict == HS_CONNECTED) {
 		report_connected(&t->report, u, t->fd);
+		traces_forget_errors(t->fd);
+		if (!u->early)
+			traces_number_anew(t->fd);
 		exchange_end(u, t->fd, EXCHANGE_CONNECTED);
 		return EXCHANGE_GOES_ON;
 	}
@@ -136,6 +140,7 @@ static enum exchange_event left_to_kernel(struct exchange_turn *t)
 	report_line(&t->report, t->u, LOG_LEVEL_ERROR, LOG_FAILED, "no connection to the converter",
 		    0);
 	report_failed(&t->report, t->u, NULL, 0);
+	traces_forget_errors(t->fd);
 	exchange_undo_no_cookie(t->u, t->fd);
 	exchange_end(t->u, t->fd, EXCHANGE_DIRECT);
 	return EXCHANGE_GOES_ON;

@@ -4,7 +4,21 @@
 #include "notes.h"
 #include "sock.h"
 
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
+#include <string.h>
+
+static const int stamps[] = { SO_TIMESTAMPING_OLD, SO_TIMESTAMPING_NEW };
+#define STAMPS	    (sizeof(stamps) / sizeof(stamps[0]))
+#define STAMPS_MOST 64 /* a message has four at most */
+
+/* NULL: nothing was set that leaves any. */
+static const struct note *special(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && note_is_special(n) ? n : NULL;
+}
 
 /* The disconnect has given it back to the host, and goes on showing it (LINUX-FACTS 3.8). One that the program
  * had chosen the socket still has, so that the kernel refuses. */
@@ -17,4 +31,44 @@ void traces_bind_again(int fd)
 	if (n && atomic_load(&n->bound) && !note_is_on(n, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT) &&
 	    sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0)
 		syscall(SYS_bind, fd, &name, len);
+}
+
+/* Reading one of ICMP's would take the socket's error, too; setting the option does not, but leaves the stamps. */
+void traces_forget_errors(int fd)
+{
+	const struct note *n = special(fd);
+	bool received, any;
+
+	if (!n)
+		return;
+	received = note_is_on(n, IPPROTO_IP, IP_RECVERR);
+	any = received || note_is_on(n, IPPROTO_IPV6, IPV6_RECVERR);
+	for (size_t i = 0; i < STAMPS; i++)
+		any |= note_is_on(n, SOL_SOCKET, stamps[i]);
+	if (!any)
+		return;
+	sock_set_int(fd, IPPROTO_IP, IP_RECVERR, 0); /* for both families */
+	if (received)
+		sock_set_int(fd, IPPROTO_IP, IP_RECVERR, 1);
+	for (int i = 0; i < STAMPS_MOST && sys_recv(fd, NULL, 0, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0;
+	     i++)
+		;
+}
+
+void traces_number_anew(int fd)
+{
+	const struct note *n = special(fd);
+	struct note_option o;
+	int flags;
+
+	for (size_t i = 0; n && i < STAMPS; i++) {
+		if (!note_is_on(n, SOL_SOCKET, stamps[i]) ||
+		    !note_find(n, SOL_SOCKET, stamps[i], &o) || o.len < sizeof(flags))
+			continue;
+		memcpy(&flags, o.value, sizeof(flags));
+		if (!(flags & SOF_TIMESTAMPING_OPT_ID))
+			continue;
+		sock_set_int(fd, SOL_SOCKET, stamps[i], 0);
+		sys_setsockopt(fd, SOL_SOCKET, stamps[i], o.value, o.len);
+	}
 }

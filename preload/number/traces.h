@@ -9,5 +9,9 @@
 
 /* After a disconnect, before another attempt: to the port that the kernel had chosen for bind(). */
 void traces_bind_again(int fd);
+/* What is in the queue of errors and time stamps is of our own packets. */
+void traces_forget_errors(int fd);
+/* SOF_TIMESTAMPING_OPT_ID that was set while we were connecting counts from here. */
+void traces_number_anew(int fd);
 
 #endif

@@ -8,7 +8,7 @@ sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
 
-ECHO, CLOSED = 7000, 7009
+ECHO, CLOSED, NOWHERE = 7000, 7009, "10.98.0.1"
 
 # own address, server, port: what bind() has chosen is what getsockname() shows afterwards
 BOUND = """
@@ -20,10 +20,65 @@ print(errno.errorcode.get(s.connect_ex((sys.argv[2], int(sys.argv[3]))), 0),
       "the same" if s.getsockname()[1] == port else "another")
 """
 
+# when how...: what the queue of errors has before the first data, and after it
+QUEUE = """
+import errno, select, socket, struct, sys, time
+SOFTWARE, OPT_ID, TX_SOFTWARE, TX_ACK, OPT_TSONLY, OPT_ID_TCP = 1 << 4, 1 << 7, 1 << 1, 1 << 9, 1 << 11, 1 << 16
+server, port, when = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+flags = SOFTWARE | TX_SOFTWARE | TX_ACK | OPT_TSONLY
+if "id" in sys.argv:
+    flags |= OPT_ID
+if "tcp" in sys.argv:
+    flags |= OPT_ID_TCP
+
+def ask():
+    if "errors" in sys.argv:
+        s.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    else:
+        s.setsockopt(socket.SOL_SOCKET, 37, flags)  # SO_TIMESTAMPING
+
+def queue():
+    found = []
+    while True:
+        try:
+            control = s.recvmsg(2000, 1000, socket.MSG_ERRQUEUE)[1]
+        except BlockingIOError:
+            return sorted(found)
+        for level, kind, value in control:
+            if (level, kind) == (0, 11):
+                err, origin, _, _, _, info, data = struct.unpack("IBBBBII", value[:16])
+                found.append((errno.errorcode[err], origin, info, data))
+
+s = socket.socket()
+s.setblocking(False)
+if when == "before":
+    ask()
+s.connect_ex((server, port))
+if when == "pending":
+    ask()
+pending = queue()
+select.select([], [s], [])
+err = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+if when == "after":
+    ask()
+time.sleep(0.1)
+print(err and errno.errorcode[err], pending, queue())
+if not err:
+    s.send(b"hello")
+    select.select([s], [], [])
+    time.sleep(0.1)
+    print(queue())
+    s.send(b"again")
+    time.sleep(0.1)
+    print(queue())
+"""
+
 
 def setup(lab):
     server = lab.start("server", [L.TOOLS / "echo-server", ECHO])
     server.wait_for_listeners(ECHO, ECHO + 5)
+    # so that the way there ends with a message of the router's
+    L.command(["ip", "-n", "converter", "route", "add", "unreachable", "10.98.0.0/16"])
 
 
 class Traces(L.TestCase):
@@ -108,6 +163,49 @@ class Link(Traces):
 
     def test_taken_back(self):
         self.check("1 0", "0\n", 1)
+
+
+class Queue(Traces):
+    SYNS = {"data": ([], "fast-open = no-cookie"), "owed": (["--fastopen", "off"], "fast-open = cookie")}
+
+    def check(self, *how):
+        for mptcp in "off", "on":
+            for name, (options, setting) in self.SYNS.items():
+                with self.subTest(f"{how} {name} mptcp = {mptcp}"):
+                    v4, _ = self.lab.fresh_addresses()
+                    converter = self.lab.converter("--mptcp", *options, listen=[v4])
+                    shim = self.lab.config(setting, f"mptcp = {mptcp}", address=v4)
+                    plain = self.say(QUEUE, L.SERVER, ECHO, *how)
+                    said = self.say(QUEUE, L.SERVER, ECHO, *how, shim=shim)
+                    self.note(f"{how} {name} {mptcp}: {plain!r} {said!r}")
+                    if mptcp == "off":
+                        self.assertEqual(said, plain)
+                    converter.stop()
+
+    def test_before(self):
+        self.check("before")
+
+    def test_pending(self):
+        self.check("pending")
+
+    def test_numbered_pending(self):
+        self.check("pending", "id")
+
+    def test_numbered_pending_from_here(self):
+        self.check("pending", "id", "tcp")
+
+    def test_numbered_after(self):
+        self.check("after", "id")
+        self.check("after", "id", "tcp")
+
+    def test_errors(self):
+        """The converter cannot be reached, which a router says."""
+        for when in "before", "pending":
+            for fallback, wanted in ("direct", None), ("none", "EHOSTUNREACH [] []\n"):
+                with self.subTest(f"{when} {fallback}"):
+                    shim = self.lab.config(policy=f"mptcp = off\nfallback = {fallback}\ntimeout = 5s", address=NOWHERE)
+                    wanted = wanted or self.say(QUEUE, L.SERVER, ECHO, when, "errors")
+                    self.assertEqual(self.say(QUEUE, L.SERVER, ECHO, when, "errors", shim=shim), wanted)
 
 
 if __name__ == "__main__":
