@@ -67,14 +67,15 @@ void accept_listen(int fd)
 {
 	const struct config *config = shim_config();
 	struct conn_request request = { .family = 0 };
+	const struct note *n = note_at(fd); /* NULL: there was no memory for it */
 	struct addr local;
 
 	if (mark_has_record(mark_get(fd)) || !own_address(fd, &local) ||
 	    !pol_listens(config, &local) || conn_claim(fd, &request) != CONN_CLAIMED)
 		return;
-	if (mark_is_fresh(request.mark) && !note_has_twin(fd) && !note_at(fd)->is_mptcp &&
+	if (mark_is_fresh(request.mark) && n && !note_has_twin(fd) && !n->is_mptcp &&
 	    config->mptcp != CONFIG_MPTCP_OFF && !epset_is_lost(fd)) {
-		struct twin_wish wish = { .family = note_at(fd)->family,
+		struct twin_wish wish = { .family = n->family,
 					  .mptcp = true,
 					  .mark = request.mark,
 					  .nonblocking = request.nonblocking,

@@ -968,6 +968,30 @@ for t in threads: t.join()
 print(sum(map(bool, right)))
 """
 
+# As many descriptors as have notes without more memory; then there is none.
+NO_MEMORY = r"""
+import os, resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+socket.socket(socket.AF_INET).close()  # the configuration is read by now
+while os.dup(0) < 300:
+    pass
+resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+s = socket.socket(socket.AF_INET)
+s.bind(("0.0.0.0", int(sys.argv[1])))
+s.listen(5)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(s.accept()[1][0], flush=True)
+time.sleep(60)
+"""
+
+
+class Listener(Incoming):
+    def test_no_memory(self):
+        server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
+        call(8095, "syn", message(), "read4", "fin")
+        server.wait_for("a connection", lambda: server.text())
+        self.assertEqual(server.text(), REMOTE + "\n")
+
 
 class Crowd(Incoming):
     def many(self, *options, port=8090):
