@@ -5,6 +5,7 @@
 #include "both_ends.h"
 #include "held.h"
 #include "memory.h"
+#include "pollset.h"
 #include "real.h"
 #include "shim.h"
 #include "sock.h"
@@ -56,22 +57,36 @@ static void close_accepted(void *fd)
 	aborted(*(int *)fd);
 }
 
+/* As long as accept() may: until the listener is shut down, too. */
+static int wait_for_name(int listener, int fd)
+{
+	struct pollfd both[] = { { .fd = fd, .events = POLLOUT }, { .fd = listener } };
+	int64_t until_ns = sock_time_limit(listener, SO_RCVTIMEO);
+	int r;
+
+	do
+		r = pollset_wait(both, 2, until_ns, NULL);
+	while (r == -EINTR && until_ns == WAIT_FOREVER && wait_restarts_all());
+	if (r > 0 && !both[0].revents) {
+		aborted(fd);
+		return -EINVAL;
+	}
+	return r == 0 ? -EAGAIN : r == -EINTR ? r : 0;
+}
+
 /* A listener that waits, waits for the name, too. Where it does not, or not any longer, the connection is held,
  * and has not been accepted yet: a negative errno; it may be the next one. */
 static int await_name(int listener, int fd)
 {
-	struct conn *c = conn_peek(fd);
 	struct libc_cleanup cleanup;
 	int r = -EAGAIN;
 
 	if (!sock_is_nonblocking(listener)) {
 		libc_cleanup_push(&cleanup, close_accepted, &fd);
-		r = c ? conn_wait(fd, c, sock_time_limit(listener, SO_RCVTIMEO)) : 0;
+		r = wait_for_name(listener, fd);
 		libc_cleanup_pop(&cleanup, 0);
 	}
-	if (r == -ETIMEDOUT) /* to accept() that is this */
-		r = -EAGAIN;
-	return (r == -EAGAIN || r == -EINTR) && held_put(listener, fd) ? r : 0;
+	return r == -EINVAL || ((r == -EAGAIN || r == -EINTR) && held_put(listener, fd)) ? r : 0;
 }
 
 struct accepting {

@@ -2,6 +2,7 @@
 /* Calls that are about the connection and carry no data: shutdown() and ioctl(). */
 #include "advance.h"
 #include "end.h"
+#include "held.h"
 #include "notes.h"
 #include "sock.h"
 #include "twin.h"
@@ -28,6 +29,10 @@ INTERPOSE int shutdown(int fd, int how)
 		r = REAL(shutdown)(fd, how);
 		if (r == 0)
 			note_shut(fd, how);
+		if (r == 0 && how != SHUT_WR && held_any()) { /* a listener's */
+			held_drop(fd, fd);
+			errno = saved_errno;
+		}
 		return r;
 	}
 	conn_abandon(fd, c);

@@ -968,6 +968,40 @@ for t in threads: t.join()
 print(sum(map(bool, right)))
 """
 
+# A thread waits in accept(), for the name of a connection that it has; or accept() does not wait, and the connection is
+# held. The listener is shut down, perhaps by a forked process. Then what the call has said.
+SHUT = r"""
+import errno, os, socket, sys, threading, time
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+def accept():
+    try:
+        print("accepted", s.accept()[1], flush=True)
+    except OSError as e:
+        print(errno.errorcode[e.errno], flush=True)
+before = len(os.listdir("/proc/self/fd"))
+if sys.argv[2] == "held":
+    s.setblocking(False)
+    while len(os.listdir("/proc/self/fd")) == before:
+        try:
+            s.accept()
+        except BlockingIOError:
+            pass
+else:
+    thread = threading.Thread(target=accept)
+    thread.start()
+    while len(os.listdir("/proc/self/fd")) == before:
+        pass
+if sys.argv[2] == "forked" and (pid := os.fork()):
+    os.waitpid(pid, 0)
+else:
+    s.shutdown(socket.SHUT_RDWR)
+    if sys.argv[2] == "forked":
+        os._exit(0)
+if sys.argv[2] == "held":
+    accept()
+time.sleep(60)
+"""
+
 # As many descriptors as have notes without more memory; then there is none.
 NO_MEMORY = r"""
 import os, resource, socket, sys, time
@@ -986,6 +1020,18 @@ time.sleep(60)
 
 
 class Listener(Incoming):
+    def test_shut_down(self):
+        """It wakes who waits in accept(), as without the library, and not when the time is over; what has been taken for
+        it is reset."""
+        self.lab.converter()
+        for n, how in enumerate(("itself", "forked", "held")):
+            with self.subTest(how), concurrent.futures.ThreadPoolExecutor(1) as thread:
+                server = self.serve(["/usr/bin/python3", "-c", SHUT, 8092 + n, how], 8092 + n, policy="timeout = 60s")
+                said = thread.submit(call, 8092 + n)
+                server.wait_for("the end of accept()", lambda: server.text())
+                self.assertEqual(server.text(), "EINVAL\n")
+                self.assertIn(said.result(), ("END", "RESET"))
+
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
         call(8095, "syn", message(), "read4", "fin")
