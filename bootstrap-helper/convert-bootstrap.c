@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "file.h"
 #include "judge.h"
 #include "request.h"
 #include "standard.h"
@@ -72,7 +73,7 @@ static void complain(const char *verb)
 
 static int flush(void)
 {
-	return fflush(stdout) == 0 && !ferror(stdout) ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
+	return file_flush_output() ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
 }
 
 static bool asks_for_help(const char *word)

@@ -107,6 +107,17 @@ char *file_absolute(const char *path)
 	return whole;
 }
 
+bool file_flush_output(void)
+{
+	if (fflush(stdout) == 0) {
+		if (!ferror(stdout))
+			return true;
+		errno = EIO; /* it was another time, and is forgotten */
+	}
+	file_complain("standard output", "cannot be written", -errno);
+	return false;
+}
+
 int file_complain(const char *path, const char *what, int err)
 {
 	fprintf(stderr, "%s: %s: %s\n", path, what, strerror(-err));

@@ -26,6 +26,9 @@ void file_free(struct file_bytes *f);
 /* The name from / on, from malloc(); links stay. NULL and errno. */
 char *file_absolute(const char *path);
 
+/* All that was put there. False: it cannot be written, and standard error says why. */
+bool file_flush_output(void);
+
 /* "PATH: WHAT: STRERROR" to standard error; returns err, which is a -errno. */
 int file_complain(const char *path, const char *what, int err);
 

@@ -73,10 +73,10 @@ __attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, con
 	exit(status);
 }
 
-__attribute__((noreturn)) static void help(void)
+__attribute__((noreturn)) static void end_with(const char *text)
 {
-	fputs(usage, stdout);
-	exit(0);
+	fputs(text, stdout);
+	exit(file_flush_output() ? 0 : STATUS_NO_LIBRARY);
 }
 
 static void set(const char *variable, const char *value)
@@ -130,10 +130,9 @@ static void take(int option, const char *value, struct options *o)
 		o->preload = option == 'P';
 		return;
 	case 'h':
-		help();
+		end_with(usage);
 	case 'V':
-		puts(ME " " CONVERT_VERSION);
-		exit(0);
+		end_with(ME " " CONVERT_VERSION "\n");
 	default:
 		fail(STATUS_USAGE, "see " ME " -h");
 	}
@@ -149,7 +148,7 @@ static void parse_unit(char *const *words)
 {
 	for (char *const *word = words + 1; *word; word++) {
 		if (strcmp(*word, "--help") == 0 || strcmp(*word, "-h") == 0)
-			help();
+			end_with(usage);
 		if (**word == '-')
 			fail(STATUS_USAGE, "%s %s: options stand before %s; see " ME " -h", *words,
 			     *word, *words);

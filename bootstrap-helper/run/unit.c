@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "unit.h"
 
+#include "file.h"
 #include "finding.h"
 
 #include <dirent.h>
@@ -223,7 +224,8 @@ static bool names_of(const struct unit *u, char path[static PATH_MAX], char fold
 	return n < PATH_MAX && snprintf(path, PATH_MAX, "%s/" DROP_IN, folder) < PATH_MAX;
 }
 
-static void tell(const struct unit *u, const char *what, const char *path)
+/* The status: what is done and cannot be told is not well. */
+static int tell(const struct unit *u, const char *what, const char *path)
 {
 	char name[FINDING_QUOTED];
 
@@ -231,6 +233,7 @@ static void tell(const struct unit *u, const char *what, const char *path)
 	if (!*u->root)
 		printf("From the next start on: systemctl daemon-reload && systemctl restart %s\n",
 		       finding_quote(u->name, name));
+	return !file_flush_output();
 }
 
 static int fail_without_place(const struct unit *u)
@@ -274,8 +277,7 @@ int unit_enable(const struct unit *u, const char *library)
 	}
 	if (!seen.exists)
 		fail("%s: no unit of that name is there yet", u->name);
-	tell(u, "is written.", path);
-	return 0;
+	return tell(u, "is written.", path);
 }
 
 int unit_disable(const struct unit *u)
@@ -294,6 +296,5 @@ int unit_disable(const struct unit *u)
 		return fail("%s: %s", path, strerror(errno));
 	if (owns_folder)
 		rmdir(folder); /* unless somebody else uses it now */
-	tell(u, "is gone.", path);
-	return 0;
+	return tell(u, "is gone.", path);
 }
