@@ -12,6 +12,7 @@
 #include "check_mappings.h"
 #include "judge.h"
 #include "load.h"
+#include "option.h"
 #include "route.h"
 #include "state.h"
 
@@ -65,8 +66,11 @@ static bool parse(int argc, char **argv, struct options *o)
 		return false;
 	if (o->app && (!o->explain || !*o->app))
 		return false;
-	return o->config_only ? !o->host && !o->as_json && !o->library :
-				!o->host || request_is_host(o->host);
+	if (o->config_only)
+		return !o->host && !o->as_json && !o->library;
+	return !o->host || request_is_host(o->host) ||
+	       option_is_wrong("check", "HOST", o->host,
+			       "a name or an address alone, or with a port from 1 to 65535");
 }
 
 /* ------------------------------------------------------------------ the configuration */

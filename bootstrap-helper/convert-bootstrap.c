@@ -6,6 +6,7 @@
 #include "bootstrap.h"
 #include "file.h"
 #include "judge.h"
+#include "option.h"
 #include "request.h"
 #include "standard.h"
 
@@ -56,7 +57,7 @@ static void usage(FILE *out)
 
 static void complain(const char *verb)
 {
-	char offered[256] = "";
+	char offered[256] = "", text[OPTION_TEXT_MAX];
 	const char *near;
 	size_t len = 0;
 
@@ -65,7 +66,7 @@ static void complain(const char *verb)
 			len += (size_t)snprintf(offered + len, sizeof(offered) - len, "%s%s",
 						len ? ", " : "", verbs[i].name);
 	near = judge_nearest(verb, offered, &len);
-	fprintf(stderr, "convert-bootstrap: unknown verb \"%s\"", verb);
+	fprintf(stderr, "convert-bootstrap: unknown verb \"%s\"", option_text(verb, text));
 	if (near)
 		fprintf(stderr, "; did you mean \"%.*s\"?", (int)len, near);
 	fputc('\n', stderr);

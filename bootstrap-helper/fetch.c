@@ -11,6 +11,7 @@
 #include "config.h"
 #include "fetch_int.h"
 #include "load.h"
+#include "option.h"
 
 #define SIZE_DEFAULT	(1U << 20)
 #define SECONDS_DEFAULT 60
@@ -298,16 +299,12 @@ static bool take_option(struct fetch *f, int option)
 		return *optarg != '\0';
 	case MAX_SIZE:
 		f->most = (size_t)number(optarg, FETCH_FILE_MAX);
-		if (f->most == 0)
-			fprintf(stderr, "--max-size %s: expected 1 to %u bytes\n", optarg,
-				FETCH_FILE_MAX);
-		return f->most > 0;
+		return f->most > 0 ||
+		       option_is_wrong("fetch", "--max-size", optarg, "1 to 4194304 bytes");
 	case MAX_TIME:
 		f->seconds = number(optarg, SECONDS_MAX);
-		if (f->seconds == 0)
-			fprintf(stderr, "--max-time %s: expected 1 to %d seconds\n", optarg,
-				SECONDS_MAX);
-		return f->seconds > 0;
+		return f->seconds > 0 ||
+		       option_is_wrong("fetch", "--max-time", optarg, "1 to 3600 seconds");
 	case ALLOW_PATHS:
 		f->may_name_paths = true;
 		return true;

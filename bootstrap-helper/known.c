@@ -16,6 +16,7 @@
 #include "kinds.h"
 #include "known_mappings.h"
 #include "load.h"
+#include "option.h"
 #include "route.h"
 #include "servers.h"
 
@@ -285,12 +286,10 @@ static bool parse(int argc, char **argv, int n_rest, bool json, const char *usag
 	return false;
 }
 
-static bool parse_server(struct addr *server, const char *text)
+static bool parse_server(struct addr *server, const char *verb, const char *text)
 {
-	if (endpoint_parse(server, text, 0))
-		return true;
-	fputs("expected a server as 192.0.2.1:443 or [2001:db8::1]:443\n", stderr);
-	return false;
+	return endpoint_parse(server, text, 0) ||
+	       option_is_wrong(verb, "SERVER", text, "one as 192.0.2.1:443 or [2001:db8::1]:443");
 }
 
 static int written(bool ok)
@@ -335,7 +334,7 @@ int forget_main(int argc, char **argv)
 	int status;
 
 	if (!parse(argc, argv, 1, false, "forget [-c FILE] SERVER", &a) ||
-	    !parse_server(&server, a.rest[0]))
+	    !parse_server(&server, argv[0], a.rest[0]))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
 	return status == BOOTSTRAP_OK ? written(servers_forget(&server, now_ms)) : status;
@@ -349,11 +348,11 @@ int pin_main(int argc, char **argv)
 	int status;
 
 	if (!parse(argc, argv, 2, false, "pin [-c FILE] SERVER mptcp|tcp", &a) ||
-	    !parse_server(&server, a.rest[0]))
+	    !parse_server(&server, argv[0], a.rest[0]))
 		return BOOTSTRAP_USAGE;
 	mptcp = strcmp(a.rest[1], "mptcp") == 0;
 	if (!mptcp && strcmp(a.rest[1], "tcp") != 0) {
-		fputs("expected mptcp or tcp\n", stderr);
+		option_is_wrong("pin", "", a.rest[1], "mptcp or tcp");
 		return BOOTSTRAP_USAGE;
 	}
 	status = find_state(a.file);

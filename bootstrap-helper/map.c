@@ -10,6 +10,7 @@
 #include "load.h"
 #include "map_keep.h"
 #include "map_show.h"
+#include "option.h"
 #include "state.h"
 
 static const char usage[] =
@@ -31,17 +32,22 @@ static bool parse_lifetime(struct options *o, const char *text)
 	unsigned long n = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
 
 	o->lifetime_s = (uint32_t)n;
-	return n > 0 && n <= 86400 && !*end;
+	return (n > 0 && n <= 86400 && !*end) ||
+	       option_is_wrong("map", "-t", text, "1 to 86400 seconds");
 }
 
 /* Once, however often it is named. */
-static bool take_port(struct options *o, uint16_t port)
+static bool take_port(struct options *o, const char *text)
 {
+	uint16_t port = endpoint_port(text);
+
+	if (!port)
+		return option_is_wrong("map", "PORT", text, "a number from 1 to 65535");
 	for (size_t i = 0; i < o->n_ports; i++)
 		if (o->ports[i] == port)
 			return true;
-	if (!port || o->n_ports == MAPPINGS_PORTS_MAX)
-		return false;
+	if (o->n_ports == MAPPINGS_PORTS_MAX)
+		return option_is_wrong("map", "PORT", text, "no more than 64 of them");
 	o->ports[o->n_ports++] = port;
 	return true;
 }
@@ -61,7 +67,9 @@ static bool parse(int argc, char **argv, struct options *o)
 		if (option == 'c')
 			o->file = optarg;
 		else if (option == 's')
-			ok &= endpoint_parse(&o->server, optarg, PCP_PORT);
+			ok &= endpoint_parse(&o->server, optarg, PCP_PORT) ||
+			      option_is_wrong("map", "-s", optarg,
+					      "a numeric ADDRESS or ADDRESS:PORT");
 		else if (option == 't')
 			ok &= parse_lifetime(o, optarg);
 		o->show.as_json |= option == 'j';
@@ -69,7 +77,7 @@ static bool parse(int argc, char **argv, struct options *o)
 		ok &= option != '?';
 	}
 	for (; optind < argc && ok; optind++)
-		ok = take_port(o, endpoint_port(argv[optind]));
+		ok = take_port(o, argv[optind]);
 	return ok && (!o->file || *o->file);
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "endpoint.h"
 #include "json.h"
 #include "log.h"
 
@@ -21,17 +22,28 @@
 
 /* ----------------------------------------------------------------------------- the URL */
 
+/* NULL: there is none. */
+static const char *port_of(const char *host)
+{
+	const char *colon = strrchr(host, ':'), *bracket = strrchr(host, ']');
+	bool has_port = colon && (bracket ? colon > bracket : strchr(host, ':') == colon);
+
+	return has_port ? colon + 1 : NULL;
+}
+
 bool request_is_host(const char *host)
 {
-	return *host && *host != '-' && strlen(host) < 256 && !strpbrk(host, "/?#@\\ \t\n");
+	const char *port = port_of(host);
+
+	return *host && *host != '-' && strlen(host) < 256 && !strpbrk(host, "/?#@\\ \t\n") &&
+	       (!port || endpoint_port(port));
 }
 
 /* Without a port it is https. */
 static void set_url(struct request *r, const char *host)
 {
-	const char *colon = strrchr(host, ':'), *bracket = strrchr(host, ']');
-	bool has_port = colon && (bracket ? colon > bracket : strchr(host, ':') == colon);
-	bool tls = !has_port || strcmp(colon, ":443") == 0;
+	const char *port = port_of(host);
+	bool tls = !port || strcmp(port, "443") == 0;
 
 	snprintf(r->url, sizeof(r->url), "%s://%s/", tls ? "https" : "http", host);
 }

@@ -14,6 +14,7 @@
 #include "bootstrap.h"
 #include "clock.h"
 #include "load.h"
+#include "option.h"
 
 #define DELAY_NS  3000000000
 #define SHARE	  150 /* of the time between two looks one of so many parts may go into a look */
@@ -249,7 +250,8 @@ static bool parse_delay(const char *text, double *delay_s)
 	char *end;
 
 	*delay_s = strtod(text, &end);
-	return *text && !*end && *delay_s >= 0.1 && *delay_s <= DELAY_MAX;
+	return (*text && !*end && *delay_s >= 0.1 && *delay_s <= DELAY_MAX) ||
+	       option_is_wrong("top", "-d", text, "0.1 to 3600 seconds");
 }
 
 int top_main(int argc, char **argv)

@@ -49,6 +49,40 @@ class Verbs(L.TestCase):
         r = self.written_to(">&-", HELPER, "flush")
         self.assertEqual((r.code, r.err), (0, ""), r)
 
+    def test_ports_and_numbers(self):
+        for port in "0", "65536", "-1x", "1e3", "http", "", " 80", LONG:
+            self.fails("map", "--", port, code=2, says=r"\Amap: PORT .*: expected a number from 1 to 65535\n")
+        for time in "0", "86401", "1h", "", LONG:
+            self.fails("map", "-t", time, "80", code=2, says=r"\Amap: -t .*: expected 1 to 86400 seconds\n")
+        for server in "", "x", "192.0.2.1:0", "[::1]:99999", "fe80::1%lo", LONG:
+            self.fails("map", "-s", server, "80", code=2,
+                       says=r"\Amap: -s .*: expected a numeric ADDRESS or ADDRESS:PORT\n")
+        for delay in "0", "3601", "nan", "x", "", LONG:
+            self.fails("top", "-d", delay, code=2, says=r"\Atop: -d .*: expected 0.1 to 3600 seconds\n")
+        for server in "", "x", "192.0.2.1", "192.0.2.1:0", "[::1]:65536", LONG:
+            for words in ["forget", server], ["pin", server, "tcp"]:
+                self.fails(*words, code=2, says=rf"\A{words[0]}: SERVER .*: expected one as 192.0.2.1:443 or "
+                                                r"\[2001:db8::1\]:443\n")
+        self.fails("pin", "192.0.2.1:1", "udp", code=2, says=r"\Apin: udp: expected mptcp or tcp\n")
+
+    def test_hosts(self):
+        """A port that is none was another one, modulo 65536."""
+        for host in ("192.0.2.9:99999", "192.0.2.9:65536", "192.0.2.9:0", "192.0.2.9:", "[2001:db8::9]:x", "a:http",
+                     "", "a b", "http://a/", LONG):
+            for words in ["--explain", host], [host]:
+                self.fails("check", *words, code=2, says=r"\Acheck: HOST .*: expected a name or an address alone, "
+                                                         r"or with a port from 1 to 65535\n")
+
+    def test_terminals(self):
+        """What is said again is nothing that a terminal would obey, and not all of what is endless."""
+        for words in (["top", "-d", "\x1b[31m\n"], ["map", "\x1b[31m\n"], ["forget", "\x1b[31m\n"], ["\x1b[31m\n"],
+                      ["pin", "192.0.2.1:1", "\x1b\n"], ["check", "\x1b[31m\n"], ["fetch", "--max-size", "\x1b", "x"]):
+            first = self.fails(*words, code=2).err.partition("\n")[0]
+            self.assertNotIn("\x1b", first)
+            self.assertIn("?", first)
+        for words in ["top", "-d", LONG], ["map", LONG], ["forget", LONG], [LONG], ["fetch", "--max-size", LONG, "x"]:
+            self.assertLess(len(self.fails(*words, code=2).err.partition("\n")[0]), 400)
+
 
 if __name__ == "__main__":
     L.main()
