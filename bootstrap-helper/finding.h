@@ -9,6 +9,7 @@
 #ifndef CVT_FINDING_H
 #define CVT_FINDING_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,11 +24,11 @@ extern const char *const finding_verdicts[]; /* as words */
 struct finding {
 	const char *id;
 	enum finding_verdict verdict;
-	char about[96]; /* what it is about: "host", "converter home 192.0.2.1:5124" */
-	char what[360];
-	char mend[1536]; /* lines to be copied; "" if there is nothing to mend */
-	bool needs_sudo; /* for what only root can do */
-	bool in_words;	 /* mend is for people to read instead */
+	char about[96];		   /* what it is about: "host", "converter home 192.0.2.1:5124" */
+	char what[PATH_MAX + 360]; /* a file's name, and what is wrong with it */
+	char mend[1536];	   /* lines to be copied; "" if there is nothing to mend */
+	bool needs_sudo;	   /* for what only root can do */
+	bool in_words;		   /* mend is for people to read instead */
 	struct finding_value {
 		const char *name;
 		enum { FINDING_NUMBER, FINDING_WORD, FINDING_FLAG } kind;

@@ -135,7 +135,7 @@ static void add_mistake(struct findings *f, const struct config_error *err)
 	}
 	if (err->line)
 		snprintf(line, sizeof(line), "%u: ", err->line);
-	found = finding_add(f, "configuration", FINDING_PROBLEM, "%s:%s%.*s", err->file,
+	found = finding_add(f, "configuration", FINDING_PROBLEM, "%.*s:%s%.*s", PATH_MAX, err->file,
 			    err->line ? line : " ", len, what);
 	advise(found, what, len, mend);
 	finding_word(found, "file", err->file);

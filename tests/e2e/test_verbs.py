@@ -83,6 +83,14 @@ class Verbs(L.TestCase):
         for words in ["top", "-d", LONG], ["map", LONG], ["forget", LONG], [LONG], ["fetch", "--max-size", LONG, "x"]:
             self.assertLess(len(self.fails(*words, code=2).err.partition("\n")[0]), 400)
 
+    def test_long_names(self):
+        """The reason is there all the same."""
+        for name in "/" + "a/" * 300 + "x", "/" + "a/" * 1500 + "x", "/" + LONG:
+            for verb in ["check", "--config"], ["run"], ["status"], ["flush"], ["top", "--once"], ["map", "80"]:
+                self.fails(*verb, "-c", name, code=1, says=": (no such file|cannot be opened): expected a file that can be read")
+            r = self.fails("check", "-c", name, code=1)
+            self.assertRegex(r.out, rb": (no such file|cannot be opened)\n +expected a file that can be read\n")
+
 
 if __name__ == "__main__":
     L.main()

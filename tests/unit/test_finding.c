@@ -148,7 +148,7 @@ static void for_programs(void **state)
 static void cut(void **state)
 {
 	struct finding *found;
-	char words[600];
+	char words[sizeof(found->what) + 100];
 
 	(void)state;
 	memset(words, 'w', sizeof(words) - 1);
