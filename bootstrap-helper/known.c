@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* status, flush, forget, pin - what programs have learned, and share in the state file. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +12,9 @@
 #include "bootstrap.h"
 #include "counts.h"
 #include "endpoint.h"
+#include "file.h"
 #include "health.h"
+#include "judge.h"
 #include "json.h"
 #include "kinds.h"
 #include "known_mappings.h"
@@ -19,6 +22,7 @@
 #include "option.h"
 #include "route.h"
 #include "servers.h"
+#include "state_place.h"
 
 #define LINE_MAX_COLUMNS 80
 
@@ -292,12 +296,60 @@ static bool parse_server(struct addr *server, const char *verb, const char *text
 	       option_is_wrong(verb, "SERVER", text, "one as 192.0.2.1:443 or [2001:db8::1]:443");
 }
 
-static int written(bool ok)
+static enum host_file look_at_state(const char *file, struct host_written *w)
 {
-	if (ok)
-		return BOOTSTRAP_OK;
-	fprintf(stderr, "%s cannot be written\n", state_path());
+	const char *said = file ? NULL : getenv("CONVERT_STATE");
+
+	host_state_file(w, &config, said && *said);
+	return w->file;
+}
+
+static void complain_of_writing(void)
+{
+	int fd = state_place_make();
+
+	if (fd < 0) {
+		file_complain(state_path(), "cannot be written", fd);
+	} else {
+		close(fd);
+		fprintf(stderr, "%s: cannot be written: expected room for it\n", state_path());
+	}
+}
+
+/* As check says it, if it knows. */
+static int complain_of_state(const char *file)
+{
+	struct findings f = { .all = NULL };
+	struct host_written w;
+
+	look_at_state(file, &w);
+	findings_for(&f, geteuid() == 0, file);
+	findings_about(&f, "configuration");
+	judge_state(&f, &w);
+	if (findings_count(&f, FINDING_PROBLEM))
+		finding_print_line(stderr, &f.all[0]);
+	else
+		complain_of_writing();
+	findings_free(&f);
 	return BOOTSTRAP_FAILED;
+}
+
+static int written(const struct arguments *a, bool ok)
+{
+	return ok ? BOOTSTRAP_OK : complain_of_state(a->file);
+}
+
+/* That there is none yet is well. */
+static int readable(const struct arguments *a)
+{
+	int fd = state_place_open(O_RDONLY);
+	struct host_written w;
+
+	if (fd >= 0)
+		close(fd);
+	if (fd == -ENOENT || (fd >= 0 && look_at_state(a->file, &w) != HOST_FILE_STRANGE))
+		return BOOTSTRAP_OK;
+	return complain_of_state(a->file);
 }
 
 int status_main(int argc, char **argv)
@@ -308,9 +360,10 @@ int status_main(int argc, char **argv)
 	if (!parse(argc, argv, 0, true, "status [-c FILE] [-j | --json]", &a))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
-	if (status == BOOTSTRAP_OK)
-		show();
-	return status;
+	if (status != BOOTSTRAP_OK)
+		return status;
+	show();
+	return readable(&a);
 }
 
 int flush_main(int argc, char **argv)
@@ -324,7 +377,7 @@ int flush_main(int argc, char **argv)
 	if (status != BOOTSTRAP_OK)
 		return status;
 	err = state_clear();
-	return err == -ENOENT ? BOOTSTRAP_OK : written(err == 0);
+	return written(&a, err == 0 || err == -ENOENT);
 }
 
 int forget_main(int argc, char **argv)
@@ -337,7 +390,7 @@ int forget_main(int argc, char **argv)
 	    !parse_server(&server, argv[0], a.rest[0]))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
-	return status == BOOTSTRAP_OK ? written(servers_forget(&server, now_ms)) : status;
+	return status == BOOTSTRAP_OK ? written(&a, servers_forget(&server, now_ms)) : status;
 }
 
 int pin_main(int argc, char **argv)
@@ -357,6 +410,7 @@ int pin_main(int argc, char **argv)
 	}
 	status = find_state(a.file);
 	return status == BOOTSTRAP_OK ?
-		       written(servers_pin(&server, mptcp ? SERVERS_MPTCP : SERVERS_TCP, now_ms)) :
+		       written(&a,
+			       servers_pin(&server, mptcp ? SERVERS_MPTCP : SERVERS_TCP, now_ms)) :
 		       status;
 }

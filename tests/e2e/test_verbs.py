@@ -91,6 +91,34 @@ class Verbs(L.TestCase):
             r = self.fails("check", "-c", name, code=1)
             self.assertRegex(r.out, rb": (no such file|cannot be opened)\n +expected a file that can be read\n")
 
+    def test_state_that_is_none(self):
+        """Zeros would be said to be so of a file that is not looked at."""
+        folder = self.lab.file("folder")
+        folder.mkdir()
+        junk = self.lab.file("junk", "x" * 5000)
+        junk.chmod(0o600)
+        shared = self.lab.file("shared", "")
+        shared.chmod(0o666)
+        for path, why in ((folder, "no file that only this user can write"), (junk, "no state file of this version"),
+                          (shared, "no file that only this user can write"), (junk / "x", "can be made neither here")):
+            for verb in ["status"], ["status", "-j"], ["pin", "192.0.2.1:1", "tcp"]:
+                self.fails(*verb, code=1, says=rf"\A(convert-bootstrap: )?configuration: {path} .*{why}",
+                           CONVERT_STATE=str(path))
+        self.assertEqual(junk.read_text(), "x" * 5000)
+
+    def test_state_without_room(self):
+        place = self.lab.file("full")
+        place.mkdir()
+        L.command(["mount", "-t", "tmpfs", "-o", "size=4k", "none", place])
+        self.addCleanup(L.command, ["umount", "-l", place])
+        (place / "filler").write_bytes(b"x" * 4096)
+        self.fails("pin", "192.0.2.1:1", "tcp", code=1, CONVERT_STATE=str(place / "state"),
+                   says=rf"\A{place}/state: cannot be written: expected room for it\n")
+
+    def test_state_that_cannot_be_written(self):
+        self.fails("pin", "192.0.2.1:1", "tcp", code=1, says=r"\A/proc/x: cannot be written: No such file or directory\n",
+                   CONVERT_STATE="/proc/x")
+
 
 if __name__ == "__main__":
     L.main()
