@@ -288,7 +288,7 @@ static void look_at_route(struct host *h, const struct config *config)
 
 void host_look(struct host *h, const char *library, const struct config *config)
 {
-	*h = (struct host){ .uid = 0 };
+	*h = (struct host){ .library_said = library };
 	look_at_route(h, config);
 	look_at_kernel(h);
 	look_at_settings(h);

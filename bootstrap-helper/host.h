@@ -37,13 +37,14 @@ struct host {
 	char main_interface[16]; /* by which packets to the first converter leave; "": not known */
 	uint64_t files, files_most; /* RLIMIT_NOFILE */
 	unsigned int uid;
-	int own_users;		 /* a user namespace with one user */
-	int own_network;	 /* another network namespace than process 1's */
-	char library[PATH_MAX];	 /* "": not found */
-	bool library_is_for_all; /* everybody may read it */
-	bool library_is_ours;	 /* this user owns it */
-	char preload[PATH_MAX];	 /* our line of /etc/ld.so.preload; "": none */
-	int preload_err;	 /* errno of its file */
+	int own_users;		  /* a user namespace with one user */
+	int own_network;	  /* another network namespace than process 1's */
+	const char *library_said; /* NULL: nobody has said where it is */
+	char library[PATH_MAX];	  /* "": not found */
+	bool library_is_for_all;  /* everybody may read it */
+	bool library_is_ours;	  /* this user owns it */
+	char preload[PATH_MAX];	  /* our line of /etc/ld.so.preload; "": none */
+	int preload_err;	  /* errno of its file */
 };
 
 /* library: where it is, if somebody has said; else it is looked for. config: for its first converter. */

@@ -351,6 +351,12 @@ static void judge_library(struct findings *f, const struct host *h)
 	char library[FINDING_QUOTED];
 	struct finding *found;
 
+	if (!h->library[0] && h->library_said) {
+		found = finding_add(f, "library", FINDING_NOTE,
+				    "%s (--library): not there, or no file", h->library_said);
+		finding_mend(found, "convert-bootstrap check%s --library FILE", f->again);
+		return;
+	}
 	if (!h->library[0]) {
 		found = finding_add(
 			f, "library", FINDING_NOTE,

@@ -91,6 +91,14 @@ class Verbs(L.TestCase):
             r = self.fails("check", "-c", name, code=1)
             self.assertRegex(r.out, rb": (no such file|cannot be opened)\n +expected a file that can be read\n")
 
+    def test_library(self):
+        """The one that was named, and no other."""
+        for name in self.lab.file("no-library"), self.lab.file("folder"):
+            if name.name.endswith("folder"):
+                name.mkdir()
+            r = self.fails("check", "--library", name, code=1)
+            self.assertIn(f"{name} (--library): not there, or no file".encode(), r.out)
+
     def test_state_that_is_none(self):
         """Zeros would be said to be so of a file that is not looked at."""
         folder = self.lab.file("folder")
