@@ -101,7 +101,6 @@ static void close_ours(struct job *j)
 
 void job_end(struct job *j)
 {
-	static const struct linger at_once = { .l_onoff = 1 };
 	struct job **at = &jobs[j->cookie % BUCKETS];
 
 	if (j->is_over)
@@ -111,10 +110,10 @@ void job_end(struct job *j)
 	*at = j->next;
 	close_ours(j);
 	if (j->far >= 0 && !j->relay) /* leaves nothing behind in TIME_WAIT */
-		sys_setsockopt(j->far, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		relay_reset(j->far);
 	if (j->far >= 0)
 		close(j->far);
-	relay_end(j->relay);
+	free(j->relay);
 	j->is_over = true;
 	j->next = over;
 	over = j;
@@ -131,6 +130,8 @@ void caller_let_go(struct caller *by)
 
 static void relay_on(struct job *j)
 {
+	uint32_t far, ours;
+
 	if (!j->relay) {
 		j->relay = relay_begin(j->far, j->ours, j->placed);
 		j->is_relayed = !j->placed;
@@ -141,9 +142,11 @@ static void relay_on(struct job *j)
 		job_end(j);
 		return;
 	}
-	watch(j, j->far, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
-	if (!j->placed)
-		watch(j, j->ours, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	relay_wants(j->relay, &far, &ours);
+	if (far)
+		watch(j, j->far, far | EPOLLONESHOT);
+	if (ours)
+		watch(j, j->ours, ours | EPOLLONESHOT);
 }
 
 /* ------------------------------------------------------------------------- under their number */
@@ -292,13 +295,21 @@ static void refuse(struct job *j)
 	due_at(j->until_ns);
 }
 
+/* The program may have reset its socket. */
+static void end_as_far(struct job *j, int err)
+{
+	if (err == ECONNRESET && !j->placed)
+		relay_reset(j->ours);
+	job_end(j);
+}
+
 /* Whoever does not wait, and whoever else has the program's socket. */
 static void complete(struct job *j)
 {
 	target_look_ahead(j->thread);
 	j->far = nowhere_complete(&j->nowhere);
 	if (j->far < 0 || sock_tcp_state(j->far) == TCP_CLOSE) { /* nobody has it any more */
-		job_end(j);
+		end_as_far(j, sock_int(j->far, SOL_SOCKET, SO_ERROR, 0));
 		return;
 	}
 	watch(j, j->far, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
@@ -418,19 +429,20 @@ static void look(struct job *j, bool broken)
 
 /* --------------------------------------------------------------------------------------- events */
 
-/* Something comes from the program, which has not asked, or its socket is closed; or from the server, for a
- * program that has had time enough to ask. */
+/* Something comes from the program, which has not asked, or the end of it; or from the server, for a program that has
+ * had time enough to ask. */
 static void look_at_far(struct job *j)
 {
 	char byte;
 	long n = sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	if (n > 0 || (n == -EAGAIN && j->until_ns == INT64_MAX && !j->placed))
-		relay_on(j);
-	else if (n == -EAGAIN)
+	if (n == -EAGAIN && (j->placed || j->until_ns != INT64_MAX)) {
 		watch(j, j->far, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT);
-	else
-		job_end(j);
+	} else if (n > 0 || (!j->placed && (n == 0 || n == -EAGAIN))) {
+		relay_on(j);
+	} else {
+		end_as_far(j, (int)-n);
+	}
 }
 
 void job_event(struct job *j, uint32_t events)
@@ -443,6 +455,15 @@ void job_event(struct job *j, uint32_t events)
 		relay_on(j);
 	else if (j->far >= 0)
 		look_at_far(j);
+}
+
+bool job_owes(void)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (const struct job *j = jobs[i]; j; j = j->next)
+			if (j->far >= 0 && (!j->relay || relay_owes(j->relay)))
+				return true;
+	return false;
 }
 
 /* ------------------------------------------------------------------------------------ in time */

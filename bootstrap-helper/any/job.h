@@ -50,6 +50,9 @@ void job_event(struct job *j, uint32_t events);
 int64_t job_next(void);
 void job_look_after_some(void);
 
+/* Does anybody have a socket whose bytes would go by here? */
+bool job_owes(void);
+
 struct job *job_find(uint64_t cookie);
 /* The first connect() of a socket; nonblocking: it does not wait. Answers it. */
 void job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool nonblocking);

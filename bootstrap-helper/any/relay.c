@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: MIT
 #include "relay.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "sock.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 
 #define PIECE  65536
 #define ROUNDS 4 /* then others have their turn */
 
-struct way {
-	int from, to, pipe[2];
-	size_t held;
-	bool has_ended, is_over;
+struct end {
+	int fd;
+	bool has_ended; /* nothing comes from it any more */
+	bool is_broken; /* ... nor does it take anything */
+	bool is_full;
 };
 
 struct relay {
-	struct way ways[2];
+	struct end a, b;
+	bool only_from_a;
 };
 
 struct relay *relay_begin(int a, int b, bool only_from_a)
@@ -26,69 +31,107 @@ struct relay *relay_begin(int a, int b, bool only_from_a)
 
 	if (!r)
 		return NULL;
-	r->ways[0] = (struct way){ .from = a, .to = b };
-	r->ways[1] = (struct way){ .from = b, .to = a, .is_over = only_from_a };
-	if (pipe2(r->ways[0].pipe, O_CLOEXEC | O_NONBLOCK) == 0) {
-		if (pipe2(r->ways[1].pipe, O_CLOEXEC | O_NONBLOCK) == 0)
-			return r;
-		close(r->ways[0].pipe[0]);
-		close(r->ways[0].pipe[1]);
-	}
-	free(r);
-	return NULL;
+	*r = (struct relay){ { .fd = a }, { .fd = b, .has_ended = only_from_a }, only_from_a };
+	/* It takes what it can send, so that we see when all of it is there; and if it was closed behind a shutdown(),
+	 * it is gone a minute later, and says so when it is asked. */
+	sock_set_int(a, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 1);
+	sock_set_int(a, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+	sock_set_int(a, IPPROTO_TCP, TCP_KEEPINTVL, 30);
+	sock_set_int(a, SOL_SOCKET, SO_KEEPALIVE, 1);
+	if (!only_from_a)
+		sock_set_int(b, SOL_SOCKET, SO_PEEK_OFF, -1);
+	return r;
 }
 
-static ssize_t move(int from, int to, size_t n)
+/* What one has said is left where it is until the other has taken it. Returns whether anything has changed. */
+static bool step(struct end *from, struct end *to, bool only)
 {
-	return splice(from, NULL, to, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	static char room[PIECE];
+	long n, taken;
+
+	if (from->has_ended || to->is_broken)
+		return false;
+	n = sys_recv(from->fd, room, sizeof(room), MSG_PEEK | MSG_DONTWAIT);
+	if (n == -EAGAIN)
+		return false;
+	if (n > 0) {
+		taken = sys_sendto(to->fd, room, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+		to->is_full = taken < n;
+		to->is_broken = taken < 0 && taken != -EAGAIN;
+		return taken > 0 && sys_recv(from->fd, room, (size_t)taken, MSG_DONTWAIT) > 0;
+	}
+	from->has_ended = true;
+	from->is_broken |= n < 0;
+	if (!from->is_broken &&
+	    !only) /* others may have that one, and one that is closed ends alike */
+		sys_shutdown(to->fd, SHUT_WR);
+	return true;
 }
 
-/* Returns whether something was moved; -1: the connection is broken. */
-static int step(struct way *w)
+/* It has come to its end, and may be reset since. */
+static void look_again(struct end *e)
 {
-	ssize_t in = 0, out = 0;
+	if (e->has_ended && !e->is_broken)
+		e->is_broken = sock_int(e->fd, SOL_SOCKET, SO_ERROR, 0) != 0;
+}
 
-	if (w->is_over)
-		return 0;
-	if (!w->has_ended && !w->held) {
-		in = move(w->from, w->pipe[1], PIECE);
-		if (in < 0 && errno != EAGAIN)
-			return -1;
-		w->has_ended = in == 0;
-		w->held += in > 0 ? (size_t)in : 0;
-	}
-	if (w->held) {
-		out = move(w->pipe[0], w->to, w->held);
-		if (out < 0 && errno != EAGAIN)
-			return -1;
-		w->held -= out > 0 ? (size_t)out : 0;
-	}
-	if (w->has_ended && !w->held) {
-		shutdown(w->to, SHUT_WR);
-		w->is_over = true;
-	}
-	return in > 0 || out > 0;
+void relay_reset(int fd)
+{
+	static const struct linger at_once = { .l_onoff = 1 };
+
+	sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+/* Behind all that was said before. False: that is still on its way. */
+static bool reset(struct end *e)
+{
+	int unsent = 0;
+
+	ioctl(e->fd, SIOCOUTQNSD, &unsent);
+	e->is_full = unsent > 0;
+	if (!e->is_full)
+		relay_reset(e->fd);
+	return !e->is_full;
 }
 
 bool relay_go_on(struct relay *r)
 {
-	int moved = 1, there, back;
+	bool moved = true;
 
+	look_again(&r->a);
+	if (!r->only_from_a)
+		look_again(&r->b);
 	for (int i = 0; i < ROUNDS && moved; i++) {
-		there = step(&r->ways[0]);
-		back = step(&r->ways[1]);
-		if (there < 0 || back < 0)
-			return false;
-		moved = there || back;
+		moved = step(&r->a, &r->b, r->only_from_a);
+		moved |= step(&r->b, &r->a, false);
 	}
-	return !r->ways[0].is_over || !r->ways[1].is_over;
+	if ((!r->a.has_ended && !r->b.is_broken) || (!r->b.has_ended && !r->a.is_broken))
+		return true;
+	if (r->b.is_broken && !r->a.is_broken)
+		return !reset(&r->a);
+	if (r->a.is_broken && !r->b.is_broken && !r->only_from_a)
+		reset(&r->b);
+	return false;
 }
 
-void relay_end(struct relay *r)
+static uint32_t wants(const struct end *e, const struct end *other)
 {
-	if (!r)
-		return;
-	for (int i = 0; i < 4; i++)
-		close(r->ways[i / 2].pipe[i % 2]);
-	free(r);
+	bool reads = !e->has_ended && !other->is_broken && !other->is_full;
+
+	if (e->is_broken)
+		return 0;
+	return EPOLLERR | (reads ? EPOLLIN : 0U) | (e->is_full ? EPOLLOUT : 0U);
+}
+
+void relay_wants(const struct relay *r, uint32_t *a, uint32_t *b)
+{
+	*a = wants(&r->a, &r->b);
+	*b = wants(&r->b, &r->a);
+	if (r->only_from_a && !r->b.is_full)
+		*b = 0;
+}
+
+bool relay_owes(const struct relay *r)
+{
+	return !r->a.has_ended && !r->b.is_broken;
 }

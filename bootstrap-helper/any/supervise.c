@@ -284,7 +284,10 @@ static void event(struct state *t, const struct epoll_event *e)
 {
 	switch (e->data.u64) {
 	case AT_LISTENER:
-		t->is_alone |= (e->events & (EPOLLHUP | EPOLLERR)) != 0;
+		if (!(e->events & (EPOLLHUP | EPOLLERR)))
+			break;
+		t->is_alone = true;
+		epoll_ctl(t->epoll, EPOLL_CTL_DEL, t->s->listener, NULL);
 		break;
 	case AT_CHILDREN:
 		reap(t);
@@ -366,7 +369,7 @@ void supervise(const struct supervise *s)
 	int n;
 
 	prepare(&t);
-	while (!t.is_alone || !t.has_ended) {
+	while (!t.is_alone || !t.has_ended || job_owes()) {
 		n = epoll_wait(t.epoll, events, 64, timeout_ms());
 		handle_all(s->listener, n <= 0);
 		for (int i = 0; i < n; i++) {

@@ -96,6 +96,11 @@ class Any(L.TestCase):
         return self.lab.started(L.Process("client", [RUN, "--any", *options, *words],
                                           env=self.conf | more))
 
+    def check_all_sleep(self, process):
+        both = process.pid, supervisor_of(process)
+        states = [state_of(pid) for _ in range(40) for pid in (both, time.sleep(0.01))[0]]
+        self.assertGreater(states.count("S"), 70, states)
+
     def python(self, code, **more):
         return self.any("/usr/bin/python3", "-c", code, **more)
 
@@ -427,10 +432,169 @@ class Closed(Any):
                 flag.write_text("")
                 self.assertEqual(process.process.wait(10), 7)
 
-    def check_all_sleep(self, process):
-        both = process.pid, supervisor_of(process)
-        states = [state_of(pid) for _ in range(40) for pid in (both, time.sleep(0.01))[0]]
-        self.assertGreater(states.count("S"), 70, states)
+
+# What a program and its server may do to a connection, each by its port: what they have heard goes to a file.
+RELAYED = 2600
+RELAY_SERVER = """
+import fcntl, os, socket, struct, sys, termios, threading, time
+def hear(s):
+    n = 0
+    try:
+        while (piece := s.recv(1 << 16)):
+            n += len(piece)
+        return f"{n} end"
+    except OSError as e:
+        return f"{n} {os.strerror(e.errno)}"
+def reset(s):
+    while struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]:
+        time.sleep(0.01)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+def answer(s):
+    s.sendall(hear(s).encode())
+def speak(s):
+    s.sendall(b"x" * 100000)
+    s.shutdown(socket.SHUT_WR)
+    tell(s)
+def tell(s):
+    time.sleep(1)
+    with open(sys.argv[1], "a") as out:
+        out.write(hear(s) + "\\n")
+def cut(s):
+    s.sendall(b"x" * 100000)
+    reset(s)
+def handle(what, s):
+    with s:
+        what(s)
+def serve(i, what):
+    listener = socket.create_server(("", %d + i))
+    while True:
+        threading.Thread(target=handle, args=[what, listener.accept()[0]]).start()
+for i, what in enumerate([answer, speak, tell, cut]):
+    threading.Thread(target=serve, args=[i, what]).start()
+""" % RELAYED
+ANSWER, SPEAK, TELL, CUT = range(RELAYED, RELAYED + 4)
+
+
+class Relays(Any):
+    """A program that asks whether it is connected, and one that never does, so that its bytes go by the supervisor:
+    the same."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.converter()
+        self.heard = self.lab.file("heard", "")
+        self.lab.start("server", ["/usr/bin/python3", "-c", RELAY_SERVER.replace("sys.argv[1]", repr(str(self.heard)))],
+                       name="relayed").wait_for_listeners(*range(RELAYED, RELAYED + 4))
+
+    def both(self, code, out, heard=""):
+        for asks in "assert not s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)", "pass":
+            with self.subTest(asks):
+                self.heard.write_text("")
+                r = self.python(f"""if True:
+                    import errno, os, select, socket, struct, sys, time
+                    def connect(port):
+                        s = socket.socket()
+                        s.setblocking(False)
+                        s.connect_ex(("{L.SERVER}", port))
+                        assert select.select([], [s], [], 8)[1]
+                        {asks}
+                        s.settimeout(8)
+                        return s
+                    def hear(s):
+                        n = 0
+                        try:
+                            while (piece := s.recv(1 << 16)):
+                                n += len(piece) if n or len(piece) > 99 else 0
+                            return n or "end"
+                        except OSError as e:
+                            return f"{{n}} {{os.strerror(e.errno)}}"
+                    {code}""")
+                self.assertEqual(r.out.decode(), out, r)
+                L.wait_for("the server", lambda: self.heard.read_text() == heard or not heard)
+        self.assertEqual(self.log().count(": connected"), 2, self.log())
+
+    def test_program_ends_first(self):
+        for said in 0, 3000000:
+            self.conf = self.environment()
+            self.both(f"""s = connect({ANSWER})
+                    s.sendall(b"x" * {said})
+                    s.shutdown(socket.SHUT_WR)
+                    print(s.recv(99))
+                    print(s.recv(99))""", f"b'{said} end'\nb''\n")
+
+    def test_server_ends_first(self):
+        self.both(f"""s = connect({SPEAK})
+                    print(hear(s))
+                    s.sendall(b"x" * 3000000)
+                    s.close()""", "100000\n", "3000000 end\n")
+
+    def test_server_resets(self):
+        self.both(f"""s = connect({CUT})
+                    time.sleep(0.5)
+                    print(hear(s))""", "100000 Connection reset by peer\n")
+
+    def test_program_resets(self):
+        for pause in 0, 1.5:  # before what goes by there is looked at, and behind that
+            self.conf = self.environment()
+            self.both(f"""s = connect({TELL})
+                    time.sleep({pause})
+                    s.sendall(b"x" * 3000)
+                    time.sleep(0.5)
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    s.close()
+                    time.sleep(0.5)""", "", "3000 Connection reset by peer\n")
+
+    def test_program_resets_without_a_word(self):
+        self.both(f"""s = connect({TELL})
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    s.close()
+                    time.sleep(0.5)""", "", "0 Connection reset by peer\n")
+
+    def test_program_is_gone(self):
+        """... before all that it has written has left."""
+        self.both(f"""s = connect({TELL})
+                    s.sendall(b"x" * 16000000)
+                    os._exit(0)""", "", "16000000 end\n")
+
+    def test_one_of_two_is_gone(self):
+        """A child has the socket from before it was connected; it writes, and ends."""
+        r = self.python(f"""if True:
+            import os, select, socket
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("{L.SERVER}", {ANSWER}))
+            asked, has_asked = os.pipe()
+            if os.fork() == 0:
+                os.read(asked, 1)
+                s.send(b"x" * 1000)
+                os._exit(0)
+            assert select.select([], [s], [], 8)[1]
+            assert not s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            s.settimeout(8)
+            os.write(has_asked, b"x")
+            os.wait()
+            select.select([], [], [], 0.5)
+            s.sendall(b"x" * 1000)
+            s.shutdown(socket.SHUT_WR)
+            print(s.recv(99))""")
+        self.assertEqual(r.out.decode(), "b'2000 end'\n", r)
+
+    def test_nobody_spins(self):
+        """... while nothing goes by."""
+        flag, out = self.lab.file("flag"), self.lab.file("out")
+        process = self.start("/usr/bin/python3", "-c", f"""if True:
+            import os, select, socket, time
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("{L.SERVER}", {GREETING}))
+            assert select.select([s], [], [], 8)[0]
+            open("{out}", "wb").write(s.recv(9))
+            while not os.path.exists("{flag}"):
+                time.sleep(0.02)""")
+        L.wait_for("the connection", lambda: out.exists() and out.read_text())
+        self.check_all_sleep(process)
+        flag.write_text("")
+        self.assertEqual(process.process.wait(10), 0)
 
 
 class Answers(Any):
