@@ -8,7 +8,6 @@
 #include "advance.h"
 #include "attempt.h"
 #include "begin.h"
-#include "shim.h"
 #include "sock.h"
 #include "wait.h"
 
@@ -27,6 +26,7 @@
 #define LOOKS	   64	      /* at a time; meanwhile programs stand still */
 #define UNASKED_NS 1000000000 /* then whoever has not asked gets its bytes relayed */
 #define UNTOLD_NS  10000000000
+#define SPARE	   32 /* descriptors, for ourselves and for what is held for a moment */
 
 static struct job *jobs[BUCKETS];
 static struct job_peer peers[PEERS];
@@ -34,6 +34,43 @@ static int epoll = -1;
 static int64_t next_ns = INT64_MAX;
 static size_t looked_at = BUCKETS; /* as far as that is */
 static struct job *over;
+static rlim_t in_use; /* descriptors that they have, or will need */
+
+/* ------------------------------------------------------------------------------- descriptors */
+
+static rlim_t limit(void)
+{
+	struct rlimit files;
+
+	return getrlimit(RLIMIT_NOFILE, &files) < 0 ? RLIM_INFINITY : files.rlim_cur;
+}
+
+/* How many they may have; an eighth is for places (nowhere.c). */
+static rlim_t most(void)
+{
+	rlim_t all = limit();
+
+	return all - all / 8 > SPARE ? all - all / 8 - SPARE : 0;
+}
+
+static bool has_room(void)
+{
+	return in_use < most() || in_use == 0;
+}
+
+/* Those whose program does not wait may stay for as long as it likes. They leave as much to those that do not, each
+ * of which comes to its end by itself. */
+static bool may_stay(void)
+{
+	return in_use + 2 <= most() / 2;
+}
+
+static void needs(struct job *j, unsigned int n)
+{
+	in_use += n;
+	in_use -= j->needs;
+	j->needs = n;
+}
 
 /* ------------------------------------------------------------------------------- all of them */
 
@@ -114,6 +151,7 @@ void job_end(struct job *j)
 	if (j->far >= 0)
 		close(j->far);
 	free(j->relay);
+	needs(j, 0);
 	j->is_over = true;
 	j->next = over;
 	over = j;
@@ -157,69 +195,47 @@ static int other_than(int number, int fd)
 	return fd == number ? sys_fcntl(fd, F_DUPFD, 0) : fd;
 }
 
-/* An epoll set knows a file by its number too, and so it has to be the program's. What the sets hold of the socket
+/* An epoll set knows a file by its number too, and so it has to be the program's. What the set holds of the socket
  * before is taken away, as that may live on somewhere. */
-static void register_as(int number, int ours, int theirs, const struct target_epoll *e, size_t n)
+static void register_as(int number, int ours, int theirs, int set, const struct target_epoll *e)
 {
-	syscall(SYS_dup3, theirs, number, 0);
-	for (size_t i = 0; i < n; i++)
-		syscall(SYS_epoll_ctl, e[i].moved, EPOLL_CTL_DEL, number, NULL);
-	syscall(SYS_dup3, ours, number, 0);
-	for (size_t i = 0; i < n; i++) {
-		struct epoll_event event = { .events = e[i].events, .data.u64 = e[i].data };
+	struct epoll_event event = { .events = e->events, .data.u64 = e->data };
 
-		syscall(SYS_epoll_ctl, e[i].moved, EPOLL_CTL_ADD, number, &event);
-	}
+	syscall(SYS_dup3, theirs, number, 0);
+	syscall(SYS_epoll_ctl, set, EPOLL_CTL_DEL, number, NULL);
+	syscall(SYS_dup3, ours, number, 0);
+	syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, number, &event);
 }
 
 /* In a process with numbers of its own; the memory is still the parent's. */
-__attribute__((noreturn)) static void register_there(int ours, int theirs, int number,
-						     struct target_epoll *e, size_t n)
+__attribute__((noreturn)) static void register_there(int ours, int theirs, int number, int set,
+						     const struct target_epoll *e)
 {
-	ours = other_than(number, ours);
-	theirs = other_than(number, theirs);
-	for (size_t i = 0; i < n; i++)
-		e[i].moved = other_than(number, e[i].set);
-	register_as(number, ours, theirs, e, n);
+	register_as(number, other_than(number, ours), other_than(number, theirs),
+		    other_than(number, set), e);
 	syscall(SYS_exit_group, 0);
 	__builtin_unreachable();
 }
 
 /* Mostly the number is free with us (aside.h), and no process is needed. */
-static void register_alike(int ours, const struct caller *by, struct target_epoll *e, size_t n)
+static void register_alike(int ours, const struct caller *by, const struct target_epoll *e)
 {
+	int set = target_fd(by->thread, e->epfd);
 	pid_t child;
 
-	if (sys_fcntl(by->number, F_GETFD, 0) == -EBADF) {
-		register_as(by->number, ours, by->theirs, e, n);
-		close(by->number);
+	if (set < 0)
 		return;
+	if (sys_fcntl(by->number, F_GETFD, 0) == -EBADF) {
+		register_as(by->number, ours, by->theirs, set, e);
+		close(by->number);
+	} else {
+		child = vfork();
+		if (child == 0)
+			register_there(ours, by->theirs, by->number, set, e);
+		if (child > 0)
+			waitpid(child, NULL, 0);
 	}
-	child = vfork();
-	if (child == 0)
-		register_there(ours, by->theirs, by->number, e, n);
-	if (child > 0)
-		waitpid(child, NULL, 0);
-}
-
-/* It may have a higher one than we may; then nothing can be registered under its number. */
-static bool is_within_limit(int number)
-{
-	struct rlimit files;
-
-	return getrlimit(RLIMIT_NOFILE, &files) < 0 || (rlim_t)number < files.rlim_cur;
-}
-
-static size_t open_sets(int thread, struct target_epoll *e, size_t n)
-{
-	size_t there = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		e[there] = e[i];
-		e[there].set = e[there].moved = target_fd(thread, e[i].epfd);
-		there += e[there].set >= 0;
-	}
-	return there;
+	close(set);
 }
 
 /* The connection is kept for whoever else has the program's socket. If nobody has, that ends here, and so does
@@ -253,8 +269,9 @@ bool job_place(struct job *j, struct caller *by)
 
 	if (flags < 0 || j->is_relayed)
 		return false;
-	if (j->far >= 0 && ((n && !is_within_limit(by->number)) ||
-			    sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)) {
+	if (j->far >= 0 &&
+	    ((n && (rlim_t)by->number >= limit()) || /* we may not have that number */
+	     sys_recv(j->far, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)) {
 		relay_on(j);
 		return false;
 	}
@@ -264,11 +281,8 @@ bool job_place(struct job *j, struct caller *by)
 	cloexec = target_is_cloexec(by->thread, by->number);
 	if (!is_still_there(j, by) || !listener_put(by->id, j->ours, by->number, cloexec))
 		return false;
-	n = open_sets(by->thread, e, n);
-	if (n)
-		register_alike(j->ours, by, e, n);
-	while (n)
-		close(e[--n].set);
+	for (size_t i = 0; i < n; i++)
+		register_alike(j->ours, by, &e[i]);
 	j->placed = sock_cookie(j->ours);
 	remember_peer(j, j->placed);
 	leave_to(j, by);
@@ -284,6 +298,7 @@ static void refuse(struct job *j)
 	bool is_there = sock_cookie(theirs) == j->cookie;
 
 	close_ours(j);
+	needs(j, 0);
 	if (is_there)
 		nowhere_refuse(theirs, j->like.bound);
 	close(theirs);
@@ -543,10 +558,11 @@ void job_look_after_some(void)
 
 /* -------------------------------------------------------------------------------------- begun */
 
-static struct job *new_job(const struct caller *by)
+static struct job *new_job(const struct caller *by, int *err)
 {
 	struct job *j = calloc(1, sizeof(*j));
 
+	*err = -ENOMEM;
 	if (!j)
 		return NULL;
 	j->cookie = by->cookie;
@@ -555,11 +571,9 @@ static struct job *new_job(const struct caller *by)
 	j->process = target_process(by->thread);
 	j->number = by->number;
 	j->limit_ns = j->until_ns = INT64_MAX;
-	j->ours = like_open(by->theirs, &j->like);
-	if (j->cookie && j->ours >= 0)
-		return j;
+	j->ours = *err = like_open(by->theirs, &j->like);
 	if (j->ours >= 0)
-		like_close(j->ours);
+		return j;
 	free(j);
 	return NULL;
 }
@@ -588,9 +602,11 @@ static void begun(struct job *j, struct caller *by, bool nonblocking)
 {
 	/* should we be killed in the midst of it, or behind it */
 	listener_otherwise(by->id, ECONNABORTED);
-	/* an MPTCP socket of the program's own cannot be completed so: its connect() waits */
-	j->holds = j->like.protocol == IPPROTO_TCP &&
+	/* an MPTCP socket of the program's own cannot be completed so: its connect() waits, as it does where too many
+	 * would stay */
+	j->holds = j->like.protocol == IPPROTO_TCP && may_stay() &&
 		   nowhere_begin(by->theirs, j->ours, &j->nowhere);
+	needs(j, j->holds ? 2 : 1);
 	listener_otherwise(by->id, nonblocking && j->holds ? EINPROGRESS : 0);
 	enter(j);
 	if (nonblocking && j->holds) {
@@ -602,21 +618,23 @@ static void begun(struct job *j, struct caller *by, bool nonblocking)
 	look(j, false);
 }
 
-void job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool nonblocking)
+bool job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool nonblocking)
 {
-	struct job *j = new_job(by);
-	int r = CONN_NATIVELY;
+	struct job *j;
+	int r;
 
-	if (j)
-		r = conn_connect(j->ours, sa, len, NULL);
-	else if (shim_is_strict)
-		r = -ENETUNREACH;
+	if (!has_room())
+		return false;
+	j = new_job(by, &r);
+	if (!j && (r == -EMFILE || r == -ENFILE))
+		return false;
+	r = j ? conn_connect(j->ours, sa, len, NULL) : conn_natively(by->theirs, sa, len);
 	if (j)
 		like_bound(by->theirs, &j->like);
 	if (j && (r == 0 || r == -EINPROGRESS)) {
 		addr_from_sockaddr(&j->server, sa, len);
 		begun(j, by, nonblocking);
-		return;
+		return true;
 	}
 	if (j) {
 		like_close(j->ours);
@@ -627,4 +645,5 @@ void job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool
 		listener_natively(by->id);
 	else
 		listener_answer(by->id, -r);
+	return true;
 }

@@ -31,9 +31,10 @@ struct job {
 	int on_limit;
 	int64_t until_ns; /* nothing is due before; of one that is over: until then the program may ask */
 	bool holds;	  /* the program's socket connects to nowhere */
-	bool converted;	 /* so getpeername() is ours to answer */
-	bool is_relayed; /* nobody ever will, as bytes have gone by here */
-	bool is_over;	 /* to be freed */
+	bool converted;	    /* so getpeername() is ours to answer */
+	bool is_relayed;    /* nobody ever will, as bytes have gone by here */
+	bool is_over;	    /* to be freed */
+	unsigned int needs; /* descriptors */
 	struct relay *relay;
 };
 
@@ -54,8 +55,9 @@ void job_look_after_some(void);
 bool job_owes(void);
 
 struct job *job_find(uint64_t cookie);
-/* The first connect() of a socket; nonblocking: it does not wait. Answers it. */
-void job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool nonblocking);
+/* The first connect() of a socket; nonblocking: it does not wait. Answers it. False: there are no descriptors for it
+ * until another one has ended, and nothing was done. */
+bool job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool nonblocking);
 /* This connect() waits for the outcome, from now on. */
 void job_wait(struct job *j, struct caller *by, int on_limit);
 /* Of one that is JOB_UP: puts the connection under the caller's number. False: it is not there, or what the

@@ -19,7 +19,8 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1
 #endif
 
-#define WAITERS 4096 /* as many may wait at a time; the kernel counts the calls one by one */
+#define WAITERS 65536 /* as many may wait at a time; the kernel counts the calls one by one */
+#define PLACES	64    /* that a call may be written down at */
 
 /* What a supervisor leaves behind that is killed: the last call that it has received, and who waits. err: what he
  * is told by whoever takes over; 0: the kernel shall do it. */
@@ -46,14 +47,40 @@ void listener_begin(int fd)
 	ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 }
 
+/* Calls that follow one another have theirs far from where one that has waited for thousands of them has its next. */
+static struct waiter *place(uint64_t id, uint64_t i)
+{
+	return &shared->waiters[(id + i * 40503) % WAITERS];
+}
+
+static struct waiter *place_of(uint64_t id)
+{
+	for (uint64_t i = 0; i < PLACES; i++)
+		if (atomic_load(&place(id, i)->id) == id)
+			return place(id, i);
+	return NULL;
+}
+
+static struct waiter *free_place(uint64_t id)
+{
+	for (uint64_t i = 0; i < PLACES; i++) {
+		uint64_t old = atomic_load(&place(id, i)->id);
+
+		if (!old || !listener_waits(old))
+			return place(id, i);
+	}
+	return NULL;
+}
+
 /* It is written down until it has its answer: a second one is none, but without one a program hangs. */
 static bool send_answer(uint64_t id, int err, uint32_t flags)
 {
 	struct seccomp_notif_resp answer = { .id = id, .error = -err, .flags = flags };
 	bool sent = ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
-	uint64_t was = id;
+	struct waiter *at = place_of(id);
 
-	atomic_compare_exchange_strong(&shared->waiters[id % WAITERS].id, &was, 0);
+	if (at)
+		atomic_store(&at->id, 0);
 	return sent;
 }
 
@@ -69,8 +96,10 @@ bool listener_natively(uint64_t id)
 
 void listener_otherwise(uint64_t id, int err)
 {
-	if (atomic_load(&shared->waiters[id % WAITERS].id) == id)
-		atomic_store(&shared->waiters[id % WAITERS].err, err);
+	struct waiter *at = place_of(id);
+
+	if (at)
+		atomic_store(&at->err, err);
 }
 
 bool listener_waits(uint64_t id)
@@ -80,21 +109,18 @@ bool listener_waits(uint64_t id)
 
 bool listener_receive(struct seccomp_notif *req)
 {
-	struct waiter *place;
-	uint64_t old;
+	struct waiter *at;
 
 	memset(req, 0, sizeof(*req));
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, req) < 0)
 		return false;
-	place = &shared->waiters[req->id % WAITERS];
-	old = atomic_load(&place->id);
-	if (old &&
-	    listener_waits(old)) { /* thousands since then: this one shall not be forgotten */
-		listener_natively(req->id);
+	at = free_place(req->id);
+	if (!at) { /* it would be forgotten should we be killed */
+		listener_answer(req->id, EAGAIN);
 		return false;
 	}
-	atomic_store(&place->err, 0);
-	atomic_store(&place->id, req->id);
+	atomic_store(&at->err, 0);
+	atomic_store(&at->id, req->id);
 	atomic_store(&shared->last, req->id);
 	return true;
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 
 /* One for each address that connections have come from, as long as we live, the loopback's own for all that
  * is beyond that number. (A filter that drops the answers would do as well, but takes CAP_NET_ADMIN on newer
@@ -65,6 +66,16 @@ static bool make(struct nowhere_place *p)
 	return false;
 }
 
+/* ... and no more than an eighth of our descriptors. */
+static size_t most_places(void)
+{
+	struct rlimit files;
+
+	return getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 16 < PLACES ?
+		       (size_t)files.rlim_cur / 16 :
+		       PLACES;
+}
+
 static struct nowhere_place *place_at(const struct addr *at, int family)
 {
 	struct nowhere_place *p = places;
@@ -72,7 +83,7 @@ static struct nowhere_place *place_at(const struct addr *at, int family)
 	for (; p < places + n_places; p++)
 		if (p->family == family && addr_equal_ip(&p->addr, at))
 			return p;
-	if (n_places == PLACES)
+	if (n_places >= most_places())
 		return NULL;
 	*p = (struct nowhere_place){ .addr = *at, .family = family };
 	p->addr.port = 0;

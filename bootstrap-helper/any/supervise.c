@@ -13,6 +13,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -71,7 +72,7 @@ static bool is_ours(int fd)
 	return sock_tcp_state(fd) == TCP_CLOSE && like_is_here(fd);
 }
 
-static void on_connect(struct caller *by, const struct call *call)
+static bool on_connect(struct caller *by, const struct call *call)
 {
 	struct job *j = job_find(by->cookie);
 	struct sockaddr_storage sa;
@@ -90,9 +91,10 @@ static void on_connect(struct caller *by, const struct call *call)
 	else if (is_inet && j)
 		connect_over(j, by);
 	else if (is_inet && is_ours(by->theirs))
-		job_start(by, (struct sockaddr *)&sa, len, nonblocking);
+		return job_start(by, (struct sockaddr *)&sa, len, nonblocking);
 	else
 		listener_natively(by->id);
+	return true;
 }
 
 /* ------------------------------------------------------------- what is asked of a connection */
@@ -186,22 +188,26 @@ static void on_name(struct caller *by, const struct call *call)
 
 /* ------------------------------------------------------------------------------------ calls */
 
-static void handle(const struct seccomp_notif *req)
+/* False: it shall be tried again. */
+static bool handle(const struct seccomp_notif *req)
 {
 	struct caller by = { .id = req->id, .thread = (int)req->pid, .theirs = -1 };
 	struct call call;
+	bool is_done = true;
 
 	if (!filter_decode(req, &call) || call.kind == CALL_OTHER) {
 		listener_natively(by.id);
-		return;
+		return true;
 	}
 	if (call.kind == CALL_SET) {
 		target_epoll_made(by.thread);
 		listener_natively(by.id);
-		return;
+		return true;
 	}
 	by.number = call.fd;
 	by.theirs = target_fd(by.thread, by.number);
+	if (by.theirs == -EMFILE || by.theirs == -ENFILE)
+		return false;
 	by.cookie = by.theirs < 0 ? 0 : sock_cookie(by.theirs);
 	if (!by.cookie) {
 		if (shim_is_strict && by.theirs == -EPERM && call.kind == CALL_CONNECT)
@@ -209,7 +215,7 @@ static void handle(const struct seccomp_notif *req)
 		else
 			listener_natively(by.id);
 	} else if (call.kind == CALL_CONNECT) {
-		on_connect(&by, &call);
+		is_done = on_connect(&by, &call);
 	} else if (call.kind == CALL_ERROR) {
 		on_error(&by, &call);
 	} else if (call.kind == CALL_NAME) {
@@ -218,6 +224,46 @@ static void handle(const struct seccomp_notif *req)
 		on_peer(&by, &call);
 	}
 	caller_let_go(&by);
+	return is_done;
+}
+
+/* Calls for which we had no descriptors: they wait until connections have ended. */
+#define LATER_NS 30000000000
+#define SOON_NS	 100000000 /* the longest until they are tried again */
+
+static struct later {
+	struct later *next;
+	struct seccomp_notif req;
+	int64_t until_ns;
+} * first_later, **last_later = &first_later;
+
+static void postpone(const struct seccomp_notif *req)
+{
+	struct later *l = malloc(sizeof(*l));
+
+	if (!l) {
+		listener_answer(req->id, ENOBUFS);
+		return;
+	}
+	*l = (struct later){ .req = *req, .until_ns = now_ns() + LATER_NS };
+	*last_later = l;
+	last_later = &l->next;
+}
+
+static void try_again(void)
+{
+	struct later *l;
+
+	while ((l = first_later)) {
+		if (now_ns() > l->until_ns)
+			listener_answer(l->req.id, ENOBUFS);
+		else if (listener_waits(l->req.id) && !handle(&l->req))
+			return;
+		first_later = l->next;
+		if (!first_later)
+			last_later = &first_later;
+		free(l);
+	}
 }
 
 /* Before anything else: a program waits. But one that calls without end is not to be all. Who has its answer then
@@ -228,9 +274,10 @@ static void handle_all(int listener, bool is_all)
 	struct seccomp_notif req;
 	int i;
 
+	try_again();
 	for (i = 0; i < CALLS_AT_ONCE && poll(&p, 1, 0) > 0 && p.revents & POLLIN; i++)
-		if (listener_receive(&req))
-			handle(&req);
+		if (listener_receive(&req) && !handle(&req))
+			postpone(&req);
 	target_done();
 	if (!is_all)
 		sched_yield();
@@ -306,6 +353,8 @@ static int timeout_ms(void)
 {
 	int64_t next = job_next(), now = now_ns();
 
+	if (first_later && next > now + SOON_NS)
+		next = now + SOON_NS;
 	if (next == INT64_MAX)
 		return -1;
 	return next <= now ? 0 :

@@ -137,6 +137,7 @@ bool target_is_cloexec(int tid, int fd)
  * call. */
 #define SOON_NS 200000000
 #define THREADS 1024
+#define KEPT	8 /* files on sets, of a thread */
 
 struct set {
 	int number;
@@ -201,13 +202,17 @@ static bool are_still(const struct thread *t)
 	return true;
 }
 
+static void close_info(struct set *set)
+{
+	if (set->info >= 0)
+		close(set->info);
+	set->info = -1;
+}
+
 static void close_infos(struct thread *t)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		if (t->sets[i].info >= 0)
-			close(t->sets[i].info);
-		t->sets[i].info = -1;
-	}
+	for (size_t i = 0; i < t->n; i++)
+		close_info(&t->sets[i]);
 }
 
 static void forget_sets(struct thread *t)
@@ -338,8 +343,11 @@ size_t target_epolls(int tid, int fd, int theirs, struct target_epoll **all)
 	bool is_there = fstat(theirs, &is) == 0;
 
 	found.n = 0;
-	for (size_t i = 0; is_there && i < t->n; i++)
+	for (size_t i = 0; is_there && i < t->n; i++) {
 		in_set(tid, &t->sets[i], fd, is.st_ino);
+		if (i >= KEPT)
+			close_info(&t->sets[i]);
+	}
 	*all = found.all;
 	return found.n;
 }

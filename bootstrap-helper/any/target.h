@@ -24,8 +24,7 @@ bool target_is_cloexec(int tid, int fd);
  * theirs: another that had the number before may still be in there. Which sets there are is looked up once for
  * each thread, and anew when somebody makes one (target_epoll_made()). */
 struct target_epoll {
-	int epfd;	/* theirs */
-	int set, moved; /* for the caller */
+	int epfd; /* theirs */
 	uint32_t events;
 	uint64_t data;
 };

@@ -460,6 +460,7 @@ def tell(s):
     with open(sys.argv[1], "a") as out:
         out.write(hear(s) + "\\n")
 def cut(s):
+    time.sleep(0.3)  # who asks has asked
     s.sendall(b"x" * 100000)
     reset(s)
 def handle(what, s):
@@ -595,6 +596,83 @@ class Relays(Any):
         self.check_all_sleep(process)
         flag.write_text("")
         self.assertEqual(process.process.wait(10), 0)
+
+
+MANY = f"""
+import os, select, socket, sys, threading
+how, processes, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def begin(i):
+    if how == "blocking":
+        sockets[i].connect(("{L.SERVER}", 80))
+        return
+    sockets[i].setblocking(False)
+    err = sockets[i].connect_ex(("{L.SERVER}", 80))
+    assert err in (0, 115), os.strerror(err)
+def answer(s):
+    if how != "blocking":
+        p = select.poll()
+        p.register(s, select.POLLOUT)
+        assert p.poll(60000)
+        assert how == "unasked" or not s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        s.setblocking(True)
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+def hear(s):
+    text = b""
+    while (piece := s.recv(4096)):
+        text += piece
+    return text.split()[-1].decode()
+any(os.fork() == 0 for _ in range(processes - 1))
+sockets = [socket.socket() for _ in range(n)]
+if how == "blocking":
+    threads = [threading.Thread(target=begin, args=[i]) for i in range(n)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+else:
+    [begin(i) for i in range(n)]
+[answer(s) for s in sockets]
+os.write(1, "".join(hear(s) + "\\n" for s in sockets).encode())
+"""
+
+
+class Crowds(Any):
+    """Connections that have to wait for others are converted like them."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.converter()
+
+    def test_few_descriptors(self):
+        """... of the supervisor, which may have no more than one of many programs."""
+        self.conf = self.environment("", log=False)
+        for how in "blocking", "asked", "unasked":
+            for processes, n in (1, 50), (6, 50):
+                with self.subTest(how=how, processes=processes):
+                    r = self.lab.run(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", RUN, "-q", "--any",
+                                      "/usr/bin/python3", "-c", MANY, how, processes, n],
+                                     env=self.conf, user="nobody", timeout=60)
+                    answers = r.out.decode().split()
+                    self.assertEqual({a: answers.count(a) for a in answers}, {L.ROUTER: processes * n}, r)
+
+    def test_thousands_of_calls(self):
+        """... while one waits: the kernel counts them, and so do we."""
+        for options in [], ["--strict"]:
+            self.conf = self.environment()
+            r = self.any("/usr/bin/python3", "-c", f"""if True:
+                import ctypes, os, socket, threading, time
+                def wait():
+                    socket.socket().connect(("{servers.MUTE}", 80))
+                threading.Thread(target=wait, daemon=True).start()
+                time.sleep(0.5)
+                libc, s = ctypes.CDLL(None), socket.socket()
+                for i in range(4090):
+                    libc.getpeername(s.fileno(), bytes(16), ctypes.byref(ctypes.c_uint(16)))
+                for i in range(12):
+                    s = socket.socket()
+                    s.connect(("{L.SERVER}", {GREETING}))
+                    print(s.recv(9), flush=True)
+                os._exit(0)""", options=options)
+            self.assertEqual(r.out.decode(), "b'hello'\n" * 12, r)
+            self.assertEqual(self.log().count(": connected"), 12, self.log())
 
 
 class Answers(Any):
