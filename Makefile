@@ -35,7 +35,7 @@ MACHINE    = $(eval MACHINE := $(shell $(CC) -dumpmachine))$(MACHINE)
 HARD_LINK  = -Wl,-z,now,-z,relro,-z,noexecstack$(if $(filter %=return,$(HARDENING)),$(comma)-z$(comma)shstk)
 comma     := ,
 # the same bytes wherever it is built
-SAME_PATHS := -ffile-prefix-map=$(CURDIR)=.
+SAME_PATHS := '-ffile-prefix-map=$(CURDIR)=.'
 CC_LINK    = $(CC) -fPIC $(SAME_PATHS) $(HARDENING) $(CFLAGS) $(LDFLAGS) $(HARD_LINK)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WIDE) -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
 	     -fPIC -fvisibility=hidden -fno-strict-aliasing $(SAME_PATHS) $(HARDENING) -MMD -MP \
@@ -368,7 +368,7 @@ run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
 	      --jobs 6 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
-run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER=$(abspath $(BUILD)/lab-converter) $(PYTHON) tests/run
+run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER='$(abspath $(BUILD)/lab-converter)' $(PYTHON) tests/run
 
 .PHONY: check check-unit check-exports check-lab check-e2e
 #: check            the tests: lab, unit, exports, end to end (best as root: it needs namespaces)
@@ -432,9 +432,9 @@ check-faults: all $(E2E_TOOLS)
 #: check-dissector  no mark of a malformed packet on what test_wire, test_failures and test_mptcp send
 check-dissector: all $(E2E_TOOLS)
 	$(Q)mkdir -p $(BUILD)/captures
-	$(Q)for suite in wire failures mptcp; do LAB_CAPTURE=$(abspath $(BUILD))/captures/$$suite.pcap \
+	$(Q)for suite in wire failures mptcp; do LAB_CAPTURE='$(abspath $(BUILD))'/captures/$$suite.pcap \
 		$(run) --limit 900 tests/e2e/test_$$suite.py || exit 1; done
-	$(Q)DISSECTOR='$(abspath $(patsubst %,$(BUILD)/captures/%.pcap,wire failures mptcp))' \
+	$(Q)DISSECTOR='$(patsubst %,$(BUILD)/captures/%.pcap,wire failures mptcp)' \
 		$(run) --limit 900 tests/e2e/test_dissector.py
 
 #: check-storms     threads, signals and forks at random, for a minute each, as root and not
@@ -534,11 +534,11 @@ check-programs-here: all $(E2E_TOOLS) e2e-tools-musl \
 
 $(BUILD)/e2e/any/get: tests/programs/any/get.go
 	@mkdir -p $(@D)
-	$(call say,GO,$<)GO111MODULE=off CGO_ENABLED=0 GOCACHE=$(abspath $(BUILD)/go) go build -o $@ $<
+	$(call say,GO,$<)GO111MODULE=off CGO_ENABLED=0 GOCACHE='$(abspath $(BUILD)/go)' go build -o $@ $<
 
 $(BUILD)/e2e/any/get-cgo: tests/programs/any/get.go
 	@mkdir -p $(@D)
-	$(call say,GO,$@)GO111MODULE=off CGO_ENABLED=1 GOCACHE=$(abspath $(BUILD)/go) go build -tags netcgo -o $@ $<
+	$(call say,GO,$@)GO111MODULE=off CGO_ENABLED=1 GOCACHE='$(abspath $(BUILD)/go)' go build -tags netcgo -o $@ $<
 
 $(BUILD)/e2e/any/get-rust: tests/programs/any/get.rs
 	@mkdir -p $(@D)
@@ -768,7 +768,7 @@ deps:
 # touched, and no unit is enabled.
 
 MAN_PAGES := $(wildcard bootstrap-helper/run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
-man_path   = $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
+man_path   = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
 SCHEMAS   := $(wildcard common/*.schema.json bootstrap-helper/*.schema.json bootstrap-helper/run/*.schema.json)
 OWN_DATADIR = $(DATADIR)/convert
@@ -778,11 +778,13 @@ COMPLETIONS := $(wildcard */completions/* */*/completions/*)
 ZSHDIR         ?= $(DATADIR)/zsh/site-functions
 completion_dir  = $(if $(filter %.bash,$(1)),$(DATADIR)/bash-completion/completions,$(if \
 		  $(filter %.fish,$(1)),$(DATADIR)/fish/vendor_completions.d,$(ZSHDIR)))
-completion_path = $(DESTDIR)$(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))
+completion_path = $(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))
 
+# which may have a space in it, as the folder may that this is built in
+at = '$(DESTDIR)$(1)'
 # Beside it and renamed, since programs that start or run have the last one: mode, from, to.
-put = install -D -m $(1) $(2) $(3).new && mv -f $(3).new $(3)
-put_all = $(foreach file,$(2),$(call put,$(1),$(file),$(DESTDIR)$(3)/$(notdir $(file))) &&) true
+put = install -D -m $(1) $(2) $(call at,$(3).new) && mv -f $(call at,$(3).new) $(call at,$(3))
+put_all = $(foreach file,$(2),$(call put,$(1),$(file),$(3)/$(notdir $(file))) &&) true
 
 .PHONY: install install-lib uninstall uninstall-lib
 #: install          to PREFIX=/usr/local (DESTDIR, LIBDIR, SYSCONFDIR ...); no convert.conf
@@ -798,12 +800,12 @@ install: install-lib $(PROGRAMS) $(UNITS) $(INIT)
 # A crash of the host must not leave an empty file for every program to complain of.
 #: install-lib      the library alone
 install-lib: $(SHIM)
-	install -d $(DESTDIR)$(LIBDIR)
-	install -m 644 $(SHIM) $(DESTDIR)$(LIBDIR)/$(SONAME).new
-	sync $(DESTDIR)$(LIBDIR)/$(SONAME).new
-	mv -f $(DESTDIR)$(LIBDIR)/$(SONAME).new $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)).new
-	mv -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)).new $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
+	install -d $(call at,$(LIBDIR))
+	install -m 644 $(SHIM) $(call at,$(LIBDIR)/$(SONAME).new)
+	sync $(call at,$(LIBDIR)/$(SONAME).new)
+	mv -f $(call at,$(LIBDIR)/$(SONAME).new) $(call at,$(LIBDIR)/$(SONAME))
+	ln -sf $(SONAME) $(call at,$(LIBDIR)/$(notdir $(SHIM)).new)
+	mv -f $(call at,$(LIBDIR)/$(notdir $(SHIM)).new) $(call at,$(LIBDIR)/$(notdir $(SHIM)))
 
 # By itself, as nobody needs it without Wireshark; it stays text, and no plugin directory is touched.
 .PHONY: install-wireshark
@@ -815,21 +817,18 @@ install-wireshark:
 #: uninstall-lib    removes what install-lib put there, if nothing loads this version any more
 uninstall-lib:
 	@packaging/named '$(DESTDIR)' '$(LIBDIR)' $(SONAME)
-	rm -f $(DESTDIR)$(LIBDIR)/$(SONAME)
-	[ -e $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) ] || rm -f $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM))
+	rm -f $(call at,$(LIBDIR)/$(SONAME))
+	[ -e $(call at,$(LIBDIR)/$(notdir $(SHIM))) ] || rm -f $(call at,$(LIBDIR)/$(notdir $(SHIM)))
 
 #: uninstall        removes what install put there, likewise
 uninstall: uninstall-lib
-	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(notdir $(PROGRAMS))) \
+	rm -f $(foreach file,$(addprefix $(BINDIR)/,$(notdir $(PROGRAMS))) \
 		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
 		$(foreach file,$(COMPLETIONS),$(call completion_path,$(file))) \
-		$(addprefix $(DESTDIR)$(SYSCONFDIR)/,$(EXAMPLE)) \
-		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) $(DESTDIR)$(OWN_DATADIR)/$(notdir $(INIT)) \
-		$(addprefix $(DESTDIR)$(OWN_DATADIR)/,$(notdir $(SCHEMAS)))
-	rm -f $(DESTDIR)$(OWN_DATADIR)/wireshark/convert.lua
-	[ ! -d $(DESTDIR)$(OWN_DATADIR)/wireshark ] || \
-		rmdir --ignore-fail-on-non-empty $(DESTDIR)$(OWN_DATADIR)/wireshark
-	[ ! -d $(DESTDIR)$(OWN_DATADIR) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(OWN_DATADIR)
+		$(addprefix $(SYSCONFDIR)/,$(EXAMPLE)) $(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
+		$(addprefix $(OWN_DATADIR)/,$(notdir $(INIT) $(SCHEMAS)) wireshark/convert.lua),$(call at,$(file)))
+	for folder in $(call at,$(OWN_DATADIR)/wireshark) $(call at,$(OWN_DATADIR)); do \
+		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder" || exit 1; done
 
 # A copy of the tree with packaging/debian as its debian; the archives beside it.
 DEB      ?= $(BUILD)/deb

@@ -584,7 +584,7 @@ class OfOthers(Case):
                     self.assertTrue([p for p in found if p["http.request.uri"] and p["convert.server"] == L.SERVER])
 
 
-FILES = os.environ.get("DISSECTOR", "").split()
+FILES = [str(L.ROOT / name) for name in os.environ.get("DISSECTOR", "").split()]
 if FILES:
     del ByHand, OfTheLab
 else:

@@ -6,9 +6,12 @@
 INSTALL=all: 20,000 starts in place of 4,000, 200 a second or more (make check-install).
 """
 import os
+import pathlib
 import re
+import shlex
 import shutil
 import sys
+import tempfile
 import time
 
 sys.path.insert(1, sys.path[0] + "/../lab")
@@ -229,6 +232,34 @@ class Install(L.TestCase):
         self.assertEqual((self.root / LIBDIR / NAME).read_bytes(), L.BUILT_SHIM.read_bytes())
         names = {p.name for p in (self.root / LIBDIR).iterdir()}
         self.assertEqual(names, {NAME, f"{NAME}.0"})
+
+    def test_folder_with_a_space(self):
+        """The tree is built and tested in one, and installed into one. A few files are compiled; of all other commands
+        what they would be is looked at."""
+        with tempfile.TemporaryDirectory(prefix="a folder ") as folder:  # an inner lab has a /run/lab of its own
+            tree = pathlib.Path(folder, "the tree")
+            ignored = shutil.ignore_patterns(".git", "build", L.BUILD.name, "__pycache__")
+            shutil.copytree(L.ROOT, tree, symlinks=True, ignore=ignored)
+            shutil.copytree(L.BUILD, tree / "build", symlinks=True, ignore=lambda at, names: [
+                name for name in names if at == str(L.BUILD) and name not in ("obj", "has", "flags", "paths")])
+            for name in "common/wire", "tests/lab/line", "tests/unit/test_wire":
+                (tree / f"build/obj/{name}.o").unlink(missing_ok=True)
+            flags = tree / "build/flags"  # with the folder's name; a change of it would have all compiled
+            flags.write_text(flags.read_text().replace(str(L.ROOT), str(tree)))
+            shutil.copystat(L.BUILD / "flags", flags)
+            words = ["make", "-C", tree, "BUILD=build", "DEPS=no"]
+            L.command([*words, "-j2", "all", "build/unit/test_wire"])
+            L.command([*words, "check-unit", "UNIT_TESTS=build/unit/test_wire", "REPLAYS=build/unit/test_wire"])
+            L.command(["env", "BUILD=build", tree / "tests/e2e/test_readme.py", "-k", "wire_shows"], cwd=tree)
+            L.command([*words, f"DESTDIR={tree}/a root", "install"])
+            self.assertTrue((tree / "a root" / LINE[1:]).exists())
+            L.command([*words, f"DESTDIR={tree}/a root", "uninstall"])
+            self.assertEqual([p for p in (tree / "a root").rglob("*") if not p.is_dir()], [])
+            said = L.command([*words, "-nB", "check-here", "check-dissector", "check-exports", "fuzz", "deb",
+                              "build/e2e/any/get"])
+            named = [word for word in shlex.split(said) if folder.split(" ")[0] in word]
+            self.assertGreater(len(named), 100)
+            self.assertEqual([word for word in named if str(tree) not in word], [])
 
 
 if __name__ == "__main__":
