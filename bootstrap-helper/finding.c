@@ -194,14 +194,28 @@ static void put_clean(const char *text, size_t len)
 		putchar(clean(text[i]));
 }
 
+/* Returns its end. to: with room for a text in which each character becomes a line's end. */
+static char *add_clean(char *to, const char *text, const char *line_end)
+{
+	for (; *text; text++)
+		if (*text == '\n')
+			to = stpcpy(to, line_end);
+		else
+			*to++ = (char)clean(*text);
+	*to = '\0';
+	return to;
+}
+
+/* One command does not become the arguments of the one before it. */
 void finding_print_line(FILE *out, const struct finding *found)
 {
-	char line[sizeof(*found)];
-	int n = snprintf(line, sizeof(line), "%s: %s%s%s", found->about, found->what,
-			 *found->mend ? "; mend: " : "", found->mend);
+	char line[2 * sizeof(*found)], *end = line;
 
-	for (int i = 0; i < n; i++)
-		line[i] = (char)(line[i] == '\n' ? ' ' : clean(line[i]));
+	end = stpcpy(add_clean(end, found->about, " "), ": ");
+	end = add_clean(end, found->what, " ");
+	if (*found->mend)
+		end = stpcpy(end, "; mend: ");
+	add_clean(end, found->mend, "; ");
 	fprintf(out, "%s\n", line);
 }
 

@@ -70,6 +70,25 @@ static void for_people(void **state)
 						     "1 problem, 1 note\n");
 }
 
+/* Commands as they are written are those that were meant, on one line, too. */
+static void on_a_line(void **state)
+{
+	struct finding *found;
+	char *line = NULL;
+	size_t len;
+	FILE *out = open_memstream(&line, &len);
+
+	(void)state;
+	findings_about(&f, "state\x1b");
+	found = finding_add(&f, "x", FINDING_PROBLEM, "it\nis bad");
+	finding_mend(found, "rm -rf one");
+	finding_mend(found, "mkdir two");
+	finding_print_line(out, found);
+	fclose(out);
+	assert_string_equal(line, "state?: it is bad; mend: rm -rf one; mkdir two\n");
+	free(line);
+}
+
 /* Words of every length: no line is too long, and no word is broken that need not be. */
 static void no_long_line(void **state)
 {
@@ -183,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(for_people, end),
+		cmocka_unit_test_teardown(on_a_line, end),
 		cmocka_unit_test_teardown(no_long_line, end),
 		cmocka_unit_test_teardown(long_commands, end),
 		cmocka_unit_test_teardown(for_programs, end),
