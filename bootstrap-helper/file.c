@@ -109,12 +109,12 @@ char *file_absolute(const char *path)
 
 bool file_flush_output(void)
 {
-	if (fflush(stdout) == 0) {
-		if (!ferror(stdout))
-			return true;
-		errno = EIO; /* it was another time, and is forgotten */
-	}
-	file_complain("standard output", "cannot be written", -errno);
+	if (fflush(stdout) != 0)
+		file_complain("standard output", "cannot be written", -errno);
+	else if (ferror(stdout)) /* at another time, and why is forgotten */
+		fputs("standard output: not all of it could be written\n", stderr);
+	else
+		return true;
 	return false;
 }
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "errno_name.h"
+#include "file.h"
 #include "json.h"
 #include "map_text.h"
 #include "state.h"
@@ -118,7 +119,7 @@ static void show_json(const struct mappings_server *s, const struct mapping *m,
 void map_show(const struct mappings_server *s, const struct mapping *m, enum mapping_event event,
 	      void *arg)
 {
-	const struct map_show *how = arg;
+	struct map_show *how = arg;
 
 	if (event == MAPPING_RENEWED && !how->verbose && !how->as_json)
 		return;
@@ -126,5 +127,8 @@ void map_show(const struct mappings_server *s, const struct mapping *m, enum map
 		show_json(s, m, event);
 	else
 		show_text(s, m, event);
-	fflush(stdout);
+	if (how->is_lost)
+		fflush(stdout);
+	else
+		how->is_lost = !file_flush_output();
 }

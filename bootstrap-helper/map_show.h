@@ -8,6 +8,7 @@
 struct map_show {
 	bool as_json;
 	bool verbose; /* renewals, too */
+	bool is_lost; /* there is no writing it, which has been said */
 };
 
 /* A mappings_tell_fn; arg is the struct map_show. */

@@ -296,6 +296,15 @@ class Life(Case):
         m.wait_for("its complaint", lambda: f"{place}/state.map: Read-only file system; " in m.text())
         self.assertEqual(m.stop(), 1)
 
+    def test_output_that_cannot_be_written(self):
+        """Is said when it is lost, and not when all is over."""
+        self.converter()
+        m = self.lab.start("client", ["sh", "-c", 'exec "$@" >/dev/full', "sh", BOOTSTRAP, "map", "8080"], name="map",
+                           env=self.environment())
+        said = "standard output: cannot be written: No space left on device\n"
+        m.wait_for("its complaint", lambda: m.text() == said)
+        self.assertEqual(m.stop(), 1)
+
     def test_one_for_each_state_file(self):
         self.converter()
         self.map("8080").wait_event("made")
