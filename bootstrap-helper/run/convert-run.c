@@ -378,7 +378,8 @@ int main(int argc, char **argv)
 	const struct sigaction as_usual = { .sa_handler = SIG_DFL };
 	struct findings found = { .all = NULL };
 	const struct finding *worst;
-	const char *library, *before;
+	const char *library;
+	static char *before; /* kept for the program */
 	struct options o;
 	bool is_for_exec, any, wants_receipt = false;
 
@@ -387,15 +388,16 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);
-	make_all_absolute(&o);
-	before = getenv("LD_PRELOAD");
-	before = before ? strdup(before) : NULL;
+	if (o.is_program || *o.words[0] == 'e')
+		make_all_absolute(&o);
 	library = o.root ? find_library_below(o.root) : find_library();
 	if (!library && (o.is_program ? !o.any : *o.words[0] == 'e'))
 		fail(o.strict ? STATUS_STRICT : STATUS_NO_LIBRARY,
 		     LIBRARY ": not there; is convert-preload installed?");
 	if (!o.is_program)
 		return enable_or_disable(&o, library);
+	before = getenv("LD_PRELOAD");
+	before = before ? strdup(before) : NULL;
 	if (!o.any)
 		preload(library);
 	findings_for(&found, geteuid() == 0, NULL);

@@ -193,6 +193,7 @@ class Enable(L.TestCase):
             self.run_it(*words, "enable", "web", code=2, **env,
                         err="convert-run: CONVERT_\\w+=[a-z]\\S*: expected a name from / on, as --root has "
                             "another\n")
+        self.run_it("disable", "web", code=1, err="convert-run: web.service is not enabled\n", CONVERT_LOG="log")
         self.assertEqual(self.files(), before)
 
     def test_a_program_of_that_name(self):
