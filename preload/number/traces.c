@@ -6,6 +6,7 @@
 
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 static const int stamps[] = { SO_TIMESTAMPING_OLD, SO_TIMESTAMPING_NEW };
@@ -66,8 +67,8 @@ void traces_number_anew(int fd)
 		    !note_find(n, SOL_SOCKET, stamps[i], &o) || o.len < sizeof(flags))
 			continue;
 		memcpy(&flags, o.value, sizeof(flags));
-		if (!(flags & SOF_TIMESTAMPING_OPT_ID))
-			continue;
+		if (!(flags & SOF_TIMESTAMPING_OPT_ID) || sock_tcp_state(fd) == TCP_CLOSE)
+			continue; /* where it could not be set again */
 		sock_set_int(fd, SOL_SOCKET, stamps[i], 0);
 		sys_setsockopt(fd, SOL_SOCKET, stamps[i], o.value, o.len);
 	}
