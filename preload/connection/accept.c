@@ -73,7 +73,7 @@ void accept_listen(int fd)
 	if (mark_has_record(mark_get(fd)) || !own_address(fd, &local) ||
 	    !pol_listens(config, &local) || conn_claim(fd, &request) != CONN_CLAIMED)
 		return;
-	if (mark_is_fresh(request.mark) && n && !note_has_twin(fd) && !n->is_mptcp &&
+	if (mark_is_fresh(request.mark) && n && !note_twin(n) && !n->is_mptcp &&
 	    config->mptcp != CONFIG_MPTCP_OFF && !epset_is_lost(fd)) {
 		struct twin_wish wish = { .family = n->family,
 					  .mptcp = true,

@@ -218,8 +218,7 @@ void conn_abandon(int fd, struct conn *c)
 	struct exchange *u = conn_exchange(c);
 
 	if (u && exchange_is_pending(u)) {
-		if (!exchange_is_deferred(u))
-			report_given_up(u, fd);
+		report_given_up(u, fd);
 		exchange_end(u, fd, EXCHANGE_ABANDONED);
 		report_abandoned(u);
 	}

@@ -158,7 +158,7 @@ static bool is_missed(int fd, enum mark mark)
 /* A SYN is out. The number may be another socket's by now. */
 SLOW static void tell_given_up(int fd, const struct conn *c)
 {
-	const struct exchange *u = conn_exchange(c);
+	struct exchange *u = conn_exchange(c);
 
 	if (u && conn_is_ours(c) && !c->copied &&
 	    (exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY))

@@ -7,6 +7,7 @@
 #include "sock.h"
 #include "servers.h"
 #include "shim.h"
+#include "slots.h"
 #include "twin.h"
 
 #include <netinet/tcp.h>
@@ -352,13 +353,21 @@ void report_abandoned(struct exchange *u)
 	report_tell(&r, u);
 }
 
-void report_given_up(const struct exchange *u, int fd)
+void report_given_up(struct exchange *u, int fd)
 {
 	struct report r;
+	bool is_out;
 
-	report_begin(&r, u, fd);
-	report_line(&r, u, LOG_LEVEL_INFO, LOG_GIVEN_UP, "by the program", 0);
-	report_tell_lines(&r);
+	if (!exchange_try_lock(u)) /* somebody is at it, who writes what would be read here */
+		return;
+	is_out = exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY;
+	if (is_out) {
+		report_begin(&r, u, fd);
+		report_line(&r, u, LOG_LEVEL_INFO, LOG_GIVEN_UP, "by the program", 0);
+	}
+	exchange_unlock(u);
+	if (is_out)
+		report_tell_lines(&r);
 }
 
 void report_well_without(struct exchange *u)

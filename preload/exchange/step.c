@@ -179,6 +179,15 @@ static enum exchange_event look_at_clock(struct exchange_turn *t)
 		       EXCHANGE_GOES_ON;
 }
 
+/* Whoever opens it, without the lock, is the only one who may read what he writes. */
+static bool is_being_opened(const struct exchange *u)
+{
+	enum exchange_phase phase = exchange_phase(u);
+
+	return phase == EXCHANGE_DEFERRED ||
+	       (phase == EXCHANGE_OPENING && now_ns() < atomic_load(&u->deadline_ns) + 1000000000);
+}
+
 enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, int *err)
 {
 	struct exchange_turn t = { .u = u, .fd = fd };
@@ -186,6 +195,10 @@ enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, in
 
 	if (!exchange_try_lock(u))
 		return EXCHANGE_GOES_ON;
+	if (is_being_opened(u)) {
+		exchange_unlock(u);
+		return EXCHANGE_GOES_ON;
+	}
 	report_begin(&t.report, u, fd);
 	event = look_at_socket(&t, broken);
 	if (event == EXCHANGE_GOES_ON)

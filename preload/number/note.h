@@ -19,7 +19,7 @@
 typedef const char *_Atomic note_reason;
 
 struct note {
-	uint64_t twin_cookie; /* SO_COOKIE of the twin that has the number, 0: none has */
+	_Atomic uint64_t twin_cookie; /* SO_COOKIE of the twin that has the number, 0: none has */
 	note_reason spoiled;
 	uint32_t generation; /* of forks, when it was made */
 	atomic_flag busy;
@@ -51,6 +51,18 @@ struct note_option {
 static inline bool note_is_special(const struct note *n)
 {
 	return atomic_load_explicit(&n->special, memory_order_relaxed);
+}
+
+/* Other threads may ask whether there is a twin while the number becomes another socket's. What else is noted of the
+ * twin is there before its cookie. */
+static inline uint64_t note_twin(const struct note *n)
+{
+	return atomic_load_explicit(&n->twin_cookie, memory_order_acquire);
+}
+
+static inline void note_set_twin(struct note *n, uint64_t cookie)
+{
+	atomic_store_explicit(&n->twin_cookie, cookie, memory_order_release);
 }
 
 #endif

@@ -57,7 +57,7 @@ void note_begin(int fd, int family, int type, bool is_mptcp)
 	errno = saved_errno;
 	if (!n)
 		return;
-	n->twin_cookie = 0;
+	note_set_twin(n, 0);
 	n->generation = atomic_load(&generation);
 	n->family = (uint8_t)family;
 	n->is_mptcp = is_mptcp;
@@ -82,7 +82,7 @@ void note_end(int fd)
 		fd); /* acquires what the thread has written that closed the number (mark_closing()) */
 	if (!n)
 		return;
-	n->twin_cookie = 0;
+	note_set_twin(n, 0);
 	n->family = 0;
 	n->used = 0;
 	atomic_store(&n->named, false);
@@ -92,7 +92,7 @@ bool note_has_twin(int fd)
 {
 	const struct note *n = note_at(fd);
 
-	return n && n->twin_cookie;
+	return n && note_twin(n);
 }
 
 bool note_matters(int fd)
@@ -148,7 +148,7 @@ void note_copy(int fd, int newfd)
 	note_end(newfd);
 	if (from)
 		atomic_store(&from->copied, true);
-	if (!from || !from->twin_cookie || !(to = make(newfd)))
+	if (!from || !note_twin(from) || !(to = make(newfd)))
 		return;
 	note_begin(newfd, from->family, 0, from->is_mptcp);
 	atomic_store(&to->copied, true);
@@ -157,11 +157,11 @@ void note_copy(int fd, int newfd)
 	atomic_store(&to->special, atomic_load(&from->special));
 	memcpy(to->bytes, from->bytes, from->used);
 	to->used = from->used;
-	to->twin_cookie = from->twin_cookie;
 	to->twin_family = from->twin_family;
 	to->twin_is_mptcp = from->twin_is_mptcp;
 	atomic_store(&to->shut, atomic_load(&from->shut));
 	to->only_v6 = from->only_v6;
+	note_set_twin(to, note_twin(from));
 	atomic_flag_clear(&from->busy);
 }
 

@@ -245,11 +245,11 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))
 		r = place(fd, twin, descriptor_flags, wish);
 	if (r == 0) {
-		n->twin_cookie = wish->cookie;
 		n->twin_family = (uint8_t)wish->family;
 		n->twin_is_mptcp = wish->mptcp;
 		atomic_store(&n->shut, 0);
 		n->only_v6 = only_v6;
+		note_set_twin(n, wish->cookie);
 	}
 	syscall(SYS_close, twin);
 	return r;
@@ -263,10 +263,10 @@ void twin_accepted(int fd, uint64_t cookie, int family)
 	n = note_at(fd);
 	if (!n)
 		return;
-	n->twin_cookie = cookie;
 	n->twin_family = (uint8_t)family;
 	n->twin_is_mptcp = true;
 	atomic_store(&n->shut, 0);
+	note_set_twin(n, cookie);
 }
 
 /* ---------------------------------------------------------------- giving it back */
@@ -350,7 +350,7 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 	bool done = false;
 	int plain;
 
-	if (!n || !n->twin_cookie || note_obstacle(n) || record.copied || atomic_load(&n->copied) ||
+	if (!n || !note_twin(n) || note_obstacle(n) || record.copied || atomic_load(&n->copied) ||
 	    !twin_is(fd))
 		return false;
 	wish.family = n->family;
@@ -365,7 +365,7 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 		epset_settle(fd);
 	}
 	if (done) {
-		n->twin_cookie = 0;
+		note_set_twin(n, 0);
 		n->only_v6 = false;
 	}
 	syscall(SYS_close, plain);

@@ -14,8 +14,9 @@
 bool twin_is(int fd)
 {
 	const struct note *n = note_at(fd);
+	uint64_t cookie = n ? note_twin(n) : 0;
 
-	return n && n->twin_cookie && n->twin_cookie == sock_cookie(fd);
+	return cookie && cookie == sock_cookie(fd);
 }
 
 void twin_ask(int fd, int *family, bool *mptcp)
@@ -51,7 +52,7 @@ bool twin_is_foreign(int fd)
 {
 	const struct note *n = note_at(fd);
 
-	return n && n->twin_cookie && n->twin_family != n->family && twin_is(fd);
+	return n && note_twin(n) && n->twin_family != n->family && twin_is(fd);
 }
 
 /* An IPv6 name as an IPv4 program can take it. */
