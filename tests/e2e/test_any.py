@@ -146,7 +146,7 @@ class Connections(Any):
 
     def test_rules(self):
         self.lab.converter()
-        self.conf = self.environment(policy=f"exclude = {L.SERVER}")
+        self.conf = self.environment(policy=f"rule = direct to {L.SERVER}")
         r = self.any("curl", "-sS", WHO)
         self.assertEqual((r.code, r.out.decode().strip()), (0, L.CLIENT), r)
 
