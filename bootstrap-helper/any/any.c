@@ -6,6 +6,7 @@
 #include "filter.h"
 #include "listener.h"
 #include "supervise.h"
+#include "target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ME "convert-run"
+#define ME	    "convert-run"
+#define LEAST_FILES 24 /* of the supervisor, to be of use */
 
 static bool wants_names; /* of sockets, from the kernel */
 static sigset_t mask;	 /* as it was when we were started */
@@ -105,6 +107,9 @@ static void close_standard(int last)
 static const char *why_not(int err)
 {
 	return err == EBUSY  ? "a supervisor is there already" :
+	       err == EPERM  ? "the kernel does not let it look into the program (ptrace(2): Yama, "
+			       "a container)" :
+	       err == EMFILE ? "too few descriptors (RLIMIT_NOFILE)" :
 	       err == EINVAL ? "the kernel is older than Linux 5.14" :
 	       err == ENOSYS ? "the kernel has no seccomp" :
 			       strerror(err);
@@ -112,9 +117,12 @@ static const char *why_not(int err)
 
 __attribute__((noreturn)) static void be_program(const struct any_program *p, int supervisor)
 {
-	int listener = filter_install(wants_names), fd;
 	struct message m;
+	int listener, fd;
 
+	if (!hear(supervisor, &m, &fd))
+		_exit(STATUS_NONE);
+	listener = m.number ? -m.number : filter_install(wants_names);
 	if (listener < 0 && !p->quiet)
 		fprintf(stderr, ME ": %s--any: %s\n", p->strict ? "not started: " : "",
 			why_not(-listener));
@@ -135,6 +143,20 @@ __attribute__((noreturn)) static void be_program(const struct any_program *p, in
 static void ended(int outside, int status)
 {
 	say(outside, WORD_ENDED, status, -1);
+}
+
+/* What keeps us from it, while the program can still do without: 0 or an errno. */
+static int obstacle(pid_t program, int number)
+{
+	int theirs = target_fd(program, number);
+	struct rlimit files;
+	char byte;
+
+	target_done();
+	if (theirs < 0 || !target_read(program, (uintptr_t)&mask, &byte, 1))
+		return EPERM;
+	close(theirs);
+	return getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < LEAST_FILES ? EMFILE : 0;
 }
 
 /* Not through the filter: it stays the program's child's parent's, whatever becomes of the others. */
@@ -158,6 +180,7 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 	aside_begin();
 	s.outside = outside = aside(outside);
 	setsid();
+	say(pair[0], WORD_GO, obstacle(s.program, pair[1]), -1);
 	if (hear(pair[0], &m, &s.listener) && m.word == WORD_LISTENER &&
 	    say(outside, WORD_PROGRAM, s.program, s.listener)) {
 		s.listener = aside(s.listener);

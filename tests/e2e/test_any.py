@@ -675,6 +675,43 @@ class Crowds(Any):
             self.assertEqual(self.log().count(": connected"), 12, self.log())
 
 
+# Becomes a program for which the kernel has no pidfd_getfd(), as many containers have it.
+SHUT_IN = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 438), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+prog = ctypes.create_string_buffer(struct.pack("HP", len(lines), ctypes.addressof(code)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, prog) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Looking(Any):
+    """What the supervisor sees of a program is that program's, or it says so."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.converter()
+
+    def cannot(self, why, *before, user=None):
+        self.conf = self.environment(log=False)
+        curl = "curl", "-sS", "--max-time", "8", WHO
+        for options, code, out, said in ([], 0, L.CLIENT, ""), (["--strict"], 3, "", "not started: "):
+            r = self.lab.run([*before, RUN, *options, "--any", *curl], env=self.conf, user=user)
+            self.assertEqual((r.code, r.out.decode().strip()), (code, out), r)
+            self.assertRegex(r.err, f"\\Aconvert-run: {said}--any: .*{why}.*\n\\Z", r)
+
+    def test_may_not_look(self):
+        self.cannot("look into the program", "/usr/bin/python3", "-c", SHUT_IN)
+
+    def test_hardly_any_descriptors(self):
+        limited = "sh", "-c", 'ulimit -n $0; exec "$@"'
+        self.cannot("too few descriptors", *limited, 20, user="nobody")
+        r = self.lab.run([*limited, 24, RUN, "--any", "curl", "-sS", WHO], env=self.conf, user="nobody")
+        self.is_converted(r)
+
+
 class Answers(Any):
     """What a program stands still for: the supervisor's calls between its own and the answer, counted, as strace
     sees them. The wall clock is in `make bench`."""
