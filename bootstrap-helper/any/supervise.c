@@ -7,6 +7,7 @@
 #include "listener.h"
 #include "target.h"
 
+#include "attempt.h"
 #include "record.h"
 #include "shim.h"
 #include "sock.h"
@@ -72,6 +73,17 @@ static bool is_ours(int fd)
 	return sock_tcp_state(fd) == TCP_CLOSE && like_is_here(fd);
 }
 
+/* As the kernel will have it, or by a rule, or not at all (CONVERT_STRICT). */
+static void connect_otherwise(struct caller *by, const struct sockaddr *sa, socklen_t len)
+{
+	int r = conn_natively(by->theirs, sa, len);
+
+	if (r == CONN_NATIVELY)
+		listener_natively(by->id);
+	else
+		listener_answer(by->id, -r);
+}
+
 static bool on_connect(struct caller *by, const struct call *call)
 {
 	struct job *j = job_find(by->cookie);
@@ -92,6 +104,8 @@ static bool on_connect(struct caller *by, const struct call *call)
 		connect_over(j, by);
 	else if (is_inet && is_ours(by->theirs))
 		return job_start(by, (struct sockaddr *)&sa, len, nonblocking);
+	else if (is_inet)
+		connect_otherwise(by, (struct sockaddr *)&sa, len);
 	else
 		listener_natively(by->id);
 	return true;

@@ -711,6 +711,17 @@ class Looking(Any):
         r = self.lab.run([*limited, 24, RUN, "--any", "curl", "-sS", WHO], env=self.conf, user="nobody")
         self.is_converted(r)
 
+    def test_another_network(self):
+        """... that the program has entered: direct there, and with --strict only where a rule says so."""
+        if L.USER:
+            self.skipTest("needs root")
+        curl = L.inside("server", ["curl", "-sS", "--max-time", "8", WHO])
+        for options, policy, code, out in (([], "", 0, L.SERVER), (["--strict"], "", 7, ""),
+                                           (["--strict"], f"rule = direct to {L.SERVER}", 0, L.SERVER)):
+            self.conf = self.environment(policy=policy)
+            r = self.any(*curl, options=options)
+            self.assertEqual((r.code, r.out.decode().strip()), (code, out), r)
+
 
 class Answers(Any):
     """What a program stands still for: the supervisor's calls between its own and the answer, counted, as strace
