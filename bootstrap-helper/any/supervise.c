@@ -84,16 +84,14 @@ static void connect_otherwise(struct caller *by, const struct sockaddr *sa, sock
 		listener_answer(by->id, -r);
 }
 
-static bool on_connect(struct caller *by, const struct call *call)
+static bool on_connect(struct caller *by, const struct sockaddr_storage *sa, socklen_t len)
 {
 	struct job *j = job_find(by->cookie);
-	struct sockaddr_storage sa;
-	socklen_t len = address_of(by, call, &sa);
-	bool is_inet = len && (sa.ss_family == AF_INET || sa.ss_family == AF_INET6);
+	bool is_inet = len && (sa->ss_family == AF_INET || sa->ss_family == AF_INET6);
 	bool nonblocking = is_inet && sock_is_nonblocking(by->theirs);
 
 	/* the program has taken the connection back: by this call, or by shutdown() */
-	if (j && ((len && sa.ss_family == AF_UNSPEC) ||
+	if (j && ((len && sa->ss_family == AF_UNSPEC) ||
 		  (j->state == JOB_PENDING && j->holds && !nowhere_waits(by->theirs)))) {
 		job_end(j);
 		j = NULL;
@@ -103,9 +101,9 @@ static bool on_connect(struct caller *by, const struct call *call)
 	else if (is_inet && j)
 		connect_over(j, by);
 	else if (is_inet && is_ours(by->theirs))
-		return job_start(by, (struct sockaddr *)&sa, len, nonblocking);
+		return job_start(by, (const struct sockaddr *)sa, len, nonblocking);
 	else if (is_inet)
-		connect_otherwise(by, (struct sockaddr *)&sa, len);
+		connect_otherwise(by, (const struct sockaddr *)sa, len);
 	else
 		listener_natively(by->id);
 	return true;
@@ -120,8 +118,9 @@ static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, c
 	int room = 0;
 	bool is_there = target_read(by->thread, len_at, &room, sizeof(room));
 
-	if (is_there && room >= 0)
-		is_there = target_write(by->thread, to, value,
+	if (is_there && room >= 0) /* into him, not whoever has his number by now */
+		is_there = listener_waits(by->id) &&
+			   target_write(by->thread, to, value,
 					(socklen_t)room < size ? (size_t)room : size) &&
 			   target_write(by->thread, len_at, &size, sizeof(size));
 	listener_answer(by->id, !is_there ? EFAULT : room < 0 ? EINVAL : 0);
@@ -202,19 +201,48 @@ static void on_name(struct caller *by, const struct call *call)
 
 /* ------------------------------------------------------------------------------------ calls */
 
+/* Nobody can say what the call is about. */
+static void answer_unseen(uint64_t id, enum call_kind kind)
+{
+	if (shim_is_strict && kind == CALL_CONNECT)
+		listener_answer(id, ENETUNREACH);
+	else
+		listener_natively(id);
+}
+
 /* False: it shall be tried again. */
+static bool dispatch(struct caller *by, const struct call *call)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = call->kind == CALL_CONNECT ? address_of(by, call, &sa) : 0;
+
+	/* What we have seen is another's if he is gone, and has left his number to it. */
+	if (!listener_waits(by->id))
+		return true;
+	if (call->kind == CALL_CONNECT)
+		return on_connect(by, &sa, len);
+	if (call->kind == CALL_ERROR)
+		on_error(by, call);
+	else if (call->kind == CALL_NAME)
+		on_name(by, call);
+	else
+		on_peer(by, call);
+	return true;
+}
+
 static bool handle(const struct seccomp_notif *req)
 {
 	struct caller by = { .id = req->id, .thread = (int)req->pid, .theirs = -1 };
 	struct call call;
 	bool is_done = true;
 
-	if (!filter_decode(req, &call) || call.kind == CALL_OTHER) {
-		listener_natively(by.id);
+	if (!filter_decode(req, &call)) {
+		answer_unseen(by.id, call.kind);
 		return true;
 	}
-	if (call.kind == CALL_SET) {
+	if (call.kind == CALL_SET)
 		target_epoll_made(by.thread);
+	if (call.kind == CALL_SET || call.kind == CALL_OTHER) {
 		listener_natively(by.id);
 		return true;
 	}
@@ -223,20 +251,12 @@ static bool handle(const struct seccomp_notif *req)
 	if (by.theirs == -EMFILE || by.theirs == -ENFILE)
 		return false;
 	by.cookie = by.theirs < 0 ? 0 : sock_cookie(by.theirs);
-	if (!by.cookie) {
-		if (shim_is_strict && by.theirs == -EPERM && call.kind == CALL_CONNECT)
-			listener_answer(by.id, ENETUNREACH);
-		else
-			listener_natively(by.id);
-	} else if (call.kind == CALL_CONNECT) {
-		is_done = on_connect(&by, &call);
-	} else if (call.kind == CALL_ERROR) {
-		on_error(&by, &call);
-	} else if (call.kind == CALL_NAME) {
-		on_name(&by, &call);
-	} else {
-		on_peer(&by, &call);
-	}
+	if (by.cookie)
+		is_done = dispatch(&by, &call);
+	else if (by.theirs < 0 && by.theirs != -EBADF)
+		answer_unseen(by.id, call.kind);
+	else
+		listener_natively(by.id);
 	caller_let_go(&by);
 	return is_done;
 }

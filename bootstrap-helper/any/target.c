@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,16 @@ void target_done(void)
 	last_pidfd = -1;
 }
 
+/* Before Linux 6.9. It has the thread's descriptors, or is of no use. */
+static int open_process(int tid)
+{
+	int process = read_process(tid);
+
+	if (syscall(SYS_kcmp, tid, process, KCMP_FILES, 0, 0) > 0)
+		return -EPERM;
+	return (int)sys_result(syscall(SYS_pidfd_open, process, 0));
+}
+
 static int open_pid(int tid)
 {
 	if (last_pidfd >= 0 && last_tid == tid)
@@ -90,15 +101,22 @@ static int open_pid(int tid)
 	last_tid = tid;
 	last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, tid, PIDFD_THREAD));
 	if (last_pidfd == -EINVAL)
-		last_pidfd = (int)sys_result(syscall(SYS_pidfd_open, read_process(tid), 0));
+		last_pidfd = open_process(tid);
 	return last_pidfd;
 }
 
 int target_fd(int tid, int fd)
 {
-	int pidfd = open_pid(tid);
+	int pidfd = open_pid(tid), r = pidfd;
 
-	return pidfd < 0 ? pidfd : (int)sys_result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+	for (int i = 0; pidfd >= 0 && i < 2; i++) {
+		r = (int)sys_result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+		if (r != -ESRCH)
+			break;
+		target_done(); /* of one who had that number before */
+		pidfd = open_pid(tid);
+	}
+	return r;
 }
 
 /* ---------------------------------------------------------------------------------- its memory */

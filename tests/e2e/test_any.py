@@ -722,6 +722,69 @@ class Looking(Any):
             r = self.any(*curl, options=options)
             self.assertEqual((r.code, r.out.decode().strip()), (code, out), r)
 
+    def traced(self, inject, code):
+        """Run by a supervisor whose system calls are disturbed."""
+        flag = self.lab.file("flag")
+        process = self.start("/usr/bin/python3", "-c", f"""if True:
+            import ctypes, os, signal, socket, struct, threading, time
+            libc = ctypes.CDLL(None, use_errno=True)
+            to = struct.pack("!HH4s8x", socket.htons(2), {GREETING}, socket.inet_aton("{L.SERVER}"))
+            def state(s):
+                return s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            while not os.path.exists("{flag}"):
+                time.sleep(0.02)
+            {code}""")
+        strace = self.lab.start("client", ["strace", "-e", f"inject={inject}", "-e", "trace=pidfd_open",
+                                           "-p", supervisor_of(process)])
+        strace.wait_for("it", lambda: "attached" in strace.text())
+        flag.write_text("")
+        self.assertEqual(process.process.wait(60), 0, process.text())
+        return process.text()
+
+    def test_number_of_a_process_again(self):
+        """Who has called is gone, and another process has its number, and another socket under the same number."""
+        if L.USER:
+            self.skipTest("needs root")
+        text = self.traced("pidfd_open:delay_enter=2000000", """other = socket.socket()
+            caller = os.fork()
+            if caller == 0:
+                s = socket.socket()
+                os.dup2(s.fileno(), other.fileno())
+                libc.connect(other.fileno(), to, 16)
+                os._exit(0)
+            time.sleep(0.5)
+            os.kill(caller, signal.SIGKILL)
+            os.waitpid(caller, 0)
+            for i in range(50):
+                open("/proc/sys/kernel/ns_last_pid", "w").write(str(caller - 1))
+                pid = os.fork()
+                if pid == caller or os.getpid() == caller:
+                    break
+                if pid == 0:
+                    os._exit(0)
+                os.waitpid(pid, 0)
+            if pid == 0:
+                time.sleep(4)
+                print("state", state(other), other.getsockname()[1], flush=True)
+                os._exit(0)
+            os.waitpid(pid, 0)
+            print(pid == caller, flush=True)""")
+        self.assertEqual(text, "state 7 0\nTrue\n")
+
+    def test_numbers_of_a_thread(self):
+        """... that has descriptors of its own, on a kernel that opens processes alone (before Linux 6.9)."""
+        text = self.traced("pidfd_open:error=EINVAL:when=1+2", """first = socket.socket()
+            def run():
+                assert libc.unshare(0x400) == 0
+                own = socket.socket()
+                os.dup2(own.fileno(), first.fileno())
+                print(libc.connect(first.fileno(), to, 16), state(own), flush=True)
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+            print(state(first), flush=True)""")
+        self.assertEqual(text, "0 1\n7\n")
+
 
 class Answers(Any):
     """What a program stands still for: the supervisor's calls between its own and the answer, counted, as strace
