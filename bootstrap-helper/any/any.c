@@ -112,7 +112,8 @@ static const char *why_not(int err)
 	       err == EMFILE ? "too few descriptors (RLIMIT_NOFILE)" :
 	       err == EINVAL ? "the kernel is older than Linux 5.14" :
 	       err == ENOSYS ? "the kernel has no seccomp" :
-			       strerror(err);
+	       err == EOPNOTSUPP ? "not on this kind of machine" :
+				   strerror(err);
 }
 
 __attribute__((noreturn)) static void be_program(const struct any_program *p, int supervisor)

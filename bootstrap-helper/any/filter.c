@@ -125,7 +125,7 @@ static struct program written(bool names)
 	load(&p, offsetof(struct seccomp_data, arch));
 	for (const struct abi *a = abis; a->arch; a++)
 		put_abi(&p, a, names);
-	put(&p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0);
+	put(&p, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS, 0);
 	return p;
 }
 
@@ -141,12 +141,24 @@ static bool is_new_enough(void)
 	return is;
 }
 
+/* abis has the numbers of its calls. */
+static bool is_known_machine(void)
+{
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__) || defined(__ARMEL__)
+	return true;
+#else
+	return false;
+#endif
+}
+
 int filter_install(bool names)
 {
 	struct program p = written(names);
 	const struct sock_fprog prog = { .len = p.n, .filter = p.lines };
 	long r;
 
+	if (!is_known_machine())
+		return -EOPNOTSUPP;
 	if (!is_new_enough())
 		return -EINVAL;
 	r = sys_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
