@@ -149,11 +149,13 @@ static void ended(int outside, int status)
 /* What keeps us from it, while the program can still do without: 0 or an errno. */
 static int obstacle(pid_t program, int number)
 {
-	int theirs = target_fd(program, number);
+	int err = filter_obstacle(), theirs = err ? -1 : target_fd(program, number);
 	struct rlimit files;
 	char byte;
 
 	target_done();
+	if (err)
+		return err;
 	if (theirs < 0 || !target_read(program, (uintptr_t)&mask, &byte, 1))
 		return EPERM;
 	close(theirs);

@@ -151,16 +151,17 @@ static bool is_known_machine(void)
 #endif
 }
 
+int filter_obstacle(void)
+{
+	return !is_known_machine() ? EOPNOTSUPP : !is_new_enough() ? EINVAL : 0;
+}
+
 int filter_install(bool names)
 {
 	struct program p = written(names);
 	const struct sock_fprog prog = { .len = p.n, .filter = p.lines };
 	long r;
 
-	if (!is_known_machine())
-		return -EOPNOTSUPP;
-	if (!is_new_enough())
-		return -EINVAL;
 	r = sys_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 			       SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog));
 	if (r != -EACCES)

@@ -18,6 +18,8 @@ struct call {
 	uint64_t args[5]; /* the first is the number */
 };
 
+/* Whatever the process: 0, or an errno (EOPNOTSUPP: the machine, EINVAL: the kernel's age). */
+int filter_obstacle(void);
 /* For this process and those that come of it, for ever. names: getsockname(), too. The descriptor of the
  * listener, or a negative errno. Takes the privilege to gain privileges by exec if it cannot be had
  * otherwise (no_new_privs). */

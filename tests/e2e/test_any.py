@@ -675,11 +675,15 @@ class Crowds(Any):
             self.assertEqual(self.log().count(": connected"), 12, self.log())
 
 
-# Becomes a program for which the kernel has no pidfd_getfd(), as many containers have it.
+# Becomes a program for which the kernel has no pidfd_getfd(), as many containers have it, or as before Linux 5.6.
 SHUT_IN = """
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
-lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 438), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
+old = sys.argv.pop(1) == "old"
+lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 438), (0x06, 0, 0, 0x50026 if old else 0x50001)]
+if old:  # getsockopt(SO_NETNS_COOKIE)
+    lines += [(0x15, 0, 3, 55), (0x20, 0, 0, 32), (0x15, 0, 1, 71), (0x06, 0, 0, 0x5005c)]
+lines.append((0x06, 0, 0, 0x7fff0000))
 code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
 prog = ctypes.create_string_buffer(struct.pack("HP", len(lines), ctypes.addressof(code)))
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, prog) == 0
@@ -703,7 +707,10 @@ class Looking(Any):
             self.assertRegex(r.err, f"\\Aconvert-run: {said}--any: .*{why}.*\n\\Z", r)
 
     def test_may_not_look(self):
-        self.cannot("look into the program", "/usr/bin/python3", "-c", SHUT_IN)
+        self.cannot("look into the program", "/usr/bin/python3", "-c", SHUT_IN, "new")
+
+    def test_old_kernel(self):
+        self.cannot("older than Linux 5.14", "/usr/bin/python3", "-c", SHUT_IN, "old")
 
     def test_hardly_any_descriptors(self):
         limited = "sh", "-c", 'ulimit -n $0; exec "$@"'
