@@ -29,19 +29,20 @@ static enum mark settle(int fd, struct exchange *u)
 }
 
 /* A step of the exchange, and its end if that is due, which nobody waits for with its lock. */
-static void step(int fd, struct exchange *u, bool broken)
+static void step(int fd, uint16_t word, struct exchange *u, bool broken)
 {
 	enum exchange_event event;
 	int err = 0;
 
 	exchange_enter();
-	event = exchange_advance(u, fd, broken, &err);
+	event = exchange_advance(u, fd, word, broken, &err);
 	end_by(fd, u, event, err);
 	exchange_leave();
 }
 
 static enum mark advance(int fd, struct conn *c, bool broken)
 {
+	uint16_t word = mark_look(fd); /* first: another thread may be closing the number */
 	struct exchange *u = conn_exchange(c);
 	uint32_t driver = u ? atomic_load(&u->driver) : 0;
 	int64_t due_ns = u ? exchange_due_ns(u) : 0;
@@ -50,7 +51,7 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 		return settle(fd, u);
 	/* whoever drives it may be late himself */
 	if (!driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns))
-		step(fd, u, broken);
+		step(fd, word, u, broken);
 	if (!exchange_is_pending(u))
 		return settle(fd, u);
 	/* a message that was owed has gone out, and now there is a reply to be missed */

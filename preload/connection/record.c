@@ -165,15 +165,16 @@ SLOW static void tell_given_up(int fd, const struct conn *c)
 		report_given_up(u, conn_is_of(fd, c) ? fd : -1);
 }
 
-/* The number is nobody's any more, and another thread may be about to end its connection: either that one
- * sees it, or this one sees that it is at it, and waits until the number is left alone. A signal handler does
- * not wait for its own frame, which is told instead. */
+/* The number is nobody's any more, and another thread may be at a step of its connection, or about to end it:
+ * either that one sees it, or this one sees that it is at it, and waits until the number is left alone, as it
+ * may be another connection's at once. A signal handler does not wait for its own frame, which is told instead. */
 static void await_end(int fd, const struct exchange *u)
 {
 	struct patience patience = { 0 };
 
 	atomic_thread_fence(memory_order_seq_cst);
-	while (exchange_phase(u) == EXCHANGE_OPENING && !exchange_is_interrupted())
+	while ((exchange_phase(u) == EXCHANGE_OPENING || atomic_load(&u->lock)) &&
+	       !exchange_is_interrupted())
 		if (!wait_patiently(&patience))
 			return;
 	if (exchange_phase(u) == EXCHANGE_OPENING)

@@ -5,6 +5,7 @@
 
 #include "converters.h"
 #include "exchange_int.h"
+#include "marks.h"
 #include "sock.h"
 #include "traces.h"
 
@@ -188,14 +189,16 @@ static bool is_being_opened(const struct exchange *u)
 	       (phase == EXCHANGE_OPENING && now_ns() < atomic_load(&u->deadline_ns) + 1000000000);
 }
 
-enum exchange_event exchange_advance(struct exchange *u, int fd, bool broken, int *err)
+enum exchange_event exchange_advance(struct exchange *u, int fd, uint16_t word, bool broken,
+				     int *err)
 {
 	struct exchange_turn t = { .u = u, .fd = fd };
 	enum exchange_event event;
 
 	if (!exchange_try_lock(u))
 		return EXCHANGE_GOES_ON;
-	if (is_being_opened(u)) {
+	atomic_thread_fence(memory_order_seq_cst); /* conn_forget() has one */
+	if (is_being_opened(u) || mark_look(fd) != word) {
 		exchange_unlock(u);
 		return EXCHANGE_GOES_ON;
 	}

@@ -246,7 +246,7 @@ static int told; /* errno of the last event */
 static enum exchange_event step(void)
 {
 	told = 0;
-	return exchange_advance(u, kernel.ours, false, &told);
+	return exchange_advance(u, kernel.ours, mark_look(kernel.ours), false, &told);
 }
 
 static enum exchange_event step_after(int64_t ms)
@@ -594,18 +594,43 @@ static void test_left_to_the_kernel(void **state)
 	kernel.is_full = true;
 	open_it();
 	kernel.state = TCP_CLOSE;
-	assert_int_equal(exchange_advance(u, kernel.ours, true, &err), EXCHANGE_GOES_ON);
+	assert_int_equal(exchange_advance(u, kernel.ours, mark_look(kernel.ours), true, &err),
+			 EXCHANGE_GOES_ON);
 	assert_int_equal(exchange_phase(u),
 			 EXCHANGE_OWED); /* MPTCP's socket would show it otherwise */
 	u->mptcp = false;
 	u->has_options = false;
 	/* not while somebody sends the next SYN on it */
 	atomic_store(&u->watch.state, EXCHANGE_OPENING);
-	assert_int_equal(exchange_advance(u, kernel.ours, true, &err), EXCHANGE_GOES_ON);
+	assert_int_equal(exchange_advance(u, kernel.ours, mark_look(kernel.ours), true, &err),
+			 EXCHANGE_GOES_ON);
 	assert_int_equal(exchange_phase(u), EXCHANGE_OPENING);
 	atomic_store(&u->watch.state, EXCHANGE_OWED);
-	assert_int_equal(exchange_advance(u, kernel.ours, true, &err), EXCHANGE_GOES_ON);
+	assert_int_equal(exchange_advance(u, kernel.ours, mark_look(kernel.ours), true, &err),
+			 EXCHANGE_GOES_ON);
 	assert_over(EXCHANGE_DIRECT);
+}
+
+/* Another thread has closed the number since it was looked at, and perhaps made it anew: what comes there is
+ * somebody else's. */
+static void test_number_of_somebody_else(void **state)
+{
+	uint16_t word;
+
+	(void)state;
+	open_and_read();
+	mark_set(kernel.ours, MARK_PENDING);
+	word = mark_look(kernel.ours);
+	accept_it();
+	mark_set(kernel.ours, MARK_UNKNOWN);
+	mark_set(kernel.ours, MARK_PENDING);
+	assert_int_equal(exchange_advance(u, kernel.ours, word, false, &told), EXCHANGE_GOES_ON);
+	assert_int_equal(exchange_phase(u), EXCHANGE_REPLY);
+	assert_int_equal(atomic_load(&u->lock), 0);
+	assert_int_equal(u->reply.got, 0);
+	step();
+	assert_over(EXCHANGE_CONNECTED);
+	mark_set(kernel.ours, MARK_UNKNOWN);
 }
 
 /* ------------------------------------------------------------------------- the silence */
@@ -802,6 +827,7 @@ int main(void)
 		TEST(test_end_before_the_reply),
 		TEST(test_end_within_the_reply),
 		TEST(test_left_to_the_kernel),
+		TEST(test_number_of_somebody_else),
 		TEST(test_lost_syn),
 		TEST(test_reply_that_is_held_back),
 		TEST(test_options_that_are_not_answered),
