@@ -118,7 +118,7 @@ static const char *why_not(int err)
 
 __attribute__((noreturn)) static void be_program(const struct any_program *p, int supervisor)
 {
-	struct message m;
+	struct message m = { 0 };
 	int listener, fd;
 
 	if (!hear(supervisor, &m, &fd))
@@ -151,14 +151,17 @@ static int obstacle(pid_t program, int number)
 {
 	int err = filter_obstacle(), theirs = err ? -1 : target_fd(program, number);
 	struct rlimit files;
-	char byte;
+	char byte = 0;
+	bool reads;
 
 	target_done();
 	if (err)
 		return err;
-	if (theirs < 0 || !target_read(program, (uintptr_t)&mask, &byte, 1))
+	reads = target_read(program, (uintptr_t)&mask, &byte, 1);
+	if (theirs >= 0)
+		close(theirs);
+	if (theirs < 0 || !reads)
 		return EPERM;
-	close(theirs);
 	return getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < LEAST_FILES ? EMFILE : 0;
 }
 
