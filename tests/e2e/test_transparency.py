@@ -181,7 +181,7 @@ class Transparency(L.TestCase):
             self.note(f"{len(once)} differed at once, {len(few)} when {FEW} ran at a time")
             if len(few) > MAY_BE_LATE:
                 return self.listed(label, what, direct, sum(few.values(), []))
-            once |= few
+            once = few
         bad = []
         for case in once:
             if self.difference(label, what, case, direct[case], again(what, case, 1)[case]):
