@@ -64,9 +64,12 @@ static int wait_for_name(int listener, int fd)
 	int64_t until_ns = sock_time_limit(listener, SO_RCVTIMEO);
 	int r;
 
-	do
+	do {
+		if (both[1].revents & POLLNVAL) /* closed, which ends no accept() */
+			both[1].fd = -1;
 		r = pollset_wait(both, 2, until_ns, NULL);
-	while (r == -EINTR && until_ns == WAIT_FOREVER && wait_restarts_all());
+	} while ((r > 0 && !both[0].revents && both[1].revents & POLLNVAL) ||
+		 (r == -EINTR && until_ns == WAIT_FOREVER && wait_restarts_all()));
 	if (r > 0 && !both[0].revents) {
 		aborted(fd);
 		return -EINVAL;

@@ -621,6 +621,16 @@ class Steps(Incoming):
                 self.assertEqual(said[-1], f"{REMOTE} {REMOTE}")
                 self.assertEqual(set(said[1:-1]) - {"EAGAIN"}, set(), said)
 
+    def test_closed_by_another(self):
+        """The listener's number, which ends no accept(): what has been taken comes of it."""
+        server = self.serve(["/usr/bin/python3", "-c", CLOSED, 8096], 8096)
+        s, rest = self.half(8096)
+        with s:
+            server.wait_for("the close", lambda: "closed" in server.text())
+            s.sendall(rest)
+            server.wait_for("the end of accept()", lambda: server.text().count("\n") == 2)
+        self.assertEqual(server.text(), f"closed\n{REMOTE}\n")
+
     def test_waits_elsewhere(self):
         """Whoever waits for the listener, in whatever set, is woken for what another thread's accept() has held."""
         for n, how in enumerate(("edge", "oneshot", "registered", "nested")):
@@ -897,6 +907,25 @@ for flags in None, 0, socket.SOCK_NONBLOCK, socket.SOCK_CLOEXEC, both:
     fd = accept(call, *own)
     print(call.__name__, fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK, fcntl.fcntl(fd, fcntl.F_GETFD), flush=True)
     os.close(fd)
+"""
+
+# A thread waits in accept() for a name, another one closes the listener.
+CLOSED = r"""
+import os, socket, sys, threading, time
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+def accept():
+    try:
+        print(s.accept()[1][0], flush=True)
+    except OSError as e:
+        print(e, flush=True)
+before = len(os.listdir("/proc/self/fd"))
+threading.Thread(target=accept).start()
+while len(os.listdir("/proc/self/fd")) == before:
+    pass
+os.close(s.fileno())
+time.sleep(0.3)
+print("closed", flush=True)
+time.sleep(60)
 """
 
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
