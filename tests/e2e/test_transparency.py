@@ -114,10 +114,8 @@ def as_tcp(converted, direct, mptcp):
     return [tcp if line == bare else line for line, tcp, bare in zip(converted, direct, mptcp)]
 
 
-# cases of one run that may have been looked at late; more of them are no accident, unless it was a slow
-# machine's: then not so many are when few run at a time
+# cases of one run that may have been looked at late; more of them are no accident
 MAY_BE_LATE = 5
-FEW = 8
 
 
 class Transparency(L.TestCase):
@@ -170,27 +168,17 @@ class Transparency(L.TestCase):
     def differences(self, label, what, direct, converted, again):
         """A program that was not scheduled between two looks has seen less or more than another one:
         what differs is looked at again by itself, and counts if it differs then too."""
-        def differing(converted):
-            self.assertEqual(set(direct), set(converted))
-            return {case: text for case in direct
-                    if (text := self.difference(label, what, case, direct[case], converted[case]))}
-
-        once = differing(converted)
-        if len(once) > MAY_BE_LATE:
-            few = differing(again(what, what[2], FEW))
-            self.note(f"{len(once)} differed at once, {len(few)} when {FEW} ran at a time")
-            if len(few) > MAY_BE_LATE:
-                return self.listed(label, what, direct, sum(few.values(), []))
-            once = few
+        self.assertEqual(set(direct), set(converted))
+        once = {case: text for case in direct
+                if (text := self.difference(label, what, case, direct[case], converted[case]))}
         bad = []
         for case in once:
-            if self.difference(label, what, case, direct[case], again(what, case, 1)[case]):
-                bad += once[case]
-            else:
-                self.note(f"differed once, and not again: {once[case][0]}")
-        return self.listed(label, what, direct, bad)
-
-    def listed(self, label, what, direct, bad):
+            if len(once) <= MAY_BE_LATE:
+                text = self.difference(label, what, case, direct[case], again(what, case)[case])
+                if not text:
+                    self.note(f"differed once, and not again: {once[case][0]}")
+                    continue
+            bad += once[case]
         return [f"{label} {' '.join(what)}: {len(bad)} of {len(direct)} differ"] * bool(bad) + bad
 
     def through(self, answer, reply, syn, runs, enough=10, at_once=4, **more):
@@ -206,9 +194,9 @@ class Transparency(L.TestCase):
         def convert(what, **alone):
             return self.client(*what, **more | alone, shim=self.lab.config(settings, POLICY))
 
-        def again(what, case, jobs):
+        def again(what, case):
             build, client, _, outcome = what
-            return convert((build, client, case, outcome), jobs=jobs)
+            return convert((build, client, case, outcome), jobs=1)
 
         try:
             with concurrent.futures.ThreadPoolExecutor(at_once) as pool:

@@ -272,6 +272,8 @@ static const struct {
 
 #define N_CALLS (sizeof(calls) / sizeof(calls[0]))
 
+static size_t owed; /* by an echo */
+
 /* n < 0: a failure; else how many bytes, and for a read which ones. */
 static long call(int which, int fd, int flags)
 {
@@ -280,6 +282,8 @@ static long call(int which, int fd, int flags)
 	memset(text, 0, sizeof(text));
 	n = calls[which].run(fd, flags);
 	say_result(calls[which].name, n);
+	if (n > 0 && calls[which].kind == WRITES)
+		owed += (size_t)n;
 	if (n > 0 && calls[which].kind == READS && text[0])
 		say("bytes: '%s'", text);
 	return n;
@@ -300,7 +304,7 @@ static void block(int fd)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 }
 
-/* All that the server has sent and still sends within a moment, or the error. */
+/* All that the server has sent and still sends within a moment, or the error. What it owes may take longer. */
 static void rest(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
@@ -310,7 +314,7 @@ static void rest(int fd)
 
 	poll(&p, 1, patience); /* still pending? */
 	p.events = POLLIN;
-	while (got < sizeof(all) - 1 && poll(&p, 1, 400) == 1) {
+	while (got < sizeof(all) - 1 && poll(&p, 1, got < owed ? patience : 400) == 1) {
 		n = recv(fd, all + got, sizeof(all) - 1 - got, MSG_DONTWAIT);
 		if (n <= 0)
 			break;
