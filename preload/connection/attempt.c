@@ -270,8 +270,9 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 	}
 	if (!on_link && is_bypassed(request, rule) && conn_bypass(fd, request) != CONN_CLAIMED)
 		return bypassed(request);
-	request->verdict.reason = POL_ON_LINK;
-	if (!on_link)
+	if (on_link)
+		request->verdict.reason = POL_ON_LINK;
+	else
 		request->verdict = choose(request, rule, &choice);
 	if (request->verdict.action == POL_CONVERT)
 		return begin(fd, request, &choice);
