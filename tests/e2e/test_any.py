@@ -29,8 +29,11 @@ import socket
 s = socket.create_server(("{L.SERVER}", {GREETING}))
 while True:
     c, _ = s.accept()
-    c.sendall(b"hello")
-    c.recv(1)
+    try:
+        c.sendall(b"hello")
+        c.recv(1)
+    except OSError:
+        pass  # a reset is an end as well
     c.close()
 """
 
@@ -76,6 +79,16 @@ def state_of(pid):
 def names_of_children(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children]
+
+
+def sockets_of(pid):
+    """How many of its descriptors are sockets; one may be closed meanwhile."""
+    def is_socket(fd):
+        try:
+            return os.readlink(fd).startswith("socket:")
+        except OSError:
+            return False
+    return sum(map(is_socket, pathlib.Path(f"/proc/{pid}/fd").iterdir()))
 
 
 class Any(L.TestCase):
@@ -826,9 +839,10 @@ class Answers(Any):
                   f"{max(counts)} at most")
         self.assertLessEqual(max(counts), 400, counts)
         # within a fifth of a second after a set was made the program's descriptors are looked through for sets
-        # each time (SOON_NS), which is a matter of the machine's pace
+        # each time (SOON_NS), and what else goes on meanwhile is between two calls as well, which are matters of
+        # the machine's pace
         counts = [sum(not call.startswith("readlinkat(") for call in calls) for what, calls in found if what == called]
-        self.assertLessEqual(sorted(counts)[len(counts) * 9 // 10], most, counts)
+        self.assertLessEqual(statistics.median(counts), most, counts)
 
     def test_loop(self):
         """Slow as the supervisor is then, what it has put in place is gone when the program closes it: no event
@@ -977,9 +991,9 @@ class Processes(Any):
                              f"{STATIC}/transcript blocking {servers.MUTE} 80 & done; wait; {CURL}; "
                              "echo; read -r x < /dev/zero")
         process.wait_for("the answer", lambda: L.ROUTER in process.text())
-        held = f"/proc/{supervisor_of(process)}/fd"
+        supervisor = supervisor_of(process)
         # what remains: the way to who stands for the program, and where sockets connect to nowhere
-        L.wait_for("its end", lambda: sum("socket" in os.readlink(f"{held}/{fd}") for fd in os.listdir(held)) < 6, 15)
+        L.wait_for("its end", lambda: sockets_of(supervisor) < 6, 15)
 
     def test_nothing_is_left(self):
         """... of connections that are over, in the supervisor."""

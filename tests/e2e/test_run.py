@@ -406,18 +406,20 @@ class StrictRuns(Run):
         self.assertEqual(r.code, STRICT, r)
 
 
-class Time(Run):
-    def test_milliseconds(self):
-        """Beside a large program; a bound for a busy machine."""
-        best = {}
-        for options in [], [RUN, *GOOD]:
-            for _ in range(5):
-                start = time.monotonic()
-                self.lab.run([*options, "/bin/true"])
-                spent = (time.monotonic() - start) * 1000
-                best[bool(options)] = min(best.get(bool(options), spent), spent)
-        self.note(f"/bin/true: {best[False]:.1f} ms, by convert-run {best[True]:.1f} ms")
-        self.assertLess(best[True] - best[False], 100)
+class Costs(Run):
+    def test_calls(self):
+        """What a start by it has beside the program's own: two starts of its own, counted."""
+        self.need("strace")
+        found = {}
+        for options in (), (RUN, *GOOD):
+            trace = self.lab.file("strace")
+            r = self.lab.run(["strace", "-f", "-qq", "-o", trace, *options, "/bin/true"])
+            self.assertEqual(r.code, 0, r)
+            found[options] = re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.M)
+        plain, run = found.values()
+        self.note(f"/bin/true: {len(plain)} calls, by convert-run {len(run)}")
+        self.assertEqual(run.count("execve") - plain.count("execve"), 2)
+        self.assertLess(len(run), 450)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
  *     crowd [OPTION...] TARGET...
  *
  *  -n N    so many programs (1)
- *  -t MS   for so long (1000)
+ *  -t MS   for so long (1000), and a round each at least
  *  -r N    each is executed anew after N rounds (1)
  *  -c N    connections of one round at the same time (1: blocking, poll and epoll take turns)
  *  -p MS   about so long between two rounds (100)
@@ -266,20 +266,22 @@ static int64_t number(const char *name)
 	return text ? atoll(text) : 0;
 }
 
-/* A program, until it is executed anew: CROWD_TURN is its first round, CROWD_UNTIL when to end. */
+/* A program, until it is executed anew: CROWD_TURN is its first round, CROWD_UNTIL when to end, CROWD_AGAIN whether
+ * it has had rounds before. */
 static int program(char **argv)
 {
 	unsigned int turn = (unsigned int)number("CROWD_TURN");
-	int64_t until_us = number("CROWD_UNTIL");
+	int64_t until_us = number("CROWD_UNTIL"), again = number("CROWD_AGAIN");
 
 	srandom((unsigned int)getpid() * 7919 + turn);
 	for (unsigned int i = 0; i < set.rounds; i++, turn++) {
 		pause_ms(set.pause_ms);
-		if (now_us() >= until_us)
+		if ((again || i) && now_us() >= until_us)
 			return 0;
 		one_round(turn);
 	}
 	set_number("CROWD_TURN", turn);
+	set_number("CROWD_AGAIN", 1);
 	execv("/proc/self/exe", argv);
 	return 5;
 }
