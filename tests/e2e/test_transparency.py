@@ -186,7 +186,7 @@ class Transparency(L.TestCase):
                 bad += once[case]
         return [f"{label} {' '.join(what)}: {len(bad)} of {len(direct)} differ"] * bool(bad) + bad
 
-    def through(self, answer, reply, syn, runs, enough=10, at_once=4, **more):
+    def through(self, answer, reply, syn, runs, enough=10, at_once=os.cpu_count(), **more):
         """runs: [(build, client, pattern, outcome)...], all through one kind of converter."""
         options, settings, fast_open = SYNS[syn]
         if answer == "at_once":  # and so half of all runs
