@@ -53,16 +53,27 @@ INCLUDE_preload/number     := -Ipreload/number $(INCLUDE_preload/kernel)
 INCLUDE_preload/exchange   := -Ipreload/exchange -Ipreload/number -Ipreload/kernel -Ipolicy -Icommon
 INCLUDE_preload/connection := -Ipreload/connection $(INCLUDE_preload/exchange)
 INCLUDE_preload/calls      := -Ipreload/calls $(INCLUDE_preload/connection)
-INCLUDE_bootstrap-helper := -Ibootstrap-helper -Ipolicy -Icommon
-INCLUDE_bootstrap-helper/any := -Ibootstrap-helper/any $(INCLUDE_preload/connection)
-INCLUDE_bootstrap-helper/run := -Ibootstrap-helper/run -Ibootstrap-helper/any $(INCLUDE_bootstrap-helper)
+# bootstrap-helper/ has a room for each verb or for what belongs together, over what all need (base)
+HELPER     := bootstrap-helper
+VERBS      := explain fetch top map probe check known
+INCLUDE_$(HELPER)/base    := -I$(HELPER)/base -Ipolicy -Icommon
+INCLUDE_$(HELPER)/explain := -I$(HELPER)/explain $(INCLUDE_$(HELPER)/base)
+INCLUDE_$(HELPER)/fetch   := -I$(HELPER)/fetch $(INCLUDE_$(HELPER)/base)
+INCLUDE_$(HELPER)/top     := -I$(HELPER)/top $(INCLUDE_$(HELPER)/base)
+INCLUDE_$(HELPER)/map     := -I$(HELPER)/map $(INCLUDE_$(HELPER)/base)
+INCLUDE_$(HELPER)/probe   := -I$(HELPER)/probe $(INCLUDE_$(HELPER)/map)
+INCLUDE_$(HELPER)/check   := -I$(HELPER)/check $(INCLUDE_$(HELPER)/probe)
+INCLUDE_$(HELPER)/known   := -I$(HELPER)/known $(INCLUDE_$(HELPER)/check)
+INCLUDE_$(HELPER)         := $(addprefix -I$(HELPER)/,$(VERBS)) $(INCLUDE_$(HELPER)/base)
+INCLUDE_$(HELPER)/any     := -I$(HELPER)/any $(INCLUDE_preload/connection)
+INCLUDE_$(HELPER)/run     := -I$(HELPER)/run -I$(HELPER)/any -I$(HELPER)/explain $(INCLUDE_$(HELPER)/check)
 INCLUDE_tests/lab        :=
 INCLUDE_tests/lab/converter := -Itests/lab/converter -Icommon
-INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/connection) -Ibootstrap-helper -Ibootstrap-helper/any
+INCLUDE_tests/unit       := -Itests/unit $(INCLUDE_preload/connection) -I$(HELPER)/any $(INCLUDE_$(HELPER))
 INCLUDE_tests/bench      := -Ipolicy -Icommon
 INCLUDE_tests/programs   :=
 INCLUDE_tests/programs/clients :=
-INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -Ibootstrap-helper -Ipolicy -Icommon
+INCLUDE_tests/fuzz       := -Itests/fuzz -Itests/unit -I$(HELPER)/explain -Ipolicy -Icommon
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard $(addsuffix /*.c,$(1)))))
 
@@ -70,9 +81,9 @@ COMMON    := $(call objects,common)
 POLICY    := $(call objects,policy)
 STOREYS   := kernel number exchange connection calls
 PRELOAD   := $(call objects,$(STOREYS:%=preload/%))
-BOOTSTRAP := $(call objects,bootstrap-helper)
-RUN       := $(call objects,bootstrap-helper/run)
-ANY       := $(call objects,bootstrap-helper/any)
+BOOTSTRAP := $(call objects,$(HELPER) $(addprefix $(HELPER)/,$(VERBS) base))
+RUN       := $(call objects,$(HELPER)/run)
+ANY       := $(call objects,$(HELPER)/any)
 BOOTSTRAP_LIBS = -ljansson -lcurl -lncurses
 CONVERTER := $(call objects,tests/lab/converter)
 # the lab shares the codecs with us and nothing else; captures are judged by other eyes
@@ -97,8 +108,8 @@ KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
 E2E_TOOLS  += $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 BENCHES    := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-ROOMS        := common policy $(STOREYS:%=preload/%) bootstrap-helper bootstrap-helper/any bootstrap-helper/run tests/lab \
-		tests/lab/converter tests/unit \
+ROOMS        := common policy $(STOREYS:%=preload/%) $(HELPER) $(addprefix $(HELPER)/,$(VERBS) base any run) \
+		tests/lab tests/lab/converter tests/unit \
 		tests/fuzz tests/programs tests/programs/clients tests/bench
 C_FILES      := $(wildcard $(addsuffix /*.c,$(ROOMS)))
 H_FILES      := $(wildcard $(addsuffix /*.h,$(ROOMS)))
@@ -197,7 +208,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(INCLUDE_$(patsubst %/,%,$(dir $<))) -c -o $@ $<
 
 # where the doctor looks for the library, if it is not beside it
-SAYS_WHERE := $(addprefix $(BUILD)/obj/,bootstrap-helper/host.o bootstrap-helper/run/convert-run.o)
+SAYS_WHERE := $(addprefix $(BUILD)/obj/,$(HELPER)/check/host.o $(HELPER)/run/convert-run.o)
 $(SAYS_WHERE): ALL_CFLAGS += -DCONVERT_LIBRARY='"$(LIBDIR)/$(SONAME)"'
 $(SAYS_WHERE): $(BUILD)/paths
 
@@ -229,13 +240,13 @@ $(BUILD)/convert-run: $(RUN) $(ANY) $(BUILD)/connections.a $(BUILD)/bootstrap.a 
 $(BUILD)/connections.a: $(call objects,$(filter-out preload/calls,$(STOREYS:%=preload/%)))
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/convert-bootstrap%: bootstrap-helper/convert-bootstrap%.in bootstrap-helper/sandbox.in \
+$(BUILD)/convert-bootstrap%: $(HELPER)/units/convert-bootstrap%.in $(HELPER)/units/sandbox.in \
 			     Makefile $(BUILD)/paths
 	@mkdir -p $(@D)
-	$(call say,GEN,$@)sed -e 's|@BINDIR@|$(BINDIR)|' -e '/@SANDBOX@/{r bootstrap-helper/sandbox.in' \
+	$(call say,GEN,$@)sed -e 's|@BINDIR@|$(BINDIR)|' -e '/@SANDBOX@/{r $(HELPER)/units/sandbox.in' \
 		-e 'd;}' $< > $@ && chmod $(if $(filter %.init,$@),755,644) $@
 
-$(BUILD)/convert-bootstrap.timer: bootstrap-helper/convert-bootstrap.timer
+$(BUILD)/convert-bootstrap.timer: $(HELPER)/units/convert-bootstrap.timer
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)cp $< $@
 
@@ -322,7 +333,7 @@ $(BUILD)/e2e/%: $(BUILD)/obj/tests/programs/%.o
 # the same fuzz targets with a main() of their own, over the kept corpus
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
 			$(BUILD)/obj/tests/unit/reference.o \
-			$(BUILD)/obj/bootstrap-helper/elf_file.o $(POLICY) $(COMMON) \
+			$(BUILD)/obj/$(HELPER)/explain/elf_file.o $(POLICY) $(COMMON) \
 			| $(BUILD)/fuzz/kept/%
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
@@ -675,9 +686,9 @@ fuzz-shim-here: $(SHIM) $(BUILD)/fuzz/shim-converter $(BUILD)/fuzz/shim-client
 	$(Q)ASAN_OPTIONS=verify_asan_link_order=0 FUZZ_CONNECTIONS=$(N) FUZZ_SEED=$(SEED) \
 		$(run) --limit 7200 tests/e2e/test_fuzz_shim.py
 
-FUZZ_SOURCES := $(wildcard common/*.c policy/*.c) bootstrap-helper/elf_file.c tests/unit/reference.c
+FUZZ_SOURCES := $(wildcard common/*.c policy/*.c) $(HELPER)/explain/elf_file.c tests/unit/reference.c
 FUZZ_HEADERS := $(wildcard common/*.h policy/*.h tests/unit/*.h tests/fuzz/*.h) \
-		bootstrap-helper/elf_file.h
+		$(HELPER)/explain/elf_file.h
 
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 	@mkdir -p $(@D)
@@ -767,10 +778,10 @@ deps:
 # DESTDIR, PREFIX, BINDIR, LIBDIR, MANDIR, DATADIR, UNITDIR, SYSCONFDIR. convert.conf itself is never
 # touched, and no unit is enabled.
 
-MAN_PAGES := $(wildcard bootstrap-helper/run/*.[1-8] policy/*.[1-8] bootstrap-helper/*.[1-8])
+MAN_PAGES := $(wildcard $(HELPER)/run/*.[1-8] policy/*.[1-8] $(HELPER)/*.[1-8])
 man_path   = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 EXAMPLE   := $(wildcard convert.conf.example)
-SCHEMAS   := $(wildcard common/*.schema.json bootstrap-helper/*.schema.json bootstrap-helper/run/*.schema.json)
+SCHEMAS   := $(wildcard common/*.schema.json $(HELPER)/*/*.schema.json)
 OWN_DATADIR = $(DATADIR)/convert
 
 # shells look for them by the program's name

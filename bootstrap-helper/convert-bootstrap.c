@@ -5,7 +5,7 @@
 
 #include "bootstrap.h"
 #include "file.h"
-#include "judge.h"
+#include "mistake.h"
 #include "option.h"
 #include "request.h"
 #include "standard.h"
@@ -65,7 +65,7 @@ static void complain(const char *verb)
 		if (verbs[i].help)
 			len += (size_t)snprintf(offered + len, sizeof(offered) - len, "%s%s",
 						len ? ", " : "", verbs[i].name);
-	near = judge_nearest(verb, offered, &len);
+	near = mistake_nearest(verb, offered, &len);
 	fprintf(stderr, "convert-bootstrap: unknown verb \"%s\"", option_text(verb, text));
 	if (near)
 		fprintf(stderr, "; did you mean \"%.*s\"?", (int)len, near);

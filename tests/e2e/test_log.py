@@ -40,7 +40,7 @@ class Log(L.TestCase):
         return conf
 
     def lines(self, text):
-        return [schemas.validated("log", line, "common") for line in text.splitlines()]
+        return [schemas.validated("log", line) for line in text.splitlines()]
 
     def logged(self, *words, level="info", conf=None, code=0, **more):
         path = self.lab.file("log")
@@ -380,7 +380,7 @@ print(subprocess.run({self.CURL}, stderr=w, env=os.environ | {conf} | {{"LD_PREL
                 head, text = re.match(r"(<\d+>curl\[\d+\]: )(.*)\Z", line).groups()
                 self.assertTrue(head.startswith("<14>"), line)
                 if fmt == "json":
-                    self.assertEqual(schemas.validated("log", text, "common")["event"], "converted")
+                    self.assertEqual(schemas.validated("log", text)["event"], "converted")
                 else:
                     self.assertRegex(text, f"^converted {L.SERVER}:80 via ")
 

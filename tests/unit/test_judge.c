@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "judge.h"
+#include "mistake.h"
 #include "pcp.h"
 
 static struct findings f;
@@ -354,7 +355,7 @@ static void mistake(unsigned int line, const char *what)
 	struct config_error err = { .file = "/etc/convert.conf", .line = line };
 
 	snprintf(err.what, sizeof(err.what), "%s", what);
-	judge_mistake(&err, &f);
+	mistake_found(&err, &f);
 }
 
 static void mistakes_in_the_order_of_lines(void **state)

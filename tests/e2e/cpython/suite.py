@@ -157,7 +157,7 @@ def run(lab, module, mode, results, only=()):
     output.write_text(r.out.decode(errors="replace") + r.err +
                       f"\nexit status {r.code}\n\n" + r.log)
     outcomes, whys = read_record(record)
-    lines = [schemas.validated("log", line, "common") for line in r.log.splitlines()]
+    lines = [schemas.validated("log", line) for line in r.log.splitlines()]
     return Run(outcomes, whys, r.code, r.seconds,
                sum(line["event"] in ("converted", "failed") and "converter" in line for line in lines),
                sum(line.get("protocol") == "MPTCP" for line in lines),

@@ -11,6 +11,7 @@
 #include "check_explain.h"
 #include "check_mappings.h"
 #include "judge.h"
+#include "mistake.h"
 #include "load.h"
 #include "option.h"
 #include "route.h"
@@ -260,7 +261,7 @@ static int check_all(const struct options *o)
 
 	findings_for(&f, geteuid() == 0, o->file);
 	f.is_for_eyes = isatty(STDOUT_FILENO);
-	status = load_check(&config, o->file, o->app, judge_mistake, &f);
+	status = load_check(&config, o->file, o->app, mistake_found, &f);
 	if (status == BOOTSTRAP_OK)
 		config_use_state(&config);
 	if (!o->explain)

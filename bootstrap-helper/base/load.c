@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "bootstrap.h"
-#include "judge.h"
+#include "mistake.h"
 
 /* In the form that editors know. */
 static void print(struct findings *f)
@@ -19,7 +19,7 @@ void load_complain(const struct config_error *err)
 {
 	struct findings f = { .all = NULL };
 
-	judge_mistake(err, &f);
+	mistake_found(err, &f);
 	print(&f);
 }
 
@@ -47,7 +47,7 @@ static struct config_env environment(const char *file)
 int load_config(struct config *config, const char *file)
 {
 	struct findings f = { .all = NULL };
-	int status = load_check(config, file, NULL, judge_mistake, &f);
+	int status = load_check(config, file, NULL, mistake_found, &f);
 
 	print(&f);
 	return status;

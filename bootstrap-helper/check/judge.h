@@ -17,10 +17,6 @@
 void judge_ip(const struct addr *a, char text[static ADDR_TEXT_MAX]);
 
 void judge_host(struct findings *f, const struct host *h, const struct config *config);
-/* A config_each_fn: arg is the struct findings. They are kept in the order of their lines. */
-void judge_mistake(const struct config_error *err, void *arg);
-/* Which of the words that are offered ("auto, on or off") was nearly written, and its length; NULL: none. */
-const char *judge_nearest(const char *wrong, const char *offered, size_t *len);
 /* A configuration without mistakes. */
 void judge_config(struct findings *f, const struct config *config, const struct host_written *state,
 		  const struct host_written *log);

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "judge.h"
+#include "mistake.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "rules.h"
 
 /* ------------------------------------------------------------------------- did you mean */
 
@@ -72,7 +70,7 @@ static bool is_offered(const char *from, const char *word, const char *behind)
 		strncmp(behind, " NAME]", 6) == 0);
 }
 
-const char *judge_nearest(const char *wrong, const char *offered, size_t *nearest_len)
+const char *mistake_nearest(const char *wrong, const char *offered, size_t *nearest_len)
 {
 	size_t wrong_len = word_len(wrong), best = 3, len;
 	const char *found = NULL;
@@ -101,7 +99,7 @@ static void advise(struct finding *found, const char *what, int what_len, const 
 	size_t len = 0;
 
 	if (wrong && strncmp(mend, "expected ", 9) == 0)
-		word = judge_nearest(wrong, mend + 9, &len);
+		word = mistake_nearest(wrong, mend + 9, &len);
 	if (word)
 		snprintf(text, sizeof(text), "%s; did you mean \"%.*s\"?", mend, (int)len, word);
 	else if (strncmp(what, "rule: \"", 7) == 0 && wrong &&
@@ -149,7 +147,7 @@ static bool is_before(const struct finding *a, const struct finding *b)
 	       a->values[1].number < b->values[1].number;
 }
 
-void judge_mistake(const struct config_error *err, void *arg)
+void mistake_found(const struct config_error *err, void *arg)
 {
 	struct findings *f = arg;
 
@@ -160,60 +158,5 @@ void judge_mistake(const struct config_error *err, void *arg)
 
 		f->all[i] = f->all[i - 1];
 		f->all[i - 1] = moved;
-	}
-}
-
-void judge_converters(struct findings *f, const struct config *config)
-{
-	struct finding *found;
-	size_t rules = config->rules ? config_rules_count(config->rules) : 0;
-
-	if (config->is_disabled) {
-		found = finding_add(f, "configuration", FINDING_PROBLEM,
-				    "CONVERT_DISABLE is set: every connection is direct");
-		finding_mend(found, "unset CONVERT_DISABLE");
-		return;
-	}
-	if (config->is_switched_off) {
-		found = finding_add(f, "configuration", FINDING_PROBLEM,
-				    CONFIG_OFF_SWITCH " is there: every connection is direct");
-		finding_mend_as_root(found, "rm " CONFIG_OFF_SWITCH);
-		return;
-	}
-	if (config->n_converters > 0) {
-		found = finding_add(
-			f, "configuration", FINDING_OK, "%s: %zu converter%s, %zu rule%s",
-			config->file ? config->file : "the environment", config->n_converters,
-			config->n_converters == 1 ? "" : "s", rules, rules == 1 ? "" : "s");
-	} else {
-		found = finding_add(f, "configuration", FINDING_PROBLEM,
-				    "%s%s: no converter is configured, and every connection is "
-				    "direct",
-				    config->file ? config->file : CONFIG_DEFAULT_FILE,
-				    config->file ? "" : " is not there");
-		finding_mend(found, "[converter NAME]");
-		finding_mend(found, "address = ADDRESS");
-	}
-	finding_number(found, "converters", (int64_t)config->n_converters);
-	finding_number(found, "rules", (int64_t)rules);
-}
-
-void judge_config(struct findings *f, const struct config *config, const struct host_written *state,
-		  const struct host_written *log)
-{
-	findings_about(f, "configuration");
-	judge_converters(f, config);
-	if (config->is_disabled || config->is_switched_off)
-		return;
-	judge_in_vain(f, config);
-	judge_state(f, state);
-	judge_log(f, log);
-	if (config->log_is_shaped && !config->log_target) {
-		struct finding *found = finding_add(
-			f, "log", FINDING_PROBLEM,
-			"[log] says how and not where: nothing is logged");
-
-		finding_mend(found, "[log]");
-		finding_mend(found, "target = stderr");
 	}
 }
