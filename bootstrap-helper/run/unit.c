@@ -102,7 +102,8 @@ static void look_at_dropins(struct seen *s, const char *folder, bool has_ours)
 		closedir(d);
 }
 
-static void look_for(struct seen *s, const struct unit *u, const char *name)
+/* Where there is a unit of that name, or only what is dropped into it. */
+static void look_for(struct seen *s, const struct unit *u, const char *name, bool is_unit)
 {
 	static const char *const places[] = { PLACE,
 					      "/run/systemd/system",
@@ -116,30 +117,70 @@ static void look_for(struct seen *s, const struct unit *u, const char *name)
 		const char *at = places[i];
 		int len = (int)strlen(name);
 
-		if (strcmp(at, "/etc/init.d") == 0) /* systemd makes units of these */
+		if (strcmp(at, "/etc/init.d") == 0) { /* systemd makes units of these */
+			if (!is_unit)
+				continue;
 			len -= (int)strlen(SUFFIX);
+		}
 		if (snprintf(path, sizeof(path) - 2, "%s%s/%.*s", u->root, at, len, name) >=
 		    (int)sizeof(path) - 2)
 			continue;
-		s->exists |= access(path, F_OK) == 0;
-		look_at_file(s, path);
+		if (is_unit) {
+			s->exists |= access(path, F_OK) == 0;
+			look_at_file(s, path);
+		}
 		memcpy(path + strlen(path), ".d", 3);
 		look_at_dropins(s, path, at == places[0] && strcmp(name, u->name) == 0);
 	}
 }
 
-/* The unit, and for "x@y.service" the template "x@.service". */
+/* What holds for several units: "service.d", and for "a-b.service" "a-.service.d" (systemd.unit(5)). */
+static void look_wider(struct seen *s, const struct unit *u)
+{
+	size_t prefix = strcspn(u->name, "@");
+	char name[sizeof(u->name) + sizeof(SUFFIX)];
+
+	look_for(s, u, SUFFIX + 1, false);
+	for (size_t i = 0; i < prefix; i++) {
+		if (u->name[i] != '-')
+			continue;
+		snprintf(name, sizeof(name), "%.*s" SUFFIX, (int)i + 1, u->name);
+		if (strcmp(name, u->name) != 0)
+			look_for(s, u, name, false);
+	}
+}
+
+/* DefaultEnvironment= (systemd-system.conf(5)). */
+static void look_at_manager(struct seen *s, const struct unit *u)
+{
+	static const char *const places[] = { "/etc/systemd", "/run/systemd", "/usr/local/lib/systemd",
+					      "/usr/lib/systemd" };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		if (snprintf(path, sizeof(path) - 2, "%s%s/system.conf", u->root, places[i]) >=
+		    (int)sizeof(path) - 2)
+			continue;
+		look_at_file(s, path);
+		memcpy(path + strlen(path), ".d", 3);
+		look_at_dropins(s, path, false);
+	}
+}
+
+/* The unit, and for "x@y.service" the template "x@.service"; and what holds for more than it. */
 static void look(struct seen *s, const struct unit *u)
 {
 	const char *at = strchr(u->name, '@');
 	char template[sizeof(u->name) + sizeof(SUFFIX)];
 
 	*s = (struct seen){ .exists = false };
-	look_for(s, u, u->name);
-	if (!at)
-		return;
-	snprintf(template, sizeof(template), "%.*s" SUFFIX, (int)(at + 1 - u->name), u->name);
-	look_for(s, u, template);
+	look_for(s, u, u->name, true);
+	if (at) {
+		snprintf(template, sizeof(template), "%.*s" SUFFIX, (int)(at + 1 - u->name), u->name);
+		look_for(s, u, template, true);
+	}
+	look_wider(s, u);
+	look_at_manager(s, u);
 }
 
 /* -------------------------------------------------------------------------------- the drop-in */

@@ -131,6 +131,20 @@ class Enable(L.TestCase):
                         err=f"convert-run: {re.escape(str(path))}:3 sets LD_PRELOAD, .*{LIBRARY}.*\n")
         self.assertEqual([k for k in self.files() if k.endswith("convert.conf")], [])
 
+    def test_refuses_what_holds_for_several(self):
+        """Of all services, of those with the same beginning, and of systemd itself; and not of others."""
+        for file in (f"{PLACE}/service.d/all.conf", "usr/lib/systemd/system/service.d/all.conf",
+                     "etc/systemd/system/my-.service.d/some.conf", "run/systemd/system/my-web-.service.d/some.conf",
+                     "etc/systemd/system.conf", "usr/lib/systemd/system.conf.d/default.conf"):
+            with self.subTest(file):
+                path = self.file(file, "[Service]\nEnvironment=A=1 LD_PRELOAD=/malloc.so\n")
+                self.run_it("enable", "my-web-1@a-b", code=1,
+                            err=f"convert-run: {re.escape(str(path))}:2 sets LD_PRELOAD, .*{LIBRARY}.*\n")
+                path.unlink()
+        for file in "web.service", "my-web-1-.service", "a-.service", "socket", "my-web-1@a-.service":
+            self.file(f"{PLACE}/{file}.d/x.conf", "[Service]\nEnvironment=LD_PRELOAD=/malloc.so\n")
+        self.run_it("enable", "my-web-1@a-b", err=".*no unit.*\n")
+
     def test_help(self):
         """Whoever asks how it goes, or gets it wrong, has not asked for a drop-in."""
         before = self.files()
