@@ -360,7 +360,7 @@ static const char *const key_names[] = {
 static const char *quotable(const char *name)
 {
 	for (const char *c = name; *c; c++) {
-		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && *c != '-')
+		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && *c != '-' && *c != '_')
 			return "";
 	}
 	return name;

@@ -41,7 +41,7 @@ static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
 
 static size_t word_len(const char *s)
 {
-	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-");
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
 }
 
 /* What was written in the place of one of several words: in quotes, behind [ or behind =. */

@@ -848,6 +848,7 @@ rule = convert to nowhere
                            ("[log]\nlevle = info", "level"), ("[policy]\nfall-back = none", "fallback"),
                            ("[policy]\nmptcp = atuo", "auto"), ("[policy]\nstrict = ye", "yes"),
                            ("[converter a]\naddress = 192.0.2.1\ndialect = draft02", "draft-02"),
+                           ("[converter a]\naddress = 192.0.2.1\nfast_open = no-cookie", "fast-open"),
                            ("[policy]\nrule = covert to 192.0.2.0/24", "convert"),
                            ("[policy]\nrule = direct ports 80", "port"),
                            ("[policy]\nStrict = yes", "strict"),

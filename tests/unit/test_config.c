@@ -278,6 +278,8 @@ static const struct {
 	/* keys */
 	{ CONVERTER "adress = 192.0.2.2\n", 3, "unknown key \"adress\": expected address" },
 	{ CONVERTER "timeout = 5s\n", 3, "unknown key \"timeout\"" },
+	{ CONVERTER "fast_open = 5s\n", 3, "unknown key \"fast_open\"" },
+	{ CONVERTER "00112233 = 5s\n", 3, "unknown key \"\"" }, /* may be a cookie */
 	{ "[policy]\nPort = 1\n", 2, "unknown key \"Port\": expected rule" },
 	{ "[state]\nlevel = info\n", 2, "unknown key \"level\": expected file" },
 	{ "[log]\nlog = x\n", 2, "unknown key \"log\": expected target, level, format or receipt" },
