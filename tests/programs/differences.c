@@ -362,10 +362,9 @@ static void killed(int fd)
 	pid_t child = fork();
 
 	if (child == 0) {
-		nonblocking(fd, false);
-		for (int i = 0; i < 5 && by_read(fd) > 0; i++)
+		while (comes(fd, 150) && by_read(fd) > 0)
 			;
-		kill(getpid(), SIGKILL); /* right behind a read: what is unread would make it a reset */
+		kill(getpid(), SIGKILL);
 	}
 	close(fd);
 	waitpid(child, NULL, 0);
