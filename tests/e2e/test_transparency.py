@@ -116,7 +116,7 @@ def as_tcp(converted, direct, mptcp):
 
 # cases of one run that may have been looked at late; more of them are no accident
 MAY_BE_LATE = 5
-LOOKS = 2
+LOOKS = 2  # at each of them again, at most
 
 
 class Transparency(L.TestCase):
