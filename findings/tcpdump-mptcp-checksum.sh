@@ -37,7 +37,9 @@ for enabled in "0", "1":
 	listener.bind(("127.0.0.1", 0))
 	listener.listen()
 	trace = tcpdump("-Z", "root", "-U", "-w", sys.argv[1], "-i", "lo", "tcp", stderr=subprocess.PIPE)
-	trace.stderr.readline()  # "listening on lo"
+	if "listening on lo" not in trace.stderr.readline():
+		print("tcpdump has to be started as the machine's root: nothing was tried", file=sys.stderr)
+		sys.exit(2)
 	transfer(listener)
 	time.sleep(0.5)
 	trace.terminate()
