@@ -47,7 +47,7 @@ static void run(const posix_spawn_file_actions_t *files, char **argv, char **env
 int main(int argc, char **argv)
 {
 	posix_spawn_file_actions_t files;
-	char **environment = argv + 1, **program = argv + 1, line[32];
+	char **environment, **program = argv + 1, line[32];
 
 	while (*program && strchr(*program, '='))
 		program++;
@@ -71,5 +71,6 @@ int main(int argc, char **argv)
 		cpu = cpu_ns() - cpu;
 		printf("%lld %lld -1 0\n", (long long)wall, (long long)cpu);
 	}
+	free(environment);
 	return 0;
 }

@@ -158,7 +158,8 @@ int main(int argc, char **argv)
 	inet_pton(AF_INET, argv[3], &server.sin_addr);
 	for (int i = argc == 6 ? atoi(argv[5]) : 0; i > 0;
 	     i--) /* neighbours that are alike are one */
-		mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		(void)mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
 	if (strcmp(argv[1], "io") == 0) {
 		fd = connect_blocking();
 		while (n-- > 0) {

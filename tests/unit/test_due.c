@@ -16,7 +16,7 @@
 #define NUMBERS 200000 /* beyond what has a place of its own */
 #define ADDERS	2
 #define TIMES	5000 /* of each of them */
-#define HOUR	3600000LL * MS
+#define HOUR	(3600000LL * MS)
 
 static _Atomic int64_t due[NUMBERS]; /* 0: never */
 static int64_t now;
@@ -145,6 +145,7 @@ static void test_threads(void **state)
 	running = ADDERS;
 	for (uintptr_t i = 0; i < ADDERS + 2; i++)
 		assert_int_equal(
+			/* NOLINTNEXTLINE(performance-no-int-to-ptr) its number */
 			pthread_create(&threads[i], NULL, i < ADDERS ? adder : sweeper, (void *)i),
 			0);
 	for (int i = 0; i < ADDERS + 2; i++)

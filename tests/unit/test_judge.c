@@ -92,6 +92,16 @@ static const struct finding *find(const char *id)
 	return found;
 }
 
+/* Does the finding of that name say so? */
+static void assert_said(const char *id, const char *words, bool expected)
+{
+	const struct finding *found = find(id);
+
+	if (!found || (strstr(found->what, words) != NULL) != expected)
+		fail_msg("%s: \"%s\", and \"%s\" in it %s", id, found ? found->what : "", words,
+			 expected ? "is expected" : "is not");
+}
+
 static void assert_finding(const char *id, enum finding_verdict verdict, const char *mend)
 {
 	const struct finding *found = find(id);
@@ -848,20 +858,20 @@ static void multipath_on_the_way(void **state)
 	p->holds = true;
 	converter_again();
 	assert_finding("reply-held", FINDING_NOTE, "mptcp = off");
-	assert_non_null(strstr(find("reply-held")->what, "send none there: 20.0 ms more"));
+	assert_said("reply-held", "send none there: 20.0 ms more", true);
 	p->holds = false;
 	converter_again();
 	assert_null(find("reply-held"));
 	p->held_us = 41000;
 	converter_again();
-	assert_non_null(strstr(find("reply-held")->what, "as Linux does it: 41.0 ms more"));
+	assert_said("reply-held", "as Linux does it: 41.0 ms more", true);
 	p->mptcp = PROBE_MPTCP_WORKS;
 	converter_again();
 	assert_finding("converter-mptcp", FINDING_OK, "");
-	assert_null(strstr(find("converter-mptcp")->what, "TCP, as"));
+	assert_said("converter-mptcp", "TCP, as", false);
 	j.gain = MULTIPATH_ONE;
 	converter_again();
-	assert_non_null(strstr(find("converter-mptcp")->what, "TCP, as there is one path"));
+	assert_said("converter-mptcp", "TCP, as there is one path", true);
 	assert_null(find("reply-held"));
 	j.gain = MULTIPATH_GAINS;
 	p->verdict = PROBE_UNREACHABLE;

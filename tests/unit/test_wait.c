@@ -13,6 +13,7 @@ bool real_waits_are_libcs;
 
 void real_init(void)
 {
+	real.ppoll = ppoll;
 }
 
 static void test_end(void **state)
