@@ -57,20 +57,24 @@ static void close_accepted(void *fd)
 	aborted(*(int *)fd);
 }
 
-/* As long as accept() may: until the listener is shut down, too. */
+/* As long as accept() may: until the listener is shut down, too. That its number is closed, and perhaps another's
+ * by then, ends no accept(). */
 static int wait_for_name(int listener, int fd)
 {
 	struct pollfd both[] = { { .fd = fd, .events = POLLOUT }, { .fd = listener } };
 	int64_t until_ns = sock_time_limit(listener, SO_RCVTIMEO);
+	uint64_t cookie = sock_cookie(listener);
+	bool is_listeners;
 	int r;
 
 	do {
-		if (both[1].revents & POLLNVAL) /* closed, which ends no accept() */
-			both[1].fd = -1;
 		r = pollset_wait(both, 2, until_ns, NULL);
-	} while ((r > 0 && !both[0].revents && both[1].revents & POLLNVAL) ||
+		is_listeners = r > 0 && !both[0].revents;
+		if (is_listeners && (!cookie || sock_cookie(listener) != cookie))
+			both[1].fd = -1;
+	} while ((is_listeners && both[1].fd < 0) ||
 		 (r == -EINTR && until_ns == WAIT_FOREVER && wait_restarts_all()));
-	if (r > 0 && !both[0].revents) {
+	if (is_listeners) {
 		aborted(fd);
 		return -EINVAL;
 	}

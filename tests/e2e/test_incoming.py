@@ -622,14 +622,18 @@ class Steps(Incoming):
                 self.assertEqual(set(said[1:-1]) - {"EAGAIN"}, set(), said)
 
     def test_closed_by_another(self):
-        """The listener's number, which ends no accept(): what has been taken comes of it."""
-        server = self.serve(["/usr/bin/python3", "-c", CLOSED, 8096], 8096)
-        s, rest = self.half(8096)
-        with s:
-            server.wait_for("the close", lambda: "closed" in server.text())
-            s.sendall(rest)
-            server.wait_for("the end of accept()", lambda: server.text().count("\n") == 2)
-        self.assertEqual(server.text(), f"closed\n{REMOTE}\n")
+        """The listener's number, which ends no accept(), whoever has it next: what has been taken comes of it."""
+        for n, what in enumerate(("nothing", "socket", "pipe")):
+            with self.subTest(what):
+                port = 8096 + n
+                server = self.serve(["/usr/bin/python3", "-c", CLOSED, port, what], port)
+                s, rest = self.half(port)
+                with s:
+                    server.wait_for("the close", lambda: "closed" in server.text())
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        s.sendall(rest)
+                    server.wait_for("the end of accept()", lambda: server.text().count("\n") == 2)
+                self.assertEqual(server.text(), f"closed\n{REMOTE}\n")
 
     def test_waits_elsewhere(self):
         """Whoever waits for the listener, in whatever set, is woken for what another thread's accept() has held."""
@@ -909,7 +913,7 @@ for flags in None, 0, socket.SOCK_NONBLOCK, socket.SOCK_CLOEXEC, both:
     os.close(fd)
 """
 
-# A thread waits in accept() for a name, another one closes the listener.
+# A thread waits in accept() for a name, another one closes the listener. The number is then nobody's, or has hung up.
 CLOSED = r"""
 import os, socket, sys, threading, time
 s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
@@ -922,7 +926,15 @@ before = len(os.listdir("/proc/self/fd"))
 threading.Thread(target=accept).start()
 while len(os.listdir("/proc/self/fd")) == before:
     pass
-os.close(s.fileno())
+number = s.fileno()
+os.close(number)
+if sys.argv[2] == "socket":
+    other = socket.socket()
+    assert other.fileno() == number
+elif sys.argv[2] == "pipe":
+    reads, writes = os.pipe()
+    assert reads == number
+    os.close(writes)
 time.sleep(0.3)
 print("closed", flush=True)
 time.sleep(60)
