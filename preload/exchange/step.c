@@ -153,6 +153,7 @@ __attribute__((noinline)) static enum exchange_event look_at_socket(struct excha
 								    bool broken)
 {
 	enum exchange_phase phase = exchange_phase(t->u);
+	enum exchange_event event;
 
 	if (phase != EXCHANGE_OWED && phase != EXCHANGE_REPLY)
 		return EXCHANGE_GOES_ON;
@@ -160,7 +161,11 @@ __attribute__((noinline)) static enum exchange_event look_at_socket(struct excha
 		return exchange_read_incoming(t);
 	if (broken && leave_to_kernel(t->u, t->fd))
 		return left_to_kernel(t);
-	return phase == EXCHANGE_OWED ? send_owed(t) : read_reply(t);
+	event = phase == EXCHANGE_OWED ? send_owed(t) : read_reply(t);
+	/* POLLERR, by which every wait for the rest would be over at once */
+	if (event == EXCHANGE_GOES_ON && exchange_is_pending(t->u))
+		traces_forget_errors(t->fd);
+	return event;
 }
 
 static enum exchange_event look_at_clock(struct exchange_turn *t)

@@ -20,6 +20,30 @@ print(errno.errorcode.get(s.connect_ex((sys.argv[2], int(sys.argv[3]))), 0),
       "the same" if s.getsockname()[1] == port else "another")
 """
 
+# how it waits for its connection, of which it wants time stamps
+WAITS = """
+import select, socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, 37, 1 << 4 | 1 << 1 | 1 << 9)
+how, server = sys.argv[3], (sys.argv[1], int(sys.argv[2]))
+s.setblocking(how == "connect")
+assert (s.connect_ex(server) == 0) == (how == "connect")
+if how == "poll":
+    p = select.poll()
+    p.register(s, select.POLLOUT)
+    assert p.poll() == [(s.fileno(), select.POLLOUT)]
+elif how == "select":
+    assert select.select([], [s], []) == ([], [s], [])
+elif how == "epoll":
+    p = select.epoll()
+    p.register(s, select.EPOLLOUT)
+    assert p.poll() == [(s.fileno(), select.EPOLLOUT)]
+elif how == "recv":
+    s.setblocking(True)
+    s.send(b"hello")
+    assert s.recv(5) == b"hello"
+"""
+
 # when how...: what the queue of errors has before the first data, and after it
 QUEUE = """
 import errno, select, socket, struct, sys, time
@@ -206,6 +230,23 @@ class Queue(Traces):
                     shim = self.lab.config(policy=f"mptcp = off\nfallback = {fallback}\ntimeout = 5s", address=NOWHERE)
                     wanted = wanted or self.say(QUEUE, L.SERVER, ECHO, when, "errors")
                     self.assertEqual(self.say(QUEUE, L.SERVER, ECHO, when, "errors", shim=shim), wanted)
+
+    def test_waits(self):
+        """What is in the queue, of the message, ends no wait for the reply."""
+        self.need("strace")
+        v4, _ = self.lab.fresh_addresses()
+        self.lab.converter("--fastopen", "off", "--fault", "delay=500", listen=[v4])
+        shim = self.lab.config("fast-open = cookie", "mptcp = off", address=v4)
+        for how in "connect", "poll", "select", "epoll", "recv":
+            with self.subTest(how):
+                trace = self.lab.file("strace")
+                r = self.lab.run(["strace", "-f", "-qq", "-o", trace, "-e", "trace=/poll|select|epoll_p?wait",
+                                  *(f"-E{k}={v}" for k, v in shim.items()), f"-ELD_PRELOAD={L.SHIM}",
+                                  "/usr/bin/python3", "-c", WAITS, L.SERVER, ECHO, how])
+                self.assertEqual((r.code, r.err), (0, ""), r)
+                waits = trace.read_text().splitlines()
+                self.note(f"{how}: {len(waits)} waits")
+                self.assertLess(len(waits), 50, waits[-5:])
 
 
 if __name__ == "__main__":
