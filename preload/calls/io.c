@@ -22,6 +22,8 @@
 
 enum direction { READING, WRITING };
 
+#define BESIDE_STREAM (MSG_OOB | MSG_ERRQUEUE) /* nobody waits for it */
+
 /* 0: go on to libc; or a negative errno. */
 static int unsettled(int fd, int flags, enum direction direction)
 {
@@ -32,11 +34,13 @@ static int unsettled(int fd, int flags, enum direction direction)
 
 	if (!c)
 		return 0;
-	/* urgent data and the error queue are not in the stream; what is in that by now is ours */
-	if (direction == READING && flags & MSG_ERRQUEUE)
-		return mark == MARK_PENDING && conn_advance(fd, c) == MARK_PENDING ? -EAGAIN : 0;
-	if (direction == READING && flags & MSG_OOB)
-		return 0;
+	/* urgent data and the error queue are not in the stream; what is in that by now is ours, and to MPTCP the
+	 * stream is all there is */
+	if (direction == READING && flags & BESIDE_STREAM) {
+		if (mark != MARK_PENDING || conn_advance(fd, c) != MARK_PENDING)
+			return 0;
+		return flags & MSG_ERRQUEUE ? -EAGAIN : -EINVAL;
+	}
 	if (mark == MARK_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
 		r = fastopen_start(fd, flags);
 		if (r < 0)
@@ -120,7 +124,7 @@ SLOW static bool waits_for_nothing(int fd, int flags)
 	bool waits = false;
 	struct conn *c;
 
-	if (flags & MSG_DONTWAIT || mark_get(fd) != MARK_PENDING)
+	if (flags & (MSG_DONTWAIT | BESIDE_STREAM) || mark_get(fd) != MARK_PENDING)
 		return false;
 	c = conn_find(fd);
 	if (c && conn_advance(fd, c) == MARK_PENDING && !sock_is_nonblocking(fd)) {

@@ -249,5 +249,46 @@ class Queue(Traces):
                 self.assertLess(len(waits), 50, waits[-5:])
 
 
+# What is beside the stream, asked for in vain, of a pending connection that does not wait, or whose connect() did not
+# any longer; then when the reply must be there.
+BESIDE = """
+import ctypes, errno, select, socket, struct, sys, time
+libc, room = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(10)
+
+def recv(n, flags):
+    r = libc.recv(s.fileno(), room, n, flags)
+    return f"{n}: {errno.errorcode[ctypes.get_errno()] if r < 0 else room.raw[:r]}"
+
+s = socket.socket()
+if sys.argv[3] == "blocking":
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 1000))
+else:
+    s.setblocking(False)
+s.connect_ex((sys.argv[1], int(sys.argv[2])))
+for flags in socket.MSG_OOB, socket.MSG_ERRQUEUE:
+    print(*(recv(n, flags) for n in (0, 1)))
+time.sleep(1)
+print(recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT) in ("1: EINVAL", "1: EAGAIN"))  # as decisions.py has it
+select.select([], [s], [])
+s.send(b"hello")
+s.setblocking(True)
+print(s.recv(5))
+"""
+
+
+class Beside(Traces):
+    def test(self):
+        """Urgent data and the queue of errors: nobody waits for them, and no byte of the reply is any."""
+        for mptcp in "off", "on":
+            for how in "blocking", "nonblocking":
+                with self.subTest(f"{how}, mptcp = {mptcp}"):
+                    v4, _ = self.lab.fresh_addresses()
+                    converter = self.lab.converter("--mptcp", "--fault", "delay=600", listen=[v4])
+                    shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}", address=v4)
+                    plain = self.say(BESIDE, L.SERVER, ECHO, how)
+                    self.assertEqual(self.say(BESIDE, L.SERVER, ECHO, how, shim=shim), plain)
+                    converter.stop()
+
+
 if __name__ == "__main__":
     L.main(setup)
