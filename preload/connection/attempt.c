@@ -250,12 +250,15 @@ static struct pol_verdict choose(const struct conn_request *request, struct pol_
 	return v;
 }
 
-/* The program wants nothing beyond the host's own links, and a converter would be the way there. */
+/* The program wants nothing beyond the host's own links, and a converter would be the way there. Of a socket that
+ * may have other numbers, or was made elsewhere, the note may not know. */
 static bool stays_on_link(int fd)
 {
 	const struct note *n = note_at(fd);
 
-	return n && note_is_on(n, SOL_SOCKET, SO_DONTROUTE);
+	if (note_obstacle(n) || atomic_load(&n->copied))
+		return sock_int(fd, SOL_SOCKET, SO_DONTROUTE, 0);
+	return note_is_on(n, SOL_SOCKET, SO_DONTROUTE);
 }
 
 /* A rule wants the socket, which is ours until we let go of it, to be converted. */

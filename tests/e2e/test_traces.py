@@ -161,6 +161,20 @@ for value in sys.argv[3].split():
 print(errno.errorcode.get(s.connect_ex((sys.argv[1], int(sys.argv[2]))), 0))
 """
 
+# ... of another number of the socket, which it has got before or after that, or by a program that was started with it
+LINK_ELSEWHERE = """
+import errno, os, socket, sys
+s = socket.socket()
+t = s.dup() if sys.argv[3] == "behind" else None
+s.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+if sys.argv[3] == "started":
+    os.set_inheritable(s.fileno(), True)
+    os.execv(sys.executable, [sys.executable, "-c", "import errno, socket, sys\\nt = socket.socket(fileno="
+             f"{s.fileno()})\\nprint(errno.errorcode.get(t.connect_ex((sys.argv[1], int(sys.argv[2]))), 0))", *sys.argv[1:]])
+t = t or s.dup()
+print(errno.errorcode.get(t.connect_ex((sys.argv[1], int(sys.argv[2]))), 0))
+"""
+
 
 class Link(Traces):
     """SO_DONTROUTE: nothing beyond the host's own links, whatever a converter could do."""
@@ -178,6 +192,14 @@ class Link(Traces):
 
     def test_set(self):
         self.check("1", "ENETUNREACH\n", 0)
+
+    def test_elsewhere(self):
+        converter = self.lab.converter()
+        for how in "before", "behind", "started":
+            with self.subTest(how):
+                self.assertEqual(self.say(LINK_ELSEWHERE, L.SERVER, ECHO, how), "ENETUNREACH\n")
+                self.assertEqual(self.say(LINK_ELSEWHERE, L.SERVER, ECHO, how, shim=self.lab.config()), "ENETUNREACH\n")
+        self.assertEqual(converter.events("accept"), [])
 
     def test_of_mptcp(self):
         """LINUX-FACTS 4.18."""
