@@ -21,6 +21,27 @@ static const struct note *special(int fd)
 	return n && note_is_special(n) ? n : NULL;
 }
 
+/* False: time stamps of this kind are not asked for. */
+static bool flags_of(const struct note *n, int name, struct note_option *o, unsigned int *flags)
+{
+	if (!note_is_on(n, SOL_SOCKET, name) || !note_find(n, SOL_SOCKET, name, o) ||
+	    o->len < sizeof(*flags))
+		return false;
+	memcpy(flags, o->value, sizeof(*flags));
+	return true;
+}
+
+bool traces_are_wanted(const struct note *n)
+{
+	struct note_option o;
+	unsigned int flags;
+
+	for (size_t i = 0; note_is_special(n) && i < STAMPS; i++)
+		if (flags_of(n, stamps[i], &o, &flags) && flags & SOF_TIMESTAMPING_TX_RECORD_MASK)
+			return true;
+	return false;
+}
+
 /* The disconnect has given it back to the host, and goes on showing it (LINUX-FACTS 3.8). One that the program
  * had chosen the socket still has, so that the kernel refuses. */
 void traces_bind_again(int fd)
@@ -60,14 +81,11 @@ void traces_number_anew(int fd)
 {
 	const struct note *n = special(fd);
 	struct note_option o;
-	int flags;
+	unsigned int flags;
 
 	for (size_t i = 0; n && i < STAMPS; i++) {
-		if (!note_is_on(n, SOL_SOCKET, stamps[i]) ||
-		    !note_find(n, SOL_SOCKET, stamps[i], &o) || o.len < sizeof(flags))
-			continue;
-		memcpy(&flags, o.value, sizeof(flags));
-		if (!(flags & SOF_TIMESTAMPING_OPT_ID) || sock_tcp_state(fd) == TCP_CLOSE)
+		if (!flags_of(n, stamps[i], &o, &flags) || !(flags & SOF_TIMESTAMPING_OPT_ID) ||
+		    sock_tcp_state(fd) == TCP_CLOSE)
 			continue; /* where it could not be set again */
 		sock_set_int(fd, SOL_SOCKET, stamps[i], 0);
 		sys_setsockopt(fd, SOL_SOCKET, stamps[i], o.value, o.len);

@@ -7,6 +7,10 @@
 #ifndef CVT_TRACES_H
 #define CVT_TRACES_H
 
+#include "note.h"
+
+/* Does the program want time stamps of what it sends? */
+bool traces_are_wanted(const struct note *n);
 /* After a disconnect, before another attempt: to the port that the kernel had chosen for bind(). */
 void traces_bind_again(int fd);
 /* What is in the queue of errors and time stamps is of our own packets. */

@@ -3,6 +3,7 @@
 
 #include "reach.h"
 #include "epsets.h"
+#include "traces.h"
 #include "twin_options.h"
 #include "sock.h"
 
@@ -77,6 +78,11 @@ static bool carry_options(int twin, const struct note *n, struct twin_wish *wish
 {
 	struct note_option o, other;
 
+	/* which MPTCP takes, and gives none (LINUX-FACTS 4.19) */
+	if (wish->mptcp && traces_are_wanted(n)) {
+		wish->obstacle = "SO_TIMESTAMPING";
+		return false;
+	}
 	if (wish->must) /* whatever net.ipv6.bindv6only says */
 		sock_set_int(twin, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	for (uint16_t at = 0; note_next(n, &at, &o);) {
