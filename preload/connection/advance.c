@@ -49,11 +49,16 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 
 	if (!u || !exchange_is_pending(u))
 		return settle(fd, u);
+	/* it has, since the caller has seen the number to be c's; another pending one has its own record there */
+	if (mark_in(word) != MARK_PENDING)
+		return mark_in(word);
 	/* whoever drives it may be late himself */
 	if (!driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns))
 		step(fd, word, u, broken);
 	if (!exchange_is_pending(u))
 		return settle(fd, u);
+	if (mark_look(fd) != word) /* closed meanwhile: what is registered there is another's */
+		return mark_get(fd);
 	/* a message that was owed has gone out, and now there is a reply to be missed */
 	if (exchange_due_ns(u) < due_ns)
 		conn_set_due(fd, u);

@@ -298,6 +298,49 @@ class Tidy(L.TestCase):
         self.note(f"connect() of 5000 at once: {r.out.decode().split(chr(10))[0]}")
         self.assertIn("115", r.out.decode(), r)
 
+# A thread looks at a pending number (argv[1]: by what), and its first getsockopt(), which says whose it is, takes a second.
+# Meanwhile that number becomes another connection's: what it has of the stream, or of its events, in the end.
+TAKEN = """
+import os, select, socket, sys, threading, time
+listener = socket.create_server(("127.0.0.1", 0))
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(("10.2.0.2", 80))
+waiting, mine = select.epoll(), select.epoll()
+
+def look():
+    try:
+        if sys.argv[1] == "epoll_wait":
+            waiting.poll(2)
+        else:
+            s.getpeername()
+    except OSError:
+        pass
+
+if sys.argv[1] == "epoll_wait":
+    waiting.register(s, select.EPOLLOUT)
+thread = threading.Thread(target=look)
+thread.start()
+time.sleep(0.8)
+number = s.fileno()
+os.close(number)
+t = socket.socket()
+assert t.fileno() == number
+t.connect(listener.getsockname())
+mine.register(t, select.EPOLLIN)
+peer, _ = listener.accept()
+if sys.argv[2] == "data":
+    peer.send(b"all of it")
+thread.join()
+peer.send(b"!")
+peer.close()
+said = b""
+while mine.poll(2) and (piece := t.recv(100)):
+    said += piece
+print(said.decode(), flush=True)
+os._exit(0)  # without s.close()
+"""
+
 
 class Processes(L.TestCase):
     def setUp(self):
@@ -345,6 +388,21 @@ class Processes(L.TestCase):
         self.assertEqual(lines[:3], ["[0, 0, 0]", L.SERVER, "None"])
         self.assertTrue(lines[3].startswith("[b'HTTP/1.1 200 OK"), lines)
         self.assertTrue(lines[3].endswith(f"b'{L.ROUTER}\\n']"), lines)
+
+    def test_number_is_taken(self):
+        """While another thread looks at it (TRAPS 2.25)."""
+        self.need("strace")
+        for how, delay in ("getpeername", 5000), ("epoll_wait", 300):
+            for data, wanted in ("data", "all of it!"), ("none", "!"):
+                with self.subTest(f"{how} {data}"):
+                    v4, _ = self.lab.fresh_addresses()
+                    self.lab.converter("--fault", f"delay={delay}", listen=[v4])
+                    shim = self.lab.config("fast-open = no-cookie", "timeout = 20s", address=v4)
+                    r = self.lab.run(["strace", "-f", "-qq", "-o", self.lab.file("strace"), "-e", "trace=getsockopt",
+                                      "-e", "inject=getsockopt:delay_exit=1500000:when=1", f"-ELD_PRELOAD={L.SHIM}",
+                                      *(f"-E{k}={v}" for k, v in shim.items()),
+                                      "/usr/bin/python3", "-c", TAKEN, how, data])
+                    self.assertEqual((r.code, r.out.decode(), r.err), (0, wanted + "\n", ""), r)
 
     def test_inherited_socket(self):
         """A socket that another program has made: the kernel is asked."""
