@@ -173,7 +173,8 @@ static void await_end(int fd, const struct exchange *u)
 	struct patience patience = { 0 };
 
 	atomic_thread_fence(memory_order_seq_cst);
-	while ((exchange_phase(u) == EXCHANGE_OPENING || atomic_load(&u->lock)) &&
+	/* the lock first: who has it may go on without it when he has put it in that phase */
+	while ((atomic_load(&u->lock) || exchange_phase(u) == EXCHANGE_OPENING) &&
 	       !exchange_is_interrupted())
 		if (!wait_patiently(&patience))
 			return;
