@@ -175,7 +175,8 @@ static int load_on(struct config *config, const struct config_env *env, const ch
 int config_load(struct config *config, const struct config_env *env, const char *program,
 		struct config_error *err)
 {
-	*err = (struct config_error){ .file = "environment" };
+	*err = (struct config_error){ .file = "environment",
+				      .leaves_cookies = env->leaves_cookies };
 	return load_on(config, env, program, err);
 }
 

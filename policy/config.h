@@ -80,6 +80,7 @@ struct config_error {
 	char what[160];	      /* "timeout = 5x: expected a number with s or ms, such as 5s" */
 	config_each_fn *each; /* config_check()'s, else NULL */
 	void *arg;
+	bool leaves_cookies; /* config_env's */
 };
 
 /* The environment as it was when the process started; NULL for what is not set. */
@@ -91,6 +92,9 @@ struct config_env {
 	/* Not of the environment. The file that switches every process off by being there, whatever
 	 * else is said; NULL: none is asked for. */
 	const char *off_switch;
+	/* No file of a cookie is opened, and none is known: of somebody else's configuration, who may have named
+	 * anything. */
+	bool leaves_cookies;
 };
 
 /* As CONVERT_DISABLE and CONVERT_STRICT are: set, and not to 0. */

@@ -73,7 +73,9 @@ static int set_fast_open(struct config_parser *p, const char *value)
 
 static int set_cookie(struct config_parser *p, const char *value)
 {
-	return config_set_cookie(current(p), value, p->key, p->err, p->line);
+	return p->err->leaves_cookies ?
+		       0 :
+		       config_set_cookie(current(p), value, p->key, p->err, p->line);
 }
 
 static int set_from(struct config_parser *p, const char *value)
@@ -360,7 +362,8 @@ static const char *const key_names[] = {
 static const char *quotable(const char *name)
 {
 	for (const char *c = name; *c; c++) {
-		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && *c != '-' && *c != '_')
+		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && *c != '-' &&
+		    *c != '_')
 			return "";
 	}
 	return name;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -156,33 +157,51 @@ static const char *variable(const char *text, const char *name)
 	return NULL;
 }
 
-/* A relative name is one in its directory, and the file its root's: /proc has both. */
-static const char *its_file(const struct program *p, const char *name, char *path, size_t room)
+/* A relative name is one in its directory, and the file its root's: /proc has both. It may be anything, and we root:
+ * a device, which is not to be opened. -1: it is no file. */
+static int find_file(const struct program *p, const char *name)
 {
-	if (!name || !*name)
-		return name;
-	snprintf(path, room, "/proc/%d/%s/%s", p->pid, *name == '/' ? "root" : "cwd", name);
-	return path;
+	char path[4200];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s/%s", p->pid, *name == '/' ? "root" : "cwd", name);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void load_config(struct program *p, const char *variables, const char *command)
+{
+	const char *name = variable(variables, "CONVERT_CONF");
+	const int fd = name && *name ? find_file(p, name) : -1;
+	char path[40];
+	const struct config_env env = {
+		.conf = fd < 0 ? NULL : path,
+		.addr = variable(variables, "CONVERT_ADDR"),
+		.port = variable(variables, "CONVERT_PORT"),
+		.disable = variable(variables, "CONVERT_DISABLE"),
+		.off_switch = CONFIG_OFF_SWITCH,
+		.leaves_cookies = true,
+	};
+	struct config_error err;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (fd >= 0 || !name || !*name)
+		p->has_config = config_load(&p->config, &env, basename(command), &err) == 0;
+	p->config.file = NULL; /* path */
+	if (fd >= 0)
+		close(fd);
 }
 
 static void find_config(struct program *p)
 {
-	char *text = read_text(p->pid, "environ"), *command = read_text(p->pid, "cmdline"),
-	     path[4200];
-	struct config_error err;
+	char *text = read_text(p->pid, "environ"), *command = read_text(p->pid, "cmdline");
 
-	if (text && command) {
-		const struct config_env env = {
-			.conf = its_file(p, variable(text, "CONVERT_CONF"), path, sizeof(path)),
-			.addr = variable(text, "CONVERT_ADDR"),
-			.port = variable(text, "CONVERT_PORT"),
-			.disable = variable(text, "CONVERT_DISABLE"),
-			.off_switch = CONFIG_OFF_SWITCH,
-		};
-
-		p->has_config = config_load(&p->config, &env, basename(command), &err) == 0;
-		p->config.file = NULL; /* path */
-	}
+	if (text && command)
+		load_config(p, text, command);
 	free(text);
 	free(command);
 }

@@ -183,6 +183,28 @@ class Ways(Case):
         self.assertEqual(seen - {(MUTE, "lab-converter")}, {(TCP, "lab-converter")})
         self.assertEqual(self.json(ns="server")["connections"], [])
 
+    def opened(self, fifo):
+        """A writer that says when somebody has opened the other end."""
+        fifo.unlink()
+        os.mkfifo(fifo)
+        writer = subprocess.Popen(["sh", "-c", 'exec 3> "$1" && echo', "sh", fifo], stdout=subprocess.PIPE)
+        self.addCleanup(writer.communicate)
+        self.addCleanup(writer.kill)
+        return writer
+
+    def test_what_a_program_names(self):
+        """Root looks, and the program is anybody's: what it calls its configuration, or a cookie's file, may be a
+        device that does something when it is opened."""
+        cookie = self.lab.file("cookie", "12345678")
+        config = self.lab.config(f"cookie = @{cookie}", policy="mptcp = on")
+        program = self.hold(1, TCP, shim=config)
+        for fifo, name in (cookie, "lab"), (L.pathlib.Path(config["CONVERT_CONF"]), None):
+            writer = self.opened(fifo)
+            (c,) = self.of(program, self.json())
+            time.sleep(0.3)
+            self.assertIsNone(writer.poll(), fifo)
+            self.assertEqual((c["server"], c["way"], c["converter_name"]), (TCP, "converted", name), c)
+
     def test_without_privilege(self):
         """Another user sees who goes to a converter, and is told what he does not see."""
         if not L.owns_several_users():
