@@ -16,6 +16,9 @@ struct explain {
 	bool needs_variables;	/* what is wanted of the library is said by them */
 	unsigned int n_scripts; /* that led here */
 	char *const *words;	/* of the command that is looked at; its name first */
+	/* What follows is about programs that another one (env ...) is to start: its exec, and not ours, fails. */
+	bool is_of_another;
+	size_t n_own; /* findings before that */
 };
 
 /* False: there is no telling, and standard error says why. */
@@ -29,6 +32,12 @@ char *explain_file(struct explain *e, const char *path);
 /* By its name: those that drop, replace or hide what LD_PRELOAD names. */
 void explain_known(struct explain *e, const char *path);
 void explain_no_environment(struct explain *e, const char *mend);
+/* What follows is of another program than the first. */
+void explain_another(struct explain *e);
+/* The words of the program that these start; NULL: none. */
+char *const *explain_started(struct explain *e, char *const *words);
+/* What env(1) starts with these words, which stand behind its name; NULL: nothing. mend: if it takes LD_PRELOAD away. */
+char *const *explain_env(struct explain *e, char *const *words, const char *mend);
 char *explain_script(struct explain *e, const char *bytes, size_t len);
 /* privileged: set-user-ID and the like; NULL: nothing of that kind. */
 void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged);

@@ -79,83 +79,15 @@ static void explain(struct explain *e, const char *program)
 	}
 }
 
-/* ------------------------------------------------------------------- what starts another program */
-
-/* Programs that become another one, with the environment that they have: the options that have a word
- * of their own behind them, and how many words stand before the program. */
-static const struct starter {
-	const char *name, *with_word;
-	int n_words;
-} starters[] = {
-	{ "env", "uCS", 0 },   { "nohup", "", 0 },     { "setsid", "", 0 },    { "nice", "n", 0 },
-	{ "ionice", "cn", 0 }, { "timeout", "ks", 1 }, { "stdbuf", "ioe", 0 }, { "chrt", "TPD", 1 },
-	{ "taskset", "", 1 },  { "time", "fo", 0 },
-};
-
-static const struct starter *find_starter(const char *name)
-{
-	const char *slash = strrchr(name, '/');
-
-	for (size_t i = 0; i < sizeof(starters) / sizeof(starters[0]); i++)
-		if (strcmp(starters[i].name, slash ? slash + 1 : name) == 0)
-			return &starters[i];
-	return NULL;
-}
-
-static bool is_of_ours(const char *variable)
-{
-	static const char name[] = "LD_PRELOAD";
-
-	return strcspn(variable, "=") == strlen(name) && strncmp(variable, name, strlen(name)) == 0;
-}
-
-/* Does env(1) take LD_PRELOAD away by this option, or set it anew by this variable? */
-static bool clears(const char *word, const char *next)
-{
-	if (*word != '-')
-		return is_of_ours(word) && !strstr(word, LIBRARY);
-	if (strncmp(word, "--unset=", 8) == 0)
-		return is_of_ours(word + 8);
-	if (strncmp(word, "-u", 2) == 0)
-		return word[2] ? is_of_ours(word + 2) : next && is_of_ours(next);
-	return strcmp(word, "-") == 0 || strcmp(word, "--ignore-environment") == 0 ||
-	       (word[1 + strspn(word + 1, "i0v")] == '\0' && strchr(word, 'i'));
-}
-
-/* The words of the program that is started; NULL: there are none. */
-static char *const *started(struct explain *e, const struct starter *s, char *const *words)
-{
-	const bool is_env = s->with_word[0] == 'u';
-	int n = s->n_words;
-
-	for (; *words; words++) {
-		const char *word = *words;
-
-		if (is_env && (*word == '-' || strchr(word, '=')) && clears(word, words[1]))
-			explain_no_environment(e, "the same words without that");
-		if (strcmp(word, "--") == 0)
-			continue;
-		if (*word == '-') {
-			if (word[1] && word[1] != '-' && strchr(s->with_word, word[1]) &&
-			    !word[2] && words[1])
-				words++;
-		} else if (!(is_env && strchr(word, '=')) && n-- == 0) {
-			return words;
-		}
-	}
-	return NULL;
-}
-
 void explain_command(struct explain *e, char *const *words)
 {
-	const struct starter *s;
-
 	while (words) {
 		e->words = words;
 		explain(e, words[0]);
-		s = find_starter(words[0]);
-		words = s ? started(e, s, words + 1) : NULL;
+		words = explain_started(e, words);
 	}
+	if (!e->is_of_another)
+		e->n_own = e->found.n;
 }
 
 /* -------------------------------------------------------------------------------- where we are */

@@ -7,6 +7,7 @@
 #define LINE_MAX_LEN 256 /* what the kernel looks at (BINPRM_BUF_SIZE) */
 #define SCRIPTS_MAX  5	 /* scripts whose interpreters are scripts: the kernel stops as well */
 #define BLANK	     " \t"
+#define NO_SUCH_LINE "a first line of the script without that"
 
 static const char *base_name(const char *path)
 {
@@ -23,40 +24,38 @@ static bool is_one_of(const char *name, const char *const words[])
 	return false;
 }
 
-void explain_no_environment(struct explain *e, const char *mend)
+/* What env is to take apart, if it is: what stands behind -S; else NULL. */
+static char *split(char *text)
 {
-	struct finding *found = finding_add(&e->found, "script-environment", FINDING_PROBLEM,
-					    "env takes LD_PRELOAD away from what it starts");
+	static const char longer[] = "--split-string";
+	char *s = text + strcspn(text, "S" BLANK);
 
-	finding_mend(found, "%s", mend);
+	if (strncmp(text, longer, sizeof(longer) - 1) == 0)
+		return text + sizeof(longer) - 1 + (text[sizeof(longer) - 1] == '=');
+	return *s == 'S' ? s + 1 : NULL;
 }
 
 /*
- * What env(1) runs: the first word that is neither an option nor a variable. The kernel hands over
- * all that stands behind env as one argument, which only -S takes apart. text is cut up. NULL: there
- * is none.
+ * What env(1) runs. The kernel hands over all that stands behind env as one argument, which only -S takes
+ * apart. text is cut up. NULL: there is nothing.
  */
 static char *env_program(struct explain *e, char *text)
 {
-	bool is_split = false;
-	char *word, *rest = text;
+	char *words[LINE_MAX_LEN / 2 + 1], *word, *rest = split(text);
+	char *const *program;
+	size_t n = 0;
 
 	if (text[0] != '-')
 		return text[0] && !strchr(text, '=') ? text : NULL;
-	while ((word = strsep(&rest, BLANK))) {
-		if (strncmp(word, "-S", 2) == 0 || strncmp(word, "-vS", 3) == 0) {
-			is_split = true;
-			word = strchr(word, 'S') + 1;
-		} else if (strncmp(word, "--split-string", 14) == 0) {
-			is_split = true;
-			word = word[14] == '=' ? word + 15 : word + 14;
-		}
-		if (strcmp(word, "-i") == 0 || strcmp(word, "--ignore-environment") == 0)
-			explain_no_environment(e, "no -i in the first line of the script");
-		else if (is_split && *word && *word != '-' && !strchr(word, '='))
-			return word;
-	}
-	return NULL;
+	if (text[1] != '-' &&
+	    memchr(text, 'i', rest ? (size_t)(rest - text) : strcspn(text, BLANK)))
+		explain_no_environment(e, NO_SUCH_LINE);
+	while ((word = strsep(&rest, BLANK)))
+		if (*word)
+			words[n++] = word;
+	words[n] = NULL;
+	program = explain_env(e, words, NO_SUCH_LINE);
+	return program ? *program : NULL;
 }
 
 static char *look_at_interpreter(struct explain *e, char *interpreter, char *argument)
@@ -80,6 +79,8 @@ static char *look_at_interpreter(struct explain *e, char *interpreter, char *arg
 		finding_add(
 			&e->found, "script-shell", FINDING_NOTE,
 			"a shell script connects by the programs that it starts: explain those");
+	if (program != interpreter)
+		explain_another(e);
 	return strdup(program);
 }
 

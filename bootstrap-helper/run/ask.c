@@ -142,6 +142,8 @@ static void ask_configuration(struct findings *f, bool *wants_receipt)
 
 /* ------------------------------------------------------------------------------ the program */
 
+static size_t n_own; /* findings before those of what the program starts in turn */
+
 static void ask_program(struct findings *f, char *const *words)
 {
 	struct explain e;
@@ -158,6 +160,7 @@ static void ask_program(struct findings *f, char *const *words)
 	e.found = *f;
 	explain_command(&e, words);
 	*f = e.found;
+	n_own = e.n_own;
 }
 
 void ask_first(struct findings *f, const char *library, char *const *words, bool *wants_receipt)
@@ -179,13 +182,31 @@ static bool is_of_the_program(const struct finding *found)
 	return strncmp(found->id, "program-", 8) == 0 || strncmp(found->id, "script", 6) == 0;
 }
 
+/* It cannot be executed. */
+static bool is_no_program(const struct finding *found)
+{
+	return is(found, "program-found") || is(found, "program-builtin") ||
+	       is(found, "program-executable");
+}
+
+bool ask_is_for_exec(const struct findings *f, const struct finding *found)
+{
+	return is_no_program(found) && (size_t)(found - f->all) < n_own;
+}
+
+/* Of what it starts, elsewhere perhaps, the program will say itself that it is not there. */
+static bool may_well_work(const struct findings *f, const struct finding *found)
+{
+	return is(found, NOT_KNOWN) || (is_no_program(found) && !ask_is_for_exec(f, found));
+}
+
 const struct finding *ask_worst(const struct findings *f, bool strict, bool any)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		const struct finding *found = &f->all[i];
 
-		if (found->verdict == FINDING_PROBLEM && (strict || !is(found, NOT_KNOWN)) &&
-		    (!any || !is_of_the_program(found) || ask_is_for_exec(found)))
+		if (found->verdict == FINDING_PROBLEM && (strict || !may_well_work(f, found)) &&
+		    (!any || !is_of_the_program(found) || ask_is_for_exec(f, found)))
 			return found;
 	}
 	return NULL;
@@ -227,15 +248,4 @@ const struct finding *ask_privileges(const struct findings *f)
 		if (is(&f->all[i], "program-privileges") && f->all[i].verdict == FINDING_PROBLEM)
 			return &f->all[i];
 	return NULL;
-}
-
-bool ask_is_for_exec(const struct finding *found)
-{
-	static const char *const ids[] = { "program-found", "program-builtin",
-					   "program-executable" };
-
-	for (size_t i = 0; i < 3; i++)
-		if (is(found, ids[i]))
-			return true;
-	return false;
 }

@@ -405,7 +405,7 @@ int main(int argc, char **argv)
 	o.receipt |= wants_receipt;
 	any = o.any || (!o.preload && ask_past(&found));
 	worst = ask_worst(&found, o.strict, any);
-	is_for_exec = worst && ask_is_for_exec(worst);
+	is_for_exec = worst && ask_is_for_exec(&found, worst);
 	if (worst && !is_for_exec) {
 		tell(&o, worst);
 		if (o.strict)

@@ -180,14 +180,39 @@ class Programs(Run):
         for words in (["env", static], ["env", "A=1", "B=2", static], ["nice", static],
                       ["nice", "-n", "1", static], ["timeout", "-k", "1", "9", static],
                       ["nohup", static], ["stdbuf", "-oL", static], ["setsid", "-w", static],
-                      ["env", "nice", "timeout", "9", static]):
+                      ["env", "nice", "timeout", "9", static],
+                      ["timeout", "--signal", "TERM", "--kill-after", "1", "9", static],
+                      ["timeout", "--sig", "TERM", "-vk", "1", "9", static],
+                      ["env", "--unset", "A", "--chdir", "/", "-vu", "B", static],
+                      ["nice", "--adjustment", "1", static], ["stdbuf", "--output", "L", static],
+                      ["ionice", "--class", "3", static], [self.file("s", f"#!/usr/bin/env -S -u A -C / {static}\n")]):
             with self.subTest(words):
                 self.supervised(f"{static}: statically linked", *GOOD, *words)
+
+    def test_what_they_start_is_not_found(self):
+        """... here; env may find it all the same. Strict: not without being looked at."""
+        place = self.lab.file("elsewhere")
+        place.mkdir()
+        self.compile("static", "-static").rename(place / "static")
+        script = self.file("script", "#!/usr/bin/env -S PATH=" + str(place) + " static\n")
+        for words in ["env", f"PATH={place}", "static"], ["env", "-C", place, "./static"], [script]:
+            with self.subTest(words):
+                r = self.run_it(*GOOD, *words)
+                self.assertEqual((r.code, r.err), (0, ""), r)
+                r = self.run_it(*GOOD, "--strict", *words)
+                self.assertEqual(r.code, STRICT, r)
+                self.assertRegex(r.err, "\\Aconvert-run: not started: (./)?static: [^\n]*\n\\Z", r)
+        for words in ["env", "nowhere"], [self.file("script", "#!/usr/bin/env nowhere\n")]:
+            self.assertEqual(self.run_it(*GOOD, *words).code, 127)
 
     def test_cleaners(self):
         for words in (["env", "-i", "true"], ["env", "-", "true"], ["env", "-uLD_PRELOAD", "true"],
                       ["env", "-u", "LD_PRELOAD", "true"], ["env", "--unset=LD_PRELOAD", "true"],
-                      ["env", "-vi", "true"], ["env", "LD_PRELOAD=", "true"]):
+                      ["env", "-vi", "true"], ["env", "LD_PRELOAD=", "true"],
+                      ["env", "--unset", "LD_PRELOAD", "true"], ["env", "-vu", "LD_PRELOAD", "true"],
+                      ["env", "-iu", "A", "true"], ["env", "--ignore-env", "true"],
+                      [self.file("s", "#!/usr/bin/env -S -u LD_PRELOAD true\n")],
+                      [self.file("s", "#!/usr/bin/env -iS true\n")]):
             with self.subTest(words):
                 self.supervised("env takes LD_PRELOAD away.*; mend:", *GOOD, *words)
 
