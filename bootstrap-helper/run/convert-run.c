@@ -190,6 +190,8 @@ static void parse(int argc, char **argv, struct options *o)
 		parse_unit(o->words);
 	if (!o->is_program && o->receipt)
 		fail(STATUS_USAGE, "--receipt is of a program; see " ME " -h");
+	if (!o->is_program && o->any)
+		fail(STATUS_USAGE, "--any is of a program; see " ME " -h");
 	if (o->is_program && o->root)
 		fail(STATUS_USAGE, "--root is for enable and disable; see " ME " -h");
 }

@@ -3,11 +3,10 @@
 
 #include "file.h"
 #include "finding.h"
+#include "unit_look.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SUFFIX	   ".service"
-#define PLACE	   "/etc/systemd/system"
-#define DROP_IN	   "convert.conf"
-#define FIRST	   "# Written by \"convert-run enable\", and taken away by \"convert-run disable\"."
-#define OWNS_DIR   "# So is this folder."
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@"
 
 __attribute__((format(printf, 1, 2))) static int fail(const char *format, ...)
@@ -37,8 +31,8 @@ __attribute__((format(printf, 1, 2))) static int fail(const char *format, ...)
 bool unit_init(struct unit *u, const char *root, const char *word)
 {
 	const char *dot = strrchr(word, '.');
-	bool is_whole = dot && strcmp(dot, SUFFIX) == 0;
-	int n = snprintf(u->name, sizeof(u->name), "%s%s", word, is_whole ? "" : SUFFIX);
+	bool is_whole = dot && strcmp(dot, UNIT_SUFFIX) == 0;
+	int n = snprintf(u->name, sizeof(u->name), "%s%s", word, is_whole ? "" : UNIT_SUFFIX);
 
 	u->root = root;
 	if (n < (int)sizeof(u->name) - 8 && *word && *word != '.' && *word != '@' &&
@@ -48,154 +42,7 @@ bool unit_init(struct unit *u, const char *root, const char *word)
 	return false;
 }
 
-/* ------------------------------------------------------------------ what the unit says by itself */
-
-/* Returns the number of the line, or 0. */
-static int line_that_preloads(const char *path)
-{
-	FILE *f = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
-	int n = 0, found = 0;
-
-	while (f && !found && getline(&line, &size, f) > 0) {
-		n++;
-		if (line[strspn(line, " \t")] != '#' && line[strspn(line, " \t")] != ';' &&
-		    strstr(line, "LD_PRELOAD="))
-			found = n;
-	}
-	free(line);
-	if (f)
-		fclose(f);
-	return found;
-}
-
-struct seen {
-	bool exists;
-	char preloads[PATH_MAX + 16]; /* "FILE:LINE" of another LD_PRELOAD; "": there is none */
-};
-
-static void look_at_file(struct seen *s, const char *path)
-{
-	int line = line_that_preloads(path);
-
-	if (line && !s->preloads[0])
-		snprintf(s->preloads, sizeof(s->preloads), "%s:%d", path, line);
-}
-
-static void look_at_dropins(struct seen *s, const char *folder, bool has_ours)
-{
-	DIR *d = opendir(folder);
-	char path[PATH_MAX];
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		const char *dot = strrchr(e->d_name, '.');
-
-		if (!dot || strcmp(dot, ".conf") != 0 ||
-		    (has_ours && strcmp(e->d_name, DROP_IN) == 0))
-			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", folder, e->d_name) < (int)sizeof(path))
-			look_at_file(s, path);
-	}
-	if (d)
-		closedir(d);
-}
-
-/* Where there is a unit of that name, or only what is dropped into it. */
-static void look_for(struct seen *s, const struct unit *u, const char *name, bool is_unit)
-{
-	static const char *const places[] = { PLACE,
-					      "/run/systemd/system",
-					      "/usr/local/lib/systemd/system",
-					      "/usr/lib/systemd/system",
-					      "/lib/systemd/system",
-					      "/etc/init.d" };
-	char path[PATH_MAX];
-
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		const char *at = places[i];
-		int len = (int)strlen(name);
-
-		if (strcmp(at, "/etc/init.d") == 0) { /* systemd makes units of these */
-			if (!is_unit)
-				continue;
-			len -= (int)strlen(SUFFIX);
-		}
-		if (snprintf(path, sizeof(path) - 2, "%s%s/%.*s", u->root, at, len, name) >=
-		    (int)sizeof(path) - 2)
-			continue;
-		if (is_unit) {
-			s->exists |= access(path, F_OK) == 0;
-			look_at_file(s, path);
-		}
-		memcpy(path + strlen(path), ".d", 3);
-		look_at_dropins(s, path, at == places[0] && strcmp(name, u->name) == 0);
-	}
-}
-
-/* What holds for several units: "service.d", and for "a-b.service" "a-.service.d" (systemd.unit(5)). */
-static void look_wider(struct seen *s, const struct unit *u)
-{
-	size_t prefix = strcspn(u->name, "@");
-	char name[sizeof(u->name) + sizeof(SUFFIX)];
-
-	look_for(s, u, SUFFIX + 1, false);
-	for (size_t i = 0; i < prefix; i++) {
-		if (u->name[i] != '-')
-			continue;
-		snprintf(name, sizeof(name), "%.*s" SUFFIX, (int)i + 1, u->name);
-		if (strcmp(name, u->name) != 0)
-			look_for(s, u, name, false);
-	}
-}
-
-/* DefaultEnvironment= (systemd-system.conf(5)). */
-static void look_at_manager(struct seen *s, const struct unit *u)
-{
-	static const char *const places[] = { "/etc/systemd", "/run/systemd", "/usr/local/lib/systemd",
-					      "/usr/lib/systemd" };
-	char path[PATH_MAX];
-
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		if (snprintf(path, sizeof(path) - 2, "%s%s/system.conf", u->root, places[i]) >=
-		    (int)sizeof(path) - 2)
-			continue;
-		look_at_file(s, path);
-		memcpy(path + strlen(path), ".d", 3);
-		look_at_dropins(s, path, false);
-	}
-}
-
-/* The unit, and for "x@y.service" the template "x@.service"; and what holds for more than it. */
-static void look(struct seen *s, const struct unit *u)
-{
-	const char *at = strchr(u->name, '@');
-	char template[sizeof(u->name) + sizeof(SUFFIX)];
-
-	*s = (struct seen){ .exists = false };
-	look_for(s, u, u->name, true);
-	if (at) {
-		snprintf(template, sizeof(template), "%.*s" SUFFIX, (int)(at + 1 - u->name), u->name);
-		look_for(s, u, template, true);
-	}
-	look_wider(s, u);
-	look_at_manager(s, u);
-}
-
 /* -------------------------------------------------------------------------------- the drop-in */
-
-static bool is_ours(const char *path, bool *owns_folder)
-{
-	FILE *f = fopen(path, "re");
-	char line[sizeof(FIRST) + 2];
-	bool ours = f && fgets(line, sizeof(line), f) && strcmp(line, FIRST "\n") == 0;
-
-	*owns_folder = ours && fgets(line, sizeof(line), f) && strcmp(line, OWNS_DIR "\n") == 0;
-	if (f)
-		fclose(f);
-	return ours;
-}
 
 /* As systemd.exec(5) reads it. False: it cannot be said. */
 static bool write_variable(FILE *f, const char *name, const char *value)
@@ -223,7 +70,7 @@ static bool write_text(FILE *f, const char *library, bool owns_folder)
 						 "CONVERT_STRICT" };
 	bool whole = true;
 
-	fprintf(f, FIRST "\n%s[Service]\n", owns_folder ? OWNS_DIR "\n" : "");
+	fprintf(f, UNIT_FIRST "\n%s[Service]\n", owns_folder ? UNIT_OWNS_DIR "\n" : "");
 	whole &= write_variable(f, "LD_PRELOAD", library);
 	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
 		const char *value = getenv(variables[i]);
@@ -234,35 +81,48 @@ static bool write_text(FILE *f, const char *library, bool owns_folder)
 	return whole;
 }
 
-/* Returns 0, or an errno: EINVAL is a value that no unit can have. */
-static int put(const char *path, const char *library, bool owns_folder)
+static int write_file(int fd, const char *library, bool owns_folder)
 {
-	char new[PATH_MAX + 16];
+	FILE *f = fdopen(fd, "w");
 	bool whole;
-	int fd, err;
-	FILE *f;
+	int err;
 
-	snprintf(new, sizeof(new), "%s.XXXXXX", path);
-	fd = mkostemp(new, O_CLOEXEC);
-	f = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (!f)
-		return errno;
+	if (!f) {
+		err = errno;
+		close(fd);
+		return err;
+	}
 	whole = write_text(f, library, owns_folder);
 	err = fchmod(fd, 0644) < 0 || fflush(f) != 0 || fsync(fd) < 0 ? errno : whole ? 0 : EINVAL;
 	fclose(f);
-	if (!err && rename(new, path) < 0)
+	return err;
+}
+
+/* Returns 0, or an errno: EINVAL is a value that no unit can have. */
+static int put(int folder, const char *library, bool owns_folder)
+{
+	char new[sizeof(UNIT_DROP_IN) + 16];
+	int fd, err;
+
+	snprintf(new, sizeof(new), UNIT_DROP_IN ".%d", (int)getpid());
+	unlinkat(folder, new, 0); /* of one who had that number before, and was killed */
+	fd = openat(folder, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return errno;
+	err = write_file(fd, library, owns_folder);
+	if (!err && renameat(folder, new, folder, UNIT_DROP_IN) < 0)
 		err = errno;
 	if (err)
-		unlink(new);
+		unlinkat(folder, new, 0);
 	return err;
 }
 
 /* The drop-in's name in path, its folder's in folder; false: they are too long. */
 static bool names_of(const struct unit *u, char path[static PATH_MAX], char folder[static PATH_MAX])
 {
-	int n = snprintf(folder, PATH_MAX, "%s" PLACE "/%s.d", u->root, u->name);
+	int n = snprintf(folder, PATH_MAX, "%s" UNIT_PLACE "/%s.d", u->root, u->name);
 
-	return n < PATH_MAX && snprintf(path, PATH_MAX, "%s/" DROP_IN, folder) < PATH_MAX;
+	return n < PATH_MAX && snprintf(path, PATH_MAX, "%s/" UNIT_DROP_IN, folder) < PATH_MAX;
 }
 
 /* The status: what is done and cannot be told is not well. */
@@ -279,43 +139,99 @@ static int tell(const struct unit *u, const char *what, const char *path)
 
 static int fail_without_place(const struct unit *u)
 {
-	char place[PATH_MAX + sizeof(PLACE)], quoted[FINDING_QUOTED];
+	char place[PATH_MAX + sizeof(UNIT_PLACE)], quoted[FINDING_QUOTED];
 
-	snprintf(place, sizeof(place), "%s" PLACE, u->root);
+	snprintf(place, sizeof(place), "%s" UNIT_PLACE, u->root);
 	return fail("%s: not there, so neither is systemd; mend: mkdir -p %s", place,
 		    finding_quote(place, quoted));
+}
+
+/* The folder of the drop-in, or -1 and errno. */
+static int open_folder(const struct unit *u)
+{
+	char folder[sizeof(UNIT_PLACE) + sizeof(u->name) + 4];
+
+	snprintf(folder, sizeof(folder), UNIT_PLACE "/%s.d", u->name);
+	return unit_open(u, folder, O_RDONLY | O_DIRECTORY);
+}
+
+static bool has_file(int folder)
+{
+	struct stat st;
+
+	return fstatat(folder, UNIT_DROP_IN, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* What else there is of the unit: true if it is in the way, which has been said. */
+static bool is_in_the_way(const struct unit_seen *seen, const char *library)
+{
+	if (!seen->preloads[0])
+		return false;
+	if (seen->takes_it_away)
+		fail("%s takes LD_PRELOAD away; mend: no such line", seen->preloads);
+	else
+		fail("%s sets LD_PRELOAD, of which one would replace the other; mend: add \":%s\" "
+		     "to it",
+		     seen->preloads, library);
+	return true;
+}
+
+/* Into its folder. 0, an errno, or -1: it has been said why not. */
+static int put_there(const struct unit *u, const char *library, const char *path, bool made)
+{
+	int folder = open_folder(u), err;
+	bool owns_folder;
+
+	if (folder < 0)
+		return errno;
+	if (!unit_is_ours(folder, &owns_folder) && has_file(folder)) {
+		fail("%s is not from convert-run", path);
+		err = -1;
+	} else {
+		err = put(folder, library, owns_folder || made);
+	}
+	close(folder);
+	return err;
+}
+
+static int enable_in(const struct unit *u, const char *library, const char *path,
+		     const char *folder, int place)
+{
+	const char *name = strrchr(folder, '/') + 1;
+	bool made = mkdirat(place, name, 0755) == 0;
+	int err;
+
+	if (!made && errno != EEXIST) {
+		fail("%s: %s", folder, strerror(errno));
+		return -1;
+	}
+	err = put_there(u, library, path, made);
+	if (err && made)
+		unlinkat(place, name, AT_REMOVEDIR);
+	return err;
 }
 
 int unit_enable(const struct unit *u, const char *library)
 {
 	char path[PATH_MAX], folder[PATH_MAX];
-	bool made, owns_folder, ours;
-	struct seen seen;
-	int err;
+	struct unit_seen seen;
+	int place, err;
 
 	if (library[strcspn(library, " :")])
 		return fail("%s: the loader splits LD_PRELOAD at spaces and colons", library);
 	if (!names_of(u, path, folder))
 		return fail("%s: %s", u->name, strerror(ENAMETOOLONG));
-	look(&seen, u);
-	if (seen.preloads[0])
-		return fail("%s sets LD_PRELOAD, of which one would replace the other; mend: add "
-			    "\":%s\" to it",
-			    seen.preloads, library);
-	ours = is_ours(path, &owns_folder);
-	if (!ours && access(path, F_OK) == 0)
-		return fail("%s is not from convert-run", path);
-	made = mkdir(folder, 0755) == 0;
-	if (!made && errno == ENOENT)
-		return fail_without_place(u);
-	if (!made && errno != EEXIST)
-		return fail("%s: %s", folder, strerror(errno));
-	err = put(path, library, owns_folder || made);
-	if (err) {
-		if (made)
-			rmdir(folder);
-		return fail("%s: %s", path, strerror(err));
-	}
+	unit_look(&seen, u);
+	if (is_in_the_way(&seen, library))
+		return 1;
+	place = unit_open(u, UNIT_PLACE, O_PATH | O_DIRECTORY);
+	if (place < 0)
+		return errno == ENOENT ? fail_without_place(u) :
+					 fail("%s: %s", folder, strerror(errno));
+	err = enable_in(u, library, path, folder, place);
+	close(place);
+	if (err)
+		return err < 0 ? 1 : fail("%s: %s", path, strerror(err));
 	if (!seen.exists)
 		fail("%s: no unit of that name is there yet", u->name);
 	return tell(u, "is written.", path);
@@ -323,19 +239,25 @@ int unit_enable(const struct unit *u, const char *library)
 
 int unit_disable(const struct unit *u)
 {
-	char path[PATH_MAX], folder[PATH_MAX];
+	char path[PATH_MAX], folder_path[PATH_MAX];
+	int folder, place;
 	bool owns_folder;
 
-	if (!names_of(u, path, folder))
+	if (!names_of(u, path, folder_path))
 		return fail("%s: %s", u->name, strerror(ENAMETOOLONG));
-	if (!is_ours(path, &owns_folder)) {
-		if (access(path, F_OK) == 0)
-			return fail("%s is not from convert-run", path);
+	folder = open_folder(u);
+	if (folder < 0 || !has_file(folder))
 		return fail("%s is not enabled", u->name);
-	}
-	if (unlink(path) < 0)
+	if (!unit_is_ours(folder, &owns_folder))
+		return fail("%s is not from convert-run", path);
+	if (unlinkat(folder, UNIT_DROP_IN, 0) < 0)
 		return fail("%s: %s", path, strerror(errno));
-	if (owns_folder)
-		rmdir(folder); /* unless somebody else uses it now */
+	close(folder);
+	place = owns_folder ? unit_open(u, UNIT_PLACE, O_PATH | O_DIRECTORY) : -1;
+	if (place >= 0) {
+		unlinkat(place, strrchr(folder_path, '/') + 1,
+			 AT_REMOVEDIR); /* unless somebody else uses it now */
+		close(place);
+	}
 	return tell(u, "is gone.", path);
 }

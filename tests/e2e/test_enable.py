@@ -131,19 +131,89 @@ class Enable(L.TestCase):
                         err=f"convert-run: {re.escape(str(path))}:3 sets LD_PRELOAD, .*{LIBRARY}.*\n")
         self.assertEqual([k for k in self.files() if k.endswith("convert.conf")], [])
 
+    def refuses(self, unit, path, line, what="sets LD_PRELOAD, .*"):
+        self.run_it("enable", unit, code=1, err=f"convert-run: {re.escape(str(path))}:{line} {what}\n")
+
     def test_refuses_what_holds_for_several(self):
-        """Of all services, of those with the same beginning, and of systemd itself; and not of others."""
+        """Of all services, of those with the same beginning, of its other names, and of systemd itself; and not of
+        others. What systemd reads of these says systemd."""
+        self.file("usr/lib/systemd/system/my-web-1@.service", "[Service]\nExecStart=/usr/bin/web\n")
+        self.file("usr/bin/web", "#!/bin/sh\n").chmod(0o755)
+        for link, to in (("nick.service", "/usr/lib/systemd/system/nora.service"), ("n-@.service", "my-web-1@.service")):
+            (self.root / PLACE / link).symlink_to(to)
+        (self.root / PLACE / "nora@a-b.service").symlink_to("/usr/lib/systemd/system/my-web-1@.service")
+        beside = "web", "my-web-1-", "a-", "my-web-1@a-", "nick", "nora", "nora@a", "my-web-1@b", "n@a-b", "n-"
+        for name in ("my-", "my-web-", "my-@", "my-web-@", "my-web-1@", "my-web-1@a-b", "my-@a-b", "my-web-@a-b",
+                     "n-@", "n-@a-b", "nora@a-b", "nora@", *beside):
+            for place in PLACE, "run/systemd/system", "etc/systemd/system.control", "usr/lib/systemd/system":
+                with self.subTest(place=place, name=name):
+                    path = self.file(f"{place}/{name}.service.d/x.conf",
+                                     "[Service]\nEnvironment=A=1 LD_PRELOAD=/malloc.so \"A=%\n")
+                    if place == PLACE and shutil.which("systemd-analyze"):
+                        r = self.lab.run(["systemd-analyze", "verify", "--man=no", f"--root={self.root}",
+                                          "my-web-1@a-b.service"], user="")
+                        self.assertEqual(f"{path}:2" in r.err, name not in beside, r)
+                    if name not in beside:
+                        self.refuses("my-web-1@a-b", path, 2, f"sets LD_PRELOAD, .*{LIBRARY}.*")
+                    else:
+                        self.run_it("enable", "my-web-1@a-b")
+                        self.run_it("disable", "my-web-1@a-b")
+                    path.unlink()
         for file in (f"{PLACE}/service.d/all.conf", "usr/lib/systemd/system/service.d/all.conf",
-                     "etc/systemd/system/my-.service.d/some.conf", "run/systemd/system/my-web-.service.d/some.conf",
                      "etc/systemd/system.conf", "usr/lib/systemd/system.conf.d/default.conf"):
-            with self.subTest(file):
-                path = self.file(file, "[Service]\nEnvironment=A=1 LD_PRELOAD=/malloc.so\n")
-                self.run_it("enable", "my-web-1@a-b", code=1,
-                            err=f"convert-run: {re.escape(str(path))}:2 sets LD_PRELOAD, .*{LIBRARY}.*\n")
-                path.unlink()
-        for file in "web.service", "my-web-1-.service", "a-.service", "socket", "my-web-1@a-.service":
-            self.file(f"{PLACE}/{file}.d/x.conf", "[Service]\nEnvironment=LD_PRELOAD=/malloc.so\n")
-        self.run_it("enable", "my-web-1@a-b", err=".*no unit.*\n")
+            path = self.file(file, "[Service]\nEnvironment=A=1 LD_PRELOAD=/malloc.so\n")
+            self.refuses("my-web-1@a-b", path, 2)
+            path.unlink()
+        path = self.file("usr/lib/systemd/system/nora.service", "[Service]\nEnvironment=LD_PRELOAD=/malloc.so\n")
+        for name in "nora", "nick":
+            self.refuses(name, self.root / PLACE / "nick.service" if name == "nick" else path, 2)
+
+    def test_refuses_what_takes_it_away(self):
+        path = self.file(f"{PLACE}/web.service.d/x.conf", "[Service]\nEnvironment=MY_LD_PRELOAD=1\n")
+        self.run_it("enable", "web")
+        path.write_text("[Service]\n\nUnsetEnvironment=A LD_PRELOAD\n")
+        self.refuses("web", path, 3, "takes LD_PRELOAD away; mend: no such line")
+
+    def test_ours_is_in_nobodys_way(self):
+        """A template of which one has more to say: the nearer one's drop-in of that name holds."""
+        self.file(f"{PLACE}/db@.service", "[Service]\n")
+        self.run_it("enable", "db@")
+        self.run_it("-v", "enable", "db@one")
+        self.run_it("disable", "db@one")
+        self.run_it("disable", "db@")
+
+    def test_another_system(self):
+        """Its links lead to where they lead there, and nothing of this one is read or written."""
+        outside = self.lab.file("outside")
+        (outside / "place").mkdir(parents=True)
+        (outside / "web.service").write_text("[Service]\nEnvironment=LD_PRELOAD=/malloc.so\n")
+        web = self.root / PLACE / "web.service"
+        web.symlink_to(outside / "web.service")
+        (self.root / PLACE / "web.service.d").symlink_to(outside / "place")
+        self.run_it("enable", "web", code=1, err="convert-run: .*web.service.d/convert.conf: No such file.*\n")
+        self.assertEqual(list((outside / "place").iterdir()), [])
+        there = self.file(f"{str(outside)[1:]}/web.service", "[Service]\n")
+        (there.parent / "place").mkdir()
+        self.run_it("enable", "web")
+        self.assertEqual([f.name for f in (there.parent / "place").iterdir()], ["convert.conf"])
+        self.run_it("disable", "web")
+        self.assertEqual(list((there.parent / "place").iterdir()) + list((outside / "place").iterdir()), [])
+
+    def test_no_files(self):
+        """What nobody writes to is not waited for."""
+        web = self.root / PLACE / "web.service"
+        (self.root / PLACE / "web.service.d").mkdir()
+        for fifo in web, self.root / PLACE / "web.service.d/x.conf":
+            os.mkfifo(fifo)
+        self.run_it("enable", "web")
+        (self.root / PLACE / "web.service.d/convert.conf").unlink()
+        os.mkfifo(self.root / PLACE / "web.service.d/convert.conf")
+        for verb in "enable", "disable":
+            self.run_it(verb, "web", code=1, err="convert-run: .* is not from convert-run\n")
+
+    def test_of_programs(self):
+        for options in ["--any"], ["--receipt"], ["--receipt=/nowhere/x"]:
+            self.run_it(*options, "enable", "web", code=2, err="convert-run: --(any|receipt).*\n")
 
     def test_help(self):
         """Whoever asks how it goes, or gets it wrong, has not asked for a drop-in."""
