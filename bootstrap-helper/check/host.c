@@ -15,14 +15,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "preloaded.h"
 #include "route.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */
 #define CONVERT_LIBRARY "/usr/local/lib/libconvert-preload.so"
 #endif
 
-#define LIBRARY	     "libconvert-preload.so"
-#define PRELOAD_FILE "/etc/ld.so.preload"
+#define LIBRARY "libconvert-preload.so"
 
 /* --------------------------------------------------------------------------- the kernel */
 
@@ -255,27 +255,10 @@ static void look_for_library(struct host *h)
 	take_library(h, "", CONVERT_LIBRARY);
 }
 
-/* Entries are separated by white space or colons, # begins a comment (ld.so(8)). */
 static void look_at_preload(struct host *h)
 {
-	FILE *f = fopen(PRELOAD_FILE, "re");
-	char *line = NULL, *word;
-	size_t size = 0;
-
-	if (!f)
-		return;
-	while (!h->preload[0] && getline(&line, &size, f) > 0) {
-		char *rest = line;
-
-		line[strcspn(line, "#")] = '\0';
-		while ((word = strsep(&rest, " \t\n:")))
-			if (strstr(word, LIBRARY))
-				snprintf(h->preload, sizeof(h->preload), "%s", word);
-	}
-	free(line);
-	fclose(f);
-	if (h->preload[0] && access(h->preload, R_OK) < 0)
-		h->preload_err = errno;
+	if (preloaded_name(h->preload, sizeof(h->preload)))
+		h->preload_err = preloaded_error(h->preload);
 }
 
 static void look_at_route(struct host *h, const struct config *config)

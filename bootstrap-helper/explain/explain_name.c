@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* From a command line to the programs that it starts. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,8 @@
 
 #include "explain.h"
 #include "file.h"
+#include "preloaded.h"
 
-#define LIBRARY	     "libconvert-preload.so"
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
 static const char *const builtins[] = {
@@ -92,26 +93,15 @@ void explain_command(struct explain *e, char *const *words)
 
 /* -------------------------------------------------------------------------------- where we are */
 
-static bool is_in_every_program(void)
-{
-	struct file_bytes f;
-	bool found = false;
-
-	if (file_read(&f, "/etc/ld.so.preload", 1 << 16) == 0) {
-		found = memmem(f.bytes, f.len, LIBRARY, strlen(LIBRARY)) != NULL;
-		file_free(&f);
-	}
-	return found;
-}
-
 /* What we are: word size, machine and loader are the library's too. */
 bool explain_begin(struct explain *e)
 {
+	char name[PATH_MAX];
 	struct file_bytes f;
 	int err = file_map(&f, "/proc/self/exe", 1 << 28);
 	const char *wrong;
 
-	*e = (struct explain){ .is_in_every = is_in_every_program() };
+	*e = (struct explain){ .is_in_every = preloaded_name(name, sizeof(name)) };
 	if (err) {
 		file_complain("/proc/self/exe", "cannot be read", err);
 		return false;

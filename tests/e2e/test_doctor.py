@@ -382,12 +382,20 @@ class Host(Doctor):
     def test_ld_so_preload(self):
         """One that names nothing is a problem; one that names the library is in every program, and
         in this one too."""
-        for library, verdict in (("/nowhere/libconvert-preload.so", "problem"), (L.SHIM, "ok")):
+        place = self.lab.file("usr")
+        for lib in f"lib/{os.uname().machine}-linux-gnu", "lib64", "lib":  # what $LIB is to the loader
+            (place / lib).mkdir(parents=True, exist_ok=True)
+            shutil.copy(L.SHIM, place / lib)
+        for library, verdict in (("/nowhere/libconvert-preload.so", "problem"), (L.SHIM, "ok"),
+                                 (f"{place}/$LIB/{L.SHIM.name}", "ok"), (f"{place}/${{LIB}}/{L.SHIM.name}", "ok"),
+                                 ("/nowhere/$LIB/libconvert-preload.so", "problem"),
+                                 (L.SHIM.name, "ok"), ("libconvert-preload.so.9", "problem")):
             etc = self.lab.file("etc")
             etc.mkdir()
             (etc / "ld.so.preload").write_text(f"# ours\n{library}\n")
             script = f"mount --bind {etc} /etc && exec {TOOL} check --json {L.SERVER}:80"
-            r = self.lab.run(["unshare", "-m", "sh", "-c", script], env=self.shim())
+            r = self.lab.run(["unshare", "-m", "sh", "-c", script],
+                             env=self.shim() | {"LD_LIBRARY_PATH": str(L.SHIM.parent)})
             found = {f["id"]: f for f in schemas.validated("check", r.out)["findings"]}
             self.assertEqual(found["ld-so-preload"]["verdict"], verdict, r)
             self.assertEqual(found["direct"]["values"]["peer"], f"{L.SERVER}:80")

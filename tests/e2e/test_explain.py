@@ -105,13 +105,17 @@ class Explain(L.TestCase):
         etc.mkdir()
         for name in ("passwd", "group", "nsswitch.conf"):
             shutil.copy(f"/etc/{name}", etc)
-        (etc / "ld.so.preload").write_text("/usr/local/lib/libconvert-preload.so\n")
         L.command(["mount", "--bind", etc, "/etc"])
         try:
-            found, text = self.explain("su", code=CAN)
+            for line, code, verdict in (("/usr/local/lib/libconvert-preload.so", CAN, "note"),
+                                        ("/lib/libm.so.6:/usr/$LIB/libconvert-preload.so.0 # ours", CAN, "note"),
+                                        ("# /usr/local/lib/libconvert-preload.so", CANNOT, "problem"),
+                                        ("/lib/libm.so.6 # not libconvert-preload.so", CANNOT, "problem")):
+                (etc / "ld.so.preload").write_text(line + "\n")
+                found, text = self.explain("su", code=code)
+                self.assertEqual(found["program-privileges"], verdict, text)
         finally:
             L.command(["umount", "/etc"])
-        self.assertEqual(found["program-privileges"], "note", text)
 
     def test_go(self):
         self.need("fzf")
