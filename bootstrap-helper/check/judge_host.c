@@ -101,6 +101,10 @@ static void judge_mptcp(struct findings *f, const struct host *h, const struct c
 	if (!wants_mptcp(config)) {
 		finding_add(f, "mptcp", FINDING_OK,
 			    "mptcp = off: connections to a converter are TCP");
+	} else if (h->mptcp < 0 && h->fast_open < 0) {
+		/* no /proc, rather than no such kernel */
+		found = finding_add(f, "mptcp", FINDING_NOTE, "net.mptcp.enabled cannot be read");
+		finding_mend_as_root(found, "mount -t proc proc /proc");
 	} else if (h->mptcp < 0) {
 		found = finding_add(f, "mptcp", FINDING_NOTE,
 				    "this kernel has no Multipath TCP: connections to a "

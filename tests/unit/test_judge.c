@@ -217,6 +217,10 @@ static void multipath_setting(void **state)
 	host.mptcp = -1;
 	host_again();
 	assert_finding("mptcp", FINDING_NOTE, "mptcp = off");
+	host.fast_open = -1; /* there is nothing to read it from */
+	host_again();
+	assert_finding("mptcp", FINDING_NOTE, "mount -t proc");
+	host.fast_open = 1;
 	config.mptcp = CONFIG_MPTCP_OFF;
 	host_again();
 	assert_finding("mptcp", FINDING_OK, "");
