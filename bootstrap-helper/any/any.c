@@ -27,11 +27,12 @@
 
 static bool wants_names; /* of sockets, from the kernel */
 static sigset_t mask;	 /* as it was when we were started */
+static int was_reaper;	 /* likewise */
 
 enum { STATUS_NONE = 1, STATUS_STRICT = 3 };
 
 /* What the processes have to say to each other: a descriptor with it, or none. */
-enum word { WORD_LISTENER, WORD_NO_LISTENER, WORD_GO, WORD_PROGRAM, WORD_ENDED };
+enum word { WORD_BEGUN, WORD_LISTENER, WORD_NO_LISTENER, WORD_GO, WORD_PROGRAM, WORD_ENDED };
 struct message {
 	enum word word;
 	int number; /* an errno, a process, a status of waitpid()'s */
@@ -116,6 +117,13 @@ static const char *why_not(int err)
 				   strerror(err);
 }
 
+static void complain(const struct any_program *p, int err)
+{
+	if (!p->quiet)
+		fprintf(stderr, ME ": %s--any: %s\n", p->strict ? "not started: " : "",
+			why_not(err));
+}
+
 __attribute__((noreturn)) static void be_program(const struct any_program *p, int supervisor)
 {
 	struct message m = { 0 };
@@ -124,9 +132,8 @@ __attribute__((noreturn)) static void be_program(const struct any_program *p, in
 	if (!hear(supervisor, &m, &fd))
 		_exit(STATUS_NONE);
 	listener = m.number ? -m.number : filter_install(wants_names);
-	if (listener < 0 && !p->quiet)
-		fprintf(stderr, ME ": %s--any: %s\n", p->strict ? "not started: " : "",
-			why_not(-listener));
+	if (listener < 0)
+		complain(p, -listener);
 	if (listener < 0 && p->strict && listener != -EBUSY)
 		_exit(STATUS_STRICT);
 	if (!say(supervisor, listener < 0 ? WORD_NO_LISTENER : WORD_LISTENER, 0, listener) ||
@@ -149,20 +156,21 @@ static void ended(int outside, int status)
 /* What keeps us from it, while the program can still do without: 0 or an errno. */
 static int obstacle(pid_t program, int number)
 {
-	int err = filter_obstacle(), theirs = err ? -1 : target_fd(program, number);
+	int err = filter_obstacle(), theirs;
 	struct rlimit files;
 	char byte = 0;
 	bool reads;
 
-	target_done();
 	if (err)
 		return err;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < LEAST_FILES)
+		return EMFILE;
+	theirs = target_fd(program, number);
+	target_done();
 	reads = target_read(program, (uintptr_t)&mask, &byte, 1);
 	if (theirs >= 0)
 		close(theirs);
-	if (theirs < 0 || !reads)
-		return EPERM;
-	return getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < LEAST_FILES ? EMFILE : 0;
+	return theirs < 0 || !reads ? EPERM : 0;
 }
 
 /* Not through the filter: it stays the program's child's parent's, whatever becomes of the others. */
@@ -175,12 +183,15 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 	/* daemons stay our descendants, whom Yama lets us look at */
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
-	    (s.program = fork()) < 0)
+	    (s.program = fork()) < 0) {
+		say(outside, WORD_BEGUN, errno, -1);
 		_exit(STATUS_NONE);
+	}
 	if (s.program == 0) {
 		close(outside);
 		be_program(p, pair[1]);
 	}
+	say(outside, WORD_BEGUN, 0, -1);
 	close_all_but(pair[0], outside);
 	close_standard(1); /* the log may go to the third */
 	aside_begin();
@@ -295,11 +306,46 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* All as it was: the program needs nothing that there is not enough of. */
+static int go_without(const struct any_program *p, int err)
+{
+	complain(p, err);
+	if (p->strict)
+		return STATUS_STRICT;
+	prctl(PR_SET_CHILD_SUBREAPER, was_reaper, 0, 0, 0);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	return p->become(p);
+}
+
+/* 0: there is a supervisor, and a program; or an errno: there is neither. */
+static int begin(const struct any_program *p, int signals, int *outside)
+{
+	struct message m = { .number = ECANCELED };
+	int pair[2], none;
+	pid_t supervisor;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return errno;
+	supervisor = fork();
+	if (supervisor < 0)
+		return errno;
+	if (supervisor == 0) {
+		close(signals);
+		close(pair[0]);
+		be_supervisor(p, pair[1]);
+	}
+	close(pair[1]);
+	*outside = pair[0];
+	hear(pair[0], &m, &none);
+	if (m.number)
+		waitpid(supervisor, NULL, 0);
+	return m.number;
+}
+
 int any_run(const struct any_program *p)
 {
+	int outside = -1, signals, err;
 	sigset_t mine;
-	int pair[2], signals;
-	pid_t supervisor;
 
 	if (!supervise_configure(base_name(p->words[0]), &wants_names))
 		return p->become(p);
@@ -308,20 +354,13 @@ int any_run(const struct any_program *p)
 		sigaddset(&mine, passed_on[i]);
 	sigaddset(&mine, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mine, &mask);
+	prctl(PR_GET_CHILD_SUBREAPER, &was_reaper, 0, 0, 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	signals = signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (!listener_share() || signals < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
-	    (supervisor = fork()) < 0) {
-		fprintf(stderr, ME ": --any: %s\n", strerror(errno));
-		return STATUS_NONE;
-	}
-	if (supervisor == 0) {
-		close(signals);
-		close(pair[0]);
-		be_supervisor(p, pair[1]);
-	}
-	close_all_but(pair[0], signals);
+	err = signals < 0 || !listener_share() ? errno : begin(p, signals, &outside);
+	if (err)
+		return go_without(p, err);
+	close_all_but(outside, signals);
 	close_standard(2);
-	return stand_for_it(p, pair[0], signals);
+	return stand_for_it(p, outside, signals);
 }

@@ -731,6 +731,11 @@ class Looking(Any):
         r = self.lab.run([*limited, 24, RUN, "--any", "curl", "-sS", WHO], env=self.conf, user="nobody")
         self.is_converted(r)
 
+    def test_no_processes(self):
+        """Not one more, or one and not the other: the program needs none, and is started as it would be."""
+        for n in 1, 2:
+            self.cannot("Resource temporarily unavailable", "prlimit", f"--nproc={n}", user="nobody")
+
     def test_another_network(self):
         """... that the program has entered: direct there, and with --strict only where a rule says so."""
         if L.USER:
