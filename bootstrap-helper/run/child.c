@@ -48,7 +48,7 @@ bool child_start(int *status)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (child == 0)
 		return true;
-	*status = -1;
+	*status = child < 0 ? -1 : 1 << 8; /* as of exit(1) */
 	while (child > 0 && waitpid(child, status, 0) < 0 && errno == EINTR)
 		;
 	return false;

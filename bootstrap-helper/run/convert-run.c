@@ -322,20 +322,29 @@ static int start(const struct options *o, const struct finding *why)
 	return o->any && !why ? any_run(&p) : become(o->words, why);
 }
 
-static int run(const struct options *o, const struct finding *why)
+/* Whoever has asked for a receipt is not served without; if only the configuration does, the program is started. */
+static int without_receipt(const struct options *o, const struct finding *why, const char *what)
+{
+	fprintf(stderr, ME ": no receipt: %s%s\n", what, strerror(errno));
+	return o->receipt ? STATUS_NO_LIBRARY : start(o, why);
+}
+
+static int run(const struct options *o, const struct finding *why, bool wants_receipt)
 {
 	struct receipt r;
 	int status;
 
-	if (!o->receipt)
+	if (!o->receipt && !wants_receipt)
 		return start(o, why);
 	if (!receipt_begin())
-		fail(STATUS_NO_LIBRARY, "no file for the receipt in TMPDIR: %s", strerror(errno));
+		return without_receipt(o, why, "no file for it in TMPDIR: ");
 	if (child_start(&status))
 		_exit(start(o, why));
+	if (status < 0) {
+		receipt_cancel();
+		return without_receipt(o, why, "");
+	}
 	receipt_end(&r);
-	if (status < 0)
-		fail(STATUS_NO_LIBRARY, "%s", strerror(errno));
 	if (!o->receipt_file)
 		receipt_print(&r);
 	else
@@ -404,7 +413,6 @@ int main(int argc, char **argv)
 		preload(library);
 	findings_for(&found, geteuid() == 0, NULL);
 	ask_first(&found, o.any ? NULL : library, o.words, &wants_receipt);
-	o.receipt |= wants_receipt;
 	any = o.any || (!o.preload && ask_past(&found));
 	worst = ask_worst(&found, o.strict, any);
 	is_for_exec = worst && ask_is_for_exec(&found, worst);
@@ -415,5 +423,5 @@ int main(int argc, char **argv)
 	}
 	if (any && !is_for_exec)
 		be_supervised(&o, &found, before);
-	return run(&o, is_for_exec ? worst : NULL);
+	return run(&o, is_for_exec ? worst : NULL, wants_receipt);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "receipt.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,15 @@ bool receipt_begin(void)
 		return false;
 	close(fd);
 	return setenv("CONVERT_RECEIPT", path, 1) == 0;
+}
+
+void receipt_cancel(void)
+{
+	int err = errno;
+
+	unlink(path);
+	unsetenv("CONVERT_RECEIPT");
+	errno = err;
 }
 
 /* ------------------------------------------------------------------------------ one line */

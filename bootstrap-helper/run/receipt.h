@@ -56,6 +56,8 @@ struct receipt {
 
 /* Makes the file, and puts its name into the environment. False: errno. */
 bool receipt_begin(void);
+/* There is none, and it was not begun. errno stays. */
+void receipt_cancel(void);
 /* Reads the file, and removes it. The memory lives as long as the process. */
 void receipt_end(struct receipt *r);
 

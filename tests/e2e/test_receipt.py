@@ -175,6 +175,13 @@ convert-run: sum: 3 connections: 2 converted \(2 in the SYN; 2 MPTCP; {times}\),
         with open(conf["CONVERT_CONF"], "a") as file:
             file.write("[log]\nreceipt = yes\n")
         self.assertEqual(self.run_it("true", conf=conf).err, "convert-run: no connection was seen\n")
+        # whoever has not asked for one gets his program without
+        r = self.run_it("echo", "done", conf=conf, env={"TMPDIR": "/nowhere"})
+        self.assertEqual((r.out, r.err), (b"done\n", "convert-run: no receipt: no file for it in TMPDIR: No such file or "
+                                          "directory\n"))
+        r = self.lab.run(["prlimit", "--nproc=1", RUN, "-c", conf["CONVERT_CONF"], "echo", "done"], user="nobody")
+        self.assertEqual((r.code, r.out, r.err),
+                         (0, b"done\n", "convert-run: no receipt: Resource temporarily unavailable\n"))
 
     def test_nothing_is_left_behind(self):
         folder = self.lab.file("tmp")
@@ -237,7 +244,9 @@ for _ in range(60):
         r = self.run_it("--receipt=/nowhere/receipt", "true", code=2)
         self.assertIn("--receipt=/nowhere/receipt: No such file or directory", r.err)
         r = self.run_it("--receipt", "true", env={"TMPDIR": "/nowhere"}, code=1)
-        self.assertRegex(r.err, "^convert-run: no file for the receipt in TMPDIR: No such file")
+        self.assertRegex(r.err, "^convert-run: no receipt: no file for it in TMPDIR: No such file")
+        r = self.lab.run(["prlimit", "--nproc=1", RUN, "--receipt", "true"], env=self.config(), user="nobody")
+        self.assertEqual((r.code, r.err), (1, "convert-run: no receipt: Resource temporarily unavailable\n"))
 
     def test_another_user_of_the_file(self):
         """Neither a link in its place nor one that is gone is followed, or made."""
