@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,18 +45,44 @@ bool unit_init(struct unit *u, const char *root, const char *word)
 
 /* -------------------------------------------------------------------------------- the drop-in */
 
+/* How many bytes the character has, or 0: it is none that systemd takes (UTF-8 without surrogates and what is no
+ * character), or controls something. */
+static size_t character(const char *text)
+{
+	const unsigned char *c = (const unsigned char *)text;
+	const size_t n = *c < 0x80 ? 1 :
+			 *c < 0xc2 ? 0 :
+			 *c < 0xe0 ? 2 :
+			 *c < 0xf0 ? 3 :
+			 *c < 0xf5 ? 4 :
+				     0;
+	uint32_t is = n > 1 ? *c & (0x7fU >> n) : *c;
+
+	for (size_t i = 1; i < n; i++) {
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+		is = is << 6 | (c[i] & 0x3f);
+	}
+	if (is < ' ' || (n == 3 && is < 0x800) || (n == 4 && is < 0x10000) || is > 0x10ffff ||
+	    (is >= 0xd800 && is < 0xe000) || (is >= 0xfdd0 && is < 0xfdf0) ||
+	    (is & 0xfffe) == 0xfffe)
+		return 0;
+	return n;
+}
+
 /* As systemd.exec(5) reads it. False: it cannot be said. */
 static bool write_variable(FILE *f, const char *name, const char *value)
 {
 	fprintf(f, "Environment=\"%s=", name);
-	for (; *value; value++) {
-		if ((unsigned char)*value < ' ')
+	for (size_t n; *value; value += n) {
+		n = character(value);
+		if (!n)
 			return false;
 		if (strchr("\"\\", *value))
 			fputc('\\', f);
 		if (*value == '%')
 			fputc('%', f);
-		fputc(*value, f);
+		fwrite(value, 1, n, f);
 	}
 	fputs("\"\n", f);
 	return true;

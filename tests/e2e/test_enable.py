@@ -131,6 +131,36 @@ class Enable(L.TestCase):
                         err=f"convert-run: {re.escape(str(path))}:3 sets LD_PRELOAD, .*{LIBRARY}.*\n")
         self.assertEqual([k for k in self.files() if k.endswith("convert.conf")], [])
 
+    def test_refuses_what_no_unit_can_say(self):
+        """A value that systemd would leave out, for what it is in; the same as systemd's own look."""
+        self.file("usr/bin/web", "#!/bin/sh\n").chmod(0o755)
+        for value in (b"\xe9", b"\xff\xfe", b"a\xc3", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf",
+                      b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xef\xbf\xbf", b"\xef\xb7\x90",
+                      b"\xf0\x9f\xbf\xbe", b"\x7f", b"\xc2\x80", b"\xc3\xa9", b"\xdf\xbf", b"\xe0\xa0\x80", b"\xed\x9f\xbf",
+                      b"\xee\x80\x80", b"\xef\xbf\xbd", b"\xf0\x90\x80\x80", b"\xf4\x8f\xbf\xbd", b"x\xf0\x9f\x8c\x90%"):
+            with self.subTest(value):
+                bad = True
+                try:
+                    text = value.decode()
+                    bad = any(ord(c) & 0xfffe == 0xfffe or 0xfdd0 <= ord(c) < 0xfdf0 for c in text)
+                except UnicodeDecodeError:
+                    pass
+                if shutil.which("systemd-analyze"):
+                    unit = self.file(f"{PLACE}/web.service.d/x.conf", "")
+                    unit.write_bytes(b"[Service]\nEnvironment=\"A=" + value.replace(b"%", b"%%") + b"\"\n")
+                    r = self.lab.run(["systemd-analyze", "verify", "--man=no", f"--root={self.root}",
+                                      "web.service"], user="")
+                    unit.unlink()
+                    self.assertEqual("not UTF-8 clean" in r.err, bad, r)
+                conf = "/" + os.fsdecode(value)
+                if bad:
+                    self.run_it("-c", conf, "enable", "web", code=1, err="convert-run: .*Invalid argument\n")
+                else:
+                    self.run_it("-c", conf, "enable", "web")
+                    written = self.root / PLACE / "web.service.d/convert.conf"
+                    self.assertIn(b'"CONVERT_CONF=/' + value.replace(b"%", b"%%") + b'"\n', written.read_bytes())
+                    self.run_it("disable", "web")
+
     def refuses(self, unit, path, line, what="sets LD_PRELOAD, .*"):
         self.run_it("enable", unit, code=1, err=f"convert-run: {re.escape(str(path))}:{line} {what}\n")
 
