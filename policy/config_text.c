@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "config_int.h"
+#include "control.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -13,8 +14,12 @@ static size_t put_text(char *what, size_t size, size_t n, const char *text, size
 {
 	bool cut = strlen(text) > most;
 
-	for (; *text && most > 0 && n < size - 1; text++, most--)
-		what[n++] = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
+	for (; *text && most > 0 && n < size - 1; text++, most--) {
+		const size_t control = control_at(text);
+
+		what[n++] = control ? '?' : *text;
+		text += control == 2;
+	}
 	for (unsigned int dots = 0; cut && dots < 3 && n < size - 1; dots++)
 		what[n++] = '.';
 	what[n] = '\0';

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "control.h"
 #include "file.h"
 
 #define COLUMNS	    80
@@ -76,15 +77,15 @@ void finding_mend_as_root(struct finding *found, const char *format, ...)
 	va_end(args);
 }
 
-static bool is_obeyed(char c)
+/* What a terminal would obey becomes a question mark. Returns how much of the text that was. */
+static size_t clean(const char *text, char *c)
 {
-	return (unsigned char)c < ' ' || c == 0x7f;
-}
+	const size_t n = control_at(text);
 
-/* What a terminal would obey becomes a question mark. */
-static int clean(char c)
-{
-	return is_obeyed(c) ? '?' : (unsigned char)c;
+	*c = *text;
+	if (n)
+		*c = '?';
+	return n ? n : 1;
 }
 
 /* Whether a shell takes it for nothing but itself. */
@@ -106,7 +107,7 @@ const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED])
 		return quoted;
 	}
 	quoted[len++] = '\'';
-	for (; *path && len < FINDING_QUOTED - 6 && !is_obeyed(*path); path++) {
+	for (; *path && len < FINDING_QUOTED - 6 && !control_at(path); path++) {
 		if (*path == '\'')
 			len = (size_t)((char *)mempcpy(quoted + len, in_it, sizeof(in_it) - 1) -
 				       quoted);
@@ -190,18 +191,24 @@ void findings_free(struct findings *f)
 
 static void put_clean(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		putchar(clean(text[i]));
+	char c;
+
+	for (size_t i = 0; i < len;) {
+		i += clean(text + i, &c);
+		putchar((unsigned char)c);
+	}
 }
 
 /* Returns its end. to: with room for a text in which each character becomes a line's end. */
 static char *add_clean(char *to, const char *text, const char *line_end)
 {
-	for (; *text; text++)
-		if (*text == '\n')
+	while (*text)
+		if (*text == '\n') {
 			to = stpcpy(to, line_end);
-		else
-			*to++ = (char)clean(*text);
+			text++;
+		} else {
+			text += clean(text, to++);
+		}
 	*to = '\0';
 	return to;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "option.h"
 
+#include "control.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,8 +13,7 @@ const char *option_text(const char *word, char text[static OPTION_TEXT_MAX])
 	snprintf(text, OPTION_TEXT_MAX, "%.*s%s", OPTION_TEXT_MAX - (fits ? 1 : 4), word,
 		 fits ? "" : "...");
 	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
+		memset(c, '?', control_at(c));
 	return text;
 }
 

@@ -270,6 +270,7 @@ static void bad_variables(void **state)
 		{ { .addr = "192.0.2.1:80" }, "CONVERT_ADDR = 192.0.2.1:80: expected" },
 		{ { .addr = "0.0.0.0" }, "CONVERT_ADDR = 0.0.0.0: expected" },
 		{ { .addr = "a\nb\x1b[31m" }, "CONVERT_ADDR = a?b?[31m: expected" },
+		{ { .addr = "a\xc2\x9b\x33\x31m" }, "CONVERT_ADDR = a?31m: expected" },
 		{ { .addr = "10.0.0.1", .port = "0" }, "CONVERT_PORT = 0: expected a port" },
 		{ { .addr = "10.0.0.1", .port = "http" }, "CONVERT_PORT = http: expected a port" },
 		{ { .addr = "10.0.0.1", .port = "65536" },

@@ -53,7 +53,7 @@ static void for_people(void **state)
 	(void)state;
 	findings_about(&f, "host");
 	finding_add(&f, "one", FINDING_OK, "all is well");
-	found = finding_add(&f, "two", FINDING_PROBLEM, "a \x1b[31mbell\a and\nmore");
+	found = finding_add(&f, "two", FINDING_PROBLEM, "a \x1b[31mbell\a and\nmore \xc2\x9b\x33\x31m\xc3\xa9\xc2\xa0");
 	finding_mend(found, "first --line %d", 1);
 	finding_mend(found, "second line");
 	findings_about(&f, "converter");
@@ -61,7 +61,7 @@ static void for_people(void **state)
 	finding_advise(found, "advice");
 	assert_string_equal(printed(findings_print), "host\n"
 						     "  ok       all is well\n"
-						     "  problem  a ?[31mbell? and?more\n"
+						     "  problem  a ?[31mbell? and?more ?31m\xc3\xa9\xc2\xa0\n"
 						     "               first --line 1\n"
 						     "               second line\n"
 						     "converter\n"
@@ -79,7 +79,7 @@ static void on_a_line(void **state)
 	FILE *out = open_memstream(&line, &len);
 
 	(void)state;
-	findings_about(&f, "state\x1b");
+	findings_about(&f, "state\xc2\x80");
 	found = finding_add(&f, "x", FINDING_PROBLEM, "it\nis bad");
 	finding_mend(found, "rm -rf one");
 	finding_mend(found, "mkdir two");

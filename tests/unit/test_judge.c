@@ -516,6 +516,7 @@ static void words_of_a_shell(void **state)
 	/* what would be shown otherwise than it is */
 	assert_string_equal(finding_quote("/a\nb", quoted), "FILE");
 	assert_string_equal(finding_quote("/a\x1b", quoted), "FILE");
+	assert_string_equal(finding_quote("/a\xc2\x9b", quoted), "FILE");
 	assert_string_equal(finding_quote("/a\x7f", quoted), "FILE");
 	assert_string_equal(finding_quote("/\xc3\xa4", quoted), "'/\xc3\xa4'");
 }

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * control.h - what a terminal would obey instead of showing it.
+ */
+#ifndef CVT_CONTROL_H
+#define CVT_CONTROL_H
+
+#include <stddef.h>
+
+/* How many bytes of text the control character has with which it begins: one of ASCII's, or of U+0080 to U+009F in
+ * UTF-8, which some terminals take for ESC and a letter. 0: it begins with something else, or is at its end. */
+static inline size_t control_at(const char *text)
+{
+	const unsigned char *c = (const unsigned char *)text;
+
+	if (c[0] == 0xc2 && (c[1] & 0xe0) == 0x80)
+		return 2;
+	return c[0] && (c[0] < ' ' || c[0] == 0x7f);
+}
+
+#endif
