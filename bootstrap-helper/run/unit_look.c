@@ -306,6 +306,6 @@ void unit_look(struct unit_seen *s, const struct unit *u)
 		if (!names.are_links[i])
 			look_wider(s, u, names.all[i]);
 	}
-	look_for(s, u, UNIT_SUFFIX + 1, false);
+	look_for(s, u, "service", false);
 	look_at_manager(s, u);
 }
