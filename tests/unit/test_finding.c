@@ -53,21 +53,23 @@ static void for_people(void **state)
 	(void)state;
 	findings_about(&f, "host");
 	finding_add(&f, "one", FINDING_OK, "all is well");
-	found = finding_add(&f, "two", FINDING_PROBLEM, "a \x1b[31mbell\a and\nmore \xc2\x9b\x33\x31m\xc3\xa9\xc2\xa0");
+	found = finding_add(&f, "two", FINDING_PROBLEM,
+			    "a \x1b[31mbell\a and\nmore \xc2\x9b\x33\x31m\xc3\xa9\xc2\xa0");
 	finding_mend(found, "first --line %d", 1);
 	finding_mend(found, "second line");
 	findings_about(&f, "converter");
 	found = finding_add(&f, "three", FINDING_NOTE, "words");
 	finding_advise(found, "advice");
-	assert_string_equal(printed(findings_print), "host\n"
-						     "  ok       all is well\n"
-						     "  problem  a ?[31mbell? and?more ?31m\xc3\xa9\xc2\xa0\n"
-						     "               first --line 1\n"
-						     "               second line\n"
-						     "converter\n"
-						     "  note     words\n"
-						     "               advice\n"
-						     "1 problem, 1 note\n");
+	assert_string_equal(printed(findings_print),
+			    "host\n"
+			    "  ok       all is well\n"
+			    "  problem  a ?[31mbell? and?more ?31m\xc3\xa9\xc2\xa0\n"
+			    "               first --line 1\n"
+			    "               second line\n"
+			    "converter\n"
+			    "  note     words\n"
+			    "               advice\n"
+			    "1 problem, 1 note\n");
 }
 
 /* Commands as they are written are those that were meant, on one line, too. */
