@@ -58,8 +58,8 @@ static void close_accepted(void *fd)
 }
 
 /* As long as accept() may: until the listener is shut down, too. That its number is closed, and perhaps another's
- * by then, ends no accept(). */
-static int wait_for_name(int listener, int fd)
+ * by then, ends no accept(). word: mark_look() of that number, from before it was asked for a connection. */
+static int wait_for_name(int listener, uint16_t word, int fd)
 {
 	struct pollfd both[] = { { .fd = fd, .events = POLLOUT }, { .fd = listener } };
 	int64_t until_ns = sock_time_limit(listener, SO_RCVTIMEO);
@@ -67,6 +67,8 @@ static int wait_for_name(int listener, int fd)
 	bool is_listeners;
 	int r;
 
+	if (mark_look(listener) != word)
+		cookie = 0; /* of somebody else */
 	do {
 		r = pollset_wait(both, 2, until_ns, NULL);
 		is_listeners = r > 0 && !both[0].revents;
@@ -83,14 +85,14 @@ static int wait_for_name(int listener, int fd)
 
 /* A listener that waits, waits for the name, too. Where it does not, or not any longer, the connection is held,
  * and has not been accepted yet: a negative errno; it may be the next one. */
-static int await_name(int listener, int fd)
+static int await_name(int listener, uint16_t word, int fd)
 {
 	struct libc_cleanup cleanup;
 	int r = -EAGAIN;
 
 	if (!sock_is_nonblocking(listener)) {
 		libc_cleanup_push(&cleanup, close_accepted, &fd);
-		r = wait_for_name(listener, fd);
+		r = wait_for_name(listener, word, fd);
 		libc_cleanup_pop(&cleanup, 0);
 	}
 	return r == -EINVAL || ((r == -EAGAIN || r == -EINTR) && held_put(listener, fd)) ? r : 0;
@@ -156,6 +158,7 @@ SLOW static int accept_converters(int listener, struct sockaddr *name, socklen_t
 	struct accepting a = { .name = name, .len = len, .own_len = sizeof(a.own) };
 	bool is_named = name && !memory_is_absurd(len), was_held, is_ours = true;
 	int saved_errno = errno, fd, family = 0, r = 0;
+	uint16_t word = mark_look(listener);
 	struct addr peer = { .port = 0 };
 	enum accept_name known;
 
@@ -173,7 +176,7 @@ SLOW static int accept_converters(int listener, struct sockaddr *name, socklen_t
 			return fd;
 		}
 		known = accept_name(fd, &peer);
-		r = known == ACCEPT_UNKNOWN ? await_name(listener, fd) : 0;
+		r = known == ACCEPT_UNKNOWN ? await_name(listener, word, fd) : 0;
 	} while (r < 0 && sock_is_nonblocking(listener));
 	if (r == 0 && known == ACCEPT_UNKNOWN)
 		known = accept_name(fd, &peer);
