@@ -14,6 +14,7 @@
 #define RECORD_MAX  4096
 #define LIBRARY	    "/libconvert-preload.so"
 #define MAPPING_MAX (1 << 20) /* no mapping of the library's file is as long */
+#define MAPPINGS    16	      /* that are looked at: it has five at most, or three copies of it */
 #define TEXT_MAX    (1 << 20) /* of an environment, or a command line */
 
 static FILE *open_file(int pid, const char *name)
@@ -95,6 +96,7 @@ static void find_library(struct program *p)
 	char *from, *to;
 	char *line = NULL;
 	size_t room = 0;
+	int looks = 0;
 
 	p->library = PROGRAM_CLOSED;
 	while (f && getline(&line, &room, f) > 0) {
@@ -104,7 +106,7 @@ static void find_library(struct program *p)
 		    sscanf(line, "%p-%p", (void **)&from, (void **)&to) != 2)
 			continue;
 		p->library = PROGRAM_LOADED;
-		if (find_legend(p, from, (size_t)(to - from)))
+		if (find_legend(p, from, (size_t)(to - from)) || ++looks == MAPPINGS)
 			break;
 	}
 	free(line);

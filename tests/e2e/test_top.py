@@ -205,6 +205,24 @@ class Ways(Case):
             self.assertIsNone(writer.poll(), fifo)
             self.assertEqual((c["server"], c["way"], c["converter_name"]), (TCP, "converted", name), c)
 
+    def test_a_program_of_many_libraries(self):
+        """That have nothing in them but the name: each is a megabyte to be read, and there may be 65,530."""
+        fake = self.lab.file("fake")
+        fake.mkdir()
+        (fake / L.SHIM.name).write_bytes(b"x" * (1 << 20))
+        program = self.lab.start("client", [*PYTHON, f"""if True:
+            import mmap
+            with open("{fake / L.SHIM.name}", "rb") as f:
+                maps = [mmap.mmap(f.fileno(), 1 << 20, prot=mmap.PROT_READ) for _ in range(1000)]
+            exec({HOLD!r})""", "1", TCP])
+        program.wait_for("its connection", lambda: "up" in program.text())
+        trace = self.lab.file("trace")
+        r = self.lab.run(["strace", "-f", "-e", "trace=process_vm_readv", "-o", trace, *TOP, "-j"], user="",
+                         env={"CONVERT_STATE": "none"})
+        (c,) = self.of(program, schemas.validated("top", r.out))
+        self.assertEqual(c["server"], TCP)
+        self.assertLess(trace.read_text().count("process_vm_readv"), 50)
+
     def test_without_privilege(self):
         """Another user sees who goes to a converter, and is told what he does not see."""
         if not L.owns_several_users():
