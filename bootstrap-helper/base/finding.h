@@ -41,7 +41,8 @@ struct finding {
 struct findings {
 	struct finding *all;
 	size_t n;
-	char about[96]; /* of those that are added next */
+	size_t n_mistakes; /* mistake.h's */
+	char about[96];	   /* of those that are added next */
 	bool needs_sudo;
 	bool is_for_eyes; /* else words are not broken into lines: grep shall find them */
 	char again[FINDING_QUOTED +

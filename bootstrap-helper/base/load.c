@@ -47,16 +47,17 @@ static struct config_env environment(const char *file)
 int load_config(struct config *config, const char *file)
 {
 	struct findings f = { .all = NULL };
-	int status = load_check(config, file, NULL, mistake_found, &f);
+	int status = load_check(config, file, NULL, &f);
 
 	print(&f);
 	return status;
 }
 
-int load_check(struct config *config, const char *file, const char *program, config_each_fn *each,
-	       void *arg)
+int load_check(struct config *config, const char *file, const char *program, struct findings *f)
 {
 	struct config_env env = environment(file);
+	int err = config_check(config, &env, program, mistake_found, f);
 
-	return config_check(config, &env, program, each, arg) < 0 ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
+	mistake_rest(f);
+	return err < 0 ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
 }

@@ -5,14 +5,14 @@
 #define CVT_LOAD_H
 
 #include "config.h"
+#include "finding.h"
 
 /* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
  * been written to standard error. config_free() in any case. */
 int load_config(struct config *config, const char *file);
-/* The same, as program would find it (NULL: one without rules of its own); every mistake goes to each,
- * and nothing is written. */
-int load_check(struct config *config, const char *file, const char *program, config_each_fn *each,
-	       void *arg);
+/* The same, as program would find it (NULL: one without rules of its own); mistakes are added to f, and nothing is
+ * written. */
+int load_check(struct config *config, const char *file, const char *program, struct findings *f);
 /* "FILE:LINE: what: what was expected" to standard error. */
 void load_complain(const struct config_error *err);
 /* To standard output. A cookie is only said to be given. */

@@ -151,6 +151,8 @@ void mistake_found(const struct config_error *err, void *arg)
 {
 	struct findings *f = arg;
 
+	if (++f->n_mistakes > MISTAKES_MOST)
+		return;
 	findings_about(f, "configuration");
 	add_mistake(f, err);
 	for (size_t i = f->n - 1; i > 0 && is_before(&f->all[i], &f->all[i - 1]); i--) {
@@ -159,4 +161,19 @@ void mistake_found(const struct config_error *err, void *arg)
 		f->all[i] = f->all[i - 1];
 		f->all[i - 1] = moved;
 	}
+}
+
+void mistake_rest(struct findings *f)
+{
+	struct finding *found;
+	struct finding_value file;
+
+	if (f->n_mistakes <= MISTAKES_MOST)
+		return;
+	file = f->all[f->n - 1].values[0];
+	found = finding_add(f, "configuration", FINDING_PROBLEM, "%s: %zu mistakes more", file.word,
+			    f->n_mistakes - MISTAKES_MOST);
+	finding_advise(found, "mend these first, or name the file that was meant");
+	finding_word(found, "file", file.word);
+	finding_number(found, "line", 0);
 }

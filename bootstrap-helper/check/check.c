@@ -11,7 +11,6 @@
 #include "check_explain.h"
 #include "check_mappings.h"
 #include "judge.h"
-#include "mistake.h"
 #include "load.h"
 #include "option.h"
 #include "route.h"
@@ -261,7 +260,7 @@ static int check_all(const struct options *o)
 
 	findings_for(&f, geteuid() == 0, o->file);
 	f.is_for_eyes = isatty(STDOUT_FILENO);
-	status = load_check(&config, o->file, o->app, mistake_found, &f);
+	status = load_check(&config, o->file, o->app, &f);
 	if (status == BOOTSTRAP_OK)
 		config_use_state(&config);
 	if (!o->explain)

@@ -6,6 +6,8 @@
 
 #include "rules_int.h"
 
+#define RULES_MOST 100 /* are told one by one */
+
 /* An IPv6 prefix never matches an IPv4 destination, as wide as it may be. */
 static bool speaks_of(const struct rule_key *around, const struct rule_key *key)
 {
@@ -46,6 +48,7 @@ static void reach(const struct config_rules *r, uint32_t node, bool *is_reached)
 static void judge_rules(struct findings *f, const struct config *config)
 {
 	const struct config_rules *r = config->rules;
+	size_t n = 0;
 	bool *is_reached = r ? calloc(r->n_rules + 1, sizeof(*is_reached)) : NULL;
 
 	for (uint32_t i = 0; is_reached && i < r->n_nodes; i++)
@@ -53,7 +56,7 @@ static void judge_rules(struct findings *f, const struct config *config)
 	for (size_t i = 0; is_reached && i < r->n_rules; i++) {
 		struct finding *found;
 
-		if (is_reached[i])
+		if (is_reached[i] || n++ >= RULES_MOST)
 			continue;
 		found = finding_add(
 			f, "configuration", FINDING_NOTE,
@@ -63,6 +66,11 @@ static void judge_rules(struct findings *f, const struct config *config)
 		finding_advise(found, "move it up, or take it out");
 		finding_number(found, "line", r->rules[i].line);
 	}
+	if (n > RULES_MOST)
+		finding_advise(finding_add(f, "configuration", FINDING_NOTE,
+					   "%s: %zu more rules never match", config->file,
+					   n - RULES_MOST),
+			       "move the rules above them down, or take one of both out");
 	free(is_reached);
 }
 

@@ -15,7 +15,6 @@
 #include "explain.h"
 #include "host.h"
 #include "judge.h"
-#include "mistake.h"
 #include "load.h"
 #include "policy.h"
 #include "route.h"
@@ -126,7 +125,7 @@ static void ask_configuration(struct findings *f, bool *wants_receipt)
 	struct host_written log;
 	struct config config;
 
-	if (load_check(&config, NULL, NULL, mistake_found, f) == BOOTSTRAP_OK) {
+	if (load_check(&config, NULL, NULL, f) == BOOTSTRAP_OK) {
 		findings_about(f, "configuration");
 		ask_variables(f); /* first: that there is no converter may come of it */
 		findings_about(f, "configuration");

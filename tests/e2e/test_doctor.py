@@ -379,6 +379,15 @@ class Host(Doctor):
                   if f["verdict"] != "ok"]
         self.assertEqual((bad["id"], bad["values"]["open_files"]), ("open-files", 64))
 
+    def test_many_rules_in_vain(self):
+        """The first hundred, and how many more: 54,000 of them were 500 MB."""
+        conf = self.lab.file("many.conf", "[policy]\nrule = direct to 10.0.0.0/8\n" + "rule = direct to 10.0.0.1\n" * 300)
+        r = self.lab.run([TOOL, "check", "--json", "-c", conf])
+        said = [f["what"] for f in schemas.validated("check", r.out)["findings"] if "never match" in f["what"]]
+        self.assertEqual(len(said), 101, said[:3])
+        self.assertRegex(said[0], "many.conf:3: ")
+        self.assertRegex(said[100], "many.conf: 200 more rules never match")
+
     def test_ld_so_preload(self):
         """One that names nothing is a problem; one that names the library is in every program, and
         in this one too."""

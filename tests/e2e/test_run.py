@@ -286,6 +286,20 @@ class Configurations(Run):
             with self.subTest(words):
                 self.says(line, *words, "true")
 
+    def test_no_configuration_at_all(self):
+        """Something else, in which each line is a mistake, as large as one may be: it costs no more to say so."""
+        bad = self.lab.file("bad", "x\n" * 2000000)
+        few = "prlimit", "--as=100000000"
+        r = self.lab.run([*few, RUN, "-c", bad, "echo", "done"])
+        self.assertEqual((r.code, r.out), (0, b"done\n"), r)
+        self.assertRegex(r.err, r"\Aconvert-run: configuration: .*bad:1: .*\n\Z")
+        for words in ["check", "--config"], ["status"]:
+            r = self.lab.run([*few, L.BUILD / "convert-bootstrap", *words, "-c", bad])
+            lines = r.err.splitlines()
+            self.assertEqual((r.code, r.out, len(lines)), (1, b"", 101), r)
+            self.assertRegex(lines[99], "bad:100: ")
+            self.assertRegex(lines[100], "bad: 1999900 mistakes more: mend these first")
+
     def test_addresses(self):
         for address in "name.example", f"{L.CONVERTER}:5124", "0.0.0.0":
             self.says("CONVERT_ADDR = .*; mend: expected", "-a", address, "true")
