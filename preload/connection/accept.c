@@ -10,6 +10,7 @@
 #include "passed.h"
 #include "shim.h"
 #include "sock.h"
+#include "traces.h"
 #include "twin.h"
 
 #include <netinet/in.h>
@@ -128,6 +129,8 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 			     NULL;
 	if (!u)
 		return false;
+	if (note_at(listener))
+		u->stamps = traces_option(note_at(listener));
 	c->exchange = u->index;
 	c->accepted = true;
 	atomic_store(&passed_any, true);

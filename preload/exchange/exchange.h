@@ -74,6 +74,7 @@ struct exchange {
 	bool may_defer; /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
 	bool no_cookie; /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
 	bool incoming;	/* accepted: the converter has begun it, and `server` is the remote host */
+	int stamps;	/* ... traces_option() of the listener */
 	bool early;	/* data of the program's is behind the message: there is no way back */
 	_Atomic bool told;    /* connect() has reported the outcome */
 	_Atomic bool settled; /* the marks of the process that began it show the outcome */

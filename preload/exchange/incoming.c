@@ -7,6 +7,7 @@
 #include "shim.h"
 #include "slots.h"
 #include "sock.h"
+#include "traces.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,7 +39,7 @@ struct exchange *exchange_incoming(uint64_t sock_cookie, const struct config_con
 	u->fall_back = u->is_in_doubt = u->is_probe = u->syn_data = false;
 	u->early = u->deferred = u->may_defer = u->no_cookie = u->asks_mptcp = false;
 	u->omits_cookie = u->has_options = u->takes_options = false;
-	u->rcvlowat = u->first_err = 0;
+	u->rcvlowat = u->first_err = u->stamps = 0;
 	u->tried = u->n_asked = u->moves = u->unclear = 0;
 	u->rtt_us = 0;
 	hs_start_incoming(&u->reply, u->dialect, converter->dialect_is_auto);
@@ -150,7 +151,7 @@ static enum exchange_event answer(struct exchange_turn *t)
 
 	if (is_to_wait(u, t->fd))
 		return EXCHANGE_GOES_ON;
-	if (sys_sendto(t->fd, header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) !=
+	if (traces_send(t->fd, u->stamps, header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL) !=
 	    (long)sizeof(header))
 		return exchange_refuse(t, "reset before it was answered");
 	report_accepted(&t->report, u);

@@ -31,15 +31,33 @@ static bool flags_of(const struct note *n, int name, struct note_option *o, unsi
 	return true;
 }
 
-bool traces_are_wanted(const struct note *n)
+int traces_option(const struct note *n)
 {
 	struct note_option o;
 	unsigned int flags;
 
 	for (size_t i = 0; note_is_special(n) && i < STAMPS; i++)
 		if (flags_of(n, stamps[i], &o, &flags) && flags & SOF_TIMESTAMPING_TX_RECORD_MASK)
-			return true;
-	return false;
+			return stamps[i];
+	return 0;
+}
+
+/* What is received is stamped meanwhile as ever. */
+long traces_send(int fd, int option, const void *p, size_t n, int flags)
+{
+	unsigned int were[2] = { 0 }, others[2]; /* flags, and a clock */
+	socklen_t len = sizeof(were);
+	bool has = option && sys_getsockopt(fd, SOL_SOCKET, option, were, &len) == 0;
+	long r;
+
+	others[0] = were[0] & ~(unsigned int)SOF_TIMESTAMPING_TX_RECORD_MASK;
+	others[1] = were[1];
+	if (has)
+		sys_setsockopt(fd, SOL_SOCKET, option, others, len);
+	r = sys_sendto(fd, p, n, flags, NULL, 0);
+	if (has)
+		sys_setsockopt(fd, SOL_SOCKET, option, were, len);
+	return r;
 }
 
 /* The disconnect has given it back to the host, and goes on showing it (LINUX-FACTS 3.8). One that the program

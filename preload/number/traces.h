@@ -9,8 +9,10 @@
 
 #include "note.h"
 
-/* Does the program want time stamps of what it sends? */
-bool traces_are_wanted(const struct note *n);
+/* By which option has the program asked for time stamps of what is sent? 0: it has not. */
+int traces_option(const struct note *n);
+/* sys_sendto() of what is ours, on a socket that has that option: it has no time stamp. */
+long traces_send(int fd, int option, const void *p, size_t n, int flags);
 /* After a disconnect, before another attempt: to the port that the kernel had chosen for bind(). */
 void traces_bind_again(int fd);
 /* What is in the queue of errors and time stamps is of our own packets. */

@@ -79,7 +79,7 @@ static bool carry_options(int twin, const struct note *n, struct twin_wish *wish
 	struct note_option o, other;
 
 	/* which MPTCP takes, and gives none (LINUX-FACTS 4.19) */
-	if (wish->mptcp && traces_are_wanted(n)) {
+	if (wish->mptcp && traces_option(n)) {
 		wish->obstacle = "SO_TIMESTAMPING";
 		return false;
 	}

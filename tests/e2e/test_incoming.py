@@ -940,6 +940,29 @@ print("closed", flush=True)
 time.sleep(60)
 """
 
+# Of what its connections send it wants time stamps: what is in the queue of errors before the program has sent anything,
+# and after it.
+STAMPS = r"""
+import socket, sys, time
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setsockopt(socket.SOL_SOCKET, 37, 1 << 4 | 1 << 1 | 1 << 9)
+def queue(c):
+    time.sleep(0.2)
+    found = 0
+    while True:
+        try:
+            c.recvmsg(2000, 1000, socket.MSG_ERRQUEUE)
+            found += 1
+        except BlockingIOError:
+            return found
+while True:
+    c, address = s.accept()
+    before = queue(c)
+    c.send(b"hello")
+    print(address[0], before, queue(c), hex(c.getsockopt(socket.SOL_SOCKET, 37)), flush=True)
+    c.close()
+"""
+
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
 INTERRUPTED = r"""
 import ctypes, errno, select, signal, socket, struct, sys
@@ -1072,6 +1095,14 @@ class Listener(Incoming):
                 server.wait_for("the end of accept()", lambda: server.text())
                 self.assertEqual(server.text(), "EINVAL\n")
                 self.assertIn(said.result(), ("END", "RESET"))
+
+    def test_time_stamps(self):
+        """None is of our header."""
+        server = self.serve(["/usr/bin/python3", "-c", STAMPS, 8098], 8098)
+        for words, ns in ((), "server"), (("syn", message(), "read4"), "converter"), ((message(), "read4"), "converter"):
+            call(8098, *words, "read5", ns=ns)
+        server.wait_for("all", lambda: server.text().count("\n") == 3)
+        self.assertEqual(server.text(), "".join(f"{who} 0 2 0x212\n" for who in (L.SERVER, REMOTE, REMOTE)))
 
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
