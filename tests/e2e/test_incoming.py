@@ -894,7 +894,7 @@ while fd < 0:
 
 # Has one accept4() hold a connection, and another one, whose flags are the opposite, return it.
 FLAGS = r"""
-import ctypes, errno, fcntl, os, select, socket, sys
+import ctypes, errno, fcntl, os, select, socket, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
 s.setblocking(False)
@@ -911,6 +911,7 @@ for flags in None, 0, socket.SOCK_NONBLOCK, socket.SOCK_CLOEXEC, both:
     fd = accept(call, *own)
     print(call.__name__, fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK, fcntl.fcntl(fd, fcntl.F_GETFD), flush=True)
     os.close(fd)
+time.sleep(60)
 """
 
 # A thread waits in accept() for a name, another one closes the listener. The number is then nobody's, or has hung up.
