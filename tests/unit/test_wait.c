@@ -57,20 +57,24 @@ static void test_until(void **state)
 }
 
 static int asked;
-static int64_t stretch; /* a wait takes as many hundredths of what it was asked for */
+static int64_t stretch;	 /* a wait takes as many hundredths of what it was asked for */
+static int64_t first_ns; /* when the first one was over */
 
 static int stretching(struct pollfd *fds, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
 	struct timespec longer = *t;
+	int r;
 
 	(void)fds;
 	(void)n;
 	(void)mask;
-	asked++;
 	assert_in_range(t->tv_nsec, 0, PART_NS); /* so nobody stretches it far */
 	longer.tv_nsec = (long)(longer.tv_nsec * stretch / 100 % 1000000000);
 	assert_int_equal(longer.tv_sec, 0);
-	return (int)syscall(SYS_ppoll, NULL, 0, &longer, NULL, 0);
+	r = (int)syscall(SYS_ppoll, NULL, 0, &longer, NULL, 0);
+	if (asked++ == 0)
+		first_ns = now_ns();
+	return r;
 }
 
 /* Five times as long, or a fifth: over when it is time by the kernel's clock. */
@@ -87,7 +91,7 @@ static void test_stretched(void **state)
 		asked = 0;
 		assert_int_equal(wait_one(-1, POLLIN, begun + length), 0);
 		assert_true(now_ns() >= begun + length);
-		assert_true(asked > 1);
+		assert_true(asked > 1 || first_ns >= begun + length); /* on a busy machine */
 	}
 }
 
