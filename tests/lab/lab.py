@@ -106,10 +106,10 @@ def owns_several_users():
     return sum(int(line.split()[2]) for line in open("/proc/self/uid_map")) > 1
 
 
-def command(argv, **more):
+def command(argv, timeout=60, **more):
     """Runs a set-up command that has to succeed."""
     done = subprocess.run([str(a) for a in argv], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60, **more)
+                          capture_output=True, text=True, timeout=timeout, **more)
     if done.returncode:
         raise RuntimeError(f"{shlex.join(map(str, argv))}: {done.stdout}{done.stderr}")
     return done.stdout
