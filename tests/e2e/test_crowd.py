@@ -129,9 +129,16 @@ class FiftyPrograms(L.TestCase):
         return any(begin + SETTLED <= line.began and line.ended < end
                    for life in self.lives for begin, end in life)
 
+    def was_away(self, line):
+        """Was a converter not there for a while of it?"""
+        return any(killed[1] <= line.ended + 0.1 and line.began - 0.1 <= back[0]
+                   for life in self.lives for killed, back in zip(life, life[1:] + [[math.inf]]))
+
     def is_torn(self, line):
         """Connected, and then its converter was killed, which to the program is the server's end. Or
-        the one had waited for a mute server in vain, and the other was killed at it."""
+        the one had waited for a mute server in vain, and the other was killed at it, or was not there."""
+        if (line.name, line.path) == ("mute", "ECONNREFUSED") and self.was_away(line):
+            return True
         torn = {"mute": ("ECONNRESET", "ECONNREFUSED")}.get(line.name, ("torn", "ECONNRESET"))
         until = line.ended + (PATIENCE if line.path == "torn" else 0.1)
         return line.path in torn and any(kill <= until and line.began - 0.1 <= death
