@@ -458,7 +458,7 @@ class Costs(Run):
         plain, run = found.values()
         self.note(f"/bin/true: {len(plain)} calls, by convert-run {len(run)}")
         self.assertEqual(run.count("execve") - plain.count("execve"), 2)
-        self.assertLess(len(run), 450)
+        self.assertLess(len(run), 320)
 
 
 if __name__ == "__main__":
