@@ -271,13 +271,12 @@ class Shared(Users):
         os.chown(out, VICTIM, VICTIM)
         counts = []
         for more in {"CONVERT_STATE": "none"}, {"XDG_RUNTIME_DIR": str(run)}, {}:
-            shim, each = self.shim() | {"LD_PRELOAD": L.SHIM} | more, []
+            shim = self.shim() | {"LD_PRELOAD": L.SHIM} | more
             for _ in range(4):  # the first makes the file, the next two write what they learn into it
                 self.lab.run([*as_user(VICTIM), "strace", "-f", "-qq", "-o", out] +
                              [f"-E{k}={v}" for k, v in shim.items()] +
                              [L.TOOLS / "costs", "blocking", 1, L.SERVER, 80])
-                each.append(len(re.findall(r"^\d+ +\w+\(", out.read_text(), re.M)))
-            counts.append(each[-1])
+            counts.append(len(re.findall(r"^\d+ +\w+\(", out.read_text(), re.M)))
         self.note(f"system calls of a process with one connection: no state {counts[0]}, with a "
                   f"runtime directory {counts[1]}, without {counts[2]}")
         self.assertLessEqual(counts[2] - counts[1], 3 * 4)
