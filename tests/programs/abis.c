@@ -28,6 +28,7 @@ static uint32_t low(const void *p)
 }
 
 #ifdef __x86_64__
+#define LOW MAP_32BIT
 enum { CONNECT_I386 = 362, GETPEERNAME_I386 = 368, SOCKETCALL = 102, X32 = 0x40000000 };
 
 static long call32(long number, uint32_t a, uint32_t b, uint32_t c)
@@ -58,6 +59,7 @@ static long call(const char *how, int fd, struct sockaddr_in *sa, bool peer)
 	return r < 0 ? -errno : r;
 }
 #else
+#define LOW 0
 static long call(const char *how, int fd, struct sockaddr_in *sa, bool peer)
 {
 	long r = peer ? syscall(SYS_getpeername, fd, sa, &room->len) :
@@ -74,8 +76,8 @@ int main(int argc, char **argv)
 	char text[INET_ADDRSTRLEN];
 	long r;
 
-	room = mmap((void *)0x10000000, sizeof(*room), PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	room = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | LOW, -1, 0);
 	if (argc != 4 || room == MAP_FAILED)
 		return 2;
 	room->server.sin_family = AF_INET;
