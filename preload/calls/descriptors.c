@@ -68,20 +68,11 @@ SLOW static void log_close(int fd)
 	errno = saved_errno;
 }
 
-/* Another thread's connect() may be putting a twin there. */
-static void await_opening(int fd)
-{
-	if (mark_get(fd) == MARK_OPENING)
-		conn_await_opening(fd);
-}
-
 INTERPOSE int close(int fd)
 {
 	enum mark mark = mark_get(fd);
 
-	if (mark == MARK_OPENING)
-		await_opening(fd);
-	else if (mark_is_watched(mark))
+	if (mark_is_watched(mark))
 		check_direct(fd);
 	else if (mark == MARK_UP && log_is_on(LOG_LEVEL_DEBUG))
 		log_close(fd);
@@ -95,7 +86,13 @@ INTERPOSE int close(int fd)
 	return REAL(close)(fd);
 }
 
-/* Only what would be waited for, or is just being connected, is worth the walk; the rest is found out
+/* Another thread may be, or soon be, at the next step of its connection. */
+static bool may_be_used(enum mark mark)
+{
+	return mark_is_unsettled(mark) || mark_is_fresh(mark) || mark == MARK_OPENING;
+}
+
+/* Only what would be waited for, or may be just being connected, is worth the walk; the rest is found out
  * when it is used. */
 static void forget_range(unsigned int first, unsigned int last)
 {
@@ -103,11 +100,9 @@ static void forget_range(unsigned int first, unsigned int last)
 		held_drop((int)first, last < MARK_MAX ? (int)last : MARK_MAX);
 	if (last > (unsigned int)conn_highest())
 		last = (unsigned int)conn_highest();
-	for (unsigned int fd = first; fd <= last; fd++) {
-		await_opening((int)fd);
-		if (mark_is_unsettled(mark_get((int)fd)))
+	for (unsigned int fd = first; fd <= last; fd++)
+		if (may_be_used(mark_get((int)fd)))
 			conn_forget((int)fd);
-	}
 }
 
 INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
@@ -140,13 +135,11 @@ INTERPOSE int dup(int fd)
 /* newfd is about to be closed, unless fd is none. */
 static void make_room(int fd, int newfd)
 {
-	bool is_pending;
+	bool is_used = may_be_used(mark_get(newfd));
 
-	await_opening(newfd);
-	is_pending = mark_get(newfd) == MARK_PENDING;
-	if (fd == newfd || !(is_pending || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0)
+	if (fd == newfd || !(is_used || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0)
 		return;
-	if (is_pending)
+	if (is_used)
 		conn_forget(newfd);
 	held_drop(newfd, newfd);
 }
@@ -159,7 +152,8 @@ INTERPOSE int dup2(int fd, int newfd)
 
 INTERPOSE int dup3(int fd, int newfd, int flags)
 {
-	make_room(fd, newfd);
+	if (!(flags & ~O_CLOEXEC))
+		make_room(fd, newfd);
 	return copied(fd, REAL(dup3)(fd, newfd, flags));
 }
 

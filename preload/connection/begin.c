@@ -433,19 +433,3 @@ void conn_check_direct(int fd)
 	else
 		check_fallback(fd);
 }
-
-bool conn_await_opening(int fd)
-{
-	struct patience patience = { 0 };
-	uint16_t word;
-
-	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on, and
-	 * one that a signal handler has left by siglongjmp() */
-	while (mark_in(word = mark_look(fd)) == MARK_OPENING) {
-		if (exchange_is_interrupted())
-			return false;
-		if (!wait_patiently(&patience))
-			mark_change_seen(fd, word, MARK_TCP_COPIED);
-	}
-	return true;
-}

@@ -62,8 +62,5 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request);
  * was that MPTCP? If not, it is no longer believed of the server. A fallback: then the converter was at
  * fault. */
 void conn_check_direct(int fd);
-/* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
- * frame that this thread has interrupted. */
-bool conn_await_opening(int fd);
 
 #endif

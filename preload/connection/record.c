@@ -182,19 +182,53 @@ static void await_end(int fd, const struct exchange *u)
 		twin_was_closed(fd);
 }
 
+bool conn_await_opening(int fd)
+{
+	struct patience patience = { 0 };
+	uint16_t word;
+
+	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on, and
+	 * one that a signal handler has left by siglongjmp() */
+	while (mark_in(word = mark_look(fd)) == MARK_OPENING) {
+		if (exchange_is_interrupted())
+			return false;
+		if (!wait_patiently(&patience))
+			mark_change_seen(fd, word, MARK_TCP_COPIED);
+	}
+	return true;
+}
+
+/* Either connect() is first, and has put its twin there, or we are, and it has nothing to put there. */
+static bool forget_fresh(int fd)
+{
+	uint16_t word;
+
+	do {
+		conn_await_opening(fd);
+		word = mark_look(fd);
+		if (!mark_is_fresh(mark_in(word)))
+			return false;
+	} while (!mark_change_seen(fd, word, MARK_UNKNOWN));
+	return true;
+}
+
 bool conn_forget(int fd)
 {
-	enum mark mark = mark_get(fd);
 	struct exchange *u = NULL;
 	struct conn *c;
+	enum mark mark;
 	int64_t end_ns;
 
+	conn_await_opening(fd);
+	mark = mark_get(fd);
 	if (mark == MARK_UNKNOWN)
 		return true;
 	if (is_missed(fd, mark) && !conn_is_owner())
 		return false;
 	epset_forget(fd);
-	c = mark == MARK_PENDING ? conn_peek(fd) : NULL;
+	if (mark_is_fresh(mark) && forget_fresh(fd))
+		return true;
+	c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
 	if (c && log_is_on(LOG_LEVEL_INFO))

@@ -47,7 +47,11 @@ void conn_show_name(const struct addr *a, int family, struct sockaddr *out, sock
 bool conn_copy(int fd, int newfd);
 /* This process has marks and records from now on. */
 void conn_own(void);
-/* The program is about to close the number, or has seen it made anew: nothing is known of it.
+/* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
+ * frame that this thread has interrupted. */
+bool conn_await_opening(int fd);
+/* The program is about to close the number, or has seen it made anew: nothing is known of it, and nothing is put
+ * in its place any more.
  * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */
 bool conn_forget(int fd);
 /* A new socket has the number. False: nothing may be written down of it. */

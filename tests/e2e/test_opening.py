@@ -39,6 +39,21 @@ for each in "close", "close_range", "closefrom", "dup2", "dup3", "handler":
     setattr(Opening, f"test_{each}_refused",
             lambda self, case=each: self.assertEqual(self.check(case, CLOSED), ["wrong: 0"]))
 
+
+class Held(L.TestCase):
+    """Who has looked at the number before connect() began takes it away when connect() has looked at it, too. Both
+    moments are made longer."""
+
+    def test_dup2(self):
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        shim = self.lab.config("fast-open = no-cookie", "mptcp = on\nbypass = never", log=False)
+        r = self.lab.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=dup2,dup3",
+                          "-e", "inject=dup2:delay_enter=3000", "-e", "inject=dup3:delay_enter=6000",
+                          "-E", f"LD_PRELOAD={L.SHIM}", L.TOOLS / "opening", "dup2", ROUNDS, L.SERVER, ECHO],
+                         env=shim, timeout=60)
+        self.assertEqual((r.code, r.out.decode().splitlines()), (0, ["wrong: 0", "works", "works"]), r)
+
+
 # A converter that says after a second that the server cannot be reached.
 SLOW = """
 import socket, threading, time
