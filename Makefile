@@ -225,7 +225,7 @@ FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
 $(FUZZ_SHIM): OWN_CLOCK := -Wl,--wrap=clock_ns,-z,undefs
 $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC_LINK) -shared -o $@ $(PRELOAD) $(POLICY) \
+	$(call say,LINK,$@)$(CC_LINK) -shared -nostartfiles -o $@ $(PRELOAD) $(POLICY) \
 		$(COMMON) \
 		-Wl,--version-script=preload/convert-preload.map -Wl,--exclude-libs,ALL \
 		-Wl,-z,$(SHIM_SYMBOLS),-z,nodlopen,-z,noseparate-code,--gc-sections \

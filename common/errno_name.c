@@ -3,12 +3,17 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 
 const char *errno_name(int err)
 {
-#define N(name) [name] = #name,
-	/* clang-format off */
-	static const char *const names[] = {
+#define N(name) { name, #name },
+	/* No pointers, which the loader would have to set in each process; and MIPS has one number above 1000. */
+	static const struct {
+		uint16_t number;
+		char name[16];
+	} known[] = {
+		/* clang-format off */
 		N(EPERM) N(ENOENT) N(ESRCH) N(EINTR) N(EIO) N(ENXIO) N(E2BIG) N(ENOEXEC) N(EBADF) N(ECHILD)
 		N(EAGAIN) N(ENOMEM) N(EACCES) N(EFAULT) N(ENOTBLK) N(EBUSY) N(EEXIST) N(EXDEV) N(ENODEV)
 		N(ENOTDIR) N(EISDIR) N(EINVAL) N(ENFILE) N(EMFILE) N(ENOTTY) N(ETXTBSY) N(EFBIG) N(ENOSPC)
@@ -26,9 +31,12 @@ const char *errno_name(int err)
 		N(EINPROGRESS) N(ESTALE) N(EUCLEAN) N(ENOTNAM) N(ENAVAIL) N(EISNAM) N(EREMOTEIO) N(EDQUOT)
 		N(ENOMEDIUM) N(EMEDIUMTYPE) N(ECANCELED) N(ENOKEY) N(EKEYEXPIRED) N(EKEYREVOKED)
 		N(EKEYREJECTED) N(EOWNERDEAD) N(ENOTRECOVERABLE) N(ERFKILL) N(EHWPOISON)
+		/* clang-format on */
 	};
-	/* clang-format on */
 #undef N
 
-	return err > 0 && (size_t)err < sizeof(names) / sizeof(names[0]) ? names[err] : NULL;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].number == err)
+			return known[i].name;
+	return NULL;
 }

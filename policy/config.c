@@ -13,11 +13,6 @@ static bool is_set(const char *variable)
 	return variable && variable[0] != '\0';
 }
 
-bool config_is_on(const char *variable)
-{
-	return is_set(variable) && strcmp(variable, "0") != 0;
-}
-
 static int use_port(struct config_converter *c, const struct config_env *env,
 		    struct config_error *err)
 {

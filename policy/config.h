@@ -15,6 +15,8 @@
 #include "log.h"
 #include "wire.h"
 
+#include <string.h>
+
 #define CONFIG_DEFAULT_FILE "/etc/convert.conf"
 #define CONFIG_OFF_SWITCH   "/etc/convert.disable"
 #define CONFIG_DEFAULT_PORT 5124
@@ -98,7 +100,11 @@ struct config_env {
 };
 
 /* As CONVERT_DISABLE and CONVERT_STRICT are: set, and not to 0. */
-bool config_is_on(const char *variable);
+static inline bool config_is_on(const char *variable)
+{
+	return variable && variable[0] != '\0' && strcmp(variable, "0") != 0;
+}
+
 /* Puts the whole configuration together: the environment, then the file that it names, or
  * /etc/convert.conf. program: the name that `app` rules are compared with.
  * Returns 0, or a negative errno and err filled in; then config is usable and empty (all

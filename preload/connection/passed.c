@@ -43,9 +43,10 @@ static bool read_one(struct passed *p, const char *text)
 	       take_hex(&p->peer.port, text + 48, 2) && p->sock_cookie;
 }
 
-void passed_keep_environment(void)
+AT_START void passed_keep_environment(void)
 {
-	const char *text = secure_getenv("CONVERT_PEERS");
+	static char name[] WRITTEN = "CONVERT_PEERS";
+	const char *text = secure_getenv(name);
 	int n = 0;
 
 	while (text && n < PASSED_MOST && read_one(&left[n], text)) {

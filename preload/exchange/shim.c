@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #define ENV_MAX 8192
@@ -18,7 +19,7 @@ _Atomic bool shim_active, shim_listening;
 bool shim_is_strict;
 static _Atomic uintptr_t state = UNREAD;
 static struct config config, empty_config;
-static const char *receipt;
+static const char *receipt WRITTEN, *strict WRITTEN;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 
 /* A file's name is from where the process has begun: it may be somewhere else when it opens a socket. */
@@ -33,44 +34,62 @@ static size_t put_directory(char *to, size_t room, const char *name)
 	return len + 1;
 }
 
-/* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
- * malloc'ed, as the allocator may not be up yet. secure_getenv(): nothing from the environment
- * in a set-user-ID process (F-18). */
-void shim_keep_environment(void)
+/* Where the value of a variable belongs whose name has len characters; NULL: it is none of ours. */
+AT_START static const char **place_of(const char *variable, size_t len)
 {
-	static char kept[ENV_MAX];
 	static const struct {
-		const char *name;
+		char name[24];
 		const char **value;
-	} wanted[] = {
+	} ours[] = {
 		{ "CONVERT_CONF", &env.conf },		 { "CONVERT_ADDR", &env.addr },
 		{ "CONVERT_PORT", &env.port },		 { "CONVERT_LOG", &env.log },
 		{ "CONVERT_LOG_LEVEL", &env.log_level }, { "CONVERT_LOG_FORMAT", &env.log_format },
 		{ "CONVERT_RECEIPT", &receipt },	 { "CONVERT_COOKIE", &env.convert_cookie },
 		{ "CONVERT_DISABLE", &env.disable },	 { "CONVERT_STATE", &env.state },
-		{ "XDG_RUNTIME_DIR", &env.runtime_dir },
+		{ "XDG_RUNTIME_DIR", &env.runtime_dir }, { "CONVERT_STRICT", &strict },
 	};
-	size_t used = 0;
 
-	env.strict = config_is_on(secure_getenv("CONVERT_STRICT"));
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strlen(ours[i].name) == len && memcmp(ours[i].name, variable, len) == 0)
+			return ours[i].value;
+	return NULL;
+}
+
+/* Of several variables with one name the first is it. */
+AT_START static void keep_variable(const char *variable)
+{
+	static char kept[ENV_MAX];
+	static size_t used WRITTEN;
+	const char *equals = strchr(variable, '=');
+	const char **place = equals ? place_of(variable, (size_t)(equals - variable)) : NULL;
+	size_t size;
+
+	if (!place || *place)
+		return;
+	size = strlen(++equals) + 1;
+	if (size > ENV_MAX - used) { /* nonsense: stay away from this process */
+		env.disable = "1";
+		return;
+	}
+	*place = kept + used;
+	if (place == &env.conf)
+		used += put_directory(kept + used, ENV_MAX - used - size, equals);
+	memcpy(kept + used, equals, size);
+	used += size;
+}
+
+/* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
+ * malloc'ed, as the allocator may not be up yet. Nothing of it in a set-user-ID process (F-18). */
+AT_START void shim_keep_environment(void)
+{
+	if (getauxval(AT_SECURE))
+		return;
+	for (char **variable = environ; variable && *variable; variable++)
+		if (**variable == 'C' || **variable == 'X')
+			keep_variable(*variable);
+	env.strict = config_is_on(strict);
 	if (env.strict) /* else nobody touches that page in a process that opens no socket */
 		shim_is_strict = true;
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		const char *value = secure_getenv(wanted[i].name);
-		size_t len = value ? strlen(value) + 1 : 0;
-
-		if (!value)
-			continue;
-		if (len > ENV_MAX - used) { /* nonsense: stay away from this process */
-			env.disable = "1";
-			continue;
-		}
-		*wanted[i].value = kept + used;
-		if (wanted[i].value == &env.conf)
-			used += put_directory(kept + used, ENV_MAX - used - len, value);
-		memcpy(kept + used, value, len);
-		used += len;
-	}
 }
 
 static void read_config(void)

@@ -12,11 +12,13 @@
 
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 void __chk_fail(void) __attribute__((noreturn));
+/* What a program has of the C runtime's start, and the library is linked without. */
 INTERNAL extern void *__dso_handle;
+__attribute__((weak)) void *__dso_handle = &__dso_handle;
 INTERNAL void *__memcpy_chk(void *restrict to, const void *restrict from, size_t n, size_t room);
 
 /* glibc's pthread_atfork() is no name of libc's, but a piece of every program and library. */
-int libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+AT_START int libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
 	if (__register_atfork)
 		return __register_atfork(prepare, parent, child, __dso_handle);
@@ -86,7 +88,7 @@ static ssize_t by_pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 	return syscall(SYS_pwritev2, fd, iov, n, (long)offset, (long)(offset >> 32), flags);
 }
 
-void libc_complete(struct real *r)
+AT_START void libc_complete(struct real *r)
 {
 #define COMPLETE(name) \
 	if (!r->name)  \

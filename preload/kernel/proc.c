@@ -115,7 +115,7 @@ static bool look(void)
 __attribute__((weak)) extern int io_uring_queue_init_params(unsigned int entries, void *ring,
 							    void *params);
 __attribute__((weak)) extern struct r_debug _r_debug; /* musl has it under another name */
-static const struct link_map *last_loaded;
+static const struct link_map *last_loaded WRITTEN;
 static _Atomic bool there;
 
 __attribute__((constructor)) static void see_what_is_loaded(void)

@@ -6,9 +6,6 @@
 #include <link.h>
 #include <string.h>
 
-/* In a page that the loader has written to; in one of the bss each start would pay for two faults. */
-#define WRITTEN __attribute__((section(".data")))
-
 struct real real WRITTEN;
 #if NARROW
 struct real_narrow real_narrow;
@@ -21,7 +18,7 @@ bool real_waits_are_libcs WRITTEN;
 #pragma weak _dl_find_object
 #pragma weak gnu_get_libc_version
 
-static struct link_map *object_of(const void *function)
+AT_START static struct link_map *object_of(const void *function)
 {
 	struct dl_find_object found = { .dlfo_link_map = NULL };
 	void *address;
@@ -31,7 +28,7 @@ static struct link_map *object_of(const void *function)
 									  NULL;
 }
 
-static bool waits_are_libcs(void)
+AT_START static bool waits_are_libcs(void)
 {
 	const char *(*libcs)(void) = gnu_get_libc_version; /* nobody stands before that */
 	const struct link_map *libc = object_of(&libcs);
@@ -41,13 +38,13 @@ static bool waits_are_libcs(void)
 	       object_of(&real.epoll_pwait2) == libc;
 }
 #else
-static struct link_map *object_of(const void *function)
+AT_START static struct link_map *object_of(const void *function)
 {
 	(void)function;
 	return NULL;
 }
 
-static bool waits_are_libcs(void)
+AT_START static bool waits_are_libcs(void)
 {
 	return false;
 }
@@ -56,7 +53,7 @@ static bool waits_are_libcs(void)
 /* ------------------------------------------------------------------ what stands behind ours */
 
 /* In the order of struct real. */
-static const char names[] =
+static char names[] WRITTEN =
 #define NAME(name) #name "\0"
 #if NARROW
 #define WIDE_NAME(name, second) second "\0"
@@ -82,7 +79,7 @@ struct object {
 /* NOLINTBEGIN(performance-no-int-to-ptr) the loader has them as numbers */
 
 /* Its tables. Some loaders leave the addresses of some objects as they are in the file. */
-static bool open_object(struct object *o, const struct link_map *map)
+AT_START static bool open_object(struct object *o, const struct link_map *map)
 {
 	*o = (struct object){ .map = map };
 	for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) {
@@ -103,18 +100,19 @@ static bool open_object(struct object *o, const struct link_map *map)
 }
 
 /* Is that the definition that somebody gets who asks for no version? */
-static bool is_default(const struct object *o, uint32_t i)
+AT_START static bool is_default(const struct object *o, uint32_t i)
 {
 	return o->symbols[i].st_shndx != SHN_UNDEF && (!o->versions || o->versions[i] < 0x8002);
 }
 
-static void *look_up(const struct object *o, const char *name, uint32_t hash)
+AT_START static void *look_up(const struct object *o, const char *name, uint32_t hash)
 {
+	/* words: a power of two */
 	const uint32_t n = o->hash[0], first = o->hash[1], words = o->hash[2];
 	const ElfW(Addr) *filter = (const void *)(o->hash + 4);
 	const uint32_t *buckets = (const void *)(filter + words), *chain = buckets + n - first;
 	const uint32_t bits = 8 * sizeof(*filter);
-	ElfW(Addr) word = filter[hash / bits % words];
+	ElfW(Addr) word = filter[hash / bits & (words - 1)];
 	uint32_t i = buckets[hash % n];
 
 	if (!(word >> hash % bits & word >> (hash >> o->hash[3]) % bits & 1) || i < first)
@@ -139,23 +137,27 @@ static void *look_up(const struct object *o, const char *name, uint32_t hash)
  * library: that takes locks, catches errors and reads the tables of each object anew for each name. This runs
  * before the program, in whose scope is what has been loaded by now.
  */
-static void find_all(void **pointers)
+AT_START static void find_all(void **pointers)
 {
 	const struct real *ours = &real;
 	const struct link_map *map = object_of(&ours);
+	const char *wanted[NAMES], *name = names;
 	uint32_t hashes[NAMES];
+	int missing = NAMES;
 	struct object o;
-	const char *name = names;
 
-	for (int i = 0; i < NAMES; i++, name++)
+	for (int i = 0; i < NAMES; i++, name++) {
+		wanted[i] = name;
 		for (hashes[i] = 5381; *name; name++)
 			hashes[i] = hashes[i] * 33 + (unsigned char)*name;
-	while (map && (map = map->l_next) && open_object(&o, map)) {
-		name = names;
-		for (int i = 0; i < NAMES; i++, name += strlen(name) + 1)
-			if (!pointers[i])
-				pointers[i] = look_up(&o, name, hashes[i]);
 	}
+	while (missing && map && (map = map->l_next) && open_object(&o, map))
+		for (int i = 0; i < NAMES; i++)
+			if (!pointers[i] && (pointers[i] = look_up(&o, wanted[i], hashes[i])))
+				missing--;
+	for (int i = 0; missing && i < NAMES; i++)
+		if (!pointers[i])
+			pointers[i] = dlsym(RTLD_NEXT, wanted[i]);
 }
 
 static long syscall_before_start(long number, long a, long b, long c, long d, long e, long f)
@@ -167,15 +169,9 @@ static long syscall_before_start(long number, long a, long b, long c, long d, lo
 long (*real_syscall)(long number, long a, long b, long c, long d, long e,
 		     long f) = syscall_before_start;
 
-void real_init(void)
+AT_START void real_init(void)
 {
-	void **pointers = (void **)&real;
-	const char *name = names;
-
-	find_all(pointers);
-	for (int i = 0; i < NAMES; i++, name += strlen(name) + 1)
-		if (!pointers[i])
-			pointers[i] = dlsym(RTLD_NEXT, name);
+	find_all((void **)&real);
 #if NARROW
 #define NEXT(name) (real_narrow.name = (__typeof__(real_narrow.name))dlsym(RTLD_NEXT, #name))
 	NEXT(ppoll);

@@ -12,7 +12,7 @@ static void count(enum mark old, enum mark new)
 		atomic_fetch_add_explicit(&mark_unsettled, change, memory_order_relaxed);
 }
 
-void mark_started(void)
+AT_START void mark_started(void)
 {
 	atomic_fetch_sub_explicit(&mark_unsettled, 1, memory_order_relaxed);
 }

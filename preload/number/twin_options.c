@@ -34,7 +34,7 @@ struct row {
 	int level, name;
 	/* A hint: without it the connection is as good. What is no hint a program may rely on. */
 	bool hint_before, hint_after; /* connect() */
-	const char *text;
+	char text[26];
 };
 
 #define ROW(level, name, before, after)           \

@@ -76,8 +76,8 @@ int main(int argc, char **argv)
 	char text[INET_ADDRSTRLEN];
 	long r;
 
-	room = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | LOW, -1, 0);
+	room = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | LOW,
+		    -1, 0);
 	if (argc != 4 || room == MAP_FAILED)
 		return 2;
 	room->server.sin_family = AF_INET;
