@@ -57,6 +57,14 @@ static void close_accepted(void *fd)
 	aborted(*(int *)fd);
 }
 
+/* A listener that is shut down keeps its port, and nobody else has that who may have its number by now. */
+static bool has_port_of(int listener, int fd)
+{
+	struct addr its, ours;
+
+	return accept_local(listener, &its) && accept_local(fd, &ours) && its.port == ours.port;
+}
+
 /* As long as accept() may: until the listener is shut down, too. That its number is closed, and perhaps another's
  * by then, ends no accept(). word: mark_look() of that number, from before it was asked for a connection. */
 static int wait_for_name(int listener, uint16_t word, int fd)
@@ -67,7 +75,7 @@ static int wait_for_name(int listener, uint16_t word, int fd)
 	bool is_listeners;
 	int r;
 
-	if (mark_look(listener) != word)
+	if (mark_look(listener) != word && !has_port_of(listener, fd))
 		cookie = 0; /* of somebody else */
 	do {
 		r = pollset_wait(both, 2, until_ns, NULL);

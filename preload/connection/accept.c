@@ -21,7 +21,7 @@
 #define SEND_BUFFER    (1 << 15)
 #define SYN_DATA_QUEUE 256 /* connections whose third ACK is outstanding (LINUX-FACTS 1.14) */
 
-static bool own_address(int fd, struct addr *local)
+bool accept_local(int fd, struct addr *local)
 {
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
@@ -71,7 +71,7 @@ void accept_listen(int fd)
 	const struct note *n = note_at(fd); /* NULL: there was no memory for it */
 	struct addr local;
 
-	if (mark_has_record(mark_get(fd)) || !own_address(fd, &local) ||
+	if (mark_has_record(mark_get(fd)) || !accept_local(fd, &local) ||
 	    !pol_listens(config, &local) || conn_claim(fd, &request) != CONN_CLAIMED)
 		return;
 	if (mark_is_fresh(request.mark) && n && !note_twin(n) && !n->is_mptcp &&
@@ -109,7 +109,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	struct addr local;
 	bool mptcp;
 
-	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer) || !own_address(fd, &local))
+	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer) || !accept_local(fd, &local))
 		return false;
 	converter = pol_accept(shim_config(), peer, &local, converters_route);
 	page = converter ? conn_page(fd, true) : NULL;
