@@ -81,6 +81,19 @@ static void show_policy(const struct config *config)
 	printf("    %-10s %u ms\n", "retry", config->retry_ms);
 }
 
+static void show_incoming(const struct config *config)
+{
+	char text[ADDR_TEXT_MAX] = "the converters";
+
+	if (!config->incoming)
+		return;
+	puts("incoming");
+	printf("    %-10s %zu\n", "rules", config_rules_count(config->incoming));
+	if (config->pcp.port)
+		addr_format(&config->pcp, text);
+	line("pcp", text);
+}
+
 static const char *no_file(const struct config *config)
 {
 	if (config->is_disabled)
@@ -104,6 +117,7 @@ void show_config(const struct config *config)
 	for (size_t i = 0; i < config->n_converters; i++)
 		show_converter(&config->converters[i]);
 	show_policy(config);
+	show_incoming(config);
 	config_use_state(config);
 	printf("state        %s\n", state_is_kept() ? state_path() : CONFIG_NO_STATE);
 	if (config->log_target)
