@@ -140,14 +140,14 @@ INTERPOSE int execve(const char *path, char *const argv[], char *const envp[])
 INTERPOSE int execv(const char *path, char *const argv[])
 {
 	handover_inherited();
-	return is_to_pass() ? exec_with_peers(REAL(execve), path, argv, environ) :
+	return is_to_pass() ? exec_with_peers(REAL(execve), path, argv, __environ) :
 			      REAL(execv)(path, argv);
 }
 
 INTERPOSE int execvp(const char *file, char *const argv[])
 {
 	handover_inherited();
-	return is_to_pass() ? exec_with_peers(REAL(execvpe), file, argv, environ) :
+	return is_to_pass() ? exec_with_peers(REAL(execvpe), file, argv, __environ) :
 			      REAL(execvp)(file, argv);
 }
 

@@ -19,8 +19,8 @@ void *__wrap_realloc(void *old, size_t size);
 void __wrap_free(void *p);
 
 struct block {
-	_Alignas(max_align_t) size_t size;
-	unsigned char bytes[];
+	size_t size;
+	_Alignas(max_align_t) unsigned char bytes[];
 };
 
 /* Most configurations need no more: touched as far as it is used. */

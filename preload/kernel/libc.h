@@ -19,6 +19,9 @@ static inline bool libc_is_musl(void)
 	return musl_only != NULL;
 }
 
+/* environ is another name of it, which some programs have a variable of their own by. */
+extern char **__environ;
+
 /* musl does not say. */
 static inline bool libc_is_single_threaded(void)
 {

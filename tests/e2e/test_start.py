@@ -13,7 +13,7 @@ import lab as L
 ECHO = 7000
 FAULTS = 9        # of a start: 8, seldom one more; a library that does nothing adds 7
 INSTRUCTIONS = 65000
-BY_NAME = 44      # relocations that the loader looks up; one is environ, for execv()
+BY_NAME = 44      # relocations that the loader looks up; one is __environ
 BSS = 2500        # kB of address space, 2048 of which are the marks of 2^20 numbers
 IDLE, ONE = 100, 300  # kB of private dirty memory
 SHARED = 256      # kB of address space for exchanges
