@@ -223,7 +223,7 @@ static int64_t until_ms(int timeout)
 		return WAIT_FOREVER;
 	if (timeout == 0)
 		return 0;
-	return clock_ns(CLOCK_MONOTONIC_COARSE) + TICK_MOST_NS + (int64_t)timeout * 1000000;
+	return tick_ns() + TICK_MOST_NS + (int64_t)timeout * 1000000;
 }
 
 /* Something is pending, or another thread may begin a conversion while this one waits. */

@@ -142,9 +142,12 @@ static int64_t look_after(int fd)
 
 bool conn_sweep(int64_t ahead_ns)
 {
-	int64_t at_ns = now_ns() + ahead_ns;
+	int64_t next_ns = conn_next_check(), at_ns;
 
-	if (at_ns < conn_next_check())
+	if (next_ns == INT64_MAX)
+		return false;
+	at_ns = now_ns() + ahead_ns;
+	if (at_ns < next_ns)
 		return false;
 	due_each(at_ns, conn_highest(), look_after);
 	return true;

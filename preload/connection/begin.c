@@ -197,7 +197,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	if (!c->sock_cookie || mark_look(fd) != request->word ||
 	    !(u = new_exchange(c, request, now)))
 		return false;
-	c->exchange = u->index;
+	FILL(c->exchange, u->index);
 	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u, request->config);
 	request->exchange = u;
 	request->nonblocking |= request->early && request->early->flags & MSG_DONTWAIT;
@@ -214,7 +214,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	}
 	use_fast_open(u);
 	if (!request->nonblocking)
-		atomic_store(&u->driver, exchange_thread());
+		FILL(u->driver, exchange_thread());
 	return true;
 }
 
@@ -272,6 +272,7 @@ static bool take_twin(int fd, struct conn_request *request)
 	struct twin_wish wish = { .mark = request->mark,
 				  .nonblocking = request->nonblocking,
 				  .word = request->word };
+	bool is_lost;
 
 	request->socket_family = request->family;
 	if (is_bound_elsewhere(fd, request)) {
@@ -283,8 +284,9 @@ static bool take_twin(int fd, struct conn_request *request)
 		return true;
 	}
 	wish.family = family_needed(fd, request, &wish.must);
-	wish.mptcp = gains_by_mptcp(fd, request, &request->verdict.via,
-				    converters_lose_mptcp(&request->verdict.via));
+	is_lost = request->config->mptcp == CONFIG_MPTCP_AUTO &&
+		  converters_lose_mptcp(&request->verdict.via);
+	wish.mptcp = gains_by_mptcp(fd, request, &request->verdict.via, is_lost);
 	request->mptcp = is_own_mptcp(fd, request->mark);
 	if ((!wish.mptcp || request->mptcp) && !wish.must)
 		return true;

@@ -258,13 +258,15 @@ bool conn_begin_number(int fd, enum mark mark)
 
 void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, uint8_t family)
 {
-	c->sock_cookie = sock_cookie;
-	c->new_cookie = 0;
+	FILL(c->sock_cookie, sock_cookie);
+	FILL(c->new_cookie, 0);
 	c->server = *server;
 	c->family = family;
-	c->told = false;
-	c->exchange = 0;
-	c->copied = c->inherited = c->accepted = false;
+	FILL(c->told, false);
+	FILL(c->exchange, 0);
+	FILL(c->copied, false);
+	FILL(c->inherited, false);
+	c->accepted = false;
 	c->generation = generation;
 }
 

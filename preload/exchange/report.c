@@ -242,7 +242,7 @@ static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd,
 static bool is_mptcp(const struct exchange *u, int fd, bool *asked)
 {
 	struct alive *row = row_of(u, true);
-	int64_t now = now_ns();
+	int64_t now = tick_ns();
 	bool is;
 
 	*asked = u->mptcp &&

@@ -84,7 +84,7 @@ AT_START void shim_keep_environment(void)
 {
 	if (getauxval(AT_SECURE))
 		return;
-	for (char **variable = environ; variable && *variable; variable++)
+	for (char **variable = __environ; variable && *variable; variable++)
 		if (**variable == 'C' || **variable == 'X')
 			keep_variable(*variable);
 	env.strict = config_is_on(strict);

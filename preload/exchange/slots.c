@@ -154,19 +154,19 @@ struct exchange *exchange_new(uint64_t sock_cookie)
 		window = wanted;
 		atomic_store(&growth, window - SLOTS_FIRST);
 	}
-	atomic_store(&u->sock_cookie, sock_cookie);
-	atomic_store(&u->driver, 0);
-	atomic_store(&u->err, 0);
-	atomic_store(&u->lock, 0);
-	atomic_store(&u->settled, false);
-	atomic_store(&u->told, false);
-	atomic_store(&u->copied, false);
-	atomic_store(&u->watch.n_swapped, 0);
-	atomic_store(&u->watch.put_back, 0);
-	atomic_store(&u->deadline_ns, INT64_MAX / 2);
-	atomic_store(&u->limit_ns, INT64_MAX / 2);
-	atomic_store(&u->look_ns, INT64_MAX);
-	atomic_store(&u->watch.state, EXCHANGE_OPENING);
+	FILL(u->sock_cookie, sock_cookie);
+	FILL(u->driver, 0);
+	FILL(u->err, 0);
+	FILL(u->lock, 0);
+	FILL(u->settled, false);
+	FILL(u->told, false);
+	FILL(u->copied, false);
+	FILL(u->watch.n_swapped, 0);
+	FILL(u->watch.put_back, 0);
+	FILL(u->deadline_ns, INT64_MAX / 2);
+	FILL(u->limit_ns, INT64_MAX / 2);
+	FILL(u->look_ns, INT64_MAX);
+	FILL(u->watch.state, EXCHANGE_OPENING);
 	atomic_fetch_add(&u->claims, 1);
 	return u;
 }
@@ -183,7 +183,7 @@ void exchange_enter(void)
 	if (inside++ == 0 || wait_is_left(frame, since_ns)) {
 		inside = 1;
 		frame = (uintptr_t)__builtin_frame_address(0);
-		since_ns = now_ns();
+		since_ns = tick_ns();
 	}
 }
 
@@ -205,7 +205,7 @@ static bool is_stale(uint64_t held, uint32_t now_ms)
 
 bool exchange_try_lock(struct exchange *u)
 {
-	uint32_t now_ms = (uint32_t)(now_ns() / 1000000);
+	uint32_t now_ms = (uint32_t)(tick_ns() / 1000000);
 	uint64_t mine = (uint64_t)exchange_thread() << 32 | now_ms;
 	uint64_t held = 0;
 	bool is_handler = exchange_is_interrupted();

@@ -194,10 +194,21 @@ static bool is_being_opened(const struct exchange *u)
 	       (phase == EXCHANGE_OPENING && now_ns() < atomic_load(&u->deadline_ns) + 1000000000);
 }
 
+/* Member by member: the room for what may be told is half a KiB, which nobody has to wipe. */
+static void begin_turn(struct exchange_turn *t, struct exchange *u, int fd,
+		       enum exchange_phase before)
+{
+	t->u = u;
+	t->fd = fd;
+	t->before = before;
+	t->failure = (struct exchange_failure){ .err = 0 };
+	report_begin(&t->report, u, fd);
+}
+
 enum exchange_event exchange_advance(struct exchange *u, int fd, uint16_t word, bool broken,
 				     int *err)
 {
-	struct exchange_turn t = { .u = u, .fd = fd };
+	struct exchange_turn t;
 	enum exchange_event event;
 
 	if (!exchange_try_lock(u))
@@ -207,7 +218,7 @@ enum exchange_event exchange_advance(struct exchange *u, int fd, uint16_t word, 
 		exchange_unlock(u);
 		return EXCHANGE_GOES_ON;
 	}
-	report_begin(&t.report, u, fd);
+	begin_turn(&t, u, fd, EXCHANGE_FREE);
 	event = look_at_socket(&t, broken);
 	if (event == EXCHANGE_GOES_ON)
 		event = look_at_clock(&t);
@@ -223,10 +234,10 @@ enum exchange_event exchange_advance(struct exchange *u, int fd, uint16_t word, 
 
 int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early)
 {
-	struct exchange_turn t = { .u = u, .fd = fd, .before = EXCHANGE_OPENING };
+	struct exchange_turn t;
 	int r;
 
-	report_begin(&t.report, u, fd);
+	begin_turn(&t, u, fd, EXCHANGE_OPENING);
 	r = exchange_send_syn(&t, nonblocking, early);
 	if (r >= 0 || r == -EINTR) {
 		report_tell_lines(&t.report);

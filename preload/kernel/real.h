@@ -40,6 +40,9 @@
  * data in the page that it writes to. Anywhere else it is a page fault more, a twentieth of what we add to a start. */
 #define AT_START __attribute__((section(".text.startup")))
 #define WRITTEN	 __attribute__((section(".data")))
+/* Of an object that is seen by others when it is filled in, by a mark or a claim: atomic_store() waits for all
+ * that has been stored before. */
+#define FILL(object, value) atomic_store_explicit(&(object), value, memory_order_relaxed)
 /* Kept out of that way. */
 #define SLOW __attribute__((noinline, cold))
 

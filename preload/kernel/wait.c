@@ -91,7 +91,7 @@ bool wait_is_left(uintptr_t frame, int64_t since_ns)
 {
 	stack_t own;
 
-	if (now_ns() - since_ns >= 1000000000)
+	if (tick_ns() - since_ns >= 1000000000)
 		return true;
 	return (uintptr_t)__builtin_frame_address(0) > frame + FRAME_ROOM &&
 	       sys_result(syscall(SYS_sigaltstack, NULL, &own)) == 0 &&

@@ -35,7 +35,7 @@ int wait_one(int fd, short events, int64_t until_ns);
 /* For slicing a wait whose descriptors others may serve too: the moment to look again. Starts
  * at 10 ms and doubles up to 640, so that waiting long stays cheap. *slice_ns starts as 0. */
 int64_t wait_slice(int64_t until_ns, int64_t *slice_ns);
-/* Is the frame gone that has this address, and did something at since_ns that never takes a second? A signal
+/* Is the frame gone that has this address, and did something at since_ns (of tick_ns()) that never takes a second? A signal
  * handler may leave it by siglongjmp(). No: this is the handler. */
 bool wait_is_left(uintptr_t frame, int64_t since_ns);
 /* For who waits for another thread, which never takes long: gives way to it. False: it has had two seconds,

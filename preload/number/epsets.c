@@ -63,7 +63,7 @@ bool epset_lock(void)
 		nobody = 0;
 	}
 	frame = (uintptr_t)__builtin_frame_address(0);
-	since_ns = now_ns();
+	since_ns = tick_ns();
 	return true;
 }
 

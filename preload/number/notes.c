@@ -63,15 +63,15 @@ void note_begin(int fd, int family, int type, bool is_mptcp)
 	n->is_mptcp = is_mptcp;
 	n->only_v6 = false;
 	n->used = 0;
-	atomic_store(&n->flags, type & (SOCK_NONBLOCK | SOCK_CLOEXEC));
-	atomic_store(&n->bound, false);
-	atomic_store(&n->named, false);
-	atomic_store(&n->copied, false);
-	atomic_store(&n->connected, false);
-	atomic_store(&n->checked, false);
-	atomic_store_explicit(&n->special, false, memory_order_relaxed);
-	atomic_store(&n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
-	atomic_flag_clear(&n->busy);
+	FILL(n->flags, type & (SOCK_NONBLOCK | SOCK_CLOEXEC));
+	FILL(n->bound, false);
+	FILL(n->named, false);
+	FILL(n->copied, false);
+	FILL(n->connected, false);
+	FILL(n->checked, false);
+	FILL(n->special, false);
+	FILL(n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
+	atomic_flag_clear_explicit(&n->busy, memory_order_release);
 }
 
 void note_end(int fd)

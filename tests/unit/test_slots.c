@@ -31,7 +31,7 @@ static int set_up(void **state)
 
 static uint64_t held_since(int64_t ms_ago)
 {
-	return (uint64_t)SOMEBODY << 32 | (uint32_t)(now_ns() / 1000000 - ms_ago);
+	return (uint64_t)SOMEBODY << 32 | (uint32_t)(tick_ns() / 1000000 - ms_ago);
 }
 
 static void test_one_at_a_time(void **state)
