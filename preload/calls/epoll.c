@@ -213,6 +213,44 @@ static int after_native(struct epoll_wait *w, int n)
 	return libc_result(wait_filtered(w, n), saved_errno);
 }
 
+/* What another thread begins meanwhile has a time to be looked at, of which no event may tell: `timeout` at the
+ * soonest. So often a wait that is longer looks up; but not more than once a second. Before the first socket, when
+ * nobody knows whether there will be something, ever less often. */
+static int64_t look_ns(unsigned int looks)
+{
+	unsigned int ms;
+
+	if (!shim_has_read())
+		return 1000000000LL << (looks < 6 ? looks : 6);
+	ms = shim_config()->timeout_ms;
+	return shim_is_active() ? (ms > 1000 ? ms : 1000) * 1000000LL : WAIT_FOREVER;
+}
+
+static bool is_longer(int64_t until_ns)
+{
+	return until_ns == WAIT_FOREVER ? look_ns(0) != WAIT_FOREVER :
+					  until_ns - now_ns() > look_ns(0);
+}
+
+static int wait_looking_up(struct epoll_wait *w)
+{
+	int64_t until_ns;
+	int n;
+
+	for (unsigned int looks = 0;; looks++) {
+		if (mark_any_unsettled() && (epset_ever_swapped() || held_any()))
+			return wait_unsettled(w);
+		if (__builtin_add_overflow(now_ns(), look_ns(looks), &until_ns) ||
+		    until_ns > w->until_ns)
+			until_ns = w->until_ns;
+		n = wait_natively(w, until_ns);
+		if (n != 0 || now_ns() >= w->until_ns)
+			return n > 0 && epset_ever_swapped() && has_ours(w, n) ?
+				       wait_filtered(w, n) :
+				       n;
+	}
+}
+
 #define TICK_MOST_NS 10000000
 
 /* When a native wait of this many ms that begins now is over, or a little later: the coarse clock, which
@@ -234,10 +272,12 @@ SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeo
 	int saved_errno = errno, n;
 	bool active = shim_is_active();
 
-	if (mark_any_unsettled() && (epset_ever_swapped() || held_any())) {
+	if (timeout < 0 || timeout >= 1000 || mark_any_unsettled())
 		w.until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
+	if (mark_any_unsettled() && (epset_ever_swapped() || held_any()))
 		return libc_result(wait_unsettled(&w), saved_errno);
-	}
+	if ((timeout < 0 || timeout >= 1000) && is_longer(w.until_ns))
+		return libc_result(wait_looking_up(&w), saved_errno);
 	if (active)
 		w.until_ns = until_ms(timeout);
 	n = mask ? REAL(epoll_pwait)(epfd, events, max, timeout, mask) :
@@ -280,6 +320,8 @@ INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 		return REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
 	if (mark_any_unsettled() && (epset_ever_swapped() || held_any()))
 		return libc_result(wait_unsettled(&w), saved_errno);
+	if (is_longer(w.until_ns))
+		return libc_result(wait_looking_up(&w), saved_errno);
 	n = REAL(epoll_pwait2)(epfd, events, max, timeout, mask);
 	return after_native(&w, n);
 }

@@ -29,6 +29,28 @@ except OSError as e:
     print(names[e.errno] if e.errno else "poll timed out")
 """
 
+# A thread waits already, without a limit, when another one begins the connection.
+PARKED = """
+import select, socket, sys, threading, time
+waits = select.epoll()
+def wait():
+    for _ in range(20):
+        if (events := waits.poll()) and events[0][1] & (select.EPOLLOUT | select.EPOLLERR):
+            break
+    print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), flush=True)
+thread = threading.Thread(target=wait)
+thread.start()
+time.sleep(0.5)
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex((sys.argv[1], 80))
+waits.register(s, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+thread.join()
+s.setblocking(True)
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+print(s.makefile().read().split()[-1])
+"""
+
 INTERRUPTED = """
 import ctypes, errno, select, signal, socket, struct, sys, time
 how, address = sys.argv[1:]
@@ -331,6 +353,13 @@ class Converter(Failures):
         self.lab.converter("--dialect", "draft-02", "--draft-rst")
         r = self.expect("ECONNRESET", self.shim(settings="dialect = draft-02"), port=81)
         self.assertIn("failed", r.log)
+
+    def test_thread_waits_already(self):
+        """It finds out as soon as one that begins to wait now."""
+        self.lab.converter("--fault", "silence")
+        r = self.lab.run(["/usr/bin/python3", "-c", PARKED, L.SERVER], timeout=8,
+                         shim=self.lab.config("fast-open = no-cookie", "timeout = 1s\nfallback = direct"))
+        self.assertEqual((r.code, r.out.decode().splitlines()), (0, ["0", L.CLIENT]), r)
 
     def test_time_limit(self):
         """Half a second means half a second, however it is waited."""
