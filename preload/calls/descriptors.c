@@ -129,6 +129,7 @@ static int copied(int fd, int newfd)
 
 INTERPOSE int dup(int fd)
 {
+	conn_share(fd);
 	return copied(fd, REAL(dup)(fd));
 }
 
@@ -139,19 +140,21 @@ static void make_room(int fd, int newfd)
 
 	if (fd == newfd || !(is_used || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0)
 		return;
-	if (is_used)
-		conn_forget(newfd);
+	if (is_used) /* and nobody connects what it is to become */
+		conn_begin_number(newfd, MARK_OTHER);
 	held_drop(newfd, newfd);
 }
 
 INTERPOSE int dup2(int fd, int newfd)
 {
+	conn_share(fd);
 	make_room(fd, newfd);
 	return copied(fd, REAL(dup2)(fd, newfd));
 }
 
 INTERPOSE int dup3(int fd, int newfd, int flags)
 {
+	conn_share(fd);
 	if (!(flags & ~O_CLOEXEC))
 		make_room(fd, newfd);
 	return copied(fd, REAL(dup3)(fd, newfd, flags));
@@ -189,6 +192,8 @@ INTERPOSE int fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
+	if (is_dup(command))
+		conn_share(fd);
 	return told(fd, command, (long)arg, REAL(fcntl)(fd, command, arg));
 }
 
@@ -201,6 +206,8 @@ INTERPOSE int narrow_fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
+	if (is_dup(command))
+		conn_share(fd);
 	return told(fd, command, (long)arg, REAL_NARROW(fcntl)(fd, command, arg));
 }
 

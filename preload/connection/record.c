@@ -212,22 +212,15 @@ static bool forget_fresh(int fd)
 	return true;
 }
 
-bool conn_forget(int fd)
+static void forget(int fd, enum mark mark)
 {
 	struct exchange *u = NULL;
 	struct conn *c;
-	enum mark mark;
 	int64_t end_ns;
 
-	conn_await_opening(fd);
-	mark = mark_get(fd);
-	if (mark == MARK_UNKNOWN)
-		return true;
-	if (is_missed(fd, mark) && !conn_is_owner())
-		return false;
 	epset_forget(fd);
 	if (mark_is_fresh(mark) && forget_fresh(fd))
-		return true;
+		return;
 	c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
@@ -244,6 +237,21 @@ bool conn_forget(int fd)
 	mark_set(fd, MARK_UNKNOWN);
 	if (u)
 		await_end(fd, u);
+}
+
+bool conn_forget(int fd)
+{
+	int saved_errno = errno;
+	enum mark mark;
+
+	conn_await_opening(fd);
+	mark = mark_get(fd);
+	if (mark == MARK_UNKNOWN)
+		return true;
+	if (is_missed(fd, mark) && !conn_is_owner())
+		return false;
+	forget(fd, mark);
+	errno = saved_errno;
 	return true;
 }
 
@@ -313,9 +321,22 @@ void conn_each_number(int fd, struct exchange *u, void (*each)(int fd, struct ex
 	}
 }
 
+enum mark conn_share(int fd)
+{
+	uint16_t word;
+
+	do {
+		conn_await_opening(fd);
+		word = mark_look(fd);
+		if (!mark_is_fresh(mark_in(word)) || mark_in(word) == MARK_TCP_COPIED)
+			return mark_in(word);
+	} while (!mark_change_seen(fd, word, MARK_TCP_COPIED));
+	return MARK_TCP_COPIED;
+}
+
 bool conn_copy(int fd, int newfd)
 {
-	enum mark mark = mark_get(fd);
+	enum mark mark = conn_share(fd);
 
 	if (newfd < 0 || newfd >= MARK_MAX)
 		return false;
@@ -328,11 +349,10 @@ bool conn_copy(int fd, int newfd)
 		conn_copy_record(fd, newfd, mark);
 		return true;
 	}
-	if (mark_is_fresh(mark)) {
+	if (mark == MARK_OPENING) /* by the frame that we have interrupted */
 		mark = MARK_TCP_COPIED;
+	if (mark == MARK_TCP_COPIED)
 		conn_raise_highest(fd > newfd ? fd : newfd);
-		mark_set(fd, mark);
-	}
 	mark_set(newfd, mark);
 	return true;
 }

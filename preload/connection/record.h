@@ -43,6 +43,8 @@ struct exchange *conn_exchange(const struct conn *c);
  * 0.0.0.0 (twin.h). */
 void conn_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
 		    socklen_t *len);
+/* fd is about to be duplicated: no other socket takes its place any more. The mark that it has then. */
+enum mark conn_share(int fd);
 /* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */
 bool conn_copy(int fd, int newfd);
 /* This process has marks and records from now on. */

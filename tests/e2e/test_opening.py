@@ -32,7 +32,7 @@ class Opening(L.TestCase):
         self.assertEqual(self.check("jump"), [])
 
 
-for each in "close", "close_range", "closefrom", "dup2", "dup3", "handler":
+for each in "close", "close_range", "closefrom", "dup", "dup2", "dup3", "handler":
     setattr(Opening, "test_" + each,
             lambda self, case=each: self.assertEqual(self.check(case), ["wrong: 0"]))
     # while the program's own kind of socket comes back, to show a refusal or to be connected directly
@@ -41,17 +41,22 @@ for each in "close", "close_range", "closefrom", "dup2", "dup3", "handler":
 
 
 class Held(L.TestCase):
-    """Who has looked at the number before connect() began takes it away when connect() has looked at it, too. Both
-    moments are made longer."""
+    """Who has looked at the number before connect() began takes it away when connect() has looked at it, too; or has
+    another number for the socket when the twin is being made. The moments are made longer."""
 
-    def test_dup2(self):
+    def check(self, case, *delays):
         self.lab.converter("--mptcp", listen=["0.0.0.0"])
         shim = self.lab.config("fast-open = no-cookie", "mptcp = on\nbypass = never", log=False)
-        r = self.lab.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=dup2,dup3",
-                          "-e", "inject=dup2:delay_enter=3000", "-e", "inject=dup3:delay_enter=6000",
-                          "-E", f"LD_PRELOAD={L.SHIM}", L.TOOLS / "opening", "dup2", ROUNDS, L.SERVER, ECHO],
-                         env=shim, timeout=60)
+        r = self.lab.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=socket,dup2,dup3",
+                          *(f"--inject={delay}" for delay in delays), "-E", f"LD_PRELOAD={L.SHIM}",
+                          L.TOOLS / "opening", case, ROUNDS, L.SERVER, ECHO], env=shim, timeout=60)
         self.assertEqual((r.code, r.out.decode().splitlines()), (0, ["wrong: 0", "works", "works"]), r)
+
+    def test_dup2(self):
+        self.check("dup2", "dup2:delay_enter=3000", "dup3:delay_enter=6000")
+
+    def test_dup(self):
+        self.check("dup", "socket:delay_enter=1000")
 
 
 # A converter that says after a second that the server cannot be reached.

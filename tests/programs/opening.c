@@ -4,8 +4,8 @@
  *
  *     opening CASE ROUNDS ADDRESS PORT [FAILING]
  *
- * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "handler": by a signal
- * handler; "jump": a handler leaves by siglongjmp(). "late-close", "late-pair", "late-dup2": once, ROUNDS
+ * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "dup": it takes another
+ * number for the same socket; "handler": by a signal handler; "jump": a handler leaves by siglongjmp(). "late-close", "late-pair", "late-dup2": once, ROUNDS
  * milliseconds after connect(), while another thread polls it; is what then has the number still there in the
  * end? Prints how often the number was not what it has to be
  * afterwards, how many descriptors are left over, and whether the process still gets connections. FAILING: a
@@ -36,6 +36,7 @@ static int within_us = 400, most_spins = 40000; /* of the beginning something ha
 static atomic_int turn, fd_now;
 static const char *how;
 static int null;
+static atomic_int copy = -1;
 static sigjmp_buf out;
 
 static void spin(int n)
@@ -52,6 +53,8 @@ static void take_away(int fd)
 		close_range((unsigned int)fd, (unsigned int)fd, 0);
 	else if (strcmp(how, "closefrom") == 0)
 		closefrom(fd);
+	else if (strcmp(how, "dup") == 0)
+		atomic_store(&copy, dup(fd));
 	else if (strcmp(how, "dup2") == 0)
 		dup2(null, fd);
 	else
@@ -79,8 +82,16 @@ static int make(int type)
 
 static bool is_right(int fd)
 {
-	struct stat st;
+	struct stat st, its;
+	int other;
 
+	if (strcmp(how, "dup") == 0) {
+		other = atomic_load(&copy);
+		if (fstat(fd, &st) < 0 || fstat(other, &its) < 0)
+			return false;
+		close(other);
+		return st.st_ino == its.st_ino;
+	}
 	if (fstat(fd, &st) < 0)
 		return strncmp(how, "dup", 3) != 0;
 	return strncmp(how, "dup", 3) == 0 && S_ISCHR(st.st_mode);
