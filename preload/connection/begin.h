@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * begin.h - how a connection begins: what must be known of the socket, and the SYN.
+ * begin.h - how a connection begins: what must be known of the socket, and the way to the SYN (exchange/syn.c).
  */
 #ifndef CVT_BEGIN_H
 #define CVT_BEGIN_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * end.h - how a connection ends that is not to be converted after all: refused, directly, or taken back.
+ * end.h - how an exchange ends: refused, directly, taken back; and what marks and registrations say then, connected ones too.
  */
 #ifndef CVT_END_H
 #define CVT_END_H
