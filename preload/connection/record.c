@@ -182,20 +182,27 @@ static void await_end(int fd, const struct exchange *u)
 		twin_was_closed(fd);
 }
 
-bool conn_await_opening(int fd)
+/* *word: what is there then. */
+static bool await_opening(int fd, uint16_t *word)
 {
 	struct patience patience = { 0 };
-	uint16_t word;
 
 	/* it sends its SYN without waiting; only the frame that we have interrupted does not go on, and
 	 * one that a signal handler has left by siglongjmp() */
-	while (mark_in(word = mark_look(fd)) == MARK_OPENING) {
+	while (mark_in(*word = mark_look(fd)) == MARK_OPENING) {
 		if (exchange_is_interrupted())
 			return false;
 		if (!wait_patiently(&patience))
-			mark_change_seen(fd, word, MARK_TCP_COPIED);
+			mark_change_seen(fd, *word, MARK_TCP_COPIED);
 	}
 	return true;
+}
+
+bool conn_await_opening(int fd)
+{
+	uint16_t word;
+
+	return await_opening(fd, &word);
 }
 
 /* Either connect() is first, and has put its twin there, or we are, and it has nothing to put there. */
@@ -204,8 +211,7 @@ static bool forget_fresh(int fd)
 	uint16_t word;
 
 	do {
-		conn_await_opening(fd);
-		word = mark_look(fd);
+		await_opening(fd, &word);
 		if (!mark_is_fresh(mark_in(word)))
 			return false;
 	} while (!mark_change_seen(fd, word, MARK_UNKNOWN));
@@ -242,10 +248,11 @@ static void forget(int fd, enum mark mark)
 bool conn_forget(int fd)
 {
 	int saved_errno = errno;
+	uint16_t word;
 	enum mark mark;
 
-	conn_await_opening(fd);
-	mark = mark_get(fd);
+	await_opening(fd, &word);
+	mark = mark_in(word);
 	if (mark == MARK_UNKNOWN)
 		return true;
 	if (is_missed(fd, mark) && !conn_is_owner())
@@ -326,8 +333,7 @@ enum mark conn_share(int fd)
 	uint16_t word;
 
 	do {
-		conn_await_opening(fd);
-		word = mark_look(fd);
+		await_opening(fd, &word);
 		if (!mark_is_fresh(mark_in(word)) || mark_in(word) == MARK_TCP_COPIED)
 			return mark_in(word);
 	} while (!mark_change_seen(fd, word, MARK_TCP_COPIED));
