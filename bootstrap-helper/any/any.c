@@ -110,6 +110,7 @@ static const char *why_not(int err)
 	return err == EBUSY  ? "a supervisor is there already" :
 	       err == EPERM  ? "the kernel does not let it look into the program (ptrace(2): Yama, "
 			       "a container)" :
+	       err == ENOENT ? "/proc is not there, or another PID namespace's" :
 	       err == EMFILE ? "too few descriptors (RLIMIT_NOFILE)" :
 	       err == EINVAL ? "the kernel is older than Linux 5.14" :
 	       err == ENOSYS ? "the kernel has no seccomp" :
@@ -168,9 +169,13 @@ static int obstacle(pid_t program, int number)
 	theirs = target_fd(program, number);
 	target_done();
 	reads = target_read(program, (uintptr_t)&mask, &byte, 1);
+	if (theirs < 0 || !reads)
+		err = EPERM;
+	else if (!target_is_in_proc(program, number, theirs))
+		err = ENOENT;
 	if (theirs >= 0)
 		close(theirs);
-	return theirs < 0 || !reads ? EPERM : 0;
+	return err;
 }
 
 /* Not through the filter: it stays the program's child's parent's, whatever becomes of the others. */

@@ -144,6 +144,16 @@ bool target_write(int tid, uint64_t to, const void *from, size_t n)
 
 /* --------------------------------------------------------------------------------- its numbers */
 
+bool target_is_in_proc(int tid, int fd, int theirs)
+{
+	struct stat there, is;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, fd);
+	return stat(path, &there) == 0 && fstat(theirs, &is) == 0 && there.st_dev == is.st_dev &&
+	       there.st_ino == is.st_ino;
+}
+
 bool target_is_cloexec(int tid, int fd)
 {
 	const char *at = strstr(read_proc(tid, "fdinfo", fd), "flags:");

@@ -18,6 +18,9 @@ void target_done(void);
 int target_process(int tid);
 bool target_read(int tid, uint64_t from, void *to, size_t n);
 bool target_write(int tid, uint64_t to, const void *from, size_t n);
+/* Is that tid /proc's tid, too? Who has it from another PID namespace has another process's there, or none. theirs: as
+ * below. What follows is read there, and is wrong if it is not. */
+bool target_is_in_proc(int tid, int fd, int theirs);
 bool target_is_cloexec(int tid, int fd);
 
 /* What the epoll sets of its process hold of the socket that it has under the number fd, as we have it under

@@ -722,6 +722,16 @@ class Looking(Any):
     def test_may_not_look(self):
         self.cannot("look into the program", "/usr/bin/python3", "-c", SHUT_IN, "new")
 
+    def test_another_proc(self):
+        """/proc of the PID namespace outside, where its numbers are others', and none at all: epoll sets and
+        close-on-exec are seen there alone."""
+        if L.USER:
+            self.skipTest("needs root")
+        self.cannot("/proc", "unshare", "--pid", "--fork")
+        self.cannot("/proc", "unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh")
+        r = self.lab.run(["unshare", "--pid", "--fork", "--mount-proc", RUN, "--any", "curl", "-sS", WHO], env=self.conf)
+        self.is_converted(r)
+
     def test_old_kernel(self):
         self.cannot("older than Linux 5.14", "/usr/bin/python3", "-c", SHUT_IN, "old")
 
