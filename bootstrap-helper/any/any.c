@@ -135,7 +135,7 @@ __attribute__((noreturn)) static void be_program(const struct any_program *p, in
 	listener = m.number ? -m.number : filter_install(wants_names);
 	if (listener < 0)
 		complain(p, -listener);
-	if (listener < 0 && p->strict && listener != -EBUSY)
+	if (listener < 0 && p->strict) /* who is there already may be anybody's */
 		_exit(STATUS_STRICT);
 	if (!say(supervisor, listener < 0 ? WORD_NO_LISTENER : WORD_LISTENER, 0, listener) ||
 	    !hear(supervisor, &m, &fd))

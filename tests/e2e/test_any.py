@@ -987,6 +987,12 @@ class Processes(Any):
         self.assertEqual((r.code, r.out.decode().strip()), (0, L.ROUTER), r)
         self.assertRegex(r.err, "^convert-run: --any: a supervisor is there already\n$")
 
+    def test_nested_strict(self):
+        """... if it is another's, it lets through what it likes."""
+        r = self.any(RUN, "--strict", "--any", "curl", "-sS", WHO)
+        self.assertEqual((r.code, r.out), (3, b""), r)
+        self.assertRegex(r.err, "^convert-run: not started: --any: a supervisor is there already\n$")
+
     def test_threads(self):
         r = self.python(f"""if True:
             import threading, urllib.request
