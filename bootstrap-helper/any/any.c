@@ -222,16 +222,47 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 
 /* ------------------------------------------------------------------- who stands for the program */
 
-static const int passed_on[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM };
+/* Not those of a fault, nor those that stop and go on: they are ours. */
+void any_passed_on(sigset_t *signals)
+{
+	static const int some[] = { SIGHUP,  SIGINT,   SIGQUIT,	  SIGABRT, SIGUSR1,
+				    SIGUSR2, SIGALRM,  SIGTERM,	  SIGPROF, SIGIO,
+				    SIGPWR,  SIGWINCH, SIGVTALRM, 0 };
 
-static void pass_on(int signals, pid_t program)
+	sigemptyset(signals);
+	for (const int *each = some; *each; each++)
+		sigaddset(signals, *each);
+	for (int each = SIGRTMIN; each <= SIGRTMAX; each++)
+		sigaddset(signals, each);
+}
+
+/* What the terminal sends, the program gets from it, too; but for its hanging up, of which the kernel tells who leads the
+ * session alone, and has him go on if he is stopped. */
+void any_pass_on(pid_t program, int number, int code, union sigval value)
+{
+	bool hangs_up = number == SIGHUP && code == SI_KERNEL && getsid(0) == getpid();
+
+	if (code > 0 && !hangs_up)
+		return;
+	if (code == SI_QUEUE)
+		sigqueue(program, number, value);
+	else
+		kill(program, number);
+	if (hangs_up)
+		kill(program, SIGCONT);
+}
+
+static void pass_all_on(int signals, pid_t program)
 {
 	struct signalfd_siginfo info;
+	union sigval value;
 
-	/* what the terminal sends, the program gets from it, too */
-	while (read(signals, &info, sizeof(info)) == sizeof(info))
-		if (info.ssi_code != SI_KERNEL && info.ssi_signo != SIGCHLD)
-			kill(program, (int)info.ssi_signo);
+	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+		value.sival_ptr = (void *)(uintptr_t)info.ssi_ptr;
+		if (info.ssi_signo != SIGCHLD)
+			any_pass_on(program, (int)info.ssi_signo, info.ssi_code, value);
+	}
 }
 
 /* As the program has ended. */
@@ -278,7 +309,7 @@ static int stand_for_it(const struct any_program *p, int supervisor, int signals
 		if (poll(fds, 3, -1) < 0)
 			continue;
 		if (program)
-			pass_on(signals, program);
+			pass_all_on(signals, program);
 		/* a child of ours once its parent is no more */
 		if (program && waitpid(program, &status, WNOHANG) == program)
 			return end_alike(status);
@@ -354,9 +385,7 @@ int any_run(const struct any_program *p)
 
 	if (!supervise_configure(base_name(p->words[0]), &wants_names))
 		return p->become(p);
-	sigemptyset(&mine);
-	for (size_t i = 0; i < sizeof(passed_on) / sizeof(*passed_on); i++)
-		sigaddset(&mine, passed_on[i]);
+	any_passed_on(&mine);
 	sigaddset(&mine, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mine, &mask);
 	prctl(PR_GET_CHILD_SUBREAPER, &was_reaper, 0, 0, 0);

@@ -12,6 +12,7 @@
 #ifndef CVT_ANY_H
 #define CVT_ANY_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 struct any_program {
@@ -26,5 +27,10 @@ struct any_program {
 /* Returns the status that the program has ended with; does not if that was a signal. SIGCHLD must not be ignored; how
  * the program has it is become()'s to say. */
 int any_run(const struct any_program *p);
+
+/* Whoever stands for a program passes on to it these signals, and of them those that are meant for it (code, value: as
+ * siginfo_t has them). May be called by a handler. */
+void any_passed_on(sigset_t *signals);
+void any_pass_on(pid_t program, int number, int code, union sigval value);
 
 #endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "child.h"
 
+#include "any.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -8,43 +10,37 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const int passed[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 };
-
 static volatile pid_t child;
 
-/* What the terminal sends it has sent to the child, too. */
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
 
 	(void)context;
-	if (info->si_code <= 0)
-		kill(child, signal);
+	any_pass_on(child, signal, info->si_code, info->si_value);
 	errno = saved_errno;
 }
 
-static void pass_signals(void)
+static void pass_signals(const sigset_t *all)
 {
 	struct sigaction action = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART };
 	struct sigaction before;
 
-	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
-		/* nohup's stays ignored */
-		if (sigaction(passed[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-			sigaction(passed[i], &action, NULL);
+	for (int each = 1; each <= SIGRTMAX; each++)
+		if (sigismember(all, each) == 1 && sigaction(each, &action, &before) == 0 &&
+		    before.sa_handler == SIG_IGN) /* nohup's stays so */
+			sigaction(each, &before, NULL);
 }
 
 bool child_start(int *status)
 {
 	sigset_t ours, before;
 
-	sigemptyset(&ours);
-	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
-		sigaddset(&ours, passed[i]);
+	any_passed_on(&ours);
 	sigprocmask(SIG_BLOCK, &ours, &before);
 	child = fork();
 	if (child > 0)
-		pass_signals();
+		pass_signals(&ours);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (child == 0)
 		return true;

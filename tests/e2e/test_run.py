@@ -1,11 +1,13 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """convert-run asks first: a line for what stands in the way, none where nothing does; --strict."""
+import ctypes
 import os
 import pathlib
 import re
 import shlex
 import shutil
+import signal
 import stat
 import sys
 import time
@@ -428,6 +430,66 @@ class Children(Run):
     def test_not_there(self):
         for options in self.WAYS:
             self.assertEqual(self.run_ignoring(*options, "/nowhere/program").code, 127)
+
+
+# Says what comes to it: which signal, and the value that came with it.
+LISTENS = """
+import ctypes, signal, struct
+all, info, libc = (ctypes.c_ulong * 16)(*[~0] * 16), ctypes.create_string_buffer(128), ctypes.CDLL(None)
+libc.sigprocmask(signal.SIG_BLOCK, all, None)
+print("ready", flush=True)
+while (number := libc.sigwaitinfo(all, info)) != signal.SIGTERM:
+    print(number, struct.unpack_from("i", info, 24)[0] if struct.unpack_from("i", info, 8)[0] == -1 else "", flush=True)
+"""
+# Has a terminal, which hangs up when the program is ready.
+HANGS_UP = """
+import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+while b"ready" not in os.read(terminal, 99):
+    pass
+time.sleep(0.2)
+os.close(terminal)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+class Signals(Run):
+    """What is meant for the program is sent to convert-run, which stays in front of it."""
+
+    WAYS = ["--preload"], ["--preload", "--receipt"], ["--any"], ["--any", "--receipt"]
+
+    def test_passed_on(self):
+        sent = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2,
+                signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGWINCH,
+                signal.SIGRTMIN, signal.SIGRTMIN + 3, signal.SIGRTMAX]
+        for name in signal.SIGINT, signal.SIGQUIT, signal.SIGHUP:  # whoever has started the tests may ignore them
+            self.addCleanup(signal.signal, name, signal.signal(name, signal.SIG_DFL))
+        for options in self.WAYS:
+            with self.subTest(options=options):
+                process = self.lab.started(L.Process("client", [RUN, *GOOD, *options, "/usr/bin/python3", "-c",
+                                                                LISTENS]))
+                process.wait_for("ready", lambda: "ready" in process.text())  # noqa: B023
+                said = "ready\n"
+                for number in sent:
+                    os.kill(process.pid, number)
+                    said += f"{int(number)} \n"
+                    process.wait_for(number, lambda: process.text() == said)  # noqa: B023
+                ctypes.CDLL(None).sigqueue(process.pid, int(signal.SIGRTMAX), ctypes.c_void_p(4711))
+                process.wait_for("a value", lambda: process.text() == f"{said}{int(signal.SIGRTMAX)} 4711\n")  # noqa: B023
+                os.kill(process.pid, signal.SIGTERM)
+                self.assertEqual(process.process.wait(10), 0)
+
+    def test_hang_up(self):
+        """The kernel tells the session's leader alone, and has it go on if it is stopped."""
+        cases = [(options, ":") for options in self.WAYS] + [(options, "kill -STOP $$") for options in self.WAYS[:3]]
+        for options, stop in cases:
+            with self.subTest(options=options, stop=stop):
+                r = self.lab.run(["env", "--default-signal=HUP", "/usr/bin/python3", "-c", HANGS_UP, RUN, *GOOD,
+                                  *options, "sh", "-c", f"trap 'exit 7' HUP; echo ready; {stop}; "
+                                  "for i in $(seq 150); do sleep 0.02; done"])
+                self.assertEqual(r.code, 7, r)
 
 
 class StrictRuns(Run):
