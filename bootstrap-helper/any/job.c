@@ -291,6 +291,14 @@ bool job_place(struct job *j, struct caller *by)
 
 /* --------------------------------------------------------------------------------- the outcome */
 
+/* The socket has left the number that it was begun under, and there is no descriptor of it to be had: whoever has it
+ * hears of the end by a reset. */
+static void refuse_elsewhere(struct job *j)
+{
+	j->far = nowhere_complete(&j->nowhere);
+	job_end(j);
+}
+
 /* Who does not wait is shown that it failed. */
 static void refuse(struct job *j)
 {
@@ -303,7 +311,7 @@ static void refuse(struct job *j)
 		nowhere_refuse(theirs, j->like.bound);
 	close(theirs);
 	if (!is_there) {
-		job_end(j);
+		refuse_elsewhere(j);
 		return;
 	}
 	j->until_ns = now_ns() + UNTOLD_NS;
@@ -372,18 +380,20 @@ static void succeed(struct job *j)
 static void fail(struct job *j)
 {
 	struct caller by;
-	bool told = waiter(j, &by);
+	bool told = waiter(j, &by), is_there = by.theirs >= 0;
 	int err = j->err;
 
-	if (by.theirs < 0)
+	if (!is_there)
 		err = EBADF;
 	else if (j->holds && err == ECONNREFUSED && nowhere_refuse(by.theirs, j->like.bound))
 		err = 0;
 	else if (j->holds)
 		nowhere_withdraw(by.theirs);
 	told = told && answer(&by, err); /* or it has not been seen */
-	if (told || !j->holds)
+	if (!j->holds || (told && is_there))
 		job_end(j);
+	else if (told)
+		refuse_elsewhere(j);
 	else
 		refuse(j);
 }

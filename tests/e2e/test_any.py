@@ -318,6 +318,30 @@ class Connections(Any):
             self.assertEqual(r.out.decode(), "b'hello'\n" if is_read else "False\n", r)
         self.assertEqual(self.log().count(": connected"), 3, self.log())
 
+    def test_refused_elsewhere(self):
+        """The socket has left the number that it was begun under: who has it is told at once, too."""
+        self.lab.converter("--fault", "error=96,delay=500")
+        for nonblocking, leaves in (True, "os.fork() and leave()"), (True, "again()"), (False, "again()"):
+            r = self.python(f"""if True:
+                import errno, os, select, socket, threading, time
+                def leave():
+                    s.close()
+                    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+                def again():
+                    global s
+                    s, number = s.dup(), s.detach()
+                    os.close(number)
+                s = socket.socket()
+                s.setblocking(not {nonblocking})
+                connect = threading.Thread(target=s.connect_ex, args=[("{L.SERVER}", 80)])
+                connect.start()
+                time.sleep(0.1) if not {nonblocking} else connect.join()
+                {leaves}
+                print(bool(select.select([], [s], [], 8)[1]))
+                print(errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))""")
+            self.assertEqual(r.out, b"True\nECONNRESET\n", r)
+            self.assertLess(r.seconds, 6)
+
     def test_many_sets(self):
         """More epoll sets than anybody has, of which the last ones hold the socket."""
         self.lab.converter()
