@@ -27,7 +27,7 @@ static void settle(struct mappings *m, int64_t for_ms)
 	} while (true);
 }
 
-static void judge_all(struct findings *f, const struct mappings *m, bool is_kept)
+static void judge_all(struct findings *f, const struct mappings *m)
 {
 	for (size_t i = 0; i < m->n_servers * m->n_ports; i++) {
 		const struct mappings_server *s = &m->servers[i / m->n_ports];
@@ -39,7 +39,7 @@ static void judge_all(struct findings *f, const struct mappings *m, bool is_kept
 			.err = s->err,
 			.external = p->external,
 			.lifetime_s = (p->until_ms - p->granted_ms) / 1000,
-			.is_kept = is_kept,
+			.is_kept = p->is_anothers,
 		};
 
 		if (s->has_route && s->at_home) /* else that is said of the converter */
@@ -49,12 +49,9 @@ static void judge_all(struct findings *f, const struct mappings *m, bool is_kept
 
 void check_mappings(struct findings *f, const struct config *config)
 {
-	bool is_kept = mappings_file_is_locked();
 	uint16_t ports[MAPPINGS_PORTS_MAX];
 	size_t n = mappings_ports(config, ports);
-	const struct mappings_wish wish = { .ports = ports,
-					    .n_ports = n,
-					    .lifetime_s = is_kept ? MAPPINGS_LIFETIME_S : TRIAL_S };
+	const struct mappings_wish wish = { .ports = ports, .n_ports = n, .lifetime_s = TRIAL_S };
 	struct mappings m = MAPPINGS_NONE;
 
 	if (n > MAPPINGS_PORTS_MAX)
@@ -62,13 +59,12 @@ void check_mappings(struct findings *f, const struct config *config)
 	if (n == 0 || n > MAPPINGS_PORTS_MAX)
 		return;
 	if (mappings_open(&m, config, &wish) == 0) {
-		mappings_recall(&m);
+		mappings_borrow(&m);
 		mappings_look(&m);
 		settle(&m, WAIT_MS);
-		judge_all(f, &m, is_kept);
+		judge_all(f, &m);
 		mappings_end(&m);
-		if (!is_kept)
-			settle(&m, END_MS);
+		settle(&m, END_MS);
 	}
 	mappings_close(&m);
 }

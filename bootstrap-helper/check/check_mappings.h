@@ -6,8 +6,8 @@
 #include "config.h"
 #include "finding.h"
 
-/* A mapping that another process keeps is renewed for it; one that nobody keeps is made, and ended
- * again. Some seconds at most. The state must be set up. */
+/* Of a mapping that another process keeps the server is asked whether it is there; one that nobody keeps is made,
+ * and ended again. Some seconds at most. The state must be set up. */
 void check_mappings(struct findings *f, const struct config *config);
 
 #endif

@@ -21,6 +21,8 @@ static int64_t part_of(int64_t n, uint32_t chance)
 void mapping_begin(struct mapping *m, const struct addr *client, int64_t now_ms)
 {
 	struct mapping fresh = { .client = *client,
+				 .lifetime_s = m->lifetime_s,
+				 .is_anothers = m->is_anothers,
 				 .external = m->external,
 				 .due_ms = now_ms,
 				 .is_unsure = true,
@@ -49,7 +51,7 @@ void mapping_hurry(struct mapping *m, int64_t now_ms, int64_t delay_ms)
 
 void mapping_end(struct mapping *m, int64_t now_ms)
 {
-	bool may_be = m->until_ms || (m->unanswered && m->due_ms != INT64_MAX);
+	bool may_be = !m->is_anothers && (m->until_ms || (m->unanswered && m->due_ms != INT64_MAX));
 
 	m->ends = true;
 	m->wait_ms = 0;
@@ -91,11 +93,11 @@ static int64_t next_try_ms(struct mapping *m, int64_t now_ms, uint32_t chance)
 	return now_ms + m->wait_ms;
 }
 
-size_t mapping_ask(struct mapping *m, uint32_t lifetime_s, int64_t now_ms, uint32_t chance,
+size_t mapping_ask(struct mapping *m, int64_t now_ms, uint32_t chance,
 		   uint8_t out[static PCP_MAP_LEN + PCP_OPTION_LEN])
 {
 	struct pcp_request q = { .opcode = PCP_MAP,
-				 .lifetime_s = m->ends ? 0 : lifetime_s,
+				 .lifetime_s = m->ends ? 0 : m->lifetime_s,
 				 .client = m->client,
 				 .map = { .protocol = PCP_TCP,
 					  .internal_port = m->client.port,

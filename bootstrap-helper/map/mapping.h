@@ -18,6 +18,8 @@
 struct mapping {
 	struct addr client; /* with the port that is mapped */
 	uint8_t nonce[PCP_NONCE_LEN];
+	uint32_t lifetime_s;	      /* that is asked for */
+	bool is_anothers;	      /* who keeps it will end it */
 	struct addr external;	      /* the last one; port 0: there was none */
 	int64_t granted_ms, until_ms; /* until_ms 0: there is no mapping */
 	int64_t due_ms;		      /* INT64_MAX: nothing is to be asked */
@@ -40,19 +42,19 @@ enum mapping_event {
 	MAPPING_ENDED,
 };
 
-/* From here on, of this address and port; asked for at once. The nonce and, if there was one, the
- * external address stay, which is then asked for again. */
+/* From here on, of this address and port; asked for at once. Whose it is, the nonce, the lifetime and,
+ * if there was one, the external address stay, which is then asked for again. */
 void mapping_begin(struct mapping *m, const struct addr *client, int64_t now_ms);
 /* There is no way to the server. */
 void mapping_pause(struct mapping *m);
 /* The server may have forgotten it; asked within delay_ms, and a second after the last time at the
  * soonest, whatever the server says how often. */
 void mapping_hurry(struct mapping *m, int64_t now_ms, int64_t delay_ms);
-/* It is to end (15.1). has_ended at once if there is none. */
+/* It is to end (15.1). has_ended at once if there is none, or it is another's. */
 void mapping_end(struct mapping *m, int64_t now_ms);
 
 /* The request that is due, and when the next one will be. Returns its length. */
-size_t mapping_ask(struct mapping *m, uint32_t lifetime_s, int64_t now_ms, uint32_t chance,
+size_t mapping_ask(struct mapping *m, int64_t now_ms, uint32_t chance,
 		   uint8_t out[static PCP_MAP_LEN + PCP_OPTION_LEN]);
 enum mapping_event mapping_answer(struct mapping *m, const struct pcp_response *r, int64_t now_ms,
 				  uint32_t chance);

@@ -112,7 +112,6 @@ int mappings_open(struct mappings *m, const struct config *config, const struct 
 	size_t most = count_addresses(config) + 1;
 
 	*m = (struct mappings){ .n_ports = wish->n_ports,
-				.lifetime_s = wish->lifetime_s,
 				.tell = wish->tell,
 				.arg = wish->arg,
 				.ready = epoll_create1(EPOLL_CLOEXEC),
@@ -131,6 +130,7 @@ int mappings_open(struct mappings *m, const struct config *config, const struct 
 		struct mapping *p = &m->all[i];
 
 		p->client.port = wish->ports[i % m->n_ports];
+		p->lifetime_s = wish->lifetime_s;
 		p->due_ms = INT64_MAX;
 		if (getrandom(p->nonce, sizeof(p->nonce), 0) != sizeof(p->nonce))
 			return -EIO;
@@ -181,22 +181,39 @@ static bool is_same(const struct addr *a, const struct addr *b)
 	return a->port == b->port && addr_equal_ip(a, b);
 }
 
-void mappings_recall(struct mappings *m)
+/* NULL: it is of another server, or another port. */
+static struct mapping *find(const struct mappings *m, const struct mapping_record *r)
 {
+	for (size_t i = 0; i < m->n_servers * m->n_ports; i++)
+		if (is_same(&r->server, &m->servers[i / m->n_ports].to) &&
+		    r->client.port == m->all[i].client.port)
+			return &m->all[i];
+	return NULL;
+}
+
+static void recall(struct mappings *m, bool are_anothers)
+{
+	int64_t now_ms = mappings_now_ms();
 	size_t n;
 	struct mapping_record *kept = mappings_file_read(&n);
 
-	for (size_t i = 0; i < m->n_servers * m->n_ports; i++) {
-		struct mapping *p = &m->all[i];
+	for (const struct mapping_record *r = kept; r < kept + n; r++) {
+		struct mapping *p = find(m, r);
 
-		for (size_t k = 0; k < n; k++)
-			if (is_same(&kept[k].server, &m->servers[i / m->n_ports].to) &&
-			    kept[k].client.port == p->client.port) {
-				memcpy(p->nonce, kept[k].nonce, sizeof(p->nonce));
-				p->external = kept[k].external;
-			}
+		if (!p)
+			continue;
+		memcpy(p->nonce, r->nonce, sizeof(p->nonce));
+		p->external = r->external;
+		p->is_anothers = are_anothers;
+		if (are_anothers && r->until_ms > now_ms)
+			p->lifetime_s = (uint32_t)((r->until_ms - now_ms + 999) / 1000);
 	}
 	free(kept);
+}
+
+void mappings_borrow(struct mappings *m)
+{
+	recall(m, mappings_file_is_locked());
 }
 
 int mappings_keep(struct mappings *m)
@@ -204,7 +221,7 @@ int mappings_keep(struct mappings *m)
 	m->lock = mappings_file_lock();
 	if (m->lock < 0)
 		return m->lock;
-	mappings_recall(m);
+	recall(m, false);
 	return 0;
 }
 
@@ -399,7 +416,7 @@ static void read_some(struct mappings *m)
 static void ask(struct mappings *m, struct mappings_server *s, struct mapping *p)
 {
 	uint8_t out[PCP_MAP_LEN + PCP_OPTION_LEN];
-	size_t len = mapping_ask(p, m->lifetime_s, mappings_now_ms(), chance(), out);
+	size_t len = mapping_ask(p, mappings_now_ms(), chance(), out);
 	ssize_t n;
 
 	/* what an earlier one has come back with is told here, and this one not sent */

@@ -37,7 +37,6 @@ struct mappings {
 	struct mappings_server *servers;
 	struct mapping *all; /* n_ports for each server */
 	size_t n_servers, n_ports;
-	uint32_t lifetime_s;
 	int ready;	  /* readable when an answer, or an announcement, has come */
 	int announce[2];  /* IPv4, IPv6; -1: cannot be had */
 	int lock;	  /* mappings_file.h; -1: none */
@@ -68,10 +67,11 @@ int mappings_open(struct mappings *m, const struct config *config,
 /* The ports that [incoming] names, of whatever program, at most MAPPINGS_PORTS_MAX of them. Returns how many
  * there are, which a rule without `port` makes 65535. */
 size_t mappings_ports(const struct config *config, uint16_t ports[static MAPPINGS_PORTS_MAX]);
-/* Takes the nonces of FILE.mappings. */
-void mappings_recall(struct mappings *m);
-/* The same, and from then on writes it. -errno as mappings_file_lock(). */
+/* Takes the nonces of FILE.mappings, and from then on writes it. -errno as mappings_file_lock(). */
 int mappings_keep(struct mappings *m);
+/* For a look: takes the nonces. What another process keeps is its own: asked for as long as it is there anyhow, so
+ * that it ends when that process believes, and not ended by us. */
+void mappings_borrow(struct mappings *m);
 /* Which way leads to each server, now and whenever the network has changed. */
 void mappings_look(struct mappings *m);
 /* Reads what has come, asks what is due. Returns for how many ms there is nothing to do. */

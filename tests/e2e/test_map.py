@@ -456,6 +456,31 @@ class Configured(Case):
         self.assertEqual([e["why"] for e in converter.events("unmap", 1)], ["deleted"])
         self.assertEqual(self.status(), [])
 
+    def test_check_beside_a_map_of_other_ports(self):
+        """That keeps none of these, so what has been made for a look is ended."""
+        converter = self.converter()
+        self.map("8080").wait_event("made")
+        found, = self.check(self.conf("accept port 9090", f"[state]\nfile = {self.lab.state}"))
+        self.assertEqual((found["id"], found["verdict"]), ("mapping", "note"))
+        self.assertEqual([(e["client"], e["why"]) for e in converter.events("unmap", 1)],
+                         [(f"{L.CLIENT}:9090", "deleted")])
+        self.assertTrue(self.is_open(8080))
+        self.assertEqual(self.map("9090", CONVERT_STATE="none").wait_event("made", "refused")["event"], "made")
+
+    def test_check_of_what_is_kept(self):
+        """It ends when it would have."""
+        converter = self.converter("--pcp-least", 1, "--pcp-most", 86400)
+        m = self.map("-t", "86400", "8080")
+        m.wait_event("made")
+        self.wait_status("external")
+        found, = self.check(self.conf(more=f"[state]\nfile = {self.lab.state}"))
+        self.assertEqual((found["id"], found["verdict"], found["values"]["external"]),
+                         ("mapping", "ok", f"{L.ROUTER}:8080"))
+        first, second = converter.events("pcp")
+        self.assertTrue(0 <= int(first["lifetime"]) - int(second["lifetime"]) <= 60, second)
+        self.assertEqual(converter.events("unmap"), [])
+        self.assertEqual((m.stop(), len(m.events("ended"))), (0, 1))
+
     def test_each_result(self):
         """map, status and check name it."""
         for code in range(1, 14):

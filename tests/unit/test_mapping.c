@@ -15,7 +15,7 @@
 
 static struct mapping begun(void)
 {
-	struct mapping m = { .nonce = { 1, 2, 3 } };
+	struct mapping m = { .nonce = { 1, 2, 3 }, .lifetime_s = HOUR_S };
 	struct addr client;
 
 	addr_parse(&client, "10.1.0.1");
@@ -29,7 +29,7 @@ static struct pcp_request ask(struct mapping *m, int64_t now_ms, uint32_t chance
 	uint8_t out[PCP_MAP_LEN + PCP_OPTION_LEN];
 	struct pcp_request q;
 
-	assert_int_equal(pcp_read_request(&q, out, mapping_ask(m, HOUR_S, now_ms, chance, out)),
+	assert_int_equal(pcp_read_request(&q, out, mapping_ask(m, now_ms, chance, out)),
 			 PCP_SUCCESS);
 	assert_memory_equal(q.map.nonce, m->nonce, PCP_NONCE_LEN);
 	assert_int_equal(q.map.protocol, PCP_TCP);
@@ -345,6 +345,12 @@ static void nothing_to_end(void **state)
 	(void)state;
 	mapping_end(&m, START);
 	assert_true(m.has_ended);
+	m = begun();
+	m.is_anothers = true;
+	ask(&m, START, 0);
+	mapping_end(&m, START);
+	assert_true(m.has_ended);
+	assert_int_equal(m.due_ms, INT64_MAX);
 	m = begun();
 	ask(&m, START, 0); /* may have been granted by now */
 	mapping_end(&m, START);
