@@ -54,9 +54,12 @@ void known_mappings_print(const struct config *config)
 	int64_t now_ms = mappings_now_ms();
 	bool is_kept = mappings_file_is_locked();
 
-	for (size_t i = 0; i < n; i++)
-		if (is_kept || left_s(&all[i], now_ms))
-			print_one(&all[i], name_of(config, &all[i].server), is_kept, now_ms);
+	for (size_t i = 0; i < n; i++) {
+		bool kept = is_kept && !all[i].is_left;
+
+		if (kept || left_s(&all[i], now_ms))
+			print_one(&all[i], name_of(config, &all[i].server), kept, now_ms);
+	}
 	free(all);
 }
 
@@ -96,10 +99,13 @@ json_t *known_mappings_json(const struct config *config)
 	bool is_kept = mappings_file_is_locked();
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < n; i++)
-		if (is_kept || left_s(&all[i], now_ms))
-			json_add(array, one_as_json(&all[i], name_of(config, &all[i].server),
-						    is_kept, now_ms));
+	for (size_t i = 0; i < n; i++) {
+		bool kept = is_kept && !all[i].is_left;
+
+		if (kept || left_s(&all[i], now_ms))
+			json_add(array, one_as_json(&all[i], name_of(config, &all[i].server), kept,
+						    now_ms));
+	}
 	free(all);
 	return array;
 }

@@ -171,6 +171,7 @@ void mappings_close(struct mappings *m)
 		close(m->lock);
 	free(m->servers);
 	free(m->all);
+	free(m->left);
 	*m = (struct mappings)MAPPINGS_NONE;
 }
 
@@ -191,24 +192,33 @@ static struct mapping *find(const struct mappings *m, const struct mapping_recor
 	return NULL;
 }
 
+static void take(struct mapping *p, const struct mapping_record *r, bool are_anothers)
+{
+	int64_t left_ms = r->until_ms - mappings_now_ms();
+
+	memcpy(p->nonce, r->nonce, sizeof(p->nonce));
+	p->external = r->external;
+	p->is_anothers = are_anothers && !r->is_left;
+	if (p->is_anothers && left_ms > 0)
+		p->lifetime_s = (uint32_t)((left_ms + 999) / 1000);
+}
+
+/* Once. What is not ours stays in the file for as long as it is there. */
 static void recall(struct mappings *m, bool are_anothers)
 {
-	int64_t now_ms = mappings_now_ms();
 	size_t n;
-	struct mapping_record *kept = mappings_file_read(&n);
 
-	for (const struct mapping_record *r = kept; r < kept + n; r++) {
-		struct mapping *p = find(m, r);
+	m->left = mappings_file_read(&n);
+	for (size_t i = 0; i < n; i++) {
+		struct mapping *p = find(m, &m->left[i]);
 
-		if (!p)
-			continue;
-		memcpy(p->nonce, r->nonce, sizeof(p->nonce));
-		p->external = r->external;
-		p->is_anothers = are_anothers;
-		if (are_anothers && r->until_ms > now_ms)
-			p->lifetime_s = (uint32_t)((r->until_ms - now_ms + 999) / 1000);
+		if (p) {
+			take(p, &m->left[i], are_anothers);
+		} else {
+			m->left[m->n_left] = m->left[i];
+			m->left[m->n_left++].is_left = true;
+		}
 	}
-	free(kept);
 }
 
 void mappings_borrow(struct mappings *m)
@@ -239,7 +249,7 @@ static void note_written(struct mappings *m, int err)
 static void write_file(struct mappings *m, int64_t now_ms)
 {
 	size_t most = m->n_servers * m->n_ports, n = 0;
-	struct mapping_record *all = calloc(most + 1, sizeof(*all));
+	struct mapping_record *all = calloc(most + m->n_left + 1, sizeof(*all));
 
 	for (size_t i = 0; all && i < most; i++) {
 		const struct mappings_server *s = &m->servers[i / m->n_ports];
@@ -258,6 +268,9 @@ static void write_file(struct mappings *m, int64_t now_ms)
 		memcpy(r->nonce, p->nonce, sizeof(r->nonce));
 		n++;
 	}
+	for (size_t i = 0; all && i < m->n_left; i++)
+		if (m->left[i].until_ms > now_ms)
+			all[n++] = m->left[i];
 	note_written(m, all ? mappings_file_write(all, n) : -ENOMEM);
 	m->again_ms = m->unwritten ? now_ms + UNWRITTEN_MS : INT64_MAX;
 	free(all);

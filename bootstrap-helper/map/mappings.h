@@ -37,6 +37,8 @@ struct mappings {
 	struct mappings_server *servers;
 	struct mapping *all; /* n_ports for each server */
 	size_t n_servers, n_ports;
+	struct mapping_record *left; /* by others, for whoever has their nonces next */
+	size_t n_left;
 	int ready;	  /* readable when an answer, or an announcement, has come */
 	int announce[2];  /* IPv4, IPv6; -1: cannot be had */
 	int lock;	  /* mappings_file.h; -1: none */

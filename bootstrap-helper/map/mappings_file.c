@@ -24,6 +24,7 @@
 #define SIZE_MOST   (16U << 20)
 #define PATH_MAX_   (STATE_TEXT_MAX + 16)
 #define NO_PORT	    "-"
+#define LEFT	    "left"
 
 static bool name(char path[static PATH_MAX_], const char *ending)
 {
@@ -65,12 +66,14 @@ static bool read_nonce(uint8_t nonce[static PCP_NONCE_LEN], const char *hex)
 
 static bool read_line(struct mapping_record *r, const char *line)
 {
-	char nonce[2 * PCP_NONCE_LEN + 1], server[64], client[64], external[64];
+	char nonce[2 * PCP_NONCE_LEN + 1], server[64], client[64], external[64], left[8];
+	int n;
 
 	*r = (struct mapping_record){ .until_ms = 0 };
-	return sscanf(line, "%24s %63s %63s %63s %" SCNd64 " %d %d", nonce, server, client,
-		      external, &r->until_ms, &r->result, &r->err) == 7 &&
-	       read_nonce(r->nonce, nonce) && r->result >= MAPPING_NO_ANSWER &&
+	n = sscanf(line, "%24s %63s %63s %63s %" SCNd64 " %d %d %7s", nonce, server, client,
+		   external, &r->until_ms, &r->result, &r->err, left);
+	r->is_left = n == 8 && strcmp(left, LEFT) == 0;
+	return n >= 7 && read_nonce(r->nonce, nonce) && r->result >= MAPPING_NO_ANSWER &&
 	       r->result <= UINT8_MAX && endpoint_parse(&r->server, server, 0) &&
 	       endpoint_parse(&r->client, client, 0) &&
 	       (strcmp(external, NO_PORT) == 0 || endpoint_parse(&r->external, external, 0));
@@ -133,8 +136,8 @@ static void write_record(FILE *out, const struct mapping_record *r)
 	addr_format(&r->client, client);
 	if (r->external.port)
 		addr_format(&r->external, external);
-	fprintf(out, " %s %s %s %" PRId64 " %d %d\n", server, client, external, r->until_ms,
-		r->result, r->err);
+	fprintf(out, " %s %s %s %" PRId64 " %d %d%s\n", server, client, external, r->until_ms,
+		r->result, r->err, r->is_left ? " " LEFT : "");
 }
 
 static int write_all(const char *path, const struct mapping_record *all, size_t n)

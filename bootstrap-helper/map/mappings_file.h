@@ -17,6 +17,7 @@ struct mapping_record {
 	int64_t until_ms; /* of mappings_now_ms(); 0: there is no mapping */
 	int result;	  /* as in mapping.h */
 	int err;	  /* errno of the last request, 0 if there was none */
+	bool is_left;	  /* by a process that is no more; who writes it does not keep it */
 };
 
 /* Goes on while the host sleeps, as a mapping's time does, and nobody sets it. */

@@ -148,6 +148,28 @@ class Life(Case):
         pathlib.Path(self.lab.state + ".mappings").unlink()
         self.assertEqual(self.map("8080").wait_event("made", "refused")["result_name"], "NOT_AUTHORIZED")
 
+    def test_killed_and_another_port_in_between(self):
+        """Which leaves alone what it does not know, and is not said to keep it."""
+        self.converter("--pcp-least", 1)
+        m = self.map("8080")
+        m.wait_event("made")
+        self.wait_status("external")
+        m.stop(signal.SIGKILL)
+        m = self.map("-t", "2", "7070")
+        m.wait_event("made")
+        m.stop(signal.SIGKILL)  # and what has ended by then is forgotten
+        m = self.map("9090")
+        m.wait_event("made")
+        L.wait_for("both, and no third one", lambda: sorted((s["client"], s["kept"]) for s in self.status()) == [
+            (f"{L.CLIENT}:8080", False), (f"{L.CLIENT}:9090", True)])
+        self.assertEqual(m.stop(), 0)
+        self.assertEqual([s["client"] for s in self.status()], [f"{L.CLIENT}:8080"])
+        self.assertNotIn(":7070 ", pathlib.Path(self.lab.state + ".mappings").read_text())
+        m = self.map("8080")
+        self.assertEqual(m.wait_event("made", "refused")["external"], f"{L.ROUTER}:8080")
+        self.wait_status("kept")
+        self.assertEqual((m.stop(), self.status()), (0, []))
+
     def test_status(self):
         self.converter()
         m = self.map("8080")
