@@ -39,13 +39,15 @@ bool request_is_host(const char *host)
 	       (!port || endpoint_port(port));
 }
 
-/* Without a port it is https. */
+/* Without a port it is https. An IPv6 address may be without its brackets, which a URL needs. */
 static void set_url(struct request *r, const char *host)
 {
 	const char *port = port_of(host);
 	bool tls = !port || strcmp(port, "443") == 0;
+	bool is_bare = !port && *host != '[' && strchr(host, ':');
 
-	snprintf(r->url, sizeof(r->url), "%s://%s/", tls ? "https" : "http", host);
+	snprintf(r->url, sizeof(r->url), "%s://%s%s%s/", tls ? "https" : "http", is_bare ? "[" : "",
+		 host, is_bare ? "]" : "");
 }
 
 /* --------------------------------------------------------------------- its environment */

@@ -1118,6 +1118,13 @@ class Request(Doctor):
         self.assertEqual(sorted(bad), ["converted", "direct"])
         self.assertEqual(bad["direct"]["mend"], [f"curl -v -o /dev/null https://{L.SERVER}/"])
 
+    def test_https_of_a_bare_ipv6_address(self):
+        """As with brackets: the certificate is what is wrong."""
+        found = [self.request(self.shim(address=self.v6), host, code=1)[0] for host in (L.SERVER6, f"[{L.SERVER6}]")]
+        self.assertIn("ertificate", found[1]["direct"]["what"])
+        for key in "about", "what", "mend":
+            self.assertEqual(found[0]["direct"][key], found[1]["direct"][key])
+
     def test_past_the_converter(self):
         """A server that speaks Multipath TCP."""
         server = self.lab.start("server", ["/usr/bin/python3", "-m", "http.server", "8080"],
