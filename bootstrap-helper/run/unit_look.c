@@ -99,15 +99,35 @@ static bool is_about_it(const char *line, bool *takes_away)
 	return false;
 }
 
-static void look_at_file(struct unit_seen *s, const struct unit *u, const char *path)
+/* "Environment=" with nothing behind it: all that was set before is set no more. */
+static bool is_emptied(const char *line)
+{
+	static const char environment[] = "Environment", space[] = " \t\r\n";
+
+	line += strspn(line, space);
+	if (strncmp(line, environment, sizeof(environment) - 1) != 0)
+		return false;
+	line += sizeof(environment) - 1;
+	line += strspn(line, space);
+	return *line == '=' && !line[1 + strspn(line + 1, space)];
+}
+
+/* is_behind: systemd reads it after our drop-in. */
+static void look_at_file(struct unit_seen *s, const struct unit *u, const char *path,
+			 bool is_behind)
 {
 	FILE *f = s->preloads[0] ? NULL : reader(unit_open(u, path, O_RDONLY));
 	char *line = NULL;
 	size_t size = 0;
 
-	for (int n = 1; f && !s->preloads[0] && getline(&line, &size, f) > 0; n++)
-		if (is_about_it(line, &s->takes_it_away))
+	for (int n = 1; f && !s->preloads[0] && getline(&line, &size, f) > 0; n++) {
+		bool is_about = is_about_it(line, &s->takes_it_away);
+
+		if (is_behind && is_emptied(line))
+			is_about = s->takes_it_away = true;
+		if (is_about)
 			snprintf(s->preloads, sizeof(s->preloads), "%s%s:%d", u->root, path, n);
+	}
 	free(line);
 	if (f)
 		fclose(f);
@@ -125,7 +145,7 @@ static DIR *open_folder(const struct unit *u, const char *path)
 	return d;
 }
 
-/* But for ours. */
+/* But for ours. Wherever they are, they are read in the order of their names. */
 static void look_at_dropins(struct unit_seen *s, const struct unit *u, const char *folder)
 {
 	DIR *d = open_folder(u, folder);
@@ -140,7 +160,7 @@ static void look_at_dropins(struct unit_seen *s, const struct unit *u, const cha
 		    (strcmp(e->d_name, UNIT_DROP_IN) == 0 && unit_is_ours(dirfd(d), &owns_folder)))
 			continue;
 		if (snprintf(path, sizeof(path), "%s/%s", folder, e->d_name) < (int)sizeof(path))
-			look_at_file(s, u, path);
+			look_at_file(s, u, path, strcmp(e->d_name, UNIT_DROP_IN) > 0);
 	}
 	if (d)
 		closedir(d);
@@ -154,7 +174,7 @@ static void look_at_unit(struct unit_seen *s, const struct unit *u, const char *
 		return;
 	close(fd);
 	s->exists = true;
-	look_at_file(s, u, path);
+	look_at_file(s, u, path, false);
 }
 
 /* Where there is a unit of that name, or only what is dropped into it. */
@@ -201,7 +221,7 @@ static void look_at_manager(struct unit_seen *s, const struct unit *u)
 
 	for (size_t i = 0; i < sizeof(managers) / sizeof(*managers); i++) {
 		snprintf(path, sizeof(path), "%s/system.conf", managers[i]);
-		look_at_file(s, u, path);
+		look_at_file(s, u, path, false);
 		snprintf(path, sizeof(path), "%s/system.conf.d", managers[i]);
 		look_at_dropins(s, u, path);
 	}

@@ -22,7 +22,7 @@
 struct unit_seen {
 	bool exists;
 	char preloads[PATH_MAX + 16]; /* "FILE:LINE" of another LD_PRELOAD; "": there is none */
-	bool takes_it_away;	      /* that line does (UnsetEnvironment=) */
+	bool takes_it_away; /* that line does (UnsetEnvironment=, or an empty Environment=) */
 };
 
 /* path: from / on, in the unit's system. A descriptor, or -1 and errno. */

@@ -204,6 +204,25 @@ class Enable(L.TestCase):
         path.write_text("[Service]\n\nUnsetEnvironment=A LD_PRELOAD\n")
         self.refuses("web", path, 3, "takes LD_PRELOAD away; mend: no such line")
 
+    def test_refuses_what_empties_the_environment_behind_it(self):
+        """Drop-ins are read in the order of their names, wherever they are."""
+        for folder in "web.service.d", "service.d":
+            for name, line, behind in (("override", "Environment=", True), ("d", " Environment = \t", True),
+                                       ("convert.conf", "Environment=", True), ("a", "Environment=", False),
+                                       ("Z", "Environment=", False), ("override", "Environment=A=", False),
+                                       ("override", "#Environment=", False), ("override", "EnvironmentFile=", False),
+                                       ("override", "Environment=\\\n  A=1", False)):
+                with self.subTest(folder=folder, name=name, line=line):
+                    path = self.file(f"usr/lib/systemd/system/{folder}/{name}.conf", f"[Service]\n{line}\n")
+                    if behind:
+                        self.refuses("web", path, 2, "takes LD_PRELOAD away; mend: no such line")
+                    else:
+                        self.run_it("enable", "web")
+                        self.run_it("disable", "web")
+                    path.unlink()
+        self.file(f"{PLACE}/web.service", "[Service]\nEnvironment=\n")
+        self.run_it("enable", "web")
+
     def test_ours_is_in_nobodys_way(self):
         """A template of which one has more to say: the nearer one's drop-in of that name holds."""
         self.file(f"{PLACE}/db@.service", "[Service]\n")
