@@ -522,17 +522,34 @@ class Started(Bootstrap):
         r = self.lab.run(["systemd-analyze", "verify", "--man=no", *units])
         self.assertEqual((r.code, r.out, r.err), (0, b"", ""), r)
 
-    def test_script(self):
-        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+    def script(self, more=""):
+        """What it is about, its log and its number's file, and how it is called."""
         log, pid_file = self.lab.file("script.log"), self.lab.file("script.pid")
-        config = self.config() | {"PROGRAM": str(L.BUILD / "convert-bootstrap"),
-                                  "LOG": str(log), "PID_FILE": str(pid_file)}
+        config = self.config(more) | {"PROGRAM": str(L.BUILD / "convert-bootstrap"),
+                                      "LOG": str(log), "PID_FILE": str(pid_file)}
 
-        def script(verb, code=0):
+        def call(verb, code=0):
             r = self.lab.run([L.BUILD / "convert-bootstrap.init", verb], env=config)
             self.assertEqual(r.code, code, r)
             return pid_file.exists() and pid_file.read_text().strip()
 
+        return config, log, pid_file, call
+
+    def test_script_where_no_pcp_server_answers(self):
+        """It is asked for some seconds whether the mapping has ended, and is then started anew."""
+        converter = self.lab.converter("--fastopen", "cookie", "--pcp", "--pcp-external", L.ROUTER, "--pcp-drop", 100,
+                                       listen=[self.v4])
+        *_, script = self.script("[incoming]\nrule = accept port 8080")
+        pid = script("start")
+        self.addCleanup(script, "stop")
+        converter.events("pcp", 1)
+        again = script("restart")
+        self.assertNotEqual(again, pid)
+        self.assertEqual(script("status"), again)
+
+    def test_script(self):
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        config, log, pid_file, script = self.script()
         script("status", 3)
         pid = script("start")
         L.wait_for("a line", lambda: "0-RTT" in log.read_text())
