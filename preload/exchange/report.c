@@ -311,12 +311,26 @@ static int delay_of(const struct hs_result *result)
 	return health_delay_s(result->msg.error.value);
 }
 
-/* It works, and wants to be asked otherwise: what is known now, so that the next one will be. */
-static bool only_wants_more(const struct hs_result *result)
+static bool is_asked_of_these(const struct exchange *u, struct cvt_span kinds)
 {
-	return result && result->parse == CVT_OK && result->msg.has_error &&
-	       (result->msg.error.code == CVT_ERR_TCP_OPTION ||
-		result->msg.error.code == CVT_ERR_MISSING_COOKIE);
+	for (unsigned int i = 0; u->has_options && i < u->n_asked; i++)
+		if (kinds.len && memchr(kinds.p, u->asked[i], kinds.len))
+			return true;
+	return false;
+}
+
+/* It works, and wants to be asked otherwise: what is known now, so that the next one will be. Not if it
+ * says so of a message that is as it would have it: the next one would be the same. */
+static bool only_wants_more(const struct exchange *u, const struct hs_result *result)
+{
+	const unsigned int tried = EXCHANGE_TRIED_COOKIE | EXCHANGE_TRIED_NO_COOKIE;
+
+	if (!result || result->parse != CVT_OK || !result->msg.has_error)
+		return false;
+	if (result->msg.error.code == CVT_ERR_TCP_OPTION)
+		return is_asked_of_these(u, result->msg.error.value);
+	return result->verdict == HS_COOKIE && !u->sends_cookie && !(u->tried & tried) &&
+	       cookies_len(u);
 }
 
 void report_failed(struct report *r, const struct exchange *u, const struct hs_result *result,
@@ -324,7 +338,7 @@ void report_failed(struct report *r, const struct exchange *u, const struct hs_r
 {
 	r->failed = true;
 	/* the draft's converter says by a reset that the server has refused, too (PROTOCOL 2) */
-	if (only_wants_more(result) ||
+	if (only_wants_more(u, result) ||
 	    (!result && err == ECONNREFUSED && u->dialect == CVT_DIALECT_DRAFT02))
 		return;
 	add(r, (struct report_event){ .kind = HEALTH_FAILED, .number = delay_of(result) });

@@ -7,6 +7,7 @@
 #include "step.h"
 
 #include "converters.h"
+#include "cookies.h"
 #include "shim.h"
 #include "twin.h"
 #include "wait.h"
@@ -336,6 +337,15 @@ static void assert_refused(enum exchange_event event, int err)
 	assert_int_equal(step(), EXCHANGE_GOES_ON);
 }
 
+/* What health has of the converter that was tried last. */
+static struct health known(void)
+{
+	struct health h;
+
+	health_find(&u->health, kernel.now_ns / MS, &h);
+	return h;
+}
+
 static void assert_stream_is_whole(void)
 {
 	char bytes[64] = "";
@@ -525,6 +535,66 @@ static void test_missing_cookie(void **state)
 	assert_true(seen.n == 1 && seen.has_cookie && !seen.has_options);
 	refuse_it(CVT_ERR_MISSING_COOKIE, "\0another", 8);
 	assert_refused(step(), EACCES);
+	assert_int_equal(known().failures, 1);
+}
+
+/* Nothing that could be sent next time is another answer to it: then it has failed, and is left alone. */
+static void test_missing_cookie_for_ever(void **state)
+{
+	static const char too_long[1001];
+	static const struct cvt_span secret = { (const uint8_t *)"secret", 6 };
+
+	(void)state;
+	open_and_read();
+	refuse_it(CVT_ERR_MISSING_COOKIE, "", 1);
+	assert_refused(step(), EACCES);
+	assert_int_equal(known().failures, 1);
+	tear_down(NULL);
+	set_up(NULL);
+	open_and_read();
+	refuse_it(CVT_ERR_MISSING_COOKIE, too_long, sizeof(too_long));
+	assert_refused(step(), EACCES);
+	assert_int_equal(known().failures, 1);
+	for (int is_learned = 0; is_learned < 2; is_learned++) {
+		tear_down(NULL);
+		set_up(NULL);
+		if (is_learned)
+			cookies_learn(u, secret);
+		else
+			converter->convert_cookie = secret;
+		open_and_read();
+		refuse_it(CVT_ERR_MISSING_COOKIE, "\0secret", 7);
+		assert_int_equal(step(), EXCHANGE_GOES_ON); /* behind options? */
+		assert_true(read_all().has_cookie);
+		refuse_it(CVT_ERR_MISSING_COOKIE, "\0secret", 7);
+		assert_refused(step(), EACCES);
+		assert_int_equal(known().failures, 1);
+	}
+}
+
+/* There is no way back for what has been sent with the program's data; the next one knows. */
+static void test_wants_more_too_late(void **state)
+{
+	(void)state;
+	open_and_read();
+	u->early = true;
+	refuse_it(CVT_ERR_MISSING_COOKIE, "\0biscuit", 8);
+	assert_refused(step(), EACCES);
+	assert_int_equal(known().failures, 0);
+	tear_down(NULL);
+	set_up(NULL);
+	open_and_read();
+	u->early = true;
+	refuse_it(CVT_ERR_TCP_OPTION, "\36", 1);
+	assert_refused(step(), EPROTO);
+	assert_int_equal(known().failures, 0);
+	tear_down(NULL);
+	set_up(NULL);
+	open_and_read();
+	u->early = true;
+	refuse_it(CVT_ERR_TCP_OPTION, "\5", 1); /* none that it was asked for */
+	assert_refused(step(), EPROTO);
+	assert_int_equal(known().failures, 1);
 }
 
 static void test_options_that_are_refused(void **state)
@@ -541,6 +611,7 @@ static void test_options_that_are_refused(void **state)
 	refuse_it(CVT_ERR_TCP_OPTION, kinds, 3);
 	assert_refused(step(), EPROTO);
 	assert_int_equal(kernel.syns, 2);
+	assert_int_equal(known().failures, 1);
 }
 
 /* Error 1, error 2, an end before the reply: once more, without any options; then what was said first. */
@@ -824,6 +895,8 @@ int main(void)
 		TEST(test_errors),
 		TEST(test_no_convert_message),
 		TEST(test_missing_cookie),
+		TEST(test_missing_cookie_for_ever),
+		TEST(test_wants_more_too_late),
 		TEST(test_options_that_are_refused),
 		TEST(test_base),
 		TEST(test_end_before_the_reply),
