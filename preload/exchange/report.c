@@ -134,12 +134,16 @@ static void learn(struct report *r, const struct exchange *u, struct cvt_span op
 		}
 }
 
-/* What was tried last has been answered: so it was that. */
-static void learn_tries(struct report *r, const struct exchange *u)
+/* What was tried last has been answered: so it was that. Not where the first message got nothing but
+ * silence, and the answer explains it: a server that is not there is found out late. */
+static void learn_tries(struct report *r, const struct exchange *u, enum hs_verdict verdict)
 {
-	for (unsigned int i = 0; u->tried & EXCHANGE_TRIED_BASE && i < u->n_asked; i++)
+	bool explains = verdict == HS_SERVER, base = u->tried & EXCHANGE_TRIED_BASE;
+	bool refuses = base && !(explains && u->first_err == ETIMEDOUT);
+
+	for (unsigned int i = 0; refuses && i < u->n_asked; i++)
 		add(r, (struct report_event){ .kind = HEALTH_REFUSES, .what = u->asked[i] });
-	if ((u->tried & (EXCHANGE_TRIED_NO_DATA | EXCHANGE_TRIED_BASE)) == EXCHANGE_TRIED_NO_DATA)
+	if (u->tried & EXCHANGE_TRIED_NO_DATA && !base && !explains)
 		add(r, (struct report_event){
 			       .kind = HEALTH_WAY, .what = HEALTH_SYN_DATA, .way = HEALTH_HOLDS });
 	if (u->has_options && !u->takes_options)
@@ -174,7 +178,7 @@ void report_replied(struct report *r, struct exchange *u, const struct hs_result
 		return;
 	report_alive(r, u);
 	report_unclear(r, u);
-	learn_tries(r, u);
+	learn_tries(r, u, result->verdict);
 	learn(r, u, result->msg.ext_tcp_header);
 }
 

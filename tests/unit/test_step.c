@@ -747,11 +747,13 @@ static void test_reply_that_is_held_back(void **state)
 	accept_it();
 	step();
 	assert_over(EXCHANGE_CONNECTED);
+	assert_int_equal(known().way[HEALTH_SYN_DATA], HEALTH_HOLDS);
 }
 
 static void test_options_that_are_not_answered(void **state)
 {
 	struct seen seen;
+	struct health h;
 
 	(void)state;
 	open_and_read();
@@ -761,6 +763,50 @@ static void test_options_that_are_not_answered(void **state)
 	accept_it();
 	step();
 	assert_over(EXCHANGE_CONNECTED);
+	h = known();
+	assert_false(health_may_send(&h, CVT_OPT_MPTCP));
+}
+
+/* What was left out at half time is not why the first message was not answered, if the server is at fault. */
+static void test_slow_server_that_is_not_there(void **state)
+{
+	static const enum cvt_err codes[] = { CVT_ERR_RESET, CVT_ERR_UNREACHABLE };
+	struct health h;
+
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) {
+		if (i > 0) {
+			tear_down(NULL);
+			set_up(NULL);
+		}
+		kernel.has_mptcp = kernel.has_syn_data = i & 1;
+		open_and_read();
+		step_after(2100);
+		assert_int_equal(u->tried, i & 1 ? EXCHANGE_TRIED_NO_DATA : EXCHANGE_TRIED_BASE);
+		step();
+		assert_int_equal(read_all().n, 1);
+		refuse_it(codes[i / 2], "\1", 1);
+		assert_int_equal(step(), EXCHANGE_IS_REFUSED);
+		h = known();
+		assert_true(health_may_send(&h, CVT_OPT_MPTCP));
+		assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_UNTRIED);
+	}
+}
+
+/* ... but for what it has said itself to the whole message. */
+static void test_base_to_a_server_that_refuses(void **state)
+{
+	struct health h;
+
+	(void)state;
+	open_and_read();
+	refuse_it(CVT_ERR_UNSUPPORTED, "", 1);
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	read_all();
+	refuse_it(CVT_ERR_RESET, "", 1);
+	assert_refused(step(), ECONNREFUSED);
+	h = known();
+	assert_false(health_may_send(&h, CVT_OPT_MPTCP));
 }
 
 /* Asked in the last part of its time whether it is there, it says so: then it was the server, and who
@@ -906,6 +952,8 @@ int main(void)
 		TEST(test_lost_syn),
 		TEST(test_reply_that_is_held_back),
 		TEST(test_options_that_are_not_answered),
+		TEST(test_slow_server_that_is_not_there),
+		TEST(test_base_to_a_server_that_refuses),
 		TEST(test_mute_server),
 		TEST(test_dead_converter),
 		TEST(test_looked_at_late),
