@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* Written once, from the first one on; who reads one too few asks for the option once more. */
+/* Kinds that are never sent are not in here: one converter may name more of them than there is room for
+ * all. Written once, from the first one on; who reads one too few asks for the option once more. */
 static struct refusal {
 	_Atomic(const struct config_converter *) converter;
 	_Atomic uint8_t kind;
@@ -36,12 +37,17 @@ static void refuse(const struct config_converter *converter, uint8_t kind)
 	atomic_store_explicit(&refusals[i].converter, converter, memory_order_release);
 }
 
+static bool is_ever_sent(uint8_t kind)
+{
+	return kind == CVT_OPT_MPTCP || kind == CVT_OPT_FAST_OPEN;
+}
+
 bool options_refused(const struct config_converter *converter, struct cvt_span kinds)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < kinds.len; i++) {
-		if (!kinds.p[i] || is_refused(converter, kinds.p[i]))
+		if (!is_ever_sent(kinds.p[i]) || is_refused(converter, kinds.p[i]))
 			continue;
 		refuse(converter, kinds.p[i]);
 		any = true;

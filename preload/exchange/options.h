@@ -14,8 +14,8 @@
 
 /* The option list for this exchange, in room; it may be empty: a Base Connect. */
 struct cvt_span options_for(struct exchange *u, uint8_t room[static OPTIONS_MAX]);
-/* Error 33 named these kinds (zero bytes are padding). False: we know all of them already, and would
- * only repeat ourselves. */
+/* Error 33 named these kinds (zero bytes are padding). False: of those that we send we know all already,
+ * and would only repeat ourselves. */
 bool options_refused(const struct config_converter *converter, struct cvt_span kinds);
 
 #endif

@@ -614,6 +614,32 @@ static void test_options_that_are_refused(void **state)
 	assert_int_equal(known().failures, 1);
 }
 
+/* However many kinds a converter names that nobody sends, there is room for those of another one. */
+static void test_kinds_that_nobody_sends(void **state)
+{
+	uint8_t kinds[256];
+	struct seen seen;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds); i++)
+		kinds[i] = (uint8_t)(i == CVT_OPT_MPTCP || i == CVT_OPT_FAST_OPEN ? 0 : i);
+	open_and_read();
+	refuse_it(CVT_ERR_TCP_OPTION, (const char *)kinds, sizeof(kinds));
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_int_equal(u->tried, EXCHANGE_TRIED_BASE); /* as it is about none of ours */
+	tear_down(NULL);
+	set_up(NULL);
+	open_and_read();
+	refuse_it(CVT_ERR_TCP_OPTION, "\36", 1);
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_int_equal(u->tried, EXCHANGE_TRIED_OPTIONS);
+	seen = read_all();
+	assert_true(seen.n == 1 && !seen.has_options);
+	accept_it();
+	step();
+	assert_over(EXCHANGE_CONNECTED);
+}
+
 /* Error 1, error 2, an end before the reply: once more, without any options; then what was said first. */
 static void test_base(void **state)
 {
@@ -944,6 +970,7 @@ int main(void)
 		TEST(test_missing_cookie_for_ever),
 		TEST(test_wants_more_too_late),
 		TEST(test_options_that_are_refused),
+		TEST(test_kinds_that_nobody_sends),
 		TEST(test_base),
 		TEST(test_end_before_the_reply),
 		TEST(test_end_within_the_reply),
