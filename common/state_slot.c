@@ -102,7 +102,7 @@ bool state_slot_is_whole(enum state_kind kind, const uint8_t *slot, struct state
 bool state_times_hold(const struct state_times *times, int64_t now_ms)
 {
 	return times->until_ms > now_ms && times->written_ms >= 0 &&
-	       times->written_ms <= now_ms + CLOCK_STEP_MS;
+	       (times->until_ms == STATE_FOREVER || times->written_ms <= now_ms + CLOCK_STEP_MS);
 }
 
 bool state_slot_has_key(enum state_kind kind, const uint8_t *slot, const void *key)

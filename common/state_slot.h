@@ -33,7 +33,7 @@ void state_header(uint8_t header[static STATE_HEADER_LEN]);
 /* Is the slot whole? Then its times are filled in. */
 bool state_slot_is_whole(enum state_kind kind, const uint8_t *slot, struct state_times *times);
 /* Neither expired, nor written before 1970, nor more than a minute from now: the clock has been set
- * back. */
+ * back, and then nobody knows how old it is. Of what has no expiry nobody need know. */
 bool state_times_hold(const struct state_times *times, int64_t now_ms);
 bool state_slot_has_key(enum state_kind kind, const uint8_t *slot, const void *key);
 /* The value is in place; fills in everything else. */

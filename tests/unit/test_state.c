@@ -112,7 +112,7 @@ static bool get(enum state_kind kind, unsigned int i)
 		return false;
 	assert_memory_equal(got, value, state_shape(kind)->value_len);
 	assert_true(times.until_ms > now);
-	assert_true(times.written_ms <= now + 60000);
+	assert_true(times.written_ms <= now + 60000 || times.until_ms == STATE_FOREVER);
 	return true;
 }
 
@@ -369,6 +369,25 @@ static void who_makes_room(void **state)
 	put_until(STATE_SERVER, same[5], now + 1);
 	for (unsigned int i = 0; i < 9; i++)
 		assert_int_equal(get(STATE_SERVER, same[i]), i != 1 && i != 8);
+}
+
+/* A host without a clock of its own is in 1970 until somebody tells it the time: what has no expiry is
+ * there all the while, and makes no room. */
+static void for_ever_before_it_was_written(void **state)
+{
+	const int64_t was = now;
+	unsigned int same[9];
+
+	(void)state;
+	neighbours(same, 9);
+	put_until(STATE_SERVER, same[0], STATE_FOREVER);
+	now = 1000;
+	assert_true(get(STATE_SERVER, same[0]));
+	for (unsigned int i = 1; i < 9; i++)
+		put_until(STATE_SERVER, same[i], now + HOUR);
+	assert_true(get(STATE_SERVER, same[0]));
+	now = was;
+	assert_true(get(STATE_SERVER, same[0]));
 }
 
 /* ---------------------------------------------------------------- whatever the file is */
@@ -886,6 +905,7 @@ int main(void)
 		TEST(bounded),
 		TEST(no_ghosts),
 		TEST(who_makes_room),
+		TEST(for_ever_before_it_was_written),
 		TEST(no_place),
 		TEST(its_directory_is_made),
 		TEST(a_foreign_file_is_left_alone),
