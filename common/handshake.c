@@ -78,19 +78,29 @@ static bool names_remote(const struct cvt_msg *m)
 	return m->has_connect && remote.port && addr_classify(&remote) == ADDR_GLOBAL;
 }
 
-static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
+/* With dialect = auto the header word that came decides how the rest is read: a zero word as the draft's,
+ * but for what the draft would have to refuse and nobody has spoken (A-04). Returns how it was read. */
+static enum cvt_dialect read_message(const struct hs *hs, struct hs_result *r)
 {
-	struct cvt_span bytes = { hs->buf, hs->got };
+	const struct cvt_span bytes = { hs->buf, hs->got };
+	enum cvt_direction direction = hs->is_incoming ? CVT_INCOMING : CVT_TO_CLIENT;
 	enum cvt_dialect dialect = hs->dialect;
 
-	/* with dialect = auto the header word that came decides how the rest is read */
 	if (hs->buf[2] && dialect != CVT_DIALECT_RFC8803)
 		dialect = CVT_DIALECT_RFC8803;
 	else if (!hs->buf[2] && dialect == CVT_DIALECT_RFC8803)
 		dialect = CVT_DIALECT_DRAFT02;
+	r->parse = cvt_parse(&r->msg, bytes, dialect, direction);
+	if (r->parse != CVT_TLV_UNKNOWN || hs->dialect == CVT_DIALECT_DRAFT02)
+		return dialect;
+	r->parse = cvt_parse(&r->msg, bytes, CVT_DIALECT_HYBRID, direction);
+	return CVT_DIALECT_HYBRID;
+}
 
-	r->parse = cvt_parse(&r->msg, bytes, dialect,
-			     hs->is_incoming ? CVT_INCOMING : CVT_TO_CLIENT);
+static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
+{
+	enum cvt_dialect dialect = read_message(hs, r);
+
 	if (r->parse != CVT_OK || (hs->is_incoming && !names_remote(&r->msg))) {
 		r->verdict = HS_CONVERTER;
 		r->err = EPROTO;

@@ -496,6 +496,7 @@ static void unknown_tlv(void **state)
 {
 	struct setting rfc = { RFC, false, true }, draft = { DRAFT, false, true };
 	struct setting mix = { MIX, false, true }, any = { RFC, true, true };
+	enum cvt_dialect shown = DRAFT;
 	struct hs_result r;
 
 	(void)state;
@@ -509,7 +510,16 @@ static void unknown_tlv(void **state)
 	assert_int_equal(r.parse, CVT_TLV_UNKNOWN);
 	assert_int_equal(r.err, EPROTO);
 	assert_int_equal(reply("01022263 " UNKNOWN_TYPE, any).verdict, HS_CONNECTED);
-	assert_int_equal(reply("01020000 " UNKNOWN_TYPE, any).verdict, HS_CONVERTER);
+	/* unsure, and the draft was not spoken: that is the hybrid, all of it */
+	r = reply("01020000 " UNKNOWN_TYPE, any);
+	assert_int_equal(r.verdict, HS_CONNECTED);
+	assert_true(hs_evidence(&r, RFC, &shown));
+	assert_int_equal(shown, MIX);
+	assert_int_equal(reply("01050000 " UNKNOWN_TYPE EXT ERROR_96, any).verdict, HS_SERVER);
+	assert_int_equal(reply("01030000 " UNKNOWN_TYPE "16010000", any).parse,
+			 CVT_TLV_WRONG_DIRECTION);
+	any.dialect = DRAFT;
+	assert_int_equal(reply("01020000 " UNKNOWN_TYPE, any).parse, CVT_TLV_UNKNOWN);
 }
 
 /* A-05, P-24: "header only, or with Extended TCP Header: accept both" */
