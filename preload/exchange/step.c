@@ -136,11 +136,13 @@ static bool leave_to_kernel(const struct exchange *u, int fd)
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
 }
 
+/* Which errno it is nobody has read: it may be the reset, by which the draft's converter speaks of the
+ * server. */
 static enum exchange_event left_to_kernel(struct exchange_turn *t)
 {
 	report_line(&t->report, t->u, LOG_LEVEL_ERROR, LOG_FAILED, "no connection to the converter",
 		    0);
-	report_failed(&t->report, t->u, NULL, 0);
+	report_failed(&t->report, t->u, NULL, ECONNREFUSED);
 	traces_forget_errors(t->fd);
 	exchange_undo_no_cookie(t->u, t->fd);
 	exchange_end(t->u, t->fd, EXCHANGE_DIRECT);

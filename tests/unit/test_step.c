@@ -708,6 +708,25 @@ static void test_left_to_the_kernel(void **state)
 	assert_int_equal(exchange_advance(u, kernel.ours, mark_look(kernel.ours), true, &err),
 			 EXCHANGE_GOES_ON);
 	assert_over(EXCHANGE_DIRECT);
+	assert_int_equal(known().failures, 1);
+}
+
+/* The draft's converter says so of a server that has refused, whoever finds it: a read or the kernel. */
+static void test_reset_of_the_draft(void **state)
+{
+	int err;
+
+	(void)state;
+	kernel.syn_err = EINPROGRESS;
+	kernel.is_full = true;
+	u->dialect = CVT_DIALECT_DRAFT02;
+	u->mptcp = u->asks_mptcp = false;
+	open_it();
+	kernel.state = TCP_CLOSE;
+	assert_int_equal(exchange_advance(u, kernel.ours, mark_look(kernel.ours), true, &err),
+			 EXCHANGE_GOES_ON);
+	assert_over(EXCHANGE_DIRECT);
+	assert_int_equal(known().failures, 0);
 }
 
 /* Another thread has closed the number since it was looked at, and perhaps made it anew: what comes there is
@@ -975,6 +994,7 @@ int main(void)
 		TEST(test_end_before_the_reply),
 		TEST(test_end_within_the_reply),
 		TEST(test_left_to_the_kernel),
+		TEST(test_reset_of_the_draft),
 		TEST(test_number_of_somebody_else),
 		TEST(test_lost_syn),
 		TEST(test_reply_that_is_held_back),
