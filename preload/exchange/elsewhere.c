@@ -13,6 +13,7 @@ static void leave(struct exchange_turn *t, bool is_unclear)
 	report_nothing(&t->report, u);
 	report_line(&t->report, u, LOG_LEVEL_ERROR, LOG_NEXT, t->failure.why, t->failure.err);
 	u->left[u->moves] = u->health;
+	u->left_ms[u->moves] = u->started_ms;
 	u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << u->moves);
 	u->moves++;
 	report_tell(&t->report, u);

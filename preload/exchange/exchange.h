@@ -64,6 +64,7 @@ struct exchange {
 	uint64_t sent_cookie; /* cookies_mark() of it, 0: none */
 	uint8_t moves;	      /* converters that were tried before this one, and where they are */
 	struct health_key left[EXCHANGE_MOVES];
+	int64_t left_ms[EXCHANGE_MOVES]; /* started_ms of each */
 	bool stays;	 /* no other converter would fare better, or there is none */
 	uint8_t unclear; /* a bit for each of them that was silent, for whatever reason */
 	int first_err;	 /* what came of the attempt before EXCHANGE_TRIED_BASE, or 0 */

@@ -456,14 +456,14 @@ SLOW static void tell_event(const struct report *r, const struct report_event *s
 	health_report(&r->health, &e, now_ms);
 }
 
-SLOW static void tell_unclear(const struct report *r, const struct health_key *key, int64_t now_ms)
+SLOW static void tell_unclear(const struct exchange *u, unsigned int i, int64_t now_ms)
 {
 	const struct health_event e = { .kind = HEALTH_FAILED,
-					.started_ms = r->started_ms,
+					.started_ms = u->left_ms[i],
 					.retry_ms = shim_config()->retry_ms,
 					.delay_s = HEALTH_NO_DELAY };
 
-	health_report(key, &e, now_ms);
+	health_report(&u->left[i], &e, now_ms);
 }
 
 void report_tell(struct report *r, const struct exchange *u)
@@ -474,7 +474,7 @@ void report_tell(struct report *r, const struct exchange *u)
 		tell_event(r, &r->events[i], u, now_ms);
 	for (unsigned int i = 0; i < EXCHANGE_MOVES; i++)
 		if (r->unclear >> i & 1)
-			tell_unclear(r, &u->left[i], now_ms);
+			tell_unclear(u, i, now_ms);
 	if (r->converted)
 		counts_add(COUNTS_CONVERTED, now_ms);
 	if (r->failed)

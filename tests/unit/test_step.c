@@ -153,6 +153,7 @@ void converters_advise(struct exchange *u)
 	u->dialect = CVT_DIALECT_RFC8803;
 	u->takes_options = u->no_syn_data = u->bare = false;
 	u->rtt_us = 20000;
+	u->started_ms = kernel.now_ns / MS;
 }
 
 bool twin_has_mptcp(void)
@@ -929,6 +930,32 @@ static void test_silent_first(void **state)
 	assert_over(EXCHANGE_CONNECTED);
 }
 
+/* ... and is blamed for the time that it had: what has failed before that ended is no news by it. */
+static void test_silent_first_beside_another(void **state)
+{
+	const struct health_event e = { .kind = HEALTH_FAILED,
+					.retry_ms = 60000,
+					.delay_s = HEALTH_NO_DELAY };
+	const struct health_key first = u->health;
+	struct health h;
+
+	(void)state;
+	converter->n_addrs = 2;
+	exchange_begin_tries(u);
+	kernel.state = TCP_SYN_SENT;
+	open_and_read();
+	assert_int_equal(step_after(500), EXCHANGE_GOES_ON);
+	health_report(&first, &e, kernel.now_ns / MS);
+	while (u->moves == 0)
+		assert_int_equal(step_after(10), EXCHANGE_GOES_ON);
+	read_all();
+	accept_it();
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_over(EXCHANGE_CONNECTED);
+	health_find(&first, kernel.now_ns / MS, &h);
+	assert_int_equal(h.failures, 1);
+}
+
 static void test_all_refuse(void **state)
 {
 	(void)state;
@@ -1006,6 +1033,7 @@ int main(void)
 		TEST(test_looked_at_late),
 		TEST(test_holder_that_died),
 		TEST(test_silent_first),
+		TEST(test_silent_first_beside_another),
 		TEST(test_all_refuse),
 		TEST(test_server_that_refuses),
 		TEST(test_no_way_to_any),
