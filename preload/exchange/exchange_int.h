@@ -25,7 +25,11 @@ struct exchange_turn {
 	} failure;
 };
 
-/* phase.c: EXCHANGE_OPENING. Others take the caller for dead after the deadline, and a second from now. */
+/* phase.c: what recv() and send() say of the rest of the reply, and of the request; -EPROTO: no exchange has
+ * such numbers. */
+long exchange_recv(struct exchange *u, int fd);
+long exchange_send(const struct exchange *u, int fd);
+/* EXCHANGE_OPENING. Others take the caller for dead after the deadline, and a second from now. */
 void exchange_hold(struct exchange *u);
 /* TCP_FASTOPEN_NO_COOKIE as the program had it. */
 void exchange_undo_no_cookie(struct exchange *u, int fd);

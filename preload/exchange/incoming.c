@@ -110,7 +110,7 @@ static enum exchange_event read_message(struct exchange_turn *t)
 	if (!u->reply.got && !has_begun(t, &event))
 		return event;
 	for (;;) {
-		long n = sys_recv(t->fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
+		long n = exchange_recv(u, t->fd);
 
 		if (n == -EAGAIN || n == -EINTR || !exchange_is_pending(u))
 			return EXCHANGE_GOES_ON;

@@ -50,3 +50,26 @@ void exchange_take_back(struct exchange *u, int fd)
 	traces_forget_errors(fd);
 	exchange_undo_no_cookie(u, fd);
 }
+
+/* Which processes have it is not known: a forked one may be less trusted by now, and write what it likes.
+ * So what says where in our own memory something is, is looked at once, and by that it goes. */
+#define ONCE(member) (*(const volatile __typeof__(member) *)&(member))
+
+long exchange_recv(struct exchange *u, int fd)
+{
+	size_t got = ONCE(u->reply.got), whole = ONCE(u->reply.whole);
+
+	if (got > whole || whole > sizeof(u->reply.buf))
+		return -EPROTO;
+	return sys_recv(fd, u->reply.buf + got, whole - got, MSG_DONTWAIT);
+}
+
+long exchange_send(const struct exchange *u, int fd)
+{
+	size_t sent = ONCE(u->sent), len = ONCE(u->request.len);
+
+	if (sent > len || len > sizeof(u->request.bytes))
+		return -EPROTO;
+	return sys_sendto(fd, u->request.bytes + sent, len - sent, MSG_DONTWAIT | MSG_NOSIGNAL,
+			  NULL, 0);
+}

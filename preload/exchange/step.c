@@ -68,7 +68,7 @@ static enum exchange_event read_reply(struct exchange_turn *t)
 	struct hs_result result;
 
 	while (exchange_phase(u) == EXCHANGE_REPLY) {
-		long n = sys_recv(t->fd, hs_room(&u->reply), hs_want(&u->reply), MSG_DONTWAIT);
+		long n = exchange_recv(u, t->fd);
 
 		if (n == -EAGAIN || n == -EINTR || !exchange_is_pending(u))
 			break;
@@ -100,10 +100,8 @@ static int64_t unwatched_ns(const struct exchange *u, int fd)
 static enum exchange_event send_owed(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
-	size_t left = u->request.len - u->sent;
 	int64_t credit_ns = unwatched_ns(u, t->fd);
-	long n = sys_sendto(t->fd, u->request.bytes + u->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL,
-			    NULL, 0);
+	long n = exchange_send(u, t->fd);
 
 	if (n == -EAGAIN || n == -EINTR || !exchange_is_pending(u))
 		return EXCHANGE_GOES_ON;

@@ -684,6 +684,39 @@ static void test_end_within_the_reply(void **state)
 	assert_int_equal(kernel.syns, 1);
 }
 
+/* The memory is shared with forked children, who may be less trusted by now: nothing outside of the buffers
+ * is written to, or sent, whatever the numbers are. */
+static void test_numbers_that_cannot_be(void **state)
+{
+	static const uint16_t bad[][2] = {
+		{ 0, UINT16_MAX }, { 0, CVT_MSG_MAX + 1 }, { 8, 4 }, { 4000, 4004 }
+	};
+	struct hs before;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (i > 0) {
+			tear_down(NULL);
+			set_up(NULL);
+		}
+		u->asks_mptcp = false;
+		open_it();
+		u->reply.got = bad[i][0];
+		u->reply.whole = bad[i][1];
+		before = u->reply;
+		say(STREAM, sizeof(STREAM));
+		assert_refused(step(), EPROTO);
+		assert_memory_equal(&u->reply, &before, sizeof(before));
+	}
+	tear_down(NULL);
+	set_up(NULL);
+	kernel.syn_err = EINPROGRESS;
+	open_it();
+	u->request.len = UINT16_MAX;
+	assert_refused(step(), EPROTO);
+	assert_int_equal(read_all().n, 0);
+}
+
 /* Nothing was left to read when the connection to it failed: the kernel shows it better. */
 static void test_left_to_the_kernel(void **state)
 {
@@ -1020,6 +1053,7 @@ int main(void)
 		TEST(test_base),
 		TEST(test_end_before_the_reply),
 		TEST(test_end_within_the_reply),
+		TEST(test_numbers_that_cannot_be),
 		TEST(test_left_to_the_kernel),
 		TEST(test_reset_of_the_draft),
 		TEST(test_number_of_somebody_else),
