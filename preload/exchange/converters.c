@@ -37,14 +37,11 @@ bool converters_route(const struct addr *to, struct pol_route *route)
 	return true;
 }
 
-/* Without a state file health is this process's own, and then it is not worth asking for the route
- * which network this is. */
+/* Without a state file, too: a cookie is shown to the network alone that it was given in (F-02), and a
+ * process may outlive its network. The route is asked for once in a while (HEALTH_ROUTE_MS). */
 static void where(const struct addr *via, int64_t now_ms, struct health_key *key)
 {
-	if (state_is_kept())
-		health_where(via, converters_route, now_ms, key);
-	else
-		*key = (struct health_key){ .converter = *via };
+	health_where(via, converters_route, now_ms, key);
 }
 
 /* P-30: from a network that takes the data out of SYNs a converter is not used. */

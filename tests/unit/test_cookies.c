@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* Whoever has just learned a cookie has one to send, however many threads learn one at once. */
+/* Whoever has just learned a cookie has one to send, however many threads learn one at once; in another
+ * network nobody has. */
 #include "cookies.h"
+
+#include "converters.h"
+#include "route.h"
+#include "shim.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -148,12 +153,76 @@ static void test_refused(void **state)
 	all_at_once();
 }
 
+/* ---------------------------------------------------------------- from another network */
+
+static int64_t now_ms = 1000000;
+static struct pol_route route = { .interface = "wlan0" };
+static unsigned int routes_asked;
+
+int64_t __wrap_clock_ns(clockid_t id);
+bool __wrap_route_lookup(const struct addr *to, struct pol_route *found);
+
+int64_t __wrap_clock_ns(clockid_t id)
+{
+	(void)id;
+	return now_ms * 1000000;
+}
+
+bool __wrap_route_lookup(const struct addr *to, struct pol_route *found)
+{
+	(void)to;
+	routes_asked++;
+	*found = route;
+	return true;
+}
+
+const struct config *shim_config(void)
+{
+	static const struct config config = { .timeout_ms = 4000, .retry_ms = 60000 };
+
+	return &config;
+}
+
+/* As the next connection is begun. */
+static size_t len_for_the_next(struct exchange *u)
+{
+	struct pol_verdict rule = { .action = POL_DIRECT };
+	struct converters_choice choice = { .after = NULL };
+
+	converters_choose(&u->via, AF_INET, rule, &choice);
+	converters_advise(u);
+	return cookies_len(u);
+}
+
+/* F-02, where there is no state file, too; and the route is asked for once in ten seconds. */
+static void test_another_network(void **state)
+{
+	struct addr via = { .ip = { [10] = 0xff, 0xff, 192, 0, 2, 1 }, .port = 5124 };
+	struct exchange u = { .converter = &converter, .via = via };
+	const struct cvt_span cookie = { (const uint8_t *)"biscuit", 7 };
+
+	(void)state;
+	assert_false(state_is_kept());
+	assert_int_equal(len_for_the_next(&u), 0);
+	assert_true(cookies_learn(&u, cookie));
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(len_for_the_next(&u), cookie.len);
+	strcpy(route.interface, "wwan0");
+	now_ms += HEALTH_ROUTE_MS;
+	assert_int_equal(len_for_the_next(&u), 0);
+	strcpy(route.interface, "wlan0");
+	now_ms += HEALTH_ROUTE_MS;
+	assert_int_equal(len_for_the_next(&u), cookie.len);
+	assert_int_equal(routes_asked, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_same),
 		cmocka_unit_test(test_each_its_own),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_another_network),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
