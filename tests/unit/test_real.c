@@ -44,6 +44,7 @@ static void test_names(void **state)
 	const char *name = names;
 
 	(void)state;
+	asked = 0; /* a sanitizer that is linked in has asked for hundreds */
 	find_all(pointers);
 #ifdef DLFO_STRUCT_HAS_EH_DBASE
 	assert_int_equal(asked, 0);
