@@ -25,7 +25,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 void handover_finish(int fd)
 {
@@ -158,77 +157,74 @@ INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
 			      REAL(execvpe)(file, argv, envp);
 }
 
-/* The variadic ones: libc's own call execve() past us, so the list becomes an array here. It lives in
- * a mapping of its own, as exec may be called where malloc() may not. */
-static char **list_args(const char *first, va_list *args, size_t *size)
-{
-	va_list again;
-	size_t n = 1;
-	char **argv;
+/* The variadic ones: libc's own call execve() past us, so the list becomes an array here. It lives on the
+ * stack, as exec may be called where malloc() may not, and memory that a vfork child has asked for would be
+ * left to its parent. */
 
-	va_copy(again, *args);
-	while (first && va_arg(again, char *))
+/* The closing NULL too. */
+static size_t count_args(const char *first, va_list args)
+{
+	size_t n = 1;
+
+	for (const char *arg = first; arg; arg = va_arg(args, const char *))
 		n++;
-	va_end(again);
-	*size = (n + 1) * sizeof(*argv);
-	argv = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (argv == MAP_FAILED)
-		return NULL;
-	memcpy(argv, &first, sizeof(first));
-	for (size_t i = 1; first && i <= n; i++) /* the closing NULL too */
-		argv[i] = va_arg(*args, char *);
-	return argv;
+	return n;
 }
 
-static int exec_failed(char **argv, size_t size, int err)
+static void list_args(char **argv, size_t n, const char *first, va_list *args)
 {
-	if (argv)
-		munmap(argv, size);
-	errno = err;
-	return -1;
+	memcpy(argv, &first, sizeof(first));
+	for (size_t i = 1; i < n; i++)
+		argv[i] = va_arg(*args, char *);
 }
 
 INTERPOSE int execl(const char *path, const char *arg, ...)
 {
 	va_list args;
 	char **argv;
-	size_t size;
+	size_t n;
 
 	va_start(args, arg);
-	argv = list_args(arg, &args, &size);
+	n = count_args(arg, args);
 	va_end(args);
-	if (argv)
-		execv(path, argv);
-	return exec_failed(argv, size, argv ? errno : ENOMEM);
+	argv = __builtin_alloca(n * sizeof(*argv));
+	va_start(args, arg);
+	list_args(argv, n, arg, &args);
+	va_end(args);
+	return execv(path, argv);
 }
 
 INTERPOSE int execlp(const char *file, const char *arg, ...)
 {
 	va_list args;
 	char **argv;
-	size_t size;
+	size_t n;
 
 	va_start(args, arg);
-	argv = list_args(arg, &args, &size);
+	n = count_args(arg, args);
 	va_end(args);
-	if (argv)
-		execvp(file, argv);
-	return exec_failed(argv, size, argv ? errno : ENOMEM);
+	argv = __builtin_alloca(n * sizeof(*argv));
+	va_start(args, arg);
+	list_args(argv, n, arg, &args);
+	va_end(args);
+	return execvp(file, argv);
 }
 
 INTERPOSE int execle(const char *path, const char *arg, ...)
 {
-	va_list args;
 	char **argv, *const *envp;
-	size_t size;
+	va_list args;
+	size_t n;
 
 	va_start(args, arg);
-	argv = list_args(arg, &args, &size);
+	n = count_args(arg, args);
+	va_end(args);
+	argv = __builtin_alloca(n * sizeof(*argv));
+	va_start(args, arg);
+	list_args(argv, n, arg, &args);
 	envp = va_arg(args, char *const *);
 	va_end(args);
-	if (argv)
-		execve(path, argv, envp);
-	return exec_failed(argv, size, argv ? errno : ENOMEM);
+	return execve(path, argv, envp);
 }
 
 SLOW static int fexec_with_peers(int fd, char *const argv[], char *const envp[])

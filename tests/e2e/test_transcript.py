@@ -27,7 +27,7 @@ MUTE = ("sndtimeo", "cancel", "close_in_thread")
 # Cases whose lines are about a connection that is made.
 ONLY_ACCEPTED = ("blocking_exchange", "poll_exchange", "poll_in", "disconnect_connected",
                  "vfork_pending", "exec_pending", "execl_pending", "spawn_pending",
-                 "io_pending", "threads")
+                 "io_pending", "threads", "vfork_memory")
 
 
 def setup(lab):

@@ -46,6 +46,41 @@ static void case_vfork_pending(void) /* the child closes what it does not need, 
 	exchange(fd);
 }
 
+static long mapped_pages(void)
+{
+	long pages = -1;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%ld", &pages) != 1)
+		perror("/proc/self/statm");
+	if (f)
+		fclose(f);
+	return pages;
+}
+
+/* What its exec needed of the memory that it shares with us is not left to us. */
+static void case_vfork_memory(void)
+{
+	long before = mapped_pages();
+
+	for (int i = 0; i < 30; i++) {
+		pid_t child = vfork();
+
+		if (child == 0) {
+			if (i % 3 == 0)
+				execl("/bin/true", "true", (char *)NULL);
+			else if (i % 3 == 1)
+				execlp("true", "true", (char *)NULL);
+			else
+				execle("/bin/true", "true", (char *)NULL, environ);
+			_exit(1);
+		}
+		waitpid(child, NULL, 0);
+	}
+	printf("%s\n", mapped_pages() - before < 10 ? "nothing is left" : "memory is left");
+	do_connect(new_socket(0));
+}
+
 #define INHERITED 9
 
 /* The program that goes on with a connection which was pending when it was started. */
@@ -294,6 +329,7 @@ static const struct test_case cases[] = {
 	CASE(spawn_pending),  CASE(inherited),	   CASE(signal),       CASE(signal_then_poll),
 	CASE(signal_restart), CASE(signal_storm),  CASE(signal_poll),  CASE(signal_again),
 	CASE(sndtimeo),	      CASE(cancel),	   CASE(threads),      CASE(close_in_thread),
+	CASE(vfork_memory),
 };
 
 int main(int argc, char **argv)
