@@ -128,6 +128,13 @@ static bool is_fault(int sig)
 	       sig == SIGTRAP || sig == SIGABRT || sig == SIGSYS;
 }
 
+/* What libc has for itself. glibc up to 2.35 cancels threads by one without SA_RESTART, once a program has
+ * asked for pthread_cancel(); musl's third has SA_RESTART. */
+static bool is_libcs(int sig)
+{
+	return sig == 32 || sig == 33;
+}
+
 bool wait_restarts_all(void)
 {
 	/* the kernel's own layout: libc's sigaction() hides two signals of its own */
@@ -139,7 +146,7 @@ bool wait_restarts_all(void)
 	} action;
 
 	for (int sig = 1; sig <= 64; sig++) {
-		if (is_fault(sig) ||
+		if (is_fault(sig) || is_libcs(sig) ||
 		    syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) < 0)
 			continue;
 		if (action.handler == (void *)SIG_DFL || action.handler == (void *)SIG_IGN)

@@ -148,12 +148,49 @@ static void test_parts(void **state)
 	assert_int_equal(wait_part(now), now);
 }
 
+/* As the kernel is told, past libc, which hides its own. No handler is ever called. */
+static void handle(int sig, unsigned long flags)
+{
+	struct {
+		uintptr_t handler;
+		unsigned long flags;
+		uintptr_t restorer;
+		unsigned char mask[_NSIG / 8];
+	} action = { .handler = 4096, .flags = flags };
+
+	if (!flags)
+		action.handler = 0;
+	assert_int_equal(syscall(SYS_rt_sigaction, sig, &action, NULL, sizeof(action.mask)), 0);
+}
+
+/* A handler of libc's own for threads that are cancelled, without SA_RESTART, is nobody's wish. */
+static void test_restarts(void **state)
+{
+	const int others[] = { SIGUSR1, SIGRTMIN, SIGRTMAX }, own[] = { 32, 33 };
+
+	(void)state;
+	assert_true(wait_restarts_all());
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		handle(others[i], SA_RESTART);
+		assert_true(wait_restarts_all());
+		handle(others[i], SA_SIGINFO);
+		assert_false(wait_restarts_all());
+		handle(others[i], 0);
+	}
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		handle(own[i], SA_SIGINFO);
+		assert_true(wait_restarts_all());
+		handle(own[i], 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_end),	  cmocka_unit_test(test_until),
 		cmocka_unit_test(test_stretched), cmocka_unit_test(test_counted),
 		cmocka_unit_test(test_libcs),	  cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_restarts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
