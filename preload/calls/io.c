@@ -358,7 +358,7 @@ SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t 
 {
 	ssize_t r;
 
-	if (is_unsettled(in) && !offset && n > 0 && is_pipe(out) && !may(in, 0, READING))
+	if (is_unsettled(in) && !offset && is_pipe(out) && !may(in, 0, READING))
 		return -1;
 	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
 		return r;
@@ -367,8 +367,10 @@ SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t 
 
 INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 {
-	return mark_any_unsettled() ? sendfile_unsettled(out, in, offset, n) :
-				      real.sendfile(out, in, offset, n);
+	if (!mark_any_unsettled())
+		return real.sendfile(out, in, offset, n);
+	/* nothing is never refused, here and in splice() */
+	return n ? sendfile_unsettled(out, in, offset, n) : REAL(sendfile)(out, in, offset, n);
 }
 
 /* SPLICE_F_NONBLOCK is about the pipe; of a socket only O_NONBLOCK counts. */
@@ -377,7 +379,7 @@ INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offse
 {
 	if (!mark_any_unsettled())
 		return real.splice(in, in_offset, out, out_offset, n, flags);
-	return may(in, 0, READING) && may(out, 0, WRITING) ?
+	return n == 0 || (may(in, 0, READING) && may(out, 0, WRITING)) ?
 		       REAL(splice)(in, in_offset, out, out_offset, n, flags) :
 		       -1;
 }

@@ -227,6 +227,25 @@ static long c_splice_out(int fd, int flags)
 	return splice(fds[0], NULL, fd, NULL, 5, flags ? SPLICE_F_NONBLOCK : 0);
 }
 
+/* Nothing to move: the kernel does not look at the connection. */
+static long c_splice_nothing(int fd, int flags)
+{
+	static int fds[2] = { -1, -1 };
+	long in;
+
+	(void)flags;
+	if (fds[0] < 0 && pipe(fds) < 0)
+		return -1;
+	in = splice(fd, NULL, fds[1], NULL, 0, 0);
+	return in ? in : splice(fds[0], NULL, fd, NULL, 0, 0);
+}
+
+static long c_sendfile_nothing(int fd, int flags)
+{
+	(void)flags;
+	return sendfile(fd, some_file(), NULL, 0);
+}
+
 static long c_fionread(int fd, int flags)
 {
 	int n = -1;
@@ -268,6 +287,8 @@ static const struct {
 	{ "sendfile", c_sendfile, WRITES, false },
 	{ "sendfile64", c_sendfile64, WRITES, false },
 	{ "splice_out", c_splice_out, WRITES, true },
+	{ "splice_nothing", c_splice_nothing, WRITES, false },
+	{ "sendfile_nothing", c_sendfile_nothing, WRITES, false },
 };
 
 #define N_CALLS (sizeof(calls) / sizeof(calls[0]))
