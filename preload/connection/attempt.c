@@ -88,24 +88,31 @@ static int taken_back(int fd)
 	return sys_fcntl(fd, F_GETFD, 0) < 0 ? -EBADF : -ECONNRESET;
 }
 
-/* The exchange is over: what the waiting connect() returns. */
+/* The program may try again at once on the same socket (TRAPS 2.2). */
+static int refused(int fd, struct conn *c)
+{
+	int err = conn_take_error(fd, c);
+
+	conn_tell(c);
+	conn_reset(fd);
+	return err ? -err : -ECONNABORTED;
+}
+
+/* The exchange is over: what the waiting connect() returns. Another thread may have closed the number, and what
+ * has become of the next connection there is for that one's owner (-EBADF). */
 static int outcome(int fd, struct conn *c, const struct exchange *u)
 {
-	int r;
-
 	switch (conn_advance(fd, c)) {
 	case MARK_PENDING: /* ended and begun again by another thread */
 		return -EALREADY;
 	case MARK_UP:
+		if (conn_exchange(c) != u)
+			return -EBADF;
 		conn_tell(c);
 		return 0;
 	case MARK_FAILED:
 	case MARK_FAILED_TOLD:
-		/* the program may try again at once on the same socket (TRAPS 2.2) */
-		r = conn_take_error(fd, c);
-		conn_tell(c);
-		conn_reset(fd);
-		return r ? -r : -ECONNABORTED;
+		return conn_exchange(c) == u && conn_is_of(fd, c) ? refused(fd, c) : -EBADF;
 	default:
 		if (exchange_phase(u) == EXCHANGE_ABANDONED)
 			return taken_back(fd);

@@ -7,13 +7,15 @@ import sys
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
+import servers
 
 ECHO = 7000
-CLOSED = 7001
+CLOSED = 7009  # echo-server has the five behind ECHO
 ROUNDS = 300
 
 
 def setup(lab):
+    servers.nowhere(lab)
     lab.start("server", [L.TOOLS / "echo-server", ECHO]).wait_for_listeners(ECHO)
 
 
@@ -96,6 +98,16 @@ class Ending(L.TestCase):
             for case, r in zip(self.CASES, list(pool.map(lambda case: self.end(*case), self.CASES))):
                 with self.subTest(case):
                     self.assertEqual((r.code, r.out), (0, b"still there\n"), r)
+
+    def test_what_connects_by_the_number_then(self):
+        """While a connect() still waits that has lost it: what has become of the next one is not told to that one, nor
+        undone by it."""
+        self.lab.converter()
+        for port, outcome in (ECHO, "connected"), (CLOSED, "ECONNREFUSED"):
+            r = self.lab.run([L.TOOLS / "opening", "late-connect", 700, servers.MUTE, port, L.SERVER], timeout=40,
+                             shim=self.lab.config("fast-open = no-cookie", "mptcp = off", log=False))
+            self.assertEqual((r.code, r.out.decode().splitlines()),
+                             (0, ["the same number: EBADF", f"the next one: {outcome}"]), r)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
  * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "dup": it takes another
  * number for the same socket; "handler": by a signal handler; "jump": a handler leaves by siglongjmp(). "late-close", "late-pair", "late-dup2": once, ROUNDS
  * milliseconds after connect(), while another thread polls it; is what then has the number still there in the
- * end? Prints how often the number was not what it has to be
+ * end? "late-connect": the same while the other thread waits in connect(), and what then has the number connects
+ * to the address FAILING. Prints how often the number was not what it has to be
  * afterwards, how many descriptors are left over, and whether the process still gets connections. FAILING: a
  * port where the rounds, which then wait for what comes of them, get none.
  */
@@ -155,6 +156,47 @@ static int late(int ms)
 	return 0;
 }
 
+struct waiting {
+	int fd, r, err;
+};
+
+static void *connect_it(void *arg)
+{
+	struct waiting *w = arg;
+
+	w->r = connect(w->fd, (struct sockaddr *)&to, sizeof(to));
+	w->err = errno;
+	return NULL;
+}
+
+/* The next one with the number is refused, or connected, before connect() has noticed. */
+static int late_connect(int ms, const char *address)
+{
+	struct waiting w = { .fd = make(SOCK_STREAM) };
+	struct pollfd p = { .events = POLLOUT };
+	struct sockaddr_in next = to;
+	socklen_t len = sizeof(int);
+	pthread_t thread;
+	int err = -1;
+
+	inet_pton(AF_INET, address, &next.sin_addr);
+	pthread_create(&thread, NULL, connect_it, &w);
+	poll(NULL, 0, ms);
+	close(w.fd);
+	p.fd = make(SOCK_STREAM | SOCK_NONBLOCK);
+	(void)!connect(p.fd, (struct sockaddr *)&next, sizeof(next));
+	poll(&p, 1, 5000);
+	pthread_join(thread, NULL);
+	printf("%s: %s\n", p.fd == w.fd ? "the same number" : "another number",
+	       w.r < 0 ? strerrorname_np(w.err) : "connected");
+	if (connect(p.fd, (struct sockaddr *)&next, sizeof(next)) < 0)
+		err = errno;
+	else if (getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = -1;
+	printf("the next one: %s\n", err ? strerrorname_np(err) : "connected");
+	return 0;
+}
+
 /* ---------------------------------------------------------------------------- signals */
 
 static void closes(int sig)
@@ -280,6 +322,8 @@ int main(int argc, char **argv)
 	to = (struct sockaddr_in){ .sin_family = AF_INET,
 				   .sin_port = htons((in_port_t)atoi(argv[4])) };
 	inet_pton(AF_INET, argv[3], &to.sin_addr);
+	if (strcmp(how, "late-connect") == 0 && argc == 6)
+		return late_connect(rounds, argv[5]);
 	if (strncmp(how, "late-", 5) == 0)
 		return late(rounds);
 	round_to = to;
