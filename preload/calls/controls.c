@@ -24,8 +24,7 @@ INTERPOSE int shutdown(int fd, int how)
 	    !(c = conn_find(fd)) || conn_advance(fd, c) != MARK_PENDING) {
 		errno = saved_errno;
 		/* an unconnected socket keeps it, and could not read a reply any more */
-		if (mark_is_fresh(mark_get(fd)))
-			mark_set(fd, MARK_OTHER);
+		mark_rule_out(fd);
 		r = REAL(shutdown)(fd, how);
 		if (r == 0)
 			note_shut(fd, how);

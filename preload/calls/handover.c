@@ -280,8 +280,8 @@ INTERPOSE FILE *fdopen(int fd, const char *mode)
 
 	if (mark_get(fd) == MARK_PENDING)
 		handover_finish(fd);
-	else if (mark_is_fresh(mark_get(fd))) /* its connect() may be one that does not wait */
-		mark_set(fd, MARK_OTHER);
+	else /* its connect() may be one that does not wait */
+		mark_rule_out(fd);
 	errno = saved_errno;
 	return REAL(fdopen)(fd, mode);
 }

@@ -51,3 +51,12 @@ bool mark_change(int fd, enum mark from, enum mark to)
 	while (mark_in(word) == from && !mark_change_seen(fd, word, to));
 	return mark_in(word) == from;
 }
+
+void mark_rule_out(int fd)
+{
+	uint16_t word;
+
+	do
+		word = mark_look(fd);
+	while (mark_is_fresh(mark_in(word)) && !mark_change_seen(fd, word, MARK_OTHER));
+}

@@ -74,5 +74,7 @@ bool mark_change(int fd, enum mark from, enum mark to);
 
 /* Only if nothing has changed since mark_look() returned this word. */
 bool mark_change_seen(int fd, uint16_t word, enum mark to);
+/* It shall not be converted: only if no connect() has taken it. */
+void mark_rule_out(int fd);
 
 #endif

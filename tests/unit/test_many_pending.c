@@ -4,12 +4,14 @@
  * is over, each wait, each accept(). The whole library is linked with this program, which is a client to it;
  * the converter is mute, and the clock is the test's.
  */
+#include "marks.h"
 #include "real.h"
 #include "slots.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -230,6 +232,63 @@ static void test_ended_by_child(void **state)
 	assert_true(event.events & EPOLLHUP);
 }
 
+/* A number that is no socket, so that nothing but its mark is looked at. */
+#define NO_SOCKET 100000
+static atomic_bool done;
+
+static void *shut_down(void *arg)
+{
+	(void)arg;
+	while (!done)
+		shutdown(NO_SOCKET, SHUT_WR);
+	return NULL;
+}
+
+static void *open_stream(void *arg)
+{
+	(void)arg;
+	while (!done)
+		if (fdopen(NO_SOCKET, "r"))
+			abort();
+	return NULL;
+}
+
+/* What connect() has just made of a fresh number stays, whatever another thread has seen before. */
+static void stays_up(void *(*call)(void *))
+{
+	pthread_t thread;
+	int lost = 0;
+
+	done = false;
+	assert_int_equal(pthread_create(&thread, NULL, call, NULL), 0);
+	for (int i = 0; i < 200000; i++) {
+		mark_set(NO_SOCKET, MARK_TCP);
+		for (volatile int n = i % 100; n > 0; n--)
+			;
+		if (!mark_change(NO_SOCKET, MARK_TCP, MARK_UP))
+			continue; /* the other one was first */
+		for (volatile int n = 100; n > 0; n--)
+			;
+		lost += mark_get(NO_SOCKET) != MARK_UP;
+	}
+	done = true;
+	pthread_join(thread, NULL);
+	mark_set(NO_SOCKET, MARK_UNKNOWN);
+	assert_int_equal(lost, 0);
+}
+
+static void test_shutdown_beside_connect(void **state)
+{
+	(void)state;
+	stays_up(shut_down);
+}
+
+static void test_fdopen_beside_connect(void **state)
+{
+	(void)state;
+	stays_up(open_stream);
+}
+
 static int set_up(void **state)
 {
 	struct rlimit files;
@@ -252,9 +311,13 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_wait),	       cmocka_unit_test(test_accept),
-		cmocka_unit_test(test_expiry),	       cmocka_unit_test(test_wait_forked),
+		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_expiry),
+		cmocka_unit_test(test_wait_forked),
 		cmocka_unit_test(test_ended_by_child),
+		cmocka_unit_test(test_shutdown_beside_connect),
+		cmocka_unit_test(test_fdopen_beside_connect),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
