@@ -192,6 +192,15 @@ static bool is_gone(int fd, uint16_t word)
 	return mark_in(word) == MARK_OPENING && mark_look(fd) != word;
 }
 
+/* The handler may have put something else there, which is not ours to close. */
+static void take_off(int fd, int other)
+{
+	uint64_t cookie = sock_cookie(other);
+
+	if (cookie && sock_cookie(fd) == cookie)
+		syscall(SYS_close, fd);
+}
+
 static bool put(int fd, int other, int descriptor_flags, uint16_t word)
 {
 	int flags = descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0;
@@ -201,7 +210,7 @@ static bool put(int fd, int other, int descriptor_flags, uint16_t word)
 		return false;
 	if (mark_in(word) == MARK_OPENING ? !is_gone(fd, word) : closed != fd)
 		return true;
-	syscall(SYS_close, fd);
+	take_off(fd, other);
 	return false;
 }
 

@@ -99,6 +99,16 @@ class Ending(L.TestCase):
                 with self.subTest(case):
                     self.assertEqual((r.code, r.out), (0, b"still there\n"), r)
 
+    def test_what_a_handler_has_put_there(self):
+        """While another socket was being put under the number, at the beginning of a connection and at the end."""
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        for port, nth in (ECHO, 1), (CLOSED, 2):
+            shim = self.lab.config("fast-open = no-cookie", "mptcp = on\nbypass = never", log=False)
+            r = self.lab.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=dup3",
+                              "-e", f"inject=dup3:delay_exit=600000:when={nth}", "-E", f"LD_PRELOAD={L.SHIM}",
+                              L.TOOLS / "opening", "late-handler", 300, L.SERVER, port], env=shim, timeout=40)
+            self.assertEqual((r.code, r.out), (0, b"still there\n"), (port, r))
+
     def test_what_connects_by_the_number_then(self):
         """While a connect() still waits that has lost it: what has become of the next one is not told to that one, nor
         undone by it."""

@@ -7,7 +7,7 @@
  * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "dup": it takes another
  * number for the same socket; "handler": by a signal handler; "jump": a handler leaves by siglongjmp(). "late-close", "late-pair", "late-dup2": once, ROUNDS
  * milliseconds after connect(), while another thread polls it; is what then has the number still there in the
- * end? "late-connect": the same while the other thread waits in connect(), and what then has the number connects
+ * end? "late-handler": by a signal handler, by dup2(). "late-connect": the same while the other thread waits in connect(), and what then has the number connects
  * to the address FAILING. Prints how often the number was not what it has to be
  * afterwards, how many descriptors are left over, and whether the process still gets connections. FAILING: a
  * port where the rounds, which then wait for what comes of them, get none.
@@ -248,6 +248,27 @@ static void by_handler(int rounds)
 	printf("wrong: %d\n", wrong);
 }
 
+static void replaces(int sig)
+{
+	(void)sig;
+	dup2(null, atomic_load(&fd_now));
+}
+
+/* Once, ms after its beginning. */
+static int replaced(int ms)
+{
+	struct pollfd p = { .fd = make(SOCK_STREAM | SOCK_NONBLOCK), .events = POLLOUT };
+
+	handle(replaces);
+	atomic_store(&fd_now, p.fd);
+	alarm_us(ms * 1000L);
+	(void)!connect(p.fd, (struct sockaddr *)&to, sizeof(to));
+	poll(&p, 1, 1000);
+	how = "dup2";
+	printf("%s\n", is_right(p.fd) ? "still there" : "gone");
+	return 0;
+}
+
 static void by_jump(int rounds)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
@@ -322,6 +343,8 @@ int main(int argc, char **argv)
 	to = (struct sockaddr_in){ .sin_family = AF_INET,
 				   .sin_port = htons((in_port_t)atoi(argv[4])) };
 	inet_pton(AF_INET, argv[3], &to.sin_addr);
+	if (strcmp(how, "late-handler") == 0)
+		return replaced(rounds);
 	if (strcmp(how, "late-connect") == 0 && argc == 6)
 		return late_connect(rounds, argv[5]);
 	if (strncmp(how, "late-", 5) == 0)
