@@ -6,6 +6,7 @@
 #include "end.h"
 #include "record.h"
 #include "converters.h"
+#include "epsets.h"
 #include "counts.h"
 #include "errno_name.h"
 #include "memory.h"
@@ -399,14 +400,17 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 {
 	struct conn *c = conn_find(fd);
 	enum mark mark;
-	bool told;
+	bool told, was_up;
 	int err;
 
 	if (!c) /* a vfork child, which has to leave the mark, goes direct */
 		return mark_has_record(mark_get(fd)) ? CONN_NATIVELY : LOOK_AGAIN;
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
 		conn_abandon(fd, c);
+		was_up = mark_get(fd) == MARK_UP;
 		conn_reset(fd);
+		if (was_up) /* and may be connected again */
+			epset_follow_again(fd);
 		return 0;
 	}
 	mark = mark_get(fd) == MARK_PENDING ? conn_advance(fd, c) : mark_get(fd);

@@ -16,6 +16,7 @@
 struct line {
 	unsigned int column; /* words seen */
 	unsigned int fd, events;
+	uint64_t data;
 	bool in_word, is_tfd;
 };
 
@@ -45,6 +46,8 @@ static bool take(struct line *line, char c)
 		line->fd = line->fd * 10 + digit(c);
 	else if (line->column == 4)
 		line->events = line->events * 16 + digit(c);
+	else if (line->column == 6)
+		line->data = line->data * 16 + digit(c);
 	return false;
 }
 
@@ -63,29 +66,75 @@ static void name_of(int fd, char name[static 40])
 	memcpy(name + sizeof(folder) - 1, digits + n, sizeof(digits) - n);
 }
 
-bool proc_is_armed(int epfd, int fd)
+/* What the kernel has of fd in epfd. False: nothing, epfd is no set, or /proc does not tell. */
+static bool find(int epfd, int fd, struct epoll_event *event)
 {
 	struct line line = { 0 };
 	char name[40], bytes[512];
-	bool armed = true;
+	bool found = false;
 	long info, n;
 
-	if (epfd < 0)
-		return true;
 	name_of(epfd, name);
 	info = sys_result(syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC));
 	if (info < 0)
-		return true;
+		return false;
 	while ((n = sys_result(syscall(SYS_read, info, bytes, sizeof(bytes)))) > 0)
 		for (long i = 0; i < n; i++) {
 			if (!take(&line, bytes[i]))
 				continue;
-			if (line.is_tfd && line.fd == (unsigned int)fd)
-				armed = line.events & ~PRIVATE_BITS;
+			if (line.is_tfd && line.fd == (unsigned int)fd) {
+				event->events = line.events;
+				event->data.u64 = line.data;
+				found = true;
+			}
 			line = (struct line){ 0 };
 		}
 	syscall(SYS_close, info);
-	return armed;
+	return found;
+}
+
+bool proc_is_armed(int epfd, int fd)
+{
+	struct epoll_event event;
+
+	return epfd < 0 || !find(epfd, fd, &event) || event.events & ~PRIVATE_BITS;
+}
+
+/* As getdents64() writes it. */
+struct entry {
+	uint64_t inode, next;
+	unsigned short size;
+	unsigned char type;
+	char name[];
+};
+
+static void look_into(const struct entry *e, int fd, proc_set_is *is)
+{
+	struct epoll_event event;
+	int epfd = 0;
+
+	if (e->name[0] == '.')
+		return;
+	for (const char *c = e->name; *c; c++)
+		epfd = epfd * 10 + (int)digit(*c);
+	if (find(epfd, fd, &event))
+		is(epfd, fd, &event);
+}
+
+bool proc_each_set(int fd, proc_set_is *is)
+{
+	_Alignas(struct entry) char entries[1024];
+	long folder, n;
+
+	folder = sys_result(syscall(SYS_openat, AT_FDCWD, "/proc/self/fdinfo",
+				    O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (folder < 0)
+		return false;
+	while ((n = sys_result(syscall(SYS_getdents64, folder, entries, sizeof(entries)))) > 0)
+		for (long at = 0; at < n; at += ((struct entry *)(entries + at))->size)
+			look_into((struct entry *)(entries + at), fd, is);
+	syscall(SYS_close, folder);
+	return n == 0;
 }
 
 /* ------------------------------------------------------------------------ io_uring */

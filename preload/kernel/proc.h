@@ -6,10 +6,15 @@
 #define CVT_PROC_H
 
 #include <stdbool.h>
+#include <sys/epoll.h>
 
 /* Is fd's EPOLLONESHOT registration in epfd still armed? True if /proc does not tell. Three system
  * calls or more. */
 bool proc_is_armed(int epfd, int fd);
+/* Calls is() for each epoll set of this process that has fd in it, with what that has of it. False: /proc does
+ * not tell. Three system calls for each number that is open. */
+typedef void proc_set_is(int epfd, int fd, const struct epoll_event *event);
+bool proc_each_set(int fd, proc_set_is *is);
 
 /* Does this process have an io_uring? Then its waits, reads and epoll_ctl() may go to the kernel without
  * coming by here, and would find a pending connection natively ready and the converter's reply in it.

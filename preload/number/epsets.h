@@ -85,6 +85,9 @@ struct epset_guest {
 void epset_guest_enter(struct epset_guest *g, int host);
 /* is_there: the number still is the guest. */
 void epset_guest_leave(struct epset_guest *g, bool is_there);
+/* fd was not followed for a while, and is from now on. What it is registered in by now /proc says; if not, it is
+ * as if there had been no room. */
+void epset_follow_again(int fd);
 /* Does nobody know in which epoll sets fd is, because there was no room? */
 bool epset_is_lost(int fd);
 

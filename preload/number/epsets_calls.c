@@ -2,6 +2,8 @@
 /* What the program's own calls do to the registrations: epoll_ctl(), and the events of a wait. */
 #include "epsets_int.h"
 
+#include "proc.h"
+
 #include <linux/kcmp.h>
 
 static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
@@ -38,6 +40,20 @@ bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
 	ok = follow(epfd, op, fd, event);
 	epset_unlock();
 	return ok;
+}
+
+static void follow_one(int epfd, int fd, const struct epoll_event *event)
+{
+	epset_follow(epfd, EPOLL_CTL_ADD, fd, event);
+}
+
+void epset_follow_again(int fd)
+{
+	epset_forget(fd);
+	if (proc_each_set(fd, follow_one) || !epset_lock())
+		return;
+	epset_lose(fd);
+	epset_unlock();
 }
 
 bool epset_asked(int epfd, int fd, struct epoll_event *event)

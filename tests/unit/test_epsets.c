@@ -14,6 +14,9 @@
 
 #include <cmocka.h>
 
+static const struct epoll_event event = { .events = EPOLLIN };
+static int sets[EPSET_MAX];
+
 /* what the table asks others for */
 _Atomic uint16_t mark_words[MARK_MAX];
 
@@ -22,6 +25,15 @@ bool proc_is_armed(int epfd, int fd)
 	(void)epfd;
 	(void)fd;
 	return true;
+}
+
+static bool proc_tells;
+
+bool proc_each_set(int fd, proc_set_is *is)
+{
+	if (proc_tells)
+		is(sets[3], fd, &event);
+	return proc_tells;
 }
 
 bool wait_is_left(uintptr_t at, int64_t since)
@@ -36,9 +48,6 @@ bool wait_patiently(struct patience *patience)
 	(void)patience;
 	return true;
 }
-
-static const struct epoll_event event = { .events = EPOLLIN };
-static int sets[EPSET_MAX];
 
 static void forget(int fd)
 {
@@ -101,6 +110,19 @@ static void test_lost_with_all_its_sets(void **state)
 	assert_true(epset_follow(sets[EPSET_MAX - 1], EPOLL_CTL_ADD, 1, &event)); /* its room */
 }
 
+static void test_not_followed_for_a_while(void **state)
+{
+	(void)state;
+	assert_true(epset_follow(sets[1], EPOLL_CTL_ADD, 2, &event));
+	proc_tells = true;
+	epset_follow_again(2);
+	assert_null(epset_find(sets[1], 2));
+	assert_non_null(epset_find(sets[3], 2));
+	proc_tells = false;
+	epset_follow_again(2);
+	assert_true(epset_is_lost(2));
+}
+
 static void test_sets_closed_unseen(void **state)
 {
 	(void)state;
@@ -142,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full_and_empty_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lost_with_all_its_sets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_followed_for_a_while, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sets_closed_unseen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
 	};

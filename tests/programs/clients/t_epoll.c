@@ -365,6 +365,29 @@ static void childs_own(int param) /* a set made before fork, a connection after 
 	await(ep, 4, 0);
 }
 
+static void disconnected(int mode) /* and connected once more, with what was registered before */
+{
+	int eps[2] = { epoll_create1(0), epoll_create1(0) }, fd = new_socket(SOCK_NONBLOCK);
+	struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+
+	ctl(eps[0], EPOLL_CTL_ADD, fd, EPOLLOUT | (uint32_t)mode, 1);
+	do_connect(fd);
+	await(eps[0], 4, LONG);
+	do_error(fd);
+	ctl(eps[0], EPOLL_CTL_MOD, fd, EPOLLOUT | EPOLLRDHUP | (uint32_t)mode, 2);
+	ctl(eps[1], EPOLL_CTL_ADD, fd, EPOLLOUT | (uint32_t)mode, UINT64_MAX - 3);
+	say_result("connect to nobody", connect(fd, &nobody, sizeof(nobody)));
+	await(eps[0], 4, 0);
+	await(eps[1], 4, 0);
+	do_connect(fd);
+	await(eps[0], 4, LONG);
+	do_send(fd, "hello");
+	await(eps[1], 4, 0);
+	do_error(fd);
+	do_poll(fd, POLLIN, LONG);
+	do_recv(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -398,6 +421,8 @@ int main(int argc, char **argv)
 		{ "one_at_a_time", one_at_a_time, 1 },
 		{ "added_by_thread", added_by_thread, 0 },
 		{ "childs_own", childs_own, 0 },
+		{ "disconnected", disconnected, 0 },
+		{ "disconnected-et", disconnected, (int)EPOLLET },
 	};
 
 	return say_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
