@@ -32,7 +32,7 @@ INTERPOSE int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 		return REAL(connect)(fd, sa, len);
 	if (mark_has_record(mark_get(fd)) && memory_settles_address(sa, len))
 		return REAL(connect)(fd, sa, len);
-	r = mark_get(fd) == MARK_BYPASS ? CONN_NATIVELY : conn_connect(fd, sa, len, NULL);
+	r = conn_connect(fd, sa, len, NULL);
 	if (r == CONN_NATIVELY)
 		r = connect_natively(fd, sa, len);
 	return libc_result(r, saved_errno);

@@ -432,6 +432,24 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 	}
 }
 
+/* connect() on a socket that was connected past the converter. What the last attempt has come to the kernel tells
+ * once, and only if it has nothing left to tell is this a new one: then it finds that this address is none. The twin
+ * stays under the number (take_twin()). */
+static int connect_bypassed(int fd)
+{
+	const struct sockaddr nowhere = { .sa_family = AF_INET };
+	int r;
+
+	if (sock_tcp_state(fd) != TCP_CLOSE)
+		return CONN_NATIVELY;
+	r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
+	if (r != -EINVAL)
+		return r;
+	if (mark_change(fd, MARK_BYPASS, MARK_TCP_COPIED))
+		epset_follow_again(fd);
+	return LOOK_AGAIN;
+}
+
 /* Whatever has led there, a TCP socket's way to a server is direct by a rule or not at all; the kernel
  * says what is wrong with the rest. */
 SLOW static int natively_if_ruled(int fd, const struct sockaddr *sa, socklen_t len)
@@ -460,11 +478,14 @@ int conn_natively(int fd, const struct sockaddr *sa, socklen_t len)
 
 int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchange_early *early)
 {
+	enum mark mark;
 	int r;
 
-	do
-		r = mark_has_record(mark_get(fd)) ? connect_again(fd, sa, len, early) :
-						    first_connect(fd, sa, len, early);
-	while (r == LOOK_AGAIN);
+	do {
+		mark = mark_get(fd);
+		r = mark_has_record(mark) ? connect_again(fd, sa, len, early) :
+		    mark == MARK_BYPASS	  ? connect_bypassed(fd) :
+					    first_connect(fd, sa, len, early);
+	} while (r == LOOK_AGAIN);
 	return r == CONN_NATIVELY ? conn_natively(fd, sa, len) : r;
 }

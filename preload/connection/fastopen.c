@@ -200,8 +200,6 @@ static enum fastopen by_flag(int fd, const struct msghdr *msg, int flags, ssize_
 	*result = -refusal(fd, msg);
 	if (*result)
 		return FASTOPEN_DONE;
-	if (mark_get(fd) == MARK_BYPASS)
-		return FASTOPEN_NATIVELY;
 	if (!is_internet(sa, msg->msg_namelen)) {
 		if (!mark_has_record(mark_get(fd)))
 			return FASTOPEN_NATIVELY;

@@ -106,6 +106,49 @@ os.close(program)
 """
 
 
+# connects to a server that refuses, or that it then leaves, and with the same socket to another one
+AGAIN = """
+import ctypes, errno, select, socket, sys
+how, address, first, then = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+s = socket.socket()
+sets = [select.epoll(), select.epoll()]
+sets[0].register(s, select.EPOLLOUT | select.EPOLLET)
+
+def connect(port):
+    print(errno.errorcode.get(s.connect_ex((address, port))))
+
+def wait():
+    select.select([], [s], [], 5)
+    sets[0].poll(0)
+
+s.setblocking(how in ("blocking", "left"))
+connect(first)
+wait()
+if how == "asked":
+    print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+if how in ("nonblocking", "asked", "flag"):
+    connect(then)  # tells of the first
+if how == "left":
+    print(ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16))
+s.setblocking(False)
+sets[0].poll(0)
+sets[1].register(s, select.EPOLLOUT)
+sent = 0
+if how == "flag":
+    try:
+        sent = s.sendto(b"GET / HTTP/1.0\\r\\n\\r\\n", 0x20000000, (address, then))
+    except BlockingIOError:
+        pass
+else:
+    connect(then)
+print(len(sets[0].poll(5)))
+print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), s.getpeername())
+if not sent:
+    s.send(b"GET / HTTP/1.0\\r\\n\\r\\n")
+print(len(sets[1].poll(0)), len(select.select([s], [], [], 5)[0]), s.recv(8))
+"""
+
+
 # waits for a byte that never comes, and says what has ended it
 WAIT = """
 import errno, select, time
@@ -694,6 +737,22 @@ class Bypass(Mptcp):
             out, r = self.ask(self.shim(v4, state=state), port=MPTCP_HTTP)
             self.assertEqual(out[0], f"1 6 2 {L.SERVER} {MPTCP_HTTP}", r)
             self.assertEqual(captures.connections(capture.packets())[0][0].dst, to, r)
+
+    def test_another_server_with_the_same_socket(self):
+        """To which no rule leads directly. What is told of the first one is as without us."""
+        state, closed = self.lab.file("state"), 8081
+        self.lab.converter("--mptcp", "--fault", "delay=300", listen=["0.0.0.0"])
+        for port in closed, MPTCP_HTTP:
+            r = self.lab.run([L.BUILD / "convert-bootstrap", "pin", f"{L.SERVER}:{port}", "mptcp"],
+                             env={"CONVERT_STATE": str(state)})
+            self.assertEqual(r.code, 0, r)
+        for how in "blocking", "nonblocking", "asked", "flag", "left":
+            with self.subTest(how):
+                argv = ["/usr/bin/python3", "-c", AGAIN, how, L.SERVER, MPTCP_HTTP if how == "left" else closed, 80]
+                direct = self.lab.run(argv)
+                r = self.lab.run(argv, shim=self.shim(L.CONVERTER, "mptcp = on", state=state))
+                self.assertEqual((r.code, r.out.decode()), (0, direct.out.decode()), r)
+                self.assertEqual(len(re.findall("the server speaks MPTCP|converted .*: connected", r.log)), 2, r)
 
     def test_fast_open(self):
         """A program that uses it itself does so with the server, too."""
