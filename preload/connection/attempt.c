@@ -100,20 +100,21 @@ static int refused(int fd, struct conn *c)
 }
 
 /* The exchange is over: what the waiting connect() returns. Another thread may have closed the number, and what
- * has become of the next connection there is for that one's owner (-EBADF). */
-static int outcome(int fd, struct conn *c, const struct exchange *u)
+ * has become of the next connection there, with another cookie, is for that one's owner (-EBADF). The exchange says
+ * less: its slot may have been used again. */
+static int outcome(int fd, struct conn *c, const struct exchange *u, uint64_t cookie)
 {
 	switch (conn_advance(fd, c)) {
 	case MARK_PENDING: /* ended and begun again by another thread */
 		return -EALREADY;
 	case MARK_UP:
-		if (conn_exchange(c) != u)
+		if (c->sock_cookie != cookie)
 			return -EBADF;
 		conn_tell(c);
 		return 0;
 	case MARK_FAILED:
 	case MARK_FAILED_TOLD:
-		return conn_exchange(c) == u && conn_is_of(fd, c) ? refused(fd, c) : -EBADF;
+		return c->sock_cookie == cookie && conn_is_of(fd, c) ? refused(fd, c) : -EBADF;
 	default:
 		if (exchange_phase(u) == EXCHANGE_ABANDONED)
 			return taken_back(fd);
@@ -127,10 +128,12 @@ int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_l
 	struct conn *c = conn_peek(fd);
 	struct driven driven = { fd, c, u };
 	struct libc_cleanup cleanup;
+	uint64_t cookie;
 	int r;
 
 	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
 		return exchange_phase(u) == EXCHANGE_ABANDONED ? taken_back(fd) : CONN_NATIVELY;
+	cookie = c->sock_cookie;
 	libc_cleanup_push(&cleanup, leave, &driven);
 	r = conn_wait(fd, c, limit_ns);
 	libc_cleanup_pop(&cleanup, r < 0);
@@ -138,7 +141,7 @@ int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_l
 		let_go(u);
 	else
 		return r == -ETIMEDOUT ? -on_limit : r == -EDEADLK ? -EALREADY : r;
-	return outcome(fd, c, u);
+	return outcome(fd, c, u, cookie);
 }
 
 static int wait_within(int fd, struct exchange *u, const struct sockaddr *sa, socklen_t len,

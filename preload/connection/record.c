@@ -165,10 +165,10 @@ SLOW static void tell_given_up(int fd, const struct conn *c)
 		report_given_up(u, conn_is_of(fd, c) ? fd : -1);
 }
 
-/* The number is nobody's any more, and another thread may be at a step of its connection, or about to end it:
- * either that one sees it, or this one sees that it is at it, and waits until the number is left alone, as it
- * may be another connection's at once. A signal handler does not wait for its own frame, which is told instead. */
-static void await_end(int fd, const struct exchange *u)
+/* Another thread may be at a step of its connection, or about to end it: either that one sees what has been
+ * stored about the number, or this one sees that it is at it, and waits until the number is left alone. A signal
+ * handler does not wait for its own frame. */
+static void await_step(const struct exchange *u)
 {
 	struct patience patience = { 0 };
 
@@ -178,7 +178,14 @@ static void await_end(int fd, const struct exchange *u)
 	       !exchange_is_interrupted())
 		if (!wait_patiently(&patience))
 			return;
-	if (exchange_phase(u) == EXCHANGE_OPENING)
+}
+
+/* The number is nobody's any more, and may be another connection's at once. The frame that we have interrupted is
+ * told. */
+static void await_end(int fd, const struct exchange *u)
+{
+	await_step(u);
+	if (exchange_is_interrupted() && exchange_phase(u) == EXCHANGE_OPENING)
 		twin_was_closed(fd);
 }
 
@@ -328,12 +335,27 @@ void conn_each_number(int fd, struct exchange *u, void (*each)(int fd, struct ex
 	}
 }
 
+/* Before whoever ends it puts another socket there. */
+static void share_pending(int fd)
+{
+	struct conn *c = conn_peek(fd);
+	struct exchange *u = c ? conn_exchange(c) : NULL;
+
+	if (!u || !conn_is_owner())
+		return;
+	c->copied = true;
+	atomic_store(&u->copied, true);
+	await_step(u);
+}
+
 enum mark conn_share(int fd)
 {
 	uint16_t word;
 
 	do {
 		await_opening(fd, &word);
+		if (mark_in(word) == MARK_PENDING)
+			share_pending(fd);
 		if (!mark_is_fresh(mark_in(word)) || mark_in(word) == MARK_TCP_COPIED)
 			return mark_in(word);
 	} while (!mark_change_seen(fd, word, MARK_TCP_COPIED));
