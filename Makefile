@@ -212,6 +212,10 @@ SAYS_WHERE := $(addprefix $(BUILD)/obj/,$(HELPER)/check/host.o $(HELPER)/run/con
 $(SAYS_WHERE): ALL_CFLAGS += -DCONVERT_LIBRARY='"$(LIBDIR)/$(SONAME)"'
 $(SAYS_WHERE): $(BUILD)/paths
 
+# What assembler names, and what the linker puts in the place of a name (--wrap), is an object of the machine's where
+# a distribution's flags leave the rest to the linker (-flto).
+$(addprefix $(BUILD)/obj/preload/,calls/syscall.o kernel/arena.o): ALL_CFLAGS += -fno-lto
+
 # undefs: what a sanitizer leaves undefined, the program has
 SHIM_SYMBOLS ?= defs
 
@@ -626,14 +630,20 @@ storms: $(SHIM) $(BUILD)/lab-converter $(addprefix $(BUILD)/e2e/,echo-server t_s
 
 COMPILATIONS := gcc-O2 gcc-O0 clang-O2 clang-O0
 
-.PHONY: check-compilers objects
-#: check-compilers  gcc and clang, each with -O2 and -O0, no warning allowed
-check-compilers: $(addprefix compile-,$(COMPILATIONS))
+.PHONY: check-compilers compile-lto objects
+#: check-compilers  gcc and clang, each with -O2 and -O0, and the library with -flto; no warning allowed
+check-compilers: $(addprefix compile-,$(COMPILATIONS)) compile-lto
 
 compile-%:
 	$(Q)$(MAKE) --no-print-directory BUILD=build/$* CC=$(firstword $(subst -, ,$*)) \
 		CFLAGS='-$(lastword $(subst -, ,$*)) -g -Werror' objects
 	@echo '$*: no warnings'
+
+# as Fedora, openSUSE and Ubuntu build all that they have
+compile-lto:
+	$(Q)$(MAKE) --no-print-directory BUILD=build/gcc-lto CC=gcc \
+		CFLAGS='-O2 -g -Werror -flto=auto -ffat-lto-objects' build/gcc-lto/$(notdir $(SHIM))
+	@echo 'gcc -flto: linked, no warnings'
 
 # every room's
 objects: $(patsubst %.c,$(BUILD)/obj/%.o,$(C_FILES))
