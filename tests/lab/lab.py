@@ -227,6 +227,19 @@ def open_netstat(ns):
         return thread.submit(enter).result()
 
 
+def where_it_waits(session, ns):
+    """Of each process of a program that takes too long: its system call; and the sockets of all there."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(entry.name)) == session:
+                found.append(f"{(entry / 'comm').read_text().strip()}: {(entry / 'syscall').read_text().strip()}")
+        except (OSError, ValueError):
+            pass
+    sockets = subprocess.run(inside(ns, ["ss", "-tnaiH"]), env=ENVIRONMENT, capture_output=True, text=True, timeout=10)
+    return "\n".join(found + [sockets.stdout[-3000:]])
+
+
 class Lab:
     """The namespaces, addresses and routes; and all that runs in them until stop()."""
 
@@ -361,10 +374,11 @@ class Lab:
             out, err = process.communicate(stdin, timeout)
             code = process.returncode
         except subprocess.TimeoutExpired:
+            where = where_it_waits(process.pid, ns)
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             code = -signal.SIGKILL
-            err += f"\n[killed after {timeout} s]".encode()
+            err += f"\n[killed after {timeout} s]\n{where}".encode()
         text = ""
         if log and os.path.isfile(log):
             text = pathlib.Path(log).read_text(errors="replace")
