@@ -3,7 +3,8 @@
  * finding.h - what the doctor has found: a list of findings, shown to people or to programs.
  *
  * Each has an id that stays the same from version to version (convert-bootstrap(8) has those of check,
- * explain.schema.json those of explain), says what is, and if that is not well, the exact command or configuration line that mends it.
+ * explain.schema.json those of explain), says what is, and if that is not well, the exact command or
+ * configuration line that mends it.
  * Promises: adding and judging prints nothing. Never: a cookie (F-02).
  */
 #ifndef CVT_FINDING_H

@@ -264,6 +264,11 @@ static int64_t until_ms(int timeout)
 	return tick_ns() + TICK_MOST_NS + (int64_t)timeout * 1000000;
 }
 
+static int64_t until_exactly(int timeout)
+{
+	return timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
+}
+
 /* Something is pending, or another thread may begin a conversion while this one waits. */
 SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeout,
 			const sigset_t *mask)
@@ -272,12 +277,15 @@ SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeo
 	int saved_errno = errno, n;
 	bool active = shim_is_active();
 
-	if (timeout < 0 || timeout >= 1000 || mark_any_unsettled())
-		w.until_ns = timeout < 0 ? WAIT_FOREVER : now_ns() + (int64_t)timeout * 1000000;
-	if (mark_any_unsettled() && (epset_ever_swapped() || held_any()))
+	if (mark_any_unsettled() && (epset_ever_swapped() || held_any())) {
+		w.until_ns = until_exactly(timeout);
 		return libc_result(wait_unsettled(&w), saved_errno);
-	if ((timeout < 0 || timeout >= 1000) && is_longer(w.until_ns))
-		return libc_result(wait_looking_up(&w), saved_errno);
+	}
+	if (timeout < 0 || timeout >= 1000) { /* no look is sooner */
+		w.until_ns = until_exactly(timeout);
+		if (is_longer(w.until_ns))
+			return libc_result(wait_looking_up(&w), saved_errno);
+	}
 	if (active)
 		w.until_ns = until_ms(timeout);
 	n = mask ? REAL(epoll_pwait)(epfd, events, max, timeout, mask) :

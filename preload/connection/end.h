@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * end.h - how an exchange ends: refused, directly, taken back; and what marks and registrations say then, connected ones too.
+ * end.h - how an exchange ends: refused, directly, taken back; and what marks and registrations say then,
+ * connected ones too.
  */
 #ifndef CVT_END_H
 #define CVT_END_H

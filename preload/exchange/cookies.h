@@ -3,7 +3,8 @@
  * cookies.h - Convert cookies (the Cookie TLV) that converters have handed out (P-27, P-28).
  *
  * The last ones that this process has got, per converter's address and network, and given back to nobody else
- * (F-02). health.h has the last one for other processes. A configured cookie is never replaced by one that the network brought (F-03).
+ * (F-02). health.h has the last one for other processes. A configured cookie is never replaced by one that
+ * the network brought (F-03).
  */
 #ifndef CVT_COOKIES_H
 #define CVT_COOKIES_H
