@@ -231,7 +231,8 @@ SLOW static int bypassed(const struct conn_request *request)
 		 request->mptcp ? ": " :
 				  "; TCP: ",
 		 request->why);
-	if (!request->nonblocking || request->early)
+	/* without a twin nothing has been sent yet */
+	if (!request->mptcp || !request->nonblocking || request->early)
 		return CONN_NATIVELY;
 	return request->at_once ? 0 : -EINPROGRESS;
 }

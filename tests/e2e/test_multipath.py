@@ -25,10 +25,10 @@ PEERS = {"c0": "k0", "c1": "k2", "vpn0": "k3"}
 SIZE = 4 * 10**6
 MARK = 7
 
-# How a program names a network; dev: its interface, v4 and v6: its address there.
+# How a program names a network; dev: its interface, v4 and v6: its address there; how it waits for its connect().
 GET = """
-import os, socket, struct, sys
-family, server, what, dev, address = sys.argv[1:]
+import os, select, socket, struct, sys
+family, server, what, dev, address, how = sys.argv[1:]
 family = socket.AF_INET6 if family == "6" else socket.AF_INET
 s = socket.socket(family)
 number = socket.if_nametoindex(dev)
@@ -51,7 +51,16 @@ elif what == "address, port later":
     s.bind((address, 0))
 elif what == "port":
     s.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))
-s.connect((server, 80))
+s.setblocking(how == "blocking")
+err = s.connect_ex((server, 80))
+if how == "poll":
+    poll = select.poll()
+    poll.register(s, select.POLLOUT)
+    poll.poll()
+    err = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    s.setblocking(True)
+if err:
+    raise OSError(err, os.strerror(err))
 s.sendall(b"GET /big HTTP/1.0\\r\\n\\r\\n")
 n = 0
 while got := s.recv(1 << 16):
@@ -119,12 +128,12 @@ def received():
 
 
 class Case(L.TestCase):
-    def get(self, what, dev="c0", family=4, mptcp="auto", address=None, **options):
+    def get(self, what, dev="c0", family=4, mptcp="auto", address=None, how="blocking", **options):
         ends, to = (V4, L.SERVER) if family == 4 else (V6, L.SERVER6)
         shim = self.lab.config(policy=f"mptcp = {mptcp}\nfallback = none",
                                address=address or ends["c0"][1])
         before = received()
-        r = self.lab.run(["/usr/bin/python3", "-c", GET, family, to, what, dev, ends[dev][0]],
+        r = self.lab.run(["/usr/bin/python3", "-c", GET, family, to, what, dev, ends[dev][0], how],
                          shim=shim | options.pop("env", {}), **options)
         self.assertEqual(r.code, 0, r)
         self.carried = {d: n - before[d] for d, n in received().items()}
@@ -300,21 +309,25 @@ class Bypass(Case):
         r = self.lab.run([L.BUILD / "convert-bootstrap", "pin", f"{L.SERVER}:80", "mptcp"], env=self.env)
         self.assertEqual(r.code, 0, r)
 
+    def bypass(self, what, says):
+        for how in "blocking", "poll":
+            with self.subTest(how):
+                r = self.get(what, how=how, env=self.env)
+                self.assertRegex(r.log, f"bypass .*: the server speaks MPTCP{says}")
+        return r
+
     def test_by_mptcp(self):
-        self.assertRegex(self.get("nothing", env=self.env).log, "bypass .*: the server speaks MPTCP$")
+        self.bypass("nothing", "$")
 
     def test_of_a_bound_socket(self):
-        r = self.get("device", env=self.env)
-        self.assertRegex(r.log, "bypass .*: the server speaks MPTCP; TCP: the program has bound it")
-        self.only_by("c0", r)
+        self.only_by("c0", self.bypass("device", "; TCP: the program has bound it"))
 
     def test_on_one_path(self):
         self.lab.endpoint(f"{L.CLIENT} dev c0 subflow")
         L.command(["ip", "-n", "client", "mptcp", "limits", "set", "subflows", 2, "add_addr_accepted", 0])
         self.addCleanup(L.command, ["ip", "-n", "client", "mptcp", "limits", "set", "subflows", 2,
                                     "add_addr_accepted", 2])
-        r = self.get("nothing", env=self.env)
-        self.assertRegex(r.log, "bypass .*: the server speaks MPTCP; TCP: there is one path")
+        self.bypass("nothing", "; TCP: there is one path")
 
 
 if __name__ == "__main__":
