@@ -121,7 +121,7 @@ struct exchange *conn_exchange(const struct conn *c)
 {
 	struct exchange *u = exchange_at(c->exchange);
 
-	return atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
+	return u && atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
 }
 
 void conn_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,

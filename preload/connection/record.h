@@ -35,7 +35,7 @@ struct conn *conn_find(int fd);
 bool conn_is_of(int fd, const struct conn *c); /* do the cookies agree? */
 /* The same without proof, for the moments after a conn_find(). NULL if there is no record. */
 struct conn *conn_peek(int fd);
-/* The exchange, or NULL if its slot has been needed for another one. */
+/* The exchange, or NULL if there was none, or its slot has been needed for another one. */
 struct exchange *conn_exchange(const struct conn *c);
 
 /* The address as a socket of this family shows it, in a buffer of the program's that has this room. The

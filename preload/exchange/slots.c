@@ -70,12 +70,14 @@ static uint32_t map_window(uint32_t wanted)
 
 struct exchange *exchange_at(uint32_t index)
 {
+	struct shared *all = atomic_load_explicit(&shared, memory_order_relaxed);
 	size_t i = 0;
 
 	while (i < PARTS - 1 && index >= ends[i])
 		i++;
-	return i ? &atomic_load_explicit(&parts[i], memory_order_relaxed)[index - ends[i - 1]] :
-		   &atomic_load_explicit(&shared, memory_order_relaxed)->slots[index];
+	if (i)
+		return &atomic_load_explicit(&parts[i], memory_order_relaxed)[index - ends[i - 1]];
+	return all ? &all->slots[index] : NULL;
 }
 
 /* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */

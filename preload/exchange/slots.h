@@ -9,7 +9,8 @@
 
 /* A free slot for this socket, or NULL: too many exchanges at once, or no memory. */
 struct exchange *exchange_new(uint64_t sock_cookie);
-struct exchange *exchange_at(uint32_t index); /* by its u->index */
+/* By its u->index; NULL: there has been none yet. */
+struct exchange *exchange_at(uint32_t index);
 
 /* Who is asking: unique among the threads of all processes that share the exchanges. Only after
  * the first exchange_new(). exchange_in_child() is for the child's side of fork(). */

@@ -159,7 +159,8 @@ class Others(Incoming):
         self.accepted(server, 1, 1)
 
     def test_started_with_it(self):
-        """Whichever way a program is started with a connection, and by that one another: the name is there."""
+        """Whichever way a program is started with a connection, and by that one another: the name is there, under a
+        duplicate's number too."""
         server = self.serve(["/usr/bin/python3", "-c", STARTS], 8006)
         self.behind(8006)
         for how in "execv", "execve", "execvpe", "fexecve", "spawn", "vfork", "twice":
@@ -172,7 +173,13 @@ class Others(Incoming):
 STARTS = r"""
 import os, signal, socket, subprocess, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-says = 'import socket; s = socket.socket(fileno=0); s.sendall(repr(s.getpeername()[:2]).encode())'
+says = '''
+import socket
+s = socket.socket(fileno=0)
+name = s.getpeername()
+if s.dup().getpeername() == name:
+    s.sendall(repr(name[:2]).encode())
+'''
 again = 'import os, sys; os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])'
 def argv(code, *more):
     return [sys.executable, "-c", code, *more]
