@@ -104,14 +104,18 @@ static void use_fast_open(struct exchange *u)
 	memcpy(u->tfo_cookie, known.tfo_cookie, known.tfo_cookie_len);
 }
 
-/* The other numbers of a socket that was duplicated before its connect(). */
-static void copy_to_twins(int fd, const struct conn *c)
+/* The other numbers of a socket that was duplicated before its connect(). The record of fd is another's as
+ * soon as somebody closes it. */
+static void copy_to_others(int fd, struct exchange *u)
 {
+	uint64_t cookie = atomic_load(&u->sock_cookie);
+
 	for (int other = 0; other <= conn_highest(); other++)
 		if (other != fd && mark_may_have_copies(mark_get(other)) &&
-		    sock_cookie(other) == c->sock_cookie) {
+		    sock_cookie(other) == cookie) {
 			conn_copy_record(fd, other, MARK_PENDING);
-			epset_swap(other, &conn_exchange(c)->watch);
+			if (mark_get(other) == MARK_PENDING)
+				epset_swap(other, &u->watch);
 		}
 }
 
@@ -138,7 +142,7 @@ static int go(int fd, struct conn_request *request)
 	due_at(fd, u->deadline_ns);
 	swap(fd, u);
 	if (mark_may_have_copies(request->mark))
-		copy_to_twins(fd, conn_peek(fd));
+		copy_to_others(fd, u);
 	r = exchange_open(u, fd, request->nonblocking, request->early);
 	conn_set_due(fd, u);
 	if (exchange_is_deferred(u))
