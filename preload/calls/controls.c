@@ -35,7 +35,7 @@ INTERPOSE int shutdown(int fd, int how)
 		return r;
 	}
 	conn_abandon(fd, c);
-	end_disconnected(fd);
+	conn_reset(fd, c);
 	errno = saved_errno;
 	return 0;
 }

@@ -95,7 +95,7 @@ static int refused(int fd, struct conn *c)
 	int err = conn_take_error(fd, c);
 
 	conn_tell(c);
-	conn_reset(fd);
+	conn_reset(fd, c);
 	return err ? -err : -ECONNABORTED;
 }
 
@@ -412,7 +412,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
 		conn_abandon(fd, c);
 		was_up = mark_get(fd) == MARK_UP;
-		conn_reset(fd);
+		conn_reset(fd, c);
 		if (was_up) /* and may be connected again */
 			epset_follow_again(fd);
 		return 0;
@@ -427,7 +427,7 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 	case MARK_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
 		err = conn_take_error(fd, c);
 		told = conn_tell(c);
-		conn_reset(fd);
+		conn_reset(fd, c);
 		if (told) /* through a duplicate: this is a new attempt */
 			return LOOK_AGAIN;
 		return err ? -err : -ECONNABORTED;

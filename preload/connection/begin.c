@@ -138,6 +138,7 @@ static int go(int fd, struct conn_request *request)
 
 	conn_raise_highest(fd);
 	mark_set(fd, MARK_PENDING);
+	request->word = mark_look(fd);
 	both_ends_begun(u);
 	due_at(fd, u->deadline_ns);
 	swap(fd, u);
@@ -152,12 +153,28 @@ static int go(int fd, struct conn_request *request)
 	return r;
 }
 
+/* Nothing could be sent, and the exchange is over. Whoever closes the number from here on waits; if it has been
+ * closed, what is there now is not ours. */
+static void withdraw(int fd, uint16_t word, bool disconnect)
+{
+	struct conn *c = conn_peek(fd);
+
+	if (mark_in(word) != MARK_PENDING || !mark_change_seen(fd, word, MARK_OPENING))
+		return;
+	if (disconnect)
+		sock_disconnect(fd);
+	end_withdrawn(fd, c);
+	mark_change(fd, MARK_OPENING, MARK_PENDING);
+}
+
 int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early)
 {
 	uint32_t deferred = EXCHANGE_DEFERRED;
+	uint16_t word;
 	int r;
 
 	exchange_enter();
+	word = mark_look(fd);
 	if (!atomic_compare_exchange_strong(&u->watch.state, &deferred, EXCHANGE_OPENING)) {
 		exchange_leave();
 		return -EALREADY;
@@ -176,8 +193,7 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 	if (exchange_is_pending(u)) {
 		conn_each_number(fd, u, swap);
 	} else if (r < 0 && r != -EINTR) {
-		sock_disconnect(fd);
-		end_withdrawn(fd);
+		withdraw(fd, word, true);
 		conn_settle(fd, u);
 	}
 	exchange_leave();
@@ -340,7 +356,7 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 
 void conn_unclaim(int fd, const struct conn_request *request)
 {
-	mark_set(fd, request->mark);
+	mark_change(fd, MARK_OPENING, request->mark);
 	exchange_leave();
 }
 
@@ -362,7 +378,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	request->exchange = NULL;
 	request->err = EAFNOSUPPORT;
 	if (epset_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns())) {
-		end_withdrawn(fd);
+		end_withdrawn(fd, NULL);
 		return unreachable(fd, request);
 	}
 	r = go(fd, request);
@@ -372,7 +388,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 		return CONN_BEGUN;
 	}
 	request->err = -r;
-	end_withdrawn(fd);
+	withdraw(fd, request->word, false);
 	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
 	return unreachable(fd, request);
 }

@@ -90,21 +90,34 @@ void end_by(int fd, struct exchange *u, enum exchange_event event, int err)
 	}
 }
 
-void end_withdrawn(int fd)
+void end_withdrawn(int fd, struct conn *c)
 {
-	twin_withdraw(fd, record_of(conn_peek(fd)));
+	twin_withdraw(fd, record_of(c));
 }
 
-void end_disconnected(int fd)
+void end_disconnected(int fd, struct conn *c)
 {
 	sock_disconnect(fd);
-	twin_give_back(fd, record_of(conn_peek(fd)), NULL);
+	twin_give_back(fd, record_of(c), NULL);
 }
 
-void conn_reset(int fd)
+void conn_reset(int fd, struct conn *c)
 {
-	end_disconnected(fd);
-	mark_set(fd, MARK_TCP_COPIED);
+	enum mark to = MARK_TCP_COPIED;
+	uint16_t word;
+
+	exchange_enter();
+	word = mark_look(fd);
+	/* a thread that its connection is taken away from may close the number at once: it waits, as the
+	 * program's socket is to get it back */
+	if (mark_in(word) != MARK_OPENING && mark_change_seen(fd, word, MARK_OPENING)) {
+		if (conn_is_of(fd, c))
+			end_disconnected(fd, c);
+		else
+			to = mark_in(word);
+		mark_change(fd, MARK_OPENING, to);
+	}
+	exchange_leave();
 }
 
 /* ------------------------------------------------------------------- what is then seen */

@@ -16,12 +16,14 @@ void end_by(int fd, struct exchange *u, enum exchange_event event, int err);
 void end_refused(int fd, struct conn *c, struct exchange *u, int err);
 /* After EXCHANGE_DIRECT: has the kernel connect fd to the server, without waiting. 0 or -errno. */
 int end_connect(int fd, const struct exchange *u);
-/* Nothing was sent: the program's own socket again, as it was before its connect(). */
-void end_withdrawn(int fd);
+/* Nothing was sent: the program's own socket again, as it was before its connect(). c: the record of fd, or
+ * NULL. This and the next one while the number is MARK_OPENING, so that nobody closes it meanwhile. */
+void end_withdrawn(int fd, struct conn *c);
 /* Disconnected, and what has the number is no twin any more. */
-void end_disconnected(int fd);
-/* connect(AF_UNSPEC), and whatever was known of an attempt is over: the socket may connect again. */
-void conn_reset(int fd);
+void end_disconnected(int fd, struct conn *c);
+/* connect(AF_UNSPEC), shutdown() of what is pending, and whatever was known of an attempt is over: the socket may
+ * connect again. Nothing, if the number is another socket's by now. */
+void conn_reset(int fd, struct conn *c);
 /* The exchange u of fd is over: marks and registrations of all its numbers say so. Returns the mark of
  * fd. */
 enum mark conn_settle(int fd, struct exchange *u);

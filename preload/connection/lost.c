@@ -74,7 +74,7 @@ static struct exchange *fail(int fd, struct conn *c)
 	struct exchange *u = exchange_new(c->sock_cookie);
 
 	if (!u) {
-		conn_reset(fd);
+		end_disconnected(fd, c);
 		return NULL;
 	}
 	u->no_cookie = c->no_cookie;
@@ -94,8 +94,7 @@ static enum mark claim_and_fail(int fd, struct conn *c, uint16_t word)
 	exchange_enter();
 	if (mark_change_seen(fd, word, MARK_OPENING)) {
 		u = fail(fd, c);
-		if (u)
-			mark_change(fd, MARK_OPENING, MARK_PENDING);
+		mark_change(fd, MARK_OPENING, u ? MARK_PENDING : MARK_TCP_COPIED);
 	}
 	exchange_leave();
 	return u ? conn_settle(fd, u) : mark_get(fd);
