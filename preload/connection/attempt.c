@@ -403,8 +403,8 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 			 const struct exchange_early *early)
 {
 	struct conn *c = conn_find(fd);
+	bool told, was_up, copied;
 	enum mark mark;
-	bool told, was_up;
 	int err;
 
 	if (!c) /* a vfork child, which has to leave the mark, goes direct */
@@ -412,8 +412,11 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
 		conn_abandon(fd, c);
 		was_up = mark_get(fd) == MARK_UP;
+		copied = atomic_load(&c->copied);
 		conn_reset(fd, c);
-		if (was_up) /* and may be connected again */
+		if (was_up && copied) /* the other numbers' marks and registrations stay as they are */
+			mark_rule_out(fd);
+		else if (was_up) /* and may be connected again */
 			epset_follow_again(fd);
 		return 0;
 	}
@@ -442,9 +445,11 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 static int connect_bypassed(int fd)
 {
 	const struct sockaddr nowhere = { .sa_family = AF_INET };
+	const struct note *n = note_at(fd);
 	int r;
 
-	if (sock_tcp_state(fd) != TCP_CLOSE)
+	/* the other numbers of one that was duplicated since are not known */
+	if ((n && atomic_load(&n->copied)) || sock_tcp_state(fd) != TCP_CLOSE)
 		return CONN_NATIVELY;
 	r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
 	if (r != -EINVAL)
