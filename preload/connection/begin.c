@@ -148,7 +148,7 @@ static int go(int fd, struct conn_request *request)
 	conn_set_due(fd, u);
 	if (exchange_is_deferred(u))
 		conn_each_number(fd, u, put_back);
-	else if (exchange_is_pending(u))
+	else if (exchange_is_pending(u) && mark_look(fd) == request->word) /* else it was closed */
 		swap(fd, u);
 	return r;
 }
@@ -191,7 +191,8 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 	if (r == -EINTR) /* perhaps nobody waits now */
 		atomic_store(&u->driver, 0);
 	if (exchange_is_pending(u)) {
-		conn_each_number(fd, u, swap);
+		if (mark_look(fd) == word) /* else it was closed */
+			conn_each_number(fd, u, swap);
 	} else if (r < 0 && r != -EINTR) {
 		withdraw(fd, word, true);
 		conn_settle(fd, u);

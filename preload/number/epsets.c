@@ -128,7 +128,7 @@ struct epoll_event epset_take(struct reg *r, struct watch *w)
 
 	if (!wants) /* it has just ended: whoever sees that puts back */
 		wants = EPOLLIN;
-	if (!r->native) {
+	if (!r->native || r->watch != w) {
 		n = atomic_fetch_add(&w->n_swapped, 1);
 		r->bit = n < 32 ? (uint32_t)1 << n : 0;
 	}
@@ -153,7 +153,7 @@ static void swap(struct reg *r, struct watch *w)
 {
 	struct epoll_event native;
 
-	if (r->native == watch_wants(w) || epset_is_silent(r))
+	if ((r->native == watch_wants(w) && r->watch == w) || epset_is_silent(r))
 		return;
 	native = epset_take(r, w);
 	if (epset_modify(r, &native) < 0) /* the set was closed, or fd taken out, unseen */
