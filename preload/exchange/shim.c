@@ -67,6 +67,10 @@ AT_START static void keep_variable(const char *variable)
 	if (!place || *place)
 		return;
 	size = strlen(++equals) + 1;
+	if (place == &strict) { /* what it promises holds however much the others are */
+		strict = config_is_on(equals) ? "1" : "0";
+		return;
+	}
 	if (size > ENV_MAX - used) { /* nonsense: stay away from this process */
 		env.disable = "1";
 		return;

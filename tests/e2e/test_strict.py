@@ -140,6 +140,16 @@ class Strict(L.TestCase):
         self.lab.converter()
         self.fails(self.lab.via() | {"CONVERT_COOKIE": "x" * 20000}, "no converter is configured")
 
+    def test_no_room_for_the_switch_itself(self):
+        """The others take all there is, but for a byte or two."""
+        log = self.lab.file("strict.log")
+        ours = [v for k, v in (L.ENVIRONMENT | self.lab.via() | {"CONVERT_LOG": log}).items()
+                if k.startswith("CONVERT_") or k == "XDG_RUNTIME_DIR"]
+        for left in range(4):
+            cookie = "x" * (8192 - sum(len(str(v)) + 1 for v in ours) - 1 - left)
+            said, _ = self.client(self.lab.via() | {"CONVERT_COOKIE": cookie})
+            self.assertEqual(said, str(errno.ENETUNREACH), left)
+
     def test_another_network(self):
         self.lab.converter()
         for key in "interface = nowhere0", "from = 192.0.2.0/24":
