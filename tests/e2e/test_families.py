@@ -23,6 +23,14 @@ while True:
     s.send(peer[0].encode() + b"\\n")
     s.close()
 """
+BOTH = """
+import socket, sys
+six, four = socket.socket(socket.AF_INET6), socket.socket()
+six.bind((sys.argv[1], 0))
+four.bind(("0.0.0.0", six.getsockname()[1]))
+four.connect((sys.argv[2], int(sys.argv[3])))
+print(four.makefile().readline())
+"""
 CONVERTERS = {"IPv4": [L.CONVERTER], "IPv6": [L.CONVERTER6], "both": [L.CONVERTER, L.CONVERTER6]}
 IS_V4 = {"v4": True, "mapped": True, "v6": False}
 MAPPED = "::ffff:"
@@ -112,6 +120,13 @@ class Families(L.TestCase):
 
     def test_every_socket(self):
         self.check("every")
+
+    def test_a_port_that_an_ipv6_socket_has(self):
+        """The one exception: the kernel gives it to IPv4 as well, but then to no other IPv6 socket."""
+        r = self.lab.run(["/usr/bin/python3", "-c", BOTH, L.CLIENT6, L.SERVER, PORT],
+                         shim=self.shim([L.CONVERTER6], "off"))
+        self.assertEqual(r.out.decode().strip(), MAPPED + L.CLIENT, r)
+        self.assertIn("cannot be reached: EAFNOSUPPORT: its bound address\n", r.log)
 
     def test_bindv6only(self):
         """IPv6 sockets that take IPv6 alone although nobody has said so."""

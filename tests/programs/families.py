@@ -64,6 +64,14 @@ def make(family, how):
     return socket.socket(fileno=libc.syscall(41, int(family), int(socket.SOCK_STREAM), 0))
 
 
+def free_port():
+    """Of both families: an IPv4 socket may be given a number that an IPv6 socket has, or has had a minute ago, and
+    then no IPv6 socket can take its place."""
+    with socket.socket(socket.AF_INET6) as s:
+        s.bind(("::", 0))
+        return s.getsockname()[1]
+
+
 def state(s, option):
     """What the program can ask; not the numbers of ports."""
     def name(call):
@@ -86,7 +94,8 @@ def one(to, port, closed, target, only, option, first, bound, made):
             if setting:
                 said[f"set {setting[1]}"] = attempt(s.setsockopt, *setting)
         if bound != "not bound":
-            said["bind"] = attempt(s.bind, (ANY[family] if bound == "any" else OWN[bound], 0))
+            address = (ANY[family], free_port()) if bound == "any" else (OWN[bound], 0)
+            said["bind"] = attempt(s.bind, address)
         said["before"] = state(s, option)
         if made == "refused first":
             said["refused"] = attempt(s.connect, (host, closed))
