@@ -292,6 +292,7 @@ $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange
 		cookies.o) number/notes.o number/traces.o number/marks.o kernel/sock.o)
 $(BUILD)/unit/test_step: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
 $(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
+$(BUILD)/unit/test_proc: $(BUILD)/obj/preload/kernel/proc.o
 $(BUILD)/unit/test_cookies: $(addprefix $(BUILD)/obj/preload/exchange/,cookies.o converters.o options.o)
 $(BUILD)/unit/test_cookies: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=route_lookup
 # all of the library, likewise

@@ -51,10 +51,13 @@ static bool take(struct line *line, char c)
 	return false;
 }
 
-/* "/proc/self/fdinfo/N" */
-static void name_of(int fd, char name[static 40])
+/* Not /proc/self: it is empty once the first thread has left. */
+#define FDINFO "/proc/thread-self/fdinfo"
+
+/* FDINFO/N */
+static void name_of(int fd, char name[static 48])
 {
-	static const char folder[] = "/proc/self/fdinfo/";
+	static const char folder[] = FDINFO "/";
 	char digits[12];
 	size_t n = sizeof(digits);
 
@@ -66,18 +69,18 @@ static void name_of(int fd, char name[static 40])
 	memcpy(name + sizeof(folder) - 1, digits + n, sizeof(digits) - n);
 }
 
-/* What the kernel has of fd in epfd. False: nothing, epfd is no set, or /proc does not tell. */
-static bool find(int epfd, int fd, struct epoll_event *event)
+/* What the kernel has of fd in epfd. 0: nothing, or epfd is no set; negative: that cannot be looked up. */
+static int find(int epfd, int fd, struct epoll_event *event)
 {
 	struct line line = { 0 };
-	char name[40], bytes[512];
-	bool found = false;
+	char name[48], bytes[512];
+	int found = 0;
 	long info, n;
 
 	name_of(epfd, name);
 	info = sys_result(syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC));
 	if (info < 0)
-		return false;
+		return info == -ENOENT ? 0 : (int)info;
 	while ((n = sys_result(syscall(SYS_read, info, bytes, sizeof(bytes)))) > 0)
 		for (long i = 0; i < n; i++) {
 			if (!take(&line, bytes[i]))
@@ -85,7 +88,7 @@ static bool find(int epfd, int fd, struct epoll_event *event)
 			if (line.is_tfd && line.fd == (unsigned int)fd) {
 				event->events = line.events;
 				event->data.u64 = line.data;
-				found = true;
+				found = 1;
 			}
 			line = (struct line){ 0 };
 		}
@@ -97,7 +100,7 @@ bool proc_is_armed(int epfd, int fd)
 {
 	struct epoll_event event;
 
-	return epfd < 0 || !find(epfd, fd, &event) || event.events & ~PRIVATE_BITS;
+	return epfd < 0 || find(epfd, fd, &event) <= 0 || event.events & ~PRIVATE_BITS;
 }
 
 /* As getdents64() writes it. */
@@ -108,33 +111,36 @@ struct entry {
 	char name[];
 };
 
-static void look_into(const struct entry *e, int fd, proc_set_is *is)
+static bool look_into(const struct entry *e, int fd, proc_set_is *is)
 {
 	struct epoll_event event;
-	int epfd = 0;
+	int epfd = 0, found;
 
 	if (e->name[0] == '.')
-		return;
+		return true;
 	for (const char *c = e->name; *c; c++)
 		epfd = epfd * 10 + (int)digit(*c);
-	if (find(epfd, fd, &event))
+	found = find(epfd, fd, &event);
+	if (found > 0)
 		is(epfd, fd, &event);
+	return found >= 0;
 }
 
 bool proc_each_set(int fd, proc_set_is *is)
 {
 	_Alignas(struct entry) char entries[1024];
+	bool ok = true;
 	long folder, n;
 
-	folder = sys_result(syscall(SYS_openat, AT_FDCWD, "/proc/self/fdinfo",
-				    O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	folder = sys_result(
+		syscall(SYS_openat, AT_FDCWD, FDINFO, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (folder < 0)
 		return false;
 	while ((n = sys_result(syscall(SYS_getdents64, folder, entries, sizeof(entries)))) > 0)
 		for (long at = 0; at < n; at += ((struct entry *)(entries + at))->size)
-			look_into((struct entry *)(entries + at), fd, is);
+			ok &= look_into((struct entry *)(entries + at), fd, is);
 	syscall(SYS_close, folder);
-	return n == 0;
+	return ok && n == 0;
 }
 
 /* ------------------------------------------------------------------------ io_uring */
