@@ -15,6 +15,7 @@
 #include <linux/close_range.h>
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 
 /* The type carries flags: SOCK_STREAM alone is not how most programs call it. */
 static bool is_tcp(int domain, int type, int protocol)
@@ -133,12 +134,21 @@ INTERPOSE int dup(int fd)
 	return copied(fd, REAL(dup)(fd));
 }
 
+/* What is open there stays so when a limit is lowered. */
+static bool is_beyond_limit(int fd)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd >= limit.rlim_cur;
+}
+
 /* newfd is about to be closed, unless fd is none. */
 static void make_room(int fd, int newfd)
 {
 	bool is_used = may_be_used(mark_get(newfd));
 
-	if (fd == newfd || !(is_used || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0)
+	if (fd == newfd || !(is_used || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0 ||
+	    is_beyond_limit(newfd))
 		return;
 	if (is_used) /* and nobody connects what it is to become */
 		conn_begin_number(newfd, MARK_OTHER);
@@ -147,7 +157,8 @@ static void make_room(int fd, int newfd)
 
 INTERPOSE int dup2(int fd, int newfd)
 {
-	conn_share(fd);
+	if (fd != newfd)
+		conn_share(fd);
 	make_room(fd, newfd);
 	return copied(fd, REAL(dup2)(fd, newfd));
 }

@@ -109,6 +109,26 @@ s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
 print(s.recv(4096).split(b"\\r\\n\\r\\n", 1)[1].decode(), end="")
 """
 
+# The number of a pending connection, above a limit that has been lowered since.
+BEYOND = """
+import errno, os, resource, select, socket
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(("10.2.0.2", 80))
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (s.fileno(), most))
+for call in os.dup2, lambda fd, fd2: os.dup2(fd, fd2, inheritable=False):
+    try:
+        print(call(0, s.fileno()))
+    except OSError as e:
+        print(errno.errorcode[e.errno])
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+select.select([], [s], [])
+s.setblocking(True)
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+print(s.recv(4096).split(b"\\r\\n\\r\\n", 1)[1].decode(), end="")
+"""
+
 # A connection that a child has inherited while it was being made, and that it looks at when the
 # record of it has long been used for others: left alone by all, or completed by the parent.
 FORGOTTEN = """
@@ -403,6 +423,11 @@ class Processes(L.TestCase):
                                       *(f"-E{k}={v}" for k, v in shim.items()),
                                       "/usr/bin/python3", "-c", TAKEN, how, data])
                     self.assertEqual((r.code, r.out.decode(), r.err), (0, wanted + "\n", ""), r)
+
+    def test_number_that_cannot_be_taken(self):
+        """dup2() and dup3() leave it as it is, and say so."""
+        r = self.python(BEYOND, shim=self.shim)
+        self.assertEqual(r.out.decode().split(), ["EBADF", "EBADF", L.ROUTER], r)
 
     def test_inherited_socket(self):
         """A socket that another program has made: the kernel is asked."""
