@@ -359,6 +359,7 @@ enum mark conn_share(int fd)
 		if (!mark_is_fresh(mark_in(word)) || mark_in(word) == MARK_TCP_COPIED)
 			return mark_in(word);
 	} while (!mark_change_seen(fd, word, MARK_TCP_COPIED));
+	note_duplicated(fd);
 	return MARK_TCP_COPIED;
 }
 

@@ -141,13 +141,20 @@ bool note_is_connected(int fd)
 	return n && atomic_load_explicit(&n->connected, memory_order_relaxed);
 }
 
+void note_duplicated(int fd)
+{
+	struct note *n = note_at(fd);
+
+	if (n)
+		atomic_store(&n->copied, true);
+}
+
 void note_copy(int fd, int newfd)
 {
 	struct note *from = note_at(fd), *to;
 
 	note_end(newfd);
-	if (from)
-		atomic_store(&from->copied, true);
+	note_duplicated(fd);
 	if (!from || !note_twin(from) || !(to = make(newfd)))
 		return;
 	note_begin(newfd, from->family, 0, from->is_mptcp);

@@ -40,6 +40,8 @@ int note_descriptor_flags(int fd, enum mark mark);
 /* shutdown() has succeeded. */
 void note_shut(int fd, int how);
 bool note_is_connected(int fd);
+/* fd has, or is about to have, other numbers: no other socket takes its place. */
+void note_duplicated(int fd);
 /* newfd is a duplicate of fd, which may be a twin. */
 void note_copy(int fd, int newfd);
 /* Why a twin cannot take the place of the socket; NULL if it can. */
