@@ -414,7 +414,8 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 		was_up = mark_get(fd) == MARK_UP;
 		copied = atomic_load(&c->copied);
 		conn_reset(fd, c);
-		if (was_up && copied) /* the other numbers' marks and registrations stay as they are */
+		if (was_up &&
+		    copied) /* the other numbers' marks and registrations stay as they are */
 			mark_rule_out(fd);
 		else if (was_up) /* and may be connected again */
 			epset_follow_again(fd);

@@ -29,8 +29,8 @@ struct conn_request {
 	enum servers_verdict known; /* of the server */
 	bool is_probe;		    /* by a converter that health_ask() wants to be tried */
 	/* out */
-	enum mark mark; /* of the socket before conn_claim() */
-	uint16_t word;	/* the number's as conn_claim() or conn_begin() has left it */
+	enum mark mark;	      /* of the socket before conn_claim() */
+	uint16_t word;	      /* the number's as conn_claim() or conn_begin() has left it */
 	int socket_family;    /* of what has the number now: a twin's may be another */
 	bool mptcp;	      /* it is an MPTCP socket */
 	const char *why;      /* it is, or is not, or NULL */

@@ -19,7 +19,8 @@ static struct epoll_event seen_event;
 
 static int set_up(void **state)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = 0xfedcba9876543210 };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT,
+				     .data.u64 = 0xfedcba9876543210 };
 	int ends[2];
 
 	(void)state;
