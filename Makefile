@@ -172,9 +172,12 @@ $(RUN): | $(call has,uthash.h)
 $(CONVERTER): | $(call has,libnetfilter_queue/libnetfilter_queue.h libnfnetlink/libnfnetlink.h)
 $(call objects,tests/unit): | $(call has,cmocka.h)
 
-# Debian's musl-gcc does not have the kernel's headers on its path.
-ifneq ($(findstring musl-gcc,$(CC)),)
-ALL_CFLAGS += $(addprefix -idirafter /usr/include,/ /$(shell $(CC) -dumpmachine))
+# A musl-gcc that is this machine's gcc with other files (Debian's) does not have the kernel's headers on its path. A
+# compiler of musl's own (aarch64-buildroot-linux-musl-gcc) has, and takes nothing of this machine's.
+ifneq ($(filter musl-gcc %-musl-gcc,$(notdir $(CC))),)
+ifeq ($(findstring musl,$(MACHINE)),)
+ALL_CFLAGS += $(addprefix -idirafter /usr/include,/ /$(MACHINE))
+endif
 endif
 
 # The library once more, for programs of 32 bits (i386).

@@ -1,0 +1,58 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""What the Makefile does with compilers, flags and folders that a distribution or an integrator has. Next to nothing is
+compiled: it is looked at with which words it would be."""
+import shlex
+import sys
+
+sys.path.insert(1, sys.path[0] + "/../lab")
+import lab as L
+
+
+class Make(L.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.build = self.lab.file("build")
+        self.bin = self.lab.file("bin")
+        self.bin.mkdir()
+
+    def program(self, name, text):
+        file = self.bin / name
+        file.write_text(text)
+        file.chmod(0o755)
+        return file
+
+    def make(self, *words):
+        path = f"PATH={self.bin}:{L.ENVIRONMENT['PATH']}"
+        return L.command(["env", path, "make", "-s", "-C", L.ROOT, f"BUILD={self.build}", "DEPS=no", *words])
+
+    def flags(self, *words):
+        """The words of the compiler's command line."""
+        self.make(*words, self.build / "flags")
+        return shlex.split((self.build / "flags").read_text())
+
+    def link(self, file, *words):
+        said = self.make("-n", "V=1", *words, self.build / file)
+        (line,) = (line for line in said.replace("\\\n", "").splitlines() if f" -o {self.build / file} " in line)
+        return shlex.split(line)
+
+    def test_compilers_of_musl(self):
+        """This machine's headers are for a musl-gcc that is this machine's gcc, and not for one that has its own,
+        whose wrapper may refuse them (Buildroot's does)."""
+        for name, machine, headers in (("musl-gcc", "x86_64-linux-gnu", True),
+                                       ("x86_64-linux-musl-gcc", "x86_64-linux-gnu", True),
+                                       ("musl-gcc", "x86_64-linux-musl", False),
+                                       ("aarch64-buildroot-linux-musl-gcc", "aarch64-buildroot-linux-musl", False),
+                                       ("aarch64-linux-gnu-gcc -specs=/x/musl-gcc.specs", "aarch64-linux-gnu", False),
+                                       ("gcc", "x86_64-linux-gnu", False)):
+            file, _, words = name.partition(" ")
+            cc = self.program(file, f'#!/bin/sh\n[ "$1" != -dumpmachine ] || exec echo {machine}\n'
+                                    'exec /usr/bin/gcc "$@"\n')
+            for before in "", "env ":
+                found = self.flags(f"CC={before}{cc} {words}")
+                self.assertEqual("/usr/include/" in found, headers, (name, machine, before))
+                self.assertEqual(f"/usr/include/{machine}" in found, headers, (name, machine, before))
+
+
+if __name__ == "__main__":
+    L.main()
