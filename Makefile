@@ -18,8 +18,10 @@ VERSION := 0.1
 SOVERSION := 0
 
 CFLAGS   ?= -O2 -g
-# needs optimisation, so it goes with it
-FORTIFY  := $(if $(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+# needs optimisation, so it goes with it; one that is given is the one
+GIVEN    := $(CC) $(CFLAGS) $(CPPFLAGS)
+FORTIFY  := $(if $(findstring _FORTIFY_SOURCE,$(GIVEN)),,$(if \
+	    $(filter-out -O0,$(lastword $(filter -O%,$(GIVEN)))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
 	    -Wmissing-prototypes -Wno-psabi -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wformat=2
 # the same types on every machine (preload/kernel/real.h)

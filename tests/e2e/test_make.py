@@ -53,6 +53,22 @@ class Make(L.TestCase):
                 self.assertEqual("/usr/include/" in found, headers, (name, machine, before))
                 self.assertEqual(f"/usr/include/{machine}" in found, headers, (name, machine, before))
 
+    def test_fortify(self):
+        """Ours goes with optimisation, and what is given takes its place."""
+        source = self.lab.file("empty.c", "#include <stdio.h>\nint main(void)\n{\n\treturn 0;\n}\n")
+        ours = ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+        for words, there in (([], ours), (["CFLAGS=-Os"], ours), (["CFLAGS=-O0 -O"], ours),
+                             (["CC=gcc -O2", "CFLAGS="], ours),
+                             (["CFLAGS="], []), (["CFLAGS=-g"], []), (["CFLAGS=-O2 -O0"], []),
+                             (["CFLAGS=-O2 -D_FORTIFY_SOURCE=3"], ["-D_FORTIFY_SOURCE=3"]),
+                             (["CPPFLAGS=-D_FORTIFY_SOURCE=3"], ["-D_FORTIFY_SOURCE=3"]),
+                             (["CFLAGS=-O2 -Wp,-U_FORTIFY_SOURCE,-D_FORTIFY_SOURCE=3"],
+                              ["-Wp,-U_FORTIFY_SOURCE,-D_FORTIFY_SOURCE=3"])):
+            found = [word for word in self.flags(*words) if "FORTIFY" in word]
+            self.assertEqual(found, there, words)
+            L.command([*shlex.split((self.build / "flags").read_text()), "-Werror", "-fsyntax-only", "-MF", "/dev/null",
+                       source])
+
 
 if __name__ == "__main__":
     L.main()
