@@ -38,7 +38,7 @@ HARD_LINK  = -Wl,-z,now,-z,relro,-z,noexecstack$(if $(filter %=return,$(HARDENIN
 comma     := ,
 # the same bytes wherever it is built
 SAME_PATHS := '-ffile-prefix-map=$(CURDIR)=.'
-CC_LINK    = $(CC) -fPIC $(SAME_PATHS) $(HARDENING) $(CFLAGS) $(LDFLAGS) $(HARD_LINK)
+CC_LINK    = $(CC) -fPIC $(SAME_PATHS) $(HARDENING) $(HARD_LINK) $(CFLAGS) $(LDFLAGS)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WIDE) -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
 	     -fPIC -fvisibility=hidden -fno-strict-aliasing $(SAME_PATHS) $(HARDENING) -MMD -MP \
 	     $(CFLAGS) $(CPPFLAGS)

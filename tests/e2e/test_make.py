@@ -69,6 +69,16 @@ class Make(L.TestCase):
             L.command([*shlex.split((self.build / "flags").read_text()), "-Werror", "-fsyntax-only", "-MF", "/dev/null",
                        source])
 
+    def test_what_is_given_is_last(self):
+        """Of two words that say the opposite the compiler and the linker take the last."""
+        line = self.link("libconvert-preload.so", "CFLAGS=-O2 -fno-stack-protector", "LDFLAGS=-Wl,-z,lazy")
+        now = [n for n, word in enumerate(line) if word.startswith("-Wl,-z,now")]
+        self.assertEqual(len(now), 1, line)
+        self.assertGreater(line.index("-Wl,-z,lazy"), now[0])
+        found = self.flags("CFLAGS=-O2 -fno-stack-protector", "CPPFLAGS=-UX")
+        self.assertGreater(found.index("-fno-stack-protector"), found.index("-fstack-protector-strong"))
+        self.assertGreater(found.index("-UX"), found.index("-D_GNU_SOURCE"))
+
 
 if __name__ == "__main__":
     L.main()
