@@ -283,28 +283,30 @@ $(BUILD)/bootstrap.a: $(filter-out %/convert-bootstrap.o,$(BOOTSTRAP))
 
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed -lcmocka \
-		$(BOOTSTRAP_LIBS)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(REPLACED:%=-Wl,--wrap=%) -Wl,--as-needed \
+		-lcmocka $(BOOTSTRAP_LIBS)
 
+# What a test has something of its own in the place of: not in LDFLAGS, which may be given on the command line.
+REPLACED :=
 # its memory ends when the test says so
-$(BUILD)/unit/test_memory: private LDFLAGS += -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+$(BUILD)/unit/test_memory: private REPLACED := malloc realloc free
 # dlsym() is counted
 $(BUILD)/unit/test_real: $(BUILD)/obj/preload/kernel/libc.o
-$(BUILD)/unit/test_real: private LDFLAGS += -Wl,--wrap=dlsym
+$(BUILD)/unit/test_real: private REPLACED := dlsym
 # the exchange as the library has it, between a kernel and a clock of the test's
 $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
 		elsewhere.o incoming.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
 		cookies.o) number/notes.o number/traces.o number/marks.o kernel/sock.o)
-$(BUILD)/unit/test_step: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=syscall
+$(BUILD)/unit/test_step: private REPLACED := clock_ns syscall
 $(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
 $(BUILD)/unit/test_proc: $(BUILD)/obj/preload/kernel/proc.o
 $(BUILD)/unit/test_cookies: $(addprefix $(BUILD)/obj/preload/exchange/,cookies.o converters.o options.o)
-$(BUILD)/unit/test_cookies: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=route_lookup
+$(BUILD)/unit/test_cookies: private REPLACED := clock_ns route_lookup
 # all of the library, likewise
 $(BUILD)/unit/test_many_pending: $(PRELOAD)
-$(BUILD)/unit/test_many_pending: private LDFLAGS += -Wl,--wrap=clock_ns,--wrap=exchange_at,--wrap=syscall
+$(BUILD)/unit/test_many_pending: private REPLACED := clock_ns exchange_at syscall
 # its clock likewise
-$(BUILD)/unit/test_log: private LDFLAGS += -Wl,--wrap=clock_read
+$(BUILD)/unit/test_log: private REPLACED := clock_read
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)

@@ -79,6 +79,14 @@ class Make(L.TestCase):
         self.assertGreater(found.index("-fno-stack-protector"), found.index("-fstack-protector-strong"))
         self.assertGreater(found.index("-UX"), found.index("-D_GNU_SOURCE"))
 
+    def test_unit_tests_with_flags(self):
+        """What they put in the place of functions stays, whatever is given."""
+        for name, replaced in ("memory", "malloc realloc free"), ("real", "dlsym"), ("log", "clock_read"):
+            line = self.link(f"unit/test_{name}", "LDFLAGS=-Wl,-O1")
+            self.assertIn("-Wl,-O1", line)
+            found = [word.partition("=")[2] for word in line if word.startswith("-Wl,--wrap=")]
+            self.assertEqual(found, replaced.split(), name)
+
 
 if __name__ == "__main__":
     L.main()
