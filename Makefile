@@ -36,12 +36,17 @@ MACHINE    = $(eval MACHINE := $(shell $(CC) -dumpmachine))$(MACHINE)
 # The loader takes the shadow stack from a process for one library that does not say that it can have one.
 HARD_LINK  = -Wl,-z,now,-z,relro,-z,noexecstack$(if $(filter %=return,$(HARDENING)),$(comma)-z$(comma)shstk)
 comma     := ,
+# Names of our own are replaced (--wrap) between objects of the machine's alone. Where a distribution leaves the objects
+# to the linker, with slim ones as openSUSE and Arch do, they are both, for what is linked without.
+FAT        = $(eval FAT := $(if $(filter -flto%,$(GIVEN)),$(shell $(CC) -Werror -flto -ffat-lto-objects \
+		-c -x c /dev/null -o /dev/null 2>/dev/null && echo -ffat-lto-objects)))$(FAT)
+NO_LTO     = $(if $(FAT),-fno-lto)
 # the same bytes wherever it is built
 SAME_PATHS := '-ffile-prefix-map=$(CURDIR)=.'
 CC_LINK    = $(CC) -fPIC $(SAME_PATHS) $(HARDENING) $(HARD_LINK) $(CFLAGS) $(LDFLAGS)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WIDE) -DCONVERT_VERSION='"$(VERSION)"' $(FORTIFY) $(WARNINGS) \
 	     -fPIC -fvisibility=hidden -fno-strict-aliasing $(SAME_PATHS) $(HARDENING) -MMD -MP \
-	     $(CFLAGS) $(CPPFLAGS)
+	     $(CFLAGS) $(CPPFLAGS) $(FAT)
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2);)
@@ -231,7 +236,7 @@ SHIM_SYMBOLS ?= defs
 # every process that is started, and a fifth of what we add to a start.
 WRAPPED   := malloc calloc realloc free syscall
 FUZZ_SHIM := $(BUILD)/fuzz/$(notdir $(SHIM))
-$(FUZZ_SHIM): OWN_CLOCK := -Wl,--wrap=clock_ns,-z,undefs
+$(FUZZ_SHIM): OWN_CLOCK = -Wl,--wrap=clock_ns,-z,undefs $(NO_LTO)
 $(SHIM) $(FUZZ_SHIM): $(PRELOAD) $(POLICY) $(COMMON) preload/convert-preload.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC_LINK) -shared -nostartfiles -o $@ $(PRELOAD) $(POLICY) \
@@ -283,7 +288,7 @@ $(BUILD)/bootstrap.a: $(filter-out %/convert-bootstrap.o,$(BOOTSTRAP))
 
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(REPLACED:%=-Wl,--wrap=%) -Wl,--as-needed \
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NO_LTO) $(REPLACED:%=-Wl,--wrap=%) -Wl,--as-needed \
 		-lcmocka $(BOOTSTRAP_LIBS)
 
 # What a test has something of its own in the place of: not in LDFLAGS, which may be given on the command line.
@@ -639,7 +644,7 @@ storms: $(SHIM) $(BUILD)/lab-converter $(addprefix $(BUILD)/e2e/,echo-server t_s
 COMPILATIONS := gcc-O2 gcc-O0 clang-O2 clang-O0
 
 .PHONY: check-compilers compile-lto objects
-#: check-compilers  gcc and clang, each with -O2 and -O0, and the library with -flto; no warning allowed
+#: check-compilers  gcc and clang, each with -O2 and -O0, the library and the unit tests with -flto; no warning allowed
 check-compilers: $(addprefix compile-,$(COMPILATIONS)) compile-lto
 
 compile-%:
@@ -647,10 +652,10 @@ compile-%:
 		CFLAGS='-$(lastword $(subst -, ,$*)) -g -Werror' objects
 	@echo '$*: no warnings'
 
-# as Fedora, openSUSE and Ubuntu build all that they have
+# as openSUSE and Arch build all that they have, Fedora and Ubuntu likewise with -ffat-lto-objects
 compile-lto:
 	$(Q)$(MAKE) --no-print-directory BUILD=build/gcc-lto CC=gcc \
-		CFLAGS='-O2 -g -Werror -flto=auto -ffat-lto-objects' build/gcc-lto/$(notdir $(SHIM))
+		CFLAGS='-O2 -g -Werror -flto=auto' build/gcc-lto/$(notdir $(SHIM)) check-unit
 	@echo 'gcc -flto: linked, no warnings'
 
 # every room's

@@ -87,6 +87,17 @@ class Make(L.TestCase):
             found = [word.partition("=")[2] for word in line if word.startswith("-Wl,--wrap=")]
             self.assertEqual(found, replaced.split(), name)
 
+    def test_unit_tests_with_lto(self):
+        """The library is the linker's, as the flags say; what has functions replaced is not (make compile-lto runs it)."""
+        words = "CC=gcc", "CFLAGS=-O2 -flto=auto -fno-fat-lto-objects"
+        self.assertNotIn("-fno-lto", self.link("libconvert-preload.so", *words))
+        for file in "unit/test_cookies", "fuzz/libconvert-preload.so":
+            line = self.link(file, *words)
+            self.assertGreater(line.index("-fno-lto"), line.index("-flto=auto"), file)
+        found = self.flags(*words)
+        self.assertGreater(found.index("-ffat-lto-objects"), found.index("-fno-fat-lto-objects"))
+        self.assertNotIn("-ffat-lto-objects", self.flags("CC=gcc"))
+
 
 if __name__ == "__main__":
     L.main()
