@@ -157,7 +157,7 @@ $(BUILD)/flags $(BUILD)/paths: FORCE
 .PHONY: FORCE
 FORCE:
 
-# What is needed beside libc is asked for before it is missed.
+# What is needed beside libc is asked for before it is missed; of anything else it is the compiler that says it.
 PACKAGE_curl/curl.h := libcurl4-openssl-dev
 PACKAGE_jansson.h   := libjansson-dev
 PACKAGE_curses.h    := libncurses-dev
@@ -169,9 +169,13 @@ has = $(addprefix $(BUILD)/has/,$(1))
 
 $(BUILD)/has/%: $(BUILD)/flags
 	@mkdir -p $(@D)
-	@printf '%s\n' '#include <stdarg.h>' '#include <stddef.h>' '#include <setjmp.h>' '#include <stdint.h>' \
-		'#include <$*>' | $(CC) $(ALL_CFLAGS) -MF /dev/null -E -x c - >/dev/null 2>&1 || \
-		{ echo '$*: not found, which is in Debian'"'"'s $(PACKAGE_$*)' >&2; exit 1; }
+	@said=$$(printf '%s\n' '#include <stdarg.h>' '#include <stddef.h>' '#include <setjmp.h>' \
+		'#include <stdint.h>' '#include <$*>' | \
+		LC_ALL=C $(CC) $(ALL_CFLAGS) -MF /dev/null -E -x c - 2>&1 >/dev/null) || { case $$said in \
+		*' $*: No such file'* | *"'$*' file not found"*) \
+			echo '$*: not found, which is in Debian'"'"'s $(PACKAGE_$*)' ;; \
+		*) printf '%s\n' '$*: asked for with $(firstword $(CC)), which says:' "$$said" ;; \
+		esac >&2; exit 1; }
 	@touch $@
 
 $(filter-out %/run/%,$(BOOTSTRAP)): | $(call has,jansson.h curl/curl.h curses.h)

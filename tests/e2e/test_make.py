@@ -8,6 +8,10 @@ import sys
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 
+LACKS = """#!/bin/sh
+case "$*" in *" -E "*) echo "%s" >&2; exit 1 ;; esac
+"""
+
 
 class Make(L.TestCase):
     def setUp(self):
@@ -97,6 +101,26 @@ class Make(L.TestCase):
         found = self.flags(*words)
         self.assertGreater(found.index("-ffat-lto-objects"), found.index("-fno-fat-lto-objects"))
         self.assertNotIn("-ffat-lto-objects", self.flags("CC=gcc"))
+
+    def test_header_or_compiler(self):
+        """A header that is not there is one line with its package; what else is wrong, the compiler says."""
+        error = "gcc: error: unrecognized command-line option '-march=x'"
+        fails = self.program("fails", f'#!/bin/sh\necho "{error}" >&2\nexit 1\n')
+        for cc, said in ((fails, f"jansson.h: asked for with {fails}, which says:\n{error}\n"),
+                         ("no-such-compiler", "no-such-compiler: not found\n"),
+                         ("gcc -nostdinc", "no include path in which to search for stdarg.h\n"),
+                         (self.program("lacks", LACKS % "<stdin>:5:10: fatal error: jansson.h: No such file or directory"),
+                          "jansson.h: not found, which is in Debian's libjansson-dev\nmake: "),
+                         (self.program("lacks2", LACKS % "<stdin>:5:10: fatal error: 'jansson.h' file not found"),
+                          "jansson.h: not found, which is in Debian's libjansson-dev\nmake: "),
+                         (self.program("within", LACKS % "jansson.h:9: fatal error: other.h: No such file or directory"),
+                          "fatal error: other.h: No such file or directory\nmake: ")):
+            with self.assertRaises(RuntimeError) as failed:
+                self.make(f"CC={cc}", self.build / "has/jansson.h")
+            self.assertIn(said, str(failed.exception))
+            self.assertEqual("not found, which" in str(failed.exception), "not found, which" in said, cc)
+            self.assertFalse((self.build / "has/jansson.h").exists())
+        self.make("CC=gcc", self.build / "has/stdio.h")
 
 
 if __name__ == "__main__":
