@@ -869,18 +869,23 @@ uninstall: uninstall-lib
 	for folder in $(call at,$(OWN_DATADIR)/wireshark) $(call at,$(OWN_DATADIR)); do \
 		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder" || exit 1; done
 
-# A copy of the tree with packaging/debian as its debian; the archives beside it.
+# A copy of the tree with packaging/debian as its debian; the archives beside it. What this make was told of its own
+# folders is in the environment, too, and not for the package's: its "make clean" would take away where it is built.
 DEB      ?= $(BUILD)/deb
 DEB_TREE  = $(DEB)/convert-preload-$(VERSION)
+FOLDERS  := BUILD DEB DESTDIR PREFIX BINDIR LIBDIR DATADIR MANDIR ZSHDIR UNITDIR SYSCONFDIR
+in_tree   = $(subst $(CURDIR)/,,$(abspath $(1)))
 
 .PHONY: deb
 #: deb              Debian packages in build/deb (DEB_FLAGS=-b, DEB_BUILD_OPTIONS=nocheck)
 deb:
 	rm -rf $(DEB) && mkdir -p $(DEB_TREE)
-	tar -cf - --exclude='./$(BUILD)' --exclude=./build --exclude=./.git --exclude=__pycache__ . | tar -xf - -C $(DEB_TREE)
+	tar -cf - --exclude='./$(call in_tree,$(BUILD))' --exclude='./$(call in_tree,$(DEB))' --exclude=./build \
+		--exclude=./.git --exclude=__pycache__ . | tar -xf - -C $(DEB_TREE)
 	tar -czf $(DEB)/convert-preload_$(VERSION).orig.tar.gz -C $(DEB) convert-preload-$(VERSION)
 	cp -r packaging/debian $(DEB_TREE)/debian
-	cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -us -uc $(DEB_FLAGS)
+	cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS $(FOLDERS:%=-u %) \
+		dpkg-buildpackage -us -uc $(DEB_FLAGS)
 
 .PHONY: clean help
 #: clean            removes build/

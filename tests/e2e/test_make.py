@@ -122,6 +122,19 @@ class Make(L.TestCase):
             self.assertFalse((self.build / "has/jansson.h").exists())
         self.make("CC=gcc", self.build / "has/stdio.h")
 
+    def test_package_of_another_folder(self):
+        """What this build was told of its folders is not said to the package's, which begins with make clean."""
+        self.program("dpkg-buildpackage", "#!/bin/sh\nmake -s clean && echo ${BUILD-} ${PREFIX-} ${BINDIR-} cleaned\n")
+        said = self.make("PREFIX=/nowhere", "BINDIR=/nowhere/bin", "deb")
+        self.assertEqual(said, "cleaned\n")
+        (copy,) = self.build.glob("deb/convert-preload-*/")
+        for name in "Makefile", "debian/control", "tests/e2e/test_make.py":
+            self.assertTrue((copy / name).is_file(), name)
+        self.assertFalse((copy / "build").exists())
+        said = self.make("-n", f"BUILD={L.ROOT}/other", f"DEB={L.ROOT}/out", "deb")
+        for folder in "other", "out":
+            self.assertIn(f"--exclude='./{folder}'", said)
+
 
 if __name__ == "__main__":
     L.main()
