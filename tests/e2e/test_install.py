@@ -190,6 +190,38 @@ class Install(L.TestCase):
         left = {p for p in tree(self.root).keys() - before.keys() if not p.is_dir()}
         self.assertEqual(left, set())
 
+    def test_what_links_lead_to(self):
+        """Is asked, in the root where they are, and named once."""
+        (self.root / "usr/lib/systemd/system").mkdir(parents=True)
+        (self.root / "lib").symlink_to("usr/lib")
+        setting = f"LD_PRELOAD={LINE}\n"
+        for link, to, file, text in (
+                ("etc/ld.so.preload", "/usr/share/preload", "usr/share/preload", LINE + "\n"),
+                ("etc/environment", "environment.mine", "etc/environment.mine", setting),
+                ("etc/environment.d/x.conf", "../../opt/env", "opt/env", setting),
+                ("home/x y/.profile", "dot/profile", "home/x y/dot/profile", setting),
+                ("home/x y/.config/systemd", "../dot/systemd", "home/x y/dot/systemd/user/a.service",
+                 f"Environment={setting}"),
+                ("etc/systemd/system/a.service.d", "/opt/drop-ins", "opt/drop-ins/convert.conf",
+                 f"Environment={setting}"),
+                ("etc/systemd/system/multi-user.target.wants/b.service", "/lib/systemd/system/b.service",
+                 "usr/lib/systemd/system/b.service", f"Environment={setting}"),
+                ("etc/systemd/system/multi-user.target.wants/c.service", "../c.service", "etc/systemd/system/c.service",
+                 f"Environment={setting}")):
+            for path in link, file:
+                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / link).symlink_to(to)
+            (self.root / file).write_text(text)
+            r = self.lab.run([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"])
+            self.assertEqual(r.code, 1, (link, r))
+            named = [line for line in r.err.splitlines() if line.startswith(str(self.root))]
+            self.assertEqual(named, [f"{self.root / file}:1:{text[:-1]}"], r)
+            (self.root / link).unlink()
+            (self.root / file).unlink()
+        (self.root / "etc/environment").symlink_to("environment")
+        r = self.lab.run([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+
     def test_what_uninstall_proposes(self):
         """Commands that take the library out of each place, and nothing else; whatever the folders are called."""
         root = self.lab.file("it's a root")
@@ -205,10 +237,16 @@ class Install(L.TestCase):
         for unit in "it", "x:y@", "x\\x2d1":
             r = self.lab.run([L.BUILD / "convert-run", "--root", root, "enable", unit])
             self.assertEqual(r.code, 0, r)
-        r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"])
-        self.assertEqual(r.code, 1, r)
-        proposed = [line for line in r.err.splitlines() if line.startswith("  ")]
-        self.assertEqual(len(proposed), len(texts) + 3, r)
+        def named(**env):
+            r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"], env=env)
+            self.assertEqual(r.code, 1, r)
+            return [line for line in r.err.splitlines() if line.startswith("  ")]
+
+        self.assertEqual({line.rpartition("/etc/")[2] for line in named() if " rm " in line},
+                         {f"systemd/system/{unit}.service.d/convert.conf'" for unit in ("it", "x:y@", "x\\x2d1")})
+        proposed = named(PATH=f"{L.BUILD}:/usr/bin:/bin")
+        self.assertEqual(len(proposed), len(texts) + 3, proposed)
+        self.assertEqual(sum("convert-run" in line for line in proposed), 3, proposed)
         commands = "set -e\n" + "\n".join(proposed)
         done = self.lab.run(["sh", "-c", commands], env={"PATH": f"{L.BUILD}:/usr/bin:/bin"})
         self.assertEqual(done.code, 0, done)
