@@ -141,6 +141,12 @@ class Debian(Packages):
                            capture_output=True, text=True, env=ENVIRONMENT)
         self.assertEqual((r.returncode, r.stdout), (0, ""), r.stdout + r.stderr)
 
+    def test_libc_is_there_before(self):
+        """The library is in every process, and one whose libc lacks a version of a symbol ends all of them: dpkg has to
+        have set up libc when it unpacks the library, not only before it sets that up."""
+        r = L.command(["dpkg-deb", "-f", self.deb("one", "libconvert-preload0"), "Pre-Depends"])
+        self.assertRegex(r, r"(^|, )libc6 \(>= 2")
+
     def curl(self, root):
         r = self.works(root, "convert-run", "-v", "-a", L.CONVERTER, "curl", "-sS",
                        f"http://{L.SERVER}/who")
