@@ -5,7 +5,8 @@
 #
 ################################################################################
 
-# In a BR2_EXTERNAL tree as package/convert-preload; CONVERT_PRELOAD_OVERRIDE_SRCDIR takes a checkout.
+# In a BR2_EXTERNAL tree as package/convert-preload; CONVERT_PRELOAD_OVERRIDE_SRCDIR takes a checkout. uthash, which
+# Buildroot does not have, is in uthash/ beside it, to be package/uthash there.
 CONVERT_PRELOAD_VERSION = 0.1
 CONVERT_PRELOAD_SITE = $(call qstrip,$(CONVERT_PRELOAD_URL))
 CONVERT_PRELOAD_LICENSE = MIT

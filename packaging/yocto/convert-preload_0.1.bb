@@ -6,10 +6,14 @@ HOMEPAGE = "https://www.rfc-editor.org/rfc/rfc8803"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=9b21631120f0d1915d66eafb0e5a71d0"
 
-# CONVERT_PRELOAD_URI: where the archive of the tree is.
+# CONVERT_PRELOAD_URI: where the archive of the tree is; of one by https SRC_URI[sha256sum] is asked for.
 CONVERT_PRELOAD_URI ?= "file://convert-preload-${PV}.tar.gz"
 SRC_URI = "${CONVERT_PRELOAD_URI}"
 
+# musl on 32 bits is not built: preload/kernel/libc.h
+COMPATIBLE_HOST:libc-musl = "(x86_64|aarch64|powerpc64|riscv64|mips64|loongarch64).*-linux"
+
+# Without "client" there is no package of the recipe's own name: an image names lib${BPN}.
 PACKAGECONFIG ??= "client"
 PACKAGECONFIG[client] = ",,curl jansson ncurses uthash"
 

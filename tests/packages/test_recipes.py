@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """The steps of packaging/'s recipes for systems whose tools Debian does not have, as those tools would do
-them: the recipe's own lines are run, by a shell or by make, with a cross compiler (aarch64) and stand-ins
-for what the tool defines.
+them: the recipe's own lines are run, by a shell or by make, with a cross compiler (aarch64), under the tool's
+name for it, and stand-ins for what the tool defines; what has a choice is built with the programs and without.
 
 What this cannot show: that the tool takes the recipe's other fields, and downloads.
 """
@@ -13,11 +13,26 @@ from test_packages import L, Packages, VERSION, WORK, chroot, copy_of_tree, unpa
 
 CC = "aarch64-linux-gnu-gcc"
 NAME = "libconvert-preload.so"
+PROGRAMS = "usr/bin/convert-run", "usr/bin/convert-bootstrap"
+
+# The compilers of OpenWrt and Buildroot by their names, and as the wrapper of the latter: no folder of this machine's.
+OF_MUSL = {tool: f"aarch64-{tool}-linux-musl-gcc" for tool in ("openwrt", "buildroot")}
+WRAPPER = f"""#!/bin/sh
+for word; do
+    case $word in
+    -dumpmachine) echo aarch64-tool-linux-musl && exit ;;
+    *-ffile-prefix-map=*) ;;
+    /usr/* | -[IL]/usr/* | -isystem*/usr/* | -idirafter*/usr/*) echo "unsafe: $word" >&2 && exit 1 ;;
+    esac
+done
+exec {CC} "$@"
+"""
 
 # What OpenWrt's rules.mk and package.mk do with the definitions.
 RULES = """
 INCLUDE_DIR := /stand-in
 TARGET_CC := %s
+PKG_JOBS := -j2
 TARGET_AR := aarch64-linux-gnu-ar
 TARGET_CFLAGS := -Os -pipe
 DL_DIR := /dl
@@ -27,13 +42,15 @@ INSTALL_DIR := install -d -m0755
 INSTALL_BIN := install -m0755
 PKG_BUILD_DIR := /work/openwrt/build
 PKG_INSTALL_DIR := /work/openwrt/install
-""" % CC
+""" % OF_MUSL["openwrt"]
 PACKAGE = """
 define Build/Prepare/Default
 mkdir -p $(PKG_BUILD_DIR) && cp -r /src/. $(PKG_BUILD_DIR)
 endef
 Build/Prepare = $(Build/Prepare/Default)
 define BuildPackage
+$(eval $(Package/$(1)))
+$(info $(1) of $(SECTION) depends on $(DEPENDS))
 all:: install-$(1)
 install-$(1): compiled
 	$(call Package/$(1)/install,/work/openwrt/$(1))
@@ -49,16 +66,35 @@ compiled:
 BUILDROOT = """
 qstrip = $(strip $(subst ",,$(1)))
 TAR := tar
-TARGET_DIR := /work/buildroot/target
+INSTALL := install
+WORK := /work/buildroot$(BR2_PACKAGE_CONVERT_PRELOAD_CLIENT)
+TARGET_DIR := $(WORK)/target
+STAGING_DIR := $(WORK)/staging
 TARGET_MAKE_ENV := PATH=$(PATH)
 TARGET_CONFIGURE_OPTS := CC=%s AR=aarch64-linux-gnu-ar CFLAGS=-Os LDFLAGS=
+all: $(WORK)/build/.stamp
 define generic-package
-/work/buildroot/build/.stamp:
+$(WORK)/build/.stamp: $(CONVERT_PRELOAD_DEPENDENCIES:%%=has-%%)
 	mkdir -p $$(@D) && cp -r /src/. $$(@D)
 	$$(CONVERT_PRELOAD_BUILD_CMDS)
 	$$(CONVERT_PRELOAD_INSTALL_TARGET_CMDS)
 endef
-""" % CC
+include /src/packaging/buildroot/convert-preload.mk
+has-jansson has-libcurl has-ncurses:
+has-uthash: /work/uthash/.stamp
+define generic-package
+/work/uthash/.stamp:
+	$$(UTHASH_INSTALL_STAGING_CMDS)
+endef
+include /src/packaging/buildroot/uthash/uthash.mk
+""" % OF_MUSL["buildroot"]
+
+
+class bb:  # of bitbake what the recipe calls
+    class utils:
+        @staticmethod
+        def contains(variable, words, yes, no, d):
+            return yes if set(words.split()) <= set(d[variable].split()) else no
 
 
 def setup(lab):
@@ -73,6 +109,9 @@ class Recipes(Packages):
         copy_of_tree(cls.root / "src")
         for folder in "work", "stand-in", "dl":
             (cls.root / folder).mkdir()
+        for name in OF_MUSL.values():
+            (cls.root / "usr/bin" / name).write_text(WRAPPER)
+            (cls.root / "usr/bin" / name).chmod(0o755)
 
     def are_files(self, folder, *names):
         for name in names:
@@ -114,46 +153,56 @@ class Recipes(Packages):
                 $sub
             done""")
         self.is_library(f"work/alpine/libs/usr/lib/{NAME}.0")
-        self.are_files("work/alpine/pkg", "usr/bin/convert-run", "usr/bin/convert-bootstrap",
-                       "usr/share/man/man1/convert-run.1")
+        self.are_files("work/alpine/pkg", *PROGRAMS, "usr/share/man/man1/convert-run.1")
         self.are_files("work/alpine/openrc", "etc/init.d/convert-bootstrap")
         self.assertFalse((self.root / "work/alpine/pkg/usr/lib/systemd").exists())
 
     def test_openwrt(self):
         (self.root / "stand-in/rules.mk").write_text(RULES)
         (self.root / "stand-in/package.mk").write_text(PACKAGE)
-        self.sh('make -C /src/packaging/openwrt TOPDIR=/stand-in')
+        r = self.sh('make -C /src/packaging/openwrt TOPDIR=/stand-in')
         self.is_library(f"work/openwrt/libconvert-preload/usr/lib/{NAME}.0")
-        self.are_files("work/openwrt/convert-client", "usr/bin/convert-run",
-                       "usr/bin/convert-bootstrap", "etc/init.d/convert-bootstrap")
+        self.are_files("work/openwrt/convert-client", *PROGRAMS, "etc/init.d/convert-bootstrap")
+        depends = dict(re.findall(r"^(\S+) of net depends on (.*)$", r.out.decode(), re.M))
+        self.assertEqual(depends.keys(), {"libconvert-preload", "convert-client"})
+        for package in depends.values():
+            self.assertTrue(package.startswith("@((ARCH_64BIT&&"), package)
+        self.assertIn(" +libconvert-preload +", depends["convert-client"])
 
     def test_buildroot(self):
-        (self.root / "work/buildroot").mkdir()
-        (self.root / "work/buildroot.mk").write_text(
-            BUILDROOT + "include /src/packaging/buildroot/convert-preload.mk\n")
-        self.sh('make -C /work -f buildroot.mk')
-        self.is_library(f"work/buildroot/target/usr/lib/{NAME}.0")
+        (self.root / "work/buildroot.mk").write_text(BUILDROOT)
+        self.sh("mkdir -p /work/uthash/src && cp /usr/include/uthash.h /work/uthash/src")
+        for client in "", "y":
+            self.sh(f'make -C /work -f buildroot.mk BR2_PACKAGE_CONVERT_PRELOAD_CLIENT={client}')
+            self.is_library(f"work/buildroot{client}/target/usr/lib/{NAME}.0")
+            if client:
+                self.are_files("work/buildrooty", *(f"target/{p}" for p in PROGRAMS), "staging/usr/include/uthash.h")
 
     def test_yocto(self):
         """Its variables by their simple rules; the functions as the shell's."""
         text = (self.root / f"src/packaging/yocto/convert-preload_{VERSION}.bb").read_text()
         folded = text.replace("\\\n", "")
         values = {"prefix": "/usr", "libdir": "/usr/lib", "bindir": "/usr/bin", "sysconfdir": "/etc",
-                  "systemd_system_unitdir": "/usr/lib/systemd/system", "D": "/work/yocto/image",
-                  "CONVERT_WHAT": "lib", "CONVERT_INSTALL": "install-lib"}
+                  "systemd_system_unitdir": "/usr/lib/systemd/system", "D": "/work/yocto/image"}
+        for name in "CONVERT_WHAT", "CONVERT_INSTALL":
+            values[name] = re.search(rf'^{name} = "(.*)"$', folded, re.M)[1]
         oemake = re.search(r'^EXTRA_OEMAKE = "(.*)"$', folded, re.M)[1]
         functions = dict(re.findall(r"^(do_\w+)\(\) \{\n(.*?)^\}", text, re.M | re.S))
         self.assertEqual(set(functions), {"do_compile", "do_install"})
 
         def expand(words):
-            return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], words)
+            words = re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], words)
+            return re.sub(r"\$\{@(.*?)\}", lambda m: eval(m[1], {"bb": bb, "d": values}), words)
         self.assertIn(f"md5={self.md5('LICENSE')}", text)
-        self.sh(f"""
-            cp -r /src /work/yocto && cd /work/yocto
-            oe_runmake() {{ make -j2 CC={CC} {expand(oemake)} "$@"; }}
-            {expand(functions["do_compile"])}
-            {expand(functions["do_install"])}""")
-        self.is_library(f"work/yocto/image/usr/lib/{NAME}.0")
+        for choice in "", re.search(r'^PACKAGECONFIG \?\?= "(.*)"$', text, re.M)[1]:
+            values["PACKAGECONFIG"] = choice
+            self.sh(f"""
+                rm -rf /work/yocto && cp -r /src /work/yocto && cd /work/yocto
+                oe_runmake() {{ make -j2 CC={CC} {expand(oemake)} "$@"; }}
+                {expand(functions["do_compile"])}
+                {expand(functions["do_install"])}""")
+            self.is_library(f"work/yocto/image/usr/lib/{NAME}.0")
+            self.assertEqual((self.root / "work/yocto/image" / PROGRAMS[0]).exists(), choice == "client")
 
     def md5(self, file):
         return L.command(["md5sum", self.root / "src" / file]).split()[0]
