@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What the Makefile does with compilers, flags and folders that a distribution or an integrator has. Next to nothing is
 compiled: it is looked at with which words it would be."""
+import pathlib
+import re
 import shlex
 import sys
 
@@ -92,7 +94,8 @@ class Make(L.TestCase):
             self.assertEqual(found, replaced.split(), name)
 
     def test_unit_tests_with_lto(self):
-        """The library is the linker's, as the flags say; what has functions replaced is not (make compile-lto runs it)."""
+        """The library is the linker's, as the flags say; what has functions replaced is not. make compile-lto runs
+        it."""
         words = "CC=gcc", "CFLAGS=-O2 -flto=auto -fno-fat-lto-objects"
         self.assertNotIn("-fno-lto", self.link("libconvert-preload.so", *words))
         for file in "unit/test_cookies", "fuzz/libconvert-preload.so":
@@ -106,13 +109,13 @@ class Make(L.TestCase):
         """A header that is not there is one line with its package; what else is wrong, the compiler says."""
         error = "gcc: error: unrecognized command-line option '-march=x'"
         fails = self.program("fails", f'#!/bin/sh\necho "{error}" >&2\nexit 1\n')
+        missing = "jansson.h: not found, which is in Debian's libjansson-dev\nmake: "
         for cc, said in ((fails, f"jansson.h: asked for with {fails}, which says:\n{error}\n"),
                          ("no-such-compiler", "no-such-compiler: not found\n"),
                          ("gcc -nostdinc", "no include path in which to search for stdarg.h\n"),
-                         (self.program("lacks", LACKS % "<stdin>:5:10: fatal error: jansson.h: No such file or directory"),
-                          "jansson.h: not found, which is in Debian's libjansson-dev\nmake: "),
+                         (self.program("lacks", LACKS % "<stdin>:5:10: fatal error: jansson.h: No such file"), missing),
                          (self.program("lacks2", LACKS % "<stdin>:5:10: fatal error: 'jansson.h' file not found"),
-                          "jansson.h: not found, which is in Debian's libjansson-dev\nmake: "),
+                          missing),
                          (self.program("within", LACKS % "jansson.h:9: fatal error: other.h: No such file or directory"),
                           "fatal error: other.h: No such file or directory\nmake: ")):
             with self.assertRaises(RuntimeError) as failed:
@@ -134,6 +137,27 @@ class Make(L.TestCase):
         said = self.make("-n", f"BUILD={L.ROOT}/other", f"DEB={L.ROOT}/out", "deb")
         for folder in "other", "out":
             self.assertIn(f"--exclude='./{folder}'", said)
+
+    def test_daemons_that_deps_installs(self):
+        """Of each package that make installs, and of its own other half (nginx-common), tests/deps knows the units that
+        would be started; of those packages that are here."""
+        self.need("dpkg-query")
+        known = set(re.findall(r"[\w@-]+\.(?:service|socket)", (L.ROOT / "tests/deps").read_text()))
+        words = re.findall(r"^DEPS_\w+\s*:= ((?:.*\\\n)*.*)$", (L.ROOT / "Makefile").read_text(), re.M)
+        packages = {word for line in words for word in line.split() if re.fullmatch(r"[a-z0-9][\w.+-]*", word)}
+        self.assertIn("postgresql-15", packages)
+        found = {}
+        for package in packages:
+            r = self.lab.run(["dpkg-query", "-W", "-f", "${Depends}", package])
+            half = {word for word in re.split(r"[ ,|]+", r.out.decode()) if word.split("-")[0] == package.split("-")[0]}
+            for name in {package} | half:
+                files = self.lab.run(["dpkg-query", "-L", name]).out.decode().split()
+                units = (file for file in files if re.search(r"/systemd/system/[^/@]+\.(service|socket)$", file))
+                found |= {file: package for file in units if "[Install]" in pathlib.Path(file).read_text()}
+        if not found:
+            self.skipTest("no package with a service is installed")
+        self.note(", ".join(sorted(pathlib.Path(file).name for file in found)))
+        self.assertEqual({file: package for file, package in found.items() if pathlib.Path(file).name not in known}, {})
 
 
 if __name__ == "__main__":
