@@ -15,8 +15,8 @@ import lab as L
 import servers
 
 # Those that install, test or show, and a shell that waits for its user.
-NOT_HERE = ("make", "sudo", "tests/lab/shell", "echo /usr/local/lib",
-            "touch /etc", "tshark")
+NOT_HERE = ("make", "sudo", "tests/lab/shell", "touch /etc", "tshark", *(
+    f"{command} /etc/ld.so.preload" for command in ("{ cat", "chmod 644", "mv")))
 STAYS = " map "  # until a signal ends it
 HOST = "192.0.2.1"  # the README's converter
 
@@ -69,6 +69,29 @@ class Readme(L.TestCase):
         file = self.lab.file("convert.conf", "\n".join(parts))
         r = self.lab.run([L.BUILD / "convert-bootstrap", "check", "--config", "-c", file])
         self.assertEqual(r.code, 0, r)
+
+    def test_for_every_process(self):
+        """What was in the file stays, whatever it ends in, and the library's own name is a line; it is renamed, and can
+        be read."""
+        (block,) = (b for b in blocks() if "/etc/ld.so.preload" in b)
+        folder = self.lab.file("every")
+        folder.mkdir()
+        file = folder / "ld.so.preload"
+        commands = "umask 077\n" + block.replace("/etc/", f"{folder}/")
+        library = "/usr/local/lib/libconvert-preload.so.0"
+        for before in None, "", "/lib/other.so\n", "# a comment", "/lib/other.so":
+            if before is not None:
+                file.write_text(before)
+            old = before is not None and os.open(file, os.O_RDONLY)
+            r = self.lab.run(["sh", "-c", commands])
+            self.assertEqual(r.code, 0, r)
+            self.assertEqual(file.read_text().split("\n"), [*(before or "").split("\n"), library, ""], before)
+            self.assertEqual([p.name for p in folder.iterdir()], [file.name])
+            self.assertEqual(file.stat().st_mode & 0o777, 0o644)
+            if old:
+                self.assertNotEqual(os.fstat(old).st_ino, file.stat().st_ino)
+                os.close(old)
+            file.unlink()
 
     def test_what_the_wire_shows(self):
         """`length 28` from the second connection on."""
