@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `tcpdump -i any -w` of Debian 12 writes a trace whose packets have the link layer LINUX_SLL2 in front, as libpcap
 # 1.10 has it. Of ten programs of the same Debian that read traces none reads it. Most say so; tcpstat finds no TCP in
 # it, ssldump says nothing at all, as of a trace in which nobody connects, and the exit status of these two and of

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `conntrack -L -o save` shows the entries as words of conntrack, to be read back by --load-file; the manual
 # page copies a zone's entries to another one so. Zone, NAT, status, timeout and a protocol's state are among the
 # words, the mark is not: loaded again an entry has mark 0, with exit status 0. It matters to who keeps the

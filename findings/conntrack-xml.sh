@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `conntrack -L -o xml` prints no XML where there is no entry: nothing at all, with exit status 0, not an empty
 # <conntrack>; and `conntrack -G -o xml`, of one entry, never closes its <conntrack>. With entries to list it
 # is well-formed, and so is -E when it is interrupted. It matters to a monitor that parses it: it fails on an

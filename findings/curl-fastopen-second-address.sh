@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # curl --tcp-fastopen gives up at the first address of a name. Without the option it goes on to the
 # second one when the first refuses. With it, as soon as the kernel may put data into a SYN (a cookie
 # is there, or net.ipv4.tcp_fastopen has the bit 4, as here), the socket looks connected before

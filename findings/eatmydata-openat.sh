@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # eatmydata makes files lose O_SYNC and O_DSYNC when they are opened, beside fsync() and its like, which it
 # makes do nothing; but by the name open() alone (and open64()). Behind openat(), and behind __open_2(),
 # which is what open() becomes with _FORTIFY_SOURCE where the compiler does not know the flags, as in most

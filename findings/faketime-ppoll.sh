@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Where libfaketime makes time run twice as fast, a timeout takes half as long: poll(), select(),
 # epoll_wait() do so. ppoll() does so only from one second on: a timeout of 0.9 s takes 0.9 s, one
 # of 1.0 s takes 0.5 s, so the shorter one lasts longer. epoll_pwait2() is not scaled at all. (ssh

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # getdns asks over TCP by Fast Open without being told to, and where the kernel does not do it for clients
 # (net.ipv4.tcp_fastopen has not the bit 1) it cannot ask over TCP at all: setsockopt() of
 # TCP_FASTOPEN_CONNECT is refused, so it takes sendto() with MSG_FASTOPEN, which is refused for the same

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # getnameinfo() without NI_NAMEREQD is to give the number where a name cannot be determined (getnameinfo(3),
 # POSIX). glibc does so where DNS says that there is no name, and fails with EAI_AGAIN where DNS is not there
 # or says SERVFAIL; the service's name, which is known, is not given either. It matters to a server that logs

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `ip -j tcp_metrics` gives the MSS that Linux remembers for Fast Open the name "fopen_miss": a program
 # that watches how often Fast Open misses reads tens of thousands after a single success. Without -j the
 # same number is "fo_mss", which it is. And where an address is named, -j is not heeded: text comes.

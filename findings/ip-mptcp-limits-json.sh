@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `ip -j mptcp limits show` and `ip -j mptcp monitor` print text: -j is not heeded, and no error is made
 # of it. `ip -j mptcp endpoint show` is JSON. It matters to a program that sets up Multipath TCP or watches
 # it: of the endpoints it gets JSON, of the limits and of what happens text, with exit status 0.

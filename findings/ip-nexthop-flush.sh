@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `ip route` lists a route by a nexthop object as "nhid 1 via 10.0.0.1 dev d0", and by that line it can neither be
 # made nor deleted: the kernel wants the id or the gateway and tells both. For the same reason `ip route flush`
 # gives up at such a route (exit status 2, and it is left), and `ip route restore` does, of what `ip route save`

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # `ip -j route` leaves out that a metric is locked: of "mtu lock 1400", by which path MTU discovery is switched
 # off for the route, and of "congctl lock", by which a program may not choose for itself, JSON has what it has
 # without "lock"; and what is asked and printed as "congctl" is "congestion" there, "features ecn" is "ecn" with

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # ipset-translate makes sets for nft whose members are others than those of the set it was given: a "wildcard"
 # becomes an interface of just that name, a bridge's port ("physdev") any interface, "timeout 0", which is for
 # ever, the set's own timeout, and a "nomatch", which is not to be in it, a member, which nft then refuses beside

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # iptables-translate gives rules for nft that are not the rule it was given: "not with ECE" becomes
 # "tcp flags != ecn", which compares all the flags, so a SYN with ECE and CWR, which the rule of iptables leaves
 # alone, is matched by its translation; TOS on IPv4 becomes "ip6 dscp", and the status NONE nothing, and these

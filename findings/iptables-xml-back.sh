@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # iptables-xml makes XML of what iptables-save prints, and iptables.xslt, which comes with it, is to make of that
 # again what iptables-restore reads (so says the manual page). A jump into a chain of one's own, which nearly every
 # firewall has, comes back as a jump to "callNAME", and "-g NAME" as one to "gotoNAME"; the quotes within a comment

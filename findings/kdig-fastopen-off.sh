@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # kdig +fastopen fails where the kernel does not do TCP Fast Open for clients (net.ipv4.tcp_fastopen
 # has not the bit 1): "can't send query", though a plain connect() on the same socket would do. It
 # does not fall back; curl --tcp-fastopen, and httping -F, do. (The default is 1. Where it is on,

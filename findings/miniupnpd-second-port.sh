@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # A mapping of the Port Control Protocol (RFC 6887) is known by the client's address, port and protocol; which
 # external port it would like is a suggestion. Who renews his mapping with another suggestion than before
 # gets a second external port from miniupnpd, and keeps the first. Asked to delete the mapping it says

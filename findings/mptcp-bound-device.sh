@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # A program that binds its socket to an interface (SO_BINDTODEVICE) or to an address means it: a VPN,
 # or not the metered link. An MPTCP socket takes the wish for its first subflow alone. Where the
 # kernel has an endpoint of another interface ("ip mptcp endpoint add"), it opens a second subflow

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # A program has closed its MPTCP connection, the other side has not yet: the kernel keeps what is left
 # of it until the other side has, or for 60 s. If its first subflow is gone and the endpoint of the second
 # is deleted meanwhile (a laptop that leaves its second network), it is kept for ever: ss shows it as

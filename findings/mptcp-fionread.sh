@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # FIONREAD on an MPTCP socket counts the end of the stream as a byte that can be read: 5 bytes and
 # the end are 6, and once all is read it says 1 for ever while recv() gives the end. So a loop
 # "while something is available, read it" has no last round. TCP says 5 and then 0.

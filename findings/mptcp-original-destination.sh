@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # A transparent proxy asks SO_ORIGINAL_DST where a redirected client wanted to go. Where it listens
 # with MPTCP it gets the answer for its TCP clients alone: of a connection that is MPTCP it is
 # told EOPNOTSUPP, and getsockname() has only the proxy's own port. conntrack redirects both alike.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # An MPTCP socket that connects to its own port (a simultaneous open, RFC 9293 3.5) falls back to
 # TCP, and loses the first byte of its stream: send() says 8, seven arrive, the end comes as usual.
 # A TCP socket gets what it has sent. The kernel counts a SimultConnectFallback and a

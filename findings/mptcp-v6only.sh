@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # bind() to an IPv6 address other than :: turns IPV6_V6ONLY on by itself: nobody has set it, and
 # getsockopt() says 1. ipv6(7) does not tell. An MPTCP socket goes on saying 0; and where a socket
 # of AF_INET is asked, TCP says EOPNOTSUPP and MPTCP 0.

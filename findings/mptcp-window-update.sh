@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # An MPTCP sender whose peer's window was full does not notice that it has opened again, where a packet
 # and its answer pass within one call, as on lo or a veth pair (a container beside its host): it goes
 # on when MPTCP's own retransmission timer fires, 200 ms later, each time. 300 kB through a receive

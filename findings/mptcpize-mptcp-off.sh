@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # mptcpize is to make programs use MPTCP where the host has it. Where it is switched off (net.mptcp.enabled = 0)
 # a program under it gets no stream socket at all: socket() is ENOPROTOOPT, an error that it has no way to
 # expect, and TCP, which would do, is not tried. It matters to whoever enables it for a service (mptcpize enable

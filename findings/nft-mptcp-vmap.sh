@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # nft 1.0.6 takes a rule that decides by MPTCP's subtype, and lists it as one that it does not take: "subtype"
 # comes back as "unknown & 240", and the numbers times 16. Neither what `nft list ruleset` prints can be loaded
 # again, nor its JSON; as a set ({ 0, 1 }) it can. It matters to who saves the ruleset that runs for the next

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Under libnss_wrapper (cwrap), with which servers are tested under names of their own, getaddrinfo() of
 # a name from NSS_WRAPPER_HOSTS answers what no socket can be made of: asked for the protocol TCP alone,
 # it says SOCK_DGRAM with TCP (first) and SOCK_STREAM with UDP. Asked for anything it leaves SOCK_RAW out;

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # /etc/protocols calls the number 262 "mptcp". It is none of IP's protocols, which end at 255: Linux has
 # it for socket() alone, and MPTCP's packets are TCP's. Who gives that name where a protocol of packets is
 # meant gets no error but three other things: iptables-legacy keeps 262, and the rule matches nothing;

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Whoever knows that a proxy asks for no password can send all that it has to say in one segment,
 # and save round trips: the request, and behind it the first data for the server. Neither SOCKS5
 # (RFC 1928) nor HTTP's CONNECT forbids it, and TCP has no segments that a receiver may count on.

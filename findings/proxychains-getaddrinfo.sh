@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Under proxychains with its proxy_dns getaddrinfo() heeds little of what it is asked, and is never wrong: who
 # asks for IPv6 alone gets an IPv4 address, a service that is not there gets the port 0 instead of
 # EAI_SERVICE, and who leaves the type open gets type 0, of which socket() makes no socket; the protocol is 0.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Under proxychains connect() puts another socket in the program's place (dup2()), and what the
 # program had done to its own is lost without an error: SO_KEEPALIVE, TCP_NODELAY, TCP_USER_TIMEOUT,
 # buffer sizes, the registration in an epoll set, which never reports anything then, and close-on-exec:

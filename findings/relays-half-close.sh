@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # A client that sends its question, ends its side (shutdown(SHUT_WR), as "nc -N" does), and reads
 # on for the answer is right by TCP. Behind many small relays and proxies it gets nothing: they take
 # the end of one direction for the end of both, and close the server's side while it answers. Not

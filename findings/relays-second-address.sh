@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # A name may have two addresses, and where the first refuses, a client goes on to the second, as wget, nc and
 # lftp do. Of four small relays three do not: who comes through them finds the server down. It matters where
 # a server leaves one of its addresses, or is on IPv4 alone and its name has IPv6 too.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Under libresolv_wrapper (cwrap), with which a program's questions to DNS are tested without a server, no name is
 # unknown: res_query() of one that is not in RESOLV_WRAPPER_HOSTS, or of a type that it has not there, succeeds,
 # with a message without answers and without an error (NOERROR). glibc's res_query() fails then, h_errno being

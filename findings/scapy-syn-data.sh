@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # scapy's TCPSession puts the segments of a stream together. Where the stream begins in the SYN (TCP
 # Fast Open) it takes the SYN's own sequence number for the first byte's, so all that follows is off
 # by one, and a NUL byte stands in the stream that nobody has sent: here in the head of an HTTP

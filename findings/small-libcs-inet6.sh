@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Every libc has inet_pton() and inet_ntop(), and one would take them for alike by now. klibc's inet_pton() reads
 # none of these IPv6 addresses, though one is of the form that its inet_ntop() writes, which has no "::". dietlibc
 # refuses an IPv4 address in the last third where no "::" goes before it (RFC 4291, 2.2, form 3), and its inet_ntop()

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Under libsocket_wrapper (cwrap), with which Samba and others test servers without a network, bind() to
 # a port on which somebody listens succeeds, in the same process and in another one, and the listener
 # is cut off: it gets no connection any more, not even when the second socket is gone. A port where

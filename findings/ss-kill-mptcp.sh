@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # "ss -K" cannot end an MPTCP connection. Asked for MPTCP sockets (-M) it shows and does nothing,
 # and exits 0. Asked for TCP sockets it does end the connection's subflow, but the program is not
 # told: its socket stays ESTAB without a path, send() goes on taking data, poll() sees nothing,

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # tcpdump 4.99.3 calls a right option wrong: where MPTCP's checksums are on (net.mptcp.checksum_enabled),
 # the first data come with an MP_CAPABLE of 24 bytes (RFC 8684, 3.1: keys, length and checksum), and
 # tcpdump prints "[bad opt]" and nothing behind it, not the other options and not the packet's length.

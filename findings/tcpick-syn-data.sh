@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # tcpick -wR writes both directions of a captured connection into files, but takes data only once it
 # has seen the handshake end in an ACK without any. What the client sends by TCP Fast Open is missing
 # from its file, in silence, and the connection stays SYN-RECEIVED for tcpick; and so is what it sends

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # With remain-on-exit a pane of tmux stays when its command has ended, and says how: a program that
 # drives tmux (a test, say) waits for pane_dead_status or pane_dead_signal. It may wait for ever:
 # the pane is dead, and its command a zombie that tmux never asks for. When a pane's terminal is

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # libuid_wrapper (cwrap) lets a test play root without being it. A server gives root up by initgroups(),
 # setgid() and setuid(), and of these initgroups() alone is the kernel's own and refused, though setgroups(),
 # of which it is made, is played. And once the part of root is given up, setgroups() still succeeds, and

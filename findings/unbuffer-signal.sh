@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # unbuffer (of expect) runs a command behind a terminal, and says the command's exit status; but 0 where a signal
 # ended the command: for want of memory, by a timeout, or by a fault of its own. `script -qec`, which does the same
 # work, says 128 and the signal's number, as a shell does. It matters to a build or a test that is run so to see

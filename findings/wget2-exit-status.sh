@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # wget2 ends with exit status 0 where it could not connect, could not resolve the name, or was cut off: its
 # manual has 4, "Network failure", for that, as wget. A page that is not there is 8, as it says. And of a
 # name with two addresses it tries the first alone, however often (-t), with Fast Open, which is its
