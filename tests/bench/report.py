@@ -170,8 +170,9 @@ Made by `make performance` of the last run of `make bench`: {where}.
   the upper quartile lies above it.
 - **Ratio** is to the row that is named: a client that does the same by hand. *Convert client*
   speaks Convert itself (tests/lab/bare-client.c), *MPTCP* on a socket of Multipath TCP that it opens
-  itself; *in the place of a TCP socket*: as it has to come about in a program that has opened one already, by
-  nothing but socket(), dup2() and close(). *shim, bypass* and *mptcpize* call a server that has Multipath TCP.
+  itself; *on a socket of somebody else's*: with nothing but the system calls that takes. It is asked whether it is
+  unconnected, and for its cookie; an MPTCP socket takes its place by socket(), dup2() and close(); the reply is waited
+  for with a limit. That much no library can save that a program has not been written for. *shim, bypass* and *mptcpize* call a server that has Multipath TCP.
 - *not steady*: the first and the second half of the rounds disagree by more than {steady:.0%}. Such a row
   says nothing.
 - *supervisor* is `convert-run --any`; its processor time counts as the client's. *ptrace* is how graftcp and the like

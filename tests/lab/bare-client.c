@@ -6,8 +6,9 @@
  *   bare-client [-mtx] [-c CONVERTER:PORT] get SERVER PORT PATH   HTTP's body on stdout
  *   bare-client [-mtx] [-c CONVERTER:PORT] [-h MUTE:COUNT] turns SERVER PORT HOW
  *
- * -m: on Multipath TCP sockets. -t: each in the place of a TCP socket, and a reply is waited for with a limit:
- * what has to be done if somebody else is to have the socket. -x: the Connect TLV asks for the server's MPTCP option too. IPv4.
+ * -m: on Multipath TCP sockets. -t: what has to be done if the socket is somebody else's: it is asked whether it
+ * is unconnected, and what its cookie is; with -m another one takes its place; a reply is waited for with a limit.
+ * -x: the Connect TLV asks for the server's MPTCP option too. IPv4.
  *
  * turns reads numbers, a line for each turn, and makes so many connections one after the other, with
  * an echo on each; HOW it waits is blocking, poll or epoll. The last one stays open until the next turn.
@@ -41,7 +42,7 @@ enum wait { BLOCKING, POLL, EPOLL };
 
 static struct {
 	int protocol;
-	bool converted, extended, in_place;
+	bool converted, extended, not_own;
 	enum wait wait;
 	struct sockaddr_in converter, server;
 	struct in_addr mute;
@@ -141,6 +142,20 @@ static void read_reply(int fd)
 	}
 }
 
+/* Of a socket that is not of one's own making. */
+static void ask(int fd)
+{
+	uint64_t cookie;
+	uint8_t state;
+	socklen_t len = sizeof(state);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &len) < 0 || state != TCP_CLOSE)
+		fail("bare-client: TCP_INFO");
+	len = sizeof(cookie);
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		fail("bare-client: SO_COOKIE");
+}
+
 static int open_socket(int protocol)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | (how.wait == BLOCKING ? 0 : SOCK_NONBLOCK),
@@ -156,8 +171,10 @@ static uint32_t begin(int *fd)
 {
 	int twin;
 
-	*fd = open_socket(how.in_place ? 0 : how.protocol);
-	if (how.in_place && how.protocol) {
+	*fd = open_socket(how.not_own ? 0 : how.protocol);
+	if (how.not_own)
+		ask(*fd);
+	if (how.not_own && how.protocol) {
 		twin = open_socket(how.protocol);
 		if (dup2(twin, *fd) < 0)
 			fail("bare-client: dup2");
@@ -181,7 +198,7 @@ static void finish(int fd)
 	socklen_t len = sizeof(err);
 
 	if (how.converted) {
-		if (how.in_place && how.wait == BLOCKING)
+		if (how.not_own && how.wait == BLOCKING)
 			poll(&readable, 1, LIMIT_MS);
 		read_reply(fd);
 	} else if (how.wait != BLOCKING) {
@@ -373,7 +390,7 @@ static bool read_options(int argc, char **argv)
 			how.pending = (unsigned int)atoi(colon);
 			break;
 		case 't':
-			how.in_place = true;
+			how.not_own = true;
 			break;
 		case 'x':
 			how.extended = true;
