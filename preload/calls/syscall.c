@@ -44,76 +44,6 @@ enum concern {
 	ALWAYS,	   /* another thread may begin something while it waits */
 };
 
-#ifdef SYS__newselect /* the other one has its arguments in memory */
-#define OLD_SELECT SYS__newselect
-#else
-#define OLD_SELECT SYS_select
-#endif
-
-INTERNAL const uint8_t raw_concerns[RAW_NUMBERS] = {
-	[SYS_read] = UNSETTLED,
-	[SYS_readv] = UNSETTLED,
-	[SYS_recvfrom] = UNSETTLED,
-	[SYS_recvmsg] = UNSETTLED,
-	[SYS_recvmmsg] = UNSETTLED,
-	[SYS_preadv2] = UNSETTLED,
-	[SYS_write] = UNSETTLED,
-	[SYS_writev] = UNSETTLED,
-	[SYS_pwritev2] = UNSETTLED,
-	[SYS_sendto] = UNSETTLED,
-	[SYS_sendmsg] = ANY_UNSETTLED,
-	[SYS_sendmmsg] = ANY_UNSETTLED,
-	[SYS_sendfile] = BOTH_UNSETTLED,
-	[SYS_splice] = EITHER_UNSETTLED,
-	[SYS_io_submit] = ANY_UNSETTLED,
-	[SYS_pidfd_getfd] = SECOND_UNSETTLED,
-	[SYS_execve] = ANY_UNSETTLED,
-	[SYS_execveat] = ANY_UNSETTLED,
-	[SYS_ppoll] = ANY_UNSETTLED,
-	[SYS_pselect6] = ANY_UNSETTLED,
-	[SYS_epoll_ctl] = THIRD_TCP,
-	[SYS_epoll_pwait] = ALWAYS,
-	[SYS_epoll_pwait2] = ALWAYS,
-	[SYS_io_uring_setup] = ALWAYS,
-	[SYS_listen] = LISTENING,
-	[SYS_accept4] = LISTENING,
-#ifdef SYS_accept
-	[SYS_accept] = LISTENING,
-#endif
-	[SYS_dup] = TCP,
-	[SYS_dup3] = EITHER_TCP,
-	[SYS_fcntl] = TCP,
-	[SYS_ioctl] = TCP,
-	[SYS_close] = TCP,
-	[SYS_close_range] = ANY_UNSETTLED,
-	[SYS_bind] = TCP,
-	[SYS_shutdown] = TCP,
-	[SYS_getsockname] = TCP,
-	[SYS_getpeername] = TCP,
-	[SYS_getsockopt] = TCP,
-	[SYS_setsockopt] = TCP,
-#ifdef SYS_poll /* newer architectures have none of the older calls */
-	[SYS_poll] = ANY_UNSETTLED,
-	[OLD_SELECT] = ANY_UNSETTLED,
-	[SYS_epoll_wait] = ALWAYS,
-	[SYS_dup2] = EITHER_TCP,
-#endif
-#ifdef SYS_recv
-	[SYS_recv] = UNSETTLED,
-	[SYS_send] = UNSETTLED,
-#endif
-#ifdef SYS_socketcall
-	[SYS_socketcall] = ALWAYS,
-#endif
-#ifdef SYS_fcntl64 /* 32-bit machines */
-	[SYS_fcntl64] = TCP,
-	[SYS_sendfile64] = BOTH_UNSETTLED,
-	[SYS_recvmmsg_time64] = UNSETTLED,
-	[SYS_ppoll_time64] = ANY_UNSETTLED,
-	[SYS_pselect6_time64] = ANY_UNSETTLED,
-#endif
-};
-
 static bool is_unsettled(long fd)
 {
 	return mark_is_unsettled(mark_get((int)fd));
@@ -164,10 +94,8 @@ struct limit {
 	int64_t until_ns;
 };
 
-static struct limit limit_of(long timeout)
+static struct limit limit_of(struct timespec *t)
 {
-	struct timespec *t = (struct timespec *)timeout;
-
 	int64_t until_ns;
 
 	/* of one that is no limit nothing is used up */
@@ -246,160 +174,165 @@ static void before_submitting(long n, struct iocb **blocks)
 			before_giving((int)blocks[i]->aio_fildes);
 }
 
-/* One line for each number above. */
-#define P (void *)
-#define I (int)
-#define U (unsigned int)
-#define Z (size_t)
+static long limited_ppoll(struct pollfd *fds, nfds_t n, struct timespec *left, const sigset_t *mask)
+{
+	struct limit limit = limit_of(left);
+
+	return limited(limit, ppoll(fds, n, left, mask));
+}
+
+static long old_ppoll(struct pollfd *fds, nfds_t n, long timeout, const sigset_t *mask)
+{
+	struct timespec t, *left = from_old(timeout, &t);
+
+	return to_old(timeout, left, limited_ppoll(fds, n, left, mask));
+}
+
+static long limited_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
+			    struct timespec *left, long mask)
+{
+	struct limit limit = limit_of(left);
+
+	return limited(limit, pselect(n, reads, writes, excepts, left, mask_behind(mask)));
+}
+
+static long old_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts, long timeout,
+			long mask)
+{
+	struct timespec t, *left = from_old(timeout, &t);
+
+	return to_old(timeout, left, limited_pselect(n, reads, writes, excepts, left, mask));
+}
+
+static long saw_uring(long r)
+{
+	if (r >= 0)
+		proc_saw_uring();
+	return r;
+}
 
 #ifdef SYS_socketcall
 static long by_socketcall(long call, const long *args, long number);
 #endif
 
+#ifdef SYS__newselect /* the other one has its arguments in memory */
+#define OLD_SELECT SYS__newselect
+#else
+#define OLD_SELECT SYS_select
+#endif
+
+/* Each number that concerns us: when, and which call it is then, of the arguments a to f. */
+#define P	 (void *)
+#define I	 (int)
+#define U	 (unsigned int)
+#define Z	 (size_t)
+#define NATIVELY real_syscall(number, a, b, c, d, e, f)
+/* clang-format off */
+#define RAW_CALLS(X) \
+	X(SYS_read, UNSETTLED, read(I a, P b, Z c)) \
+	X(SYS_readv, UNSETTLED, readv(I a, P b, I c)) \
+	X(SYS_recvfrom, UNSETTLED, recvfrom(I a, P b, Z c, I d, (struct sockaddr *)e, P f)) \
+	X(SYS_recvmsg, UNSETTLED, recvmsg(I a, P b, I c)) \
+	X(SYS_recvmmsg, UNSETTLED, narrow_recvmmsg(I a, P b, U c, (libc_flags)d, P e)) \
+	X(SYS_preadv2, UNSETTLED, preadv2(I a, P b, I c, position(d, e), I f)) \
+	X(SYS_write, UNSETTLED, write(I a, P b, Z c)) \
+	X(SYS_writev, UNSETTLED, writev(I a, P b, I c)) \
+	X(SYS_pwritev2, UNSETTLED, pwritev2(I a, P b, I c, position(d, e), I f)) \
+	X(SYS_sendto, UNSETTLED, sendto(I a, P b, Z c, I d, (struct sockaddr *)e, (socklen_t)f)) \
+	X(SYS_sendmsg, ANY_UNSETTLED, sendmsg(I a, P b, I c)) \
+	X(SYS_sendmmsg, ANY_UNSETTLED, sendmmsg(I a, P b, U c, (libc_flags)d)) \
+	X(SYS_sendfile, BOTH_UNSETTLED, narrow_sendfile(I a, I b, P c, Z d)) \
+	X(SYS_splice, EITHER_UNSETTLED, splice(I a, P b, I c, P d, Z e, U f)) \
+	X(SYS_io_submit, ANY_UNSETTLED, (before_submitting(b, P c), NATIVELY)) \
+	/* of this process, or one that knows nothing of the number */ \
+	X(SYS_pidfd_getfd, SECOND_UNSETTLED, (before_giving(I b), NATIVELY)) \
+	X(SYS_execve, ANY_UNSETTLED, execve(P a, P b, P c)) \
+	X(SYS_execveat, ANY_UNSETTLED, (handover_inherited(), NATIVELY)) \
+	X(SYS_ppoll, ANY_UNSETTLED, \
+	  is_good(c, sizeof(old_time)) ? old_ppoll(P a, (nfds_t)b, c, P d) : NATIVELY) \
+	X(SYS_pselect6, ANY_UNSETTLED, \
+	  is_good(e, sizeof(old_time)) && is_good(f, sizeof(sigset_t *)) ? \
+		  old_pselect(I a, P b, P c, P d, e, f) : NATIVELY) \
+	X(SYS_epoll_ctl, THIRD_TCP, epoll_ctl(I a, I b, I c, P d)) \
+	X(SYS_epoll_pwait, ALWAYS, epoll_pwait(I a, P b, I c, I d, P e)) \
+	X(SYS_epoll_pwait2, ALWAYS, epoll_pwait2(I a, P b, I c, P d, P e)) \
+	X(SYS_io_uring_setup, ALWAYS, saw_uring(NATIVELY)) \
+	X(SYS_listen, LISTENING, listen(I a, I b)) \
+	X(SYS_accept4, LISTENING, accept4(I a, P b, P c, I d)) \
+	X(SYS_dup, TCP, dup(I a)) \
+	X(SYS_dup3, EITHER_TCP, dup3(I a, I b, I c)) \
+	X(SYS_fcntl, TCP, narrow_fcntl(I a, I b, P c)) \
+	X(SYS_ioctl, TCP, ioctl(I a, (libc_request)b, P c)) \
+	X(SYS_close, TCP, close(I a)) \
+	X(SYS_close_range, ANY_UNSETTLED, close_range(U a, U b, I c)) \
+	X(SYS_bind, TCP, bind(I a, (struct sockaddr *)b, (socklen_t)c)) \
+	X(SYS_shutdown, TCP, shutdown(I a, I b)) \
+	X(SYS_getsockname, TCP, getsockname(I a, (struct sockaddr *)b, P c)) \
+	X(SYS_getpeername, TCP, getpeername(I a, (struct sockaddr *)b, P c)) \
+	X(SYS_getsockopt, TCP, getsockopt(I a, I b, I c, P d, P e)) \
+	X(SYS_setsockopt, TCP, setsockopt(I a, I b, I c, P d, (socklen_t)e))
+
+#ifdef SYS_accept
+#define RAW_ACCEPT(X) X(SYS_accept, LISTENING, accept(I a, P b, P c))
+#else
+#define RAW_ACCEPT(X)
+#endif
+
+#ifdef SYS_poll /* newer architectures have none of the older calls */
+#define RAW_OLDER(X) \
+	X(SYS_poll, ANY_UNSETTLED, poll(P a, (nfds_t)b, I c)) \
+	X(OLD_SELECT, ANY_UNSETTLED, is_good(e, sizeof(struct __kernel_old_timeval)) ? \
+		  narrow_select(I a, P b, P c, P d, P e) : NATIVELY) \
+	X(SYS_epoll_wait, ALWAYS, epoll_wait(I a, P b, I c, I d)) \
+	X(SYS_dup2, EITHER_TCP, dup2(I a, I b))
+#else
+#define RAW_OLDER(X)
+#endif
+
+#ifdef SYS_recv
+#define RAW_RECV(X) \
+	X(SYS_recv, UNSETTLED, recv(I a, P b, Z c, I d)) \
+	X(SYS_send, UNSETTLED, send(I a, P b, Z c, I d))
+#else
+#define RAW_RECV(X)
+#endif
+
+#ifdef SYS_socketcall
+#define RAW_SOCKETCALL(X) X(SYS_socketcall, ALWAYS, by_socketcall(a, P b, number))
+#else
+#define RAW_SOCKETCALL(X)
+#endif
+
+#ifdef SYS_fcntl64 /* 32-bit machines */
+#define RAW_NARROW(X) \
+	X(SYS_fcntl64, TCP, fcntl(I a, I b, P c)) \
+	X(SYS_sendfile64, BOTH_UNSETTLED, sendfile(I a, I b, P c, Z d)) \
+	X(SYS_recvmmsg_time64, UNSETTLED, recvmmsg(I a, P b, U c, I d, P e)) \
+	X(SYS_ppoll_time64, ANY_UNSETTLED, \
+	  is_good(c, sizeof(struct timespec)) ? limited_ppoll(P a, (nfds_t)b, P c, P d) : NATIVELY) \
+	X(SYS_pselect6_time64, ANY_UNSETTLED, \
+	  is_good(e, sizeof(struct timespec)) && is_good(f, sizeof(sigset_t *)) ? \
+		  limited_pselect(I a, P b, P c, P d, P e, f) : NATIVELY)
+#else
+#define RAW_NARROW(X)
+#endif
+
+#define RAW_ALL(X) \
+	RAW_CALLS(X) RAW_ACCEPT(X) RAW_OLDER(X) RAW_RECV(X) RAW_SOCKETCALL(X) RAW_NARROW(X)
+/* clang-format on */
+
+#define CONCERN(nr, concern, call) [nr] = (concern),
+INTERNAL const uint8_t raw_concerns[RAW_NUMBERS] = { RAW_ALL(CONCERN) };
+
+#define CALL(nr, concern, call) \
+	case nr:                \
+		return call;
 static long by_libc(long number, long a, long b, long c, long d, long e, long f)
 {
-	struct limit limit;
-	struct timespec t, *left;
-	long r;
-
 	switch (number) {
-	case SYS_read:
-		return read(I a, P b, Z c);
-	case SYS_readv:
-		return readv(I a, P b, I c);
-	case SYS_recvfrom:
-		return recvfrom(I a, P b, Z c, I d, (struct sockaddr *)e, P f);
-	case SYS_recvmsg:
-		return recvmsg(I a, P b, I c);
-	case SYS_recvmmsg:
-		return narrow_recvmmsg(I a, P b, U c, (libc_flags)d, P e);
-	case SYS_preadv2:
-		return preadv2(I a, P b, I c, position(d, e), I f);
-	case SYS_write:
-		return write(I a, P b, Z c);
-	case SYS_writev:
-		return writev(I a, P b, I c);
-	case SYS_pwritev2:
-		return pwritev2(I a, P b, I c, position(d, e), I f);
-	case SYS_sendto:
-		return sendto(I a, P b, Z c, I d, (struct sockaddr *)e, (socklen_t)f);
-	case SYS_sendmsg:
-		return sendmsg(I a, P b, I c);
-	case SYS_sendmmsg:
-		return sendmmsg(I a, P b, U c, (libc_flags)d);
-	case SYS_sendfile:
-		return narrow_sendfile(I a, I b, P c, Z d);
-	case SYS_splice:
-		return splice(I a, P b, I c, P d, Z e, U f);
-	case SYS_io_submit:
-		before_submitting(b, P c);
-		break;
-	case SYS_pidfd_getfd: /* of this process, or one that knows nothing of the number */
-		before_giving(I b);
-		break;
-	case SYS_execve:
-		return execve(P a, P b, P c);
-	case SYS_execveat:
-		handover_inherited();
-		break;
-	case SYS_ppoll:
-		if (!is_good(c, sizeof(old_time)))
-			break;
-		left = from_old(c, &t);
-		limit = limit_of((long)left);
-		return to_old(c, left, limited(limit, ppoll(P a, (nfds_t)b, left, P d)));
-	case SYS_pselect6:
-		if (!is_good(e, sizeof(old_time)) || !is_good(f, sizeof(sigset_t *)))
-			break;
-		left = from_old(e, &t);
-		limit = limit_of((long)left);
-		r = pselect(I a, P b, P c, P d, left, mask_behind(f));
-		return to_old(e, left, limited(limit, r));
-	case SYS_epoll_ctl:
-		return epoll_ctl(I a, I b, I c, P d);
-	case SYS_epoll_pwait:
-		return epoll_pwait(I a, P b, I c, I d, P e);
-	case SYS_epoll_pwait2:
-		return epoll_pwait2(I a, P b, I c, P d, P e);
-	case SYS_io_uring_setup:
-		r = real_syscall(number, a, b, c, d, e, f);
-		if (r >= 0)
-			proc_saw_uring();
-		return r;
-	case SYS_listen:
-		return listen(I a, I b);
-	case SYS_accept4:
-		return accept4(I a, P b, P c, I d);
-#ifdef SYS_accept
-	case SYS_accept:
-		return accept(I a, P b, P c);
-#endif
-	case SYS_dup:
-		return dup(I a);
-	case SYS_dup3:
-		return dup3(I a, I b, I c);
-	case SYS_fcntl:
-		return narrow_fcntl(I a, I b, P c);
-	case SYS_ioctl:
-		return ioctl(I a, (libc_request)b, P c);
-	case SYS_close:
-		return close(I a);
-	case SYS_close_range:
-		return close_range(U a, U b, I c);
-	case SYS_bind:
-		return bind(I a, (struct sockaddr *)b, (socklen_t)c);
-	case SYS_shutdown:
-		return shutdown(I a, I b);
-	case SYS_getsockname:
-		return getsockname(I a, (struct sockaddr *)b, P c);
-	case SYS_getpeername:
-		return getpeername(I a, (struct sockaddr *)b, P c);
-	case SYS_getsockopt:
-		return getsockopt(I a, I b, I c, P d, P e);
-	case SYS_setsockopt:
-		return setsockopt(I a, I b, I c, P d, (socklen_t)e);
-#ifdef SYS_poll
-	case SYS_poll:
-		return poll(P a, (nfds_t)b, I c);
-	case OLD_SELECT:
-		if (!is_good(e, sizeof(struct __kernel_old_timeval)))
-			break;
-		return narrow_select(I a, P b, P c, P d, P e);
-	case SYS_epoll_wait:
-		return epoll_wait(I a, P b, I c, I d);
-	case SYS_dup2:
-		return dup2(I a, I b);
-#endif
-#ifdef SYS_recv
-	case SYS_recv:
-		return recv(I a, P b, Z c, I d);
-	case SYS_send:
-		return send(I a, P b, Z c, I d);
-#endif
-#ifdef SYS_socketcall
-	case SYS_socketcall:
-		return by_socketcall(a, P b, number);
-#endif
-#ifdef SYS_fcntl64
-	case SYS_fcntl64:
-		return fcntl(I a, I b, P c);
-	case SYS_sendfile64:
-		return sendfile(I a, I b, P c, Z d);
-	case SYS_recvmmsg_time64:
-		return recvmmsg(I a, P b, U c, I d, P e);
-	case SYS_ppoll_time64:
-		if (!is_good(c, sizeof(struct timespec)))
-			break;
-		limit = limit_of(c);
-		return limited(limit, ppoll(P a, (nfds_t)b, P c, P d));
-	case SYS_pselect6_time64:
-		if (!is_good(e, sizeof(struct timespec)) || !is_good(f, sizeof(sigset_t *)))
-			break;
-		limit = limit_of(e);
-		return limited(limit, pselect(I a, P b, P c, P d, P e, mask_behind(f)));
-#endif
+		RAW_ALL(CALL)
 	}
-	return real_syscall(number, a, b, c, d, e, f);
+	return NATIVELY;
 }
 
 /* NOLINTEND(performance-no-int-to-ptr) */
