@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Giving a descriptor away: to another program by exec or spawn, to another process by SCM_RIGHTS, to
- * stdio, whose reads and writes inside libc do not come by here. Whoever gets it may not have this
- * library, and in any case not our memory: so what is pending is brought to its end first, or the new owner would read the converter's reply as data. Bounded, as
- * every exchange has a deadline.
+ * stdio, whose reads and writes inside libc do not come by here. What is pending is brought to its end
+ * first, or whoever gets it, without our memory, would read the converter's reply as data.
  */
 #undef _FORTIFY_SOURCE /* <bits/stdio2.h> wraps what this file defines */
 #include "handover.h"

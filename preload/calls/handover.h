@@ -7,8 +7,7 @@
 
 #include <sys/socket.h>
 
-/* Waits until the exchange on fd, if there is one, is over. Bounded by its deadline; signals do not
- * end it. */
+/* As conn_finish(), after the SYN if that is deferred. */
 void handover_finish(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);

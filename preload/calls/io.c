@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Reading and writing. On a pending connection they behave as on an unfinished connect: EAGAIN,
- * or for a blocking descriptor a wait for the outcome; so no byte of the program's goes out
- * before the Connect TLV and no byte of the reply comes in. On a failed one they tell the errno
- * once. On every other descriptor: one relaxed load, and libc (D3).
+ * Reading and writing: on a pending connection as on an unfinished connect, on a failed one the errno, once.
+ * On every other descriptor: one relaxed load, and libc (D3).
  */
 #undef _FORTIFY_SOURCE /* this file defines what <bits/unistd.h> and <bits/socket2.h> wrap */
 #include "advance.h"

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * accept.h - listeners whose connections a converter may make for remote hosts, and those connections.
- *
- * Nothing is kept of a listener: whether what was accepted is a remote host's is asked of the addresses of
- * both its ends, so it does not matter who has opened the listener, or in which process.
  */
 #ifndef CVT_ACCEPT_H
 #define CVT_ACCEPT_H

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * both_ends.h - programs that are the client and the server of one connection.
- *
- * Natively the client is connected before accept() returns the other end, without the program doing
- * anything about it. A converter's server may accept before the converter's reply is here, and an
- * owed Connect TLV is sent by nobody while the program waits in accept() (TRAPS 2.17).
+ * both_ends.h - programs that are the client and the server of one connection: natively the client is
+ * connected before accept() returns the other end (D1, TRAPS 2.17).
  */
 #ifndef CVT_BOTH_ENDS_H
 #define CVT_BOTH_ENDS_H

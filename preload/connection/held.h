@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * held.h - connections that a converter has made, and whose message is not here yet, to a listener that
- * does not wait, or does not any longer, and for a program that asks for the peer's name: nobody has accepted
- * them before there is one. They are numbers of this process that its program does not know of.
- *
- * While there are any, waits for the listener look after them every few milliseconds, and show it as
- * readable when one is ready. Who waits for it in an epoll set already is woken (epsets.h), to do so from then on.
+ * held.h - connections of a converter's whose name is not here yet, to a listener that does not wait for it
+ * (docs/design.md, "Connections from outside"): numbers of this process that its program does not know of.
  */
 #ifndef CVT_HELD_H
 #define CVT_HELD_H

@@ -21,8 +21,6 @@ bool exchange_may_be_too_long(const struct exchange *u)
 	return !u->takes_options && exchange_may_try_base(u);
 }
 
-/* May the reply be held back, as data in the SYN has not been seen to work with MPTCP (LINUX-FACTS
- * 2b.3)? */
 bool exchange_may_be_held(const struct exchange *u)
 {
 	return u->syn_data && u->mptcp && !u->is_proven &&
@@ -77,13 +75,11 @@ static int64_t patience_ns(const struct exchange *u)
 					ns;
 }
 
-/* Half of this attempt's time. */
 int64_t exchange_half_ns(const struct exchange *u)
 {
 	return u->attempt_ns / 2 + atomic_load(&u->deadline_ns) / 2;
 }
 
-/* The last part of the time is for asking whether the converter is there at all (blame.h). */
 int64_t exchange_ask_window_ns(const struct exchange *u)
 {
 	int64_t most = (int64_t)shim_config()->timeout_ms * 1000000 / 4;
@@ -109,7 +105,6 @@ bool exchange_may_be_lost(const struct exchange *u)
 	return u->syn_data && exchange_may_try(u, EXCHANGE_TRIED_SYN);
 }
 
-/* What is there to look for, and when? */
 void exchange_look_at(struct exchange *u, int64_t now)
 {
 	int64_t look_ns = INT64_MAX,

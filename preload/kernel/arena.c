@@ -2,8 +2,7 @@
 /*
  * Memory for the configuration, instead of the program's malloc().
  *
- * The linker sends policy/'s malloc family here (-Wl,--wrap). So the shim never
- * enters the program's allocator, which may be one that opens sockets, counts, or is being
+ * The linker sends policy/'s malloc family here (-Wl,--wrap): the program's may open sockets, count, or be
  * interrupted by a signal right now. Only the thread that reads the configuration allocates.
  */
 #include <stddef.h>

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * epsets.h - which epoll sets a socket is registered in, for sockets that may be converted.
+ * epsets.h - which epoll sets a socket is registered in, for sockets that may be converted: while one is,
+ * the registrations are swapped for ours (D2, TRAPS 2.10-2.12).
  *
- * While a conversion is pending its registrations are swapped for ones with the mask that the
- * exchange needs and a data word of our own, so that the program's threads wake for us and never
- * see the socket early; afterwards they are put back, which also re-arms edge-triggered and
- * one-shot ones (D2, TRAPS 2.10-2.12).
- *
- * Only sockets made by our socket() are followed before their connect(). Bounded: beyond
- * EPSET_MAX registrations at a time a socket is not followed, and then not converted, as long as it is
- * open. What is left of sets and sockets that were closed unseen makes room when room is needed.
+ * Only sockets made by our socket() are followed before their connect(), and beyond EPSET_MAX registrations
+ * at a time none is. What is left of sets and sockets that were closed unseen makes room when room is needed.
  */
 #ifndef CVT_EPSETS_H
 #define CVT_EPSETS_H

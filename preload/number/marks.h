@@ -2,8 +2,7 @@
 /*
  * marks.h - a mark per descriptor number: what we believe about it.
  *
- * A mark is only a hint. Numbers are closed and made behind our back (raw system calls,
- * stdio, a vfork child), so whoever acts on a mark compares the socket cookie first (D4).
+ * A hint: numbers are closed and made unseen, so whoever acts on one compares the socket cookie first (D4).
  * Promises: no lock, no system call, no allocation; a number beyond the table has no mark.
  */
 #ifndef CVT_MARKS_H

@@ -2,9 +2,6 @@
 /*
  * twin.h - the socket that takes the place of the program's own, under the same number, in the
  * moment before it is connected: Multipath TCP instead of TCP, or of the other address family (D8).
- *
- * The program keeps what it has set: options, flags, bound address, epoll registrations. Where
- * something cannot be carried over there is no twin and the socket stays as it is.
  */
 #ifndef CVT_TWIN_H
 #define CVT_TWIN_H
