@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "twin.h"
+#include "twin_int.h"
 
 #include "reach.h"
 #include "epsets.h"
 #include "traces.h"
-#include "twin_options.h"
 #include "sock.h"
 
 #include <fcntl.h>

@@ -69,7 +69,7 @@ enum twin_outcome { TWIN_NOT_YET, TWIN_ASKED, TWIN_MPTCP, TWIN_TCP };
 enum twin_outcome twin_outcome(int fd);
 
 /* getsockopt() and setsockopt() for a number that may have a twin: what TCP would answer, as far as
- * that is possible (twin_options.h). As libc's they set errno. */
+ * that is possible (twin_options.c). As libc's they set errno. */
 int twin_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 /* What ioctl() has done to a socket that may still get a twin, or may be one. As libc's: r and errno

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "twin_options.h"
-
-#include "sock.h"
-#include "twin.h"
-#include "twin_state.h"
+#include "twin_int.h"
 
 #include <netinet/tcp.h>
 #include <netinet/in.h>

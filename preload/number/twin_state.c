@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "twin_state.h"
+#include "twin_int.h"
 
-#include "marks.h"
-#include "notes.h"
 #include "sock.h"
 
 #include <linux/sockios.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>

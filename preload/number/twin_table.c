@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* What the note of a number says of the twin under it, and the names that a twin of another family has. */
-#include "twin.h"
+#include "twin_int.h"
 
 #include "sock.h"
-#include "twin_state.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
