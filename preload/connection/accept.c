@@ -6,7 +6,6 @@
 #include "converters.h"
 #include "due.h"
 #include "epsets.h"
-#include "incoming.h"
 #include "passed.h"
 #include "shim.h"
 #include "sock.h"

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* The message at the head of a connection that a converter has made to us, and our header, which is the
  * answer to it. */
-#include "incoming.h"
+#include "step.h"
 
 #include "exchange_int.h"
 #include "shim.h"
-#include "slots.h"
 #include "sock.h"
 #include "traces.h"
 
