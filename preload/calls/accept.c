@@ -62,7 +62,8 @@ static bool has_port_of(int listener, int fd)
 {
 	struct addr its, ours;
 
-	return accept_local(listener, &its) && accept_local(fd, &ours) && its.port == ours.port;
+	return sock_addr(listener, SYS_getsockname, &its) &&
+	       sock_addr(fd, SYS_getsockname, &ours) && its.port == ours.port;
 }
 
 /* As long as accept() may: until the listener is shut down, too. That its number is closed, and perhaps another's

@@ -20,15 +20,6 @@
 #define SEND_BUFFER    (1 << 15)
 #define SYN_DATA_QUEUE 256 /* connections whose third ACK is outstanding (LINUX-FACTS 1.14) */
 
-bool accept_local(int fd, struct addr *local)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-
-	return sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
-	       addr_from_sockaddr(local, (struct sockaddr *)&name, len) == 0;
-}
-
 static bool is_mptcp(int fd)
 {
 	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
@@ -70,7 +61,7 @@ void accept_listen(int fd)
 	const struct note *n = note_at(fd); /* NULL: there was no memory for it */
 	struct addr local;
 
-	if (mark_has_record(mark_get(fd)) || !accept_local(fd, &local) ||
+	if (mark_has_record(mark_get(fd)) || !sock_addr(fd, SYS_getsockname, &local) ||
 	    !pol_listens(config, &local) || conn_claim(fd, &request) != CONN_CLAIMED)
 		return;
 	if (mark_is_fresh(request.mark) && n && !note_twin(n) && !n->is_mptcp &&
@@ -108,7 +99,8 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	struct addr local;
 	bool mptcp;
 
-	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer) || !accept_local(fd, &local))
+	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer) ||
+	    !sock_addr(fd, SYS_getsockname, &local))
 		return false;
 	converter = pol_accept(shim_config(), peer, &local, converters_route);
 	page = converter ? conn_page(fd, true) : NULL;

@@ -7,8 +7,6 @@
 
 #include "record.h"
 
-/* The address that it is bound to. */
-bool accept_local(int fd, struct addr *local);
 /* Before listen(): Multipath TCP, and data in SYNs, if a rule speaks of where it is bound. */
 void accept_listen(int fd);
 /* From `peer`, accepted on listener just now. Has it become a number with a record, perhaps settled already? */

@@ -46,15 +46,6 @@ static bool goes_to(const struct exchange *u, const struct addr *local)
 	       (addr_classify(local) == ADDR_UNSPECIFIED || addr_equal_ip(&u->server, local));
 }
 
-static bool local_address(int listener, struct addr *local)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-
-	return sys_getsockname(listener, (struct sockaddr *)&name, &len) == 0 &&
-	       addr_from_sockaddr(local, (struct sockaddr *)&name, len) == 0;
-}
-
 /* The numbers whose conversions go to this address. */
 static nfds_t collect(struct pollfd *set, const struct addr *local)
 {
@@ -104,7 +95,8 @@ bool both_ends_in_order(int listener)
 
 	if (!may_go_to(listener))
 		return true;
-	may = local_address(listener, &local) && atomic_load(&ports) & port_bit(&local);
+	may = sock_addr(listener, SYS_getsockname, &local) &&
+	      atomic_load(&ports) & port_bit(&local);
 	if (may && (exchange_is_interrupted() || sock_is_nonblocking(listener)))
 		return true;
 	n = may ? collect(set, &local) : 0;

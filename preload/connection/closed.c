@@ -69,16 +69,6 @@ static struct bytes look(int fd, const char **why)
 	return b;
 }
 
-static void ask_name(int fd, long call, struct addr *addr)
-{
-	struct sockaddr_storage name = { 0 };
-	socklen_t len = sizeof(name);
-
-	if (syscall(call, fd, &name, &len) < 0 ||
-	    addr_from_sockaddr(addr, (struct sockaddr *)&name, len) < 0)
-		addr->port = 0;
-}
-
 SLOW void conn_log_close(int fd)
 {
 	struct addr via, local;
@@ -91,8 +81,8 @@ SLOW void conn_log_close(int fd)
 		return;
 	b = look(fd, &why);
 	ms = (now_ns() - c->began_ns) / 1000000;
-	ask_name(fd, SYS_getpeername, &via);
-	ask_name(fd, SYS_getsockname, &local);
+	sock_addr(fd, SYS_getpeername, &via);
+	sock_addr(fd, SYS_getsockname, &local);
 	log_tell(LOG_LEVEL_DEBUG, LOG_CLOSED,
 		 "{server:%p}{converter: via %p}{local: from %p} after {lived_ms:%lld} ms: {how:%s}"
 		 "{sent:, %lld bytes sent}{received:, %lld received}",

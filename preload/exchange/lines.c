@@ -11,23 +11,13 @@ static const char *const dialects[] = { "rfc8803", "draft-02", "hybrid" };
 
 /* ------------------------------------------------------------------------ collecting */
 
-/* The end of the connection to the converter that is ours: by it a capture is searched. */
-static void take_local(struct addr *local, int fd)
-{
-	struct sockaddr_storage name = { 0 };
-	socklen_t len = sizeof(name);
-
-	*local = (struct addr){ .port = 0 };
-	if (fd >= 0 && sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0)
-		addr_from_sockaddr(local, (struct sockaddr *)&name, len);
-}
-
 SLOW static void add_line(struct report *r, const struct exchange *u, struct report_line line)
 {
 	line.us = (int)((now_ns() - r->started_ns) / 1000);
 	line.dialect = (uint8_t)u->dialect;
 	line.in_syn = u->syn_data;
-	take_local(&line.local, r->fd);
+	if (r->fd >= 0)
+		sock_addr(r->fd, SYS_getsockname, &line.local); /* by it a capture is searched */
 	r->lines[r->n_lines++] = line;
 }
 

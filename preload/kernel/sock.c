@@ -42,6 +42,16 @@ bool sock_is_nonblocking(int fd)
 	return flags >= 0 && flags & O_NONBLOCK;
 }
 
+bool sock_addr(int fd, long call, struct addr *a)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+
+	*a = (struct addr){ .port = 0 };
+	return sys_result(syscall(call, fd, &name, &len)) == 0 &&
+	       addr_from_sockaddr(a, (struct sockaddr *)&name, len) == 0;
+}
+
 int64_t sock_time_limit(int fd, int name)
 {
 	struct timeval limit = { 0 };

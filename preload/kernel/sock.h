@@ -7,6 +7,7 @@
 #ifndef CVT_SOCK_H
 #define CVT_SOCK_H
 
+#include "addr.h"
 #include "real.h"
 
 #ifndef TCP_IS_MPTCP
@@ -24,6 +25,8 @@ int sock_set_int(int fd, int level, int name, int value);
 int sock_ask_cookie(int fd, uint64_t *cookie);
 uint64_t sock_cookie(int fd);
 bool sock_is_nonblocking(int fd);
+/* getsockname() or getpeername() (call: SYS_...). False, and port 0: there is none. */
+bool sock_addr(int fd, long call, struct addr *a);
 /* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from
  * now; INT64_MAX for none. */
 int64_t sock_time_limit(int fd, int name);

@@ -20,13 +20,10 @@ bool reach_is_only_v6(int fd)
 bool reach_is_bound_elsewhere(int fd, const struct addr *to)
 {
 	const struct note *n = note_at(fd);
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
 	struct addr own;
 
 	if (n && n->family && !atomic_load(&n->bound))
 		return false;
-	return sys_getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
-	       addr_from_sockaddr(&own, (struct sockaddr *)&name, len) == 0 &&
-	       addr_classify(&own) != ADDR_UNSPECIFIED && addr_is_v4(&own) != addr_is_v4(to);
+	return sock_addr(fd, SYS_getsockname, &own) && addr_classify(&own) != ADDR_UNSPECIFIED &&
+	       addr_is_v4(&own) != addr_is_v4(to);
 }
