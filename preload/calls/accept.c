@@ -11,7 +11,6 @@
 #include "sock.h"
 #include "wait.h"
 
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 
 /* The process has not opened it, and so has not read the configuration either. */

@@ -15,7 +15,6 @@
 #include "notes.h"
 #include "passed.h"
 #include "real.h"
-#include "wait.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -5,7 +5,6 @@
 #include "attempt.h"
 #include "begin.h"
 #include "sock.h"
-#include "shim.h"
 #include "twin.h"
 #include "wait.h"
 

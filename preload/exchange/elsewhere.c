@@ -3,8 +3,6 @@
 #include "exchange_int.h"
 
 #include "converters.h"
-#include "real.h"
-#include "shim.h"
 
 static void leave(struct exchange_turn *t, bool is_unclear)
 {

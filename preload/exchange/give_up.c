@@ -2,8 +2,6 @@
 /* When nothing more can be tried by this converter, or by any. */
 #include "exchange_int.h"
 
-#include "sys.h"
-
 enum exchange_event exchange_give_up_for_good(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;

@@ -8,7 +8,6 @@
 #include "sock.h"
 #include "traces.h"
 
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>

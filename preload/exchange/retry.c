@@ -5,9 +5,6 @@
 
 #include "cookies.h"
 #include "options.h"
-#include "real.h"
-
-#include <fcntl.h>
 
 /* Of what is only tried because nothing comes the log's usual level says no more than how it ends. */
 static bool is_guess(const struct exchange *u, enum exchange_try what)

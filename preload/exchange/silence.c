@@ -3,8 +3,6 @@
 #include "exchange_int.h"
 
 #include "sock.h"
-#include "shim.h"
-#include "twin.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

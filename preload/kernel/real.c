@@ -2,7 +2,6 @@
 #include "real.h"
 
 #include <dlfcn.h>
-#include <features.h>
 #include <link.h>
 #include <string.h>
 

@@ -9,7 +9,6 @@
 #ifndef CVT_REAL_H
 #define CVT_REAL_H
 
-#include "clock.h"
 #include "libc.h"
 #include "real_narrow.h"
 

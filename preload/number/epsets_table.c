@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The table of registrations. */
 #include "epsets_int.h"
-#include "wait.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
