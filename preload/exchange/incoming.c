@@ -61,15 +61,6 @@ static enum exchange_event leave_alone(struct exchange_turn *t)
 	return EXCHANGE_GOES_ON;
 }
 
-/* Has the stream ended behind what is there? */
-static bool is_all(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
-	struct timespec now = { .tv_sec = 0 };
-
-	return syscall(SYS_ppoll, &p, 1, &now, NULL, 0) > 0;
-}
-
 /* Nothing is taken away before it is known to be a message's. A part of the header would be there again at
  * every look, so the kernel tells of it when it is whole. */
 static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
@@ -86,7 +77,7 @@ static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
 		return false;
 	}
 	if (n == 0 || !hs_may_begin(&u->reply, (struct cvt_span){ head, (size_t)n }) ||
-	    (n < (long)sizeof(head) && is_all(t->fd))) {
+	    (n < (long)sizeof(head) && sock_events(t->fd, POLLRDHUP))) { /* that was all */
 		*event = leave_alone(t);
 		return false;
 	}

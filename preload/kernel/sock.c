@@ -42,6 +42,14 @@ bool sock_is_nonblocking(int fd)
 	return flags >= 0 && flags & O_NONBLOCK;
 }
 
+short sock_events(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	struct timespec now = { .tv_sec = 0 };
+
+	return syscall(SYS_ppoll, &p, 1, &now, NULL, 0) > 0 ? p.revents : 0;
+}
+
 bool sock_addr(int fd, long call, struct addr *a)
 {
 	struct sockaddr_storage name;

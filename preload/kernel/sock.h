@@ -27,6 +27,8 @@ uint64_t sock_cookie(int fd);
 bool sock_is_nonblocking(int fd);
 /* getsockname() or getpeername() (call: SYS_...). False, and port 0: there is none. */
 bool sock_addr(int fd, long call, struct addr *a);
+/* What poll() says now; 0: nothing. */
+short sock_events(int fd, short events);
 /* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from
  * now; INT64_MAX for none. */
 int64_t sock_time_limit(int fd, int name);

@@ -17,14 +17,6 @@
 #define GET_INFO    1 /* MPTCP_INFO */
 #define GET_TCPINFO 2 /* MPTCP_TCPINFO */
 
-static int events(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDHUP };
-	struct timespec now = { .tv_sec = 0 };
-
-	return syscall(SYS_ppoll, &p, 1, &now, NULL, 0) > 0 ? p.revents : 0;
-}
-
 static int queued(int fd, unsigned long request)
 {
 	int n = 0;
@@ -40,7 +32,7 @@ int twin_unread(int fd, int n)
 
 	if (n == 1 && !sock_int(fd, SOL_SOCKET, SO_MEMINFO, 1))
 		return 0;
-	if (n == 1 && events(fd) & POLLERR)
+	if (n == 1 && sock_events(fd, 0) & POLLERR)
 		return 1;
 	r = sys_recv(fd, NULL, INT32_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 	return r < 0 ? n : (int)r;
@@ -53,7 +45,7 @@ static uint8_t state(int fd)
 {
 	uint8_t shut = atomic_load(&note_at(fd)->shut), name;
 	socklen_t none = 0;
-	int seen = events(fd);
+	int seen = sock_events(fd, POLLRDHUP);
 	bool ours = shut & 1 << SHUT_WR, peers = seen & POLLRDHUP && !(shut & 1 << SHUT_RD);
 
 	if (seen & POLLHUP && syscall(SYS_getpeername, fd, &name, &none) < 0)
@@ -147,6 +139,7 @@ bool twin_is_answered(int fd)
  * (which is ENOTCONN, and works). */
 void twin_told(int fd)
 {
-	if (mark_get(fd) == MARK_UP && (events(fd) & (POLLHUP | POLLRDHUP)) == POLLHUP)
+	if (mark_get(fd) == MARK_UP &&
+	    (sock_events(fd, POLLRDHUP) & (POLLHUP | POLLRDHUP)) == POLLHUP)
 		sys_shutdown(fd, SHUT_RDWR);
 }
