@@ -14,7 +14,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stddef.h>
 
 /* Bytes, which the kernel doubles: what is behind any window (LINUX-FACTS 2b.6). */
 #define SEND_BUFFER    (1 << 15)
@@ -81,16 +80,6 @@ void accept_listen(int fd)
 
 /* -------------------------------------------------------------------- what it accepts */
 
-static void bound_send_buffer(int fd)
-{
-	struct tcp_info info = { .tcpi_options = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_rto);
-
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	    info.tcpi_options & TCPI_OPT_SYN_DATA)
-		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-}
-
 bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 {
 	const struct config_converter *converter;
@@ -112,8 +101,8 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	c->began_ns = now_ns();
 	c->no_cookie = false;
 	mptcp = is_mptcp(fd);
-	if (mptcp)
-		bound_send_buffer(fd);
+	if (mptcp && sock_has_syn_data(fd))
+		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
 	if (mptcp && note_has_twin(listener))
 		twin_accepted(fd, c->sock_cookie, family);
 	u = c->sock_cookie ? exchange_incoming(c->sock_cookie, converter, peer, family, mptcp) :

@@ -295,11 +295,9 @@ void report_connected(struct report *r, struct exchange *u, int fd)
 
 void report_accepted(struct report *r, struct exchange *u)
 {
-	union tcp tcp;
-
 	if (!log_is_on(LOG_LEVEL_INFO))
 		return;
-	u->syn_data = ask_tcp(r->fd, &tcp) && tcp.info.tcpi_options & TCPI_OPT_SYN_DATA;
+	u->syn_data = sock_has_syn_data(r->fd);
 	describe(r, u, u->mptcp && sock_is_mptcp(r->fd), LOG_ACCEPTED);
 }
 

@@ -11,12 +11,7 @@
 /* A server that is mute looks the same; only an attempt that fares better tells (report.h). */
 static bool is_held(const struct exchange *u, int fd)
 {
-	struct tcp_info info = { .tcpi_options = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_rto);
-
-	return exchange_may_be_held(u) &&
-	       sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       info.tcpi_options & TCPI_OPT_SYN_DATA && sock_is_mptcp(fd);
+	return exchange_may_be_held(u) && sock_has_syn_data(fd) && sock_is_mptcp(fd);
 }
 
 /* What speaks for the converter must be newer than half of its part of the time. */

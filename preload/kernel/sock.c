@@ -79,6 +79,15 @@ int sock_tcp_state(int fd)
 	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
 }
 
+bool sock_has_syn_data(int fd)
+{
+	struct tcp_info info = { .tcpi_options = 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_rto);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_options & TCPI_OPT_SYN_DATA;
+}
+
 bool sock_is_mptcp(int fd)
 {
 	return sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, 0);
