@@ -444,7 +444,7 @@ static void look(struct job *j, bool broken)
 		due_at(j->until_ns);
 	} else if (mark == MARK_UP) {
 		finish(j, 0, true);
-	} else if (mark == MARK_FAILED || mark == MARK_FAILED_TOLD) {
+	} else if (mark_has_failed(mark)) {
 		err = conn_take_error(j->ours, c);
 		finish(j, err ? err : ECONNABORTED, false);
 	} else {

@@ -13,13 +13,6 @@
 
 /* ------------------------------------------------------------------- epoll_ctl */
 
-/* May a socket with this mark be converted later, or is it being converted? */
-static bool is_followed(enum mark mark)
-{
-	return mark_is_fresh(mark) || mark == MARK_PENDING || mark == MARK_FAILED ||
-	       mark == MARK_FAILED_TOLD;
-}
-
 static int ctl_natively(int epfd, int op, int fd, struct epoll_event *event)
 {
 	return REAL(epoll_ctl)(epfd, op, fd, event) < 0 ? -errno : 0;
@@ -81,7 +74,7 @@ INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		mark = mark_get(fd);
 	if (mark == MARK_UP && note_has_twin(fd))
 		note_spoil(fd, "an epoll set holds it");
-	if (!is_followed(mark) || (memory_is_absurd(event) && op != EPOLL_CTL_DEL))
+	if (!mark_is_unfinished(mark) || (memory_is_absurd(event) && op != EPOLL_CTL_DEL))
 		return REAL(epoll_ctl)(epfd, op, fd, event);
 	if (mark == MARK_PENDING)
 		r = ctl_pending(epfd, op, fd, event);

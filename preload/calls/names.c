@@ -64,11 +64,6 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	return 0;
 }
 
-static bool has_failed(enum mark mark)
-{
-	return mark == MARK_FAILED || mark == MARK_FAILED_TOLD;
-}
-
 /* The address that a failed attempt had, as long as the failure lasts. */
 static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
 {
@@ -82,7 +77,7 @@ static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t 
 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 {
-	bool failed = has_failed(mark_get(fd)) && !memory_is_absurd(len);
+	bool failed = mark_has_failed(mark_get(fd)) && !memory_is_absurd(len);
 	socklen_t room = failed ? *len : 0;
 	struct sockaddr *name = addr.__sockaddr__;
 	int saved_errno = errno, r;
@@ -120,7 +115,7 @@ static int peer_option(int fd, void *value, socklen_t *len)
 	socklen_t whole = c ? addr_to_sockaddr(&c->server, c->family, &name) : 0;
 	int r = REAL(getsockopt)(fd, SOL_SOCKET, SO_PEERNAME, value, len);
 
-	if (r < 0 && (!c || errno != ENOTCONN || !has_failed(mark_get(fd)) || *len > whole ||
+	if (r < 0 && (!c || errno != ENOTCONN || !mark_has_failed(mark_get(fd)) || *len > whole ||
 		      memory_is_absurd(value)))
 		return -1;
 	if (c)
@@ -173,7 +168,7 @@ static int cookie_option(int fd, void *value, socklen_t *len)
 	struct conn *c = conn_find(fd);
 	int r = option_natively(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, value, len);
 
-	if (r == 0 && c && c->no_cookie && !has_failed(mark_get(fd)))
+	if (r == 0 && c && c->no_cookie && !mark_has_failed(mark_get(fd)))
 		memset(value, 0, *len);
 	return r;
 }
@@ -263,12 +258,6 @@ static bool set_rcvlowat(int fd, const int *value)
 	return pending;
 }
 
-/* ... by another socket, which must have the option then. */
-static bool may_connect_yet(enum mark mark)
-{
-	return mark_is_fresh(mark) || mark == MARK_PENDING || has_failed(mark);
-}
-
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	int r;
@@ -284,7 +273,7 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	if (note_has_twin(fd))
 		return twin_setsockopt(fd, level, name, value, len);
 	r = REAL(setsockopt)(fd, level, name, value, len);
-	if (r == 0 && may_connect_yet(mark_get(fd)))
+	if (r == 0 && mark_is_unfinished(mark_get(fd)))
 		note_option(fd, level, name, value, len);
 	return r;
 }

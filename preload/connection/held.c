@@ -129,7 +129,7 @@ static struct held *ready(int listener)
 
 		if (!is_of(h, listener) || !is_ready(h))
 			continue;
-		if (mark_get(fd) != MARK_FAILED && mark_get(fd) != MARK_FAILED_TOLD)
+		if (!mark_has_failed(mark_get(fd)))
 			return h;
 		drop(h);
 	}

@@ -45,6 +45,17 @@ static inline bool mark_has_record(enum mark mark)
 	return mark >= MARK_PENDING;
 }
 
+static inline bool mark_has_failed(enum mark mark)
+{
+	return mark == MARK_FAILED || mark == MARK_FAILED_TOLD;
+}
+
+/* May it be converted yet, or is it being, perhaps by another socket under the number? */
+static inline bool mark_is_unfinished(enum mark mark)
+{
+	return mark_is_fresh(mark) || mark == MARK_PENDING || mark_has_failed(mark);
+}
+
 static inline bool mark_is_unsettled(enum mark mark)
 {
 	return mark == MARK_PENDING || mark == MARK_FAILED;
