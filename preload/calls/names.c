@@ -108,18 +108,16 @@ static int option_natively(int fd, int level, int name, void *value, socklen_t *
 
 /* SO_PEERNAME, unlike getpeername(), tells whom the socket was connected to, whatever came of it.
  * The kernel checks the arguments; of a failed attempt it has forgotten the peer. */
-static int peer_option(int fd, void *value, socklen_t *len)
+static int peer_option(int fd, struct conn *c, void *value, socklen_t *len)
 {
-	struct conn *c = conn_find(fd);
 	struct sockaddr_storage name;
-	socklen_t whole = c ? addr_to_sockaddr(&c->server, c->family, &name) : 0;
+	socklen_t whole = addr_to_sockaddr(&c->server, c->family, &name);
 	int r = REAL(getsockopt)(fd, SOL_SOCKET, SO_PEERNAME, value, len);
 
-	if (r < 0 && (!c || errno != ENOTCONN || !mark_has_failed(mark_get(fd)) || *len > whole ||
+	if (r < 0 && (errno != ENOTCONN || !mark_has_failed(mark_get(fd)) || *len > whole ||
 		      memory_is_absurd(value)))
 		return -1;
-	if (c)
-		memcpy(value, &name, *len < whole ? *len : whole);
+	memcpy(value, &name, *len < whole ? *len : whole);
 	return 0;
 }
 
@@ -128,30 +126,28 @@ static enum mark option_state(int fd, struct conn *c)
 {
 	enum mark mark = mark_get(fd);
 
-	return c && mark == MARK_PENDING ? conn_advance(fd, c) : mark;
+	return mark == MARK_PENDING ? conn_advance(fd, c) : mark;
 }
 
 /* An unfinished connect, whatever the kernel's state is: it is the first byte. */
-static int state_option(int fd, void *value, socklen_t *len)
+static int state_option(int fd, struct conn *c, void *value, socklen_t *len)
 {
-	struct conn *c = conn_find(fd);
 	bool pending = option_state(fd, c) == MARK_PENDING;
 	int r = option_natively(fd, IPPROTO_TCP, TCP_INFO, value, len);
 
-	if (r == 0 && c && pending && *len > 0)
+	if (r == 0 && pending && *len > 0)
 		*(uint8_t *)value = conn_is_incoming(c) ? TCP_ESTABLISHED : TCP_SYN_SENT;
 	return r;
 }
 
-static int number_option(int fd, int name, void *value, socklen_t *len)
+static int number_option(int fd, struct conn *c, int name, void *value, socklen_t *len)
 {
-	struct conn *c = conn_find(fd);
 	enum mark mark = option_state(fd, c);
 	int answer = 0;
 
-	if (name == SO_RCVLOWAT && c && mark == MARK_PENDING)
+	if (name == SO_RCVLOWAT && mark == MARK_PENDING)
 		answer = conn_rcvlowat(c);
-	if (!c || (mark != MARK_PENDING && mark != MARK_FAILED) || (name == SO_RCVLOWAT && !answer))
+	if (!mark_is_unsettled(mark) || (name == SO_RCVLOWAT && !answer))
 		return option_natively(fd, SOL_SOCKET, name, value, len);
 	/* the kernel checks the arguments, with an option that is a number, too */
 	if (REAL(getsockopt)(fd, SOL_SOCKET, SO_TYPE, value, len) < 0)
@@ -163,12 +159,11 @@ static int number_option(int fd, int name, void *value, socklen_t *len)
 }
 
 /* On a connection of ours the converter's option is not the program's. */
-static int cookie_option(int fd, void *value, socklen_t *len)
+static int cookie_option(int fd, const struct conn *c, void *value, socklen_t *len)
 {
-	struct conn *c = conn_find(fd);
 	int r = option_natively(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, value, len);
 
-	if (r == 0 && c && c->no_cookie && !mark_has_failed(mark_get(fd)))
+	if (r == 0 && c->no_cookie && !mark_has_failed(mark_get(fd)))
 		memset(value, 0, *len);
 	return r;
 }
@@ -184,14 +179,13 @@ struct zerocopy { /* as the kernel has it; libc's is older */
 
 /* Reads, and more than what is mapped only into a buffer that it is given: an unfinished connect has
  * nothing, and the reply that may be there is shorter than what could be mapped. */
-static int zerocopy_option(int fd, void *value, socklen_t *len)
+static int zerocopy_option(int fd, struct conn *c, void *value, socklen_t *len)
 {
 	struct zerocopy z = { 0 };
-	struct conn *c = conn_find(fd);
 	socklen_t room = memory_is_absurd(len) ? 0 : *len < sizeof(z) ? *len : sizeof(z);
 	int r;
 
-	if (option_state(fd, c) != MARK_PENDING || !c || memory_is_absurd(value))
+	if (option_state(fd, c) != MARK_PENDING || memory_is_absurd(value))
 		return option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, len);
 	memcpy(&z, value, room);
 	z.room = 0;
@@ -208,17 +202,20 @@ static int zerocopy_option(int fd, void *value, socklen_t *len)
 SLOW static int connection_option(int fd, int level, int name, void *value, socklen_t *len)
 {
 	int saved_errno = errno, r;
+	struct conn *c = conn_find(fd);
 
-	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_NO_COOKIE)
-		r = cookie_option(fd, value, len);
+	if (!c)
+		r = option_natively(fd, level, name, value, len);
+	else if (level == IPPROTO_TCP && name == TCP_FASTOPEN_NO_COOKIE)
+		r = cookie_option(fd, c, value, len);
 	else if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE)
-		r = zerocopy_option(fd, value, len);
+		r = zerocopy_option(fd, c, value, len);
 	else if (level == IPPROTO_TCP)
-		r = state_option(fd, value, len);
+		r = state_option(fd, c, value, len);
 	else if (name == SO_PEERNAME)
-		r = peer_option(fd, value, len);
+		r = peer_option(fd, c, value, len);
 	else
-		r = number_option(fd, name, value, len);
+		r = number_option(fd, c, name, value, len);
 	if (r == 0)
 		errno = saved_errno;
 	return r;
