@@ -29,12 +29,13 @@ static int ctl_followed(int epfd, int op, int fd, struct epoll_event *event)
 	return r;
 }
 
-/* What the kernel does not let EPOLLEXCLUSIVE be combined with (epoll_ctl(2)). */
-static bool is_refused(uint32_t events)
+/* What the kernel does not let EPOLLEXCLUSIVE be combined with (epoll_ctl(2)): EPOLL_CTL_MOD, and events. */
+static bool is_refused(int op, uint32_t events)
 {
 	return events & EPOLLEXCLUSIVE &&
-	       events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
-				    EPOLLET | EPOLLEXCLUSIVE);
+	       (op == EPOLL_CTL_MOD ||
+		events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+				     EPOLLET | EPOLLEXCLUSIVE));
 }
 
 static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
@@ -52,12 +53,9 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 		return r;
 	}
 	r = 1;
-	if (op != EPOLL_CTL_DEL && memory_was_readable(event, sizeof(*event))) {
-		if (op == EPOLL_CTL_ADD && !is_refused(event->events))
-			r = epset_add_swapped(epfd, fd, event, &u->watch);
-		else if (op == EPOLL_CTL_MOD && !(event->events & EPOLLEXCLUSIVE))
-			r = epset_change(epfd, fd, event, &u->watch);
-	}
+	if ((op == EPOLL_CTL_ADD || op == EPOLL_CTL_MOD) &&
+	    memory_was_readable(event, sizeof(*event)) && !is_refused(op, event->events))
+		r = epset_ctl_swapped(op, epfd, fd, event, &u->watch);
 	if (r > 0)
 		return ctl_followed(epfd, op, fd, event);
 	if (!exchange_is_pending(u)) /* ended by another thread meanwhile */

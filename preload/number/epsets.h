@@ -43,12 +43,10 @@ static inline bool epset_ever_swapped(void)
 }
 /* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
 bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event);
-/* EPOLL_CTL_MOD of fd, whose conversion is pending: changes what is put back later, and the kernel
- * gets our mask and word. Returns what epoll_ctl() says, or 1: libc's shall go on. */
-int epset_change(int epfd, int fd, const struct epoll_event *event, struct watch *w);
-/* Enters fd, whose conversion is pending, in the set: the kernel gets our mask and word. Returns
- * what epoll_ctl(EPOLL_CTL_ADD) says, 0 or -errno; -ENOSPC if the table is full. */
-int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct watch *w);
+/* EPOLL_CTL_ADD or EPOLL_CTL_MOD of fd, whose conversion is pending: the kernel gets our mask and word, and
+ * what the program wants is put back later. Returns what epoll_ctl() says, 0 or -errno (-ENOSPC if the table is
+ * full); or 1: libc's shall go on. */
+int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event, struct watch *w);
 
 /* All registrations of fd: to the mask that w wants (again, if that has changed); back to what the
  * program wants, unless another process has done so (w may be NULL where that is not known); forget: they are

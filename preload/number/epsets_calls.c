@@ -92,33 +92,6 @@ bool epset_fire(int epfd, int fd)
 	return r;
 }
 
-int epset_add_swapped(int epfd, int fd, const struct epoll_event *event, struct watch *w)
-{
-	struct epoll_event native;
-	struct reg *r;
-	bool known;
-	int err;
-
-	if (!epset_lock())
-		return -ENOSPC;
-	r = epset_find(epfd, fd);
-	known = r != NULL;
-	if (!r)
-		r = epset_enter(epfd, fd, event);
-	if (!r) {
-		epset_unlock();
-		return -ENOSPC;
-	}
-	native = epset_take(r, w);
-	err = epset_ctl(epfd, EPOLL_CTL_ADD, fd, &native);
-	if (err == 0)
-		r->wanted = *event; /* a known one had gone unseen */
-	else if (!known)
-		epset_drop(r);
-	epset_unlock();
-	return err;
-}
-
 /* The set was duplicated: what was known of fd under its other numbers is this. */
 static void drop_copies(const struct reg *r)
 {
@@ -134,35 +107,50 @@ static void drop_copies(const struct reg *r)
 	}
 }
 
-int epset_change(int epfd, int fd, const struct epoll_event *event, struct watch *w)
+static int add(struct reg *r, const struct epoll_event *event, struct watch *w, bool is_new)
+{
+	struct epoll_event native = epset_take(r, w);
+	int err = epset_ctl(r->epfd, EPOLL_CTL_ADD, r->fd, &native);
+
+	if (err == 0)
+		r->wanted = *event; /* a known one had gone unseen */
+	else if (is_new)
+		epset_drop(r);
+	return err;
+}
+
+static int change(struct reg *r, const struct epoll_event *event, struct watch *w, bool is_new)
 {
 	struct epoll_event native;
-	struct reg *r;
-	bool known;
 	int err;
 
-	if (!epset_lock())
-		return 1;
-	r = epset_find(epfd, fd);
-	known = r != NULL;
-	if (r && r->wanted.events & EPOLLEXCLUSIVE) { /* as we have entered it, it is not */
-		epset_unlock();
+	if (r->wanted.events & EPOLLEXCLUSIVE) /* as we have entered it, it is not */
 		return -EINVAL;
-	}
-	if (!r)
-		r = epset_enter(epfd, fd, event);
-	if (!r) {
-		epset_unlock();
-		return -ENOSPC;
-	}
 	r->wanted = *event;
 	r->oneshot = ARMED;
 	native = epset_take(r, w);
 	err = epset_modify(r, &native);
 	if (err < 0) /* the set was closed, or fd taken out, unseen */
 		epset_drop(r);
-	else if (!known)
+	else if (is_new)
 		drop_copies(r);
+	return err;
+}
+
+int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event, struct watch *w)
+{
+	int err = -ENOSPC;
+	struct reg *r;
+	bool is_new;
+
+	if (!epset_lock())
+		return op == EPOLL_CTL_ADD ? -ENOSPC : 1;
+	r = epset_find(epfd, fd);
+	is_new = !r;
+	if (is_new)
+		r = epset_enter(epfd, fd, event);
+	if (r)
+		err = op == EPOLL_CTL_ADD ? add(r, event, w, is_new) : change(r, event, w, is_new);
 	epset_unlock();
 	return err;
 }

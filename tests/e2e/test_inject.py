@@ -73,7 +73,7 @@ ERRNOS = {
 OTHERS = "EPERM ENOSYS ENOMEM EINTR EINVAL"
 
 # What the program has called, made for it with other arguments: it fails as that would.
-FOR_THE_PROGRAM = {("getsockopt", "twin_getsockopt"), ("epoll_ctl", "epset_add_swapped"),
+FOR_THE_PROGRAM = {("getsockopt", "twin_getsockopt"), ("epoll_ctl", "epset_ctl_swapped"),
                    ("connect", "end_connect")}
 
 # Where the shim cannot go on: the program gets an errno. None of these happens in Linux, but by a
