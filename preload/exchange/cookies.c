@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cookies.h"
 
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /*
  * The cookies that were handed out last, to whichever converter they belong. A new one never takes the
@@ -13,48 +11,41 @@
  */
 #define LEARNED_MOST 16
 
-#define WORDS (CONFIG_COOKIE_MAX / sizeof(uint64_t))
+#define WORDS	  (CONFIG_COOKIE_MAX / sizeof(uint64_t))
+#define KEY_WORDS 4
 
-struct learned {
+static struct learned {
 	_Atomic uint32_t changes; /* odd: being written */
 	_Atomic uint32_t turn;	  /* the newer one counts; 0: there is none */
 	_Atomic uint32_t len;	  /* 0: it was dropped */
-	_Atomic uint32_t port;
-	_Atomic uint64_t mark; /* cookies_mark() */
-	_Atomic uint64_t ip[2], network;
+	_Atomic uint64_t mark;	  /* cookies_mark() */
+	_Atomic uint64_t key[KEY_WORDS];
 	_Atomic uint64_t bytes[WORDS];
-};
+} all[LEARNED_MOST];
 
 _Static_assert(CONFIG_COOKIE_MAX % sizeof(uint64_t) == 0, "whole words");
 
-static _Atomic(struct learned *) table;
 static _Atomic uint32_t turns;
 
-static struct learned *the_table(bool make)
+/* Whose a cookie is: the converter's address and port, and the network. */
+static void take_key(uint64_t key[static KEY_WORDS], const struct health_key *whose)
 {
-	struct learned *all = atomic_load_explicit(&table, memory_order_acquire), *mine;
-	size_t size = LEARNED_MOST * sizeof(*all);
-
-	if (all || !make)
-		return all;
-	mine = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mine == MAP_FAILED)
-		return NULL;
-	if (atomic_compare_exchange_strong(&table, &all, mine))
-		return mine;
-	munmap(mine, size);
-	return all;
+	memcpy(key, whose->converter.ip, sizeof(whose->converter.ip));
+	key[2] = whose->network;
+	key[3] = whose->converter.port;
 }
 
-static bool is_of(const struct learned *l, const struct health_key *key)
+static bool has_key(const struct learned *l, const uint64_t key[static KEY_WORDS])
 {
-	uint64_t ip[2];
+	for (int i = 0; i < KEY_WORDS; i++)
+		if (atomic_load(&l->key[i]) != key[i])
+			return false;
+	return true;
+}
 
-	memcpy(ip, key->converter.ip, sizeof(ip));
-	return atomic_load(&l->turn) && !(atomic_load(&l->changes) & 1) &&
-	       atomic_load(&l->network) == key->network &&
-	       atomic_load(&l->port) == key->converter.port && atomic_load(&l->ip[0]) == ip[0] &&
-	       atomic_load(&l->ip[1]) == ip[1];
+static bool is_of(const struct learned *l, const uint64_t key[static KEY_WORDS])
+{
+	return atomic_load(&l->turn) && !(atomic_load(&l->changes) & 1) && has_key(l, key);
 }
 
 /* Signed, as turns wrap. */
@@ -63,21 +54,27 @@ static bool is_newer(const struct learned *l, const struct learned *than)
 	return !than || (int32_t)(atomic_load(&l->turn) - atomic_load(&than->turn)) > 0;
 }
 
-static struct learned *newest_of(struct learned *all, const struct health_key *key)
+/* NULL: there is none. Before the first one the table's pages are left alone. */
+static struct learned *newest_of(const struct exchange *u)
 {
 	struct learned *newest = NULL;
+	uint64_t key[KEY_WORDS];
 
-	for (int i = 0; all && i < LEARNED_MOST; i++)
-		if (is_of(&all[i], key) && is_newer(&all[i], newest))
-			newest = &all[i];
+	if (!atomic_load_explicit(&turns, memory_order_relaxed))
+		return NULL;
+	take_key(key, &u->health);
+	for (struct learned *l = all; l < all + LEARNED_MOST; l++)
+		if (is_of(l, key) && is_newer(l, newest))
+			newest = l;
 	return newest;
 }
 
-static bool copy(const struct learned *l, const struct health_key *key, uint8_t *room, size_t len)
+static bool copy(const struct learned *l, const struct exchange *u, uint8_t *room, size_t len)
 {
 	uint32_t before = atomic_load(&l->changes);
-	uint64_t word;
+	uint64_t word, key[KEY_WORDS];
 
+	take_key(key, &u->health);
 	if (before & 1 || len != atomic_load(&l->len) || !is_of(l, key))
 		return false;
 	for (size_t at = 0; at < len; at += sizeof(word)) {
@@ -93,7 +90,7 @@ size_t cookies_len(const struct exchange *u)
 
 	if (u->converter->convert_cookie.len)
 		return u->converter->convert_cookie.len;
-	l = newest_of(the_table(false), &u->health);
+	l = newest_of(u);
 	return l ? atomic_load(&l->len) : 0;
 }
 
@@ -105,8 +102,8 @@ bool cookies_copy(const struct exchange *u, uint8_t *room, size_t len)
 		memcpy(room, u->converter->convert_cookie.p, len);
 		return true;
 	}
-	l = newest_of(the_table(false), &u->health);
-	return l && copy(l, &u->health, room, len);
+	l = newest_of(u);
+	return l && copy(l, u, room, len);
 }
 
 /* FNV-1a, over what is on the wire: whole words. */
@@ -121,33 +118,29 @@ uint64_t cookies_mark(struct cvt_span cookie)
 
 static uint64_t known_mark(const struct exchange *u)
 {
-	const struct learned *l = newest_of(the_table(false), &u->health);
+	const struct learned *l = newest_of(u);
 
 	return l ? atomic_load(&l->mark) : 0;
 }
 
-static bool is_same(const struct learned *a, const struct learned *b)
+static bool is_followed(const struct learned *l)
 {
-	return atomic_load(&a->port) == atomic_load(&b->port) &&
-	       atomic_load(&a->network) == atomic_load(&b->network) &&
-	       atomic_load(&a->ip[0]) == atomic_load(&b->ip[0]) &&
-	       atomic_load(&a->ip[1]) == atomic_load(&b->ip[1]);
-}
+	uint64_t key[KEY_WORDS];
 
-static bool is_followed(struct learned *all, const struct learned *l)
-{
-	for (int i = 0; i < LEARNED_MOST; i++)
-		if (&all[i] != l && atomic_load(&all[i].turn) && is_newer(&all[i], l) &&
-		    is_same(&all[i], l))
+	for (int i = 0; i < KEY_WORDS; i++)
+		key[i] = atomic_load(&l->key[i]);
+	for (const struct learned *other = all; other < all + LEARNED_MOST; other++)
+		if (other != l && atomic_load(&other->turn) && is_newer(other, l) &&
+		    has_key(other, key))
 			return true;
 	return false;
 }
 
 /* Is it of less use than the other one? What was never used, then what has a successor, then what is
  * old. */
-static bool is_better_room(struct learned *all, const struct learned *l, const struct learned *than)
+static bool is_better_room(const struct learned *l, const struct learned *than)
 {
-	bool old = is_followed(all, l), other_old = is_followed(all, than);
+	bool old = is_followed(l), other_old = is_followed(than);
 
 	if (!atomic_load(&l->turn) || !atomic_load(&than->turn))
 		return !atomic_load(&l->turn);
@@ -155,7 +148,7 @@ static bool is_better_room(struct learned *all, const struct learned *l, const s
 }
 
 /* Its `changes` are odd then. NULL: so are all. */
-static struct learned *claim(struct learned *all)
+static struct learned *claim(void)
 {
 	uint32_t changes, best_changes;
 	struct learned *best;
@@ -163,11 +156,11 @@ static struct learned *claim(struct learned *all)
 	do {
 		best = NULL;
 		best_changes = 0;
-		for (int i = 0; i < LEARNED_MOST; i++) {
-			changes = atomic_load(&all[i].changes);
-			if (changes & 1 || (best && !is_better_room(all, &all[i], best)))
+		for (struct learned *l = all; l < all + LEARNED_MOST; l++) {
+			changes = atomic_load(&l->changes);
+			if (changes & 1 || (best && !is_better_room(l, best)))
 				continue;
-			best = &all[i];
+			best = l;
 			best_changes = changes;
 		}
 	} while (best &&
@@ -177,18 +170,16 @@ static struct learned *claim(struct learned *all)
 
 static bool add(const struct exchange *u, struct cvt_span convert_cookie)
 {
-	struct learned *all = the_table(true), *l = all ? claim(all) : NULL;
-	uint64_t ip[2], word;
+	uint64_t key[KEY_WORDS], word;
+	struct learned *l = claim();
 	uint32_t turn;
 
 	if (!l)
 		return false;
-	memcpy(ip, u->health.converter.ip, sizeof(ip));
+	take_key(key, &u->health);
 	atomic_store(&l->turn, 0);
-	atomic_store(&l->network, u->health.network);
-	atomic_store(&l->port, u->health.converter.port);
-	atomic_store(&l->ip[0], ip[0]);
-	atomic_store(&l->ip[1], ip[1]);
+	for (int i = 0; i < KEY_WORDS; i++)
+		atomic_store(&l->key[i], key[i]);
 	atomic_store(&l->len, (uint32_t)convert_cookie.len);
 	atomic_store(&l->mark, cookies_mark(convert_cookie));
 	for (size_t at = 0; at < convert_cookie.len; at += sizeof(word)) {
@@ -218,7 +209,7 @@ bool cookies_learn(const struct exchange *u, struct cvt_span convert_cookie)
 /* In its place, so that one that another thread has just learned stays the newest. */
 void cookies_drop(const struct exchange *u)
 {
-	struct learned *l = newest_of(the_table(false), &u->health);
+	struct learned *l = newest_of(u);
 	uint32_t changes = l ? atomic_load(&l->changes) : 0;
 
 	if (!l || u->converter->convert_cookie.len || !u->sent_cookie || changes & 1 ||
