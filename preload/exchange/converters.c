@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "converters.h"
 
-#include "cookies.h"
-#include "options.h"
+#include "message.h"
 #include "route.h"
 #include "shim.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "cookies.h"
+#include "message.h"
 
 #include <string.h>
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "report.h"
 
-#include "cookies.h"
 #include "counts.h"
-#include "options.h"
+#include "message.h"
 #include "sock.h"
 #include "servers.h"
 #include "shim.h"

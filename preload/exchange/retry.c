@@ -3,8 +3,7 @@
  * the exchange has anyway. */
 #include "exchange_int.h"
 
-#include "cookies.h"
-#include "options.h"
+#include "message.h"
 
 /* Of what is only tried because nothing comes the log's usual level says no more than how it ends. */
 static bool is_guess(const struct exchange *u, enum exchange_try what)

@@ -2,8 +2,7 @@
 /* The SYN of an exchange, with the Convert message or before it. */
 #include "exchange_int.h"
 
-#include "cookies.h"
-#include "options.h"
+#include "message.h"
 #include "sock.h"
 #include "traces.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Whoever has just learned a cookie has one to send, however many threads learn one at once; in another
  * network nobody has. */
-#include "cookies.h"
+#include "message.h"
 
 #include "converters.h"
 #include "route.h"

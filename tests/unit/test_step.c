@@ -7,7 +7,7 @@
 #include "step.h"
 
 #include "converters.h"
-#include "cookies.h"
+#include "message.h"
 #include "shim.h"
 #include "twin.h"
 #include "wait.h"
