@@ -17,12 +17,20 @@
 #include <sys/select.h>
 #include <sys/time.h>
 
-#define SELECT_READ   (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
-#define SELECT_WRITE  (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
-#define SELECT_EXCEPT POLLPRI
+#define SETS 3
 
+/* What may be read, written, and is urgent; NULL: not asked. */
 struct sets {
-	fd_set *read, *write, *except;
+	fd_set *each[SETS];
+};
+
+/* What each is in terms of poll. */
+static const struct meaning {
+	short asked, answer;
+} meanings[SETS] = {
+	{ POLLIN | POLLRDNORM | POLLRDBAND, POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR },
+	{ POLLOUT | POLLWRNORM | POLLWRBAND, POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR },
+	{ POLLPRI, POLLPRI },
 };
 
 #define WORD_BITS (8 * (int)sizeof(unsigned long))
@@ -53,18 +61,20 @@ static short asked(const struct sets *sets, int fd)
 {
 	short events = 0;
 
-	if (has(sets->read, fd))
-		events |= POLLIN | POLLRDNORM | POLLRDBAND;
-	if (has(sets->write, fd))
-		events |= POLLOUT | POLLWRNORM | POLLWRBAND;
-	if (has(sets->except, fd))
-		events |= POLLPRI;
+	for (int i = 0; i < SETS; i++)
+		if (has(sets->each[i], fd))
+			events |= meanings[i].asked;
 	return events;
 }
 
-static bool can_ask(fd_set *set, int fd)
+/* Words of all three, as they will be copied by the kernel, or refused. */
+static bool are_readable(const struct sets *sets, size_t first, size_t n)
 {
-	return !set || memory_was_readable(&words_of(set)[fd / WORD_BITS], sizeof(unsigned long));
+	for (int i = 0; i < SETS; i++)
+		if (sets->each[i] && !memory_was_readable(words_of(sets->each[i]) + first,
+							  n * sizeof(unsigned long)))
+			return false;
+	return true;
 }
 
 /* Reads no more of the sets than where a number of ours stands, which the kernel reads too. */
@@ -73,8 +83,7 @@ static bool needs_us(const struct sets *sets, int n)
 	for (int fd = 0; fd < n && fd <= conn_highest(); fd++) {
 		if (!held_or_unsettled(fd))
 			continue;
-		if (!can_ask(sets->read, fd) || !can_ask(sets->write, fd) ||
-		    !can_ask(sets->except, fd))
+		if (!are_readable(sets, (size_t)fd / WORD_BITS, 1))
 			return false;
 		if (asked(sets, fd))
 			return true;
@@ -123,18 +132,6 @@ static int reach(int n)
 	return least < most ? (int)least * WORD_BITS : n;
 }
 
-static bool is_readable(const fd_set *set, int n)
-{
-	return !set || memory_was_readable(set, words_for(n) * sizeof(unsigned long));
-}
-
-/* As it will be copied by the kernel, or refused. */
-static bool are_readable(const struct sets *sets, int n)
-{
-	return is_readable(sets->read, n) && is_readable(sets->write, n) &&
-	       is_readable(sets->except, n);
-}
-
 /* --------------------------------------------------------- from sets to poll, and back */
 
 /* The next number from fd on that is in any of the sets; n: none. */
@@ -144,9 +141,8 @@ static int next_asked(const struct sets *sets, int fd, int n)
 		size_t at = (size_t)fd / WORD_BITS;
 		unsigned long word = 0;
 
-		word |= sets->read ? words_of(sets->read)[at] : 0;
-		word |= sets->write ? words_of(sets->write)[at] : 0;
-		word |= sets->except ? words_of(sets->except)[at] : 0;
+		for (int i = 0; i < SETS; i++)
+			word |= sets->each[i] ? words_of(sets->each[i])[at] : 0;
 		word &= ~0UL << fd % WORD_BITS;
 		if (word) {
 			fd = (int)at * WORD_BITS + __builtin_ctzl(word);
@@ -165,21 +161,10 @@ static nfds_t count_asked(const struct sets *sets, int n)
 	return count;
 }
 
-/* What one of the three sets is in terms of poll. */
-struct meaning {
-	short asked;
-	short answer;
-};
-
-static const struct meaning meanings[] = {
-	{ POLLIN, SELECT_READ },
-	{ POLLOUT, SELECT_WRITE },
-	{ POLLPRI, SELECT_EXCEPT },
-};
-
-static bool is_in(const struct pollfd *p, const struct meaning *m)
+/* Does it belong into the answer's set i? */
+static bool is_in(const struct pollfd *p, int i)
 {
-	return p->fd >= 0 && p->events & m->asked && p->revents & m->answer;
+	return p->fd >= 0 && p->events & meanings[i].asked && p->revents & meanings[i].answer;
 }
 
 /* POLLHUP and POLLERR end every poll, but not a select that did not ask for what they mean: such
@@ -198,8 +183,7 @@ static bool is_ready(struct pollfd *fds, nfds_t count)
 
 		if (p->fd < 0 || !p->revents)
 			continue;
-		if (p->revents & POLLNVAL || is_in(p, &meanings[0]) || is_in(p, &meanings[1]) ||
-		    is_in(p, &meanings[2]))
+		if (p->revents & POLLNVAL || is_in(p, 0) || is_in(p, 1) || is_in(p, 2))
 			ready = true;
 		else
 			p->fd = left_out(p->fd);
@@ -207,17 +191,16 @@ static bool is_ready(struct pollfd *fds, nfds_t count)
 	return ready;
 }
 
-static int fill_set(fd_set *set, int n, const struct meaning *m, const struct pollfd *fds,
-		    nfds_t count)
+static int fill_set(fd_set *set, int i, int n, const struct pollfd *fds, nfds_t count)
 {
 	int ready = 0;
 
 	if (!set)
 		return 0;
 	memset(set, 0, words_for(n) * sizeof(unsigned long));
-	for (nfds_t i = 0; i < count; i++)
-		if (is_in(&fds[i], m)) {
-			words_of(set)[fds[i].fd / WORD_BITS] |= bit_of(fds[i].fd);
+	for (const struct pollfd *p = fds; p < fds + count; p++)
+		if (is_in(p, i)) {
+			words_of(set)[p->fd / WORD_BITS] |= bit_of(p->fd);
 			ready++;
 		}
 	return ready;
@@ -226,12 +209,14 @@ static int fill_set(fd_set *set, int n, const struct meaning *m, const struct po
 /* The program's sets become the answer, in the kernel's order: two may be one. */
 static int fill_sets(const struct sets *sets, int n, const struct pollfd *fds, nfds_t count)
 {
+	int ready = 0;
+
 	for (nfds_t i = 0; i < count; i++)
 		if (fds[i].fd >= 0 && fds[i].revents & POLLNVAL)
 			return -EBADF;
-	return fill_set(sets->read, n, &meanings[0], fds, count) +
-	       fill_set(sets->write, n, &meanings[1], fds, count) +
-	       fill_set(sets->except, n, &meanings[2], fds, count);
+	for (int i = 0; i < SETS; i++)
+		ready += fill_set(sets->each[i], i, n, fds, count);
+	return ready;
 }
 
 static int wait_on(const struct sets *sets, int n, const struct pollset_room *room,
@@ -269,13 +254,14 @@ static int wait_in_room(const struct sets *sets, int n, int64_t until_ns, const 
 static int wait_on_sets(const struct sets *sets, int n, int64_t until_ns, const sigset_t *mask)
 {
 	n = reach(n);
-	return are_readable(sets, n) ? wait_in_room(sets, n, until_ns, mask) : -EFAULT;
+	return are_readable(sets, 0, words_for(n)) ? wait_in_room(sets, n, until_ns, mask) :
+						     -EFAULT;
 }
 
 SLOW static int pselect_unsettled(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
 				  const struct timespec *timeout, const sigset_t *mask)
 {
-	const struct sets sets = { reads, writes, excepts };
+	const struct sets sets = { { reads, writes, excepts } };
 	int saved_errno = errno;
 	int64_t until_ns;
 
@@ -323,7 +309,7 @@ static bool end_of(const struct timeval *timeout, int64_t *until_ns)
 SLOW static int select_unsettled(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
 				 struct timeval *timeout)
 {
-	const struct sets sets = { reads, writes, excepts };
+	const struct sets sets = { { reads, writes, excepts } };
 	int saved_errno = errno, r;
 	int64_t until_ns;
 
