@@ -169,25 +169,29 @@ static size_t count_args(const char *first, va_list args)
 	return n;
 }
 
-static void list_args(char **argv, size_t n, const char *first, va_list *args)
+static void list_args(char **argv, const char *first, va_list *args)
 {
 	memcpy(argv, &first, sizeof(first));
-	for (size_t i = 1; i < n; i++)
-		argv[i] = va_arg(*args, char *);
+	while (*argv)
+		*++argv = va_arg(*args, char *);
 }
+
+/* alloca()'s room is that of the function itself. */
+#define LIST_ARGS(argv, first, args)                                                  \
+	do {                                                                          \
+		va_start(args, first);                                                \
+		(argv) = __builtin_alloca(count_args(first, args) * sizeof(*(argv))); \
+		va_end(args);                                                         \
+		va_start(args, first);                                                \
+		list_args(argv, first, &(args));                                      \
+	} while (0)
 
 INTERPOSE int execl(const char *path, const char *arg, ...)
 {
 	va_list args;
 	char **argv;
-	size_t n;
 
-	va_start(args, arg);
-	n = count_args(arg, args);
-	va_end(args);
-	argv = __builtin_alloca(n * sizeof(*argv));
-	va_start(args, arg);
-	list_args(argv, n, arg, &args);
+	LIST_ARGS(argv, arg, args);
 	va_end(args);
 	return execv(path, argv);
 }
@@ -196,14 +200,8 @@ INTERPOSE int execlp(const char *file, const char *arg, ...)
 {
 	va_list args;
 	char **argv;
-	size_t n;
 
-	va_start(args, arg);
-	n = count_args(arg, args);
-	va_end(args);
-	argv = __builtin_alloca(n * sizeof(*argv));
-	va_start(args, arg);
-	list_args(argv, n, arg, &args);
+	LIST_ARGS(argv, arg, args);
 	va_end(args);
 	return execvp(file, argv);
 }
@@ -212,14 +210,8 @@ INTERPOSE int execle(const char *path, const char *arg, ...)
 {
 	char **argv, *const *envp;
 	va_list args;
-	size_t n;
 
-	va_start(args, arg);
-	n = count_args(arg, args);
-	va_end(args);
-	argv = __builtin_alloca(n * sizeof(*argv));
-	va_start(args, arg);
-	list_args(argv, n, arg, &args);
+	LIST_ARGS(argv, arg, args);
 	envp = va_arg(args, char *const *);
 	va_end(args);
 	return execve(path, argv, envp);
