@@ -11,21 +11,23 @@ struct real_narrow real_narrow;
 #endif
 bool real_waits_are_libcs WRITTEN;
 
-#ifdef DLFO_STRUCT_HAS_EH_DBASE /* of glibc 2.35 and later */
-#include <gnu/libc-version.h>
-
-#pragma weak _dl_find_object
-#pragma weak gnu_get_libc_version
-
+/* Which has the function that the pointer there leads to. NULL: the loader does not say (before glibc 2.35; musl). */
 AT_START static struct link_map *object_of(const void *function)
 {
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
+#pragma weak _dl_find_object
 	struct dl_find_object found = { .dlfo_link_map = NULL };
 	void *address;
 
 	memcpy(&address, function, sizeof(address));
-	return _dl_find_object && _dl_find_object(address, &found) == 0 ? found.dlfo_link_map :
-									  NULL;
+	if (_dl_find_object && _dl_find_object(address, &found) == 0)
+		return found.dlfo_link_map;
+#endif
+	(void)function;
+	return NULL;
 }
+
+__attribute__((weak)) const char *gnu_get_libc_version(void);
 
 AT_START static bool waits_are_libcs(void)
 {
@@ -36,18 +38,6 @@ AT_START static bool waits_are_libcs(void)
 	       object_of(&real.epoll_wait) == libc && object_of(&real.epoll_pwait) == libc &&
 	       object_of(&real.epoll_pwait2) == libc;
 }
-#else
-AT_START static struct link_map *object_of(const void *function)
-{
-	(void)function;
-	return NULL;
-}
-
-AT_START static bool waits_are_libcs(void)
-{
-	return false;
-}
-#endif
 
 /* ------------------------------------------------------------------ what stands behind ours */
 
