@@ -121,18 +121,13 @@ int wait_one(int fd, short events, int64_t until_ns)
 }
 
 /* What a program's own mistake raises is not what has interrupted a wait; and handlers for it
- * (Python's faulthandler, sanitizers) often lack SA_RESTART. */
-static bool is_fault(int sig)
+ * (Python's faulthandler, sanitizers) often lack SA_RESTART. Nor does what libc has for itself count: glibc up to
+ * 2.35 cancels threads by one without SA_RESTART, once a program has asked for pthread_cancel(); musl's third
+ * has SA_RESTART. */
+static bool is_apart(int sig)
 {
 	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-	       sig == SIGTRAP || sig == SIGABRT || sig == SIGSYS;
-}
-
-/* What libc has for itself. glibc up to 2.35 cancels threads by one without SA_RESTART, once a program has
- * asked for pthread_cancel(); musl's third has SA_RESTART. */
-static bool is_libcs(int sig)
-{
-	return sig == 32 || sig == 33;
+	       sig == SIGTRAP || sig == SIGABRT || sig == SIGSYS || sig == 32 || sig == 33;
 }
 
 bool wait_restarts_all(void)
@@ -146,7 +141,7 @@ bool wait_restarts_all(void)
 	} action;
 
 	for (int sig = 1; sig <= 64; sig++) {
-		if (is_fault(sig) || is_libcs(sig) ||
+		if (is_apart(sig) ||
 		    syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) < 0)
 			continue;
 		if (action.handler == (void *)SIG_DFL || action.handler == (void *)SIG_IGN)
