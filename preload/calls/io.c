@@ -241,9 +241,7 @@ SLOW static ssize_t sendto_unsettled(int fd, const void *p, size_t n, int flags,
 {
 	ssize_t r;
 
-	if (!is_unsettled(fd) && !(flags & MSG_FASTOPEN))
-		return REAL(sendto)(fd, p, n, flags, sa, len);
-	if (memory_settles_address(sa, len))
+	if ((!is_unsettled(fd) && !(flags & MSG_FASTOPEN)) || memory_settles_address(sa, len))
 		return REAL(sendto)(fd, p, n, flags, sa, len);
 	if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
 	    fastopen_buffer(fd, p, n, &flags, sa, sa ? len : 0, &r))

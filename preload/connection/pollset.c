@@ -194,7 +194,7 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
 {
 	for (nfds_t i = 0; i < n; i++)
-		if (mark_is_unsettled(mark_get(fds[i].fd)) || (held_any() && held_has(fds[i].fd)))
+		if (held_or_unsettled(fds[i].fd))
 			return true;
 	return false;
 }

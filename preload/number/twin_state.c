@@ -5,12 +5,10 @@
 
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#ifndef SO_MEMINFO
-#define SO_MEMINFO 55
-#endif
 #ifndef SOL_MPTCP
 #define SOL_MPTCP 284
 #endif
@@ -86,16 +84,18 @@ static void put(uint8_t *info, socklen_t len, size_t at, const void *value, size
 		memcpy(info + at, value, len - at < size ? len - at : size);
 }
 
+struct whole { /* struct mptcp_info; what comes behind the third byte of `more` since Linux 6.5 */
+	uint8_t counts[8];
+	uint32_t flags, token; /* flags: 1: fallback, 2: the other side's key is there */
+	uint64_t places[3];
+	uint8_t more[4];
+	uint32_t retransmits;
+	uint64_t retrans, sent, received, acked;
+};
+
 void twin_tcp_info(int fd, uint8_t *info, socklen_t len)
 {
-	struct { /* struct mptcp_info; what comes behind the third byte of `more` since Linux 6.5 */
-		uint8_t counts[8];
-		uint32_t flags, token;
-		uint64_t places[3];
-		uint8_t more[4];
-		uint32_t retransmits;
-		uint64_t retrans, sent, received, acked;
-	} whole;
+	struct whole whole;
 	socklen_t size = sizeof(whole);
 	uint32_t unsent = 0;
 
@@ -122,14 +122,11 @@ void twin_tcp_info(int fd, uint8_t *info, socklen_t len)
 /* After a fallback to TCP the question is the subflow's, which does not know it. */
 bool twin_is_answered(int fd)
 {
-	struct {
-		uint8_t counts[8];
-		uint32_t flags; /* 1: fallback, 2: the other side's key is there */
-	} info;
-	socklen_t size = sizeof(info);
+	struct whole whole;
+	socklen_t size = offsetof(struct whole, token);
 
-	return sys_getsockopt(fd, SOL_MPTCP, GET_INFO, &info, &size) == 0 && size == sizeof(info) &&
-	       (info.flags & 3) == 2;
+	return sys_getsockopt(fd, SOL_MPTCP, GET_INFO, &whole, &size) == 0 &&
+	       size == offsetof(struct whole, token) && (whole.flags & 3) == 2;
 }
 
 /* ------------------------------------------------------------------- SO_ERROR */
