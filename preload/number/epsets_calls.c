@@ -124,7 +124,7 @@ static int change(struct reg *r, const struct epoll_event *event, struct watch *
 	struct epoll_event native;
 	int err;
 
-	if (r->wanted.events & EPOLLEXCLUSIVE) /* as we have entered it, it is not */
+	if (!is_new && r->wanted.events & EPOLLEXCLUSIVE) /* as we have entered it, it is not */
 		return -EINVAL;
 	r->wanted = *event;
 	r->oneshot = ARMED;
