@@ -137,9 +137,9 @@ INTERPOSE int dup(int fd)
 /* What is open there stays so when a limit is lowered. */
 static bool is_beyond_limit(int fd)
 {
-	struct rlimit limit;
+	uint64_t limit[2]; /* struct rlimit64 */
 
-	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)fd >= limit.rlim_cur;
+	return syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit) == 0 && (uint64_t)fd >= limit[0];
 }
 
 /* newfd is about to be closed, unless fd is none. */
