@@ -175,7 +175,7 @@ static uint16_t *compare(const struct line *a, size_t n, const struct line *b, s
 {
 	uint16_t *common;
 
-	if (n >= TABLE_MAX || m >= TABLE_MAX || (n + 1) * (m + 1) > TABLE_MAX)
+	if (n + 1 > TABLE_MAX / (m + 1)) /* their product may be more than a size_t holds */
 		return NULL;
 	common = calloc((n + 1) * (m + 1), sizeof(*common));
 	if (!common)

@@ -5,6 +5,7 @@
 
 The library for them is found by the same LD_PRELOAD as the one for 64 bits, by its $LIB."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,31 @@ class Library(L.TestCase):
         done = subprocess.run([L.ROOT / "tests/exports", BUILT / L.BUILT_SHIM.name,
                                BUILT / "e2e/plain/t_errno"], cwd=L.ROOT, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_a_large_difference(self):
+        """Of the helper: 2^16 by 2^16 cells are none in 32 bits, and what was written there was outside."""
+        program, helper = self.lab.file("differ"), L.ROOT / "bootstrap-helper"
+        main = self.lab.file("differ.c", """
+#include <stdlib.h>
+#include <string.h>
+#include "fetch_int.h"
+int main(void)
+{
+	enum { LINES = 65535 };
+	char *old = calloc(1, 2 * LINES + 1), *new = calloc(1, 2 * LINES + 1);
+	for (int i = 0; i < LINES; i++) {
+		memcpy(old + 2 * i, "a\\n", 2);
+		memcpy(new + 2 * i, "b\\n", 2);
+	}
+	struct fetch_text a = { "old", old, 2 * LINES, true }, b = { "new", new, 2 * LINES, true };
+	return fetch_diff(stdout, &a, &b) != 0;
+}
+""")
+        compiler = os.environ.get("CC32", "i686-linux-gnu-gcc").split()
+        L.command([*compiler, "-O1", "-std=gnu11", "-D_GNU_SOURCE", f"-I{helper}/fetch", f"-I{helper}/base", main,
+                   helper / "fetch/fetch_diff.c", "-o", program])
+        r = self.lab.run([program])
+        self.assertEqual((r.code, r.out.count(b"\n")), (0, 3 + 2 * 65535), r.err)
 
     def test_one_state_for_both(self):
         """What was told one of 64 bits of a server, programs of both sizes know; and they count together."""
