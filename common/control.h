@@ -18,4 +18,12 @@ static inline size_t control_at(const char *text)
 	return c[0] && (c[0] < ' ' || c[0] == 0x7f);
 }
 
+/* What a terminal would obey becomes question marks, for each byte one. */
+static inline void control_hide(char *text)
+{
+	for (; *text; text++)
+		for (size_t n = control_at(text); n; n--)
+			text[n - 1] = '?';
+}
+
 #endif

@@ -12,8 +12,7 @@ const char *option_text(const char *word, char text[static OPTION_TEXT_MAX])
 
 	snprintf(text, OPTION_TEXT_MAX, "%.*s%s", OPTION_TEXT_MAX - (fits ? 1 : 4), word,
 		 fits ? "" : "...");
-	for (char *c = text; *c; c++)
-		memset(c, '?', control_at(c));
+	control_hide(text);
 	return text;
 }
 

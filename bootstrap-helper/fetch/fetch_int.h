@@ -89,7 +89,7 @@ int fetch_diff(FILE *out, const struct fetch_text *old, const struct fetch_text 
 
 struct fetch_path {
 	unsigned int line; /* 0: there is none */
-	char text[256];	   /* "file = /var/log/convert.log" */
+	char text[256];	   /* "file = /var/log/convert.log", with nothing that a terminal would obey */
 };
 
 /* The first path in new that old does not have at the same key; what the parser would take for one. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "fetch_int.h"
 
+#include "control.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,6 +129,7 @@ struct fetch_path fetch_new_path(const char *old, size_t old_len, const char *ne
 		found.line = r.line;
 		snprintf(found.text, sizeof(found.text), "%.*s = %.*s", (int)r.key.len, r.key.p,
 			 (int)r.value.len, r.value.p);
+		control_hide(found.text); /* the parser, which takes none, comes later */
 		break;
 	}
 	return found;

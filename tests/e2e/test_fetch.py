@@ -293,6 +293,11 @@ class Refused(Fetching):
                 self.publish("[converter b]\naddress = 192.0.2.2\n" + line + "\n")
                 self.fetch(code=CHANGED)
 
+    def test_a_file_that_is_refused_is_no_order_to_a_terminal(self):
+        self.publish(b"[log]\nfile = /var/log/x\x1b]0;owned\x07\xc2\x9b2J\n")
+        text = self.fails(says=f"{url()}:2: file = /var/log/x?]0;owned???2J: a file that the present ")
+        self.assertNotRegex(text, "[\x1b\x07\x9b]")
+
     def test_a_file_that_is_refused_is_not_opened(self):
         """To open a watchdog, say, starts it."""
         self.publish(NEW.replace("[policy]", "cookie = @/nowhere/device\n[policy]"))
