@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "fetch_int.h"
 
+#include "control.h"
+
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -210,15 +212,34 @@ static int complain(const struct transfer *t, const char *what, const char *want
 	return -1;
 }
 
+static long status_of(const struct transfer *t)
+{
+	long status = 0;
+
+	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+	return status;
+}
+
+static int complain_of_status(const struct transfer *t, long status)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "the server answers with HTTP status %ld", status);
+	return complain(t, what, t->headers ? "200 or 304" : "200");
+}
+
 static int fail(const struct transfer *t, CURLcode code)
 {
+	const long status = status_of(t);
 	char wanted[64];
 
 	snprintf(wanted, sizeof(wanted), "at most %zu bytes (--max-size)", t->request->most);
-	if (t->is_too_large || code == CURLE_FILESIZE_EXCEEDED)
-		return complain(t, "too large", wanted);
 	if (t->has_no_memory || code == CURLE_OUT_OF_MEMORY)
 		return complain(t, "out of memory", NULL);
+	if (status >= 400) /* whatever is wrong with the page that says so */
+		return complain_of_status(t, status);
+	if (t->is_too_large || code == CURLE_FILESIZE_EXCEEDED)
+		return complain(t, "too large", wanted);
 	if (code == CURLE_UNSUPPORTED_PROTOCOL) /* the address itself has been looked at */
 		return complain(t, "it redirects to something else than https",
 				"https, behind redirects too");
@@ -239,18 +260,13 @@ static bool has_known_end(const struct transfer *t)
 
 static int judge(const struct transfer *t)
 {
-	const bool is_conditional = t->headers != NULL;
-	char what[64];
-	long status = 0;
+	const long status = status_of(t);
 
-	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
-	t->answer->is_unchanged = status == 304 && is_conditional;
+	t->answer->is_unchanged = status == 304 && t->headers;
 	if (t->answer->is_unchanged)
 		return 0;
-	if (status != 200) {
-		snprintf(what, sizeof(what), "the server answers with HTTP status %ld", status);
-		return complain(t, what, is_conditional ? "200 or 304" : "200");
-	}
+	if (status != 200)
+		return complain_of_status(t, status);
 	if (!has_known_end(t))
 		return complain(t, "the server does not say how long the file is",
 				"a Content-Length, or chunks");
@@ -347,6 +363,7 @@ int fetch_download(const struct fetch_request *request, struct fetch_answer *ans
 		code = curl_easy_perform(t.curl);
 	if (request->has_meter)
 		fputs("\r\033[K", stderr);
+	control_hide(t.why); /* it may have words of the server's */
 	err = code ? fail(&t, code) : judge(&t);
 	curl_easy_cleanup(t.curl);
 	curl_slist_free_all(t.headers);

@@ -89,7 +89,7 @@ int fetch_diff(FILE *out, const struct fetch_text *old, const struct fetch_text 
 
 struct fetch_path {
 	unsigned int line; /* 0: there is none */
-	char text[256];	   /* "file = /var/log/convert.log", with nothing that a terminal would obey */
+	char text[256]; /* "file = /var/log/convert.log", with nothing that a terminal would obey */
 };
 
 /* The first path in new that old does not have at the same key; what the parser would take for one. */
@@ -125,7 +125,7 @@ void fetch_place_close(struct fetch_place *p);
 /* The file at path, live or old. One that is not there is no error: its bytes are NULL then. */
 int fetch_place_read(const char *path, struct file_bytes *f);
 /* len bytes take the place of live, whose mode and owner they get; what it was goes to old.
- * was: what fetch_place_read() has found there. */
+ * was: what fetch_place_read() has found there; if it is not that any more nothing is changed. */
 int fetch_place_replace(const struct fetch_place *p, const char *bytes, size_t len,
 			const struct file_bytes *was);
 

@@ -201,6 +201,32 @@ static int sync_dir(const char *path)
 	return err;
 }
 
+static bool is_same(const struct file_bytes *a, const struct file_bytes *b)
+{
+	if (!a->bytes || !b->bytes)
+		return a->bytes == b->bytes;
+	return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0 &&
+	       a->st.st_mode == b->st.st_mode && a->st.st_uid == b->st.st_uid &&
+	       a->st.st_gid == b->st.st_gid;
+}
+
+/* Somebody's edit meanwhile would be nowhere any more: what goes to old is what was read. */
+static int look_again(const struct fetch_place *p, const struct file_bytes *was)
+{
+	struct file_bytes now;
+	int err = fetch_place_read(p->live, &now);
+
+	if (err == 0 && !is_same(&now, was)) {
+		fprintf(stderr,
+			"%s: was changed meanwhile, and stays so: expected it as it was when this "
+			"fetch began\n",
+			p->live);
+		err = -EBUSY;
+	}
+	file_free(&now);
+	return err;
+}
+
 int fetch_place_replace(const struct fetch_place *p, const char *bytes, size_t len,
 			const struct file_bytes *was)
 {
@@ -208,6 +234,8 @@ int fetch_place_replace(const struct fetch_place *p, const char *bytes, size_t l
 
 	if (err == 0 && was->bytes)
 		err = write_file(p->old_new, was->bytes, was->len, was);
+	if (err == 0)
+		err = look_again(p, was);
 	if (err == 0)
 		err = rename_file(p->new, p->live);
 	if (err) {

@@ -232,6 +232,9 @@ class Refused(Fetching):
         self.fails(url("nothing"), says="HTTP status 204")
         self.fails(url("304"), says="HTTP status 304")
         self.fails(url("empty"), says="an empty file")
+        # whatever the page is like that says so
+        self.fails("--max-size", "9", url("none.conf"), says="HTTP status 404")
+        self.fails(url("gone", https.ODD), says="HTTP status 410")
         self.fails(url(port=1), says="expected a server that listens there")
         self.fails("https://nowhere.invalid/convert.conf", says="looked up")
 
@@ -429,6 +432,42 @@ class AtOnce(Fetching):
         first.process.wait(10)
         self.assertEqual(first.process.returncode, CHANGED, first.text())
         self.assertTrue(self.place.live.read_bytes().endswith(https.BODY))
+
+    def begun(self):
+        """One that has read the file: a request of its has begun."""
+        first = self.lab.start("client", [HELPER, "fetch", "--cacert", site.ca, "-c", self.place.live,
+                                          url("late", https.ODD)])
+        first.wait_for("its connection", lambda: "ESTAB" in L.command(
+            L.inside("client", ["ss", "-Htn", "dst", f"{L.SERVER}:{https.ODD}"])))
+        return first
+
+    def test_an_edit_meanwhile(self):
+        """It would have been nowhere: neither in the file nor in the one of before."""
+        edited = "# by hand\n" + OLD
+
+        def edit():
+            self.place.live.write_text(edited)
+
+        def replace():
+            self.place.new.with_suffix(".hand").write_text(edited)
+            self.place.new.with_suffix(".hand").rename(self.place.live)
+        for change, after in ((edit, edited), (replace, edited), (self.place.live.unlink, None),
+                              (lambda: self.place.live.chmod(0o600), OLD)):
+            self.place.live.write_text(OLD)
+            self.place.live.chmod(0o644)
+            first = self.begun()
+            change()
+            first.process.wait(10)
+            self.assertEqual(first.process.returncode, FAILED, first.text())
+            self.assertIn(f"{self.place.live}: was changed meanwhile, and stays so: expected ", first.text())
+            self.assertEqual(self.place.live.read_text() if self.place.live.exists() else None, after)
+            self.assertFalse(self.place.old.exists())
+            self.assertEqual(self.place.leftovers(), [])
+        self.place.live.unlink(missing_ok=True)
+        first = self.begun()
+        edit()
+        first.process.wait(10)
+        self.assertEqual((first.process.returncode, self.place.live.read_text()), (FAILED, edited), first.text())
 
     def test_many_at_once(self):
         """Two addresses with two large files, six fetches at a time, and a reader, four times and until both

@@ -129,6 +129,10 @@ class Odd(socketserver.StreamRequestHandler):
         self.head("Content-Length: 1000")
         self.wfile.write(BODY)
 
+    def gone(self):
+        """A page that is cut short, and no file."""
+        self.wfile.write(b"HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n<html>")
+
     def truncated_chunks(self):
         self.head("Transfer-Encoding: chunked")
         self.wfile.write(b"%x\r\n%s\r\n" % (len(BODY), BODY))
