@@ -155,6 +155,7 @@ static int load_on(struct config *config, const struct config_env *env, const ch
 	ret = ret ? ret : failed;
 	if (ret)
 		config_empty(config);
+	config->is_strict = env->strict;
 	if (env->strict) {
 		config->fallback = CONFIG_FALLBACK_NONE;
 		config->bypass = false;

@@ -60,6 +60,7 @@ struct config {
 	bool bypass;
 	enum config_fallback fallback;
 	bool strict; /* a converter is not used from a network that takes data out of SYNs (P-30) */
+	bool is_strict;		 /* CONVERT_STRICT: what would be direct and by no rule, fails */
 	unsigned int timeout_ms; /* for the converter's reply */
 	unsigned int retry_ms;	 /* longest time that a failing converter is left alone */
 	const char *state_file;	 /* as it was said, or CONFIG_NO_STATE; NULL: nobody has */

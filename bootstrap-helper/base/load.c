@@ -39,9 +39,16 @@ static struct config_env environment(const char *file)
 		.log_format = getenv("CONVERT_LOG_FORMAT"),
 		.disable = getenv("CONVERT_DISABLE"),
 		.state = getenv("CONVERT_STATE"),
+		.strict = config_is_on(getenv("CONVERT_STRICT")),
 		.off_switch = CONFIG_OFF_SWITCH,
 		.runtime_dir = getenv("XDG_RUNTIME_DIR"),
 	};
+}
+
+const char *load_without_converter(const struct config *config)
+{
+	return config->is_strict ? "no connection is made (CONVERT_STRICT)" :
+				   "every connection is direct";
 }
 
 int load_config(struct config *config, const char *file)

@@ -13,6 +13,8 @@ int load_config(struct config *config, const char *file);
 /* The same, as program would find it (NULL: one without rules of its own); mistakes are added to f, and nothing is
  * written. */
 int load_check(struct config *config, const char *file, const char *program, struct findings *f);
+/* What becomes of connections where there is no converter: "every connection is direct". */
+const char *load_without_converter(const struct config *config);
 /* "FILE:LINE: what: what was expected" to standard error. */
 void load_complain(const struct config_error *err);
 /* To standard output. A cookie is only said to be given. */

@@ -112,8 +112,10 @@ void show_config(const struct config *config)
 					      [LOG_LEVEL_DEBUG] = "debug" };
 
 	printf("file         %s\n", config->file ? config->file : no_file(config));
+	if (config->is_strict)
+		puts("CONVERT_STRICT is set: what is not converted, nor direct by a rule, fails.");
 	if (config->n_converters == 0)
-		puts("No converter is configured: every connection is direct.");
+		printf("No converter is configured: %s.\n", load_without_converter(config));
 	for (size_t i = 0; i < config->n_converters; i++)
 		show_converter(&config->converters[i]);
 	show_policy(config);

@@ -128,6 +128,8 @@ static void explain_way(struct findings *f, const struct config *config, const s
 			struct pol_verdict rule)
 {
 	bool alone = config->fallback == CONFIG_FALLBACK_NONE; /* nothing but a converter will do */
+	/* and what no rule says is direct is not made */
+	bool fails = config->is_strict && (rule.action == POL_CONVERT || !config->n_converters);
 	struct pol_verdict v = rule;
 	struct finding *found;
 
@@ -147,9 +149,12 @@ static void explain_way(struct findings *f, const struct config *config, const s
 		return;
 	}
 	alone &= v.reason == POL_STRIPPED;
-	found = finding_add(f, "would-use", FINDING_OK, "%s: %s", alone ? "not at all" : "direct",
+	found = finding_add(f, "would-use", FINDING_OK, "%s: %s",
+			    fails ? "not at all (CONVERT_STRICT)" :
+			    alone ? "not at all" :
+				    "direct",
 			    pol_reason_text(v.reason));
-	finding_word(found, "way", alone ? "none" : "direct");
+	finding_word(found, "way", fails || alone ? "none" : "direct");
 }
 
 void check_explain(struct findings *f, const struct config *config, const char *to)

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: MIT
 #include "judge.h"
 
+#include "load.h"
 #include "rules.h"
 
 void judge_converters(struct findings *f, const struct config *config)
 {
+	const char *without = load_without_converter(config);
 	struct finding *found;
 	size_t rules = config->rules ? config_rules_count(config->rules) : 0;
 
 	if (config->is_disabled) {
 		found = finding_add(f, "configuration", FINDING_PROBLEM,
-				    "CONVERT_DISABLE is set: every connection is direct");
+				    "CONVERT_DISABLE is set: %s", without);
 		finding_mend(found, "unset CONVERT_DISABLE");
 		return;
 	}
 	if (config->is_switched_off) {
 		found = finding_add(f, "configuration", FINDING_PROBLEM,
-				    CONFIG_OFF_SWITCH " is there: every connection is direct");
+				    CONFIG_OFF_SWITCH " is there: %s", without);
 		finding_mend_as_root(found, "rm " CONFIG_OFF_SWITCH);
 		return;
 	}
@@ -27,10 +29,9 @@ void judge_converters(struct findings *f, const struct config *config)
 			config->n_converters == 1 ? "" : "s", rules, rules == 1 ? "" : "s");
 	} else {
 		found = finding_add(f, "configuration", FINDING_PROBLEM,
-				    "%s%s: no converter is configured, and every connection is "
-				    "direct",
+				    "%s%s: no converter is configured, and %s",
 				    config->file ? config->file : CONFIG_DEFAULT_FILE,
-				    config->file ? "" : " is not there");
+				    config->file ? "" : " is not there", without);
 		finding_mend(found, "[converter NAME]");
 		finding_mend(found, "address = ADDRESS");
 	}

@@ -52,19 +52,20 @@ static void set_url(struct request *r, const char *host)
 
 /* --------------------------------------------------------------------- its environment */
 
-static bool is_ours(const char *variable, bool with_file)
+static bool is_ours(const char *variable, bool all)
 {
 	static const char *const always[] = { "LD_PRELOAD=", "CONVERT_LOG=", "CONVERT_LOG_LEVEL=",
 					      "CONVERT_LOG_FORMAT=" };
-	static const char *const by_file[] = { "CONVERT_CONF=",	 "CONVERT_ADDR=",
-					       "CONVERT_PORT=",	 "CONVERT_COOKIE=",
-					       "CONVERT_STATE=", "CONVERT_DISABLE=" };
+	static const char *const others[] = {
+		"CONVERT_CONF=",  "CONVERT_ADDR=",    "CONVERT_PORT=",	"CONVERT_COOKIE=",
+		"CONVERT_STATE=", "CONVERT_DISABLE=", "CONVERT_STRICT="
+	};
 
 	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
 		if (strncmp(variable, always[i], strlen(always[i])) == 0)
 			return true;
-	for (size_t i = 0; with_file && i < sizeof(by_file) / sizeof(by_file[0]); i++)
-		if (strncmp(variable, by_file[i], strlen(by_file[i])) == 0)
+	for (size_t i = 0; all && i < sizeof(others) / sizeof(others[0]); i++)
+		if (strncmp(variable, others[i], strlen(others[i])) == 0)
 			return true;
 	return false;
 }
@@ -88,7 +89,7 @@ static char **environment(const struct request_how *how)
 	if (!env)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		if (!is_ours(environ[i], how->config_file != NULL))
+		if (!is_ours(environ[i], how->config_file || !how->library))
 			env[kept++] = environ[i];
 	if (how->library) {
 		env[kept++] = assignment("LD_PRELOAD", how->library);

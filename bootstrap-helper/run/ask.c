@@ -99,7 +99,9 @@ static void ask_network(struct findings *f, const struct config *config)
 	if (pol_choose(config, &anywhere, AF_INET6, rule, facts).action == POL_CONVERT)
 		return;
 	found = finding_add(f, "network", FINDING_PROBLEM,
-			    "no converter may be used in this network: every connection is direct");
+			    "no converter may be used in this network: %s",
+			    config->is_strict ? "no connection is made, but by a rule" :
+						"every connection is direct");
 	finding_mend(found,
 		     "convert-bootstrap check%s%s   # says what \"interface\" and \"from\" "
 		     "would have to be",

@@ -185,6 +185,7 @@ static void load_config(struct program *p, const char *variables, const char *co
 		.addr = variable(variables, "CONVERT_ADDR"),
 		.port = variable(variables, "CONVERT_PORT"),
 		.disable = variable(variables, "CONVERT_DISABLE"),
+		.strict = config_is_on(variable(variables, "CONVERT_STRICT")),
 		.off_switch = CONFIG_OFF_SWITCH,
 		.leaves_cookies = true,
 	};

@@ -1061,6 +1061,33 @@ class Where(Doctor):
         self.assertEqual(self.explain(dead, "10.9.0.1")[1], "direct")
         self.assertIn("left alone", self.all["would-use"]["what"])
 
+    def test_strict(self):
+        """As test_strict.py has it; of a file alone (-c) the environment says nothing."""
+        strict = {"CONVERT_STRICT": "1"}
+        shim = self.shim(policy="fallback = direct\nrule = direct port 22", log=False)
+        self.lab.run([TOOL, "pin", f"{L.SERVER}:443", "mptcp"], env=shim)
+        nowhere = self.lab.config("interface = nowhere0", "fallback = direct", address=self.v4, log=False)
+        nowhere |= {"CONVERT_STATE": self.state}
+        empty = {"CONVERT_CONF": str(self.lab.file("empty.conf", "")), "CONVERT_STATE": self.state}
+        for config, to, direct, strictly in ((shim, L.SERVER, "bypass", "converter"),
+                                             (shim, f"{L.SERVER}:22", "direct", "direct"),
+                                             (shim, "127.0.0.1:80", "direct", "direct"),
+                                             (nowhere, L.SERVER, "direct", "none"),
+                                             (empty, L.SERVER, "direct", "none"),
+                                             (empty, "127.0.0.1:80", "direct", "none")):
+            with self.subTest(to, strictly=strictly):
+                self.assertEqual(self.explain(config, to)[1], direct)
+                self.assertEqual(self.explain(config | strict, to)[1], strictly)
+                self.assertEqual("CONVERT_STRICT" in self.all["would-use"]["what"], strictly == "none")
+        self.explain(empty | strict, L.SERVER)
+        self.assertIn("no connection is made (CONVERT_STRICT)", self.all["configuration"]["what"])
+        self.check(empty | strict, "--explain", "-c", empty["CONVERT_CONF"], L.SERVER)
+        self.assertEqual(self.all["would-use"]["values"]["way"], "direct")
+        for words, bypass, fallback in ([], "never", "none"), (["-c", shim["CONVERT_CONF"]], "auto", "direct"):
+            out = self.lab.run([TOOL, "check", "--config", *words], env=shim | strict).out.decode()
+            self.assertRegex(out, rf"(?s) bypass +{bypass}\n.* fallback +{fallback}\n")
+            self.assertEqual("CONVERT_STRICT is set" in out, not words)
+
     def test_nothing_is_sent(self):
         capture = captures.Capture(self.lab)
         self.explain(self.shim(), L.SERVER, code=0)
@@ -1104,6 +1131,15 @@ class Request(Doctor):
         _, found = self.request(self.shim(address=self.v6), f"[{L.SERVER6}]:80", code=0)
         self.assertEqual(found["converted"]["values"]["peer"], f"[{self.v6}]:{L.PORT}")
         self.assertEqual(found["direct"]["values"]["peer"], f"[{L.SERVER6}]:80")
+
+    def test_file_alone_is_not_strict(self):
+        """The request by the library is made by it, too."""
+        shim = self.lab.config("interface = nowhere0", "fallback = direct", address=self.v4, log=False)
+        self.check({"CONVERT_STRICT": "1", "CONVERT_STATE": self.state}, "-c", shim["CONVERT_CONF"], f"{L.SERVER}:80")
+        self.assertEqual(self.all["converted"]["values"].get("peer"), f"{L.SERVER}:80", self.all["converted"])
+        self.check(shim | {"CONVERT_STRICT": "1", "CONVERT_STATE": self.state}, f"{L.SERVER}:80")
+        self.assertEqual((self.all["direct"]["verdict"], self.all["converted"]["verdict"]), ("ok", "problem"))
+        self.assertNotIn("peer", self.all["converted"]["values"])
 
     def test_file_alone(self):
         """With -c the environment's converter does not count, for the request neither."""
