@@ -45,6 +45,22 @@ static struct config_env environment(const char *file)
 	};
 }
 
+const char *load_off(const struct config *config)
+{
+	return config->is_disabled     ? "CONVERT_DISABLE is set" :
+	       config->is_switched_off ? CONFIG_OFF_SWITCH " is there" :
+					 NULL;
+}
+
+bool load_is_off(const struct config *config, const char *what, const char *instead)
+{
+	const char *off = load_off(config);
+
+	if (off)
+		fprintf(stderr, "switched off, %s: %s (-c FILE %s)\n", off, what, instead);
+	return off;
+}
+
 const char *load_without_converter(const struct config *config)
 {
 	return config->is_strict ? "no connection is made (CONVERT_STRICT)" :

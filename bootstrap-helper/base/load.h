@@ -13,6 +13,10 @@ int load_config(struct config *config, const char *file);
 /* The same, as program would find it (NULL: one without rules of its own); mistakes are added to f, and nothing is
  * written. */
 int load_check(struct config *config, const char *file, const char *program, struct findings *f);
+/* "/etc/convert.disable is there"; NULL: nothing has switched all of it off. */
+const char *load_off(const struct config *config);
+/* The same to standard error, with what is therefore not done, and how it is done all the same. False: nothing has. */
+bool load_is_off(const struct config *config, const char *what, const char *instead);
 /* What becomes of connections where there is no converter: "every connection is direct". */
 const char *load_without_converter(const struct config *config);
 /* "FILE:LINE: what: what was expected" to standard error. */

@@ -96,10 +96,6 @@ static void show_incoming(const struct config *config)
 
 static const char *no_file(const struct config *config)
 {
-	if (config->is_disabled)
-		return "not read: CONVERT_DISABLE is set";
-	if (config->is_switched_off)
-		return "not read: " CONFIG_OFF_SWITCH " is there";
 	return config->n_converters ? "not read: CONVERT_ADDR is set" :
 				      CONFIG_DEFAULT_FILE " is not there";
 }
@@ -111,7 +107,10 @@ void show_config(const struct config *config)
 					      [LOG_LEVEL_INFO] = "info",
 					      [LOG_LEVEL_DEBUG] = "debug" };
 
-	printf("file         %s\n", config->file ? config->file : no_file(config));
+	if (load_off(config))
+		printf("file         not read: %s\n", load_off(config));
+	else
+		printf("file         %s\n", config->file ? config->file : no_file(config));
 	if (config->is_strict)
 		puts("CONVERT_STRICT is set: what is not converted, nor direct by a rule, fails.");
 	if (config->n_converters == 0)

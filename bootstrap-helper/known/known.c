@@ -41,12 +41,7 @@ static int find_state(const char *file)
 	now_ms = state_now_ms();
 	if (status != BOOTSTRAP_OK || state_is_kept())
 		return status;
-	if (config.is_disabled || config.is_switched_off)
-		fprintf(stderr,
-			"switched off, %s: no state is used (-c FILE shows that of a file)\n",
-			config.is_disabled ? "CONVERT_DISABLE is set" :
-					     CONFIG_OFF_SWITCH " is there");
-	else
+	if (!load_is_off(&config, "no state is used", "shows that of a file"))
 		fputs("no state file: nothing is kept (CONVERT_STATE, [state] file)\n", stderr);
 	return BOOTSTRAP_FAILED;
 }

@@ -111,10 +111,18 @@ static int begin(struct mappings *m, struct watch *w)
 		     BOOTSTRAP_OK;
 }
 
+/* What would have been in the configuration is not missing: nobody has read it. */
+static bool is_off(const struct config *config)
+{
+	return load_is_off(config, "no port is mapped", "maps those of a file");
+}
+
 static int find_ports(struct options *o, const struct config *config)
 {
 	if (!o->n_ports)
 		o->n_ports = mappings_ports(config, o->ports);
+	if (!o->n_ports && is_off(config))
+		return BOOTSTRAP_FAILED;
 	if (!o->n_ports)
 		return complain("no port is named, neither here nor by a rule in [incoming]");
 	if (o->n_ports > MAPPINGS_PORTS_MAX)
@@ -141,6 +149,8 @@ static int go(struct options *o, struct config *config, struct mappings *m, stru
 	err = mappings_open(m, config, &wish);
 	if (err)
 		return complain(strerror(-err));
+	if (!m->n_servers && is_off(config))
+		return BOOTSTRAP_FAILED;
 	if (!m->n_servers)
 		return complain("no converter is configured, and no server named (-s SERVER)");
 	status = begin(m, w);

@@ -325,6 +325,9 @@ static int go(struct run *run, const char *file)
 {
 	int status = load_config(&run->config, file);
 
+	if (status == BOOTSTRAP_OK &&
+	    load_is_off(&run->config, "no converter is asked", "asks those of a file"))
+		status = BOOTSTRAP_FAILED;
 	if (status == BOOTSTRAP_OK)
 		config_use_state(&run->config);
 	if (status == BOOTSTRAP_OK && run->watches)

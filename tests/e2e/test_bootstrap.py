@@ -146,6 +146,27 @@ class Run(Bootstrap):
         r = self.helper("run", "-c", str(self.lab.file("bad.conf", "[x]\n")), config={}, code=1)
         self.assertRegex(r.err, r"bad\.conf:1: ")
 
+    def test_switched_off(self):
+        """That is what is said, and not that there is no converter. A file alone is asked all the same."""
+        self.lab.converter("--fastopen", "cookie", listen=[self.v4])
+        config = self.config("[incoming]\nrule = accept port 8080")
+        etc = self.lab.file("etc")
+        L.command(["cp", "-a", "/etc", etc])
+        (etc / "convert.disable").touch()
+        there = ["unshare", "--mount", "sh", "-c", f'mount --bind {etc} /etc && exec "$@"', "sh"]
+        for before, env, why in (([], {"CONVERT_DISABLE": "1"}, "CONVERT_DISABLE is set"),
+                                 (there, {}, "/etc/convert.disable is there")):
+            for words, what in ((["run"], "no converter is asked (-c FILE asks those of a file)"),
+                                (["run", "--watch"], "no converter is asked (-c FILE asks those of a file)"),
+                                (["map"], "no port is mapped (-c FILE maps those of a file)"),
+                                (["map", "8080"], "no port is mapped (-c FILE maps those of a file)"),
+                                (["status"], "no state is used (-c FILE shows that of a file)")):
+                r = self.lab.run([*before, L.BUILD / "convert-bootstrap", *words], env=config | env)
+                self.assertEqual((r.code, r.out, r.err), (1, b"", f"switched off, {why}: {what}\n"))
+            r = self.lab.run([*before, L.BUILD / "convert-bootstrap", "check", "--config"], env=config | env)
+            self.assertIn(f"file         not read: {why}\n", r.out.decode())
+        self.helper("run", "-c", config["CONVERT_CONF"], config=config | {"CONVERT_DISABLE": "1"})
+
     def test_a_state_file_that_cannot_be_written(self):
         self.lab.converter("--fastopen", "cookie", listen=[self.v4])
         config = self.config()
@@ -519,6 +540,9 @@ class Started(Bootstrap):
             units[-1].write_text(re.sub("ExecStart=.*/", f"ExecStart={L.BUILD}/",
                                         unit.read_text()))
         self.assertEqual(len(units), 3)
+        for unit in units:  # who is not to run where all is switched off is not started again and again
+            if unit.suffix == ".service":
+                self.assertIn("\nConditionPathExists=!/etc/convert.disable\n", unit.read_text())
         r = self.lab.run(["systemd-analyze", "verify", "--man=no", *units])
         self.assertEqual((r.code, r.out, r.err), (0, b"", ""), r)
 
