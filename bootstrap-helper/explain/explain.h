@@ -39,7 +39,8 @@ char *const *explain_started(struct explain *e, char *const *words);
 /* What env(1) starts with these words, which stand behind its name; NULL: nothing. mend: if it takes LD_PRELOAD away. */
 char *const *explain_env(struct explain *e, char *const *words, const char *mend);
 char *explain_script(struct explain *e, const char *bytes, size_t len);
-/* privileged: set-user-ID and the like; NULL: nothing of that kind. */
-void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged);
+/* privileged: set-user-ID and the like; NULL: nothing of that kind. gains: whoever asks would get something by it. */
+void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged,
+		 bool gains);
 
 #endif

@@ -109,12 +109,19 @@ static void look_at_loader(struct explain *e, const struct elf_file *elf)
 			    elf->interpreter);
 }
 
-static void look_at_privileges(struct explain *e, const char *privileged)
+static void look_at_privileges(struct explain *e, const char *privileged, bool gains)
 {
 	struct finding *found;
 
 	if (!privileged)
 		return;
+	if (!gains) {
+		finding_add(&e->found, "program-privileges", FINDING_NOTE,
+			    "%s, by which this user gains nothing here: the loader obeys "
+			    "LD_PRELOAD",
+			    privileged);
+		return;
+	}
 	if (e->is_in_every) {
 		finding_add(&e->found, "program-privileges",
 			    e->needs_variables ? FINDING_PROBLEM : FINDING_NOTE,
@@ -165,7 +172,8 @@ static void look_at_calls(struct explain *e, const struct elf_file *elf)
 			    "it has no table of symbols: what it calls cannot be told");
 }
 
-void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged)
+void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged,
+		 bool gains)
 {
 	struct elf_file elf;
 	const char *wrong = elf_read(&elf, bytes, len);
@@ -180,7 +188,7 @@ void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char
 	look_at_go(e, &elf);
 	if (look_at_machine(e, &elf) || !elf.interpreter[0])
 		look_at_loader(e, &elf);
-	look_at_privileges(e, privileged);
+	look_at_privileges(e, privileged, gains);
 	look_at_sanitizer(e, &elf);
 	look_at_calls(e, &elf);
 }

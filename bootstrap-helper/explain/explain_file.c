@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -32,18 +34,35 @@ static void look_at_sandbox(struct explain *e, const char *path)
 	free(real);
 }
 
-static const char *privileges(const char *path, const struct stat *st)
+/* gains: as the kernel has it when it sets AT_SECURE (security/commoncap.c), by the real user and group: to become
+ * who one is already is nothing, nor are file capabilities to root, who has all. */
+static const char *privileges(const char *path, const struct stat *st, bool *gains)
 {
-	if (st->st_mode & S_ISUID)
+	const bool has_user = st->st_mode & S_ISUID;
+	const bool has_group = (st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+	const bool has_more = getxattr(path, "security.capability", NULL, 0) > 0;
+	struct statvfs fs;
+	const bool counts = statvfs(path, &fs) < 0 || !(fs.f_flag & ST_NOSUID);
+	const bool sets_ids = counts && prctl(PR_GET_NO_NEW_PRIVS, 0UL, 0UL, 0UL, 0UL) != 1;
+
+	*gains = true;
+	if (has_user && sets_ids && st->st_uid != getuid())
 		return "set-user-ID";
-	if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+	if (has_group && sets_ids && st->st_gid != getgid())
 		return "set-group-ID";
-	return getxattr(path, "security.capability", NULL, 0) > 0 ? "with file capabilities" : NULL;
+	if (has_more && counts && getuid() != 0)
+		return "with file capabilities";
+	*gains = false;
+	return has_user ? "set-user-ID" :
+	       has_group ? "set-group-ID" :
+	       has_more ? "with file capabilities" :
+			  NULL;
 }
 
 static char *look_inside(struct explain *e, const char *path, const struct file_bytes *f)
 {
-	const char *privileged = privileges(path, &f->st);
+	bool gains;
+	const char *privileged = privileges(path, &f->st, &gains);
 
 	look_at_sandbox(e, path);
 	explain_known(e, path);
@@ -54,7 +73,7 @@ static char *look_inside(struct explain *e, const char *path, const struct file_
 		return explain_script(e, f->bytes, f->len);
 	}
 	if (elf_has_magic((const uint8_t *)f->bytes, f->len)) {
-		explain_elf(e, (const uint8_t *)f->bytes, f->len, privileged);
+		explain_elf(e, (const uint8_t *)f->bytes, f->len, privileged, gains);
 	} else if (f->len == 0) {
 		finding_add(&e->found, "program-kind", FINDING_PROBLEM, "an empty file");
 	} else {

@@ -19,12 +19,12 @@ BARE = "void _start(void) { for (;;) ; }\n"
 
 
 class Explain(L.TestCase):
-    def explain(self, *words, code, env=None):
+    def explain(self, *words, code, **more):
         """Returns {id: verdict} of all findings, and what people see."""
-        before = self.lab.run([HELPER, "explain", *words], env=env)
+        before = self.lab.run([HELPER, "explain", *words], **more)
         self.assertEqual(before.code, code, before)
         text = before.out.decode()
-        r = self.lab.run([HELPER, "explain", "--json", *words], env=env)
+        r = self.lab.run([HELPER, "explain", "--json", *words], **more)
         self.assertEqual(r.code, code, r)
         found = schemas.validated("explain", r.out)
         self.assertEqual(found["problems"], sum(f["verdict"] == "problem"
@@ -79,25 +79,67 @@ class Explain(L.TestCase):
         for program in ("su", "/usr/bin/passwd"):
             if not shutil.which(program) or not os.stat(shutil.which(program)).st_mode & stat.S_ISUID:
                 self.skipTest(f"{program} is not set-user-ID here")
-            found, text = self.explain(program, code=CANNOT)
+            found, text = self.explain(program, code=CANNOT, user="nobody")
             self.assertEqual(found["program-privileges"], "problem", text)
             self.assertIn("/etc/ld.so.preload", text)
+        found, text = self.explain("/usr/bin/passwd", code=CAN, user="")
+        self.assertEqual(found["program-privileges"], "note", text)
 
     def test_set_group_id(self):
-        path = self.file("setgid", pathlib.Path("/bin/true").read_bytes(), 0o2755)
-        self.assertEqual(self.explain(path, code=CANNOT)[0]["program-privileges"], "problem")
+        self.of_several_users()
+        path = self.file("setgid", pathlib.Path("/bin/true").read_bytes())
+        os.chown(path, 0, 65534)
+        path.chmod(0o2755)
+        self.assertEqual(self.explain(path, code=CANNOT, user="")[0]["program-privileges"], "problem")
         path.chmod(0o2745)  # a mark of the old mandatory locks, and nothing else
         self.assertNotIn("program-privileges", self.explain(path, code=CAN)[0])
 
+    def of_several_users(self):
+        if not L.owns_several_users():
+            self.skipTest("one user only in this namespace")
+
+    def as_nobody(self, argv, env=(), before=()):
+        """With the capabilities that a file may give."""
+        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *before, "--", "env", *env]
+        return self.lab.run(words + argv, user="")
+
     def test_file_capabilities(self):
         self.need("setcap")
+        self.of_several_users()
         path = self.file("capable", pathlib.Path("/bin/true").read_bytes())
-        r = self.lab.run(["setcap", "cap_net_raw+ep", path])
+        r = self.lab.run(["setcap", "cap_net_raw+ep", path], user="")
         if r.code:
             self.skipTest("no file capabilities here: " + r.err.strip())
-        found, text = self.explain(path, code=CANNOT)
+        found, text = self.explain(path, code=CANNOT, user="nobody")
         self.assertEqual(found["program-privileges"], "problem")
         self.assertIn("with file capabilities", text)
+        found, text = self.explain(path, code=CAN, user="")
+        self.assertEqual(found["program-privileges"], "note", text)
+
+    def test_who_gains_something(self):
+        """The loader complains of a library that is not there, unless it does not look at LD_PRELOAD."""
+        self.of_several_users()
+        preload = "LD_PRELOAD=/run/lab/nowhere.so"
+        nosuid = self.lab.file("nosuid")
+        nosuid.mkdir()
+        L.command(["mount", "-t", "tmpfs", "-o", "nosuid,mode=755", "nosuid", nosuid])
+        self.addCleanup(L.command, ["umount", nosuid])
+        seen = set()
+        for owner, group, mode in ((0, 0, 0o4755), (0, 0, 0o2755), (0, 0, 0o6755), (65534, 0, 0o4755), (0, 65534, 0o2755),
+                                   (65534, 65534, 0o6755), (1234, 1234, 0o4755), (1234, 1234, 0o2755),
+                                   (65534, 1234, 0o6755), (0, 1234, 0o2745)):
+            for place in self.lab.file("program"), nosuid / "program":
+                shutil.copy("/bin/true", place)
+                os.chown(place, owner, group)
+                place.chmod(mode)
+                for start in (lambda argv, env=(): self.lab.run(["env", *env] + argv, user=""), self.as_nobody,
+                              lambda argv, env=(): self.as_nobody(argv, env, ["--no-new-privs"])):
+                    with self.subTest(str(place), owner=owner, group=group, mode=oct(mode)):
+                        loads = "nowhere.so" in start([place], [preload]).err
+                        r = start([HELPER, "explain", place])
+                        self.assertEqual(r.code, CAN if loads else CANNOT, r)
+                        seen.add(loads)
+        self.assertEqual(seen, {True, False})
 
     def test_loaded_into_every_program(self):
         """Then set-user-ID programs have it too."""
@@ -112,7 +154,7 @@ class Explain(L.TestCase):
                                         ("# /usr/local/lib/libconvert-preload.so", CANNOT, "problem"),
                                         ("/lib/libm.so.6 # not libconvert-preload.so", CANNOT, "problem")):
                 (etc / "ld.so.preload").write_text(line + "\n")
-                found, text = self.explain("su", code=code)
+                found, text = self.explain("su", code=code, user="nobody")
                 self.assertEqual(found["program-privileges"], verdict, text)
         finally:
             L.command(["umount", "/etc"])
