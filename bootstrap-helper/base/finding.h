@@ -25,7 +25,7 @@ extern const char *const finding_verdicts[]; /* as words */
 struct finding {
 	const char *id;
 	enum finding_verdict verdict;
-	char about[96];		   /* what it is about: "host", "converter home 192.0.2.1:5124" */
+	char about[PATH_MAX];	   /* "host", "converter home 192.0.2.1:5124", a program's name */
 	char what[PATH_MAX + 360]; /* a file's name, and what is wrong with it */
 	char mend[1536];	   /* lines to be copied; "" if there is nothing to mend */
 	bool needs_sudo;	   /* for what only root can do */
@@ -43,7 +43,7 @@ struct findings {
 	struct finding *all;
 	size_t n;
 	size_t n_mistakes; /* mistake.h's */
-	char about[96];	   /* of those that are added next */
+	char about[PATH_MAX]; /* of those that are added next */
 	bool needs_sudo;
 	bool is_for_eyes; /* else words are not broken into lines: grep shall find them */
 	char again[FINDING_QUOTED +

@@ -168,7 +168,7 @@ void check_explain(struct findings *f, const struct config *config, const char *
 	judge_converters(f, config);
 	split(to, host, port);
 	err = getaddrinfo(host, port, &hints, &all);
-	findings_about(f, "%.95s", to);
+	findings_about(f, "%s", to);
 	if (err)
 		finding_advise(finding_add(f, "would-resolve", FINDING_PROBLEM, "%s: %s", host,
 					   gai_strerror(err)),

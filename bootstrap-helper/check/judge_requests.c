@@ -118,7 +118,7 @@ static void judge_converted(struct findings *f, const struct request *direct,
 void judge_requests(struct findings *f, const struct request *direct,
 		    const struct request *converted)
 {
-	findings_about(f, "request %.80s", direct->url);
+	findings_about(f, "request %s", direct->url);
 	if (direct->error[0])
 		failed(f, "direct", "directly", direct);
 	else

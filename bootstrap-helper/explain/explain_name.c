@@ -55,7 +55,7 @@ static char *explain_name(struct explain *e, const char *name)
 {
 	char *path = strchr(name, '/') ? strdup(name) : find(name), *interpreter = NULL;
 
-	findings_about(&e->found, "%s", path ? path : name);
+	findings_about(&e->found, "%s", path ? path : *name ? name : "\"\"");
 	if (!strchr(name, '/') && is_builtin(name))
 		finding_add(&e->found, "program-builtin", path ? FINDING_NOTE : FINDING_PROBLEM,
 			    path ? "a shell has a built-in of this name, and runs that instead" :

@@ -244,6 +244,19 @@ class Explain(L.TestCase):
         self.assertEqual(self.explain("nowhere", code=CANNOT)[0], {"program-found": "problem"})
         self.assertEqual(self.explain("ls", code=CANNOT, env={"PATH": "/nowhere:"})[0],
                          {"program-found": "problem"})
+        found, text = self.explain("env", "", code=CANNOT)
+        self.assertEqual(found, {"program-libc": "ok", "program-found": "problem"})
+        self.assertIn('\n""\n', text)
+
+    def test_long_names(self):
+        """Whole: it was cut behind 95 bytes."""
+        place = self.lab.file("long") / ("d" * 200) / ("e" * 200)
+        place.mkdir(parents=True)
+        shutil.copy("/bin/true", place / "program")
+        self.assertIn(f"{place}/program\n", self.explain(place / "program", code=CAN)[1])
+        self.assertIn(f"{place}/nowhere\n", self.explain(place / "nowhere", code=CANNOT)[1])
+        r = self.lab.run([L.BUILD / "convert-run", "-a", L.CONVERTER, place / "nowhere"])
+        self.assertIn(f"{place}/nowhere: there is no such file\n", r.err)
 
     def test_no_programs(self):
         fifo = self.lab.file("fifo")
