@@ -38,6 +38,7 @@ int explain_main(int argc, char **argv)
 	}
 	if (!explain_begin(&e))
 		return BOOTSTRAP_FAILED;
+	findings_for(&e.found, geteuid() == 0, NULL);
 	explain_command(&e, argv + optind);
 	status = findings_count(&e.found, FINDING_PROBLEM) ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
 	show(&e, argv[optind], as_json);

@@ -53,10 +53,10 @@ static const char *privileges(const char *path, const struct stat *st, bool *gai
 	if (has_more && counts && getuid() != 0)
 		return "with file capabilities";
 	*gains = false;
-	return has_user ? "set-user-ID" :
+	return has_user	 ? "set-user-ID" :
 	       has_group ? "set-group-ID" :
-	       has_more ? "with file capabilities" :
-			  NULL;
+	       has_more	 ? "with file capabilities" :
+			   NULL;
 }
 
 static char *look_inside(struct explain *e, const char *path, const struct file_bytes *f)
@@ -115,7 +115,11 @@ char *explain_file(struct explain *e, const char *path)
 						    getuid() ? " by this user" : "");
 		char *whole = file_absolute(path), quoted[FINDING_QUOTED];
 
-		finding_mend(found, "chmod +x %s", finding_quote(whole ? whole : path, quoted));
+		finding_quote(whole ? whole : path, quoted);
+		if (f.st.st_uid == geteuid())
+			finding_mend(found, "chmod +x %s", quoted);
+		else
+			finding_mend_as_root(found, "chmod +x %s", quoted);
 		free(whole);
 	}
 	interpreter = look_inside(e, path, &f);

@@ -151,9 +151,9 @@ static void ask_program(struct findings *f, char *const *words)
 
 	if (access("/proc/self/exe", R_OK) < 0 || !explain_begin(&e)) {
 		findings_about(f, "/proc");
-		finding_mend(finding_add(f, NOT_KNOWN, FINDING_PROBLEM,
-					 "not mounted: no program can be looked at"),
-			     "mount -t proc proc /proc");
+		finding_mend_as_root(finding_add(f, NOT_KNOWN, FINDING_PROBLEM,
+						 "not mounted: no program can be looked at"),
+				     "mount -t proc proc /proc");
 		return;
 	}
 	e.needs_variables = is_set("CONVERT_CONF") || is_set("CONVERT_ADDR") ||

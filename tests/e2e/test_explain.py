@@ -234,6 +234,17 @@ class Explain(L.TestCase):
         self.assertEqual((r.code, r.err), (0, ""), r)
         self.assertEqual(path.stat().st_mode & 0o777, 0o755)
 
+    def test_proposal_is_for_who_asks(self):
+        """What only root may do has its sudo."""
+        self.of_several_users()
+        path = self.file("plain", pathlib.Path("/bin/true").read_bytes(), 0o644)
+        for owner, user, mend in ((0, "", "chmod +x "), (0, "nobody", "sudo chmod +x "), (1234, "", "chmod +x "),
+                                  (65534, "nobody", "chmod +x "), (1234, "nobody", "sudo chmod +x ")):
+            os.chown(path, owner, 0)
+            r = self.lab.run([HELPER, "explain", "-j", path], user=user)
+            (found,) = [f for f in schemas.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
+            self.assertEqual(found["mend"], [f"{mend}{path}"])
+
     # --------------------------------------------------------- what is no such program
 
     def test_names(self):

@@ -116,6 +116,10 @@ class Programs(Run):
         for options, code in ([], 0), (["--strict"], STRICT):
             r = self.lab.run([*hide, RUN, *options, *GOOD, "/bin/true"], env=env)
             self.assertEqual((r.code, r.err.count("\n")), (code, code and 1), r)
+            if code and L.owns_several_users():
+                for user, mend in ([], "mount"), (["setpriv", "--reuid=65534"], "sudo mount"):
+                    r = self.lab.run([*hide, *user, RUN, *options, *GOOD, "/bin/true"], env=env, user="")
+                    self.assertIn(f"; mend: {mend} -t proc proc /proc\n", r.err)
 
     def test_musl(self):
         self.need("musl-gcc")
