@@ -119,12 +119,36 @@ const char *finding_quote(const char *path, char quoted[static FINDING_QUOTED])
 	return quoted;
 }
 
+/* What sudo would take away. With a file alone none of them counts. */
+static void name_kept(struct findings *f, bool is_wanted)
+{
+	static const char *const all[] = {
+		"CONF",	     "ADDR",	   "PORT",  "COOKIE",  "LOG",
+		"LOG_LEVEL", "LOG_FORMAT", "STATE", "DISABLE", "STRICT"
+	};
+	char *end = f->kept;
+
+	*end = '\0';
+	for (size_t i = 0; is_wanted && i < sizeof(all) / sizeof(all[0]); i++) {
+		char name[32];
+		const char *value;
+
+		snprintf(name, sizeof(name), "CONVERT_%s", all[i]);
+		value = getenv(name);
+		if (value && *value)
+			end = stpcpy(stpcpy(end, end == f->kept ? "--preserve-env=" : ","), name);
+	}
+	if (*f->kept)
+		stpcpy(end, " ");
+}
+
 void findings_for(struct findings *f, bool is_root, const char *file)
 {
 	char *whole = file ? file_absolute(file) : NULL, quoted[FINDING_QUOTED];
 
 	f->needs_sudo = !is_root;
 	f->again[0] = '\0';
+	name_kept(f, !is_root && !file);
 	if (file)
 		snprintf(f->again, sizeof(f->again), " -c %s",
 			 finding_quote(whole ? whole : file, quoted));

@@ -42,16 +42,17 @@ struct finding {
 struct findings {
 	struct finding *all;
 	size_t n;
-	size_t n_mistakes; /* mistake.h's */
+	size_t n_mistakes;    /* mistake.h's */
 	char about[PATH_MAX]; /* of those that are added next */
 	bool needs_sudo;
 	bool is_for_eyes; /* else words are not broken into lines: grep shall find them */
 	char again[FINDING_QUOTED +
-		   8]; /* " -c FILE" for convert-bootstrap, if that was said; or "" */
+		   8];	/* " -c FILE" for convert-bootstrap, if that was said; or "" */
+	char kept[192]; /* "--preserve-env=CONVERT_ADDR " for sudo, if that holds here; or "" */
 };
 
-/* Before any is added: who will read them, and the -c that was given, or NULL. If it is not said, that
- * is root. */
+/* Before any is added: who will read them, and the -c that was given, or NULL: then the environment holds. If it is
+ * not said, that is root. */
 void findings_for(struct findings *f, bool is_root, const char *file);
 
 void findings_about(struct findings *f, const char *format, ...)

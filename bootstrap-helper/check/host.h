@@ -58,7 +58,8 @@ enum host_file {
 	HOST_FILE_NO_RIGHT,	/* not there, and its directory is closed to this user */
 	HOST_FILE_NOT_WRITABLE,
 	HOST_FILE_NOT_TRUSTED, /* another user can write it */
-	HOST_FILE_STRANGE,     /* not a state file */
+	HOST_FILE_READ_ONLY,   /* it, or what it is to lie in, is on a mount that is */
+	HOST_FILE_STRANGE,     /* not a state file; the log: a directory */
 	HOST_FILE_NOT_OURS,    /* its directory is not this user's alone */
 };
 

@@ -18,6 +18,12 @@ static bool may(const char *path, int what)
 	return faccessat(AT_FDCWD, path, what, AT_EACCESS) == 0;
 }
 
+/* It would be allowed, but for the mount. */
+static bool is_read_only(const char *path, int what)
+{
+	return !may(path, what) && errno == EROFS;
+}
+
 /* In a directory with the sticky bit only its owner and the file's may do that. */
 static bool may_remove(const char *path, uid_t uid)
 {
@@ -53,6 +59,8 @@ static void look_above(struct host_written *w, int levels)
 			   !(fs.f_flag & ST_RDONLY);
 	if (missing <= levels && w->may_make)
 		w->file = HOST_FILE_TO_MAKE;
+	else if (is_read_only(directory, W_OK | X_OK))
+		w->file = HOST_FILE_READ_ONLY;
 	else
 		w->file = missing ? HOST_FILE_NO_DIRECTORY : HOST_FILE_NO_RIGHT;
 }
@@ -61,14 +69,18 @@ static void look_above(struct host_written *w, int levels)
 
 void host_log_file(struct host_written *w, const char *path, bool by_environment)
 {
-	struct stat st;
+	struct stat st, of;
 
 	*w = (struct host_written){ .uid = geteuid(), .by_environment = by_environment };
 	snprintf(w->path, sizeof(w->path), "%s", path ? path : "");
 	if (!path || path[0] != '/') {
 		w->file = path ? HOST_FILE_FINE : HOST_FILE_NONE;
+	} else if (stat(path, &of) == 0 && S_ISDIR(of.st_mode)) {
+		w->file = HOST_FILE_STRANGE;
 	} else if (lstat(path, &st) == 0) {
-		w->file = may(path, W_OK) ? HOST_FILE_FINE : HOST_FILE_NOT_WRITABLE;
+		w->file = may(path, W_OK)	     ? HOST_FILE_FINE :
+			  is_read_only(path, W_OK) ? HOST_FILE_READ_ONLY :
+						     HOST_FILE_NOT_WRITABLE;
 		w->belongs_to_us = st.st_uid == w->uid && S_ISREG(st.st_mode);
 	} else {
 		look_above(w, 0);
@@ -105,11 +117,13 @@ static void look_at_file(struct host_written *w, const struct stat *st)
 {
 	int fd = state_place_open(O_RDWR), err = fd;
 
-	w->belongs_to_us = st->st_uid == w->uid && S_ISREG(st->st_mode) && err != -EROFS;
+	w->belongs_to_us = st->st_uid == w->uid && S_ISREG(st->st_mode);
 	w->may_remove = may_remove(w->path, w->uid);
 	w->is_state = has_begun_as_ours(w->path);
 	if (fd >= 0)
 		w->file = is_strange(fd) ? HOST_FILE_STRANGE : HOST_FILE_FINE;
+	else if (err == -EROFS)
+		w->file = HOST_FILE_READ_ONLY;
 	else if (!S_ISREG(st->st_mode) || (st->st_mode & 022) || err == -EPERM)
 		w->file = HOST_FILE_NOT_TRUSTED;
 	else
@@ -129,6 +143,10 @@ static bool look_at_directory(struct host_written *w)
 	directory = dirname(text);
 	if (lstat(directory, &st) < 0)
 		return false;
+	if (is_read_only(directory, W_OK | X_OK)) {
+		w->file = HOST_FILE_READ_ONLY;
+		return true;
+	}
 	if (may(directory, W_OK | X_OK) &&
 	    (!w->is_shared ||
 	     (S_ISDIR(st.st_mode) && st.st_uid == w->uid && (st.st_mode & 077) == 0)))

@@ -309,7 +309,7 @@ static void judge_paths(struct findings *f, const struct host *h, const struct c
 	if (h->paths.err == -EPERM) {
 		found = finding_add(f, "mptcp-paths", FINDING_NOTE,
 				    "MPTCP's endpoints are only told to root");
-		finding_mend(found, "sudo convert-bootstrap check%s", f->again);
+		finding_mend(found, "sudo %sconvert-bootstrap check%s", f->kept, f->again);
 		return;
 	}
 	if (h->paths.err < 0)
@@ -399,8 +399,8 @@ static void judge_preload(struct findings *f, const struct host *h)
 				    "/etc/ld.so.preload names %s: %s", h->preload,
 				    strerror(h->preload_err));
 		finding_mend_as_root(found,
-				     "sed -i '/^ *#/!s/[^ :]*libconvert-preload[^ :]*[ :]*//g; "
-				     "/^$/d' /etc/ld.so.preload");
+				     "sed -i '/^[[:space:]]*#/!s/[^[:space:]:]*libconvert-preload"
+				     "[^[:space:]:]*[[:space:]:]*//g; /^$/d' /etc/ld.so.preload");
 	}
 }
 

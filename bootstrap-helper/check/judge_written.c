@@ -85,6 +85,29 @@ static void mend_place(struct finding *found, const struct host_written *w, cons
 		elsewhere(found, w);
 }
 
+/* In a service that is shut in (ProtectSystem=strict), as a rule: there /dev is as it was. */
+static void mend_read_only(struct finding *found, const struct host_written *w,
+			   const struct words *q)
+{
+	static const char service[] = "or, in [Service] of its unit, ReadWritePaths=-";
+
+	if (w->is_own && !w->is_shared)
+		finding_mend(found,
+			     "mkdir -m 700 " STATE_PLACE_SHARED "/convert-%u && export "
+			     "CONVERT_STATE=" STATE_PLACE_SHARED "/convert-%u/state   # %s%s",
+			     w->uid, w->uid, service, q->directory);
+	else if (w->is_own)
+		finding_mend(found, "ReadWritePaths=-%s   # in [Service] of its unit",
+			     q->directory);
+	else if (w->by_environment)
+		finding_mend(found, "unset CONVERT_STATE   # %s%s", service, q->directory);
+	else
+		finding_mend(found,
+			     "ReadWritePaths=-%s   # in [Service] of its unit, or no line "
+			     "\"file = ...\" in [state]",
+			     q->directory);
+}
+
 static void state_is_bad(struct findings *f, const struct host_written *w, const char *what,
 			 void (*mend)(struct finding *found, const struct host_written *w,
 				      const struct words *q))
@@ -123,6 +146,11 @@ void judge_state(struct findings *f, const struct host_written *w)
 			     "his programs learns by itself, and forgets",
 			     mend_directory);
 		return;
+	case HOST_FILE_READ_ONLY:
+		state_is_bad(f, w,
+			     " is read-only here: what programs of this user learn is not kept",
+			     mend_read_only);
+		return;
 	case HOST_FILE_NOT_WRITABLE:
 		state_is_bad(f, w, " cannot be written", mend_file);
 		return;
@@ -141,6 +169,9 @@ void judge_state(struct findings *f, const struct host_written *w)
 /* Never by a mode with which others could write what this user's programs are said to have done. */
 static void mend_log(struct finding *found, const struct host_written *w, const char *again)
 {
+	const char *service = w->file == HOST_FILE_READ_ONLY ?
+				      ", or ReadWritePaths= for it in [Service] of its unit" :
+				      "";
 	struct words q;
 
 	quote(w, &q);
@@ -152,10 +183,12 @@ static void mend_log(struct finding *found, const struct host_written *w, const 
 		finding_mend_as_root(found, "install -D -m 600 -o %u /dev/null %s", w->uid, q.path);
 	} else if (again[0]) {
 		finding_mend(found, "[log]");
-		finding_mend(found, "file = stderr");
+		finding_mend(found, "target = stderr   # in place of the line that names it%s",
+			     service);
 	} else {
 		finding_mend(found,
-			     "export CONVERT_LOG=stderr   # or a file that this user can write");
+			     "export CONVERT_LOG=stderr   # or a file that this user can write%s",
+			     service);
 	}
 }
 
@@ -168,15 +201,22 @@ void judge_log(struct findings *f, const struct host_written *w)
 	case HOST_FILE_TO_MAKE:
 		finding_add(f, "log", FINDING_OK, "the log goes to %s", w->path);
 		return;
+	case HOST_FILE_STRANGE:
+		mend_log(finding_add(f, "log", FINDING_PROBLEM,
+				     "the log %s is a directory: nothing is logged", w->path),
+			 w, f->again);
+		return;
 	case HOST_FILE_NO_DIRECTORY:
 	case HOST_FILE_NO_RIGHT:
+	case HOST_FILE_READ_ONLY:
 	case HOST_FILE_NOT_WRITABLE:
 	case HOST_FILE_NOT_TRUSTED:
-	case HOST_FILE_STRANGE:
 	case HOST_FILE_NOT_OURS:
 		mend_log(finding_add(f, "log", FINDING_PROBLEM,
-				     "the log %s cannot be written by programs of this user",
-				     w->path),
+				     "the log %s %s by programs of this user", w->path,
+				     w->file == HOST_FILE_READ_ONLY ?
+					     "is read-only here, and not written" :
+					     "cannot be written"),
 			 w, f->again);
 		return;
 	}

@@ -446,7 +446,7 @@ class Mends(Doctor):
         exec "$@"
     """
     SECTIONS = {"converter": ("interface", "from", "dialect", "fast-open", "address"),
-                "policy": ("mptcp", "rule"), "log": ("file",)}
+                "policy": ("mptcp", "rule"), "log": ("target",)}
 
     def setUp(self):
         super().setUp()
@@ -498,7 +498,7 @@ class Mends(Doctor):
             if key.startswith("["):
                 continue
             (section,) = [s for s, keys in self.SECTIONS.items() if key in keys]
-            old = r"(?m)^file = .*\n" if key == "file" else rf"(?m)^{key} = .*\n"
+            old = r"(?m)^(file|target) = .*\n" if key == "target" else rf"(?m)^{key} = .*\n"
             if key != "rule":
                 text = re.sub(old, "", text)
             text = re.sub(rf"(?m)^\[{section}.*\]\n", rf"\g<0>{line}\n", text)
@@ -598,6 +598,29 @@ class Mends(Doctor):
         env = self.environment(self.shim_of_nobody())
         self.mended("state", env, around=around)
 
+    def test_read_only(self):
+        """A mode is not what is in the way."""
+        around = ["unshare", "--mount", "sh", "-c",
+                  'mkdir -p /run/convert && mount --bind /run/convert /run/convert && '
+                  'mount -o remount,bind,ro /run/convert && exec "$@"', "sh"]
+        env = self.environment(self.shim_of_nobody())
+        for make in (lambda: None, lambda: os.mknod("/run/convert/state", 0o600)):
+            shutil.rmtree("/run/convert", ignore_errors=True)
+            os.makedirs("/run/convert", 0o700)
+            make()
+            shutil.rmtree("/dev/shm/convert-0", ignore_errors=True)
+            r = self.script("convert-bootstrap check --json", env, 0, around)
+            self.assertIn("is read-only here", self.found(r)["state"]["what"])
+            (mend,) = self.mended("state", env, around=around)
+            self.assertIn("ReadWritePaths=-/run/convert", mend)
+            for path, state in ("/run/convert/log", ""), ("", "/run/convert/other"):
+                r = self.script("convert-bootstrap check --json", self.environment(self.shim_of_nobody(), state or "none") |
+                                {"CONVERT_LOG": path}, 0, around)
+                found = self.found(r)["state" if state else "log"]
+                self.assertIn("read-only here", found["what"])
+                self.assertIn("ReadWritePaths=", found["mend"][0])
+        shutil.rmtree("/run/convert")
+
     def test_named_state(self):
         """A file that was named is never removed, but for a state file."""
         for uid in 0, self.VICTIM:
@@ -671,14 +694,17 @@ class Mends(Doctor):
         for uid in self.VICTIM, 0:
             (etc / "convert.disable").touch()
             self.mended("configuration", shim, uid, around=around)
-            other = "/lib/x86_64-linux-gnu/libm.so.6"
-            (etc / "ld.so.preload").write_text(f"# not libconvert-preload\n/nowhere/libconvert-preload.so {other}\n"
-                                               "/nowhere/libconvert-preload.so\n")
-            r = self.script("convert-bootstrap check --json 2>/dev/null", shim, uid, around)
-            (mend,) = self.found(r)["ld-so-preload"]["mend"]
-            # the loader complains of the file until it is mended
-            self.script(f"{mend} 2>/dev/null", shim, uid, around, code=0)
-            self.assertEqual((etc / "ld.so.preload").read_text(), f"# not libconvert-preload\n{other}\n")
+            other, ours = "/lib/x86_64-linux-gnu/libm.so.6", "/nowhere/libconvert-preload.so"
+            note = "# not libconvert-preload\n\t# nor this libconvert-preload\n"
+            for before, after in ((f"{ours} {other}\n{ours}\n", f"{other}\n"), (f"{other}\t{ours}\n", f"{other}\t\n"),
+                                  (f"{ours}\t{other}\n", f"{other}\n"), (f"{other}:{ours}\t{other}\n",
+                                                                        f"{other}:{other}\n")):
+                (etc / "ld.so.preload").write_text(note + before)
+                r = self.script("convert-bootstrap check --json 2>/dev/null", shim, uid, around)
+                (mend,) = self.found(r)["ld-so-preload"]["mend"]
+                # the loader complains of the file until it is mended
+                self.script(f"{mend} 2>/dev/null", shim, uid, around, code=0)
+                self.assertEqual((etc / "ld.so.preload").read_text(), note + after)
 
     # ------------------------------------------------------------------------- the host
 
@@ -970,6 +996,12 @@ rule = convert to nowhere
         self.assertEqual(bad["state"]["verdict"], "note")
         bad = self.check(self.shim() | {"CONVERT_LOG": "/nowhere/log"}, code=1)
         self.assertEqual(list(bad), ["log"])
+        link = self.lab.file("link")
+        link.symlink_to("/run")
+        for target in "/run", "/run/", str(link):
+            bad = self.check(self.shim() | {"CONVERT_LOG": target}, code=1)
+            self.assertEqual(list(bad), ["log"])
+            self.assertIn(f"the log {target} is a directory", bad["log"]["what"])
 
     def test_meaning(self):
         """What check said before there was a doctor."""

@@ -429,6 +429,11 @@ static void named_files(void **state)
 		  "rm -f '/run/a b/s'" },
 		{ { .file = HOST_FILE_STRANGE, .belongs_to_us = true, .may_remove = true },
 		  "no line" },
+		{ { .file = HOST_FILE_READ_ONLY, .belongs_to_us = true },
+		  "ReadWritePaths=-'/run/a b'   # in" },
+		{ { .file = HOST_FILE_READ_ONLY, .by_environment = true },
+		  "unset CONVERT_STATE   # or, in [Service] of its unit, ReadWritePaths=-'/run/a "
+		  "b'" },
 	};
 
 	(void)state;
@@ -465,6 +470,12 @@ static void own_files(void **state)
 		{ { .file = HOST_FILE_NOT_OURS }, "sudo rm -rf /run/d" },
 		{ { .file = HOST_FILE_STRANGE, .may_remove = true }, "rm -rf /run/d/s" },
 		{ { .file = HOST_FILE_NOT_TRUSTED }, "sudo rm -rf /run/d/s" },
+		{ { .file = HOST_FILE_READ_ONLY },
+		  "mkdir -m 700 /dev/shm/convert-7 && export "
+		  "CONVERT_STATE=/dev/shm/convert-7/state   # or, in "
+		  "[Service] of its unit, ReadWritePaths=-/run/d" },
+		{ { .file = HOST_FILE_READ_ONLY, .is_shared = true },
+		  "ReadWritePaths=-/run/d   # in [Service]" },
 	};
 
 	(void)state;
@@ -493,6 +504,18 @@ static void files(void **state)
 	assert_finding("log", FINDING_PROBLEM, "install -D -m 600 -o 0 /dev/null /var/log/c");
 	config_again(HOST_FILE_FINE, HOST_FILE_TO_MAKE);
 	assert_finding("log", FINDING_OK, "");
+	log_file.root_may_make = false;
+	config_again(HOST_FILE_READ_ONLY, HOST_FILE_STRANGE);
+	assert_says("state", "is read-only here");
+	assert_says("log", "/var/log/c is a directory");
+	assert_finding("log", FINDING_PROBLEM, "export CONVERT_LOG=stderr");
+	config_again(HOST_FILE_FINE, HOST_FILE_READ_ONLY);
+	assert_says("log", "/var/log/c is read-only here");
+	assert_finding("log", FINDING_PROBLEM, "ReadWritePaths=");
+	findings_free(&f);
+	findings_for(&f, true, "/etc/some.conf");
+	judge_log(&f, &log_file);
+	assert_finding("log", FINDING_PROBLEM, "[log]\ntarget = stderr   # in place of");
 }
 
 static void words_of_a_shell(void **state)
@@ -543,6 +566,40 @@ static void the_file_again(void **state)
 		assert_string_equal(f.again, wanted);
 	}
 	free(directory);
+}
+
+/* What sudo takes away holds here, and is not looked at with a file alone. */
+static void what_sudo_takes_away(void **state)
+{
+	static const char *const all[] = { "CONVERT_STATE",	 "CONVERT_ADDR",
+					   "CONVERT_LOG_FORMAT", "CONVERT_CONF",
+					   "CONVERT_PORT",	 "CONVERT_LOG",
+					   "CONVERT_LOG_LEVEL",	 "CONVERT_COOKIE",
+					   "CONVERT_DISABLE",	 "CONVERT_STRICT" };
+
+	(void)state;
+	host.paths.err = -EPERM;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		unsetenv(all[i]);
+	for (size_t i = 0; i <= 3; i++) {
+		findings_free(&f);
+		findings_for(&f, false, i ? "/c" : NULL);
+		judge_host(&f, &host, &config);
+		assert_string_equal(find("mptcp-paths")->mend,
+				    i ? "sudo convert-bootstrap check -c /c" :
+					"sudo convert-bootstrap check");
+		if (i < 3)
+			setenv(all[i], "x", 1);
+	}
+	setenv("CONVERT_PORT", "", 1);
+	findings_free(&f);
+	findings_for(&f, false, NULL);
+	judge_host(&f, &host, &config);
+	assert_string_equal(find("mptcp-paths")->mend,
+			    "sudo --preserve-env=CONVERT_ADDR,CONVERT_LOG_FORMAT,CONVERT_STATE "
+			    "convert-bootstrap check");
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		unsetenv(all[i]);
 }
 
 static void no_converter(void **state)
@@ -1033,6 +1090,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(own_files, start, end),
 		cmocka_unit_test_setup_teardown(words_of_a_shell, start, end),
 		cmocka_unit_test_setup_teardown(the_file_again, start, end),
+		cmocka_unit_test_setup_teardown(what_sudo_takes_away, start, end),
 		cmocka_unit_test_setup_teardown(names_of_interfaces, start, end),
 		cmocka_unit_test_setup_teardown(no_converter, start, end),
 		cmocka_unit_test_setup_teardown(a_good_converter, start, end),
