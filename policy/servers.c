@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "servers.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "memo.h"
@@ -238,24 +239,26 @@ static bool recall(const struct addr *server, int64_t now_ms, struct servers_ent
 	return found != LOOK_BUSY;
 }
 
-static bool tell(const struct addr *server, struct news *n)
+/* 0, or the -errno of state_update(); -EAGAIN, too, where the table is being used. */
+static int tell(const struct addr *server, struct news *n)
 {
 	struct servers_entry e;
 	uint8_t key[STATE_SERVER_KEY];
 	bool in_file;
+	int ret;
 
 	if (!recall(server, n->now_ms, &e, &in_file))
-		return false;
+		return -EAGAIN;
 	if (in_file) /* or nothing of it may be there any more */
 		blank(&n->entry, server);
 	else
 		n->entry = e;
 	if (!apply(&e, n))
-		return false;
+		return 0;
 	memo_key(key, server);
-	in_file = state_update(STATE_SERVER, key, n->now_ms, change_file, n) == 0;
-	keep(in_file ? &n->entry : &e, n->now_ms, in_file);
-	return in_file;
+	ret = state_update(STATE_SERVER, key, n->now_ms, change_file, n);
+	keep(ret == 0 ? &n->entry : &e, n->now_ms, ret == 0);
+	return ret;
 }
 
 /* ----------------------------------------------------------------------------- public */
@@ -292,20 +295,20 @@ void servers_withdraw(const struct addr *server, int64_t now_ms)
 	tell(server, &n);
 }
 
-bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms)
+int servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms)
 {
 	struct news n = { .kind = NEWS_PINNED, .verdict = verdict, .now_ms = now_ms };
 
 	return tell(server, &n);
 }
 
-bool servers_forget(const struct addr *server, int64_t now_ms)
+int servers_forget(const struct addr *server, int64_t now_ms)
 {
 	uint8_t key[STATE_SERVER_KEY];
 
 	memo_key(key, server);
 	memo_drop(&memo, key);
-	return state_erase(STATE_SERVER, key, now_ms) == 0;
+	return state_erase(STATE_SERVER, key, now_ms);
 }
 
 struct walk {

@@ -57,10 +57,10 @@ void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_co
  * as long the next time, up to SERVERS_KEEP_MS. A converter that agrees ends that. */
 void servers_withdraw(const struct addr *server, int64_t now_ms);
 
-/* For convert-bootstrap. Other processes see it within SERVERS_REREAD_MS. False: the state file
- * could not be written. */
-bool servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms);
-bool servers_forget(const struct addr *server, int64_t now_ms);
+/* For convert-bootstrap. Other processes see it within SERVERS_REREAD_MS. 0, or why the state file could not be
+ * written, as state_update() has it: after -EAGAIN the same can be said again. */
+int servers_pin(const struct addr *server, enum servers_verdict verdict, int64_t now_ms);
+int servers_forget(const struct addr *server, int64_t now_ms);
 typedef void servers_each_fn(const struct servers_entry *entry, void *arg);
 void servers_each(int64_t now_ms, servers_each_fn *each, void *arg);
 /* Empties the table of this process only; state_clear() the file. */

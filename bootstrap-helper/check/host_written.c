@@ -12,6 +12,7 @@
 #include "host.h"
 #include "state_place.h"
 #include "state_slot.h"
+#include "unwritten.h"
 
 static bool may(const char *path, int what)
 {
@@ -78,7 +79,7 @@ void host_log_file(struct host_written *w, const char *path, bool by_environment
 	} else if (stat(path, &of) == 0 && S_ISDIR(of.st_mode)) {
 		w->file = HOST_FILE_STRANGE;
 	} else if (lstat(path, &st) == 0) {
-		w->file = may(path, W_OK)	     ? HOST_FILE_FINE :
+		w->file = may(path, W_OK)	   ? HOST_FILE_FINE :
 			  is_read_only(path, W_OK) ? HOST_FILE_READ_ONLY :
 						     HOST_FILE_NOT_WRITABLE;
 		w->belongs_to_us = st.st_uid == w->uid && S_ISREG(st.st_mode);
@@ -88,16 +89,6 @@ void host_log_file(struct host_written *w, const char *path, bool by_environment
 }
 
 /* ---------------------------------------------------------------------------- the state */
-
-static bool is_strange(int fd)
-{
-	static const uint8_t none[STATE_HEADER_LEN];
-	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
-
-	state_header(ours);
-	return pread(fd, header, sizeof(header), 0) < 0 ||
-	       (memcmp(header, ours, sizeof(ours)) != 0 && memcmp(header, none, sizeof(none)) != 0);
-}
 
 /* By this version or another one; or nothing is in it yet. */
 static bool has_begun_as_ours(const char *path)
@@ -121,7 +112,7 @@ static void look_at_file(struct host_written *w, const struct stat *st)
 	w->may_remove = may_remove(w->path, w->uid);
 	w->is_state = has_begun_as_ours(w->path);
 	if (fd >= 0)
-		w->file = is_strange(fd) ? HOST_FILE_STRANGE : HOST_FILE_FINE;
+		w->file = unwritten_is_strange(fd) ? HOST_FILE_STRANGE : HOST_FILE_FINE;
 	else if (err == -EROFS)
 		w->file = HOST_FILE_READ_ONLY;
 	else if (!S_ISREG(st->st_mode) || (st->st_mode & 022) || err == -EPERM)

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bootstrap.h"
 #include "counts.h"
 #include "endpoint.h"
-#include "file.h"
 #include "health.h"
 #include "json.h"
 #include "judge.h"
@@ -23,8 +23,11 @@
 #include "route.h"
 #include "servers.h"
 #include "state_place.h"
+#include "unwritten.h"
 
 #define LINE_MAX_COLUMNS 80
+#define TRIES		 50
+#define TRY_MS		 10
 
 static int64_t now_ms;
 
@@ -299,20 +302,8 @@ static enum host_file look_at_state(const char *file, struct host_written *w)
 	return w->file;
 }
 
-static void complain_of_writing(void)
-{
-	int fd = state_place_make();
-
-	if (fd < 0) {
-		file_complain(state_path(), "cannot be written", fd);
-	} else {
-		close(fd);
-		fprintf(stderr, "%s: cannot be written: expected room for it\n", state_path());
-	}
-}
-
-/* As check says it, if it knows. */
-static int complain_of_state(const char *file)
+/* As check says it, if it knows. err: as unwritten.h has it. */
+static int complain_of_state(const char *file, int err)
 {
 	struct findings f = { .all = NULL };
 	struct host_written w;
@@ -324,14 +315,25 @@ static int complain_of_state(const char *file)
 	if (findings_count(&f, FINDING_PROBLEM))
 		finding_print_line(stderr, &f.all[0]);
 	else
-		complain_of_writing();
+		unwritten_complain(err);
 	findings_free(&f);
 	return BOOTSTRAP_FAILED;
 }
 
-static int written(const struct arguments *a, bool ok)
+static int written(const struct arguments *a, int err)
 {
-	return ok ? BOOTSTRAP_OK : complain_of_state(a->file);
+	return err ? complain_of_state(a->file, err) : BOOTSTRAP_OK;
+}
+
+/* Of a program that is just writing what it has learned; it holds the lock for microseconds. */
+static bool is_locked(int err, unsigned int *tries)
+{
+	const struct timespec moment = { .tv_nsec = TRY_MS * 1000000 };
+
+	if (err != -EAGAIN || (*tries)++ == TRIES)
+		return false;
+	nanosleep(&moment, NULL);
+	return true;
 }
 
 /* That there is none yet is well. */
@@ -344,7 +346,7 @@ static int readable(const struct arguments *a)
 		close(fd);
 	if (fd == -ENOENT || (fd >= 0 && look_at_state(a->file, &w) != HOST_FILE_STRANGE))
 		return BOOTSTRAP_OK;
-	return complain_of_state(a->file);
+	return complain_of_state(a->file, fd < 0 ? fd : 0);
 }
 
 int status_main(int argc, char **argv)
@@ -372,28 +374,35 @@ int flush_main(int argc, char **argv)
 	if (status != BOOTSTRAP_OK)
 		return status;
 	err = state_clear();
-	return written(&a, err == 0 || err == -ENOENT);
+	return written(&a, err == -ENOENT ? 0 : err);
 }
 
 int forget_main(int argc, char **argv)
 {
 	struct arguments a;
 	struct addr server;
-	int status;
+	unsigned int tries = 0;
+	int status, err;
 
 	if (!parse(argc, argv, 1, false, "forget [-c FILE] SERVER", &a) ||
 	    !parse_server(&server, argv[0], a.rest[0]))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
-	return status == BOOTSTRAP_OK ? written(&a, servers_forget(&server, now_ms)) : status;
+	if (status != BOOTSTRAP_OK)
+		return status;
+	do
+		err = servers_forget(&server, now_ms);
+	while (is_locked(err, &tries));
+	return written(&a, err);
 }
 
 int pin_main(int argc, char **argv)
 {
 	struct arguments a;
 	struct addr server;
+	unsigned int tries = 0;
+	int status, err;
 	bool mptcp;
-	int status;
 
 	if (!parse(argc, argv, 2, false, "pin [-c FILE] SERVER mptcp|tcp", &a) ||
 	    !parse_server(&server, argv[0], a.rest[0]))
@@ -404,8 +413,10 @@ int pin_main(int argc, char **argv)
 		return BOOTSTRAP_USAGE;
 	}
 	status = find_state(a.file);
-	return status == BOOTSTRAP_OK ?
-		       written(&a,
-			       servers_pin(&server, mptcp ? SERVERS_MPTCP : SERVERS_TCP, now_ms)) :
-		       status;
+	if (status != BOOTSTRAP_OK)
+		return status;
+	do
+		err = servers_pin(&server, mptcp ? SERVERS_MPTCP : SERVERS_TCP, now_ms);
+	while (is_locked(err, &tries));
+	return written(&a, err);
 }

@@ -13,6 +13,7 @@
 #include "metrics.h"
 #include "probe.h"
 #include "targets.h"
+#include "unwritten.h"
 #include "watch.h"
 
 /* --watch: when it looks again although nothing has changed. */
@@ -111,7 +112,7 @@ static void look_what_is_kept(struct run *run, struct job *j, const struct healt
 	find_known(key, &h);
 	j->is_kept = h.learned_ms > 0 || h.failures > 0;
 	if (!j->is_kept && !run->unwritable)
-		fprintf(stderr, "%s cannot be written\n", state_path());
+		unwritten_complain(0);
 	run->unwritable |= !j->is_kept;
 	explicit_bzero(&h, sizeof(h));
 }

@@ -1,7 +1,11 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """convert-bootstrap status, flush, forget, pin: what people see of what programs have learned."""
+import fcntl
+import os
+import struct
 import sys
+import threading
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
@@ -137,6 +141,30 @@ class Known(L.TestCase):
         out = self.helper("status", "-j", shim=self.lab.config(address=self.v4)).out
         (converter,) = schemas.validated("status", out)["converters"]
         self.assertEqual((converter["name"], converter["interface"]), (None, "c0"))
+
+    def lock(self):
+        """As a program does that is just writing; until it is closed."""
+        file = open(self.state, "r+b")
+        self.addCleanup(file.close)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0) + bytes(4))
+        return file
+
+    def test_a_lock_of_a_moment(self):
+        """It is waited for, and is no full disk."""
+        server = "10.0.0.1:80"
+        self.helper("pin", server, "tcp")
+        for words in ["pin", server, "mptcp"], ["forget", server], ["pin", "10.0.0.2:80", "tcp"]:
+            timer = threading.Timer(0.2, self.lock().close)
+            timer.start()
+            self.helper(*words)
+            timer.join()
+        self.assertEqual([s["address"] for s in self.status()["servers"]], ["10.0.0.2:80"])
+        file = self.lock()
+        for words in ["pin", server, "mptcp"], ["forget", "10.0.0.2:80"]:
+            self.assertEqual(self.helper(*words, code=1).err,
+                             f"{self.state}: cannot be written: another process has it locked\n")
+        file.close()
+        self.assertEqual([s["address"] for s in self.status()["servers"]], ["10.0.0.2:80"])
 
     def test_switched_off(self):
         r = self.helper("status", shim={"CONVERT_DISABLE": "1"}, code=1)
