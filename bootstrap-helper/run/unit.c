@@ -70,14 +70,18 @@ static size_t character(const char *text)
 	return n;
 }
 
-/* As systemd.exec(5) reads it. False: it cannot be said. */
+/* As systemd.exec(5) reads it. False: it cannot be said, which has been told. */
 static bool write_variable(FILE *f, const char *name, const char *value)
 {
 	fprintf(f, "Environment=\"%s=", name);
 	for (size_t n; *value; value += n) {
 		n = character(value);
-		if (!n)
+		if (!n) {
+			fail("%s: expected UTF-8 without control characters, which no unit can "
+			     "have",
+			     name);
 			return false;
+		}
 		if (strchr("\"\\", *value))
 			fputc('\\', f);
 		if (*value == '%')
@@ -120,12 +124,14 @@ static int write_file(int fd, const char *library, bool owns_folder)
 		return err;
 	}
 	whole = write_text(f, library, owns_folder);
-	err = fchmod(fd, 0644) < 0 || fflush(f) != 0 || fsync(fd) < 0 ? errno : whole ? 0 : EINVAL;
+	err = fchmod(fd, 0644) < 0 || fflush(f) != 0 || fsync(fd) < 0 ? errno : 0;
+	if (!err && ferror(f)) /* before, and what could not be written is not there any more */
+		err = EIO;
 	fclose(f);
-	return err;
+	return whole ? err : -1;
 }
 
-/* Returns 0, or an errno: EINVAL is a value that no unit can have. */
+/* Returns 0, or an errno; -1: it has been said why not. */
 static int put(int folder, const char *library, bool owns_folder)
 {
 	char new[sizeof(UNIT_DROP_IN) + 16];
@@ -155,12 +161,16 @@ static bool names_of(const struct unit *u, char path[static PATH_MAX], char fold
 /* The status: what is done and cannot be told is not well. */
 static int tell(const struct unit *u, const char *what, const char *path)
 {
-	char name[FINDING_QUOTED];
+	const char *at = strstr(u->name, "@" UNIT_SUFFIX);
+	char name[FINDING_QUOTED], running[sizeof(u->name) + 1];
 
+	/* of a template there is nothing but its instances to be started anew */
+	snprintf(running, sizeof(running), "%.*s%s", at ? (int)(at - u->name) : INT_MAX, u->name,
+		 at ? "@*" UNIT_SUFFIX : "");
 	printf("%s %s\n", path, what);
 	if (!*u->root)
 		printf("From the next start on: systemctl daemon-reload && systemctl restart %s\n",
-		       finding_quote(u->name, name));
+		       finding_quote(running, name));
 	return !file_flush_output();
 }
 

@@ -123,13 +123,33 @@ class Enable(L.TestCase):
         self.run_it("enable", code=2, err="[^$]*")
         self.run_it("enable", "web", "db", code=2, err="[^$]*")
         self.run_it("enable", "web", code=1, CONVERT_PRELOAD="/not/there", err=".*not there.*\n")
-        self.run_it("-a", "1\n[Service]", "enable", "web", code=1, err="convert-run: .*Invalid argument\n")
+        self.run_it("-a", "1\n[Service]", "enable", "web", code=1,
+                    err="convert-run: CONVERT_ADDR: expected UTF-8 without control characters, which no unit can have\n")
         for file, unit in (("usr/lib/systemd/system/db@.service", "db@one"),
                            (f"{PLACE}/web.service.d/malloc.conf", "web")):
             path = self.file(file, "[Service]\n# LD_PRELOAD=/no\nEnvironment=LD_PRELOAD=/malloc.so\n")
             self.run_it("enable", unit, code=1,
                         err=f"convert-run: {re.escape(str(path))}:3 sets LD_PRELOAD, .*{LIBRARY}.*\n")
         self.assertEqual([k for k in self.files() if k.endswith("convert.conf")], [])
+
+    def test_a_disk_that_is_full_for_a_moment(self):
+        """What was lost in the middle leaves no half of a unit."""
+        r = self.lab.run(["strace", "-o", self.lab.file("trace"), "-e", "inject=write:error=ENOSPC:when=1", RUN, "--root",
+                          self.root, "-a", "1" * 10000, "enable", "web"], env={"CONVERT_PRELOAD": LIBRARY}, user="")
+        self.assertEqual(r.code, 1, r)
+        self.assertRegex(r.err, "convert-run: .*/web.service.d/convert.conf: .*\n")
+        self.assertEqual([k for k in self.files() if "web.service.d" in k], [])
+
+    def test_what_is_to_be_started_anew(self):
+        """A template is not: systemctl refuses it."""
+        etc = self.lab.file("etc")
+        (etc / "systemd/system").mkdir(parents=True)
+        around = ["unshare", "--mount", "sh", "-c", f'mount --bind {etc} /etc && exec "$@"', "sh"]
+        for name, restarted in ("web", "web.service"), ("db@one", "db@one.service"), ("db@", "'db@*.service'"):
+            for verb in "enable", "disable":
+                r = self.lab.run([*around, RUN, verb, name], env={"CONVERT_PRELOAD": str(L.SHIM)}, user="")
+                self.assertEqual(r.code, 0, r)
+                self.assertTrue(r.out.decode().endswith(f"daemon-reload && systemctl restart {restarted}\n"), r)
 
     def test_refuses_what_no_unit_can_say(self):
         """A value that systemd would leave out, for what it is in; the same as systemd's own look."""
@@ -154,7 +174,8 @@ class Enable(L.TestCase):
                     self.assertEqual("not UTF-8 clean" in r.err, bad, r)
                 conf = "/" + os.fsdecode(value)
                 if bad:
-                    self.run_it("-c", conf, "enable", "web", code=1, err="convert-run: .*Invalid argument\n")
+                    self.run_it("-c", conf, "enable", "web", code=1,
+                                err="convert-run: CONVERT_CONF: expected UTF-8 without control characters.*\n")
                 else:
                     self.run_it("-c", conf, "enable", "web")
                     written = self.root / PLACE / "web.service.d/convert.conf"
