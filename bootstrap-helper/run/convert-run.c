@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* convert-run - runs a program with its connections converted. See convert-run(1). */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -54,9 +55,9 @@ static struct sigaction children;
 
 struct options {
 	bool quiet, strict, verbose, receipt, any, preload;
-	FILE *receipt_file; /* NULL: standard error, for people */
-	bool is_program;    /* words: it and its own; else "enable" or "disable", and a unit */
-	const char *root;   /* NULL: this system */
+	const char *receipt_path; /* NULL: standard error, for people */
+	bool is_program;  /* words: it and its own; else "enable" or "disable", and a unit */
+	const char *root; /* NULL: this system */
 	char *const *words;
 };
 
@@ -112,11 +113,7 @@ static void take(int option, const char *value, struct options *o)
 		return;
 	case 'R':
 		o->receipt = true;
-		if (value) {
-			o->receipt_file = fopen(value, "we");
-			if (!o->receipt_file)
-				fail(STATUS_USAGE, "--receipt=%s: %s", value, strerror(errno));
-		}
+		o->receipt_path = value;
 		return;
 	case 's':
 		set("CONVERT_STRICT", "1");
@@ -329,28 +326,58 @@ static int without_receipt(const struct options *o, const struct finding *why, c
 	return o->receipt ? STATUS_NO_LIBRARY : start(o, why);
 }
 
+/* What is in it, of a run before, stays until there is something to be put in its place. */
+static FILE *open_receipt(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+	FILE *to = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (!to)
+		fail(STATUS_USAGE, "--receipt=%s: %s", path, strerror(errno));
+	return to;
+}
+
+static void write_receipt(const struct receipt *r, const struct options *o, int status, FILE *to)
+{
+	int err = 0;
+
+	if (ftruncate(fileno(to), 0) < 0 && errno != EINVAL) /* that is a pipe, or a device */
+		err = errno;
+	if (!err) {
+		receipt_print_json(r, o->words[0], status, to);
+		err = fflush(to) != 0 ? errno : ferror(to) ? EIO : 0;
+	}
+	if (fclose(to) != 0 && !err)
+		err = errno;
+	if (err)
+		fprintf(stderr, ME ": the receipt is not whole: %s\n", strerror(err));
+}
+
 static int run(const struct options *o, const struct finding *why, bool wants_receipt)
 {
 	struct receipt r;
+	FILE *to = NULL;
 	int status;
 
 	if (!o->receipt && !wants_receipt)
 		return start(o, why);
+	if (o->receipt_path)
+		to = open_receipt(o->receipt_path);
 	if (!receipt_begin())
 		return without_receipt(o, why, "no file for it in TMPDIR: ");
-	if (child_start(&status))
+	if (child_start(&status)) {
+		receipt_in_child();
 		_exit(start(o, why));
+	}
 	if (status < 0) {
 		receipt_cancel();
 		return without_receipt(o, why, "");
 	}
 	receipt_end(&r);
-	if (!o->receipt_file)
-		receipt_print(&r);
+	if (to)
+		write_receipt(&r, o, status, to);
 	else
-		receipt_print_json(&r, o->words[0], status, o->receipt_file);
-	if (o->receipt_file && fclose(o->receipt_file) != 0)
-		fprintf(stderr, ME ": the receipt is not whole: %s\n", strerror(errno));
+		receipt_print(&r);
 	child_end_as(status);
 }
 

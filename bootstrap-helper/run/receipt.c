@@ -2,8 +2,10 @@
 #include "receipt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const receipt_outcomes[] = { "converted", "bypassed", "direct", "failed", "given_up" };
@@ -11,27 +13,35 @@ const char *const receipt_outcomes[] = { "converted", "bypassed", "direct", "fai
 /* ------------------------------------------------------------------------------- the file */
 
 static char *path;
+static int file = -1; /* stays ours, whatever becomes of its name */
 
 bool receipt_begin(void)
 {
 	const char *directory = getenv("TMPDIR");
-	int fd;
 
 	if (!directory || *directory != '/')
 		directory = "/tmp";
 	if (asprintf(&path, "%s/convert-receipt.XXXXXX", directory) < 0)
 		return false;
-	fd = mkstemp(path);
-	if (fd < 0)
+	file = mkostemp(path, O_CLOEXEC);
+	if (file < 0)
 		return false;
-	close(fd);
-	return setenv("CONVERT_RECEIPT", path, 1) == 0;
+	if (setenv("CONVERT_RECEIPT", path, 1) == 0)
+		return true;
+	receipt_cancel();
+	return false;
+}
+
+void receipt_in_child(void)
+{
+	close(file);
 }
 
 void receipt_cancel(void)
 {
 	int err = errno;
 
+	close(file);
 	unlink(path);
 	unsetenv("CONVERT_RECEIPT");
 	errno = err;
@@ -214,13 +224,14 @@ static void take(struct receipt *r, const char *line)
 
 void receipt_end(struct receipt *r)
 {
-	FILE *file = fopen(path, "re");
+	FILE *lines = fdopen(file, "r");
 	char *line = NULL, *next;
+	struct stat st = { .st_nlink = 0 };
 	size_t room = 0;
 	ssize_t n;
 
 	*r = (struct receipt){ .n_lost = 0 };
-	while (file && (n = getline(&line, &room, file)) > 0) {
+	while (lines && (n = getline(&line, &room, lines)) > 0) {
 		const char *whole = line;
 
 		while ((next = strstr(whole + 1, "{\"time\":"))) { /* it is cut before this one */
@@ -233,7 +244,9 @@ void receipt_end(struct receipt *r)
 			r->n_lost++;
 	}
 	free(line);
-	if (file)
-		fclose(file);
-	unlink(path);
+	r->is_whole = lines && !ferror(lines) && fstat(file, &st) == 0 && st.st_nlink > 0;
+	if (st.st_nlink > 0) /* else what has its name is somebody else's */
+		unlink(path);
+	if (lines)
+		fclose(lines);
 }

@@ -52,12 +52,15 @@ struct receipt {
 	struct receipt_counts sum, *servers; /* by name, in the order of their first connections */
 	struct receipt_process *processes;
 	uint64_t n_lost;
+	bool is_whole; /* false: the file was taken away, and nobody has what was written then */
 };
 
 /* Makes the file, and puts its name into the environment. False: errno. */
 bool receipt_begin(void);
 /* There is none, and it was not begun. errno stays. */
 void receipt_cancel(void);
+/* Of the process that becomes the program, or its supervisor. */
+void receipt_in_child(void);
 /* Reads the file, and removes it. The memory lives as long as the process. */
 void receipt_end(struct receipt *r);
 

@@ -87,6 +87,11 @@ void receipt_print(const struct receipt *r)
 		fprintf(stderr,
 			"convert-run: %" PRIu64 " connection%s not counted: a line was cut\n",
 			r->n_lost, plural(r->n_lost));
+	if (!r->is_whole)
+		fputs("convert-run: the file in which they are collected was taken away: what came "
+		      "then "
+		      "is not counted\n",
+		      stderr);
 }
 
 /* --------------------------------------------------------------------------- for programs */
@@ -144,8 +149,8 @@ void receipt_print_json(const struct receipt *r, const char *program, int status
 		fprintf(to, "\", \"status\": null, \"signal\": %d", WTERMSIG(status));
 	else
 		fprintf(to, "\", \"status\": %d, \"signal\": null", WEXITSTATUS(status));
-	fprintf(to, ", \"processes\": %u, \"not_counted\": %" PRIu64 ",\n \"sum\": ",
-		HASH_COUNT(r->processes), r->n_lost);
+	fprintf(to, ", \"processes\": %u, \"not_counted\": %" PRIu64 ", \"whole\": %s,\n \"sum\": ",
+		HASH_COUNT(r->processes), r->n_lost, r->is_whole ? "true" : "false");
 	put_counts(to, &r->sum);
 	fputs(",\n \"servers\": [", to);
 	for (const struct receipt_counts *c = r->servers; c; c = c->hh.next) {

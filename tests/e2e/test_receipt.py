@@ -236,9 +236,58 @@ for _ in range(60):
             L.command(["umount", small])
         r = schemas.validated("receipt", path.read_text())
         self.assertIn(r["sum"]["converted"], range(8, 60))
-        self.assertEqual(r["not_counted"], 1)
+        self.assertEqual((r["not_counted"], r["whole"]), (1, True))
         r = self.run_it("--receipt=/dev/full", "true")
-        self.assertIn("the receipt is not whole", r.err)
+        self.assertIn("the receipt is not whole: No space left on device\n", r.err)
+
+    def test_room_comes_back(self):
+        """What is lost in the middle is lost, whatever could be written behind it."""
+        conf, path = self.config(), self.lab.file("receipt.json")
+        r = self.lab.run(["strace", "-o", self.lab.file("trace"), "-e", "inject=write:error=ENOSPC:when=1", RUN, "-q", "-c",
+                          conf["CONVERT_CONF"], f"--receipt={path}", "/usr/bin/python3", "-c", """
+import socket
+for port in range(1, 40):
+    with socket.socket() as s:
+        s.connect_ex(("127.0.0.1", port))
+"""])
+        self.assertEqual(r.code, 0, r)
+        self.assertGreater(path.stat().st_size, 1000)  # the rest of it
+        self.assertIn("the receipt is not whole: ", r.err)
+
+    def test_the_receipt_of_before(self):
+        """Stays until there is another one: for a mistake on the command line, and what is not started."""
+        path, other = self.lab.file("receipt.json"), self.lab.file("other.json")
+        old = "x" * 10000
+        path.write_text(old)
+        self.run_it(f"--receipt={path}", "--no-such-option", "true", code=2)
+        self.run_it(f"--receipt={path}", code=2)
+        self.run_it(f"--receipt={path}", "enable", "web", code=2)
+        self.run_it(f"--receipt={path}", "true", code=1, env={"TMPDIR": "/nowhere"})
+        r = self.lab.run([RUN, "-c", "/nowhere", f"--receipt={path}", "--strict", "true"])
+        self.assertEqual((r.code, path.read_text()), (3, old), r)
+        self.run_it(f"--receipt={other}", f"--receipt={path}", "sh", "-c", f"test $(wc -c < {path}) = 10000")
+        self.assertEqual(schemas.validated("receipt", path.read_text())["status"], 0)
+        self.assertFalse(other.exists())
+
+    def test_its_file_is_taken_away(self):
+        """As by who tidies up TMPDIR: what was told is there, and that it is not all."""
+        folder = self.lab.file("tmp")
+        folder.mkdir()
+        curl = f"curl -so /dev/null http://{L.SERVER}:{PLAIN}/"
+        for more, left in ("", []), ("for f in $there; do echo mine > $f; done", ["mine\n"]):
+            script = f"{curl}; there=$(echo {folder}/*); rm -rf {folder}/*; {curl}; {more or ':'}"
+            path = self.lab.file("receipt.json")
+            r = self.run_it(f"--receipt={path}", "sh", "-c", script, env={"TMPDIR": str(folder)})
+            said = schemas.validated("receipt", path.read_text())
+            self.assertEqual((said["sum"]["converted"], said["not_counted"], said["whole"]), (1, 0, False), r)
+            self.assertEqual([f.read_text() for f in folder.iterdir()], left)
+            for f in folder.iterdir():
+                f.unlink()
+            r = self.run_it("--receipt", "sh", "-c", script, env={"TMPDIR": str(folder)})
+            self.assertRegex(r.err, r"\Aconvert-run: .*: 1 connection: 1 converted .*\n.*\nconvert-run: the file in which they "
+                                    r"are collected was taken away: what came then is not counted\n\Z")
+            for f in folder.iterdir():
+                f.unlink()
 
     def test_what_cannot_be_made(self):
         r = self.run_it("--receipt=/nowhere/receipt", "true", code=2)
@@ -257,7 +306,9 @@ for _ in range(60):
 for f in {folder}/*; do rm $f; ln -s {victim} $f; done
 curl -so /dev/null http://{L.SERVER}:{PLAIN}/; rm {folder}/*
 curl -so /dev/null http://{L.SERVER}:{PLAIN}/; :""", env={"TMPDIR": str(folder)})
-        self.assertEqual((r.err, victim.read_text()), ("convert-run: no connection was seen\n", "x"))
+        self.assertEqual((r.err, victim.read_text()), ("convert-run: no connection was seen\nconvert-run: the file in which "
+                                                       "they are collected was taken away: what came then is not counted\n",
+                                                       "x"))
         self.assertEqual(list(folder.iterdir()), [])
 
 
