@@ -140,29 +140,38 @@ static void write_record(FILE *out, const struct mapping_record *r)
 		r->result, r->err, r->is_left ? " " LEFT : "");
 }
 
+/* A new file: what a killed one has left there, or somebody else, may have other names as well. */
+static FILE *make(const char *path)
+{
+	FILE *out;
+	int fd, err;
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return NULL;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+	out = fd < 0 ? NULL : fdopen(fd, "w");
+	err = errno;
+	if (!out && fd >= 0)
+		close(fd);
+	errno = err;
+	return out;
+}
+
 static int write_all(const char *path, const struct mapping_record *all, size_t n)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	FILE *out = make(path);
 	char boot[BOOT_MAX];
-	struct stat st;
 	int err = 0;
 
-	if (!out || fstat(fd, &st) < 0 || st.st_uid != geteuid()) {
-		err = out ? EPERM : errno;
-		if (out)
-			fclose(out);
-		else if (fd >= 0)
-			close(fd);
-		return -err;
-	}
+	if (!out)
+		return -errno;
 	read_boot(boot);
 	fprintf(out, FIRST_WORDS "%s", boot);
 	for (size_t i = 0; i < n && !ferror(out); i++)
 		write_record(out, &all[i]);
 	/* where there is no room some file systems say so last of all */
-	if (ferror(out) || fflush(out) != 0 || fsync(fd) < 0)
-		err = errno;
+	if (ferror(out) || fflush(out) != 0 || fsync(fileno(out)) < 0)
+		err = errno ? errno : EIO;
 	if (fclose(out) != 0 && !err)
 		err = errno;
 	return -err;

@@ -4,6 +4,7 @@
 and at a server that behaves as none should; test_miniupnpd.py has another's. Lifetimes are the shortest in
 which a renewal can be seen: half of them is four seconds, the least that may lie between two requests."""
 import errno
+import os
 import pathlib
 import re
 import signal
@@ -239,6 +240,20 @@ class Life(Case):
         self.assertEqual(len(self.status()), 1)
         path.chmod(0o666)
         self.assertEqual(self.status(), [])
+
+    def test_another_file_in_the_way(self):
+        """Of somebody else, or with another name elsewhere: it is not emptied, and not written to."""
+        self.converter()
+        victim = self.lab.file("victim", "dear diary\n")
+        new = pathlib.Path(self.lab.state + ".mappings.new")
+        for user in [0, 65534] if L.owns_several_users() else [0]:
+            os.link(victim, new)
+            os.chown(victim, user, 0)
+            m = self.map("8080")
+            self.wait_status("external")
+            self.assertEqual(m.stop(), 0, m.text())
+            self.assertEqual((victim.read_text(), victim.stat().st_nlink), ("dear diary\n", 1))
+            self.assertFalse(new.exists())
 
     def test_without_a_state_file(self):
         self.converter()
