@@ -26,15 +26,15 @@ _convert_bootstrap() {
 	--max-size | --max-time | -d | --delay | -t | --lifetime) kind=(-W '') ;;
 	*)
 		case $COMP_CWORD-$verb-$word in
-		1-*) kind=(-W "${!_convert_bootstrap_options[*]} --help --version") ;;
-		*-*--*) kind=(-W "${_convert_bootstrap_options[$verb]}") ;;
+		1-*) kind=(-W "${!_convert_bootstrap_options[*]} -h --help -V --version") ;;
+		*-*--*) kind=(-W "${_convert_bootstrap_options[$verb]-} -h --help") ;;
 		*-check-*) kind=(-A hostname) ;;
 		*-map-[0-9]*) kind=(-W '') ;;
 		*-pin-*) kind=(-W 'mptcp tcp') ;;
 		*-fetch-*) kind=(-W 'https://') ;;
 		*-explain-*/*) kind=(-A file) ;;
 		*-explain-*) kind=(-A command) ;;
-		*) kind=(-W "${_convert_bootstrap_options[$verb]}") ;;
+		*) kind=(-W "${_convert_bootstrap_options[$verb]-} -h --help") ;;
 		esac
 		;;
 	esac

@@ -6,8 +6,8 @@ function __convert_bootstrap_on
 end
 
 complete -c convert-bootstrap -f
-complete -c convert-bootstrap -n __fish_use_subcommand -l help -d 'a short help'
-complete -c convert-bootstrap -n __fish_use_subcommand -l version -d 'the version'
+complete -c convert-bootstrap -s h -l help -d 'a short help'
+complete -c convert-bootstrap -n __fish_use_subcommand -s V -l version -d 'the version'
 
 complete -c convert-bootstrap -n __fish_use_subcommand -a run -d 'ask the converters what they can do'
 complete -c convert-bootstrap -n __fish_use_subcommand -a check -d 'what is wrong here, and what mends it'

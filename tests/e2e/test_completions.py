@@ -10,6 +10,7 @@ import lab as L
 
 HELPER, RUN = L.BUILD / "convert-bootstrap", L.BUILD / "convert-run"
 OPTION = re.compile(r"(?<![\w-])(--?[a-z][\w-]*|-[A-Z])")
+FIRST = {"-h", "--help", "-V", "--version"}
 DIRS = {"convert-bootstrap": L.ROOT / "bootstrap-helper/completions",
         "convert-run": L.ROOT / "bootstrap-helper/run/completions"}
 
@@ -33,7 +34,7 @@ def verbs():
         if re.match(r"  [a-z]", line):
             verb, rest = line.split(None, 1)
             usage = said(HELPER, verb, "--no-such-option").partition("Usage:")[2]
-            found.setdefault(verb, set()).update(options_in(rest.split("   ")[0] + usage))
+            found.setdefault(verb, {"-h", "--help"}).update(options_in(rest.split("   ")[0] + usage))
     return found
 
 
@@ -62,7 +63,8 @@ class Bash(L.TestCase):
 
     def test_verbs(self):
         offered = self.complete("convert-bootstrap", "")
-        self.assertLessEqual(set(verbs()) | {"--help", "--version"}, offered)
+        self.assertLessEqual(set(verbs()) | FIRST, offered)
+        self.assertLessEqual(FIRST, self.complete("convert-bootstrap", "-"))
         self.assertEqual(self.complete("convert-bootstrap", "fe"), {"fetch"})
         self.assertEqual(self.complete("convert-bootstrap", "x"), set())
 
@@ -84,6 +86,10 @@ class Bash(L.TestCase):
                 (["convert-bootstrap", "explain", "nsente"], {"nsenter"}),
                 (["convert-bootstrap", "explain", "./convert.conf.e"], {"./convert.conf.example"}),
                 (["convert-run", "nsente"], {"nsenter"}),
+                (["convert-run", "-v", "--root", "/x", "enabl"], {"enable"}),
+                (["convert-run", "disabl"], {"disable"}),
+                (["convert-run", "--", "disabl"], set()),
+                (["convert-run", "cat", "disabl"], set()),
                 (["convert-run", "-v", "-c", "convert.conf.e"], {"convert.conf.example"}),
                 (["convert-run", "-a", ""], set()),
                 (["convert-run", "-v", "-a", "192.0.2.1", "nsente"], {"nsenter"}),
@@ -102,7 +108,8 @@ class OtherShells(L.TestCase):
                 [("convert-bootstrap", "pin 192.0.2.1:80 ", {"mptcp", "tcp"}),
                  ("convert-bootstrap", "explain nsente", {"nsenter"}),
                  ("convert-bootstrap", "status -c convert.conf.e", {"convert.conf.example"}),
-                 ("convert-run", "-", run_options()),
+                 ("convert-bootstrap", "-", FIRST), ("convert-run", "-v enabl", {"enable"}),
+                 ("convert-run", "disabl", {"disable"}), ("convert-run", "-", run_options()),
                  ("convert-run", "-a 192.0.2.1 nsente", {"nsenter"})]):
             with self.subTest(f"{program} {words}"):
                 r = self.lab.run(["fish", "--no-config", "-c",
@@ -122,11 +129,15 @@ class OtherShells(L.TestCase):
             self.assertTrue(file.read_text().startswith(f"#compdef {program}\n"))
         text = (DIRS["convert-bootstrap"] / "_convert-bootstrap").read_text()
         lines = text.replace("\\\n", " ").replace("$json", "-j --json").replace("$file", "-c")
+        lines = lines.replace("$help", "-h --help")
+        (line,) = re.findall(r"^_arguments -C (.*)$", lines, re.MULTILINE)
+        self.assertLessEqual(FIRST, set(OPTION.findall(line.replace("{-V,--version}", " -V --version "))))
         self.assertLessEqual(set(verbs()), set(re.findall(r"^\t'([a-z]+):", text, re.MULTILINE)))
         for verb, options in verbs().items():
             (line,) = re.findall(rf"^\t{verb}\) (.*) ;;$", lines, re.MULTILINE)
             self.assertLessEqual(options, set(OPTION.findall(line)), verb)
         text = (DIRS["convert-run"] / "_convert-run").read_text()
+        self.assertLessEqual({"enable", "disable"}, set(re.findall(r"'([a-z]+):", text)))
         self.assertLessEqual(run_options(), set(OPTION.findall(text)))
 
 

@@ -30,7 +30,9 @@ _convert_run() {
 		-c:* | --root:* | --receipt:=) kind=(-A file) ;;
 		-[ap]:*) kind=(-W '') ;;
 		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --receipt --strict --any --preload --root -h --help -V --version --') ;;
-		*/*) kind=(-A file) ;;
+		*:*/*) kind=(-A file) ;;
+		--:*) ;;
+		*) kind=(-A command -W 'enable disable') ;;
 		esac
 	fi
 	[ "${kind[1]}" != file ] || compopt -o filenames 2> /dev/null

@@ -2,6 +2,8 @@
 # fish completion for convert-run(1).
 
 complete -c convert-run -x -a '(__fish_complete_subcommand -- -c -a -p --root)'
+complete -c convert-run -n __fish_use_subcommand -a enable -d 'have systemd start a service so'
+complete -c convert-run -n __fish_use_subcommand -a disable -d 'not any more'
 complete -c convert-run -s c -r -F -d 'the configuration'
 complete -c convert-run -s a -x -d 'the converter'
 complete -c convert-run -s p -x -d 'its port'
