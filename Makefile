@@ -401,10 +401,12 @@ run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
 run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
 	      --jobs 6 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
-run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER='$(abspath $(BUILD)/lab-converter)' $(PYTHON) tests/run
+run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER='$(abspath $(BUILD)/lab-converter)' $(PYTHON) tests/run \
+      $(if $(SKIPS),--skips $(SKIPS))
 
 .PHONY: check check-unit check-exports check-lab check-e2e
-#: check            the tests: lab, unit, exports, end to end (best as root: it needs namespaces)
+#: check            the tests: lab, unit, exports, end to end (best as root: it needs namespaces;
+#:                  SKIPS=tests/skips: another skip than those is a failure)
 check:
 	$(Q)$(need) $(DEPS_BUILD) $(DEPS_CHECK)
 	$(Q)$(MAKE) --no-print-directory $(on_all_cores) check-here
