@@ -73,7 +73,7 @@ def runs(lab, target, case, kind, shim=None):
 class Reach(L.TestCase):
     def cell(self, target, case, kind):
         """ok, or why not."""
-        for _ in range(2):
+        for last in False, True:
             direct = runs(self.lab, target, case, kind)
             if LACKS.get(case, "\0") in direct.out.decode() and TARGETS[target][2]:
                 return "no: qemu-user has no such call"
@@ -81,6 +81,8 @@ class Reach(L.TestCase):
             converted = runs(self.lab, target, case, kind, shim)
             if (direct.code, direct.out) == (converted.code, converted.out):
                 return "ok" if "via 10.1.0.2" in converted.log else "not converted"
+            if not last:
+                self.tried_again(f"{target}, {case}, {kind}: {converted}")
         self.note(f"{target}, {case}, {kind}:\n{direct}\n{converted}")
         return "differs"
 

@@ -42,11 +42,12 @@ class Any(test_transcript.Transcript):
         whoever polls it, and who is quick, on another CPU or because the supervisor has to stand back on its
         own, sees it so; and a signal may come before a busy supervisor has begun. Of four suites at a time on
         two CPUs, each the load of the others, one case in 300 was seen so three times running."""
-        for _ in range(10):
+        for _ in range(9):
             difference = super().compare(case, outcome, shim)
             if not difference:
-                break
-        return difference
+                return None
+            self.tried_again(f"differed: {difference}")
+        return super().compare(case, outcome, shim)
 
 
 # the others in `make check-storms`

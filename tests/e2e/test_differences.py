@@ -161,6 +161,8 @@ def phase(lab, wanted):
     again = sum(run.made_again for run in started)
     if again > missed:
         raise RuntimeError(f"{again} connections were TCP, and {missed} had no token")
+    if again:
+        print(f"     again: {again} connections for which the kernel had no MPTCP token")
     return found
 
 

@@ -166,7 +166,7 @@ class Ends(L.TestCase):
         self.need("javac")
         source = self.lab.file("java", JAVA)
         source = source.rename(source.with_name("Available.java"))
-        L.command(["javac", "-d", L.TMP, source])
+        L.command(["javac", "-J-XX:-UsePerfData", "-d", L.TMP, source])
         java = "java", "-XX:-UsePerfData", "-cp", L.TMP, "-Xshare:auto"
         self.assertEqual(self.same(*java, "Available", L.SERVER, ENDS), ["5000 0 -1 0"])
 

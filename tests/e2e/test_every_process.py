@@ -245,7 +245,7 @@ class Languages(Everywhere):
         self.need("javac")
         source = self.lab.file("Who.java", JAVA)
         source = source.rename(source.with_name("Who.java"))
-        L.command(["javac", "-d", L.TMP, source])
+        L.command(["javac", "-J-XX:-UsePerfData", "-d", L.TMP, source])
         self.seen(["java", "-XX:-UsePerfData", "-cp", L.TMP, "-Xshare:auto", "Who", WHO],
                   self.two_kinds())
 

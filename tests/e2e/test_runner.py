@@ -1,8 +1,10 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""tests/run: programs that end well, badly or not at all. Nothing that goes wrong is a pass, and nothing lives on."""
+"""tests/run and the lab's own runner: programs that end well, badly or not at all. Nothing that goes wrong is a
+pass, and nothing lives on."""
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ RUN = ["/usr/bin/python3", "-B", L.ROOT / "tests/run"]
 def is_alive(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -164,6 +166,85 @@ class Ends(Runner):
             process.process.wait(1)
         self.assertTrue(is_alive(program))
         process.stop()
+
+
+SUITE = f"""#!/usr/bin/python3 -B
+import sys, time
+sys.path.insert(1, "{L.ROOT}/tests/lab")
+import lab as L
+class Lab:
+    running, missed = [], 0
+    def tokens_missed(self):
+        Lab.missed += 1
+        return Lab.missed
+    def stop(self):
+        pass
+class A(L.TestCase):
+    tries = 0
+"""
+
+
+class TheLab(Runner):
+    """What its suites do when something takes too long, or is tried again."""
+
+    def suite(self, tests):
+        path = self.lab.file("test_x.py", f"{SUITE}{tests}\nL.main(kind=Lab)\n")
+        path.chmod(0o755)
+        return self.run_it("--limit", 30, path, env={"BUILD": str(L.BUILD)}, timeout=60)
+
+    def test_tried_again(self):
+        """For want of an MPTCP token."""
+        code, lines = self.suite("""
+    def test_b(self):
+        A.tries += 1
+        self.assertEqual(A.tries, 2)
+""")
+        self.assertEqual((code, lines[-2:]), (0, ["1 tried again", "1 passed, 0 failed, 0 skipped"]), lines)
+        self.assertRegex(lines[-3], r"^tried again: .*: A.test_b: the kernel had no MPTCP token")
+
+    def test_over_its_time(self):
+        """... whatever errors it expects, and what is done at its end as well; the next one has its own."""
+        code, lines = self.suite("""
+    def forever(self):
+        while True:
+            try:
+                time.sleep(99)
+            except OSError:
+                pass
+    def test_b(self):
+        self.addCleanup(self.forever)
+        self.forever()
+    def test_c(self):
+        time.sleep(0.5)
+Lab.tokens_missed = lambda self: 0
+L.TEST_LIMIT = 1
+""")
+        self.assertEqual((code, lines[-1]), (1, "1 passed, 2 failed, 0 skipped"), lines)
+        self.assertEqual("\n".join(lines).count("Late: test took more than 1 s"), 4, lines)  # each of them twice
+
+    def test_a_program_that_hangs(self):
+        """It is killed, with what it has started, and where it waited is said."""
+        pid = self.lab.file("pid")
+        converter = self.lab.converter()
+        self.assertTrue(converter.events("start"))
+        r = self.lab.run(["sh", "-c", f"echo $$ > {pid}; echo begun; sleep 98 & exec sleep 99"], timeout=1)
+        self.assertEqual((r.code, r.out), (-signal.SIGKILL, b"begun\n"))
+        self.assertEqual(len(re.findall(r"\(sleep\): S .*; a second later S ", r.err)), 2, r.err)
+        for part in "[killed after 1 s]", "--- client\n", "--- server\n", "--- lab-converter\n", "ev=start":
+            self.assertIn(part, r.err)
+        self.assertFalse(is_alive(int(pid.read_text())))
+
+    def test_a_program_that_hangs_and_nothing_is_known(self):
+        """It is killed all the same."""
+        pid = self.lab.file("pid")
+
+        def where(_):
+            raise OSError("no")
+        self.lab.where_it_waits = where
+        self.addCleanup(delattr, self.lab, "where_it_waits")
+        with self.assertRaisesRegex(OSError, "no"):
+            self.lab.run(["sh", "-c", f"echo $$ > {pid}; exec sleep 99"], timeout=1)
+        L.wait_for("its end", lambda: not is_alive(int(pid.read_text())))
 
 
 if __name__ == "__main__":

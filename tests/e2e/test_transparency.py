@@ -190,7 +190,7 @@ class Transparency(L.TestCase):
         bad = []
         for case in once:
             if len(once) <= MAY_BE_LATE and not self.difference(label, what, case, *again(what, case)):
-                self.note(f"differed once, and not again: {once[case][0]}")
+                self.tried_again(f"differed once: {once[case][0]}")
             else:
                 bad += once[case]
         return [f"{label} {' '.join(what)}: {len(bad)} of {len(direct)} differ"] * bool(bad) + bad

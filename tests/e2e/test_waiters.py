@@ -369,7 +369,7 @@ class Selectors(AtOnce):
     def test_java(self):
         self.need("javac")
         classes = self.lab.file("java")
-        L.command(["javac", "-d", classes, HERE / "Nio.java"])
+        L.command(["javac", "-J-XX:-UsePerfData", "-d", classes, HERE / "Nio.java"])
         self.count_ends(lambda server: ["java", "-XX:-UsePerfData", "-cp", classes, "Nio", server, ECHO, CLOSED,
                                         self.COUNT], more=4)
 

@@ -12,6 +12,7 @@ with the process. Files live on a tmpfs over /run in there, and /dev/shm is anot
 network, its services, or its /etc/convert.conf.
 """
 import concurrent.futures
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -53,9 +54,9 @@ MPTCP = os.environ.get("LAB_MPTCP", "auto")
 USER = os.environ.get("LAB_USER", "")
 
 # What programs in the lab find in their environment, and nothing else. What one test has taught
-# the shim must not decide in the next.
+# the shim must not decide in the next. What one that is killed leaves behind ends with the lab.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(TMP / "home"), "LC_ALL": "C",
-               "CONVERT_STATE": "none"}
+               "TMPDIR": str(TMP / "tmp"), "CONVERT_STATE": "none"}
 
 TEST_LIMIT = 120  # seconds for one test
 
@@ -88,10 +89,11 @@ def enter():
 
 def mount_private():
     command(["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"])
-    for name in ("netns", "sshd", "lab", "lab/home"):
+    for name in ("netns", "sshd", "lab", "lab/home", "lab/tmp"):
         pathlib.Path("/run", name).mkdir()
     for folder in (TMP, TMP / "home"):
         os.chmod(folder, 0o777 if USER else 0o755)
+    os.chmod(TMP / "tmp", 0o1777)
     command(["mount", "-t", "tmpfs", "-o", "mode=1777", "lab", "/dev/shm"])
     shutil.copy(BUILT_SHIM, SHIM)
     if os.path.lexists("/etc/convert.disable"):
@@ -227,17 +229,33 @@ def open_netstat(ns):
         return thread.submit(enter).result()
 
 
-def where_it_waits(session, ns):
-    """Of each process of a program that takes too long: its system call; and the sockets of all there."""
-    found = []
+def kill(process):
+    """And its session, if it has not ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def last_words(killed):
+    """What has left its session may have its output open for as long as it likes."""
+    try:
+        return killed.communicate(timeout=10)
+    except subprocess.TimeoutExpired as e:
+        return e.output or b"", e.stderr or b""
+
+
+def waiting(session):
+    """{thread of that session: its state, its system call, and where in the kernel that is}"""
+    found = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if os.getsid(int(entry.name)) == session:
-                found.append(f"{(entry / 'comm').read_text().strip()}: {(entry / 'syscall').read_text().strip()}")
-        except (OSError, ValueError):
+            for task in (entry / "task").iterdir() if os.getsid(int(entry.name)) == session else ():
+                name, _, rest = (task / "stat").read_text().rpartition(")")
+                found[name] = " ".join([rest.split()[0], *((task / file).read_text().strip() for file in
+                                                           ("syscall", "wchan"))])
+        except (OSError, ValueError):  # it has just ended
             pass
-    sockets = subprocess.run(inside(ns, ["ss", "-tnaiH"]), env=ENVIRONMENT, capture_output=True, text=True, timeout=10)
-    return "\n".join(found + [sockets.stdout[-3000:]])
+    return found
 
 
 class Lab:
@@ -282,12 +300,14 @@ class Lab:
     def tokens_missed(self):
         """How many MPTCP sockets the host's kernel has let go on over TCP, as it had no token for them: there is
         one table for all namespaces, and it can lose room until the next boot (LINUX-FACTS 4.17)."""
-        missed = 0
-        for netstat in self.netstat.values():
-            netstat.seek(0)
-            names, values = [line.split() for line in netstat if line.startswith("MPTcpExt:")] or ([], [])
-            missed += sum(int(value) for name, value in zip(names, values) if name == "MPFallbackTokenInit")
-        return missed
+        return sum(self.counters(ns).get("MPFallbackTokenInit", 0) for ns in self.netstat)
+
+    def counters(self, ns):
+        """The kernel's of Multipath TCP, {name: how many}."""
+        netstat = self.netstat[ns]
+        netstat.seek(0)
+        names, values = [line.split()[1:] for line in netstat if line.startswith("MPTcpExt:")] or ([], [])
+        return dict(zip(names, map(int, values)))
 
     def namespace(self, ns):
         command(["ip", "netns", "add", ns])
@@ -374,16 +394,37 @@ class Lab:
             out, err = process.communicate(stdin, timeout)
             code = process.returncode
         except subprocess.TimeoutExpired:
-            where = where_it_waits(process.pid, ns)
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
+            where = self.where_it_waits(process.pid)
+            kill(process)
+            out, err = last_words(process)
             code = -signal.SIGKILL
             err += f"\n[killed after {timeout} s]\n{where}".encode()
+        finally:
+            kill(process)
         text = ""
         if log and os.path.isfile(log):
             text = pathlib.Path(log).read_text(errors="replace")
         return Result(argv, code, out, err.decode(errors="replace"), text,
                       time.monotonic() - started)
+
+    def where_it_waits(self, session):
+        """Of a program that takes too long, for whoever looks for the reason: what its threads wait for, and a
+        second later; the sockets and counters of all namespaces; what converters have last written down."""
+        first = waiting(session)
+        time.sleep(1)
+        then = waiting(session)
+        found = [f"{name}): {first.get(name, '-')}; a second later {then.get(name, 'gone')}"
+                 for name in sorted(first | then)]
+        for ns in self.netstat:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                ss = subprocess.run(inside(ns, ["ss", "-MtanieH"]), env=ENVIRONMENT, capture_output=True, text=True,
+                                    timeout=5, check=False)
+                found += [f"--- {ns}", ss.stdout[-3000:], ss.stderr[-200:]]
+            found.append(" ".join(f"{name} {n}" for name, n in self.counters(ns).items() if n))
+        for process in self.running:
+            if isinstance(process, Converter):
+                found += ["--- " + process.name, process.log.read_text(errors="replace")[-2000:]]
+        return "\n".join(found)
 
     def via(self, address=CONVERTER, port=PORT):
         """The shim's environment for one converter without a file."""
@@ -428,8 +469,8 @@ class Converter(Process):
     def events(self, name=None, count=0):
         """[{"t": .., "ev": .., ...}], those of one name if given. A client that does not wait for
         the reply ends before the converter has looked at what it sent: with a count, so many are
-        waited for, a second at most."""
-        end = time.monotonic() + 1
+        waited for, ten seconds at most."""
+        end = time.monotonic() + 10
         while len(found := self.events_now(name)) < count and time.monotonic() < end:
             time.sleep(0.01)
         return found
@@ -445,6 +486,10 @@ class Converter(Process):
 
 # ------------------------------------------------------------------------- the runner
 
+class Late(BaseException):
+    """A test is over its time. Nobody who means the errors of system calls, or all of a program's, catches this."""
+
+
 class TestCase(unittest.TestCase):
     """Subclasses find `lab` set by main(); each test has its own time limit. One that fails where the kernel
     had no token for a socket has another try, and says so: that is the host's trouble, and counted."""
@@ -457,7 +502,7 @@ class TestCase(unittest.TestCase):
         missed, bad = self.lab.tokens_missed() if self.lab else 0, result.bad
         self.try_once(result)
         if result.bad > bad and self.lab and self.lab.tokens_missed() > missed:
-            print(f"     again: the kernel had no MPTCP token {self.lab.tokens_missed() - missed} times", flush=True)
+            self.tried_again(f"the kernel had no MPTCP token {self.lab.tokens_missed() - missed} times")
             result.bad = bad
             self.forget()
             self.try_once(result)
@@ -469,19 +514,23 @@ class TestCase(unittest.TestCase):
         self.assertEqual(len(found), 1, (paper, pattern))
         return [int(n.replace(",", "")) for n in (found[0] if isinstance(found[0], tuple) else found)]
 
+    def tried_again(self, why):
+        """For the reader of the output, and for tests/run, which names it at the end."""
+        print(f"     again: {self.id().removeprefix('__main__.')}: {' '.join(why.split())[:300]}", flush=True)
+
     def forget(self):
         """Drops what is kept of earlier runs, before another try."""
 
     def try_once(self, result):
         def late(*_):
-            raise TimeoutError(f"test took more than {TEST_LIMIT} s")
+            raise Late(f"test took more than {TEST_LIMIT} s")
         before = list(self.lab.running) if self.lab else []
         signal.signal(signal.SIGALRM, late)
-        signal.alarm(TEST_LIMIT)
+        signal.setitimer(signal.ITIMER_REAL, TEST_LIMIT, min(10, TEST_LIMIT))  # and again, for what comes at its end
         try:
             super().run(result)
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             if self.lab:  # what a test has started ends with it
                 for process in [p for p in self.lab.running if p not in before]:
                     process.stop()
