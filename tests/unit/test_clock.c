@@ -96,19 +96,23 @@ static bool is_inside(const void *found, const uint8_t *image, size_t size)
 static void test_cut_short(void **state)
 {
 	(void)state;
-	for (size_t size = 0; vdso && size < vdso_size; size += size < 1024 ? 1 : 61) {
+	assert_null(vdso_find(end, 0, GETTIME));
+	if (!vdso)
+		skip();
+	for (size_t size = 0; size < vdso_size; size += size < 1024 ? 1 : 61) {
 		const uint8_t *image = copy(size);
 
 		assert_true(is_inside(vdso_find(image, size, GETTIME), image, size));
 	}
-	assert_null(vdso_find(end, 0, GETTIME));
 }
 
 static void test_damaged(void **state)
 {
 	(void)state;
+	if (!vdso)
+		skip();
 	srandom(1);
-	for (int round = 0; vdso && round < 20000; round++) {
+	for (int round = 0; round < 20000; round++) {
 		uint8_t *image = copy(vdso_size);
 
 		/* most of what matters is at the beginning */
@@ -126,7 +130,9 @@ static void test_damaged_tables(void **state)
 					  1ULL << 63, 1ULL << 31, UINT32_MAX };
 
 	(void)state;
-	for (size_t at = 0; vdso && at < 4096 && at + 8 <= vdso_size; at += 4)
+	if (!vdso)
+		skip();
+	for (size_t at = 0; at < 4096 && at + 8 <= vdso_size; at += 4)
 		for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 			uint8_t *image = copy(vdso_size);
 
