@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -333,13 +334,20 @@ static void choose_hosts(enum state_kind kind)
 	}
 }
 
+static char dir[] = "/tmp/fuzz_state.XXXXXX";
+
+static void remove_place(void)
+{
+	unlink(file);
+	rmdir(dir);
+}
+
 static void make_place(void)
 {
-	static char dir[] = "/tmp/fuzz_state.XXXXXX";
-
 	if (file[0])
 		return;
 	CHECK(mkdtemp(dir));
+	atexit(remove_place);
 	snprintf(file, sizeof(file), "%s/state", dir);
 	state_setup(file);
 	choose_hosts(STATE_SERVER);

@@ -6,7 +6,7 @@
  *     (default: kept/NAME beside the program, where make unpacks tests/fuzz/corpus/NAME.tar)
  *
  * FUZZ_SEED=1 and FUZZ_RUNS=200000 choose what is made, FUZZ_SECONDS=2 ends it earlier. The same
- * seed makes the same inputs. The one that a target ends on is left in build/fuzz/made-NAME.
+ * seed makes the same inputs. The one that a target ends on is left in made-NAME beside the program.
  *
  * Prints each name first, so that the last line before a crash says which file it was. All of it is
  * one test.
@@ -184,6 +184,14 @@ static void on_crash(int signal_number)
 	raise(signal_number);
 }
 
+/* A file in the program's own folder. */
+static void beside(char *path, size_t room, const char *kind, const char *name)
+{
+	snprintf(path, room, "%.*s%s%s",
+		 (int)(program_invocation_short_name - program_invocation_name),
+		 program_invocation_name, kind, name);
+}
+
 static unsigned long number_of(const char *variable, unsigned long otherwise)
 {
 	const char *text = getenv(variable);
@@ -202,7 +210,7 @@ static void run_made(const char *name)
 	made.bytes = malloc(MADE_MAX);
 	if (!made.bytes || n_kept == 0)
 		exit(1);
-	snprintf(made_file, sizeof(made_file), "build/fuzz/made-%s", name);
+	beside(made_file, sizeof(made_file), "made-", name);
 	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
 		signal(crashes[i], on_crash);
 	printf("made: seed %lu, up to %lu runs\n", number_of("FUZZ_SEED", 1), runs);
@@ -224,9 +232,7 @@ static void run_corpus(const char *name)
 {
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%.*skept/%s",
-		 (int)(program_invocation_short_name - program_invocation_name),
-		 program_invocation_name, name);
+	beside(path, sizeof(path), "kept/", name);
 	run(path);
 }
 
