@@ -768,7 +768,7 @@ class Looking(Any):
     def test_no_processes(self):
         """Not one more, or one and not the other: the program needs none, and is started as it would be."""
         for n in 1, 2:
-            self.cannot("Resource temporarily unavailable", "prlimit", f"--nproc={n}", user="nobody")
+            self.cannot("Resource temporarily unavailable", "prlimit", f"--nproc={n}", user=L.nobody_else())
 
     def test_another_network(self):
         """... that the program has entered: direct there, and with --strict only where a rule says so."""
@@ -956,9 +956,8 @@ class Processes(Any):
         if L.USER or not L.owns_several_users():
             self.skipTest("needs two users")
         flag = self.lab.file("flag")
-        user = 50000 + os.getpid() % 10000  # nobody else has processes of this one
         process = self.lab.started(L.Process("client", [
-            "setpriv", f"--reuid={user}", "--clear-groups", "--bounding-set=-all", "bash", "-c",
+            "setpriv", f"--reuid={L.nobody_else()}", "--clear-groups", "--bounding-set=-all", "bash", "-c",
             'ulimit -u 3 && exec "$@"', "sh", RUN, "-q", "--any", "/usr/bin/python3", "-c", f"""if True:
                 import os, socket, time
                 while not os.path.exists("{flag}"):
@@ -973,6 +972,34 @@ class Processes(Any):
         flag.write_text("")
         self.assertEqual(process.process.wait(20), 5, process.text())
         self.assertEqual(process.text().strip(), L.CLIENT)
+
+    def test_both_killed(self):
+        """Nobody answers any more what a daemon asks."""
+        for first in 0, 1:
+            with self.subTest(first=first):
+                out, flag = self.lab.file("daemon"), self.lab.file("flag")
+                daemon = self.lab.file("daemon.py", f"""
+import errno, os, socket, time
+def connect():
+    with socket.socket() as s:
+        s.settimeout(8)
+        print(errno.errorcode.get(s.connect_ex(("{L.SERVER}", 80)), "connected"), flush=True)
+connect()
+while not os.path.exists("{flag}"):
+    time.sleep(0.02)
+connect()
+""")
+                process = self.start("sh", "-c", f"setsid /usr/bin/python3 {daemon} > {out} 2>&1 & exec sleep 60")
+                both = process.pid, supervisor_of(process)
+                process.wait_for("the first", lambda out=out: out.exists() and out.read_text())
+                os.kill(both[first], signal.SIGKILL)
+                os.kill(both[1 - first], signal.SIGKILL)
+                process.process.wait(10)
+                L.wait_for("the supervisor's end", lambda both=both: not os.path.exists(f"/proc/{both[1]}") or
+                           state_of(both[1]) == "Z")
+                flag.write_text("")
+                L.wait_for("the second", lambda out=out: out.read_text().count("\n") == 2)
+                self.assertEqual(out.read_text().split(), ["connected", "ENOSYS"])
 
     def test_supervisor_killed_meanwhile(self):
         """Who waits in connect() is let go."""

@@ -18,6 +18,7 @@ import dataclasses
 import os
 import pathlib
 import pwd
+import random
 import re
 import shlex
 import shutil
@@ -129,8 +130,14 @@ def as_user(user, argv):
         return argv
     words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     if owns_several_users():
-        words += [f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
+        group = pwd.getpwnam(user).pw_gid if isinstance(user, str) else user
+        words += [f"--reuid={user}", f"--regid={group}", "--clear-groups"]
     return words + ["--"] + argv
+
+
+def nobody_else():
+    """The number of a user who has no process: the kernel counts a user's, whatever namespace they are in."""
+    return random.SystemRandom().randrange(100000, 2**31) if owns_several_users() else "nobody"
 
 
 def sysctl(ns, **values):
