@@ -28,7 +28,7 @@ AWAY = 1.0       # seconds until the one that was killed is started again
 LIMIT = 2.0 if EVERYTHING else 1.0  # seconds, of `timeout`
 PATIENCE = 1.5 * LIMIT  # the programs' own: with `fallback = direct` they would call on and on
 SETTLED = 2.0    # a converter that has been well for so long is used
-SLACK = 0.5      # what a busy machine adds to a wait
+SLACK = 0.9 * LIMIT  # what a busy machine adds to a wait; who waits twice as long is found out
 
 # (fallback, mptcp, connections of a program at the same time)
 KINDS = [("direct", "auto", 1), ("direct", "off", 4), ("none", "off", 1), ("none", "auto", 4)]

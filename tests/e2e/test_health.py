@@ -83,12 +83,12 @@ class Failures(Health):
 
     def test_silence_costs_one_time_limit(self):
         self.lab.converter("--fault", "silence", listen=[self.v4])
-        shim = self.shim(self.v4, policy="timeout = 700ms")
+        shim = self.shim(self.v4, policy="timeout = 2s")
         _, connections, seconds = self.one_by_one(shim, 2)
         # the second asks whether it is there, as it may be the server that is silent
         self.assertEqual([c[0].dst for c in connections], [self.v4, self.v4, L.SERVER, L.SERVER])
-        self.assertTrue(0.7 <= seconds[0] < 1.5, seconds)
-        self.assertLess(seconds[1], 0.7)
+        self.assertTrue(2 <= seconds[0] < 4, seconds)
+        self.assertLess(seconds[1], 2)
 
     def test_the_next_converter(self):
         """The connection that finds the first dead goes on by the second, the next ones begin there;
@@ -120,13 +120,13 @@ class Failures(Health):
         for fallback in "direct", "none":
             with self.subTest(fallback):
                 self.state = self.lab.file("state")
-                shim = self.lab.config("", f"mptcp = off\ntimeout = 1400ms\nfallback = {fallback}",
+                shim = self.lab.config("", f"mptcp = off\ntimeout = 4s\nfallback = {fallback}",
                                        address=[self.v4, other]) | {
                                            "CONVERT_STATE": str(self.state)}
                 seen, connections, seconds = self.one_by_one(shim, 2)
                 self.assertEqual(seen, 2 * [L.ROUTER])
                 self.assertEqual([c[0].dst for c in connections], [self.v4, other, other])
-                self.assertTrue(0.6 <= seconds[0] < 1.4, seconds)
+                self.assertTrue(1.9 <= seconds[0] < 4, seconds)
 
     def test_patience_that_is_asked_for(self):
         self.lab.converter("--fault", "error=64:02", listen=[self.v4])
