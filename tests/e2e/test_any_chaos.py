@@ -93,8 +93,8 @@ class Chaos(test_faults.Chaos):
             for name, n in totals.items():
                 sums[name] = max(sums.get(name, 0), int(n)) if name == "slowest" else sums.get(name, 0) + int(n)
         self.note(f"{self.N} connections, {kills} supervisors killed: {sums}")
-        # what was going on at that moment: 16 at a time
-        self.assertGreaterEqual(sums["good"], self.N - kills * 16 - self.N // 3, sums)
+        # what was going on at that moment, 16 at a time, and what a converter has torn (a hundredth, or less)
+        self.assertGreaterEqual(sums["good"], self.N - kills * 16 - self.N // 20, sums)
 
 
 if __name__ == "__main__":
