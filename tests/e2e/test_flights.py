@@ -35,6 +35,15 @@ def setup(lab):
     servers.nginx(lab)
 
 
+def steady(look):
+    """The shortest of three or more, until another one was nearly as short: others on this machine can only make
+    it longer, and on a busy one they make three of three."""
+    seen = []
+    while len(seen) < 3 or seen[1][-1] - seen[0][-1] > 0.1 * CLIENT_RTT and len(seen) < 12:
+        seen = sorted([*seen, look()], key=lambda one: one[-1])
+    return seen[0]
+
+
 class Flights(L.TestCase):
     def seen(self, argv, shim=None, warm=True):
         """Of the last of two connections: the first one brings the cookie."""
@@ -53,8 +62,7 @@ class Flights(L.TestCase):
             self.assertIn(": connected", r.log, r)
 
     def best(self, *args, **more):
-        """The shortest of three: others on this machine can only make it longer."""
-        return min((self.seen(*args, **more) for _ in range(3)), key=lambda seen: seen[2])
+        return steady(lambda: self.seen(*args, **more))
 
     def report(self, what, flights, seconds):
         self.note(f"{what}: {flights} flights, first byte of the server after "
@@ -93,14 +101,15 @@ class Flights(L.TestCase):
     def test_what_the_first_connection_costs(self):
         """Its SYN asks for the cookie: one round trip to the converter more, once."""
         _, _, seconds = self.best(POLL)
-        firsts = []
-        for _ in range(3):
+
+        def one():
             v4, _ = self.lab.fresh_addresses()
             converter = self.lab.converter("--fastopen", "cookie", listen=[v4])
             self.lab.run(["curl", "-s", f"http://{v4}:1/"])  # so that its link address is known
-            firsts.append(self.seen(POLL, self.lab.config(address=v4), warm=False))
+            seen = self.seen(POLL, self.lab.config(address=v4), warm=False)
             converter.stop()
-        _, flights, first = min(firsts, key=lambda seen: seen[2])
+            return seen
+        _, flights, first = steady(one)
         self.report("cookie unknown", flights, first)
         self.assertLess(abs(first - seconds - CLIENT_RTT), 0.5 * CLIENT_RTT)
 
