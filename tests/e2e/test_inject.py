@@ -93,6 +93,8 @@ LIES = {("connect", "end_by", "EINTR"),
 # strace's injected close() and munmap() close and unmap nothing.
 LEAKS_BY_ITSELF = {"close"}
 
+LEAST = 60  # calls of the library's that fail in a test
+
 Site = collections.namedtuple("Site", "name nth own where")
 
 
@@ -208,6 +210,10 @@ class Inject(L.TestCase):
                     bad.append(f"{what}: {r.out.decode()!r}")
         self.note(f"{how}, {fast_open}: {dict(done)}")
         self.assertEqual(bad, [])
+        # a call that is not reached the second time is an accident, of which there are few
+        reached = done["converted"] + done["direct"]
+        self.assertGreaterEqual(reached, LEAST, done)
+        self.assertGreater(reached, 9 * done["not reached"], done)
 
     def test_blocking(self):
         self.one("blocking")
