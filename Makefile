@@ -458,11 +458,13 @@ check-transparency: all $(E2E_TOOLS)
 check-paths: all $(E2E_TOOLS)
 	$(Q)PATHS=rates $(run) --limit 900 tests/e2e/test_paths.py tests/e2e/test_incoming_paths.py
 
-#: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at once
+#: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at
+#:                  once, each system call of the library's with each errno (long)
 check-faults: all $(E2E_TOOLS)
 	$(Q)FAULTS=all $(run) --limit 1800 tests/e2e/test_faults.py tests/e2e/test_any_chaos.py
 	$(Q)$(call as_user,$(run) --limit 1800 tests/e2e/test_failures.py)
-	$(Q)FAULTS=all BUILD=$(BUILD) tests/e2e/test_crowd.py
+	$(Q)FAULTS=all $(run) --limit 900 tests/e2e/test_crowd.py
+	$(Q)INJECT=all $(run) --limit 3600 tests/e2e/test_inject.py
 
 #: check-dissector  no mark of a malformed packet on what test_wire, test_failures and test_mptcp send
 check-dissector: all $(E2E_TOOLS)
