@@ -139,7 +139,8 @@ static bool is_beyond_limit(int fd)
 {
 	uint64_t limit[2]; /* struct rlimit64 */
 
-	return syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit) == 0 && (uint64_t)fd >= limit[0];
+	return syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit) == 0 &&
+	       (uint64_t)fd >= limit[0];
 }
 
 /* newfd is about to be closed, unless fd is none. */
