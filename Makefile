@@ -743,6 +743,8 @@ lint-storeys: objects
 	$(Q)CC='$(CC)' $(PYTHON) -B tests/lint-storeys --self-test
 	$(Q)$(PYTHON) -B tests/lint-storeys $(BUILD)/obj $(WRAPPED:%=-x %) -x __memcpy_chk \
 		$(foreach room,$(ROOMS),'$(room)=$(INCLUDE_$(room))')
+	$(Q)wc -l preload/*/*.h | awk '$$2 != "total" && $$1 > 100 { bad = 1; \
+		print $$2 ": " $$1 " lines: expected 100 at most" } END { exit bad }'
 
 lint-format:
 	$(Q)clang-format --dry-run -Werror $(C_FILES) $(H_FILES)

@@ -13,17 +13,15 @@
 #include "policy.h"
 #include "servers.h"
 
-#include <stdatomic.h>
 #include <sys/socket.h>
 
 struct exchange {
 	/* 0: free. Else the holder's exchange_thread() (high half) and the low half of CLOCK_MONOTONIC
 	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
 	_Atomic uint64_t lock;
-	struct watch watch;		/* its state is the enum exchange_phase */
-	_Atomic uint32_t driver;	/* thread whose blocking connect() does the reading, or 0 */
-#define EXCHANGE_HANDED_OVER 0x80000000 /* in it: that thread is to connect directly */
-	_Atomic int err;		/* for EXCHANGE_REFUSED: the errno to be told once */
+	struct watch watch;	 /* its state is the enum exchange_phase */
+	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
+	_Atomic int err;	 /* for EXCHANGE_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
 	uint32_t index;		     /* of its slot, exchange_at() */
 	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
@@ -50,9 +48,8 @@ struct exchange {
 	bool mptcp;	       /* the socket is an MPTCP one */
 	bool asks_mptcp;       /* what the server answers to MP_CAPABLE is worth knowing */
 	bool has_options; /* the Connect TLV of this attempt has some; the last such one had these: */
-	uint8_t n_asked;
-	uint8_t asked[2]; /* kinds */
-	const char *why;  /* it is, or is not; NULL: nothing to explain */
+	uint8_t n_asked, asked[2]; /* kinds */
+	const char *why;	   /* it is, or is not; NULL: nothing to explain */
 	const struct config_converter *converter;
 	struct addr via;
 	bool fall_back;	      /* fallback = direct */

@@ -46,6 +46,8 @@ enum exchange_try {
 	EXCHANGE_TRIED_AGAIN = 128,  /* it is: for the server, in the time that is left */
 };
 
+/* In its driver: that thread is to connect directly. */
+#define EXCHANGE_HANDED_OVER 0x80000000
 /* Other converters that one exchange goes on to, at most. */
 #define EXCHANGE_MOVES 3
 

@@ -52,7 +52,6 @@ static inline size_t libc_length(size_t length)
 }
 
 typedef __typeof__(((struct msghdr *)0)->msg_iovlen) libc_count;
-
 static inline size_t libc_pieces(const struct msghdr *msg)
 {
 	return libc_length((size_t)msg->msg_iovlen);
@@ -69,7 +68,6 @@ typedef int libc_flags;
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
-
 struct epoll_event;
 struct timespec;
 typedef int libc_request;
@@ -81,7 +79,6 @@ typedef union {
 	const struct sockaddr *restrict __sockaddr__;
 } __CONST_SOCKADDR_ARG __attribute__((transparent_union));
 typedef int64_t off64_t;
-
 int close_range(unsigned int first, unsigned int last, int flags);
 void closefrom(int first);
 int epoll_pwait2(int epfd, struct epoll_event *events, int max, const struct timespec *timeout,

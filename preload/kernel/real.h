@@ -2,9 +2,8 @@
 /*
  * real.h - the functions that ours stand in front of, and system calls without libc.
  *
- * real.NAME is the next definition of NAME behind ours (libc's, or another preloaded
- * library's). What runs under one of our locks uses sys_*() instead: libc's functions are
- * cancellation points (D5a).
+ * real.NAME is the next definition of NAME behind ours (libc's, or another preloaded library's). What runs under
+ * one of our locks uses sys_*() instead: libc's functions are cancellation points (D5a).
  */
 #ifndef CVT_REAL_H
 #define CVT_REAL_H
@@ -56,8 +55,7 @@ int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
 	X(epoll_pwait) X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) \
 	X(execvpe) X(fexecve) X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) \
 	X(posix_spawnp) X(shutdown) X(ioctl) X(read) X(readv) X(recv) X(recvfrom) X(write) \
-	X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3) \
-	X(syscall)
+	X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3) X(syscall)
 /* and the second name */
 #define REAL_WIDE_NAMES(X) \
 	X(ppoll, "__ppoll64") X(select, "__select64") X(pselect, "__pselect64") \
