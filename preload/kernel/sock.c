@@ -110,9 +110,9 @@ int sock_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblock
 	return r;
 }
 
-void sock_disconnect(int fd)
+bool sock_disconnect(int fd)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
-	sys_connect(fd, &none, sizeof(none));
+	return sys_connect(fd, &none, sizeof(none)) == 0;
 }

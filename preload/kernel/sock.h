@@ -42,6 +42,6 @@ bool sock_is_mptcp(int fd);
 /* connect() that never waits: 0, -EINPROGRESS or what has gone wrong. */
 int sock_connect(int fd, const struct sockaddr *to, socklen_t len, bool nonblocking);
 /* connect(AF_UNSPEC): resets the connection, and the socket can connect again (PROTOCOL L8). */
-void sock_disconnect(int fd);
+bool sock_disconnect(int fd);
 
 #endif

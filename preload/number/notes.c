@@ -420,13 +420,14 @@ void note_option(int fd, int level, int name, const void *value, socklen_t len)
 	atomic_flag_clear(&n->busy);
 }
 
-void note_disconnect(int fd, const struct note *n)
+bool note_disconnect(int fd, const struct note *n)
 {
 	static const int forgotten[] = { TCP_WINDOW_CLAMP, TCP_MAXSEG };
+	bool done = sock_disconnect(fd);
 	struct note_option o;
 
-	sock_disconnect(fd);
 	for (size_t i = 0; n && i < sizeof(forgotten) / sizeof(forgotten[0]); i++)
 		if (note_find(n, IPPROTO_TCP, forgotten[i], &o))
 			sys_setsockopt(fd, IPPROTO_TCP, forgotten[i], o.value, o.len);
+	return done;
 }

@@ -55,7 +55,7 @@ bool note_is_on(const struct note *n, int level, int name);
  * would take a minute more (LINUX-FACTS 4.10). What the kernel holds counts, its defaults too. */
 bool note_watches_path(int fd);
 /* sock_disconnect(), but the options that the kernel forgets are set again as n (NULL: nothing) has them. */
-void note_disconnect(int fd, const struct note *n);
+bool note_disconnect(int fd, const struct note *n);
 /* All sockets may from now on have a second owner, who would keep the old one. */
 void note_shared(void);
 

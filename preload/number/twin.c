@@ -322,9 +322,9 @@ static void set_as_noted(int fd, const struct note *n, int level, int name)
  * is put off until there are data for it or, where Fast Open is switched off, one whose answer is
  * dropped, as none of this host's has 255 hops left. (A filter would drop it too, but takes
  * CAP_NET_ADMIN on newer kernels.) */
-static void look_disconnected(int fd, const struct note *n, const struct addr *own)
+static bool look_disconnected(int fd, const struct note *n, const struct addr *own)
 {
-	bool put_off = sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1) == 0;
+	bool put_off = sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1) == 0, done;
 	int level = n->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
 	int hops = n->family == AF_INET ? IP_MINTTL : IPV6_MINHOPCOUNT;
 
@@ -333,13 +333,14 @@ static void look_disconnected(int fd, const struct note *n, const struct addr *o
 	else
 		sock_set_int(fd, level, hops, 255);
 	connect_to_itself(fd, n->family, own);
-	note_disconnect(fd, n);
+	done = note_disconnect(fd, n);
 	if (put_off) {
 		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
 		set_as_noted(fd, n, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE);
 	} else {
 		set_as_noted(fd, n, level, hops);
 	}
+	return done;
 }
 
 /* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
@@ -373,9 +374,8 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 		return false;
 	if (carry_options(plain, n, &wish) &&
 	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
-		if (disconnected)
-			look_disconnected(plain, n, own);
-		done = place_plain(fd, plain, record.new_cookie);
+		done = (!disconnected || look_disconnected(plain, n, own)) &&
+		       place_plain(fd, plain, record.new_cookie);
 		epset_settle(fd);
 	}
 	if (done) {
