@@ -86,7 +86,7 @@ NO_WAY_ON = {
 
 # What is not so: with these, the number, or what is registered for it, would be gone; or a connection
 # that was never begun would be under way (connect(2): one that a signal interrupts goes on).
-LIES = {("connect", "end_by", "EINTR"),
+LIES = {("connect", "end_by", "EINTR"), ("connect", "end_connect", "EINTR"),
         ("getsockopt", "conn_is_of", "EBADF"), ("getsockopt", "conn_is_of", "ENOTSOCK"),
         ("epoll_ctl", "epset_modify", "EBADF"), ("epoll_ctl", "epset_modify", "ENOENT")}
 
