@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * state.h - the file in which one process remembers for the next (D7).
+ * state.h - the file in which one process remembers for the next (D7): state_slot.h has its bytes, and what the
+ * values mean policy/servers.h and policy/health.h.
  *
  * A table of fixed size: a key's hash names a bucket of 512-byte blocks, which is all that is ever
  * read or written for that key; if it is full, the slot that would have expired first goes. Each

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /*
- * The cookies that were handed out last, to whichever converter they belong. A new one never takes the
+ * The cookies that were handed out last, to whichever converter they belong (retry.c has them learned). A new one never takes the
  * place of the one that it follows, which others may just be reading: it goes where the oldest of all is
  * that nobody needs. Nobody waits for anybody: an entry that is just being written is not there yet, and
  * who finds that somebody else has come first looks again.

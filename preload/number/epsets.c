@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Registrations that are swapped for ours and back, and the lock around all of them. */
+/* Registrations that are swapped for ours and back (end.c says when), and the lock around all of them. */
 #include "epsets_int.h"
 
 #include "proc.h"
