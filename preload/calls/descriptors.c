@@ -137,10 +137,12 @@ INTERPOSE int dup(int fd)
 /* What is open there stays so when a limit is lowered. */
 static bool is_beyond_limit(int fd)
 {
-	uint64_t limit[2]; /* struct rlimit64 */
+	uint64_t limit[2] = { UINT64_MAX }; /* struct rlimit64 */
+	int saved_errno = errno;
 
-	return syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit) == 0 &&
-	       (uint64_t)fd >= limit[0];
+	syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, limit);
+	errno = saved_errno;
+	return (uint64_t)fd >= limit[0];
 }
 
 /* newfd is about to be closed, unless fd is none. */
@@ -166,7 +168,8 @@ INTERPOSE int dup2(int fd, int newfd)
 
 INTERPOSE int dup3(int fd, int newfd, int flags)
 {
-	conn_share(fd);
+	if (fd != newfd)
+		conn_share(fd);
 	if (!(flags & ~O_CLOEXEC))
 		make_room(fd, newfd);
 	return copied(fd, REAL(dup3)(fd, newfd, flags));

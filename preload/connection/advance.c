@@ -225,7 +225,12 @@ void conn_keep_rcvlowat(const struct conn *c, int bytes)
 void conn_abandon(int fd, struct conn *c)
 {
 	struct exchange *u = conn_exchange(c);
+	struct patience patience = { 0 };
 
+	/* another thread is just ending it, or at its SYN */
+	while (u && exchange_phase(u) == EXCHANGE_OPENING && !exchange_is_interrupted() &&
+	       wait_patiently(&patience))
+		;
 	if (u && exchange_is_pending(u)) {
 		report_given_up(u, fd);
 		exchange_end(u, fd, EXCHANGE_ABANDONED);

@@ -153,9 +153,9 @@ static int go(int fd, struct conn_request *request)
 	return r;
 }
 
-/* Nothing could be sent, and the exchange is over. Whoever closes the number from here on waits; if it has been
- * closed, what is there now is not ours. */
-static void withdraw(int fd, uint16_t word, bool disconnect)
+/* Nothing could be sent, and the exchange is over: the number is what it was, of which `to` is the mark. Whoever
+ * closes it from here on waits; if it has been closed, what is there now is not ours. */
+static void withdraw(int fd, uint16_t word, struct exchange *u, bool disconnect, enum mark to)
 {
 	struct conn *c = conn_peek(fd);
 
@@ -164,7 +164,8 @@ static void withdraw(int fd, uint16_t word, bool disconnect)
 	if (disconnect)
 		sock_disconnect(fd);
 	end_withdrawn(fd, c);
-	mark_change(fd, MARK_OPENING, MARK_PENDING);
+	epset_put_back(fd, &u->watch, false);
+	mark_change(fd, MARK_OPENING, atomic_load(&u->copied) ? MARK_TCP_COPIED : to);
 }
 
 int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early)
@@ -194,7 +195,7 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 		if (mark_look(fd) == word) /* else it was closed */
 			conn_each_number(fd, u, swap);
 	} else if (r < 0 && r != -EINTR) {
-		withdraw(fd, word, true);
+		withdraw(fd, word, u, true, MARK_TCP_COPIED);
 		conn_settle(fd, u);
 	}
 	exchange_leave();
@@ -357,7 +358,7 @@ enum conn_begin conn_claim(int fd, struct conn_request *request)
 
 void conn_unclaim(int fd, const struct conn_request *request)
 {
-	mark_change(fd, MARK_OPENING, request->mark);
+	mark_change_seen(fd, request->word, request->mark);
 	exchange_leave();
 }
 
@@ -389,7 +390,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 		return CONN_BEGUN;
 	}
 	request->err = -r;
-	withdraw(fd, request->word, false);
+	withdraw(fd, request->word, request->exchange, false, request->mark);
 	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
 	return unreachable(fd, request);
 }

@@ -16,10 +16,11 @@ static struct twin_record record_of(struct conn *c)
 				     .new_cookie = c ? &c->new_cookie : NULL };
 }
 
-/* A signal handler may have closed the number in the middle of this. */
-static bool is_still(int fd)
+/* A signal handler may have closed the number in the middle of this, or another thread taken the connection back. */
+static bool is_still(int fd, const struct exchange *u)
 {
-	return mark_get(fd) == MARK_PENDING || mark_get(fd) == MARK_OPENING;
+	return (mark_get(fd) == MARK_PENDING || mark_get(fd) == MARK_OPENING) &&
+	       exchange_is_pending(u);
 }
 
 /* TCP's readiness, errors once, no peer (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
@@ -34,7 +35,7 @@ void end_refused(int fd, struct conn *c, struct exchange *u, int err)
 		u->local = (struct addr){ .port = 0 };
 	exchange_take_back(u, fd);
 	twin_give_back(fd, record_of(c), &u->local);
-	if (is_still(fd))
+	if (is_still(fd, u))
 		sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
 	exchange_end(u, fd, EXCHANGE_REFUSED);
@@ -63,7 +64,7 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	/* its blocking connect() goes on by itself, or does this when it leaves */
 	if (!driver ||
 	    !atomic_compare_exchange_strong(&u->driver, &driver, driver | EXCHANGE_HANDED_OVER))
-		r = is_still(fd) ? end_connect(fd, u) : 0;
+		r = is_still(fd, u) ? end_connect(fd, u) : 0;
 	traces_number_anew(fd);
 	if (r < 0)
 		end_refused(fd, c, u, -r);
@@ -106,17 +107,22 @@ void conn_reset(int fd, struct conn *c)
 	enum mark to = MARK_TCP_COPIED;
 	uint16_t word;
 
-	exchange_enter();
-	word = mark_look(fd);
 	/* a thread that its connection is taken away from may close the number at once: it waits, as the
 	 * program's socket is to get it back */
-	if (mark_in(word) != MARK_OPENING && mark_change_seen(fd, word, MARK_OPENING)) {
-		if (conn_is_of(fd, c))
-			end_disconnected(fd, c);
-		else
-			to = mark_in(word);
-		mark_change(fd, MARK_OPENING, to);
+	for (;;) {
+		if (!conn_await_opening(fd))
+			return;
+		exchange_enter();
+		word = mark_look(fd);
+		if (mark_in(word) != MARK_OPENING && mark_change_seen(fd, word, MARK_OPENING))
+			break;
+		exchange_leave();
 	}
+	if (conn_is_of(fd, c))
+		end_disconnected(fd, c);
+	else
+		to = mark_in(word);
+	mark_change(fd, MARK_OPENING, to);
 	exchange_leave();
 }
 

@@ -354,12 +354,12 @@ enum mark conn_share(int fd)
 
 	do {
 		await_opening(fd, &word);
+		note_duplicated(fd);
 		if (mark_in(word) == MARK_PENDING)
 			share_pending(fd);
 		if (!mark_is_fresh(mark_in(word)) || mark_in(word) == MARK_TCP_COPIED)
 			return mark_in(word);
 	} while (!mark_change_seen(fd, word, MARK_TCP_COPIED));
-	note_duplicated(fd);
 	return MARK_TCP_COPIED;
 }
 

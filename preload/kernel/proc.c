@@ -93,7 +93,7 @@ static int find(int epfd, int fd, struct epoll_event *event)
 			line = (struct line){ 0 };
 		}
 	syscall(SYS_close, info);
-	return found;
+	return n < 0 ? (int)n : found;
 }
 
 bool proc_is_armed(int epfd, int fd)

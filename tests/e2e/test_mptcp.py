@@ -1,6 +1,8 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Multipath TCP: the twin, what is learned of servers, the bypass."""
+import concurrent.futures
+import errno
 import re
 import sys
 
@@ -259,6 +261,33 @@ e.poll(0)
                           after="print(s.getsockopt(1, socket.SO_REUSEADDR))")
         self.assertEqual((out[0], out[2]), (f"0 6 2 {L.SERVER} 80", "0"), r)
         self.assertIn("an epoll registration", r.log)
+
+    def test_a_second_attempt_where_no_syn_went_out(self):
+        """Nothing has happened to the socket: it is what it was."""
+        _, v4, _ = self.mptcp_converter()
+        route = ["ip", "-n", "client", "route"]
+        L.command(route + ["add", "unreachable", f"{v4}/32"])
+        tried = self.lab.file("tried")
+        tried.touch(0o666)
+
+        def give_way():
+            try:
+                L.wait_for("the first attempt", lambda: tried.read_text())
+            finally:
+                L.command(route + ["del", "unreachable", f"{v4}/32"])
+                tried.unlink()
+
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            done = other.submit(give_way)
+            out, r = self.ask(self.shim(v4, "mptcp = on\nfallback = none"), before=f"""
+import time
+print(s.connect_ex((address, port)))
+open("{tried}", "w").write("once")
+while os.path.exists("{tried}"):
+    time.sleep(0.01)
+""")
+            done.result()
+        self.assertEqual(out[:2], [str(errno.EHOSTUNREACH), f"1 6 2 {L.SERVER} 80"], r)
 
     def test_a_number_used_again(self):
         """What is known of an IPv6 socket says nothing of the IPv4 one that has its number now."""
