@@ -62,6 +62,9 @@ class Counts(Runner):
     def test_tap(self):
         lines = self.check('printf "1..3\\nok 1 - a\\nok 2 # SKIP b\\nok 3 - c\\n"', "2 passed, 0 failed, 1 skipped")
         self.assertRegex(lines[0], r"^skipped: .*/\d+-program: b$")
+        # as cmocka 1.1.5 writes it
+        lines = self.check('printf "1..2\\nok 1 - a\\nnot ok 2 # SKIP b\\n"', "1 passed, 0 failed, 1 skipped")
+        self.assertRegex(lines[0], r"^skipped: .*/\d+-program: b$")
         self.check('printf "1..2\\nok 1 - a\\nnot ok 2 - b\\n"; exit 1', "1 passed, 1 failed, 0 skipped")
 
     def test_short_plan(self):
@@ -217,20 +220,20 @@ class TheLab(Runner):
     def test_c(self):
         time.sleep(0.5)
 Lab.tokens_missed = lambda self: 0
-L.TEST_LIMIT = 1
+L.TEST_LIMIT = 3
 """)
         self.assertEqual((code, lines[-1]), (1, "1 passed, 2 failed, 0 skipped"), lines)
-        self.assertEqual("\n".join(lines).count("Late: test took more than 1 s"), 4, lines)  # each of them twice
+        self.assertEqual("\n".join(lines).count("Late: test took more than 3 s"), 4, lines)  # each of them twice
 
     def test_a_program_that_hangs(self):
         """It is killed, with what it has started, and where it waited is said."""
         pid = self.lab.file("pid")
         converter = self.lab.converter()
         self.assertTrue(converter.events("start"))
-        r = self.lab.run(["sh", "-c", f"echo $$ > {pid}; echo begun; sleep 98 & exec sleep 99"], timeout=1)
+        r = self.lab.run(["sh", "-c", f"echo $$ > {pid}; echo begun; sleep 98 & exec sleep 99"], timeout=3)
         self.assertEqual((r.code, r.out), (-signal.SIGKILL, b"begun\n"))
         self.assertEqual(len(re.findall(r"\(sleep\): S .*; a second later S ", r.err)), 2, r.err)
-        for part in "[killed after 1 s]", "--- client\n", "--- server\n", "--- lab-converter\n", "ev=start":
+        for part in "[killed after 3 s]", "--- client\n", "--- server\n", "--- lab-converter\n", "ev=start":
             self.assertIn(part, r.err)
         self.assertFalse(is_alive(int(pid.read_text())))
 
@@ -243,7 +246,7 @@ L.TEST_LIMIT = 1
         self.lab.where_it_waits = where
         self.addCleanup(delattr, self.lab, "where_it_waits")
         with self.assertRaisesRegex(OSError, "no"):
-            self.lab.run(["sh", "-c", f"echo $$ > {pid}; exec sleep 99"], timeout=1)
+            self.lab.run(["sh", "-c", f"echo $$ > {pid}; exec sleep 99"], timeout=3)
         L.wait_for("its end", lambda: not is_alive(int(pid.read_text())))
 
 

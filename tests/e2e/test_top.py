@@ -404,6 +404,7 @@ class Terminal(Case):
         self.assertEqual(len(lines), 24)
         time.sleep(1)
         used, began = self.processor(), time.monotonic()
+        self.assertGreater(used, 0)
         time.sleep(max(7, MANY // 100))
         share = (self.processor() - used) / (time.monotonic() - began)
         self.note(f"{MANY} connections on two paths: {100 * share:.2f} % of a processor")

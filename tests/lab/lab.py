@@ -137,7 +137,7 @@ def as_user(user, argv):
 
 def nobody_else():
     """The number of a user who has no process: the kernel counts a user's, whatever namespace they are in."""
-    return random.SystemRandom().randrange(100000, 2**31) if owns_several_users() else "nobody"
+    return random.SystemRandom().randrange(20000, 60000) if owns_several_users() else "nobody"
 
 
 def sysctl(ns, **values):
