@@ -79,7 +79,7 @@ static void check_programs(struct holders *h)
 
 		if (p && !p->is_checked) {
 			p->is_checked = true;
-			snprintf(path, sizeof(path), "/proc/%d/fd/%d", p->program.pid,
+			snprintf(path, sizeof(path), "/proc/%d/fd/%d", p->program.thread,
 				 h->all[i].fd);
 			p->is_gone = inode_of(AT_FDCWD, path) != h->all[i].inode;
 		}
@@ -91,7 +91,7 @@ static void check_programs(struct holders *h)
 /* ------------------------------------------------------------------------------- /proc */
 
 /* The last one is the first to be found: a process's numbers are looked at together. */
-static struct program *program_of(struct holders *h, int pid)
+static struct program *program_of(struct holders *h, int pid, int thread)
 {
 	struct held_program *p = h->programs;
 
@@ -101,7 +101,7 @@ static struct program *program_of(struct holders *h, int pid)
 		p = calloc(1, sizeof(*p));
 		if (!p)
 			return NULL;
-		program_look(&p->program, pid);
+		program_look(&p->program, pid, thread);
 		p->next = h->programs;
 		h->programs = p;
 	}
@@ -115,22 +115,64 @@ static int by_inode(const void *key, const void *element)
 	return (a > b) - (a < b);
 }
 
-static void search_program(struct holders *h, int pid)
+static DIR *open_numbers(int thread)
 {
 	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", thread);
+	return opendir(path);
+}
+
+static bool has_any(DIR *dir)
+{
+	const struct dirent *e;
+
+	do
+		e = readdir(dir);
+	while (e && !isdigit((unsigned char)*e->d_name));
+	rewinddir(dir);
+	return e;
+}
+
+/* The descriptors are all threads', and /proc/PID shows the first one's, which has none any more if it has ended
+ * before the others. */
+static DIR *open_any_numbers(int pid, int *thread)
+{
+	DIR *dir = open_numbers(pid), *tasks = NULL;
+	const struct dirent *e;
+	char path[32];
+
+	*thread = pid;
+	if (!dir || has_any(dir))
+		return dir;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && (e = readdir(tasks)) && (!dir || !has_any(dir)))
+		if (isdigit((unsigned char)*e->d_name)) {
+			if (dir)
+				closedir(dir);
+			*thread = atoi(e->d_name);
+			dir = open_numbers(*thread);
+		}
+	if (tasks)
+		closedir(tasks);
+	return dir;
+}
+
+static void search_program(struct holders *h, int pid)
+{
 	const struct dirent *e;
 	struct holder *o;
 	uint32_t inode;
-	DIR *dir;
+	int thread;
+	DIR *dir = open_any_numbers(pid, &thread);
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = opendir(path);
 	h->sees_all &= dir || errno != EACCES;
 	while (dir && (e = readdir(dir))) {
 		inode = isdigit((unsigned char)*e->d_name) ? inode_of(dirfd(dir), e->d_name) : 0;
 		o = inode ? bsearch(&inode, h->all, h->n, sizeof(*o), by_inode) : NULL;
 		if (o && !o->program) {
-			o->program = program_of(h, pid);
+			o->program = program_of(h, pid, thread);
 			o->fd = atoi(e->d_name);
 		}
 	}

@@ -80,7 +80,7 @@ static bool find_legend(struct program *p, const void *from, size_t len)
 	char *bytes = len <= MAPPING_MAX ? malloc(len) : NULL;
 	const char *at = NULL;
 
-	if (bytes && read_memory(p->pid, from, bytes, len))
+	if (bytes && read_memory(p->thread, from, bytes, len))
 		at = memmem(bytes, len, LEGEND_MAGIC, sizeof(p->legend.magic));
 	if (at && (size_t)(bytes + len - at) >= sizeof(p->legend)) {
 		memcpy(&p->legend, at, sizeof(p->legend));
@@ -92,7 +92,7 @@ static bool find_legend(struct program *p, const void *from, size_t len)
 
 static void find_library(struct program *p)
 {
-	FILE *f = open_file(p->pid, "maps");
+	FILE *f = open_file(p->thread, "maps");
 	char *from, *to;
 	char *line = NULL;
 	size_t room = 0;
@@ -126,14 +126,14 @@ enum program_number program_ask(const struct program *p, int fd, uint64_t cookie
 
 	*has_server = *is_proven = false;
 	if (!p->is_open || n >= l->n_marks ||
-	    !read_memory(p->pid, marks + n * sizeof(mark), &mark, sizeof(mark)))
+	    !read_memory(p->thread, marks + n * sizeof(mark), &mark, sizeof(mark)))
 		return PROGRAM_UNKNOWN;
 	mark &= 0xff;
 	if (n < l->page)
 		page = l->first;
 	else
-		read_memory(p->pid, pages + n / l->page * sizeof(page), &page, sizeof(page));
-	if (page && read_memory(p->pid, page + n % l->page * l->record, record, l->record)) {
+		read_memory(p->thread, pages + n / l->page * sizeof(page), &page, sizeof(page));
+	if (page && read_memory(p->thread, page + n % l->page * l->record, record, l->record)) {
 		memcpy(&now, record + l->cookie, sizeof(now));
 		memcpy(&next, record + l->new_cookie, sizeof(next));
 		memcpy(server, record + l->server, sizeof(*server));
@@ -167,7 +167,8 @@ static int find_file(const struct program *p, const char *name)
 	struct stat st;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s/%s", p->pid, *name == '/' ? "root" : "cwd", name);
+	snprintf(path, sizeof(path), "/proc/%d/%s/%s", p->thread, *name == '/' ? "root" : "cwd",
+		 name);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
 		return fd;
@@ -201,7 +202,7 @@ static void load_config(struct program *p, const char *variables, const char *co
 
 static void find_config(struct program *p)
 {
-	char *text = read_text(p->pid, "environ"), *command = read_text(p->pid, "cmdline");
+	char *text = read_text(p->thread, "environ"), *command = read_text(p->thread, "cmdline");
 
 	if (text && command)
 		load_config(p, text, command);
@@ -209,9 +210,9 @@ static void find_config(struct program *p)
 	free(command);
 }
 
-void program_look(struct program *p, int pid)
+void program_look(struct program *p, int pid, int thread)
 {
-	*p = (struct program){ .pid = pid };
+	*p = (struct program){ .pid = pid, .thread = thread };
 	find_name(p);
 	find_library(p);
 	if (p->library == PROGRAM_LOADED)

@@ -14,6 +14,7 @@
 
 struct program {
 	int pid;
+	int thread;    /* of which /proc tells: the first one, but if that has ended alone */
 	char name[16]; /* printable */
 	enum program_library {
 		PROGRAM_CLOSED, /* we may not look */
@@ -36,7 +37,7 @@ enum program_number {
 };
 
 /* program_free() when it is not needed any more. */
-void program_look(struct program *p, int pid);
+void program_look(struct program *p, int pid, int thread);
 /* cookie: of the socket that the number is now. has_server: it was to be converted, or is; *is_proven: by
  * the cookie. */
 enum program_number program_ask(const struct program *p, int fd, uint64_t cookie,

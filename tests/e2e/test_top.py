@@ -57,6 +57,19 @@ while True:
             if is_over:
                 held.pop(fd).close()
 """
+# ... by a thread that is left alone
+HEADLESS = """
+import ctypes, os, socket, sys, threading, time
+def connect():
+    while open(f"/proc/{os.getpid()}/stat").read().rsplit(")", 1)[1].split()[0] != "Z":
+        time.sleep(0.01)
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    s.recv(5000, socket.MSG_WAITALL)
+    print("up", flush=True)
+    time.sleep(1000)
+threading.Thread(target=connect).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit(2): of this thread alone
+"""
 # a program whose terminal gets what it writes in pieces
 PIECES = """
 import os, pty, sys, time
@@ -223,6 +236,15 @@ class Ways(Case):
         (c,) = self.of(program, schemas.validated("top", r.out))
         self.assertEqual(c["server"], TCP)
         self.assertLess(trace.read_text().count("process_vm_readv"), 50)
+
+    def test_a_program_without_its_first_thread(self):
+        """/proc/PID has no descriptors then, nor memory."""
+        program = self.lab.start("client", ["env", *(f"{k}={v}" for k, v in ({"LD_PRELOAD": L.SHIM} | self.shim()).items()),
+                                            "/usr/bin/python3", "-c", HEADLESS, *TCP.split(":")], name="headless")
+        program.wait_for("connection", lambda: "up" in program.text())
+        found, = self.of(program, self.json())
+        self.assertEqual((found["server"], found["way"], found["converter"]),
+                         (TCP, "converted", f"{L.CONVERTER}:{L.PORT}"))
 
     def test_without_privilege(self):
         """Another user sees who goes to a converter, and is told what he does not see."""
