@@ -51,7 +51,7 @@ static bool take(struct line *line, char c)
 	return false;
 }
 
-/* Not /proc/self: it is empty once the first thread has left. */
+/* Not /proc/self: it has no descriptors and no maps once the first thread has left. */
 #define FDINFO "/proc/thread-self/fdinfo"
 
 /* FDINFO/N */
@@ -155,7 +155,8 @@ static bool look(void)
 	size_t matched = 0;
 	long file, n;
 
-	file = sys_result(syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC));
+	file = sys_result(
+		syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC));
 	if (file < 0)
 		return false;
 	while (ring[matched] && (n = sys_result(syscall(SYS_read, file, bytes, sizeof(bytes)))) > 0)

@@ -19,7 +19,7 @@ bool proc_each_set(int fd, proc_set_is *is);
 /* Does this process have an io_uring? Then its waits, reads and epoll_ctl() may go to the kernel without
  * coming by here, and would find a pending connection natively ready and the converter's reply in it.
  * By syscall() one is seen made, which is proc_saw_uring(). Else, where the loader has liburing, looks into
- * /proc/self/maps for the 1st, 16th, 256th ... one that asks; the others get the last answer, and all
+ * /proc/thread-self/maps for the 1st, 16th, 256th ... one that asks; the others get the last answer, and all
  * other processes no system call. errno is kept. */
 bool proc_has_uring(void);
 void proc_saw_uring(void);

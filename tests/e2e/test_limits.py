@@ -104,7 +104,7 @@ class Limits(L.TestCase):
         self.exact("pending-ring")
 
     def test_ring_of_liburing(self):
-        """Which is not seen made: the loader knows the library, and /proc/self/maps the ring."""
+        """Which is not seen made: the loader knows the library, and /proc/thread-self/maps the ring."""
         L.command(["gcc", "-rdynamic", "-DAS_LIBURING", "-o", L.TMP / "as-liburing",
                    L.ROOT / "tests/programs/limits.c"])
         self.exact("pending-ring", program=L.TMP / "as-liburing")
