@@ -414,10 +414,10 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 		was_up = mark_get(fd) == MARK_UP;
 		copied = atomic_load(&c->copied);
 		conn_reset(fd, c);
-		if (was_up &&
-		    copied) /* the other numbers' marks and registrations stay as they are */
+		/* and may be connected again; not if it has other numbers, whose marks and registrations stay */
+		if (was_up && copied)
 			mark_rule_out(fd);
-		else if (was_up) /* and may be connected again */
+		else if (was_up)
 			epset_follow_again(fd);
 		return 0;
 	}

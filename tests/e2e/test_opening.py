@@ -75,6 +75,26 @@ while True:
 """
 
 
+# One thread waits in connect(), which the other one takes back; the first one closes the number at once.
+TAKEN_BACK = """
+import os, socket, sys, threading, time
+s = socket.socket()
+fd = s.fileno()
+def connects():
+    try:
+        s.connect((sys.argv[1], 80))
+    except OSError:
+        os.close(s.detach())
+        assert os.open("/dev/null", os.O_RDONLY) == fd
+waits = threading.Thread(target=connects)
+waits.start()
+time.sleep(0.5)
+s.shutdown(socket.SHUT_RDWR)
+waits.join()
+print(os.readlink(f"/proc/self/fd/{fd}"))
+"""
+
+
 class Ending(L.TestCase):
     """A number that is closed in the moment in which another thread ends its connection, and is somebody
     else's then. The moment is made longer: who closes is held where he has not closed yet, who ends it at
@@ -108,6 +128,14 @@ class Ending(L.TestCase):
                               "-e", f"inject=dup3:delay_exit=600000:when={nth}", "-E", f"LD_PRELOAD={L.SHIM}",
                               L.TOOLS / "opening", "late-handler", 300, L.SERVER, port], env=shim, timeout=40)
             self.assertEqual((r.code, r.out), (0, b"still there\n"), (port, r))
+
+    def test_what_closes_when_it_is_taken_back(self):
+        """The program's own socket is to have the number again, and is held just before that."""
+        shim = self.lab.config(policy="mptcp = on\ntimeout = 20s", address=servers.MUTE, log=False)
+        r = self.lab.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=dup3", "-e",
+                          "inject=dup3:delay_enter=600000:when=2", "-E", f"LD_PRELOAD={L.SHIM}",
+                          "/usr/bin/python3", "-c", TAKEN_BACK, L.SERVER], env=shim, timeout=30)
+        self.assertEqual((r.code, r.out), (0, b"/dev/null\n"), r)
 
     def test_what_connects_by_the_number_then(self):
         """While a connect() still waits that has lost it: what has become of the next one is not told to that one, nor
