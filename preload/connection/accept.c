@@ -83,7 +83,7 @@ void accept_listen(int fd)
 bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 {
 	const struct config_converter *converter;
-	struct conn *page, *c;
+	struct conn *c;
 	struct exchange *u;
 	struct addr local;
 	bool mptcp;
@@ -92,11 +92,10 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	    !sock_addr(fd, SYS_getsockname, &local))
 		return false;
 	converter = pol_accept(shim_config(), peer, &local, converters_route);
-	page = converter ? conn_page(fd, true) : NULL;
-	if (!page)
+	c = converter ? conn_at(fd, true) : NULL;
+	if (!c)
 		return false;
 	conn_own();
-	c = &page[fd % CONN_PAGE];
 	conn_fill(c, sock_cookie(fd), &(struct addr){ .port = 0 }, (uint8_t)family);
 	c->began_ns = now_ns();
 	c->no_cookie = false;

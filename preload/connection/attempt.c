@@ -197,7 +197,7 @@ SLOW static void log_unreachable(const struct conn_request *request)
 static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
 {
 	request->is_probe = choice->is_probe;
-	if (conn_begin(fd, request) == CONN_BEGUN)
+	if (conn_begin(fd, request))
 		return begun(fd, request);
 	if (!request->exchange)
 		converters_unchoose(&request->verdict.via, choice);
@@ -283,7 +283,7 @@ static int convert(int fd, struct conn_request *request, struct pol_verdict rule
 		conn_unclaim(fd, request);
 		return CONN_NATIVELY;
 	}
-	if (!on_link && is_bypassed(request, rule) && conn_bypass(fd, request) != CONN_CLAIMED)
+	if (!on_link && is_bypassed(request, rule) && conn_bypass(fd, request))
 		return bypassed(request);
 	if (on_link)
 		request->verdict.reason = POL_ON_LINK;

@@ -83,11 +83,6 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->is_probe = request->is_probe;
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
-	u->moves = u->unclear = 0;
-	u->is_in_doubt = u->stays = false;
-	u->may_defer = u->incoming = false;
-	u->early = u->deferred = false;
-	u->rcvlowat = 0;
 	exchange_begin_tries(u);
 	return u;
 }
@@ -97,7 +92,6 @@ static void use_fast_open(struct exchange *u)
 {
 	struct servers_entry known;
 
-	u->tfo_cookie_len = 0;
 	if (!u->fast_open || !servers_find(&u->server, state_now_ms(), &known))
 		return;
 	u->tfo_cookie_len = known.tfo_cookie_len;
@@ -204,13 +198,12 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 
 static bool prepare(int fd, struct conn_request *request, int64_t now)
 {
-	struct conn *page = conn_page(fd, true), *c;
+	struct conn *c = conn_at(fd, true);
 	struct exchange *u;
 
 	request->err = ENOBUFS;
-	if (!page)
+	if (!c)
 		return false;
-	c = &page[fd % CONN_PAGE];
 	/* Whoever closes it by libc's calls changes the word. If it was done past them since the twin was
 	 * put there, the record is nobody's, and not by mistake the next one's. */
 	conn_fill(c, request->sock_cookie ? request->sock_cookie : sock_cookie(fd),
@@ -324,7 +317,7 @@ static bool take_twin(int fd, struct conn_request *request)
 	return !wish.must;
 }
 
-enum conn_begin conn_claim(int fd, struct conn_request *request)
+enum conn_claim conn_claim(int fd, struct conn_request *request)
 {
 	enum mark mark = mark_get(fd);
 	int flags;
@@ -362,17 +355,17 @@ void conn_unclaim(int fd, const struct conn_request *request)
 	exchange_leave();
 }
 
-static enum conn_begin unreachable(int fd, struct conn_request *request)
+static bool unreachable(int fd, struct conn_request *request)
 {
 	if (sys_fcntl(fd, F_GETFD, 0) < 0) /* closed meanwhile, by a signal handler */
 		request->err = EBADF;
 	if (request->exchange)
 		report_abandoned(request->exchange);
 	conn_unclaim(fd, request);
-	return CONN_UNREACHABLE;
+	return false;
 }
 
-enum conn_begin conn_begin(int fd, struct conn_request *request)
+bool conn_begin(int fd, struct conn_request *request)
 {
 	int r;
 
@@ -387,7 +380,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	request->interrupted = r == -EINTR;
 	if (r == 0 || r == -EINTR) {
 		exchange_leave();
-		return CONN_BEGUN;
+		return true;
 	}
 	request->err = -r;
 	withdraw(fd, request->word, request->exchange, false, request->mark);
@@ -395,7 +388,7 @@ enum conn_begin conn_begin(int fd, struct conn_request *request)
 	return unreachable(fd, request);
 }
 
-enum conn_begin conn_bypass(int fd, struct conn_request *request)
+bool conn_bypass(int fd, struct conn_request *request)
 {
 	struct twin_wish wish = { .family = request->family,
 				  .mptcp = true,
@@ -404,23 +397,23 @@ enum conn_begin conn_bypass(int fd, struct conn_request *request)
 				  .word = request->word };
 
 	if (!mark_is_fresh(request->mark))
-		return CONN_CLAIMED;
+		return false;
 	if (!gains_by_mptcp(fd, request, &request->server, false)) {
 		conn_unclaim(fd, request);
-		return CONN_NOT_OURS;
+		return true;
 	}
 	if (request->nonblocking && !request->early) {
 		wish.to = request->to;
 		wish.to_len = request->to_len;
 	}
 	if (epset_is_lost(fd) || twin_take_place(fd, &wish) < 0)
-		return CONN_CLAIMED;
+		return false;
 	request->mptcp = true;
 	request->at_once = wish.at_once;
 	mark_set(fd, MARK_BYPASS);
 	epset_settle(fd);
 	exchange_leave();
-	return CONN_BEGUN;
+	return true;
 }
 
 static void check_bypass(int fd)
@@ -438,8 +431,7 @@ static void check_bypass(int fd)
 /* The server that was silent behind the converter answers us. */
 static void check_fallback(int fd)
 {
-	struct conn *page = conn_page(fd, false);
-	struct conn *c = page ? &page[fd % CONN_PAGE] : NULL;
+	struct conn *c = conn_at(fd, false);
 	struct exchange *u = c ? conn_exchange(c) : NULL;
 	int state = sock_tcp_state(fd);
 

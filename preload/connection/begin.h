@@ -8,14 +8,10 @@
 #include "record.h"
 #include "servers.h"
 
-/* What conn_claim(), conn_begin() and conn_bypass() found. */
-enum conn_begin {
+enum conn_claim {
 	CONN_CLAIMED,  /* an unconnected TCP stream socket, with which nobody else does anything */
-	CONN_BEGUN,    /* the SYN is out (or the connection up, or the SYN deferred), the mark is
-			   * MARK_PENDING */
 	CONN_BUSY,     /* another connect() on it has not got so far yet */
 	CONN_NOT_OURS, /* no unconnected TCP stream socket: the kernel shall answer */
-	CONN_UNREACHABLE, /* nothing was sent; err says why */
 };
 
 struct conn_request {
@@ -46,18 +42,20 @@ struct conn_request {
 /* Takes hold of fd for one of the three that follow, each of which lets go of it again, but for a
  * bypass that is not taken. Only one connect() at a time may find the socket unconnected and send:
  * another thread's, or one in a signal handler, would have its Connect TLV end up in the stream of the
- * first; and what is no such socket is asked about nothing. CONN_CLAIMED, CONN_BUSY or CONN_NOT_OURS. */
-enum conn_begin conn_claim(int fd, struct conn_request *request);
+ * first; and what is no such socket is asked about nothing. */
+enum conn_claim conn_claim(int fd, struct conn_request *request);
 void conn_unclaim(int fd, const struct conn_request *request);
-enum conn_begin conn_begin(int fd, struct conn_request *request);
+/* The SYN is out (or the connection up, or the SYN deferred), and the mark is MARK_PENDING. False: nothing was
+ * sent; err says why. */
+bool conn_begin(int fd, struct conn_request *request);
 /* The first write of a deferred one. As exchange_open(); -EALREADY: another one has come first. When
  * nothing could be sent the socket is as before its connect(). */
 int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early);
 
-/* The server speaks MPTCP: puts a twin in the place of fd that is to be connected to sa, and if it is
- * non-blocking is connecting. CONN_BEGUN: the caller connects it if need be; CONN_NOT_OURS: the caller
- * connects fd as it is, as MPTCP gains nothing; CONN_CLAIMED: there is no twin. */
-enum conn_begin conn_bypass(int fd, struct conn_request *request);
+/* The server speaks MPTCP: puts a twin in the place of fd, request->mptcp, that if it is non-blocking is
+ * connecting; or, where MPTCP gains nothing, leaves fd as it is for the caller to connect. False: there is no
+ * twin to be had, and fd is claimed still. */
+bool conn_bypass(int fd, struct conn_request *request);
 /* A watched number (mark_is_watched()) that has got its connection, or is about to be closed. A bypass:
  * was that MPTCP? If not, it is no longer believed of the server. A fallback: then the converter was at
  * fault. */

@@ -78,9 +78,7 @@ static struct exchange *fail(int fd, struct conn *c)
 		return NULL;
 	}
 	u->no_cookie = c->no_cookie;
-	u->rcvlowat = 0;
 	u->deadline_ns = u->limit_ns = now_ns() + UNTOLD_NS;
-	u->is_probe = u->incoming = false;
 	atomic_store(&c->exchange, u->index);
 	end_refused(fd, c, u, ETIMEDOUT);
 	return u;

@@ -59,18 +59,17 @@ AT_START void passed_keep_environment(void)
 
 bool passed_adopt(int fd)
 {
-	struct conn *page;
+	struct conn *c;
 	uint64_t cookie;
 
 	if (sock_ask_cookie(fd, &cookie) < 0 || fd >= MARK_MAX || !conn_is_owner())
 		return false;
 	for (int i = 0; i < PASSED_MOST; i++) {
-		if (left[i].sock_cookie != cookie || !(page = conn_page(fd, true)))
+		if (left[i].sock_cookie != cookie || !(c = conn_at(fd, true)))
 			continue;
-		page += fd % CONN_PAGE;
-		conn_fill(page, cookie, &left[i].peer,
+		conn_fill(c, cookie, &left[i].peer,
 			  (uint8_t)sock_int(fd, SOL_SOCKET, SO_DOMAIN, AF_INET));
-		page->accepted = true;
+		c->accepted = true;
 		atomic_store(&left[i].adopted, true);
 		atomic_store(&passed_any, true);
 		conn_raise_highest(fd);

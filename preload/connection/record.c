@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define CONN_PAGE 256
+
 static struct conn first_page[CONN_PAGE];		   /* most processes need no other */
 static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page */
 /* For somebody outside: nobody here reads it. */
@@ -54,7 +56,7 @@ int conn_highest(void)
 
 /* -------------------------------------------------------------------- records */
 
-struct conn *conn_page(int fd, bool make)
+static struct conn *page_of(int fd, bool make)
 {
 	_Atomic(struct conn *) *at = &pages[fd / CONN_PAGE];
 	struct conn *page = fd < CONN_PAGE ? first_page :
@@ -73,14 +75,16 @@ struct conn *conn_page(int fd, bool make)
 	return page;
 }
 
+struct conn *conn_at(int fd, bool make)
+{
+	struct conn *page = page_of(fd, make);
+
+	return page ? &page[fd % CONN_PAGE] : NULL;
+}
+
 struct conn *conn_peek(int fd)
 {
-	struct conn *page;
-
-	if (!mark_has_record(mark_get(fd)))
-		return NULL;
-	page = conn_page(fd, false);
-	return page ? &page[fd % CONN_PAGE] : NULL;
+	return mark_has_record(mark_get(fd)) ? conn_at(fd, false) : NULL;
 }
 
 /* Asked only where a record is at stake: it is a system call. */
@@ -300,12 +304,11 @@ bool conn_is_ours(const struct conn *c)
 /* newfd gets the record of fd, which has mark. */
 void conn_copy_record(int fd, int newfd, enum mark mark)
 {
-	struct conn *from = conn_peek(fd), *to = conn_page(newfd, true);
+	struct conn *from = conn_peek(fd), *to = conn_at(newfd, true);
 	struct exchange *u = from ? conn_exchange(from) : NULL;
 
 	if (!from || !to)
 		return;
-	to += newfd % CONN_PAGE;
 	conn_fill(to, from->sock_cookie, &from->server, from->family);
 	to->told = atomic_load(&from->told);
 	to->copied = from->copied = true;

@@ -58,9 +58,8 @@ bool conn_await_opening(int fd);
 bool conn_forget(int fd);
 /* A new socket has the number. False: nothing may be written down of it. */
 bool conn_begin_number(int fd, enum mark mark);
-/* The page that holds the record of fd (0..MARK_MAX-1); make: if need be. NULL: none, or no memory. */
-#define CONN_PAGE 256
-struct conn *conn_page(int fd, bool make);
+/* The record of fd (0..MARK_MAX-1), of whatever socket; make: if need be. NULL: none, or no memory. */
+struct conn *conn_at(int fd, bool make);
 /* Do the records belong to this process, or is it a vfork child in its parent's memory? */
 bool conn_is_owner(void);
 /* Has this process begun it, and not inherited it by fork()? */

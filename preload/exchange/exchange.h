@@ -13,8 +13,6 @@
 #include "policy.h"
 #include "servers.h"
 
-#include <sys/socket.h>
-
 struct exchange {
 	/* 0: free. Else the holder's exchange_thread() (high half) and the low half of CLOCK_MONOTONIC
 	 * in ms when it was taken: a holder that was killed inside is overruled after a second. */
@@ -25,12 +23,16 @@ struct exchange {
 	_Atomic uint64_t sock_cookie;
 	uint32_t index;		     /* of its slot, exchange_at() */
 	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
-	int64_t started_ns;	     /* CLOCK_MONOTONIC */
-	int64_t part_ns;	     /* ... since when its converter has been tried */
-	int64_t attempt_ns;	     /* ... of the last SYN with the message */
-	_Atomic int64_t limit_ns;    /* `timeout`, for all converters together */
+	_Atomic int64_t limit_ns;    /* CLOCK_MONOTONIC: `timeout`, for all converters together */
 	_Atomic int64_t deadline_ns; /* this one's part of it */
 	_Atomic int64_t look_ns;     /* when to look why nothing has come yet; INT64_MAX: never */
+	_Atomic bool told;	     /* connect() has reported the outcome */
+	_Atomic bool settled;	     /* the marks of the process that began it show the outcome */
+	_Atomic bool copied;	     /* more than one descriptor number may refer to it */
+	/* From here on to the message all is zero in a new one. */
+	int64_t started_ns; /* CLOCK_MONOTONIC */
+	int64_t part_ns;    /* ... since when its converter has been tried */
+	int64_t attempt_ns; /* ... of the last SYN with the message */
 	struct addr server;
 	int family;		  /* of the socket */
 	struct health_key health; /* whom its outcome is told of (report.h) */
@@ -74,11 +76,8 @@ struct exchange {
 	bool incoming;	/* accepted: the converter has begun it, and `server` is the remote host */
 	int stamps;	/* ... traces_option() of the listener */
 	bool early;	/* data of the program's is behind the message: there is no way back */
-	_Atomic bool told;    /* connect() has reported the outcome */
-	_Atomic bool settled; /* the marks of the process that began it show the outcome */
-	_Atomic bool copied;  /* more than one descriptor number may refer to it */
-	struct addr local;    /* for EXCHANGE_REFUSED: the address that the attempt had */
-	uint16_t sent;	      /* bytes of request that the kernel has taken */
+	struct addr local; /* for EXCHANGE_REFUSED: the address that the attempt had */
+	uint16_t sent;	   /* bytes of request that the kernel has taken */
 	union {
 		struct cvt_writer request; /* while EXCHANGE_OWED */
 		struct hs reply;	   /* while EXCHANGE_REPLY */

@@ -28,18 +28,10 @@ struct exchange *exchange_incoming(uint64_t sock_cookie, const struct config_con
 	u->converter = converter;
 	u->via = *via;
 	u->health = (struct health_key){ .converter = *via };
-	u->server = (struct addr){ .port = 0 };
 	u->family = family;
 	u->mptcp = mptcp;
 	u->dialect = converter->dialect;
-	u->why = NULL;
 	u->incoming = u->stays = true;
-	u->fall_back = u->is_in_doubt = u->is_probe = u->syn_data = false;
-	u->early = u->deferred = u->may_defer = u->no_cookie = u->asks_mptcp = false;
-	u->omits_cookie = u->has_options = u->takes_options = false;
-	u->rcvlowat = u->first_err = u->stamps = 0;
-	u->tried = u->n_asked = u->moves = u->unclear = 0;
-	u->rtt_us = 0;
 	hs_start_incoming(&u->reply, u->dialect, converter->dialect_is_auto);
 	exchange_go_on(u, EXCHANGE_REPLY);
 	return u;

@@ -4,6 +4,8 @@
 #include "slots.h"
 #include "wait.h"
 
+#include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
@@ -168,6 +170,8 @@ struct exchange *exchange_new(uint64_t sock_cookie)
 	FILL(u->deadline_ns, INT64_MAX / 2);
 	FILL(u->limit_ns, INT64_MAX / 2);
 	FILL(u->look_ns, INT64_MAX);
+	memset(&u->started_ns, 0,
+	       offsetof(struct exchange, request) - offsetof(struct exchange, started_ns));
 	FILL(u->watch.state, EXCHANGE_OPENING);
 	atomic_fetch_add(&u->claims, 1);
 	return u;

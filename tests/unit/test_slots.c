@@ -110,6 +110,23 @@ static void test_overruled(void **state)
 	assert_false(exchange_is_interrupted());
 }
 
+/* Nothing of the exchange that had the slot before. */
+static void test_used_again(void **state)
+{
+	unsigned char *from = (unsigned char *)&u->started_ns;
+	size_t len = (size_t)((unsigned char *)&u->request - from);
+
+	(void)state;
+	memset(from, 0xa5, len);
+	atomic_store(&u->watch.state, EXCHANGE_FREE);
+	atomic_store(&atomic_load(&shared)->next_slot, u->index);
+	assert_ptr_equal(exchange_new(2), u);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(from[i], 0);
+	assert_int_equal(u->sock_cookie, 2);
+	assert_int_equal(exchange_phase(u), EXCHANGE_OPENING);
+}
+
 /* All are found by their index, wherever they are mapped; without memory there are no more. */
 static void test_window(void **state)
 {
@@ -142,6 +159,7 @@ int main(void)
 		cmocka_unit_test_setup(test_its_holder_is_gone, set_up),
 		cmocka_unit_test_setup(test_its_holder_is_gone_for_long, set_up),
 		cmocka_unit_test_setup(test_overruled, set_up),
+		cmocka_unit_test_setup(test_used_again, set_up),
 		cmocka_unit_test(test_window),
 	};
 

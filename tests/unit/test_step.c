@@ -287,10 +287,6 @@ static int set_up(void **state)
 	u->started_ns = kernel.now_ns;
 	u->limit_ns = kernel.now_ns + 4000 * MS;
 	u->asks_mptcp = u->mptcp = true;
-	u->fall_back = u->is_in_doubt = u->stays = u->early = u->deferred = u->may_defer = false;
-	u->moves = u->unclear = 0;
-	u->rcvlowat = 0;
-	u->why = NULL;
 	converters_advise(u);
 	exchange_begin_tries(u);
 	return 0;
