@@ -241,6 +241,16 @@ static void identity(int fd)
 	row("FIOQSIZE", "%s", outcome(ioctl(fd, FIOQSIZE, block)));
 }
 
+/* Of an error that there is meanwhile poll() would tell as well. */
+static bool comes(int fd, int timeout_ms)
+{
+	bool is_there;
+
+	while (!(is_there = ready(fd, 0) & POLLIN) && timeout_ms-- > 0)
+		sleep_ms(1);
+	return is_there;
+}
+
 static void owners(int fd)
 {
 	int self = getpid();
@@ -253,18 +263,9 @@ static void owners(int fd)
 	signals[SIGIO] = signals[SIGURG] = 0;
 	row("FIOASYNC", "%s", by_ioctl(fd, FIOASYNC));
 	send(fd, DATA, 10, 0); /* comes back */
-	ready(fd, PATIENCE);
-	for (int i = 0; i < PATIENCE && !(ready(fd, 0) & POLLIN); i++)
-		sleep_ms(1);
+	comes(fd, PATIENCE);
 	row("SIGIO when data comes", "%s", signals[SIGIO] ? "yes" : "no");
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_ASYNC);
-}
-
-static bool comes(int fd, int timeout_ms)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, timeout_ms) == 1;
 }
 
 /* Set on a connection with ten bytes to read. */
