@@ -244,9 +244,10 @@ static void identity(int fd)
 /* Of an error that there is meanwhile poll() would tell as well. */
 static bool comes(int fd, int timeout_ms)
 {
+	int64_t until_ms = now_ms() + timeout_ms;
 	bool is_there;
 
-	while (!(is_there = ready(fd, 0) & POLLIN) && timeout_ms-- > 0)
+	while (!(is_there = ready(fd, 0) & POLLIN) && now_ms() < until_ms)
 		sleep_ms(1);
 	return is_there;
 }
