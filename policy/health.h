@@ -5,7 +5,8 @@
  *
  * What happens is an event; health_apply() says what it means, as a pure function. In front of the
  * state file (state.h) there are HEALTH_TABLE records in the process, each compared with the file
- * at most once in HEALTH_REREAD_MS. Without a file, health is this process's own.
+ * at most once in HEALTH_REREAD_MS. Without a file, health is this process's own, and so is what a file
+ * that cannot be written was not told, until others write there.
  *
  * Promises: as servers.h. Never: the Convert cookie anywhere but in the record (F-02).
  */

@@ -15,6 +15,7 @@ _Static_assert(sizeof(struct health) == 440 && sizeof(struct health) <= STATE_CO
 
 struct row {
 	struct memo_row memo;
+	int64_t ahead_ms; /* when it was changed and the file could not be; 0: it was not */
 	struct health health;
 };
 
@@ -48,29 +49,37 @@ static bool decode(struct health *h, const void *value)
 
 /* What is asked for, with room for all that the file has in its place: a second copy would be half
  * a KiB of somebody's stack. */
-union room {
-	struct health health;
-	uint8_t value[STATE_CONVERTER_VALUE];
+struct known {
+	union {
+		struct health health;
+		uint8_t value[STATE_CONVERTER_VALUE];
+	};
+	bool in_file;	  /* the file has it, too */
+	int64_t ahead_ms; /* as in the row */
 };
 
-static bool read_file(const struct health_key *key, int64_t now_ms, union room *r)
+/* Returns when it was written. */
+static int64_t read_file(const struct health_key *key, int64_t now_ms, struct known *k)
 {
 	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct state_times times;
 
 	make_key(bytes, key);
-	if (!state_get(STATE_CONVERTER, bytes, now_ms, r->value, &times))
-		return false;
-	if (health_is_sane(&r->health))
-		return true;
-	r->health = (struct health){ 0 };
-	return false;
+	k->in_file = state_get(STATE_CONVERTER, bytes, now_ms, k->value, &times);
+	if (!k->in_file)
+		return 0;
+	if (!health_is_sane(&k->health)) {
+		k->health = (struct health){ 0 };
+		k->in_file = false;
+	}
+	return times.written_ms;
 }
 
 struct change {
 	const struct health_event *event;
 	int64_t now_ms;
 	struct health *health; /* what only we know; out: as it is afterwards */
+	int64_t ahead_ms;      /* what was written until then is older than that */
 	bool changed;
 	bool is_others; /* another process is the one that tries */
 };
@@ -88,18 +97,20 @@ static bool apply(struct health *h, const struct health_event *e, int64_t now_ms
 static bool change_file(void *value, struct state_times *times, bool found, void *arg)
 {
 	struct change *c = arg;
+	bool is_older = found && times->written_ms <= c->ahead_ms;
 
-	if (found)
+	if (found && !is_older)
 		decode(c->health, value);
 	c->changed = apply(c->health, c->event, c->now_ms);
 	memcpy(value, c->health, sizeof(*c->health));
 	times->until_ms = c->now_ms + HEALTH_KEEP_MS;
-	return c->changed;
+	return c->changed || is_older;
 }
 
 /* ------------------------------------------------------------------------- the table */
 
-static void keep(const struct health_key *key, const struct health *h, int64_t now_ms, bool in_file)
+/* What is in the file now. */
+static void keep(const struct health_key *key, const struct health *h, int64_t now_ms)
 {
 	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct row *row;
@@ -109,35 +120,48 @@ static void keep(const struct health_key *key, const struct health *h, int64_t n
 		return;
 	row = memo_place(&memo, bytes);
 	row->health = *h;
+	row->ahead_ms = 0;
 	row->memo.checked_ms = now_ms;
-	row->memo.in_file = in_file;
+	row->memo.in_file = true;
 	memo_unlock(&memo);
 }
 
+/* Is it what only this process knows? Not if others have written later, or the clock was set back. */
+static bool is_ahead(const struct row *row, int64_t now_ms, bool in_file, int64_t written_ms)
+{
+	if (!in_file)
+		return row->memo.checked_ms && !row->memo.in_file;
+	return row->ahead_ms && row->ahead_ms <= now_ms && written_ms <= row->ahead_ms;
+}
+
 /* What was found to be in the file, or not to be there. What only this process knows is not overruled
- * by a copy of it: another thread may have changed it meanwhile. */
-static void keep_found(const struct health_key *key, struct health *h, int64_t now_ms, bool in_file)
+ * by it: the file could not be written, or another thread has changed its copy meanwhile. */
+static void keep_found(const struct health_key *key, struct known *k, int64_t now_ms,
+		       int64_t written_ms)
 {
 	uint8_t bytes[STATE_CONVERTER_KEY];
 	struct row *row;
 
 	make_key(bytes, key);
-	if (in_file || !memo_try_lock(&memo)) {
-		keep(key, h, now_ms, in_file);
+	k->ahead_ms = 0;
+	if (!memo_try_lock(&memo))
 		return;
-	}
 	row = memo_place(&memo, bytes);
-	if (row->memo.in_file || !row->memo.checked_ms)
-		row->health = *h;
-	*h = row->health;
+	if (is_ahead(row, now_ms, k->in_file, written_ms)) {
+		k->health = row->health;
+		k->in_file = false;
+		k->ahead_ms = row->ahead_ms;
+	}
+	row->health = k->health;
+	row->ahead_ms = k->ahead_ms;
 	row->memo.checked_ms = now_ms;
-	row->memo.in_file = false;
+	row->memo.in_file = k->in_file;
 	memo_unlock(&memo);
 }
 
 enum look { LOOK_BUSY, LOOK_FRESH, LOOK_STALE, LOOK_NONE };
 
-static enum look look(const struct health_key *key, int64_t now_ms, struct health *h, bool *in_file)
+static enum look look(const struct health_key *key, int64_t now_ms, struct known *k)
 {
 	uint8_t bytes[STATE_CONVERTER_KEY];
 	int64_t most_ms;
@@ -151,30 +175,29 @@ static enum look look(const struct health_key *key, int64_t now_ms, struct healt
 	if (row) {
 		int64_t age = now_ms - row->memo.checked_ms;
 
-		*h = row->health;
-		*in_file = row->memo.in_file;
-		most_ms = now_ms < h->alone_until_ms ? HEALTH_LEFT_MS : HEALTH_REREAD_MS;
+		k->health = row->health;
+		k->in_file = row->memo.in_file;
+		k->ahead_ms = row->ahead_ms;
+		most_ms = now_ms < k->health.alone_until_ms ? HEALTH_LEFT_MS : HEALTH_REREAD_MS;
 		found = age >= 0 && age < most_ms ? LOOK_FRESH : LOOK_STALE;
 	}
 	memo_unlock(&memo);
 	return found;
 }
 
-/* What is known; in_file: or the file has it too. False: the table is being used. */
-static bool recall(const struct health_key *key, int64_t now_ms, union room *r, bool *in_file)
+/* What is known. False: the table is being used. */
+static bool recall(const struct health_key *key, int64_t now_ms, struct known *k)
 {
-	struct health *h = &r->health;
 	enum look found;
 
-	*in_file = false;
-	found = look(key, now_ms, h, in_file);
-	if (found != LOOK_FRESH && (found != LOOK_STALE || *in_file))
-		*h = (struct health){ 0 };
-	if (found == LOOK_STALE || found == LOOK_NONE) {
-		*in_file = read_file(key, now_ms, r);
-		keep_found(key, h, now_ms, *in_file);
-	}
-	health_age(h, now_ms);
+	k->in_file = false;
+	k->ahead_ms = 0;
+	found = look(key, now_ms, k);
+	if (found != LOOK_FRESH && (found != LOOK_STALE || k->in_file))
+		k->health = (struct health){ 0 };
+	if (found == LOOK_STALE || found == LOOK_NONE)
+		keep_found(key, k, now_ms, read_file(key, now_ms, k));
+	health_age(&k->health, now_ms);
 	return found != LOOK_BUSY;
 }
 
@@ -191,6 +214,10 @@ static bool change_row(const uint8_t *key, struct change *c)
 		changed = apply(&row->health, c->event, c->now_ms);
 		*c->health = row->health;
 	}
+	if (changed) {
+		row->ahead_ms = c->now_ms;
+		row->memo.in_file = false;
+	}
 	memo_unlock(&memo);
 	return changed;
 }
@@ -204,7 +231,7 @@ static bool tell(const struct health_key *key, struct change *c)
 	make_key(bytes, key);
 	ret = state_update(STATE_CONVERTER, bytes, c->now_ms, change_file, c);
 	if (ret == 0) {
-		keep(key, c->health, c->now_ms, true);
+		keep(key, c->health, c->now_ms);
 		return c->changed;
 	}
 	c->is_others = ret == -EAGAIN && c->event->kind == HEALTH_PROBED;
@@ -271,11 +298,10 @@ void health_where(const struct addr *converter, pol_route_fn *route, int64_t now
 
 void health_find(const struct health_key *key, int64_t now_ms, struct health *h)
 {
-	union room room;
-	bool in_file;
+	struct known known;
 
-	recall(key, now_ms, &room, &in_file);
-	*h = room.health;
+	recall(key, now_ms, &known);
+	*h = known.health;
 }
 
 enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms,
@@ -284,19 +310,19 @@ enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsi
 	const struct health_event e = { .kind = HEALTH_PROBED,
 					.probe_ms = probe_ms,
 					.again = again };
-	union room room;
-	struct health *h = &room.health;
+	struct known known;
+	struct health *h = &known.health;
 	struct change c = { .event = &e, .now_ms = now_ms, .health = h };
 	enum health_advice advice;
-	bool in_file;
 
-	if (!recall(key, now_ms, &room, &in_file))
+	if (!recall(key, now_ms, &known))
 		return HEALTH_USE;
 	advice = health_advise(h, now_ms);
 	if (advice != HEALTH_PROBE && !(again && health_may_again(h, now_ms)))
 		return advice;
-	if (in_file) /* or nothing of it may be there any more */
+	if (known.in_file) /* or nothing of it may be there any more */
 		*h = (struct health){ 0 };
+	c.ahead_ms = known.ahead_ms;
 	if (tell(key, &c))
 		return HEALTH_PROBE;
 	return !c.is_others && health_advise(h, now_ms) == HEALTH_USE ? HEALTH_USE : HEALTH_LEAVE;
@@ -304,17 +330,17 @@ enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsi
 
 void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms)
 {
-	union room room;
-	struct change c = { .event = e, .now_ms = now_ms, .health = &room.health };
-	bool in_file;
+	struct known known;
+	struct change c = { .event = e, .now_ms = now_ms, .health = &known.health };
 
-	if (!recall(key, now_ms, &room, &in_file) || !health_apply(&room.health, e, now_ms))
+	if (!recall(key, now_ms, &known) || !health_apply(&known.health, e, now_ms))
 		return;
 	/* as it was: from the file, or else once more, as there is no second copy */
-	if (!in_file && !recall(key, now_ms, &room, &in_file))
+	if (!known.in_file && !recall(key, now_ms, &known))
 		return;
-	if (in_file)
-		room.health = (struct health){ 0 };
+	if (known.in_file)
+		known.health = (struct health){ 0 };
+	c.ahead_ms = known.ahead_ms;
 	tell(key, &c);
 }
 

@@ -146,13 +146,28 @@ static bool decode(struct servers_entry *e, const void *value, const struct stat
 	return true;
 }
 
+/* Is it what only this process knows, as the file could not be written? Not if others have written later,
+ * a person has said something, or the clock was set back. */
+static bool is_ahead(const struct servers_entry *e, const struct servers_entry *of_file,
+		     int64_t now_ms)
+{
+	return !of_file->is_pinned && of_file->learned_ms <= e->learned_ms &&
+	       e->learned_ms <= now_ms;
+}
+
+/* e: what the file did not have when it was read last, if anything. False: nor does it have more now. */
 static bool read_file(const struct addr *server, int64_t now_ms, struct servers_entry *e)
 {
 	uint8_t key[STATE_SERVER_KEY], value[STATE_SERVER_VALUE];
+	struct servers_entry of_file = *e;
 	struct state_times times;
 
 	memo_key(key, server);
-	return state_get(STATE_SERVER, key, now_ms, value, &times) && decode(e, value, &times);
+	if (!state_get(STATE_SERVER, key, now_ms, value, &times) ||
+	    !decode(&of_file, value, &times) || is_ahead(e, &of_file, now_ms))
+		return false;
+	*e = of_file;
+	return true;
 }
 
 static bool change_file(void *value, struct state_times *times, bool found, void *arg)
@@ -162,8 +177,8 @@ static bool change_file(void *value, struct state_times *times, bool found, void
 	struct stored s;
 	bool changed;
 
-	if (found)
-		decode(&e, value, times);
+	if (found && decode(&e, value, times) && is_ahead(&n->entry, &e, n->now_ms))
+		e = n->entry;
 	changed = apply(&e, n);
 	n->entry = e;
 	encode(&s, &e);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char dir[] = "/tmp/test_state.XXXXXX";
@@ -22,4 +23,14 @@ int state_dir_remove(void **state)
 	(void)state;
 	unlink(state_file);
 	return rmdir(dir);
+}
+
+bool state_dir_may_write(bool may)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return false;
+	limit.rlim_cur = may ? limit.rlim_max : 0;
+	return setrlimit(RLIMIT_FSIZE, &limit) == 0;
 }

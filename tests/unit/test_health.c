@@ -671,6 +671,99 @@ static void a_file_that_comes_later(void **state)
 	assert_int_equal(h.dialect, 0);
 }
 
+/* What another process has to say, who knows what the file has. */
+static void report_elsewhere(struct health_event e)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		health_clear_table();
+		health_report(&key, &e, now);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void report_unwritten(struct health_event e)
+{
+	assert_true(state_dir_may_write(false));
+	report(e);
+	assert_true(state_dir_may_write(true));
+}
+
+static enum health_advice ask_unwritten(void)
+{
+	enum health_advice advice;
+
+	assert_true(state_dir_may_write(false));
+	advice = health_ask(&key, now, 500, false);
+	assert_true(state_dir_may_write(true));
+	return advice;
+}
+
+/* The file says that it is well, and nobody may write there otherwise: what this process knows since is not
+ * overruled by that, but by what others write later. */
+static void a_file_that_can_only_be_read(void **state)
+{
+	const struct health_event speaks = { .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_HYBRID };
+
+	(void)state;
+	report((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_DRAFT02 });
+	now += HEALTH_REREAD_MS / 2;
+	report_unwritten(failure());
+	now += HEALTH_LEFT_MS;
+	assert_int_equal(ask_unwritten(), HEALTH_LEAVE);
+	now += HEALTH_FIRST_MS - HEALTH_LEFT_MS;
+	assert_int_equal(ask_unwritten(), HEALTH_PROBE);
+	assert_int_equal(ask_unwritten(), HEALTH_LEAVE);
+	report_unwritten(failure());
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(ask_unwritten(), HEALTH_LEAVE);
+	now += 10 * HEALTH_REREAD_MS;
+	find();
+	assert_int_equal(h.failures, 2);
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_DRAFT02);
+	report_unwritten((struct health_event){ .kind = HEALTH_ANSWERED });
+	now += HEALTH_REREAD_MS;
+	assert_int_equal(ask_unwritten(), HEALTH_USE);
+	report_unwritten(failure());
+	now += HEALTH_LEFT_MS;
+	report_elsewhere(speaks);
+	assert_int_equal(ask_unwritten(), HEALTH_USE);
+	find();
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
+}
+
+/* And when it can be written again, it gets there with the next news. */
+static void a_file_that_can_be_written_again(void **state)
+{
+	(void)state;
+	report((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_DRAFT02 });
+	now += HEALTH_REREAD_MS / 2;
+	report_unwritten(failure());
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_PROBE);
+	health_clear_table();
+	assert_int_equal(health_ask(&key, now, 500, false), HEALTH_LEAVE);
+	find();
+	assert_int_equal(h.failures, 1);
+	assert_int_equal(h.dialect, 1 + CVT_DIALECT_DRAFT02);
+}
+
+/* A clock that was set back makes nothing last: the file is believed. */
+static void ahead_of_the_file_by_a_wrong_clock(void **state)
+{
+	(void)state;
+	report((struct health_event){ .kind = HEALTH_SPEAKS });
+	now += HEALTH_KEEP_MS / 2;
+	report_unwritten(failure());
+	now -= HEALTH_KEEP_MS / 2;
+	find();
+	assert_int_equal(h.failures, 0);
+}
+
 static bool write_nonsense(void *value, struct state_times *times, bool found, void *arg)
 {
 	(void)found;
@@ -787,6 +880,9 @@ int main(void)
 		WITH_FILE(one_probe_among_threads),
 		WITHOUT_FILE(one_probe_among_threads),
 		WITH_FILE(a_file_that_comes_later),
+		WITH_FILE(a_file_that_can_only_be_read),
+		WITH_FILE(a_file_that_can_be_written_again),
+		WITH_FILE(ahead_of_the_file_by_a_wrong_clock),
 		WITH_FILE(nonsense),
 		WITH_FILE(all_of_them),
 		WITHOUT_FILE(a_child_goes_on),

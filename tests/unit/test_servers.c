@@ -392,6 +392,66 @@ static void a_file_that_cannot_be_written(void **state)
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
 }
 
+static void told_elsewhere(const struct addr *a, bool pinned)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		elsewhere();
+		if (pinned)
+			servers_pin(a, SERVERS_MPTCP, now);
+		else
+			servers_learn(a, true, no_cookie, now);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Nor is it overruled by what the file has said before, but by what is written there later. */
+static void a_file_that_can_only_be_read(void **state)
+{
+	const struct addr a = server(1);
+
+	(void)state;
+	learn(&a, true);
+	now += SECOND;
+	assert_true(state_dir_may_write(false));
+	servers_withdraw(&a, now);
+	assert_true(state_dir_may_write(true));
+	for (int i = 0; i < 3; i++) {
+		now += SERVERS_REREAD_MS;
+		assert_int_equal(lookup(&a), SERVERS_TCP);
+	}
+	now += SERVERS_RENEW_MS;
+	told_elsewhere(&a, false);
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+}
+
+/* But what a person has said holds, and so does the file where the clock was set back. */
+static void a_file_that_is_believed(void **state)
+{
+	const struct addr a = server(1), b = server(2);
+
+	(void)state;
+	learn(&a, true);
+	learn(&b, true);
+	elsewhere();
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	told_elsewhere(&a, true);
+	now += SECOND;
+	assert_true(state_dir_may_write(false));
+	servers_withdraw(&a, now);
+	now += HOUR;
+	servers_withdraw(&b, now);
+	now -= HOUR;
+	assert_true(state_dir_may_write(true));
+	assert_int_equal(lookup(&b), SERVERS_MPTCP);
+	now += SERVERS_REREAD_MS;
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+}
+
 /* ------------------------------------------------------------------------------- threads */
 
 struct hammering {
@@ -531,6 +591,8 @@ int main(void)
 		BOTH(a_child_knows_what_its_parent_did),
 		BOTH(a_child_goes_on),
 		WITH_FILE(a_file_that_cannot_be_written),
+		WITH_FILE(a_file_that_can_only_be_read),
+		WITH_FILE(a_file_that_is_believed),
 		BOTH(threads),
 		BOTH(forks_among_threads),
 		BOTH(signals),
