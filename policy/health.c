@@ -25,16 +25,33 @@ static bool measured(struct health *h, uint32_t rtt_us)
 	return true;
 }
 
-static bool answered(struct health *h, const struct health_event *e)
+/* A converter that has asked for patience goes on answering what it took on before (P-29). */
+static bool answered(struct health *h, const struct health_event *e, int64_t now_ms)
 {
 	bool is_news = h->failures > 0 || h->alone_until_ms > 0;
 
+	if (h->asked && now_ms < h->alone_until_ms && e->started_ms <= h->failed_ms)
+		return measured(h, e->rtt_us);
 	h->failures = 0;
 	h->failed_ms = 0;
 	h->alone_until_ms = 0;
 	h->probe_until_ms = 0;
 	h->prober = 0;
+	h->asked = 0;
 	return measured(h, e->rtt_us) || is_news;
+}
+
+/* No failure of its own, but it holds. The same a hundred times in a second is no news. */
+static bool prolonged(struct health *h, int64_t until_ms)
+{
+	bool is_news = !h->asked || until_ms - h->alone_until_ms >= HEALTH_FIRST_MS;
+
+	if (!is_news)
+		return false;
+	h->asked = 1;
+	if (h->alone_until_ms < until_ms)
+		h->alone_until_ms = until_ms;
+	return true;
 }
 
 static bool failed(struct health *h, const struct health_event *e, int64_t now_ms)
@@ -44,12 +61,13 @@ static bool failed(struct health *h, const struct health_event *e, int64_t now_m
 					  0;
 
 	if (h->failures > 0 && e->started_ms <= h->failed_ms)
-		return false;
+		return delay > 0 && prolonged(h, now_ms + delay);
 	/* by a process that did not know yet that it is left alone: no news, and no longer for it */
 	if (h->failures > 0 && delay == 0 && e->started_ms < h->alone_until_ms)
 		return false;
 	if (h->failures < MOST_FAILURES)
 		h->failures++;
+	h->asked = delay > 0;
 	if (delay == 0)
 		delay = back_off(h->failures, e->retry_ms);
 	h->failed_ms = now_ms;
@@ -177,7 +195,7 @@ bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms
 		learned(h, now_ms);
 	switch (e->kind) {
 	case HEALTH_ANSWERED:
-		return answered(h, e);
+		return answered(h, e, now_ms);
 	case HEALTH_FAILED:
 		return failed(h, e, now_ms);
 	case HEALTH_SPEAKS:
@@ -236,6 +254,7 @@ void health_age(struct health *h, int64_t now_ms)
 		.failures = h->failures,
 		.prober = h->prober,
 		.rtt_us = h->rtt_us,
+		.asked = h->asked,
 	};
 }
 
@@ -249,7 +268,7 @@ bool health_is_sane(const struct health *h)
 	return h->failed_ms >= 0 && h->alone_until_ms >= 0 && h->probe_until_ms >= 0 &&
 	       h->learned_ms >= 0 && h->failures <= MOST_FAILURES &&
 	       h->convert_cookie_len <= HEALTH_COOKIE_MAX && h->dialect <= 1 + CVT_DIALECT_HYBRID &&
-	       h->has_offers <= 1 && h->stripped <= 1 && h->takes_options <= 1;
+	       h->has_offers <= 1 && h->stripped <= 1 && h->takes_options <= 1 && h->asked <= 1;
 }
 
 enum health_advice health_advise(const struct health *h, int64_t now_ms)
@@ -263,8 +282,7 @@ enum health_advice health_advise(const struct health *h, int64_t now_ms)
 
 bool health_may_again(const struct health *h, int64_t now_ms)
 {
-	return h->failures > 0 && now_ms - h->failed_ms >= HEALTH_FIRST_MS &&
-	       h->alone_until_ms - h->failed_ms <= (int64_t)HEALTH_FIRST_MS << (h->failures - 1);
+	return h->failures > 0 && !h->asked && now_ms - h->failed_ms >= HEALTH_FIRST_MS;
 }
 
 bool health_may_send(const struct health *h, uint8_t kind)

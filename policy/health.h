@@ -66,6 +66,8 @@ struct health {
 	uint8_t convert_cookie[HEALTH_COOKIE_MAX];
 	uint8_t stripped; /* the last SYN data was not acknowledged by the SYN+ACK (PROTOCOL 4.5) */
 	uint8_t takes_options; /* it has answered a Connect TLV with options in it as one */
+	uint8_t asked;	       /* alone_until_ms is what it has asked for itself (P-29) */
+	uint8_t unused[7];
 };
 
 enum health_event_kind {
@@ -86,7 +88,7 @@ enum health_event_kind {
 
 struct health_event {
 	enum health_event_kind kind;
-	int64_t started_ms; /* when the attempt began that has failed now */
+	int64_t started_ms; /* when the attempt began that has failed, or been answered, now */
 	int delay_s;	    /* of errors 64 and 65; 0: not said; HEALTH_NO_DELAY: another failure */
 	unsigned int retry_ms; /* `retry` of the configuration */
 	unsigned int probe_ms;
@@ -103,7 +105,7 @@ struct health_event {
 
 /* Returns whether h has changed so much that others should know. An attempt that began before the
  * last failure tells nothing new by failing too: a hundred connections that time out together
- * are one failure. */
+ * are one failure. Nor does its answer end a patience that was asked for. */
 bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms);
 /* Forgets what is too old, and what only a clock that was set back can explain. */
 void health_age(struct health *h, int64_t now_ms);

@@ -10,7 +10,7 @@
 
 #include "memo.h"
 
-_Static_assert(sizeof(struct health) == 440 && sizeof(struct health) <= STATE_CONVERTER_VALUE,
+_Static_assert(sizeof(struct health) == 448 && sizeof(struct health) <= STATE_CONVERTER_VALUE,
 	       "the same on all machines, and not too long");
 
 struct row {

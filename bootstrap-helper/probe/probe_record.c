@@ -91,8 +91,9 @@ bool probe_record(const struct probe_request *q, const struct probe *p,
 	if (p->has_dialect)
 		tell_all(&r);
 	if (p->verdict == PROBE_WORKS)
-		tell(&r,
-		     (struct health_event){ .kind = HEALTH_ANSWERED, .rtt_us = p->handshake_us });
+		tell(&r, (struct health_event){ .kind = HEALTH_ANSWERED,
+						.started_ms = started_ms,
+						.rtt_us = p->handshake_us });
 	else if (fails_connects(p))
 		tell(&r, (struct health_event){ .kind = HEALTH_FAILED,
 						.started_ms = started_ms,

@@ -138,6 +138,85 @@ static void announced_delays(void **state)
 	}
 }
 
+static struct health_event patience(int64_t started_ms, int delay_s)
+{
+	struct health_event e = failure();
+
+	e.started_ms = started_ms;
+	e.delay_s = delay_s;
+	return e;
+}
+
+/* However often it has failed before, nobody goes there earlier. After that a failure is one as any other. */
+static void patience_after_failures(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		assert_true(apply(failure()));
+		now += RETRY;
+	}
+	assert_true(apply(patience(now, 0)));
+	now += HEALTH_DELAY_MS - 1;
+	assert_false(health_may_again(&h, now));
+	now += 1;
+	assert_true(apply(failure()));
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+	assert_true(health_may_again(&h, now));
+}
+
+/* One that began before it asked may well be answered afterwards, or fail. */
+static void patience_and_what_began_before(void **state)
+{
+	const int64_t began = now;
+	const struct health_event ok = { .kind = HEALTH_ANSWERED,
+					 .started_ms = began,
+					 .rtt_us = 20000 };
+	struct health_event e = failure();
+
+	(void)state;
+	now += 100;
+	assert_true(apply(patience(began, 30)));
+	assert_true(apply(ok)); /* the round trip is news */
+	assert_int_equal(h.rtt_us, 20000);
+	assert_false(apply(ok));
+	e.started_ms = began;
+	assert_false(apply(e));
+	now += 29999;
+	assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+	now += 1;
+	assert_int_equal(health_advise(&h, now), HEALTH_PROBE);
+	assert_true(apply(ok));
+	assert_int_equal(health_advise(&h, now), HEALTH_USE);
+	assert_true(apply(patience(now, 30)));
+	now += 1;
+	assert_true(apply((struct health_event){ .kind = HEALTH_ANSWERED, .started_ms = now }));
+	assert_int_equal(health_advise(&h, now), HEALTH_USE);
+}
+
+/* It is asked for by the second of two that began together, and the first has failed otherwise. */
+static void patience_of_the_same_moment(void **state)
+{
+	struct health_event e = failure();
+	const int64_t began = now;
+
+	(void)state;
+	now += 100;
+	assert_true(apply(e));
+	now += 10;
+	assert_true(apply(patience(began, 30)));
+	assert_int_equal(h.failures, 1);
+	for (int i = 0; i < 99; i++) { /* all that they say is that it is meant */
+		now += 10;
+		assert_false(apply(patience(began, 30)));
+	}
+	now += 30000 - 99 * 10 - 1;
+	assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+	assert_false(health_may_again(&h, now));
+	now += 1;
+	assert_int_equal(health_advise(&h, now), HEALTH_PROBE);
+}
+
 static void what_it_speaks(void **state)
 {
 	struct health_event e = { .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_RFC8803 };
@@ -786,6 +865,7 @@ static void nonsense(void **state)
 		{ .has_offers = 2 },
 		{ .way = { HEALTH_PASSES + 1 } },
 		{ .lost = { 0, 255 } },
+		{ .asked = 2 },
 	};
 	uint8_t bytes[STATE_CONVERTER_KEY];
 
@@ -853,6 +933,9 @@ int main(void)
 		PURE(left_alone_for_a_growing_time),
 		PURE(failures_of_one_moment),
 		PURE(announced_delays),
+		PURE(patience_after_failures),
+		PURE(patience_and_what_began_before),
+		PURE(patience_of_the_same_moment),
 		PURE(what_it_speaks),
 		PURE(what_may_be_sent),
 		PURE(options_that_it_takes),
