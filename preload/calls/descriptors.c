@@ -3,6 +3,7 @@
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "begin.h"
 #include "end.h"
+#include "handover.h"
 #include "held.h"
 #include "narrow.h"
 #include "notes.h"
@@ -128,9 +129,16 @@ static int copied(int fd, int newfd)
 	return newfd;
 }
 
+static void share(int fd)
+{
+	if (mark_get(fd) == MARK_PENDING)
+		handover_duplicated(fd);
+	conn_share(fd);
+}
+
 INTERPOSE int dup(int fd)
 {
-	conn_share(fd);
+	share(fd);
 	return copied(fd, REAL(dup)(fd));
 }
 
@@ -161,7 +169,7 @@ static void make_room(int fd, int newfd)
 INTERPOSE int dup2(int fd, int newfd)
 {
 	if (fd != newfd)
-		conn_share(fd);
+		share(fd);
 	make_room(fd, newfd);
 	return copied(fd, REAL(dup2)(fd, newfd));
 }
@@ -169,7 +177,7 @@ INTERPOSE int dup2(int fd, int newfd)
 INTERPOSE int dup3(int fd, int newfd, int flags)
 {
 	if (fd != newfd)
-		conn_share(fd);
+		share(fd);
 	if (!(flags & ~O_CLOEXEC))
 		make_room(fd, newfd);
 	return copied(fd, REAL(dup3)(fd, newfd, flags));
@@ -208,7 +216,7 @@ INTERPOSE int fcntl(int fd, int command, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 	if (is_dup(command))
-		conn_share(fd);
+		share(fd);
 	return told(fd, command, (long)arg, REAL(fcntl)(fd, command, arg));
 }
 
@@ -222,7 +230,7 @@ INTERPOSE int narrow_fcntl(int fd, int command, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 	if (is_dup(command))
-		conn_share(fd);
+		share(fd);
 	return told(fd, command, (long)arg, REAL_NARROW(fcntl)(fd, command, arg));
 }
 

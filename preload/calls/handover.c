@@ -31,27 +31,39 @@ void handover_finish(int fd)
 	conn_finish(fd);
 }
 
+/* Where what we are called by is no cancellation point. */
+static void finish_uncancelled(int fd)
+{
+	int saved_errno = errno, cancel_state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	handover_finish(fd);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved_errno;
+}
+
+void handover_duplicated(int fd)
+{
+	if (!conn_is_owner())
+		finish_uncancelled(fd);
+}
+
 /* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which
  * we keep no record in its parent's memory: then all are finished. */
 void handover_inherited(void)
 {
-	int saved_errno = errno, cancel_state;
 	bool all;
 
 	note_shared();
 	if (!mark_any_unsettled())
 		return;
-	/* what we are called by is no cancellation point */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	all = !conn_is_owner();
 	for (int fd = 0; fd <= conn_highest(); fd++) {
 		int flags = mark_get(fd) == MARK_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
 
 		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)) && !(held_any() && held_is(fd)))
-			handover_finish(fd);
+			finish_uncancelled(fd);
 	}
-	pthread_setcancelstate(cancel_state, NULL);
-	errno = saved_errno;
 }
 
 void handover_sent(const struct msghdr *msg)

@@ -12,6 +12,9 @@ void handover_finish(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);
 void handover_all_sent(const struct mmsghdr *msgs, unsigned int n);
+/* fd is about to be duplicated: a vfork child does that for the program that it becomes, and no record is kept of
+ * its numbers, so it brings the connection to its end. errno is kept. */
+void handover_duplicated(int fd);
 /* Another program is about to take the place of this one: what it would inherit. */
 void handover_inherited(void);
 

@@ -471,6 +471,43 @@ class Processes(L.TestCase):
             self.assertIn(r.out.decode().strip(), (L.CLIENT, L.ROUTER))
 
 
+# A program gets a connection that is pending as its standard input, in the way that argv[1] says.
+GIVEN = """
+import os, socket, subprocess, sys
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(("10.2.0.2", 80))
+argv = [sys.executable, "-c", '''
+import socket
+s = socket.socket(fileno=0)
+s.setblocking(True)
+s.sendall(b"GET /who HTTP/1.0\\\\r\\\\n\\\\r\\\\n")
+said = s.makefile("rb").read()
+print(said[:12].decode(), said.split(b"\\\\r\\\\n\\\\r\\\\n")[1:], flush=True)
+''']
+if sys.argv[1] == "vfork":
+    subprocess.run(argv, stdin=s)
+else:
+    os.waitpid(os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, s.fileno(), 0)]), 0)
+"""
+
+
+class Given(L.TestCase):
+    """Pending connections that other programs get."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.converter("--fault", "delay=500")
+        self.shim = self.lab.config("fast-open = no-cookie", "timeout = 5s")
+
+    def given(self, how):
+        r = self.lab.run(["/usr/bin/python3", "-c", GIVEN, how], shim=self.shim)
+        self.assertEqual((r.code, r.out.decode()), (0, f"HTTP/1.1 200 [b'{L.ROUTER}\\n']\n"), r)
+
+    def test_as_standard_input_by_vfork(self):
+        self.given("vfork")
+
+
 class SetUserId(L.TestCase):
     """In a set-user-ID process the environment counts for nothing, the administrator's file does."""
 
