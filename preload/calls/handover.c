@@ -48,9 +48,14 @@ void handover_duplicated(int fd)
 		finish_uncancelled(fd);
 }
 
+/* Numbers that an action of posix_spawn() duplicates, whatever has them by then: libc's own child does it, past us, and
+ * FD_CLOEXEC is no matter. Those that are so far apart share a place. */
+#define PLANS 1024
+static _Atomic bool planned[PLANS];
+
 /* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which
  * we keep no record in its parent's memory: then all are finished. */
-void handover_inherited(void)
+static void finish_inherited(bool by_actions)
 {
 	bool all;
 
@@ -61,9 +66,16 @@ void handover_inherited(void)
 	for (int fd = 0; fd <= conn_highest(); fd++) {
 		int flags = mark_get(fd) == MARK_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
 
-		if (flags >= 0 && (all || !(flags & FD_CLOEXEC)) && !(held_any() && held_is(fd)))
+		if (flags >= 0 &&
+		    (all || !(flags & FD_CLOEXEC) || (by_actions && planned[fd % PLANS])) &&
+		    !(held_any() && held_is(fd)))
 			finish_uncancelled(fd);
 	}
+}
+
+void handover_inherited(void)
+{
+	finish_inherited(false);
 }
 
 void handover_sent(const struct msghdr *msg)
@@ -252,12 +264,20 @@ SLOW static int spawn_with_peers(__typeof__(posix_spawn) *spawn, pid_t *pid, con
 	return spawn(pid, path, actions, attr, argv, with_peers(&room, envp, true));
 }
 
+INTERPOSE int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *restrict actions, int fd,
+					       int newfd)
+{
+	if (fd >= 0)
+		planned[fd % PLANS] = true;
+	return REAL(posix_spawn_file_actions_adddup2)(actions, fd, newfd);
+}
+
 INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
 			  const posix_spawn_file_actions_t *restrict actions,
 			  const posix_spawnattr_t *restrict attr, char *const argv[restrict],
 			  char *const envp[restrict])
 {
-	handover_inherited();
+	finish_inherited(actions);
 	return is_to_pass() ?
 		       spawn_with_peers(REAL(posix_spawn), pid, path, actions, attr, argv, envp) :
 		       REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
@@ -268,7 +288,7 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 			   const posix_spawnattr_t *restrict attr, char *const argv[restrict],
 			   char *const envp[restrict])
 {
-	handover_inherited();
+	finish_inherited(actions);
 	return is_to_pass() ?
 		       spawn_with_peers(REAL(posix_spawnp), pid, file, actions, attr, argv, envp) :
 		       REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);

@@ -507,6 +507,9 @@ class Given(L.TestCase):
     def test_as_standard_input_by_vfork(self):
         self.given("vfork")
 
+    def test_as_standard_input_by_spawn(self):
+        self.given("spawn")
+
 
 class SetUserId(L.TestCase):
     """In a set-user-ID process the environment counts for nothing, the administrator's file does."""

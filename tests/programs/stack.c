@@ -234,6 +234,15 @@ static void c_posix_spawnp(void)
 	posix_spawnp(&pid, no_program, NULL, NULL, no_arguments, environ);
 }
 
+static void c_adddup2(void)
+{
+	posix_spawn_file_actions_t actions;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fd, 0);
+	posix_spawn_file_actions_destroy(&actions);
+}
+
 static void c_fdopen(void)
 {
 	if (!fdopen(fd, "r"))
@@ -440,6 +449,7 @@ static struct call calls[] = {
 	CALL(send),	   CALL(sendto),      CALL(sendmsg),	 CALL(sendmmsg),
 	CALL(sendfile),	   CALL(splice),      CALL(dup),	 CALL(dup2),
 	CALL(dup3),	   CALL(fcntl),	      CALL(connect),	 CALL(close),
+	CALL(adddup2),
 };
 static struct call first_calls[] = {
 	CALL(socket),

@@ -259,6 +259,23 @@ static long e_posix_spawnp(void)
 	return spawned(posix_spawnp, "true");
 }
 
+#define ADDDUP2 "posix_spawn_file_actions_adddup2"
+
+static long e_adddup2(void)
+{
+	posix_spawn_file_actions_t actions;
+	long r, err;
+
+	posix_spawn_file_actions_init(&actions);
+	errno = SENTINEL;
+	r = posix_spawn_file_actions_adddup2(&actions, udp, 0) +
+	    1000 * posix_spawn_file_actions_adddup2(&actions, -1, 0);
+	err = errno;
+	posix_spawn_file_actions_destroy(&actions);
+	errno = (int)err;
+	return r;
+}
+
 #define NAME(name)              \
 	{                       \
 #name, e_##name \
@@ -268,25 +285,43 @@ static const struct {
 	const char *name;
 	long (*run)(void);
 } names[] = {
-	NAME(__connect),    NAME(__dprintf_chk), NAME(__vdprintf_chk), NAME(dprintf),
-	NAME(vdprintf),	    NAME(__poll),	 NAME(__poll_chk),     NAME(__ppoll_chk),
-	NAME(__read_chk),   NAME(__recv_chk),	 NAME(__recvfrom_chk), NAME(__select),
-	NAME(accept),	    NAME(accept4),	 NAME(bind),	       NAME(close),
-	NAME(close_range),  NAME(closefrom),	 NAME(connect),	       NAME(dup),
-	NAME(dup2),	    NAME(dup3),		 NAME(epoll_ctl),      NAME(epoll_pwait),
-	NAME(epoll_pwait2), NAME(epoll_wait),	 NAME(execl),	       NAME(execle),
-	NAME(execlp),	    NAME(execv),	 NAME(execve),	       NAME(execvp),
-	NAME(execvpe),	    NAME(fcntl),	 NAME(fcntl64),	       NAME(fdopen),
-	NAME(fexecve),	    NAME(getpeername),	 NAME(getsockname),    NAME(getsockopt),
-	NAME(ioctl),	    NAME(listen),	 NAME(poll),	       NAME(posix_spawn),
-	NAME(posix_spawnp), NAME(ppoll),	 NAME(preadv2),	       NAME(preadv64v2),
-	NAME(pselect),	    NAME(pwritev2),	 NAME(pwritev64v2),    NAME(read),
-	NAME(readv),	    NAME(recv),		 NAME(recvfrom),       NAME(recvmmsg),
-	NAME(recvmsg),	    NAME(select),	 NAME(send),	       NAME(sendfile),
-	NAME(sendfile64),   NAME(sendmmsg),	 NAME(sendmsg),	       NAME(sendto),
-	NAME(setsockopt),   NAME(shutdown),	 NAME(sockatmark),     NAME(socket),
-	NAME(socketpair),   NAME(splice),	 NAME(syscall),	       NAME(write),
-	NAME(writev),
+	NAME(__connect),      NAME(__dprintf_chk),
+	NAME(__vdprintf_chk), NAME(dprintf),
+	NAME(vdprintf),	      NAME(__poll),
+	NAME(__poll_chk),     NAME(__ppoll_chk),
+	NAME(__read_chk),     NAME(__recv_chk),
+	NAME(__recvfrom_chk), NAME(__select),
+	NAME(accept),	      NAME(accept4),
+	NAME(bind),	      NAME(close),
+	NAME(close_range),    NAME(closefrom),
+	NAME(connect),	      NAME(dup),
+	NAME(dup2),	      NAME(dup3),
+	NAME(epoll_ctl),      NAME(epoll_pwait),
+	NAME(epoll_pwait2),   NAME(epoll_wait),
+	NAME(execl),	      NAME(execle),
+	NAME(execlp),	      NAME(execv),
+	NAME(execve),	      NAME(execvp),
+	NAME(execvpe),	      NAME(fcntl),
+	NAME(fcntl64),	      NAME(fdopen),
+	NAME(fexecve),	      NAME(getpeername),
+	NAME(getsockname),    NAME(getsockopt),
+	NAME(ioctl),	      NAME(listen),
+	NAME(poll),	      NAME(posix_spawn),
+	NAME(posix_spawnp),   NAME(ppoll),
+	NAME(preadv2),	      NAME(preadv64v2),
+	NAME(pselect),	      NAME(pwritev2),
+	NAME(pwritev64v2),    NAME(read),
+	NAME(readv),	      NAME(recv),
+	NAME(recvfrom),	      NAME(recvmmsg),
+	NAME(recvmsg),	      NAME(select),
+	NAME(send),	      NAME(sendfile),
+	NAME(sendfile64),     NAME(sendmmsg),
+	NAME(sendmsg),	      NAME(sendto),
+	NAME(setsockopt),     NAME(shutdown),
+	NAME(sockatmark),     NAME(socket),
+	NAME(socketpair),     NAME(splice),
+	NAME(syscall),	      NAME(write),
+	NAME(writev),	      { ADDDUP2, e_adddup2 },
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
