@@ -40,11 +40,18 @@ static void step(int fd, uint16_t word, struct exchange *u, bool broken)
 	exchange_leave();
 }
 
+/* Whoever drives it may be late himself. */
+static bool may_step(const struct exchange *u)
+{
+	uint32_t driver = atomic_load(&u->driver);
+
+	return !driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns);
+}
+
 static enum mark advance(int fd, struct conn *c, bool broken)
 {
 	uint16_t word = mark_look(fd); /* first: another thread may be closing the number */
 	struct exchange *u = conn_exchange(c);
-	uint32_t driver = u ? atomic_load(&u->driver) : 0;
 	int64_t due_ns = u ? exchange_due_ns(u) : 0;
 
 	if (!u || !exchange_is_pending(u))
@@ -52,8 +59,7 @@ static enum mark advance(int fd, struct conn *c, bool broken)
 	/* it has, since the caller has seen the number to be c's; another pending one has its own record there */
 	if (mark_in(word) != MARK_PENDING)
 		return mark_in(word);
-	/* whoever drives it may be late himself */
-	if (!driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns))
+	if (may_step(u))
 		step(fd, word, u, broken);
 	if (!exchange_is_pending(u))
 		return settle(fd, u);
@@ -100,12 +106,39 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 	return 0;
 }
 
+/* A vfork child's, for the program that it is about to become: the exchange alone. What stands in the memory that it
+ * runs in is its parent's, who may have sets that the child has closed: he finds the end of it as after a fork. Nor does
+ * another socket take the place of this one, as the number would have it in the child. */
+static void finish_for_parent(int fd, struct conn *c, struct exchange *u)
+{
+	int64_t slice_ns = 0;
+
+	c->copied = true;
+	atomic_store(&u->copied, true);
+	while (mark_get(fd) == MARK_PENDING && conn_exchange(c) == u && exchange_is_pending(u) &&
+	       !exchange_is_interrupted()) {
+		if (may_step(u))
+			step(fd, mark_look(fd), u, false);
+		if (exchange_phase(u) == EXCHANGE_OPENING)
+			sched_yield();
+		else if (exchange_is_pending(u))
+			wait_one(fd, exchange_wants(u), wait_slice(exchange_due_ns(u), &slice_ns));
+	}
+	epset_show(fd, &u->watch);
+	due_at(fd, 0);
+}
+
 void conn_finish(int fd)
 {
 	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
-
+	struct exchange *u = c ? conn_exchange(c) : NULL;
 	int r = 0;
 
+	if (c && !conn_is_owner()) {
+		if (u)
+			finish_for_parent(fd, c, u);
+		return;
+	}
 	while (c && conn_advance(fd, c) == MARK_PENDING && r != -EDEADLK && r != -EBADF)
 		r = conn_wait(fd, c, WAIT_FOREVER);
 }

@@ -227,6 +227,20 @@ void epset_put_back(int fd, struct watch *w, bool forget)
 	epset_unlock();
 }
 
+void epset_show(int fd, struct watch *w)
+{
+	if (!epset_head(fd) || !epset_lock())
+		return;
+	for (uint32_t i = epset_first(fd); i; i = epset_at(i)->next) {
+		struct reg *r = epset_at(i);
+
+		if (r->native && !r->lifted && r->watch == w && r->bit &&
+		    !(atomic_load(&w->put_back) & r->bit) && epset_modify(r, &r->wanted) == 0)
+			atomic_fetch_or(&w->put_back, r->bit);
+	}
+	epset_unlock();
+}
+
 static void settle(int fd)
 {
 	uint32_t next;

@@ -53,6 +53,8 @@ int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event,
  * not followed any more. */
 void epset_swap(int fd, struct watch *w);
 void epset_put_back(int fd, struct watch *w, bool forget);
+/* By a vfork child, in the sets that it still has; for its parent they are not put back yet. */
+void epset_show(int fd, struct watch *w);
 /* Another socket is about to take the place of fd's: takes all registrations out of their sets, as the
  * old socket's would go with it. The next epset_swap() enters the new one; epset_settle() does with
  * the program's own masks. False: one of them cannot be entered again as it is; nothing has changed. */

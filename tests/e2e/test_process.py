@@ -491,6 +491,28 @@ else:
     os.waitpid(os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, s.fileno(), 0)]), 0)
 """
 
+# A vfork child passes a pending connection on, when it has closed its epoll set ("epoll", argv[2]) or by another number
+# ("poll"); what the program then sees of it, by such a wait and by itself.
+KEPT = """
+import os, select, socket, subprocess, sys, time
+s = socket.socket()
+s.setblocking(False)
+waiting = getattr(select, sys.argv[2])()
+waiting.register(s, select.EPOLLOUT)
+s.connect_ex(("10.2.0.2", int(sys.argv[1])))
+subprocess.run(["/bin/true"], **({"pass_fds": [s.fileno()]} if sys.argv[2] == "epoll" else {"stdin": s}))
+begun = time.process_time()
+events = waiting.poll(2 if sys.argv[2] == "epoll" else 2000)
+print([select.EPOLLOUT & event for _, event in events], time.process_time() - begun < 0.5)
+print(os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+try:
+    s.setblocking(True)
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    print(s.makefile("rb").read().split(b"\\r\\n\\r\\n")[1:])
+except OSError as e:
+    print(e.strerror)
+"""
+
 
 class Given(L.TestCase):
     """Pending connections that other programs get."""
@@ -499,6 +521,14 @@ class Given(L.TestCase):
         super().setUp()
         self.lab.converter("--fault", "delay=500")
         self.shim = self.lab.config("fast-open = no-cookie", "timeout = 5s")
+
+    def kept(self, said, port=80, converter=L.PORT):
+        for mptcp, how in ("on", "epoll"), ("off", "epoll"), ("on", "poll"):
+            with self.subTest(how, mptcp=mptcp):
+                shim = self.lab.config("fast-open = no-cookie", f"timeout = 5s\nmptcp = {mptcp}\nfallback = direct",
+                                       port=converter)
+                r = self.lab.run(["/usr/bin/python3", "-c", KEPT, port, how], shim=shim)
+                self.assertEqual((r.code, r.out.decode().splitlines()), (0, ["[4] True", *said]), r)
 
     def given(self, how):
         r = self.lab.run(["/usr/bin/python3", "-c", GIVEN, how], shim=self.shim)
@@ -509,6 +539,16 @@ class Given(L.TestCase):
 
     def test_as_standard_input_by_spawn(self):
         self.given("spawn")
+
+    def test_kept_beside_it(self):
+        self.kept(["Success", f"[b'{L.ROUTER}\\n']"])
+
+    def test_kept_and_refused(self):
+        self.kept(["Connection refused", "Broken pipe"], port=81)
+
+    def test_kept_and_direct(self):
+        self.lab.converter("--fault", "error=64:01,delay=500", port=5125)
+        self.kept(["Success", f"[b'{L.CLIENT}\\n']"], converter=5125)
 
 
 class SetUserId(L.TestCase):
