@@ -53,21 +53,16 @@ void handover_duplicated(int fd)
 #define PLANS 1024
 static _Atomic bool planned[PLANS];
 
-/* The numbers that a new program would inherit. A vfork child has perhaps duplicated them, of which
- * we keep no record in its parent's memory: then all are finished. */
+/* The numbers that a new program would inherit. */
 static void finish_inherited(bool by_actions)
 {
-	bool all;
-
 	note_shared();
 	if (!mark_any_unsettled())
 		return;
-	all = !conn_is_owner();
 	for (int fd = 0; fd <= conn_highest(); fd++) {
 		int flags = mark_get(fd) == MARK_PENDING ? sys_fcntl(fd, F_GETFD, 0) : -1;
 
-		if (flags >= 0 &&
-		    (all || !(flags & FD_CLOEXEC) || (by_actions && planned[fd % PLANS])) &&
+		if (flags >= 0 && (!(flags & FD_CLOEXEC) || (by_actions && planned[fd % PLANS])) &&
 		    !(held_any() && held_is(fd)))
 			finish_uncancelled(fd);
 	}

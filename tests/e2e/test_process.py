@@ -540,6 +540,17 @@ class Given(L.TestCase):
     def test_as_standard_input_by_spawn(self):
         self.given("spawn")
 
+    def test_of_no_concern(self):
+        """A connection that stays at home is not waited for."""
+        self.lab.converter("--fault", "silence", port=5125)
+        program = ("import socket, subprocess, time; s = socket.socket(); s.setblocking(False);"
+                   "s.connect_ex(('10.2.0.2', 80)); begun = time.monotonic();"
+                   "subprocess.run(['/bin/true'], close_fds=False, cwd='/');"
+                   "print(time.monotonic() - begun < 4)")
+        r = self.lab.run(["/usr/bin/python3", "-c", program],
+                         shim=self.lab.config("fast-open = no-cookie", "timeout = 8s", port=5125))
+        self.assertEqual((r.code, r.out), (0, b"True\n"), r)
+
     def test_kept_beside_it(self):
         self.kept(["Success", f"[b'{L.ROUTER}\\n']"])
 
