@@ -10,6 +10,8 @@ static _Atomic uint32_t pending[COUNTS_N];
 static _Atomic int64_t flushed_ms;
 /* So far there was nothing to count; a process that makes no connection touches no other page of ours. */
 static _Atomic bool is_idle = true;
+/* By a filter that may kill for any call that the program does not make itself. */
+static _Atomic bool is_filtered;
 
 /* No converter has the address 0. */
 static const uint8_t key[STATE_CONVERTER_KEY];
@@ -90,6 +92,13 @@ void counts_in_child(void)
 
 __attribute__((destructor)) static void at_exit(void)
 {
-	if (!atomic_load_explicit(&is_idle, memory_order_relaxed))
+	if (!atomic_load_explicit(&is_idle, memory_order_relaxed) &&
+	    !atomic_load_explicit(&is_filtered, memory_order_relaxed))
 		flush(state_now_ms());
+}
+
+void counts_before_filter(void)
+{
+	at_exit();
+	atomic_store_explicit(&is_filtered, true, memory_order_relaxed);
 }

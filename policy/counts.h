@@ -3,8 +3,8 @@
  * counts.h - how many connections of the user's processes went which way, for people to look at.
  *
  * Counted in the process, added to the state file with the first one that is not direct, then at
- * most once in COUNTS_FLUSH_MS, and when the process ends by exit(). What a process had not added
- * when it ended otherwise is lost, so these are numbers for people, not for decisions.
+ * most once in COUNTS_FLUSH_MS, and when the process ends by exit(), or is about to set a seccomp filter. What
+ * a process had not added when it ended otherwise is lost, so these are numbers for people, not for decisions.
  * Promises: as servers.h; counting a direct connection never makes a system call.
  */
 #ifndef CVT_COUNTS_H
@@ -31,6 +31,8 @@ struct counts {
 void counts_add(enum counts_what what, int64_t now_ms);
 /* False, and all zero, if nothing is known. */
 bool counts_read(struct counts *counts, int64_t now_ms);
+/* What has been counted is added now, and nothing at exit(). */
+void counts_before_filter(void);
 /* For the child's side of fork(): what the parent has counted the parent will add. */
 void counts_in_child(void);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* Calls that are about the connection and carry no data: shutdown() and ioctl(). */
+/* Calls that are about the connection and carry no data: shutdown() and ioctl(); and prctl(). */
 #include "advance.h"
+#include "counts.h"
 #include "end.h"
 #include "held.h"
 #include "notes.h"
@@ -102,4 +103,19 @@ INTERPOSE int sockatmark(int fd)
 	int at_mark;
 
 	return ioctl(fd, SIOCATMARK, &at_mark) < 0 ? -1 : at_mark;
+}
+
+/* The end of the process shall not be its death: a filter of seccomp's may know none of our calls. */
+INTERPOSE int prctl(int option, ...)
+{
+	unsigned long a[4];
+	va_list args;
+
+	va_start(args, option);
+	for (int i = 0; i < 4; i++)
+		a[i] = va_arg(args, unsigned long);
+	va_end(args);
+	if (option == PR_SET_SECCOMP)
+		counts_before_filter();
+	return REAL(prctl)(option, a[0], a[1], a[2], a[3]);
 }

@@ -9,6 +9,7 @@
  * nothing is copied. Nothing is refused. connect() is not looked at: who connects past libc is direct.
  */
 #undef _FORTIFY_SOURCE /* glibc 2.36's <bits/poll2.h> takes the short ppoll() for the long one */
+#include "counts.h"
 #include "handover.h"
 #include "memory.h"
 #include "narrow.h"
@@ -20,6 +21,7 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/net.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -41,6 +43,7 @@ enum concern {
 	EITHER_TCP,    /* the first or the second */
 	THIRD_TCP,
 	LISTENING, /* its listeners may be converters' */
+	FILTER,	   /* it is to be a seccomp filter */
 	ALWAYS,	   /* another thread may begin something while it waits */
 };
 
@@ -79,6 +82,8 @@ static bool concerns_us(enum concern concern, long a, long b, long c)
 		return is_tcp(c);
 	case LISTENING:
 		return shim_is_listening();
+	case FILTER:
+		return a == PR_SET_SECCOMP;
 	case ALWAYS:
 		return true;
 	}
@@ -211,6 +216,12 @@ static long saw_uring(long r)
 	return r;
 }
 
+static void before_filter(long operation)
+{
+	if (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER)
+		counts_before_filter();
+}
+
 #ifdef SYS_socketcall
 static long by_socketcall(long call, const long *args, long number);
 #endif
@@ -257,6 +268,8 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_epoll_pwait, ALWAYS, epoll_pwait(I a, P b, I c, I d, P e)) \
 	X(SYS_epoll_pwait2, ALWAYS, epoll_pwait2(I a, P b, I c, P d, P e)) \
 	X(SYS_io_uring_setup, ALWAYS, saw_uring(NATIVELY)) \
+	X(SYS_seccomp, ALWAYS, (before_filter(a), NATIVELY)) \
+	X(SYS_prctl, FILTER, prctl(I a, b, c, d, e)) \
 	X(SYS_listen, LISTENING, listen(I a, I b)) \
 	X(SYS_accept4, LISTENING, accept4(I a, P b, P c, I d)) \
 	X(SYS_dup, TCP, dup(I a)) \

@@ -336,8 +336,9 @@ static int try_to_convert(int fd, struct conn_request *request)
 		return switched_off(fd, request);
 	rule = pol_rule(config, &request->server);
 	if (rule.action == POL_DIRECT) {
-		if (rule.reason ==
-		    POL_RULE) /* the others are nobody's decision, and to loopback mostly */
+		/* The others are nobody's decision, and to loopback mostly. And a program that is kept out of
+		 * all this, as it may be killed for a call of ours, makes none at its end. */
+		if (rule.reason == POL_RULE && shim_is_active())
 			counts_add(COUNTS_DIRECT, 0);
 		log_verdict(LOG_DIRECT, &request->server, &rule);
 		return CONN_NATIVELY;

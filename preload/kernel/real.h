@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -51,17 +52,16 @@ int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
 /* clang-format off */
 #define REAL_NAMES(X) \
 	X(socket) X(socketpair) X(bind) X(connect) X(listen) X(accept) X(accept4) X(getpeername) \
-	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(epoll_ctl) X(epoll_wait) \
-	X(epoll_pwait) X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) \
-	X(execvpe) X(fexecve) X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) \
-	X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(shutdown) X(ioctl) X(read) \
-	X(readv) X(recv) X(recvfrom) X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3) X(syscall)
+	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
+	X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(fdopen) \
+	X(vdprintf) X(__vdprintf_chk) X(posix_spawn) X(posix_spawnp) X(posix_spawn_file_actions_adddup2) \
+	X(shutdown) X(ioctl) X(prctl) X(read) X(readv) X(recv) X(recvfrom) X(write) X(writev) X(send) \
+	X(sendto) X(sendmsg) X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3) X(syscall)
 /* and the second name */
 #define REAL_WIDE_NAMES(X) \
 	X(ppoll, "__ppoll64") X(select, "__select64") X(pselect, "__pselect64") \
-	X(epoll_pwait2, "__epoll_pwait2_time64") X(recvmsg, "__recvmsg64") \
-	X(recvmmsg, "__recvmmsg64") X(preadv2, "preadv64v2") X(pwritev2, "pwritev64v2") \
-	X(sendfile, "sendfile64") X(fcntl, "fcntl64")
+	X(epoll_pwait2, "__epoll_pwait2_time64") X(recvmsg, "__recvmsg64") X(recvmmsg, "__recvmmsg64") \
+	X(preadv2, "preadv64v2") X(pwritev2, "pwritev64v2") X(sendfile, "sendfile64") X(fcntl, "fcntl64")
 /* clang-format on */
 
 struct real {

@@ -8,6 +8,7 @@ All of it on copies of /etc, each seen by one program and what that starts only.
 HEAVY=1: chromium too.
 """
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -331,6 +332,25 @@ class HardTimes(L.TestCase):
         for kind, shim in self.settings().items():
             with self.subTest(kind):
                 self.one("-f", "kill", shim=shim)
+
+    def test_killed_at_exit(self):
+        """Nor when it ends: what was counted is written before the program's own filter, and where the rules
+        leave nothing to be converted nothing is counted."""
+        state = {"CONVERT_STATE": str(self.lab.file("state"))}
+        for kind, shim in self.settings().items():
+            with self.subTest(kind):
+                self.one("-f", "kill", "-x", shim=shim | state)
+        for n, rule in enumerate(("rule = direct to 10.0.0.0/8", "rule = direct port 81"), 1):
+            shim = self.lab.config("fast-open = no-cookie", rule, log=False) | state
+            for filtered in ("-f", "kill"), ("-f", "kill", "-r"):
+                r = self.lab.run([L.TOOLS / "one", *filtered, "-b", "-x", "blocking", L.SERVER, 80, "/page"],
+                                 shim=shim | {"CONVERT_LOG": ""})
+                self.assertEqual((r.code, r.err, len(r.out.splitlines())), (0, "", 3), r)
+            if n == 1:  # and a later one is not counted, in place of a death
+                self.one("-f", "kill", "-a", "getpid", "-x", shim=shim | {"CONVERT_LOG": ""})
+        counts = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], env=state).out
+        self.assertEqual({way: json.loads(counts)["counts"][way] for way in ("direct", "converted")},
+                         {"direct": 4, "converted": 4})
 
     def test_filter_says_no(self):
         for errno in "EPERM", "ENOSYS":

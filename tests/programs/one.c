@@ -8,9 +8,12 @@
  *
  *  -f EPERM|ENOSYS|kill  a seccomp filter: what calls get that a plain run of this does not make
  *  -a NAME               what the filter lets through, too; repeatable
+ *  -r                    the filter is set by syscall()
  *  -n                    RLIMIT_NOFILE leaves room for the socket only
  *  -m                    RLIMIT_AS leaves no room for any mapping
  *  -l                    all that after a first socket(), for which files may be read
+ *  -b                    all that after two such connections, in place of one behind it
+ *  -x                    ends by exit()
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -270,6 +273,15 @@ static bool allow(const char *name)
 	return false;
 }
 
+static bool by_number;
+
+static int set_program(const struct sock_fprog *program)
+{
+	if (by_number)
+		return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program);
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program);
+}
+
 static void filter(uint32_t otherwise)
 {
 	struct sock_filter code[2 * N_CALLS + 2] = {
@@ -286,8 +298,7 @@ static void filter(uint32_t otherwise)
 								   SECCOMP_RET_ALLOW);
 	}
 	code[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, otherwise);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || set_program(&program) < 0) {
 		perror("seccomp");
 		exit(3);
 	}
@@ -313,24 +324,39 @@ static void limit(__rlimit_resource_t what, rlim_t most)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-n] [-m] [-l] HOW ADDRESS "
-			"PORT PATH\n");
+	fprintf(stderr,
+		"usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-r] [-n] [-m] [-l] [-b] [-x] HOW "
+		"ADDRESS PORT PATH\n");
 	return 2;
+}
+
+static bool once(const char *path)
+{
+	int fd = connected();
+	bool good = fd >= 0 && exchange(fd, path) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return good;
 }
 
 int main(int argc, char **argv)
 {
 	const char *filter_with = NULL;
-	bool few_descriptors = false, no_memory = false, late = false;
-	int option, before, fd, bad;
+	bool few_descriptors = false, no_memory = false, late = false, first = false, exits = false;
+	bool good = true;
+	int option, before;
 	char text[100];
 
-	while ((option = getopt(argc, argv, "f:a:nml")) != -1) {
+	while ((option = getopt(argc, argv, "f:a:rnmlbx")) != -1) {
 		if (option == 'f')
 			filter_with = optarg;
+		by_number |= option == 'r';
 		few_descriptors |= option == 'n';
 		no_memory |= option == 'm';
 		late |= option == 'l';
+		first |= option == 'b';
+		exits |= option == 'x';
 		if (option == '?' || (option == 'a' && !allow(optarg)))
 			return usage();
 	}
@@ -343,17 +369,19 @@ int main(int argc, char **argv)
 	if (late)
 		close(socket(AF_INET, SOCK_STREAM, 0));
 	before = count_descriptors();
+	if (first)
+		good = once(argv[3]) && once(argv[3]);
 	if (few_descriptors) /* and one for epoll */
 		limit(RLIMIT_NOFILE, (rlim_t)before + 1 + (wait_for == wait_epoll));
 	if (no_memory)
 		limit(RLIMIT_AS, 1);
 	if (filter_with)
 		set_filter(filter_with);
-	fd = connected();
-	bad = fd < 0 || exchange(fd, argv[3]) < 0;
-	if (fd >= 0)
-		close(fd);
+	if (!first)
+		good = once(argv[3]);
 	snprintf(text, sizeof(text), "descriptors: %d %d\n", before, count_descriptors());
 	say(text);
-	_exit(bad);
+	if (exits)
+		exit(!good);
+	_exit(!good);
 }

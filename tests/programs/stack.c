@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -26,6 +27,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -278,6 +280,11 @@ static void c_ioctl(void)
 	ioctl(fd, FIONREAD, &number);
 }
 
+static void c_prctl(void)
+{
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL);
+}
+
 static void c_sockatmark(void)
 {
 	sockatmark(fd);
@@ -448,8 +455,8 @@ static struct call calls[] = {
 	CALL(recvmsg),	   CALL(recvmmsg),    CALL(write),	 CALL(writev),
 	CALL(send),	   CALL(sendto),      CALL(sendmsg),	 CALL(sendmmsg),
 	CALL(sendfile),	   CALL(splice),      CALL(dup),	 CALL(dup2),
-	CALL(dup3),	   CALL(fcntl),	      CALL(connect),	 CALL(close),
-	CALL(adddup2),
+	CALL(dup3),	   CALL(fcntl),	      CALL(prctl),	 CALL(connect),
+	CALL(close),	   CALL(adddup2),
 };
 static struct call first_calls[] = {
 	CALL(socket),
