@@ -153,11 +153,21 @@ static bool is_beyond_limit(int fd)
 	return (uint64_t)fd >= limit[0];
 }
 
+/* Of a socket that nobody is to convert, or that the kernel was told to connect, nothing is lost. */
+static bool is_direct(int fd, enum mark mark)
+{
+	return mark_is_fresh(mark) && mark != MARK_FELL_BACK &&
+	       (!shim_is_active() || note_is_connected(fd));
+}
+
 /* newfd is about to be closed, unless fd is none. */
 static void make_room(int fd, int newfd)
 {
-	bool is_used = may_be_used(mark_get(newfd));
+	enum mark mark = mark_get(newfd);
+	bool is_used = may_be_used(mark);
 
+	if (fd != newfd && is_direct(newfd, mark)) /* and the kernel is not asked */
+		is_used = !mark_is_fresh(conn_share(newfd));
 	if (fd == newfd || !(is_used || held_any()) || sys_fcntl(fd, F_GETFD, 0) < 0 ||
 	    is_beyond_limit(newfd))
 		return;

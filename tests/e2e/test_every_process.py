@@ -333,6 +333,14 @@ class HardTimes(L.TestCase):
             with self.subTest(kind):
                 self.one("-f", "kill", shim=shim)
 
+    def test_killed_for_another_under_the_number(self):
+        """dup2() asks nobody about a connection that is not converted."""
+        some = self.lab.config(policy="rule = direct port 80", log=False) | {"CONVERT_STATE": "none"}
+        for kind, shim in self.settings().items():
+            with self.subTest(kind):
+                self.one("-f", "kill", "-d", shim=shim)
+        self.one("-f", "kill", "-a", "getpid", "-d", shim=some | {"CONVERT_LOG": ""})
+
     def test_killed_at_exit(self):
         """Nor when it ends: what was counted is written before the program's own filter, and where the rules
         leave nothing to be converted nothing is counted."""

@@ -13,6 +13,7 @@
  *  -m                    RLIMIT_AS leaves no room for any mapping
  *  -l                    all that after a first socket(), for which files may be read
  *  -b                    all that after two such connections, in place of one behind it
+ *  -d                    another connection, which dup2() puts in the place of the first, that was connected
  *  -x                    ends by exit()
  */
 #include <arpa/inet.h>
@@ -224,6 +225,7 @@ static const struct call {
 	{ NULL, SYS_sendto },
 	{ NULL, SYS_recvfrom },
 	{ NULL, SYS_close },
+	{ NULL, SYS_dup2 },
 	{ NULL, SYS_write },
 	{ NULL, SYS_fcntl },
 	{ NULL, SYS_exit_group },
@@ -324,16 +326,28 @@ static void limit(__rlimit_resource_t what, rlim_t most)
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-r] [-n] [-m] [-l] [-b] [-x] HOW "
-		"ADDRESS PORT PATH\n");
+	fprintf(stderr, "usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-r] [-n] [-m] [-l] [-b] [-d] "
+			"[-x] HOW ADDRESS PORT PATH\n");
 	return 2;
+}
+
+static bool again;
+
+/* Another connection under the number, as programs reconnect whose others know the number. */
+static bool replace(int fd)
+{
+	int other = connected();
+	bool good = other >= 0 && dup2(other, fd) == fd;
+
+	if (other >= 0)
+		close(other);
+	return good;
 }
 
 static bool once(const char *path)
 {
 	int fd = connected();
-	bool good = fd >= 0 && exchange(fd, path) == 0;
+	bool good = fd >= 0 && (!again || replace(fd)) && exchange(fd, path) == 0;
 
 	if (fd >= 0)
 		close(fd);
@@ -348,7 +362,7 @@ int main(int argc, char **argv)
 	int option, before;
 	char text[100];
 
-	while ((option = getopt(argc, argv, "f:a:rnmlbx")) != -1) {
+	while ((option = getopt(argc, argv, "f:a:rnmlbdx")) != -1) {
 		if (option == 'f')
 			filter_with = optarg;
 		by_number |= option == 'r';
@@ -356,6 +370,7 @@ int main(int argc, char **argv)
 		no_memory |= option == 'm';
 		late |= option == 'l';
 		first |= option == 'b';
+		again |= option == 'd';
 		exits |= option == 'x';
 		if (option == '?' || (option == 'a' && !allow(optarg)))
 			return usage();
