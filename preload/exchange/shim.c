@@ -86,8 +86,11 @@ AT_START static void keep_variable(const char *variable)
  * malloc'ed, as the allocator may not be up yet. Nothing of it in a set-user-ID process (F-18). */
 AT_START void shim_keep_environment(void)
 {
-	if (getauxval(AT_SECURE))
+	static bool is_kept WRITTEN;
+
+	if (is_kept || getauxval(AT_SECURE))
 		return;
+	is_kept = true;
 	for (char **variable = __environ; variable && *variable; variable++)
 		if (**variable == 'C' || **variable == 'X')
 			keep_variable(*variable);
@@ -123,6 +126,8 @@ static SLOW const struct config *read_once(void)
 	for (int tries = 0; tries < 20000; tries++) { /* two seconds for another thread to read */
 		now = UNREAD;
 		if (atomic_compare_exchange_strong(&state, &now, self)) {
+			/* another library's constructor may have run before ours */
+			shim_keep_environment();
 			/* socket() is no cancellation point */
 			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 			read_config();

@@ -17,7 +17,8 @@ const struct config *shim_config(void);
 bool shim_has_read(void);
 /* CONVERT_STRICT: what no rule makes direct is converted, or fails. */
 extern bool shim_is_strict INTERNAL;
-/* Once, at the start: the variables named CONVERT_*, and where a user's files are. */
+/* At the start, or when the configuration is read before that: the variables named CONVERT_*, and where a
+ * user's files are. What comes later counts for nothing. */
 void shim_keep_environment(void);
 /* In the child of fork(). */
 void shim_in_child(void);

@@ -562,6 +562,19 @@ class Given(L.TestCase):
         self.kept(["Success", f"[b'{L.CLIENT}\\n']"], converter=5125)
 
 
+EARLY = """
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+__attribute__((constructor)) static void early(void)
+{
+	if (close(socket(AF_INET, SOCK_STREAM, 0)) < 0)
+		abort();
+}
+"""
+
+
 class SetUserId(L.TestCase):
     """In a set-user-ID process the environment counts for nothing, the administrator's file does."""
 
@@ -578,7 +591,7 @@ class SetUserId(L.TestCase):
             shutil.copy("/usr/bin/curl", self.dir / name)
             os.chmod(self.dir / name, mode)
 
-    def curl(self, name, environment, convert_conf=None):
+    def curl(self, name, environment, convert_conf=None, also=""):
         """As nobody, where /etc/ld.so.preload names the shim: on a copy of /etc."""
         etc = self.lab.file("etc")
         script = f"""
@@ -588,7 +601,7 @@ class SetUserId(L.TestCase):
             rm -f /etc/ld.so.preload /etc/convert.conf
             [ -z "$TEXT" ] || printf '%s' "$TEXT" > /etc/convert.conf
             unset TEXT
-            echo {self.dir}/shim.so > /etc/ld.so.preload
+            echo {self.dir}/shim.so {also} > /etc/ld.so.preload
             exec setpriv --reuid 65534 --regid 65534 --clear-groups {self.dir}/{name} -sS {WHO}
         """
         r = self.lab.run(["unshare", "--mount", "sh", "-c", script],
@@ -616,6 +629,18 @@ class SetUserId(L.TestCase):
         self.assertEqual(self.curl("curl-setuid", {"CONVERT_DISABLE": "1"}, text), L.ROUTER)
         self.assertEqual(self.curl("curl", {"CONVERT_DISABLE": "1"}, text), L.CLIENT)
         self.assertEqual(self.curl("curl", {}, text), L.ROUTER)
+
+    def test_constructor_before_ours(self):
+        """It opens a socket: what the environment says, or must not say, holds for it as for all others."""
+        early = self.dir / "early.so"
+        L.command(["gcc", "-shared", "-fPIC", "-o", early, self.lab.file("early.c", EARLY)])
+        text = f"[converter lab]\naddress = {L.CONVERTER}\n"
+        via, off = self.lab.via() | {"CONVERT_STRICT": "1"}, {"CONVERT_DISABLE": "1"}
+        for name, environment, conf, who in (
+                ("curl", via, None, L.ROUTER), ("curl-setuid", via, None, L.CLIENT),
+                ("curl", off, text, L.CLIENT), ("curl-setuid", off, text, L.ROUTER)):
+            with self.subTest(f"{name} {environment}"):
+                self.assertEqual(self.curl(name, environment, conf, also=early), who)
 
     def test_state(self):
         """What root's processes have learned is not where a user says."""
