@@ -78,23 +78,38 @@ static bool names_remote(const struct cvt_msg *m)
 	return m->has_connect && remote.port && addr_classify(&remote) == ADDR_GLOBAL;
 }
 
+static bool reads_as(const struct hs *hs, enum cvt_dialect dialect, struct hs_result *r)
+{
+	r->parse = cvt_parse(&r->msg, (struct cvt_span){ hs->buf, hs->got }, dialect,
+			     hs->is_incoming ? CVT_INCOMING : CVT_TO_CLIENT);
+	return r->parse == CVT_OK;
+}
+
 /* With dialect = auto the header word that came decides how the rest is read: a zero word as the draft's,
- * but for what the draft would have to refuse and nobody has spoken (A-04). Returns how it was read. */
+ * but for what the draft would have to refuse and nobody has spoken (A-04); as the hybrid's, if that was
+ * spoken, but for a list in type 22, which is the draft's (PROTOCOL 6). Returns how it was read. */
 static enum cvt_dialect read_message(const struct hs *hs, struct hs_result *r)
 {
-	const struct cvt_span bytes = { hs->buf, hs->got };
-	enum cvt_direction direction = hs->is_incoming ? CVT_INCOMING : CVT_TO_CLIENT;
+	bool is_auto = hs->accept == (1U << CVT_WORD_MAGIC | 1U << CVT_WORD_ZERO);
 	enum cvt_dialect dialect = hs->dialect;
+	enum cvt_verdict why;
 
 	if (hs->buf[2] && dialect != CVT_DIALECT_RFC8803)
 		dialect = CVT_DIALECT_RFC8803;
 	else if (!hs->buf[2] && dialect == CVT_DIALECT_RFC8803)
 		dialect = CVT_DIALECT_DRAFT02;
-	r->parse = cvt_parse(&r->msg, bytes, dialect, direction);
-	if (r->parse != CVT_TLV_UNKNOWN || hs->dialect == CVT_DIALECT_DRAFT02)
+	if (reads_as(hs, dialect, r))
 		return dialect;
-	r->parse = cvt_parse(&r->msg, bytes, CVT_DIALECT_HYBRID, direction);
-	return CVT_DIALECT_HYBRID;
+	why = r->parse;
+	if (why == CVT_TLV_UNKNOWN && hs->dialect != CVT_DIALECT_DRAFT02) {
+		reads_as(hs, CVT_DIALECT_HYBRID, r);
+		return CVT_DIALECT_HYBRID;
+	}
+	if (why == CVT_TLV_WRONG_DIRECTION && dialect == CVT_DIALECT_HYBRID && is_auto &&
+	    reads_as(hs, CVT_DIALECT_DRAFT02, r))
+		return CVT_DIALECT_DRAFT02;
+	r->parse = why;
+	return dialect;
 }
 
 static void judge(struct hs *hs, bool target_v4, struct hs_result *r)

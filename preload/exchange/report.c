@@ -158,17 +158,23 @@ static void learn_refused(struct report *r, const struct exchange *u, struct cvt
 			    (struct report_event){ .kind = HEALTH_REFUSES, .what = u->asked[i] });
 }
 
+void report_dialect(struct report *r, struct exchange *u, const struct hs_result *result)
+{
+	enum cvt_dialect dialect;
+
+	if (!u->converter->dialect_is_auto || !hs_evidence(result, u->dialect, &dialect))
+		return;
+	u->dialect = dialect;
+	add(r, (struct report_event){ .kind = HEALTH_SPEAKS, .what = (uint8_t)dialect });
+}
+
 void report_replied(struct report *r, struct exchange *u, const struct hs_result *result)
 {
 	struct cvt_span value = result->msg.error.value;
-	enum cvt_dialect dialect;
 
 	if (result->parse != CVT_OK)
 		return;
-	if (u->converter->dialect_is_auto && hs_evidence(result, u->dialect, &dialect)) {
-		u->dialect = dialect;
-		add(r, (struct report_event){ .kind = HEALTH_SPEAKS, .what = (uint8_t)dialect });
-	}
+	report_dialect(r, u, result);
 	if (result->msg.has_error && result->msg.error.code == CVT_ERR_TCP_OPTION)
 		learn_refused(r, u, value);
 	if (result->verdict == HS_COOKIE && !u->converter->convert_cookie.len)

@@ -57,6 +57,8 @@ void report_begin(struct report *r, const struct exchange *u, int fd);
 /* Tells all of it, and begins anew. */
 void report_tell(struct report *r, const struct exchange *u);
 
+/* What a whole reply shows of the converter's dialect, to Info as well. */
+void report_dialect(struct report *r, struct exchange *u, const struct hs_result *result);
 /* A whole reply has come to the message, whatever it says. */
 void report_replied(struct report *r, struct exchange *u, const struct hs_result *result);
 /* The converter has answered something: it is there. */

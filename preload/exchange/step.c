@@ -22,8 +22,10 @@ static enum exchange_event finish(struct exchange_turn *t, const struct hs_resul
 	enum exchange_event event;
 
 	report_received(&t->report, u, result);
-	if (exchange_asks_info(u) && result->parse == CVT_OK)
+	if (exchange_asks_info(u) && result->parse == CVT_OK) {
+		report_dialect(&t->report, u, result);
 		return exchange_is_there(t);
+	}
 	report_replied(&t->report, u, result);
 	if (result->verdict == HS_CONNECTED) {
 		report_connected(&t->report, u, t->fd);

@@ -5,6 +5,7 @@ and what it is not: a server that says nothing, a program that looks late."""
 import collections
 import contextlib
 import itertools
+import json
 import pathlib
 import signal
 import sys
@@ -103,6 +104,23 @@ class MuteServer(Blame):
     def test_1_1_a_port_scanner(self):
         """200 connections of one program at the same time, and again."""
         self.beside("-c 200 -r 9 -p 100", f"mute={crowds.MUTE}.1:1000+200")
+
+    def known(self, shim):
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "--json"], env=shim)
+        return [(c["dialect"], c["failures"]) for c in json.loads(r.out)["converters"]]
+
+    def test_1_1_a_converter_that_was_taken_for_a_hybrid(self):
+        """Of draft-02 a Connect that succeeds shows a zero word alone, and Info's answer, by which a
+        converter is told from its servers, a list in type 22 (PROTOCOL 6)."""
+        address, _ = self.lab.fresh_addresses()
+        self.converter("--dialect", "draft-02", "--lenient", "--supported-type", 22,
+                       listen=[address])
+        shim = self.shim(address, "none")
+        self.well_before([shim])
+        self.assertEqual(self.known(shim), [("hybrid", 0)])
+        lines = self.crowd(shim, "-t 0", crowds.mute(1)).lines()
+        self.assertEqual({line.path for line in lines}, {"ETIMEDOUT"}, lines)
+        self.assertEqual(self.known(shim), [("draft-02", 0)])
 
 
 class DeadConverter(Blame):

@@ -553,14 +553,41 @@ static void pinned_and_any_word(void **state)
 				 zero ? HS_CONNECTED : HS_CONVERTER);
 		assert_int_equal(reply("01016322", set).verdict, HS_CONVERTER);
 		assert_int_equal(reply("01010001", set).verdict, HS_CONVERTER);
-		/* the word that came decides how the rest is read: 22 is a list in the draft */
+		/* the word that came decides how the rest is read: 22 is a list in the draft, whatever
+		 * else a zero word was taken for before */
 		assert_int_equal(reply("01022263 16010000", set).parse,
 				 magic ? CVT_TLV_WRONG_DIRECTION : CVT_BAD_MAGIC);
 		assert_int_equal(reply("01020000 16010000", set).parse,
-				 !zero		    ? CVT_BAD_MAGIC :
-				 set.dialect == MIX ? CVT_TLV_WRONG_DIRECTION :
-						      CVT_OK);
+				 !zero				     ? CVT_BAD_MAGIC :
+				 set.dialect == MIX && !set.any_word ? CVT_TLV_WRONG_DIRECTION :
+								       CVT_OK);
 	}
+}
+
+/* Section 6: a list in type 22 is draft-02, and no other sign says more; beside what the draft has not it
+ * is nobody's. */
+static void list_in_type_22(void **state)
+{
+	static const char list[] = "01030000 16020000 1e220000";
+
+	(void)state;
+	for (int dialect = 0; dialect < 3; dialect++) {
+		struct setting set = { (enum cvt_dialect)dialect, true, true };
+		struct hs_result r = reply(list, set);
+		enum cvt_dialect shown = 99;
+
+		assert_int_equal(r.verdict, HS_CONNECTED);
+		assert_true(r.msg.supported_as_22 && r.msg.supported.len == 4);
+		assert_true(hs_evidence(&r, set.dialect, &shown));
+		assert_int_equal(shown, DRAFT);
+		/* A-01, as the draft has it */
+		assert_int_equal(reply("01050000 16010000" EXT ERROR_96, set).verdict,
+				 HS_CONNECTED);
+		assert_int_equal(reply("01030000 16010000" UNKNOWN_TYPE, set).verdict,
+				 HS_CONVERTER);
+		assert_int_equal(reply("01030000 16010000 01010000", set).verdict, HS_CONVERTER);
+	}
+	assert_int_equal(reply(list, (struct setting){ MIX, false, true }).verdict, HS_CONVERTER);
 }
 
 /* A machine is used again for the next attempt (P-27). */
@@ -597,6 +624,7 @@ static void evidence_of_the_dialect(void **state)
 		{ "010400001e0301000102000001010000", DRAFT, MIX }, /* echo, aligned */
 		{ "010400001e0301010200000101000000", RFC, DRAFT }, /* echo, not aligned */
 		{ "01030000160200001e220000", RFC, DRAFT },	    /* Supported as 22 */
+		{ "01030000160200001e220000", MIX, DRAFT },
 		{ "01010000", DRAFT, DRAFT },
 		{ "01010000", RFC, MIX },
 		{ "01010000", MIX, MIX },
@@ -746,6 +774,7 @@ int main(void)
 		cmocka_unit_test(unknown_tlv),
 		cmocka_unit_test(base_connect_success),
 		cmocka_unit_test(pinned_and_any_word),
+		cmocka_unit_test(list_in_type_22),
 		cmocka_unit_test(started_again),
 		cmocka_unit_test(evidence_of_the_dialect),
 		cmocka_unit_test(no_evidence),
