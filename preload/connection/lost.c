@@ -6,7 +6,7 @@
  */
 #include "end.h"
 #include "record.h"
-#include "real.h"
+#include "sock.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,26 +22,12 @@ enum became {
 	NOTHING, /* disconnected by another process, or not further than to the converter */
 };
 
-/* Bytes that were received, of which libc's struct tcp_info does not know; 0: nor does the kernel. */
-static uint64_t bytes_received(int fd)
-{
-	struct {
-		uint8_t before[128];
-		uint64_t bytes_received;
-	} info = { .bytes_received = 0 };
-	socklen_t len = sizeof(info);
-
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || len < sizeof(info))
-		return 0;
-	return info.bytes_received;
-}
-
 static bool has_been_read(int fd)
 {
 	int unread = 0;
 
 	return sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 &&
-	       bytes_received(fd) >= (uint64_t)unread + SHORTEST_REPLY;
+	       sock_received(fd) >= (uint64_t)unread + SHORTEST_REPLY;
 }
 
 /* Unlike getpeername() it tells whom the socket is just connecting to, too. */

@@ -55,13 +55,19 @@ void exchange_take_back(struct exchange *u, int fd)
  * So what says where in our own memory something is, is looked at once, and by that it goes. */
 #define ONCE(member) (*(const volatile __typeof__(member) *)&(member))
 
+/* Behind a FIN a reset is EPIPE to the kernel (LINUX-FACTS 2.5); to us it is one that comes before the reply. */
+static long as_reset(long n)
+{
+	return n == -EPIPE ? -ECONNRESET : n;
+}
+
 long exchange_recv(struct exchange *u, int fd)
 {
 	size_t got = ONCE(u->reply.got), whole = ONCE(u->reply.whole);
 
 	if (got > whole || whole > sizeof(u->reply.buf))
 		return -EPROTO;
-	return sys_recv(fd, u->reply.buf + got, whole - got, MSG_DONTWAIT);
+	return as_reset(sys_recv(fd, u->reply.buf + got, whole - got, MSG_DONTWAIT));
 }
 
 long exchange_send(const struct exchange *u, int fd)
@@ -70,6 +76,6 @@ long exchange_send(const struct exchange *u, int fd)
 
 	if (sent > len || len > sizeof(u->request.bytes))
 		return -EPROTO;
-	return sys_sendto(fd, u->request.bytes + sent, len - sent, MSG_DONTWAIT | MSG_NOSIGNAL,
-			  NULL, 0);
+	return as_reset(sys_sendto(fd, u->request.bytes + sent, len - sent,
+				   MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0));
 }

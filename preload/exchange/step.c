@@ -125,15 +125,17 @@ static enum exchange_event send_owed(struct exchange_turn *t)
 
 /* Has the connection to the converter failed with nothing left to read, and is that failure what
  * the program shall see? Then the kernel shows it better than we could: reading the error would
- * use it up, and epoll would not report it (EPOLLERR). */
+ * use it up, and epoll would not report it (EPOLLERR). Not behind a FIN, where a reset is EPIPE. */
 static bool leave_to_kernel(const struct exchange *u, int fd)
 {
+	uint64_t got = exchange_phase(u) == EXCHANGE_REPLY ? u->reply.got : 0;
 	int unread = 1;
 
 	return !u->fall_back && !u->mptcp && !exchange_has_elsewhere(u) &&
 	       !exchange_may_be_too_long(u) && !u->first_err && !(u->tried & EXCHANGE_TRIED_INFO) &&
 	       sock_tcp_state(fd) == TCP_CLOSE &&
-	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0;
+	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0 &&
+	       sock_received(fd) <= got;
 }
 
 /* Which errno it is nobody has read: it may be the reset, by which the draft's converter speaks of the

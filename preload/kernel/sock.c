@@ -79,6 +79,19 @@ int sock_tcp_state(int fd)
 	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
 }
 
+uint64_t sock_received(int fd)
+{
+	struct {
+		uint8_t before[128];
+		uint64_t bytes_received; /* of which libc's struct tcp_info does not know */
+	} info = { .bytes_received = 0 };
+	socklen_t len = sizeof(info);
+
+	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || len < sizeof(info))
+		return 0;
+	return info.bytes_received;
+}
+
 bool sock_has_syn_data(int fd)
 {
 	struct tcp_info info = { .tcpi_options = 0 };

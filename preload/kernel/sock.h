@@ -34,6 +34,8 @@ short sock_events(int fd, short events);
 int64_t sock_time_limit(int fd, int name);
 /* TCP_SYN_SENT and so on; 0: the kernel does not say, as of all that is not TCP. */
 int sock_tcp_state(int fd);
+/* Bytes that TCP has received, a FIN being one; 0: the kernel does not say. */
+uint64_t sock_received(int fd);
 /* Was there data in the SYN, sent and acknowledged, or received? */
 bool sock_has_syn_data(int fd);
 /* Is its connection one of MPTCP? Means something only between the handshake and the end (LINUX-FACTS

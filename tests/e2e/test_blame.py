@@ -4,6 +4,7 @@
 and what it is not: a server that says nothing, a program that looks late."""
 import collections
 import contextlib
+import errno
 import itertools
 import json
 import pathlib
@@ -299,6 +300,30 @@ class Late(Blame):
             self.like_direct(self.owed_shims("auto"), owed=True)
         finally:
             L.sysctl("client", net__ipv4__tcp_fastopen=1)
+
+    def test_1_2_a_message_that_nobody_pushed_and_nobody_reads(self):
+        """The converter has closed since: a reset answers what then goes out, and behind its FIN that is
+        EPIPE to the kernel (LINUX-FACTS 2.5). It is the one of any converter that closes at once."""
+        direct = {how: self.start(how, f"{crowds.REFUSED}.1", pause=0.5) for how in self.WAITS}
+        late = []
+        for converter, mptcp in (False, False), (False, True), (True, True):
+            address, _ = self.lab.fresh_addresses()
+            self.converter("--fastopen", "off", "--fault", "unread", mptcp=converter,
+                           listen=[address])
+            for how in self.WAITS:
+                shim = self.shim(address, "none", mptcp, fast_open="cookie")
+                late.append((f"{over(mptcp)} to {over(converter)}, {how}", how, shim,
+                             self.start(how, f"{crowds.GOOD}.1", shim, pause=0.5)))
+        expected = {how: self.ends(process).replace(f" {errno.ECONNREFUSED}", f" {errno.ECONNRESET}")
+                    for how, process in direct.items()}
+        for what, how, shim, process in late:
+            with self.subTest(what):
+                self.assertEqual(self.ends(process), expected[how])
+                log = pathlib.Path(shim["LAB_LOG"]).read_text()
+                self.assertRegex(log, "failed .*: (closed before the reply was whole|no reply), ECONNRESET")
+                # where there were options in the Connect TLV
+                self.assertEqual("retrying" in log, what.startswith("MPTCP") and
+                                 L.MPTCP != "kernel-off", log)
 
     def test_1_2_a_message_that_nobody_pushed_and_silence(self):
         """All of its time, and not more."""

@@ -186,6 +186,8 @@ FAULTS = [
     Fault("nothing: the program has called a mute server, too", "converted", "converted", AT_ONCE,
           "converted", mute=True),
     reply("closes at once", "close", "ECONNRESET", "closed before the reply was whole"),
+    reply("closes before it has read", "unread", "ECONNRESET",
+          "ECONNRESET|no connection to the converter"),
     reply("closes in the middle of the reply", "cut=9", "ECONNRESET",
           "closed before the reply was whole"),
     reply("resets in the middle of the reply", "cut-rst=9", "ECONNRESET",

@@ -1520,6 +1520,13 @@ class Faults(Case):
     def test_rst(self):
         self.assertReset(self.connected("rst"))
 
+    def test_unread(self):
+        with Converter("--fault", "unread") as c, socket.create_connection(
+                (CONVERTER, PORT), timeout=5) as s:
+            self.assertEqual(s.recv(1), b"")
+            c.wait_event("close", outcome="fault")
+            self.assertEqual(c.events("request"), [])
+
     def test_cut(self):
         self.assertBytes(read_all(self.connected("cut=7")), self.REPLY[:7])
 

@@ -31,6 +31,10 @@ static void attach(struct conn *c, int fd)
 	sockopt_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	conn_bound_send_buffer(c);
 	log_accept(c);
+	if (c->fault.unread) {
+		conn_drop(c, "fault", false);
+		return;
+	}
 	if (loop_watch(&c->up, EPOLLIN) < 0) {
 		conn_drop(c, "local", true);
 		return;

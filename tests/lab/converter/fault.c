@@ -138,6 +138,12 @@ static int set_keep_syn(struct fault *f, char *value)
 	return value ? -EINVAL : 0;
 }
 
+static int set_unread(struct fault *f, char *value)
+{
+	f->unread = true;
+	return value ? -EINVAL : 0;
+}
+
 static int set_eager(struct fault *f, char *value)
 {
 	f->eager = true;
@@ -183,7 +189,7 @@ static const struct fault_name {
 	{ "silence", set_silence },   { "close", set_close },	  { "rst", set_rst },
 	{ "cut", set_cut },	      { "cut-rst", set_cut_rst }, { "drop-after", set_drop_after },
 	{ "keep-syn", set_keep_syn }, { "eager", set_eager },	  { "random", set_random },
-	{ "late", set_late },
+	{ "late", set_late },	      { "unread", set_unread },
 };
 
 static int parse_one(struct fault *f, char *item)

@@ -24,6 +24,7 @@ struct fault {
 	bool silence;	       /* the reply never comes */
 	bool random;	       /* each connection draws one for itself */
 	bool keep_syn;	       /* a held SYN is held for ever */
+	bool unread;	       /* FIN as soon as it is accepted */
 	bool eager;	       /* the reply is not kept until the third ACK (LINUX-FACTS 2b.3) */
 	size_t split;	       /* bytes per piece; 0: all at once */
 	unsigned int gap_ms;   /* between pieces */

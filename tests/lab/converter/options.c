@@ -415,6 +415,7 @@ static void print_help(void)
 	      "  error=CODE[:HEX]       an Error TLV in place of a successful reply\n"
 	      "  raw=HEX raw-relay=HEX  these bytes in place of the reply; then FIN, or relay\n"
 	      "  silence close rst      no reply; FIN or RST in place of it\n"
+	      "  unread                 FIN as soon as it is accepted, and nothing is read\n"
 	      "  random                 another fault for each connection, often none\n"
 	      "  keep-syn               with --hold: no SYN is ever let in\n"
 	      "  eager                  the reply is sent before the third ACK: Linux keeps it "
