@@ -108,6 +108,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 			     NULL;
 	if (!u)
 		return false;
+	u->rcvlowat = conn_lower_rcvlowat(fd); /* the listener's */
 	if (note_at(listener))
 		u->stamps = traces_option(note_at(listener));
 	c->exchange = u->index;

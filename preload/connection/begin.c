@@ -23,9 +23,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A reply shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set
- * again when the exchange is over, 0 for nothing. */
-static int lower_rcvlowat(int fd)
+int conn_lower_rcvlowat(int fd)
 {
 	int wanted = sock_int(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
 
@@ -219,7 +217,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	request->until_ns = INT64_MAX;
 	u->fast_open = request->early;
 	if (request->mark != MARK_TCP) { /* somebody may have set what matters to us */
-		u->rcvlowat = lower_rcvlowat(fd);
+		u->rcvlowat = conn_lower_rcvlowat(fd);
 		/* does the program want its first write to send the SYN? */
 		u->may_defer = !request->early &&
 			       sock_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);

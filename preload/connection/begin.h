@@ -48,6 +48,9 @@ void conn_unclaim(int fd, const struct conn_request *request);
 /* The SYN is out (or the connection up, or the SYN deferred), and the mark is MARK_PENDING. False: nothing was
  * sent; err says why. */
 bool conn_begin(int fd, struct conn_request *request);
+/* A message shorter than SO_RCVLOWAT would never make the socket readable. Returns what to set again when the
+ * exchange is over, 0 for nothing. */
+int conn_lower_rcvlowat(int fd);
 /* The first write of a deferred one. As exchange_open(); -EALREADY: another one has come first. When
  * nothing could be sent the socket is as before its connect(). */
 int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early);

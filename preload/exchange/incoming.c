@@ -75,10 +75,9 @@ static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
 	}
 	if (n == (long)sizeof(head))
 		return true;
-	if (!u->rcvlowat) {
-		u->rcvlowat = sock_int(t->fd, SOL_SOCKET, SO_RCVLOWAT, 1);
-		sock_set_int(t->fd, SOL_SOCKET, SO_RCVLOWAT, CVT_HEADER_LEN);
-	}
+	if (!u->rcvlowat) /* accept_begin() has looked: it is not more */
+		u->rcvlowat = 1;
+	sock_set_int(t->fd, SOL_SOCKET, SO_RCVLOWAT, CVT_HEADER_LEN);
 	return false;
 }
 

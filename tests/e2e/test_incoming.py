@@ -970,6 +970,17 @@ while True:
     c.close()
 """
 
+# What connections inherit hides less than so many bytes.
+LOWAT = r"""
+import socket, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 100)
+while True:
+    c, address = s.accept()
+    print(address[0], c.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT), flush=True)
+    c.close()
+"""
+
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
 INTERRUPTED = r"""
 import ctypes, errno, select, signal, socket, struct, sys
@@ -1110,6 +1121,24 @@ class Listener(Incoming):
             call(8098, *words, "read5", ns=ns)
         server.wait_for("all", lambda: server.text().count("\n") == 3)
         self.assertEqual(server.text(), "".join(f"{who} 0 2 0x212\n" for who in (L.SERVER, REMOTE, REMOTE)))
+
+    def test_receive_low_water_mark(self):
+        """Of a message that comes behind the handshake, whole or not, is told before it has as many bytes as the
+        program waits for."""
+        for port, mptcp in (8086, "off"), (8087, "auto"):
+            server = self.serve(["/usr/bin/python3", "-c", LOWAT, port], port, policy=f"mptcp = {mptcp}\ntimeout = 60s")
+            how = ["mptcp"] * (mptcp == "auto")
+            for words in ([message()], ["01", "...", message()[2:]], [message()[:18], "...", message()[18:]]):
+                with self.subTest(words, mptcp=mptcp):
+                    self.assertEqual(call(port, *how, "...", *words, "read4", "fin"), HEADER + "END")
+            call(port, *how, "...", HELLO, "fin")  # no message, and less than that
+            call(port, *how, HELLO, "fin", ns="server")
+            server.wait_for("all", lambda: server.text().count("\n") == 5)
+            self.assertEqual(server.text(), "".join(f"{who} 100\n" for who in [REMOTE] * 3 + [L.CONVERTER, L.SERVER]))
+        # of TCP, by a listener of MPTCP: nothing is inherited, and 0 is how the kernel says 1
+        call(port, "01", "...", message()[2:], "read4", "fin")
+        server.wait_for("one more", lambda: server.text().count("\n") == 6)
+        self.assertIn(server.text().split()[-1], "01")
 
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
