@@ -29,33 +29,47 @@ static struct sockaddr_storage name_of(const struct nowhere_place *p, socklen_t 
 	return name;
 }
 
+/* None of these calls is libc's: the library may stand before that in ourselves, too, and would convert it. */
+static int new_socket(int family)
+{
+	const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+	return aside((int)sys_result(syscall(SYS_socket, family, type, 0)));
+}
+
 static int bound_to(const struct nowhere_place *p)
 {
-	int fd = aside(socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+	int fd = new_socket(p->family);
 	socklen_t len;
 	struct sockaddr_storage name = name_of(p, &len);
 
 	if (fd < 0)
 		return fd;
 	sock_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (bind(fd, (struct sockaddr *)&name, len) == 0)
+	if (syscall(SYS_bind, fd, &name, len) == 0)
 		return fd;
 	close(fd);
 	return -1;
 }
 
+static bool begins(int fd, const struct sockaddr_storage *to, socklen_t len)
+{
+	int r = sys_connect(fd, (const struct sockaddr *)to, len);
+
+	return r == 0 || r == -EINPROGRESS;
+}
+
 /* The descriptors stay open: it is they that are nowhere. */
 static bool make(struct nowhere_place *p)
 {
-	int listener = bound_to(p);
-	int first = aside(socket(p->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+	int listener = bound_to(p), first = new_socket(p->family);
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
 
-	if (listener >= 0 && first >= 0 && listen(listener, 0) == 0 &&
-	    getsockname(listener, (struct sockaddr *)&name, &len) == 0 &&
+	if (listener >= 0 && first >= 0 && syscall(SYS_listen, listener, 0) == 0 &&
+	    sys_getsockname(listener, (struct sockaddr *)&name, &len) == 0 &&
 	    addr_from_sockaddr(&p->addr, (struct sockaddr *)&name, len) == 0 &&
-	    (connect(first, (struct sockaddr *)&name, len) == 0 || errno == EINPROGRESS)) {
+	    begins(first, &name, len)) {
 		/* nor is it an affair of the network's: what has passed a router is not looked at */
 		sock_set_int(listener, p->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
 			     p->family == AF_INET ? IP_MINTTL : IPV6_MINHOPCOUNT, 255);
@@ -161,7 +175,7 @@ int nowhere_complete(const struct nowhere *n)
 
 	if (far < 0)
 		return -ECONNABORTED;
-	if (connect(far, (const struct sockaddr *)&n->name, n->len) == 0 || errno == EINPROGRESS)
+	if (begins(far, &n->name, n->len))
 		return far;
 	close(far);
 	return -ECONNABORTED;

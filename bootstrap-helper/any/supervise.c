@@ -155,21 +155,12 @@ static void write_name(const struct caller *by, const struct call *call, const s
 	write_value(by, call->args[1], call->args[2], &name, len);
 }
 
-static bool ask_name(int fd, int (*ask)(int, struct sockaddr *, socklen_t *), struct addr *a)
-{
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
-
-	return ask(fd, (struct sockaddr *)&name, &len) == 0 &&
-	       addr_from_sockaddr(a, (struct sockaddr *)&name, len) == 0;
-}
-
 static void on_peer(struct caller *by, const struct call *call)
 {
 	struct job *j = job_find(by->cookie);
 	const struct job_peer *peer;
 	struct addr a;
-	bool is_connected = ask_name(by->theirs, getpeername, &a);
+	bool is_connected = sock_addr(by->theirs, SYS_getpeername, &a);
 	bool is_placed = j && j->state == JOB_UP && job_place(j, by);
 
 	peer = job_peer(is_placed ? j->placed : by->cookie);
@@ -187,7 +178,7 @@ static void on_name(struct caller *by, const struct call *call)
 	struct addr a;
 	bool is_foreign = peer && peer->family == AF_INET &&
 			  sock_int(by->theirs, SOL_SOCKET, SO_DOMAIN, AF_INET) == AF_INET6 &&
-			  ask_name(by->theirs, getsockname, &a);
+			  sock_addr(by->theirs, SYS_getsockname, &a);
 
 	caller_let_go(by);
 	if (!is_foreign) {

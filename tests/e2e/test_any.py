@@ -177,6 +177,16 @@ class Connections(Any):
         self.note(f"{r.out.decode().strip()}; {time.monotonic() - started:.2f} s")
         self.assertEqual(self.log().count(": connected"), 100)
 
+    def test_library_in_ourselves(self):
+        """... as in a shell that convert-run has started: what the supervisor connects to nowhere it leaves alone."""
+        self.lab.converter()
+        self.conf = self.environment() | {"LD_PRELOAD": str(L.SHIM)}
+        for how in "blocking", "poll", "select", "epoll":
+            r = self.any(STATIC / "one", how, L.SERVER, 80, "/small")
+            self.assertEqual(r.code, 0, r)
+        self.assertEqual(self.log().count(": connected"), 4, self.log())
+        self.assertEqual(self.log().count("\n"), 4, self.log())
+
     def test_server_speaks_first(self):
         """... to a program that has never asked whether it is connected: the supervisor relays."""
         self.lab.converter()
