@@ -22,6 +22,7 @@ struct job {
 	int far;	 /* the other end of the program's socket, once that was completed */
 	enum job_state state;
 	int err; /* JOB_FAILED */
+	int untold; /* an error that was taken from the program's socket, and has not reached anybody */
 	struct addr server;
 	struct like like;
 	struct nowhere nowhere;

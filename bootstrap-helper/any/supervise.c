@@ -47,25 +47,31 @@ static void connect_pending(struct job *j, struct caller *by, bool nonblocking)
 		job_wait(j, by, EALREADY);
 }
 
+/* So is the program's socket, and what the kernel says of it no signal takes away. */
+static bool is_refused(const struct job *j)
+{
+	return j->state == JOB_FAILED && j->err == ECONNREFUSED;
+}
+
 /* The attempt has come to its end, and somebody may have heard of it. The kernel knows what to say of a socket
- * that is connected, or refused. */
+ * that is connected, too. */
 static void connect_over(struct job *j, struct caller *by)
 {
-	int err = j->err;
+	int err = 0;
 
-	if (j->state == JOB_UP) {
+	if (j->state == JOB_UP)
 		job_place(j, by);
-		err = 0;
-	} else {
-		if (err != ECONNREFUSED && !nowhere_told(by->theirs))
-			err = ECONNABORTED;
+	else if (is_refused(j))
 		job_end(j);
-	}
-	caller_let_go(by);
-	if (err && err != ECONNREFUSED)
-		listener_answer(by->id, err);
 	else
+		err = nowhere_told(by->theirs) ? j->err : j->untold ? j->untold : ECONNABORTED;
+	caller_let_go(by);
+	if (!err)
 		listener_natively(by->id);
+	else if (listener_answer(by->id, err))
+		job_end(j);
+	else
+		j->untold = err;
 }
 
 static bool is_ours(int fd)
@@ -111,8 +117,8 @@ static bool on_connect(struct caller *by, const struct sockaddr_storage *sa, soc
 
 /* ------------------------------------------------------------- what is asked of a connection */
 
-/* A value that the kernel would have written behind a pointer to its length. */
-static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
+/* A value that the kernel would have written behind a pointer to its length. False: nobody waits for it any more. */
+static bool write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
 			socklen_t size)
 {
 	int room = 0;
@@ -123,7 +129,7 @@ static void write_value(const struct caller *by, uint64_t to, uint64_t len_at, c
 			   target_write(by->thread, to, value,
 					(socklen_t)room < size ? (size_t)room : size) &&
 			   target_write(by->thread, len_at, &size, sizeof(size));
-	listener_answer(by->id, !is_there ? EFAULT : room < 0 ? EINVAL : 0);
+	return listener_answer(by->id, !is_there ? EFAULT : room < 0 ? EINVAL : 0);
 }
 
 static void on_error(struct caller *by, const struct call *call)
@@ -133,7 +139,7 @@ static void on_error(struct caller *by, const struct call *call)
 
 	if (j && j->state == JOB_UP)
 		job_place(j, by);
-	if (!j || j->state == JOB_UP || !j->holds) {
+	if (!j || j->state == JOB_UP || !j->holds || is_refused(j)) {
 		caller_let_go(by);
 		listener_natively(by->id);
 		return;
@@ -142,8 +148,10 @@ static void on_error(struct caller *by, const struct call *call)
 	err = sock_int(by->theirs, SOL_SOCKET, SO_ERROR, 0);
 	if (err && j->state == JOB_FAILED) /* the kernel's is another, which is told once, too */
 		err = j->err;
+	if (!err)
+		err = j->untold;
 	caller_let_go(by);
-	write_value(by, call->args[3], call->args[4], &err, sizeof(err));
+	j->untold = write_value(by, call->args[3], call->args[4], &err, sizeof(err)) ? 0 : err;
 }
 
 static void write_name(const struct caller *by, const struct call *call, const struct addr *a,

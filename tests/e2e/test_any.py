@@ -117,6 +117,25 @@ class Any(L.TestCase):
     def python(self, code, **more):
         return self.any("/usr/bin/python3", "-c", code, **more)
 
+    def traced(self, inject, code):
+        """Run by a supervisor whose system calls are disturbed."""
+        flag = self.lab.file("flag")
+        process = self.start("/usr/bin/python3", "-c", f"""if True:
+            import ctypes, errno, os, select, signal, socket, struct, threading, time
+            libc = ctypes.CDLL(None, use_errno=True)
+            to = struct.pack("!HH4s8x", socket.htons(2), {GREETING}, socket.inet_aton("{L.SERVER}"))
+            def state(s):
+                return s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            while not os.path.exists("{flag}"):
+                time.sleep(0.02)
+            {code}""")
+        strace = self.lab.start("client", ["strace", "-e", f"inject={inject}", "-e", f"trace={inject.split(':')[0]}",
+                                           "-p", supervisor_of(process)])
+        strace.wait_for("it", lambda: "attached" in strace.text())
+        flag.write_text("")
+        self.assertEqual(process.process.wait(60), 0, process.text())
+        return process.text()
+
     def is_converted(self, r):
         self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.ROUTER, ""), r)
 
@@ -791,25 +810,6 @@ class Looking(Any):
             r = self.any(*curl, options=options)
             self.assertEqual((r.code, r.out.decode().strip()), (code, out), r)
 
-    def traced(self, inject, code):
-        """Run by a supervisor whose system calls are disturbed."""
-        flag = self.lab.file("flag")
-        process = self.start("/usr/bin/python3", "-c", f"""if True:
-            import ctypes, os, signal, socket, struct, threading, time
-            libc = ctypes.CDLL(None, use_errno=True)
-            to = struct.pack("!HH4s8x", socket.htons(2), {GREETING}, socket.inet_aton("{L.SERVER}"))
-            def state(s):
-                return s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-            while not os.path.exists("{flag}"):
-                time.sleep(0.02)
-            {code}""")
-        strace = self.lab.start("client", ["strace", "-e", f"inject={inject}", "-e", "trace=pidfd_open",
-                                           "-p", supervisor_of(process)])
-        strace.wait_for("it", lambda: "attached" in strace.text())
-        flag.write_text("")
-        self.assertEqual(process.process.wait(60), 0, process.text())
-        return process.text()
-
     def test_number_of_a_process_again(self):
         """Who has called is gone, and another process has its number, and another socket under the same number."""
         if L.USER:
@@ -853,6 +853,37 @@ class Looking(Any):
             thread.join()
             print(state(first), flush=True)""")
         self.assertEqual(text, "0 1\n7\n")
+
+
+# A signal comes in a call, from after that many seconds on; by_alarm() returns what the call and errno are then.
+BY_ALARM = """def by_alarm(seconds, call, *args, restarts=True):
+                signal.signal(signal.SIGALRM, lambda *_: None)
+                signal.siginterrupt(signal.SIGALRM, not restarts)
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                r = call(*args)
+                return r, errno.errorcode.get(ctypes.get_errno()) if r else None
+            def error_of(s):
+                value, size = ctypes.c_int(), ctypes.c_uint(4)
+                call = by_alarm(0.2, libc.getsockopt, s.fileno(), 1, 4, ctypes.byref(value), ctypes.byref(size))
+                return *call, errno.errorcode.get(value.value)
+            """
+
+
+class Signals(Any):
+    """... that come in the midst of a call which does not wait, and of which the supervisor's part takes long here."""
+
+    def test_failure_is_told(self):
+        """What SO_ERROR has lost by a signal it says when it is begun again, and once."""
+        for error, name in (65, "ENETUNREACH"), (96, "ECONNREFUSED"):
+            converter = self.lab.converter("--fault", f"error={error}")
+            text = self.traced("process_vm_writev:delay_enter=500000", BY_ALARM + """s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("%s", 80))
+            assert select.select([], [s], [], 8)[1]
+            for _ in range(2):
+                print(*error_of(s))""" % L.SERVER)
+            self.assertEqual(text, f"0 None {name}\n0 None None\n")
+            converter.stop()
 
 
 class Answers(Any):
