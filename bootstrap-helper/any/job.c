@@ -621,7 +621,7 @@ static void begun(struct job *j, struct caller *by, bool nonblocking)
 	enter(j);
 	if (nonblocking && j->holds) {
 		caller_let_go(by);
-		listener_answer(by->id, EINPROGRESS);
+		j->owes_begun = !listener_answer(by->id, EINPROGRESS);
 	} else {
 		job_wait(j, by, EINPROGRESS);
 	}

@@ -32,6 +32,7 @@ struct job {
 	int on_limit;
 	int64_t until_ns; /* nothing is due before; of one that is over: until then the program may ask */
 	bool holds;	  /* the program's socket connects to nowhere */
+	bool owes_begun;    /* nobody has heard so far that it is being connected */
 	bool converted;	    /* so getpeername() is ours to answer */
 	bool is_relayed;    /* nobody ever will, as bytes have gone by here */
 	bool is_over;	    /* to be freed */

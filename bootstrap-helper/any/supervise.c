@@ -40,9 +40,13 @@ static socklen_t address_of(const struct caller *by, const struct call *call,
 /* The socket is being connected. */
 static void connect_pending(struct job *j, struct caller *by, bool nonblocking)
 {
-	/* a second thread's; one that a signal has interrupted begins again */
-	if (nonblocking || (j->waiting && listener_waits(j->waiting)))
+	bool is_second = j->waiting && listener_waits(j->waiting); /* a second thread's */
+
+	/* one that a signal has interrupted begins again, and may be the first that hears anything */
+	if (is_second || (nonblocking && j->holds && !j->owes_begun))
 		listener_answer(by->id, EALREADY);
+	else if (nonblocking && j->holds)
+		j->owes_begun = !listener_answer(by->id, EINPROGRESS);
 	else
 		job_wait(j, by, EALREADY);
 }

@@ -885,6 +885,41 @@ class Signals(Any):
             self.assertEqual(text, f"0 None {name}\n0 None None\n")
             converter.stop()
 
+    def test_begun(self):
+        """A connect() that is begun again is the first one: EINPROGRESS, and EALREADY only then."""
+        self.lab.converter("--fault", "delay=500")
+        text = self.traced("connect:delay_enter=200000", BY_ALARM + """def stop():
+                if os.fork() == 0:
+                    time.sleep(0.1)
+                    os.kill(os.getppid(), signal.SIGSTOP)
+                    time.sleep(0.1)
+                    os.kill(os.getppid(), signal.SIGCONT)
+                    os._exit(0)
+            for seconds in 0, 0.1:
+                s = socket.socket()
+                s.setblocking(False)
+                seconds or stop()
+                print(*by_alarm(seconds, libc.connect, s.fileno(), to, 16),
+                      *by_alarm(0, libc.connect, s.fileno(), to, 16))
+                assert select.select([s], [], [], 8)[0]
+                print(s.recv(9), s.getpeername()[0])""")
+        self.assertEqual(text, f"-1 EINPROGRESS -1 EALREADY\nb'hello' {L.SERVER}\n" * 2)
+        self.assertEqual(self.log().count(": connected"), 2, self.log())
+
+    def test_waits_again(self):
+        """One that waits though it does not block (a socket of Multipath TCP) goes on to do so."""
+        self.lab.converter("--fault", "delay=500")
+        r = self.python("import ctypes, errno, signal, socket, struct\n"
+                        "libc = ctypes.CDLL(None, use_errno=True)\nif True:\n            " + BY_ALARM + f"""
+            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+            s.setblocking(False)
+            to = struct.pack("!HH4s8x", socket.htons(2), {GREETING}, socket.inet_aton("{L.SERVER}"))
+            print(by_alarm(0.2, libc.connect, s.fileno(), to, 16))
+            s.settimeout(8)
+            print(s.recv(9))""")
+        self.assertEqual(r.out, b"(0, None)\nb'hello'\n", r)
+        self.assertEqual(self.log().count(": connected"), 1, self.log())
+
 
 class Answers(Any):
     """What a program stands still for: the supervisor's calls between its own and the answer, counted, as strace
