@@ -29,6 +29,7 @@
 #define SPARE	   32 /* descriptors, for ourselves and for what is held for a moment */
 
 static struct job *jobs[BUCKETS];
+static struct job *named[BUCKETS]; /* those whose program's socket connects to nowhere */
 static struct job_peer peers[PEERS];
 static int epoll = -1;
 static int64_t next_ns = INT64_MAX;
@@ -136,6 +137,12 @@ static void close_ours(struct job *j)
 	j->ours = -1;
 }
 
+/* By the port, which is at the same place in names of both families. */
+static struct job **named_as(const struct job *j)
+{
+	return &named[((const struct sockaddr_in *)&j->nowhere.name)->sin_port % BUCKETS];
+}
+
 void job_end(struct job *j)
 {
 	struct job **at = &jobs[j->cookie % BUCKETS];
@@ -145,6 +152,10 @@ void job_end(struct job *j)
 	while (*at != j)
 		at = &(*at)->next;
 	*at = j->next;
+	for (at = named_as(j); *at && *at != j;)
+		at = &(*at)->next_named;
+	if (*at)
+		*at = j->next_named;
 	close_ours(j);
 	if (j->far >= 0 && !j->relay) /* leaves nothing behind in TIME_WAIT */
 		relay_reset(j->far);
@@ -608,6 +619,23 @@ void job_wait(struct job *j, struct caller *by, int on_limit)
 	caller_let_go(by);
 }
 
+/* Another one that waits under the same name was given up, closed mostly, or this one could not have it; its reply
+ * would complete this one. */
+static void enter_name(struct job *j)
+{
+	struct job **bucket = named_as(j), *other = *bucket;
+
+	while (other &&
+	       (other->state != JOB_PENDING || !nowhere_is_same(&other->nowhere, &j->nowhere)))
+		other = other->next_named;
+	if (other && other->waiting)
+		listener_answer(other->waiting, EBADF);
+	if (other)
+		job_end(other);
+	j->next_named = *bucket;
+	*bucket = j;
+}
+
 static void begun(struct job *j, struct caller *by, bool nonblocking)
 {
 	/* should we be killed in the midst of it, or behind it */
@@ -619,6 +647,8 @@ static void begun(struct job *j, struct caller *by, bool nonblocking)
 	needs(j, j->holds ? 2 : 1);
 	listener_otherwise(by->id, nonblocking && j->holds ? EINPROGRESS : 0);
 	enter(j);
+	if (j->holds)
+		enter_name(j);
 	if (nonblocking && j->holds) {
 		caller_let_go(by);
 		j->owes_begun = !listener_answer(by->id, EINPROGRESS);

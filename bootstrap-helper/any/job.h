@@ -15,7 +15,7 @@
 enum job_state { JOB_PENDING, JOB_UP, JOB_FAILED };
 
 struct job {
-	struct job *next;
+	struct job *next, *next_named;
 	uint64_t cookie; /* of the program's socket */
 	uint64_t placed; /* ... of the connection, once somebody has it under his number */
 	int ours;	 /* the connection, -1 when it is not needed any more */

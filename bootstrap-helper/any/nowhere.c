@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/resource.h>
 
 /* One for each address that connections have come from, as long as we live, the loopback's own for all that
@@ -167,6 +168,11 @@ bool nowhere_begin(int theirs, int ours, struct nowhere *n)
 bool nowhere_waits(int theirs)
 {
 	return sock_tcp_state(theirs) == TCP_SYN_SENT;
+}
+
+bool nowhere_is_same(const struct nowhere *a, const struct nowhere *b)
+{
+	return a->place == b->place && a->len == b->len && memcmp(&a->name, &b->name, a->len) == 0;
 }
 
 int nowhere_complete(const struct nowhere *n)

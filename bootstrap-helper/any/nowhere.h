@@ -22,6 +22,8 @@ struct nowhere {
 bool nowhere_begin(int theirs, int ours, struct nowhere *n);
 /* Does it still wait? */
 bool nowhere_waits(int theirs);
+/* Of two that have begun, the second has the name that the first one has given up. */
+bool nowhere_is_same(const struct nowhere *a, const struct nowhere *b);
 /* The other end of the completed connection, which nobody may be at any more; a negative errno: there is
  * none. */
 int nowhere_complete(const struct nowhere *n);

@@ -10,6 +10,7 @@ import pathlib
 import re
 import resource
 import signal
+import socket
 import statistics
 import sys
 import time
@@ -22,6 +23,7 @@ RUN = L.BUILD / "convert-run"
 STATIC = L.TOOLS / "static"
 WHO = f"http://{L.SERVER}/who"
 CURL = f"curl -sS --max-time 8 {WHO}"
+IP_LOCAL_PORT_RANGE = 51  # Linux 6.3
 GREETING = 2525  # a server that speaks first
 
 GREETER = f"""
@@ -370,6 +372,35 @@ class Connections(Any):
                 print(errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))""")
             self.assertEqual(r.out, b"True\nECONNRESET\n", r)
             self.assertLess(r.seconds, 6)
+
+    def test_name_again(self):
+        """A socket has the name of one that was closed while it was connecting: it gets its own connection, or error."""
+        try:
+            with socket.socket() as s:
+                s.getsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE)
+        except OSError:
+            self.skipTest("no IP_LOCAL_PORT_RANGE in this kernel")
+        for fault, told in ("delay=500", "0 b'hello'"), ("error=65,delay=500", "101 b''"):
+            converter = self.lab.converter("--fault", fault)
+            self.conf = self.environment()
+            r = self.python(f"""if True:
+                import select, socket, struct, time
+                def begin(port):
+                    s = socket.socket()
+                    s.setblocking(False)
+                    s.setsockopt(socket.IPPROTO_IP, {IP_LOCAL_PORT_RANGE}, struct.pack("2H", 43210, 43210))
+                    assert s.connect_ex(("{L.SERVER}", port)) == 115
+                    assert s.getsockname()[1] == 43210
+                    return s
+                begin(80).close()
+                time.sleep(0.3)
+                s = begin({GREETING})
+                assert select.select([], [s], [], 8)[1]
+                err = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                s.settimeout(8)
+                print(err, b"" if err else s.recv(9))""")
+            self.assertEqual(r.out.decode(), told + "\n", r)
+            converter.stop()
 
     def test_many_sets(self):
         """More epoll sets than anybody has, of which the last ones hold the socket."""
