@@ -102,6 +102,12 @@ const struct job_peer *job_peer(uint64_t cookie)
 	return cookie && p->cookie == cookie ? p : NULL;
 }
 
+void job_forget_peer(uint64_t cookie)
+{
+	if (cookie && peers[cookie % PEERS].cookie == cookie)
+		peers[cookie % PEERS].server = (struct addr){ .port = 0 };
+}
+
 static void due_at(int64_t at_ns)
 {
 	if (at_ns < next_ns)
@@ -665,6 +671,7 @@ bool job_start(struct caller *by, const struct sockaddr *sa, socklen_t len, bool
 
 	if (!has_room())
 		return false;
+	job_forget_peer(by->cookie);
 	j = new_job(by, &r);
 	if (!j && (r == -EMFILE || r == -ENFILE))
 		return false;

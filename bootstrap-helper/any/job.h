@@ -69,10 +69,12 @@ void job_end(struct job *j);
 /* A connection that was converted: whom the program takes it to be connected to, and of which family. */
 struct job_peer {
 	uint64_t cookie;
-	struct addr server;
+	struct addr server; /* port 0: to nobody any more */
 	int family;
 };
 const struct job_peer *job_peer(uint64_t cookie);
+/* The program has taken it back, or connects its socket anew. */
+void job_forget_peer(uint64_t cookie);
 
 /* No descriptor of the program's socket is kept while the program may wait for it: it would keep it
  * registered in epoll sets after the program has closed it. */

@@ -99,10 +99,12 @@ static bool on_connect(struct caller *by, const struct sockaddr_storage *sa, soc
 	struct job *j = job_find(by->cookie);
 	bool is_inet = len && (sa->ss_family == AF_INET || sa->ss_family == AF_INET6);
 	bool nonblocking = is_inet && sock_is_nonblocking(by->theirs);
+	bool is_none = len && sa->ss_family == AF_UNSPEC;
 
+	if (is_none)
+		job_forget_peer(by->cookie);
 	/* the program has taken the connection back: by this call, or by shutdown() */
-	if (j && ((len && sa->ss_family == AF_UNSPEC) ||
-		  (j->state == JOB_PENDING && j->holds && !nowhere_waits(by->theirs)))) {
+	if (j && (is_none || (j->state == JOB_PENDING && j->holds && !nowhere_waits(by->theirs)))) {
 		job_end(j);
 		j = NULL;
 	}
@@ -177,7 +179,7 @@ static void on_peer(struct caller *by, const struct call *call)
 
 	peer = job_peer(is_placed ? j->placed : by->cookie);
 	caller_let_go(by);
-	if (is_connected && peer)
+	if (is_connected && peer && peer->server.port)
 		write_name(by, call, &peer->server, peer->family);
 	else
 		listener_natively(by->id);

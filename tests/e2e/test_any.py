@@ -402,6 +402,23 @@ class Connections(Any):
             self.assertEqual(r.out.decode(), told + "\n", r)
             converter.stop()
 
+    def test_taken_back(self):
+        """... and connected anew, which a rule has directly: the peer is the new one."""
+        self.lab.converter()
+        self.conf = self.environment(policy=f"rule = direct to {L.SERVER} port {GREETING}")
+        for blocking in True, False:
+            r = self.python(f"""if True:
+                import ctypes, socket
+                s = socket.socket()
+                s.settimeout(None if {blocking} else 8)
+                s.connect(("{L.SERVER}", 80))
+                print(s.getpeername())
+                assert ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16) == 0
+                s.connect(("{L.SERVER}", {GREETING}))
+                print(s.getpeername())""")
+            self.assertEqual(r.out.decode(), f"('{L.SERVER}', 80)\n('{L.SERVER}', {GREETING})\n", r)
+        self.assertEqual(self.log().count(": connected"), 2, self.log())
+
     def test_many_sets(self):
         """More epoll sets than anybody has, of which the last ones hold the socket."""
         self.lab.converter()
