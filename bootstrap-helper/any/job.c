@@ -91,8 +91,7 @@ struct job *job_find(uint64_t cookie)
 
 static void remember_peer(const struct job *j, uint64_t cookie)
 {
-	if (j->converted)
-		peers[cookie % PEERS] = (struct job_peer){ cookie, j->server, j->like.family };
+	peers[cookie % PEERS] = (struct job_peer){ cookie, j->server, j->like.family };
 }
 
 const struct job_peer *job_peer(uint64_t cookie)
@@ -191,7 +190,7 @@ static void relay_on(struct job *j)
 		j->relay = relay_begin(j->far, j->ours, j->placed);
 		j->is_relayed = !j->placed;
 		j->until_ns = INT64_MAX;
-		remember_peer(j, j->cookie);
+		remember_peer(j, j->cookie); /* the kernel's is nowhere */
 	}
 	if (!j->relay || !relay_go_on(j->relay)) {
 		job_end(j);
@@ -301,7 +300,8 @@ bool job_place(struct job *j, struct caller *by)
 	for (size_t i = 0; i < n; i++)
 		register_alike(j->ours, by, &e[i]);
 	j->placed = sock_cookie(j->ours);
-	remember_peer(j, j->placed);
+	if (j->converted)
+		remember_peer(j, j->placed);
 	leave_to(j, by);
 	return true;
 }

@@ -66,7 +66,7 @@ void job_wait(struct job *j, struct caller *by, int on_limit);
  * program has written so far is on its way through here, and so is all that follows. */
 bool job_place(struct job *j, struct caller *by);
 void job_end(struct job *j);
-/* A connection that was converted: whom the program takes it to be connected to, and of which family. */
+/* A connection that was converted, or is relayed: whom the program takes it to be connected to, and of which family. */
 struct job_peer {
 	uint64_t cookie;
 	struct addr server; /* port 0: to nobody any more */

@@ -208,9 +208,7 @@ class Connections(Any):
         self.assertEqual(self.log().count(": connected"), 4, self.log())
         self.assertEqual(self.log().count("\n"), 4, self.log())
 
-    def test_server_speaks_first(self):
-        """... to a program that has never asked whether it is connected: the supervisor relays."""
-        self.lab.converter()
+    def speaks_first(self):
         r = self.python(f"""if True:
             import select, socket
             s = socket.socket()
@@ -227,7 +225,18 @@ class Connections(Any):
             p.poll(8000)
             print(s.recv(9))""")
         self.assertEqual(r.out.decode(), f"b'hello' ('{L.SERVER}', {GREETING})\nb''\n", r)
+
+    def test_server_speaks_first(self):
+        """... to a program that has never asked whether it is connected: the supervisor relays."""
+        self.lab.converter()
+        self.speaks_first()
         self.assertIn(": connected", self.log())
+
+    def test_server_speaks_first_directly(self):
+        """... as the converter has failed."""
+        self.conf = self.environment(policy="fallback = direct")
+        self.speaks_first()
+        self.assertIn("falling back", self.log())
 
     def test_another_family(self):
         """A program of IPv4, a converter of IPv6: the names are IPv4's."""
