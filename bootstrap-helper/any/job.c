@@ -316,21 +316,34 @@ static void refuse_elsewhere(struct job *j)
 	job_end(j);
 }
 
+/* Where it was begun: by a thread that may have ended, in a process whose first one may have. -1: it is not there. */
+static int theirs_of(const struct job *j)
+{
+	const int those[] = { j->thread, j->process };
+
+	for (int i = 0; i < 2; i++) {
+		int theirs = target_fd(those[i], j->number);
+
+		if (sock_cookie(theirs) == j->cookie)
+			return theirs;
+		close(theirs);
+	}
+	return -1;
+}
+
 /* Who does not wait is shown that it failed. */
 static void refuse(struct job *j)
 {
-	int theirs = target_fd(j->process, j->number);
-	bool is_there = sock_cookie(theirs) == j->cookie;
+	int theirs = theirs_of(j);
 
 	close_ours(j);
 	needs(j, 0);
-	if (is_there)
-		nowhere_refuse(theirs, j->like.bound);
-	close(theirs);
-	if (!is_there) {
+	if (theirs < 0) {
 		refuse_elsewhere(j);
 		return;
 	}
+	nowhere_refuse(theirs, j->like.bound);
+	close(theirs);
 	j->until_ns = now_ns() + UNTOLD_NS;
 	due_at(j->until_ns);
 }

@@ -428,6 +428,24 @@ class Connections(Any):
             self.assertEqual(r.out.decode(), f"('{L.SERVER}', 80)\n('{L.SERVER}', {GREETING})\n", r)
         self.assertEqual(self.log().count(": connected"), 2, self.log())
 
+    def test_refused_without_first_thread(self):
+        """The program's first thread has ended; who goes on learns why it failed."""
+        self.lab.converter("--fault", "error=65")
+        r = self.python(f"""if True:
+            import ctypes, errno, os, select, socket, threading, time
+            def run():
+                while ") Z" not in open("/proc/self/stat").read():
+                    time.sleep(0.02)
+                s = socket.socket()
+                s.setblocking(False)
+                s.connect_ex(("{L.SERVER}", 80))
+                assert select.select([], [s], [], 8)[1]
+                print(errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)), flush=True)
+                os._exit(0)
+            threading.Thread(target=run).start()
+            ctypes.CDLL(None).pthread_exit(None)""")
+        self.assertEqual(r.out, b"ENETUNREACH\n", r)
+
     def test_many_sets(self):
         """More epoll sets than anybody has, of which the last ones hold the socket."""
         self.lab.converter()
