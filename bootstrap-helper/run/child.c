@@ -21,15 +21,14 @@ static void pass_on(int signal, siginfo_t *info, void *context)
 	errno = saved_errno;
 }
 
+/* Those, too, that we were to ignore (nohup): so does the program, unless it has a handler for them by then. */
 static void pass_signals(const sigset_t *all)
 {
 	struct sigaction action = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART };
-	struct sigaction before;
 
 	for (int each = 1; each <= SIGRTMAX; each++)
-		if (sigismember(all, each) == 1 && sigaction(each, &action, &before) == 0 &&
-		    before.sa_handler == SIG_IGN) /* nohup's stays so */
-			sigaction(each, &before, NULL);
+		if (sigismember(all, each) == 1)
+			sigaction(each, &action, NULL);
 }
 
 bool child_start(int *status)

@@ -493,6 +493,20 @@ class Signals(Run):
                 os.kill(process.pid, signal.SIGTERM)
                 self.assertEqual(process.process.wait(10), 0)
 
+    def test_passed_on_though_ignored(self):
+        """... when we were started (nohup): the program may have a handler for it since, or ignore it as well."""
+        ignores = "sh", "-c", "echo ready; sleep 0.3; echo 1 ''; exec sleep 60"
+        for options in self.WAYS:
+            for program in ("/usr/bin/python3", "-c", LISTENS), ignores:
+                with self.subTest(options=options, program=program[0]):
+                    process = self.lab.started(L.Process("client", ["env", "--ignore-signal=HUP", RUN, *GOOD, *options,
+                                                                    *program]))
+                    process.wait_for("ready", lambda: "ready" in process.text())  # noqa: B023
+                    os.kill(process.pid, signal.SIGHUP)
+                    process.wait_for("it", lambda: process.text() == "ready\n1 \n")  # noqa: B023
+                    os.kill(process.pid, signal.SIGTERM)
+                    self.assertEqual(process.process.wait(10), -signal.SIGTERM if program == ignores else 0)
+
     def test_hang_up(self):
         """The kernel tells the session's leader alone, and has it go on if it is stopped."""
         cases = [(options, ":") for options in self.WAYS] + [(options, "kill -STOP $$") for options in self.WAYS[:3]]
