@@ -147,6 +147,18 @@ __attribute__((noreturn)) static void be_program(const struct any_program *p, in
 	_exit(p->become(p));
 }
 
+/* Of all that falls to us (options: as of waitpid()), has the program ended? Who was left by his parent is waited for
+ * as well, or he would be a zombie for as long as we live. */
+static bool has_ended(pid_t program, int options, int *status)
+{
+	pid_t pid;
+
+	do
+		pid = waitpid(-1, status, options);
+	while ((pid > 0 && pid != program) || (pid < 0 && errno == EINTR));
+	return pid == program;
+}
+
 /* --------------------------------------------------------------------------- the supervisor */
 
 static void ended(int outside, int status)
@@ -214,9 +226,8 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 	}
 	say(outside, WORD_PROGRAM, s.program, -1);
 	say(pair[0], WORD_GO, 0, -1);
-	while (waitpid(s.program, &status, 0) < 0 && errno == EINTR)
-		;
-	ended(outside, status);
+	if (has_ended(s.program, 0, &status))
+		ended(outside, status);
 	_exit(0);
 }
 
@@ -306,13 +317,13 @@ static int stand_for_it(const struct any_program *p, int supervisor, int signals
 	struct message m;
 
 	for (;;) {
+		/* a child of ours once its parent is no more */
+		if (program && has_ended(program, WNOHANG, &status))
+			return end_alike(status);
 		if (poll(fds, 3, -1) < 0)
 			continue;
 		if (program)
 			pass_all_on(signals, program);
-		/* a child of ours once its parent is no more */
-		if (program && waitpid(program, &status, WNOHANG) == program)
-			return end_alike(status);
 		if (fds[2].revents && !listener_let_next(p->strict))
 			fds[2].fd = -1;
 		if (!fds[0].revents)

@@ -78,6 +78,13 @@ def state_of(pid):
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def has_ended(pid):
+    try:
+        return state_of(pid) == "Z"
+    except OSError:  # and was waited for
+        return True
+
+
 def names_of_children(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children]
@@ -1057,6 +1064,25 @@ def is_blocked(pid, number):
     return int(mask, 16) & 1 << (number - 1)
 
 
+# Has a child whose parent is gone end, and says whether anybody has waited for it.
+ORPHAN = """
+import os, time
+def orphan():
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        if os.fork() == 0:
+            os.write(write, str(os.getpid()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    pid = os.read(read, 99).decode()
+    for _ in range(400):
+        if not os.path.exists(f"/proc/{pid}"):
+            return "gone"
+        time.sleep(0.02)
+    return "a zombie"
+"""
+
+
 class Processes(Any):
     def setUp(self):
         super().setUp()
@@ -1119,7 +1145,7 @@ class Processes(Any):
         supervisor = supervisor_of(process)
         L.wait_for("the program", lambda: "python3" in names_of_children(supervisor))
         os.kill(supervisor, signal.SIGKILL)
-        L.wait_for("its end", lambda: " Z " in pathlib.Path(f"/proc/{supervisor}/stat").read_text())
+        L.wait_for("its end", lambda: has_ended(supervisor))
         flag.write_text("")
         self.assertEqual(process.process.wait(20), 5, process.text())
         self.assertEqual(process.text().strip(), L.CLIENT)
@@ -1146,8 +1172,7 @@ connect()
                 os.kill(both[first], signal.SIGKILL)
                 os.kill(both[1 - first], signal.SIGKILL)
                 process.process.wait(10)
-                L.wait_for("the supervisor's end", lambda both=both: not os.path.exists(f"/proc/{both[1]}") or
-                           state_of(both[1]) == "Z")
+                L.wait_for("the supervisor's end", lambda both=both: has_ended(both[1]))
                 flag.write_text("")
                 L.wait_for("the second", lambda out=out: out.read_text().count("\n") == 2)
                 self.assertEqual(out.read_text().split(), ["connected", "ENOSYS"])
@@ -1207,6 +1232,23 @@ connect()
             [t.join() for t in threads]
             print(set(answers))""", timeout=100)
         self.assertEqual(r.out.decode(), f"{{'{L.ROUTER * 2}'}}\n", r)
+
+    def test_orphans(self):
+        """... are waited for: by the supervisor, by one that has nothing to supervise, and if it was killed."""
+        self.assertEqual(self.python(f"{ORPHAN}print(orphan())").out, b"gone\n")
+        r = self.any(RUN, "-q", "--any", "/usr/bin/python3", "-c", f"{ORPHAN}print(orphan())")
+        self.assertEqual(r.out, b"gone\n", r)
+        flag = self.lab.file("flag")
+        process = self.start("/usr/bin/python3", "-c", f"""{ORPHAN}
+print("ready", flush=True)
+while not os.path.exists("{flag}"):
+    time.sleep(0.02)
+print(orphan())""")
+        process.wait_for("ready", lambda: "ready" in process.text())
+        os.kill(supervisor_of(process), signal.SIGKILL)
+        flag.write_text("")
+        self.assertEqual(process.process.wait(20), 0)
+        self.assertEqual(process.text(), "ready\ngone\n")
 
     def test_killed_in_connect(self):
         """Threads and processes that are killed while they wait leave nothing behind."""
