@@ -8,12 +8,16 @@
 #include "sock.h"
 #include "twin.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
+#endif
+#ifndef IPV6_ADDR_PREFERENCES /* libc's headers have none */
+#define IPV6_ADDR_PREFERENCES 72
 #endif
 
 enum kind {
@@ -43,6 +47,7 @@ static const struct row {
 	{ SOL_SOCKET, SO_DONTROUTE, INT, true },
 	{ SOL_SOCKET, SO_TIMESTAMP, INT, true },
 	{ SOL_SOCKET, SO_TIMESTAMPNS, INT, true },
+	{ SOL_SOCKET, SO_TIMESTAMPING, INT, true },
 	{ SOL_SOCKET, SO_BUSY_POLL, INT, true },
 	{ SOL_SOCKET, SO_ZEROCOPY, INT, true },
 	{ SOL_SOCKET, SO_PEEK_OFF, INT, true },
@@ -52,6 +57,7 @@ static const struct row {
 	{ SOL_SOCKET, SO_RCVTIMEO, TIMES, true },
 	{ SOL_SOCKET, SO_SNDTIMEO, TIMES, true },
 	{ IPPROTO_TCP, TCP_NODELAY, INT, true },
+	{ IPPROTO_TCP, TCP_MAXSEG, INT, false },
 	{ IPPROTO_TCP, TCP_CORK, INT, true },
 	{ IPPROTO_TCP, TCP_KEEPIDLE, INT, true },
 	{ IPPROTO_TCP, TCP_KEEPINTVL, INT, true },
@@ -68,10 +74,13 @@ static const struct row {
 	{ IPPROTO_IP, IP_MTU_DISCOVER, INT, true },
 	{ IPPROTO_IP, IP_RECVERR, INT, true },
 	{ IPPROTO_IP, IP_MINTTL, INT, true },
+	{ IPPROTO_IP, IP_UNICAST_IF, INT, false },
 	{ IPPROTO_IP, IP_FREEBIND, INT, false },
 	{ IPPROTO_IP, IP_TRANSPARENT, INT, false },
 	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, INT, false },
 	{ IPPROTO_IPV6, IPV6_V6ONLY, INT, false },
+	{ IPPROTO_IPV6, IPV6_UNICAST_IF, INT, false },
+	{ IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, INT, false },
 	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, INT, true },
 	{ IPPROTO_IPV6, IPV6_TCLASS, INT, true },
 	{ IPPROTO_IPV6, IPV6_MTU_DISCOVER, INT, true },
@@ -156,10 +165,25 @@ static void carry_options(int theirs, struct like *is, int ours)
 	}
 }
 
+/* Who is sent the signals for it, urgent data's too, and which. */
+static void carry_owner(int theirs, int ours)
+{
+	struct f_owner_ex owner = { .pid = 0 };
+	int number;
+
+	if (sys_fcntl(theirs, F_GETOWN_EX, (long)&owner) < 0 || owner.pid == 0)
+		return;
+	sys_fcntl(ours, F_SETOWN_EX, (long)&owner);
+	number = sys_fcntl(theirs, F_GETSIG, 0);
+	if (number > 0)
+		sys_fcntl(ours, F_SETSIG, number);
+}
+
 void like_again(int theirs, const struct like *is, int ours)
 {
 	struct value value;
 
+	carry_owner(theirs, ours);
 	for (size_t i = 0; i < ROWS; i++)
 		if (rows[i].later && is_of(&rows[i], is) && get(theirs, &rows[i], &value) &&
 		    as_int(&value) != is->values[i])

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIKE_OPTIONS 48
+#define LIKE_OPTIONS 52
 
 /* What was set, as far as it is an int: so that what is set later is seen. */
 struct like {

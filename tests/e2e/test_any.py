@@ -274,6 +274,33 @@ class Connections(Any):
         self.assertEqual(r.out.decode(), f"('{L.CLIENT}', 4567) 1 1 True 77 False\n", r)
         self.assertIn(": connected", self.log())
 
+    def test_signals_its_owner(self):
+        """Who hears of what comes by a signal, and by which; and options that say another value once it is connected."""
+        self.lab.converter()
+        for blocking in True, False:
+            r = self.python(f"""if True:
+                import fcntl, os, select, signal, socket
+                number = signal.SIGRTMIN + 3
+                signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+                s = socket.socket()
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 700)
+                s.setsockopt(socket.SOL_SOCKET, 37, 16)  # SO_TIMESTAMPING: of the software
+                fcntl.fcntl(s, fcntl.F_SETOWN, os.getpid())
+                fcntl.fcntl(s, 10, number)  # F_SETSIG
+                s.setblocking({blocking})
+                fcntl.fcntl(s, fcntl.F_SETFL, fcntl.fcntl(s, fcntl.F_GETFL) | os.O_ASYNC)
+                s.connect_ex(("{L.SERVER}", 80))
+                assert select.select([], [s], [], 8)[1]
+                assert not s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                while signal.sigtimedwait([number], 0.1):
+                    pass
+                s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+                print(bool(signal.sigtimedwait([number], 8)), fcntl.fcntl(s, fcntl.F_GETOWN) == os.getpid(),
+                      fcntl.fcntl(s, 11) == number, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 700,
+                      s.getsockopt(socket.SOL_SOCKET, 37))""")
+            self.assertEqual(r.out, b"True True True True 16\n", r)
+        self.assertEqual(self.log().count(": connected"), 2, self.log())
+
     def test_last_number(self):
         """The program's socket has the last number that there may be."""
         self.lab.converter()
