@@ -322,6 +322,32 @@ static int switched_off(int fd, const struct conn_request *request)
 	return CONN_NATIVELY;
 }
 
+/* Of an attempt before this one, which the kernel has made and which failed late, it tells once, and only if it has
+ * nothing left to tell is this a new one: then it finds that this address is none. fd is in no state but CLOSE. */
+static int ask_of_last(int fd)
+{
+	const struct sockaddr nowhere = { .sa_family = AF_INET };
+	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
+
+	return r == -EINVAL ? LOOK_AGAIN : r;
+}
+
+/* Has the kernel been told to connect it before, by this number or perhaps another one? */
+static bool was_connecting(int fd, enum mark mark)
+{
+	return mark_may_have_copies(mark) || (mark_is_fresh(mark) && note_is_connected(fd));
+}
+
+static int convert_claimed(int fd, struct conn_request *request, struct pol_verdict rule)
+{
+	int r = was_connecting(fd, request->mark) ? ask_of_last(fd) : LOOK_AGAIN;
+
+	if (r == LOOK_AGAIN)
+		return convert(fd, request, rule);
+	conn_unclaim(fd, request);
+	return r;
+}
+
 static int try_to_convert(int fd, struct conn_request *request)
 {
 	const struct config *config;
@@ -345,7 +371,7 @@ static int try_to_convert(int fd, struct conn_request *request)
 	}
 	switch (conn_claim(fd, request)) {
 	case CONN_CLAIMED:
-		return convert(fd, request, rule);
+		return convert_claimed(fd, request, rule);
 	case CONN_BUSY:
 		return connect_behind(fd);
 	default:
@@ -441,20 +467,17 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 	}
 }
 
-/* connect() on a socket that was connected past the converter. What the last attempt has come to the kernel tells
- * once, and only if it has nothing left to tell is this a new one: then it finds that this address is none. The twin
- * stays under the number (take_twin()). */
+/* connect() on a socket that was connected past the converter. The twin stays under the number (take_twin()). */
 static int connect_bypassed(int fd)
 {
-	const struct sockaddr nowhere = { .sa_family = AF_INET };
 	const struct note *n = note_at(fd);
 	int r;
 
 	/* the other numbers of one that was duplicated since are not known */
 	if ((n && atomic_load(&n->copied)) || sock_tcp_state(fd) != TCP_CLOSE)
 		return CONN_NATIVELY;
-	r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
-	if (r != -EINVAL)
+	r = ask_of_last(fd);
+	if (r != LOOK_AGAIN)
 		return r;
 	if (mark_change(fd, MARK_BYPASS, MARK_TCP_COPIED))
 		epset_follow_again(fd);
@@ -489,9 +512,11 @@ int conn_natively(int fd, const struct sockaddr *sa, socklen_t len)
 
 int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchange_early *early)
 {
-	enum mark mark;
+	enum mark mark = mark_get(fd);
 	int r;
 
+	if (mark == MARK_FELL_BACK) /* before it is another attempt that is looked at */
+		conn_check_direct(fd);
 	do {
 		mark = mark_get(fd);
 		r = mark_has_record(mark) ? connect_again(fd, sa, len, early) :

@@ -109,6 +109,7 @@ static int connect_natively(int fd, const struct addr *server, int family)
 
 	if (r < 0)
 		return r;
+	note_connected(fd);
 	sa = twin_address(fd, sa, &len, &room);
 	return REAL(connect)(fd, sa, len) < 0 && errno != EINPROGRESS ? -errno : 0;
 }
@@ -237,8 +238,11 @@ SLOW bool fastopen_message(int fd, const struct msghdr *msg, int *flags, ssize_t
 	enum fastopen what = *flags & MSG_FASTOPEN ? by_flag(fd, msg, *flags, r) :
 						     by_first_write(fd, msg, *flags, r);
 
-	if (what == FASTOPEN_NATIVELY && *flags & MSG_FASTOPEN && send_to_twin(fd, msg, *flags, r))
-		what = FASTOPEN_DONE;
+	if (what == FASTOPEN_NATIVELY && *flags & MSG_FASTOPEN) {
+		note_connected(fd);
+		if (send_to_twin(fd, msg, *flags, r))
+			what = FASTOPEN_DONE;
+	}
 	errno = saved_errno;
 	if (what == FASTOPEN_CONNECTED)
 		*flags &= ~MSG_FASTOPEN;

@@ -3,6 +3,7 @@
 """Multipath TCP: the twin, what is learned of servers, the bypass."""
 import concurrent.futures
 import errno
+import itertools
 import re
 import sys
 
@@ -782,6 +783,28 @@ class Bypass(Mptcp):
                 r = self.lab.run(argv, shim=self.shim(L.CONVERTER, "mptcp = on", state=state))
                 self.assertEqual((r.code, r.out.decode()), (0, direct.out.decode()), r)
                 self.assertEqual(len(re.findall("the server speaks MPTCP|converted .*: connected", r.log)), 2, r)
+
+    def test_another_server_after_a_refusal(self):
+        """The same socket once more, of which the kernel has made the first attempt, after a fallback or by a rule:
+        it tells that one's errno first, once."""
+        closed = 8081
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        rule = ["INPUT", "-p", "tcp", "!", "-s", L.CLIENT, "--dport", closed, "-j", "DROP"]
+        L.command(L.inside("server", ["iptables", "-A", *rule]))
+        self.addCleanup(L.command, L.inside("server", ["iptables", "-D", *rule]))
+        hows, policies = ("blocking", "nonblocking", "asked", "flag"), ("mptcp = off", "mptcp = on")
+        for how, policy, first in itertools.product(hows, policies, ("falling back", "direct")):
+            with self.subTest(how, policy=policy, first=first):
+                if first == "direct":
+                    policy += f"\nrule = direct port {closed}"
+                argv = ["/usr/bin/python3", "-c", AGAIN, how, L.SERVER, closed, 80]
+                direct = self.lab.run(argv)
+                shim = self.shim(L.CONVERTER, policy + "\nfallback = direct\ntimeout = 500ms")
+                r = self.lab.run(argv, shim=shim)
+                self.assertEqual((r.code, r.out.decode()), (0, direct.out.decode()), r)
+                self.assertEqual(re.findall(f"info: {first}|converted .*: connected", r.log)[0],
+                                 f"info: {first}", r)
+                self.assertNotIn("connected directly", r.log)  # to the other server, which says nothing of the first
 
     def test_fast_open(self):
         """A program that uses it itself does so with the server, too."""
