@@ -25,6 +25,9 @@
 #define LOOK_AGAIN  2
 #define WAIT_FOR_IT 3 /* the exchange has begun, and connect() is one that waits */
 
+/* Where the kernel looks at the address it is none: for questions about the socket. */
+static const struct sockaddr nowhere = { .sa_family = AF_INET };
+
 /* What is left of SO_SNDTIMEO for a connect() that has waited for a converter before: libc's would start
  * it anew. */
 static int connect_within(int fd, const struct sockaddr *sa, socklen_t len, int64_t limit_ns)
@@ -326,7 +329,6 @@ static int switched_off(int fd, const struct conn_request *request)
  * nothing left to tell is this a new one: then it finds that this address is none. fd is in no state but CLOSE. */
 static int ask_of_last(int fd)
 {
-	const struct sockaddr nowhere = { .sa_family = AF_INET };
 	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
 
 	return r == -EINVAL ? LOOK_AGAIN : r;
@@ -426,34 +428,52 @@ static int connect_pending(int fd, struct conn *c, const struct sockaddr *sa, so
 	return wait_within(fd, u, sa, len, sock_time_limit(fd, SO_SNDTIMEO), EALREADY);
 }
 
+/* The program takes the connection back, or has heard of its end: the number may be connected again, if there are no
+ * others, whose marks and registrations stay. */
+static void take_back(int fd, struct conn *c)
+{
+	bool was_up = mark_get(fd) == MARK_UP, copied = atomic_load(&c->copied);
+
+	conn_reset(fd, c);
+	if (was_up && copied)
+		mark_rule_out(fd);
+	else if (was_up)
+		epset_follow_again(fd);
+}
+
+/* The first one after a connect() that did not wait: what the kernel says to it (1.3) is 0, or the error that has ended
+ * the connection since, and EISCONN to who has shut it down. */
+static int connect_connected(int fd, struct conn *c)
+{
+	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
+
+	if (r == 0 || r == -EISCONN)
+		return r;
+	take_back(fd, c);
+	return r;
+}
+
 static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 			 const struct exchange_early *early)
 {
 	struct conn *c = conn_find(fd);
-	bool told, was_up, copied;
+	bool told;
 	enum mark mark;
 	int err;
 
 	if (!c) /* a vfork child, which has to leave the mark, goes direct */
 		return mark_has_record(mark_get(fd)) ? CONN_NATIVELY : LOOK_AGAIN;
-	if (sa->sa_family == AF_UNSPEC) { /* the program takes the connection back */
+	if (sa->sa_family == AF_UNSPEC) {
 		conn_abandon(fd, c);
-		was_up = mark_get(fd) == MARK_UP;
-		copied = atomic_load(&c->copied);
-		conn_reset(fd, c);
-		/* and may be connected again; not if it has other numbers, whose marks and registrations stay */
-		if (was_up && copied)
-			mark_rule_out(fd);
-		else if (was_up)
-			epset_follow_again(fd);
+		take_back(fd, c);
 		return 0;
 	}
 	mark = mark_get(fd) == MARK_PENDING ? conn_advance(fd, c) : mark_get(fd);
 	switch (mark) {
 	case MARK_PENDING:
 		return connect_pending(fd, c, sa, len, early);
-	case MARK_UP: /* the kernel says 0 to the first one after a non-blocking connect (1.3) */
-		return conn_tell(c) ? -EISCONN : 0;
+	case MARK_UP:
+		return conn_tell(c) ? -EISCONN : connect_connected(fd, c);
 	case MARK_FAILED:
 	case MARK_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
 		err = conn_take_error(fd, c);

@@ -443,6 +443,37 @@ static void again_and_again(int flags) /* second connects in all stages */
 	do_connect(fd);
 }
 
+enum after { RESET, RESET_ASKED, SHUT, SHUT_BOTH };
+
+/* The first second connect() comes when the connection is over: reset by the server, or shut down. */
+static void again_late(int after)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&target.sa;
+	int fd;
+
+	if (after <= RESET_ASKED) /* by echo-server's fifth port */
+		in->sin_port = htons((in_port_t)(ntohs(in->sin_port) + 4));
+	else
+		target = good;
+	fd = start();
+	do_poll(fd, POLLOUT, 1500);
+	if (after <= RESET_ASKED)
+		do_poll(fd, 0, 1500);
+	else
+		say_result("shutdown", shutdown(fd, after == SHUT ? SHUT_WR : SHUT_RDWR));
+	if (after == RESET_ASKED)
+		do_error(fd);
+	try(fd, &good.sa, good.len);
+	try(fd, &good.sa, good.len);
+	do_poll(fd, POLLOUT, 1500);
+	do_error(fd);
+	do_names(fd);
+	try(fd, &good.sa, good.len);
+	do_send(fd, "hello");
+	do_poll(fd, POLLIN, 1500);
+	do_recv(fd);
+}
+
 static void bound(int how)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
@@ -639,6 +670,10 @@ int main(int argc, char **argv)
 		{ "foreign", foreign, 0 },
 		{ "path_only", path_only, 0 },
 		{ "again_and_again", again_and_again, SOCK_NONBLOCK },
+		{ "again_late-reset", again_late, RESET },
+		{ "again_late-asked", again_late, RESET_ASKED },
+		{ "again_late-shut", again_late, SHUT },
+		{ "again_late-shut_both", again_late, SHUT_BOTH },
 		{ "bound", bound, 0 },
 		{ "bound-port", bound, 1 },
 		{ "bound-late", bound, 2 },
