@@ -10,6 +10,13 @@
 #include <netinet/tcp.h>
 #include <sys/mman.h>
 
+#ifndef TCP_MD5SIG_EXT
+#define TCP_MD5SIG_EXT 32
+#endif
+#ifndef TCP_AO_ADD_KEY
+#define TCP_AO_ADD_KEY 38
+#endif
+
 #define NOTE_PAGE 256
 #define SOON_S	  60 /* what net.mptcp.close_timeout adds */
 
@@ -391,11 +398,28 @@ static bool is_filter(int name)
 	       name == SO_ATTACH_REUSEPORT_CBPF || name == SO_ATTACH_REUSEPORT_EBPF;
 }
 
+/* Keys and policies for the segments to an address, which is the server's; those to a converter would go without. */
+static bool is_for_address(int level, int name)
+{
+	switch (level) {
+	case IPPROTO_TCP:
+		return name == TCP_MD5SIG || name == TCP_MD5SIG_EXT || name == TCP_AO_ADD_KEY;
+	case IPPROTO_IP:
+		return name == IP_XFRM_POLICY || name == IP_IPSEC_POLICY;
+	case IPPROTO_IPV6:
+		return name == IPV6_XFRM_POLICY || name == IPV6_IPSEC_POLICY;
+	default:
+		return false;
+	}
+}
+
 void note_option(int fd, int level, int name, const void *value, socklen_t len)
 {
 	struct note_option o = { .level = (uint16_t)level, .name = (uint16_t)name };
 	struct note *n = note_at(fd);
 
+	if (is_for_address(level, name))
+		mark_rule_out(fd);
 	if (!n)
 		return;
 	if (level == SOL_SOCKET && is_filter(name)) {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What is done on the program's own socket before it has its connection leaves nothing there: the port that it was
 bound to, its queue of errors and time stamps, as without the library."""
+import itertools
 import sys
 
 sys.path.insert(1, sys.path[0] + "/../lab")
@@ -209,6 +210,60 @@ class Link(Traces):
 
     def test_taken_back(self):
         self.check("1 0", "0\n", 1)
+
+
+# a server and a client that sign their segments for each other, or that have a policy of IPsec's of their own
+KEYS = """
+import errno, socket, struct, sys
+side, how, peer, port = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+s = socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET)
+
+def key(prefix):
+    address = (struct.pack("=HHI16s", 10, 0, 0, socket.inet_pton(socket.AF_INET6, peer)) if ":" in peer else
+               struct.pack("=HH4s", 2, 0, socket.inet_aton(peer)))
+    return address.ljust(128, b"\\0") + struct.pack("=BBHI", bool(prefix), prefix, 3, 0) + b"key".ljust(80, b"\\0")
+
+def policy():
+    limits, out, allow = struct.pack("=QQQQ", *[2 ** 64 - 1] * 4) + bytes(32), 1, 0
+    selector = bytes(40) + struct.pack("=HBBBxxxiI", s.family, 0, 0, 6, 0, 0)
+    return selector + limits + bytes(32) + struct.pack("=IIBBBBxxxx", 0, 0, out, allow, 0, 0)
+
+if how == "policy" and side == "client":
+    s.setsockopt(41 if ":" in peer else 0, 35 if ":" in peer else 17, policy())
+elif how == "md5" or side == "server":
+    s.setsockopt(6, 14, key(0))
+else:
+    s.setsockopt(6, 32, key(128 if ":" in peer else 32))
+if side == "client":
+    s.settimeout(5)
+    print(errno.errorcode.get(s.connect_ex((peer, port)), 0), s.send(b"hello"), s.recv(5))
+else:
+    s.setsockopt(1, socket.SO_REUSEADDR, 1)
+    s.bind(("", port))
+    s.listen()
+    while True:
+        c, _ = s.accept()
+        c.send(c.recv(5))
+        c.close()
+"""
+
+
+class Keys(Traces):
+    """What signs or encrypts the segments to the server names that, and not a converter."""
+
+    def test(self):
+        converter = self.lab.converter("--mptcp")
+        for port, (peer, client) in enumerate(((L.SERVER, L.CLIENT), (L.SERVER6, L.CLIENT6)), 7100):
+            server = self.lab.start("server", ["/usr/bin/python3", "-c", KEYS, "server", "md5", client, str(port)])
+            server.wait_for_listeners(port)
+            for how, mptcp in itertools.product(("md5", "md5 of a prefix", "policy"), ("off", "on")):
+                with self.subTest(how, peer=peer, mptcp=mptcp):
+                    to = (peer, ECHO if how == "policy" else port)
+                    shim = self.lab.config(policy=f"mptcp = {mptcp}\nbypass = never")
+                    r = self.lab.run(["/usr/bin/python3", "-c", KEYS, "client", how, *map(str, to)], shim=shim)
+                    self.assertEqual(r.out, b"0 5 b'hello'\n", r)
+                    self.assertNotIn("converted", r.log, r)
+        self.assertEqual(converter.events("accept"), [])
 
 
 class Queue(Traces):
