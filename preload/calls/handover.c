@@ -73,7 +73,7 @@ void handover_inherited(void)
 	finish_inherited(false);
 }
 
-void handover_sent(const struct msghdr *msg)
+static void each_in(const struct msghdr *msg, void (*each)(int fd))
 {
 	int saved_errno = errno, fd;
 	size_t len, own;
@@ -91,10 +91,26 @@ void handover_sent(const struct msghdr *msg)
 			continue;
 		for (size_t i = CMSG_LEN(0); i + sizeof(fd) <= own; i += sizeof(fd)) {
 			memcpy(&fd, (const char *)c + i, sizeof(fd));
-			handover_finish(fd);
+			each(fd);
 		}
 	}
 	errno = saved_errno;
+}
+
+void handover_sent(const struct msghdr *msg)
+{
+	each_in(msg, handover_finish);
+}
+
+static void give(int fd)
+{
+	conn_share(fd);
+	note_spoil(fd, "given to another process");
+}
+
+SLOW void handover_given(const struct msghdr *msg)
+{
+	each_in(msg, give);
 }
 
 /* The kernel, too, looks at no more of them. */

@@ -15,6 +15,22 @@ void handover_all_sent(const struct mmsghdr *msgs, unsigned int n);
 /* fd is about to be duplicated: a vfork child does that for the program that it becomes, and no record is kept of
  * its numbers, so it brings the connection to its end. errno is kept. */
 void handover_duplicated(int fd);
+/* msg has been sent, so that it can be read: of what is in it another process has the socket, too, and no twin
+ * takes its place. errno is kept. */
+void handover_given(const struct msghdr *msg);
+/* The same for what sendmsg() or sendmmsg() has returned, which is r; nothing where no control data went along. */
+static inline long handover_gave(long r, const struct msghdr *msg)
+{
+	if (r >= 0 && msg->msg_controllen)
+		handover_given(msg);
+	return r;
+}
+static inline long handover_gave_all(long r, const struct mmsghdr *msgs)
+{
+	for (long i = 0; i < r; i++)
+		handover_gave(0, &msgs[i].msg_hdr);
+	return r;
+}
 /* Another program is about to take the place of this one: what it would inherit. */
 void handover_inherited(void);
 

@@ -328,15 +328,20 @@ INTERPOSE ssize_t sendto(int fd, const void *p, size_t n, int flags, __CONST_SOC
 
 INTERPOSE ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	return mark_any_unsettled() || flags & MSG_FASTOPEN ? sendmsg_unsettled(fd, msg, flags) :
-							      real.sendmsg(fd, msg, flags);
+	ssize_t r = mark_any_unsettled() || flags & MSG_FASTOPEN ?
+			    sendmsg_unsettled(fd, msg, flags) :
+			    real.sendmsg(fd, msg, flags);
+
+	return handover_gave(r, msg);
 }
 
 INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, libc_flags flags)
 {
-	return mark_any_unsettled() || flags & MSG_FASTOPEN ?
-		       sendmmsg_unsettled(fd, msgs, n, (int)flags) :
-		       real.sendmmsg(fd, msgs, n, flags);
+	int r = mark_any_unsettled() || flags & MSG_FASTOPEN ?
+			sendmmsg_unsettled(fd, msgs, n, (int)flags) :
+			real.sendmmsg(fd, msgs, n, flags);
+
+	return (int)handover_gave_all(r, msgs);
 }
 
 /* Of a socket it reads into a pipe only. */

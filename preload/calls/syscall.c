@@ -44,7 +44,7 @@ enum concern {
 	THIRD_TCP,
 	LISTENING, /* its listeners may be converters' */
 	FILTER,	   /* it is to be a seccomp filter */
-	ALWAYS,	   /* another thread may begin something while it waits */
+	ALWAYS,	   /* another thread may begin something while it waits, or it gives something away */
 };
 
 static bool is_unsettled(long fd)
@@ -250,8 +250,10 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_writev, UNSETTLED, writev(I a, P b, I c)) \
 	X(SYS_pwritev2, UNSETTLED, pwritev2(I a, P b, I c, position(d, e), I f)) \
 	X(SYS_sendto, UNSETTLED, sendto(I a, P b, Z c, I d, (struct sockaddr *)e, (socklen_t)f)) \
-	X(SYS_sendmsg, ANY_UNSETTLED, sendmsg(I a, P b, I c)) \
-	X(SYS_sendmmsg, ANY_UNSETTLED, sendmmsg(I a, P b, U c, (libc_flags)d)) \
+	X(SYS_sendmsg, ALWAYS, mark_any_unsettled() ? sendmsg(I a, P b, I c) : \
+		  handover_gave(NATIVELY, P b)) \
+	X(SYS_sendmmsg, ALWAYS, mark_any_unsettled() ? sendmmsg(I a, P b, U c, (libc_flags)d) : \
+		  handover_gave_all(NATIVELY, P b)) \
 	X(SYS_sendfile, BOTH_UNSETTLED, narrow_sendfile(I a, I b, P c, Z d)) \
 	X(SYS_splice, EITHER_UNSETTLED, splice(I a, P b, I c, P d, Z e, U f)) \
 	X(SYS_io_submit, ANY_UNSETTLED, (before_submitting(b, P c), NATIVELY)) \

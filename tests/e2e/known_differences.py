@@ -140,6 +140,8 @@ for case in ("hand-exec_connected", "hand-sent_to_child-connected"):
               Known("*", "t_life", case, "accepted", OTHER_PROCESS, CONVERTER_AS_PEER),
               Known("at_once_*", "t_life", case, "refused", OTHER_PROCESS,
                     NO_ADDRESS + OTHER_ERROR)]
+KNOWN += [Known("*", "t_life", "hand-sent_fresh*", "accepted", OTHER_PROCESS, CONVERTER_AS_PEER),
+          Known("*at_once_*", "t_life", "hand-sent_fresh*", "refused", OTHER_PROCESS, NO_ADDRESS + OTHER_ERROR)]
 for case in ("hand-exec_pending", "hand-spawn_pending", "hand-sent_to_child",
              "hand-sent_to_itself"):
     told_twice = TOLD_TWICE * (case == "hand-spawn_pending")

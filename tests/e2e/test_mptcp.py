@@ -229,6 +229,8 @@ class Twin(Mptcp):
                                  ("s.setsockopt(6, 18, 5000)", "TCP_USER_TIMEOUT"),
                                  ("d = os.dup(s.fileno())", "it may have other numbers"),
                                  ("if os.fork() == 0: os._exit(0)", "made before a fork"),
+                                 ("a, b = socket.socketpair(); socket.send_fds(a, [b'f'], [s.fileno()])",
+                                  "given to another process"),
                                  (FILTER, "a packet filter"),
                                  ("import fcntl; fcntl.fcntl(s, fcntl.F_SETOWN, os.getpid())",
                                   "its owner for signals")):

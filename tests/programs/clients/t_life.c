@@ -354,21 +354,35 @@ static void spawn_pending(int param)
 	do_recv(fd);
 }
 
-static void send_fd(int over, int fd)
+enum sending { SENDMSG, SENDMMSG, RAW_SENDMSG, RAW_SENDMMSG };
+
+static void send_fd_by(int over, int fd, int way)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { (char[]){ 'f' }, 1 };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control,
-			    .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = &iov,
+					  .msg_iovlen = 1,
+					  .msg_control = control,
+					  .msg_controllen = sizeof(control) } };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m.msg_hdr);
 
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	say_result("sendmsg", sendmsg(over, &m, 0));
+	if (way == SENDMSG)
+		say_result("sendmsg", sendmsg(over, &m.msg_hdr, 0));
+	else if (way == SENDMMSG)
+		say_result("sendmmsg", sendmmsg(over, &m, 1, 0));
+	else if (way == RAW_SENDMSG)
+		say_result("sendmsg", syscall(SYS_sendmsg, over, &m.msg_hdr, 0));
+	else
+		say_result("sendmmsg", syscall(SYS_sendmmsg, over, &m, 1, 0));
+}
+
+static void send_fd(int over, int fd)
+{
+	send_fd_by(over, fd, SENDMSG);
 }
 
 static int receive_fd(int over)
@@ -423,6 +437,50 @@ static void sent_to_child(int connected)
 	do_close(fd);
 	waitpid(child, &status, 0);
 	say("child: %d", status);
+}
+
+static void await_word(int over)
+{
+	char byte;
+
+	if (read(over, &byte, 1) != 1)
+		_exit(2);
+}
+
+static void tell_word(int over)
+{
+	if (write(over, "w", 1) != 1)
+		_exit(2);
+}
+
+/* Before its connect(): what one process does to the socket is done to the other's. */
+static void sent_fresh(int way)
+{
+	int fds[2], fd, status, idle = 77, value = 0;
+	socklen_t len = sizeof(value);
+	pid_t child;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
+		return;
+	child = fork();
+	if (child == 0) {
+		fd = receive_fd(fds[1]);
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+		tell_word(fds[1]);
+		await_word(fds[1]);
+		follow(fd);
+		_exit(0);
+	}
+	fd = new_socket(SOCK_NONBLOCK);
+	send_fd_by(fds[0], fd, way);
+	await_word(fds[0]);
+	do_connect(fd);
+	do_poll(fd, POLLOUT, LONG);
+	tell_word(fds[0]);
+	waitpid(child, &status, 0);
+	say("child: %d", status);
+	getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, &len);
+	say("TCP_KEEPIDLE: %d", value);
 }
 
 /* -------------------------------------------- a vfork child tidies up (case 2.4) */
@@ -565,6 +623,10 @@ static struct test_case cases[] = {
 	{ "hand-sent_to_itself-connected", sent_to_itself, 1 },
 	{ "hand-sent_to_child", sent_to_child, 0 },
 	{ "hand-sent_to_child-connected", sent_to_child, 1 },
+	{ "hand-sent_fresh", sent_fresh, SENDMSG },
+	{ "hand-sent_fresh-sendmmsg", sent_fresh, SENDMMSG },
+	{ "hand-sent_fresh-raw", sent_fresh, RAW_SENDMSG },
+	{ "hand-sent_fresh-raw_sendmmsg", sent_fresh, RAW_SENDMMSG },
 	/* the other half of the exec ones, not by itself */
 	{ "after_exec", after_exec, 0 },
 };
