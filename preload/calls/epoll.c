@@ -83,13 +83,16 @@ INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 /* ------------------------------------------------------------------- the waits */
 
+/* The program's own call, as a seccomp filter may know no other. */
+enum waiting { WAIT, PWAIT, PWAIT2 };
+
 struct epoll_wait {
 	int epfd;
 	struct epoll_event *events;
 	int max;
 	int64_t until_ns;
 	const sigset_t *mask;
-	bool exact; /* the program uses epoll_pwait2: nanoseconds */
+	enum waiting call;
 };
 
 /* Takes our events out and serves them. Returns how many are left for the program. */
@@ -117,19 +120,22 @@ static int filter(const struct epoll_wait *w, int n, bool *served)
 	return kept;
 }
 
+static int natively_ms(const struct epoll_wait *w, int timeout)
+{
+	return w->call == PWAIT ? REAL(epoll_pwait)(w->epfd, w->events, w->max, timeout, w->mask) :
+				  REAL(epoll_wait)(w->epfd, w->events, w->max, timeout);
+}
+
 static int wait_natively(struct epoll_wait *w, int64_t until_ns)
 {
 	struct timespec left;
 	int r;
 
-	/* the program's own call, as a seccomp filter may know no other */
-	if (w->exact)
+	if (w->call == PWAIT2) /* nanoseconds */
 		r = REAL(epoll_pwait2)(w->epfd, w->events, w->max, wait_left(until_ns, &left),
 				       w->mask);
-	else if (w->mask)
-		r = REAL(epoll_pwait)(w->epfd, w->events, w->max, wait_left_ms(until_ns), w->mask);
 	else
-		r = REAL(epoll_wait)(w->epfd, w->events, w->max, wait_left_ms(until_ns));
+		r = natively_ms(w, wait_left_ms(until_ns));
 	if (r == 0)
 		wait_count(&w->until_ns, until_ns);
 	return r < 0 ? -errno : r;
@@ -262,9 +268,11 @@ static int64_t until_exactly(int timeout)
 
 /* Something is pending, or another thread may begin a conversion while this one waits. */
 SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeout,
-			const sigset_t *mask)
+			const sigset_t *mask, enum waiting call)
 {
-	struct epoll_wait w = { .epfd = epfd, .events = events, .max = max, .mask = mask };
+	struct epoll_wait w = {
+		.epfd = epfd, .events = events, .max = max, .mask = mask, .call = call
+	};
 	int saved_errno = errno, n;
 	bool active = shim_is_active();
 
@@ -279,8 +287,7 @@ SLOW static int wait_ms(int epfd, struct epoll_event *events, int max, int timeo
 	}
 	if (active)
 		w.until_ns = until_ms(timeout);
-	n = mask ? REAL(epoll_pwait)(epfd, events, max, timeout, mask) :
-		   REAL(epoll_wait)(epfd, events, max, timeout);
+	n = natively_ms(&w, timeout);
 	if (!active && epset_ever_swapped()) /* the configuration was read during the wait */
 		w.until_ns = until_ms(timeout);
 	return after_native(&w, n);
@@ -296,7 +303,7 @@ INTERPOSE int epoll_wait(int epfd, struct epoll_event *events, int max, int time
 {
 	if (is_quiet())
 		return real.epoll_wait(epfd, events, max, timeout);
-	return wait_ms(epfd, events, max, timeout, NULL);
+	return wait_ms(epfd, events, max, timeout, NULL, WAIT);
 }
 
 INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
@@ -304,14 +311,14 @@ INTERPOSE int epoll_pwait(int epfd, struct epoll_event *events, int max, int tim
 {
 	if (is_quiet())
 		return real.epoll_pwait(epfd, events, max, timeout, mask);
-	return wait_ms(epfd, events, max, timeout, mask);
+	return wait_ms(epfd, events, max, timeout, mask, PWAIT);
 }
 
 INTERPOSE int epoll_pwait2(int epfd, struct epoll_event *events, int max,
 			   const struct timespec *timeout, const sigset_t *mask)
 {
 	struct epoll_wait w = {
-		.epfd = epfd, .events = events, .max = max, .mask = mask, .exact = true
+		.epfd = epfd, .events = events, .max = max, .mask = mask, .call = PWAIT2
 	};
 	int saved_errno = errno, n;
 

@@ -302,7 +302,7 @@ def documented_calls():
 class HardTimes(L.TestCase):
     """A program that makes one connection and whose own calls are few (one.c)."""
 
-    HOWS = "blocking", "poll", "epoll"
+    HOWS = "blocking", "poll", "epoll", "epoll_pwait"
 
     def setUp(self):
         super().setUp()
@@ -332,6 +332,7 @@ class HardTimes(L.TestCase):
         for kind, shim in self.settings().items():
             with self.subTest(kind):
                 self.one("-f", "kill", shim=shim)
+                self.one("-t", "-f", "kill", shim=shim)
 
     def test_killed_for_another_under_the_number(self):
         """dup2() asks nobody about a connection that is not converted."""
@@ -374,8 +375,9 @@ class HardTimes(L.TestCase):
         allowed = [word for name in documented_calls() for word in ("-a", name)]
         self.assertGreater(len(allowed), 20)
         for state in "none", str(self.lab.file("state")):
-            log = self.one("-f", "kill", *allowed, shim=self.filtered(state))
-            self.assertEqual(log.count(": connected"), len(self.HOWS), log)
+            for thread in [], ["-t"]:
+                log = self.one(*thread, "-f", "kill", *allowed, shim=self.filtered(state))
+                self.assertEqual(log.count(": connected"), len(self.HOWS), log)
         self.lab.converter("--fault", "error=64:01", port=5125)
         shim = self.lab.config("fast-open = no-cookie", "fallback = direct", port=5125)
         log = self.one("-f", "kill", *allowed, shim=shim)

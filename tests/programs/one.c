@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * one - makes one connection, asks an HTTP server for PATH and says how that went:
- * one [OPTION...] HOW ADDRESS PORT PATH; HOW: blocking, poll, select or epoll.
+ * one [OPTION...] HOW ADDRESS PORT PATH; HOW: blocking, poll, select, epoll or epoll_pwait (without a mask).
  *
  * "connect: ERRNO" if it fails, else "LENGTH bytes, hash HASH"; then "descriptors: BEFORE AFTER".
  * Its own system calls are few and always the same.
@@ -15,6 +15,7 @@
  *  -b                    all that after two such connections, in place of one behind it
  *  -d                    another connection, which dup2() puts in the place of the first, that was connected
  *  -x                    ends by exit()
+ *  -t                    with another thread
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -25,6 +26,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -78,7 +80,7 @@ static int wait_select(int fd, short events)
 		      &limit);
 }
 
-static int wait_epoll(int fd, short events)
+static int wait_in_set(int fd, short events, bool by_pwait)
 {
 	struct epoll_event event = { .events = (uint32_t)events };
 	int epfd = epoll_create1(0), r, err;
@@ -87,11 +89,22 @@ static int wait_epoll(int fd, short events)
 		return -1;
 	r = epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
 	if (r == 0)
-		r = epoll_wait(epfd, &event, 1, LONG_MS);
+		r = by_pwait ? epoll_pwait(epfd, &event, 1, LONG_MS, NULL) :
+			       epoll_wait(epfd, &event, 1, LONG_MS);
 	err = r == 0 ? ETIME : errno;
 	close(epfd);
 	errno = err;
 	return r;
+}
+
+static int wait_epoll(int fd, short events)
+{
+	return wait_in_set(fd, events, false);
+}
+
+static int wait_epoll_pwait(int fd, short events)
+{
+	return wait_in_set(fd, events, true);
 }
 
 /* How it is waited for; NULL: not at all. */
@@ -105,6 +118,8 @@ static bool choose(const char *how)
 		wait_for = wait_select;
 	else if (strcmp(how, "epoll") == 0)
 		wait_for = wait_epoll;
+	else if (strcmp(how, "epoll_pwait") == 0)
+		wait_for = wait_epoll_pwait;
 	else
 		return strcmp(how, "blocking") == 0;
 	return true;
@@ -284,6 +299,15 @@ static int set_program(const struct sock_fprog *program)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program);
 }
 
+/* Who waits by one of two calls knows nothing of the other. */
+static bool is_allowed(size_t i)
+{
+	if (wait_for == wait_epoll_pwait && calls[i].number == SYS_epoll_wait)
+		return false;
+	return !calls[i].name || allowed[i] ||
+	       (wait_for == wait_epoll_pwait && calls[i].number == SYS_epoll_pwait);
+}
+
 static void filter(uint32_t otherwise)
 {
 	struct sock_filter code[2 * N_CALLS + 2] = {
@@ -292,7 +316,7 @@ static void filter(uint32_t otherwise)
 	struct sock_fprog program = { .len = 1, .filter = code };
 
 	for (size_t i = 0; i < N_CALLS; i++) {
-		if (calls[i].name && !allowed[i])
+		if (!is_allowed(i))
 			continue;
 		code[program.len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
 								   (uint32_t)calls[i].number, 0, 1);
@@ -324,10 +348,26 @@ static void limit(__rlimit_resource_t what, rlim_t most)
 	}
 }
 
+static void *sleep_for_ever(void *nothing)
+{
+	for (;;)
+		pause();
+	return nothing;
+}
+
+static void start_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, sleep_for_ever, NULL) != 0)
+		exit(3);
+}
+
 static int usage(void)
 {
-	fprintf(stderr, "usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-r] [-n] [-m] [-l] [-b] [-d] "
-			"[-x] HOW ADDRESS PORT PATH\n");
+	fprintf(stderr,
+		"usage: one [-f EPERM|ENOSYS|kill] [-a NAME] [-r] [-n] [-m] [-l] [-t] [-b] [-d] "
+		"[-x] HOW ADDRESS PORT PATH\n");
 	return 2;
 }
 
@@ -358,11 +398,12 @@ int main(int argc, char **argv)
 {
 	const char *filter_with = NULL;
 	bool few_descriptors = false, no_memory = false, late = false, first = false, exits = false;
+	bool threaded = false;
 	bool good = true;
 	int option, before;
 	char text[100];
 
-	while ((option = getopt(argc, argv, "f:a:rnmlbdx")) != -1) {
+	while ((option = getopt(argc, argv, "f:a:rnmltbdx")) != -1) {
 		if (option == 'f')
 			filter_with = optarg;
 		by_number |= option == 'r';
@@ -372,6 +413,7 @@ int main(int argc, char **argv)
 		first |= option == 'b';
 		again |= option == 'd';
 		exits |= option == 'x';
+		threaded |= option == 't';
 		if (option == '?' || (option == 'a' && !allow(optarg)))
 			return usage();
 	}
@@ -383,11 +425,15 @@ int main(int argc, char **argv)
 	server.sin_port = htons((in_port_t)atoi(argv[2]));
 	if (late)
 		close(socket(AF_INET, SOCK_STREAM, 0));
+	if (threaded)
+		start_thread();
 	before = count_descriptors();
 	if (first)
 		good = once(argv[3]) && once(argv[3]);
 	if (few_descriptors) /* and one for epoll */
-		limit(RLIMIT_NOFILE, (rlim_t)before + 1 + (wait_for == wait_epoll));
+		limit(RLIMIT_NOFILE,
+		      (rlim_t)before + 1 +
+			      (wait_for == wait_epoll || wait_for == wait_epoll_pwait));
 	if (no_memory)
 		limit(RLIMIT_AS, 1);
 	if (filter_with)
