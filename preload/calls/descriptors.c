@@ -78,9 +78,9 @@ INTERPOSE int close(int fd)
 		check_direct(fd);
 	else if (mark == MARK_UP && log_is_on(LOG_LEVEL_DEBUG))
 		log_close(fd);
-	/* other marks stay: socket(), accept() and dup() clear them when the number comes back,
-	 * and the socket cookie tells where the number came back unseen */
-	if (mark != MARK_UNKNOWN && mark != MARK_OTHER && mark != MARK_UP)
+	/* that one stays: socket(), accept() and dup() clear it when the number comes back, and the socket cookie
+	 * tells where it came back unseen */
+	if (mark != MARK_UNKNOWN && mark != MARK_UP)
 		conn_forget(fd);
 	if (held_any())
 		held_drop(fd, fd);

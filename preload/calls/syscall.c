@@ -39,6 +39,7 @@ enum concern {
 	EITHER_UNSETTLED, /* the first or the third */
 	SECOND_UNSETTLED,
 	ANY_UNSETTLED, /* what it waits for, or gives away, may be one */
+	KNOWN,	       /* of the first something is known that a close() ends */
 	TCP,	       /* the first is a socket that our socket() has made */
 	EITHER_TCP,    /* the first or the second */
 	THIRD_TCP,
@@ -74,6 +75,8 @@ static bool concerns_us(enum concern concern, long a, long b, long c)
 		return is_unsettled(b);
 	case ANY_UNSETTLED:
 		return mark_any_unsettled();
+	case KNOWN:
+		return mark_get((int)a) != MARK_UNKNOWN;
 	case TCP:
 		return is_tcp(a);
 	case EITHER_TCP:
@@ -278,7 +281,7 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_dup3, EITHER_TCP, dup3(I a, I b, I c)) \
 	X(SYS_fcntl, TCP, narrow_fcntl(I a, I b, P c)) \
 	X(SYS_ioctl, TCP, ioctl(I a, (libc_request)b, P c)) \
-	X(SYS_close, TCP, close(I a)) \
+	X(SYS_close, KNOWN, close(I a)) \
 	X(SYS_close_range, ANY_UNSETTLED, close_range(U a, U b, I c)) \
 	X(SYS_bind, TCP, bind(I a, (struct sockaddr *)b, (socklen_t)c)) \
 	X(SYS_shutdown, TCP, shutdown(I a, I b)) \

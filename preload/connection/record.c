@@ -148,15 +148,24 @@ void conn_own(void)
 		conn_is_owner();
 }
 
+/* A TCP socket that shall not be converted. */
+static bool is_ruled_out(int fd, enum mark mark)
+{
+	const struct note *n = mark == MARK_OTHER ? note_at(fd) : NULL;
+
+	return n && n->family;
+}
+
 /* Would a process miss what is known of the number, whose vfork child closes it in the same memory? Not
  * the peer of a converted connection, which only a child would take away that makes new sockets; nor
  * that it may be converted, once the kernel was told to connect it: a close that is nobody's but the
  * program's costs no system call then. */
 static bool is_missed(int fd, enum mark mark)
 {
-	return mark_has_record(mark) ? mark != MARK_UP :
-				       shim_is_active() && mark_is_fresh(mark) &&
-					       mark != MARK_FELL_BACK && !note_is_connected(fd);
+	return mark_has_record(mark) ?
+		       mark != MARK_UP :
+		       shim_is_active() && (mark_is_fresh(mark) || is_ruled_out(fd, mark)) &&
+			       mark != MARK_FELL_BACK && !note_is_connected(fd);
 }
 
 /* A SYN is out. The number may be another socket's by now. */

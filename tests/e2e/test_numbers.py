@@ -63,6 +63,38 @@ class Owed(Ways):
         L.sysctl("client", net__ipv4__tcp_fastopen=1)
 
 
+class Unseen(L.TestCase):
+    """A number that stood for something else, and comes back as a socket in a way that nobody sees."""
+    CLIENT = """
+import ctypes, os, socket, sys
+libc = ctypes.CDLL(None)
+socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+a, b = socket.socketpair()
+tcp = os.dup(0) if sys.argv[1] == "socket" else libc.syscall(%d, 2, 1, 0)
+other = socket.socket(socket.AF_UNIX).detach()
+socket.send_fds(a, [b"f"], [tcp])
+os.close(other) if sys.argv[2] == "close" else libc.syscall(%d, other)
+got = libc.syscall(%d, 2, 1, 0) if sys.argv[1] == "socket" else socket.recv_fds(b, 1, 1)[1][0]
+assert got == other, (got, other)
+s = socket.socket(fileno=got)
+s.connect((sys.argv[3], int(sys.argv[4])))
+print(s.getpeername()[0])
+"""
+
+    def test_it_is_converted(self):
+        self.lab.converter()
+        names = L.command(["gcc", "-E", "-dM", "-include", "sys/syscall.h", "-x", "c", "/dev/null"])
+        number = dict(re.findall(r"^#define __NR_(\w+) (\d+)$", names, re.M))
+        program = self.CLIENT % tuple(int(number[name]) for name in ("socket", "close", "socket"))
+        for made in "socket", "recvmsg":
+            for closed in "close", "syscall":
+                with self.subTest(made=made, closed=closed):
+                    shim = self.lab.config("fast-open = no-cookie", "fallback = none\nmptcp = off")
+                    r = self.lab.run([sys.executable, "-c", program, made, closed, L.SERVER, GREET], shim=shim)
+                    self.assertEqual((r.code, r.out.decode()), (0, f"{L.SERVER}\n"), r)
+                    self.assertEqual(r.log.count(": connected"), 1, r)
+
+
 class Numbers(L.TestCase):
     def listed(self):
         """{name: class}"""
