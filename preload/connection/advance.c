@@ -265,7 +265,7 @@ void conn_abandon(int fd, struct conn *c)
 	       wait_patiently(&patience))
 		;
 	if (u && exchange_is_pending(u)) {
-		report_given_up(u, fd);
+		exchange_given_up(u, fd);
 		exchange_end(u, fd, EXCHANGE_ABANDONED);
 		report_abandoned(u);
 	}

@@ -168,16 +168,6 @@ static bool is_missed(int fd, enum mark mark)
 			       mark != MARK_FELL_BACK && !note_is_connected(fd);
 }
 
-/* A SYN is out. The number may be another socket's by now. */
-SLOW static void tell_given_up(int fd, const struct conn *c)
-{
-	struct exchange *u = conn_exchange(c);
-
-	if (u && conn_is_ours(c) && !c->copied &&
-	    (exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY))
-		report_given_up(u, conn_is_of(fd, c) ? fd : -1);
-}
-
 /* Another thread may be at a step of its connection, or about to end it: either that one sees what has been
  * stored about the number, or this one sees that it is at it, and waits until the number is left alone. A signal
  * handler does not wait for its own frame. */
@@ -250,10 +240,8 @@ static void forget(int fd, enum mark mark)
 	c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
-	if (c && log_is_on(LOG_LEVEL_INFO))
-		tell_given_up(fd, c);
-	if (c)
-		u = conn_exchange(c);
+	if (c && (u = conn_exchange(c)) && conn_is_ours(c) && !c->copied)
+		exchange_given_up(u, fd);
 	if (u && !conn_is_forked() && !atomic_load(&u->copied)) {
 		end_ns = conn_is_shared() && !exchange_is_deferred(u) ? now_ns() : 0;
 		atomic_store(&u->deadline_ns, end_ns);

@@ -66,6 +66,7 @@ struct exchange {
 	int64_t left_ms[EXCHANGE_MOVES]; /* started_ms of each */
 	bool stays;	 /* no other converter would fare better, or there is none */
 	uint8_t unclear; /* a bit for each of them that was silent, for whatever reason */
+	uint8_t unheard; /* ... and from which nothing has come, not even a SYN+ACK */
 	int first_err;	 /* what came of the attempt before EXCHANGE_TRIED_BASE, or 0 */
 	const char *first_why;
 	bool fast_open; /* the program itself asks for Fast Open (D10); the server's cookie */

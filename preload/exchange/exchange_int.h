@@ -44,9 +44,13 @@ bool exchange_may_be_too_long(const struct exchange *u);
 bool exchange_may_be_held(const struct exchange *u);
 bool exchange_may_be_lost(const struct exchange *u);
 bool exchange_may_ask(const struct exchange *u);
+bool exchange_may_ask_soon(const struct exchange *u);
 bool exchange_has_elsewhere(const struct exchange *u);
+/* Should something have come by now, if a SYN was lost, too? */
+bool exchange_is_overdue(const struct exchange *u);
 /* The last part of its time, for asking. Half of this attempt's time, as a moment. */
 int64_t exchange_ask_window_ns(const struct exchange *u);
+int64_t exchange_ask_soon_ns(const struct exchange *u);
 int64_t exchange_half_ns(const struct exchange *u);
 /* When to look why nothing comes, from now on; and of an attempt that begins now. */
 void exchange_look_at(struct exchange *u, int64_t now);

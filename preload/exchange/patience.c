@@ -62,6 +62,11 @@ void exchange_begin_tries(struct exchange *u)
 
 /* ----------------------------------------------------------------------------- when */
 
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 #define PATIENCE_LEAST_NS 250000000
 #define PATIENCE_MOST_NS  900000000
 
@@ -93,9 +98,24 @@ bool exchange_may_ask(const struct exchange *u)
 	return exchange_may_try(u, EXCHANGE_TRIED_INFO) && !exchange_has_elsewhere(u);
 }
 
-static int64_t sooner(int64_t a, int64_t b)
+/* One that has failed, whom the program may give less time than we would; of the others a slow server
+ * would pay for it. */
+bool exchange_may_ask_soon(const struct exchange *u)
 {
-	return a < b ? a : b;
+	return u->is_probe && exchange_may_try(u, EXCHANGE_TRIED_INFO);
+}
+
+/* A SYN and another one have had the time to be answered. */
+int64_t exchange_ask_soon_ns(const struct exchange *u)
+{
+	return u->part_ns + 2 * patience_ns(u);
+}
+
+/* The second one is on its way after 900 ms, whatever is known. */
+bool exchange_is_overdue(const struct exchange *u)
+{
+	return u->unheard ||
+	       now_ns() >= sooner(u->part_ns + PATIENCE_MOST_NS, exchange_ask_soon_ns(u));
 }
 
 /* The kernel sends a lost SYN again after a second and without the data, which is no answer to a
@@ -110,11 +130,14 @@ void exchange_look_at(struct exchange *u, int64_t now)
 	int64_t look_ns = INT64_MAX,
 		ask_ns = atomic_load(&u->deadline_ns) - exchange_ask_window_ns(u);
 	int64_t lost_ns = u->attempt_ns + patience_ns(u), half = exchange_half_ns(u);
+	int64_t soon_ns = exchange_ask_soon_ns(u);
 
 	if (exchange_may_be_lost(u) && now < sooner(lost_ns, half))
 		look_ns = sooner(lost_ns, half);
 	if ((exchange_may_be_held(u) || exchange_may_be_too_long(u)) && now < half)
 		look_ns = sooner(look_ns, half);
+	if (exchange_may_ask_soon(u) && now < soon_ns)
+		look_ns = sooner(look_ns, soon_ns);
 	if (exchange_may_ask(u) && now < ask_ns)
 		look_ns = sooner(look_ns, ask_ns);
 	atomic_store(&u->look_ns, look_ns);

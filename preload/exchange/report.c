@@ -374,23 +374,6 @@ void report_abandoned(struct exchange *u)
 	report_tell(&r, u);
 }
 
-void report_given_up(struct exchange *u, int fd)
-{
-	struct report r;
-	bool is_out;
-
-	if (!exchange_try_lock(u)) /* somebody is at it, who writes what would be read here */
-		return;
-	is_out = exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY;
-	if (is_out) {
-		report_begin(&r, u, fd);
-		report_line(&r, u, LOG_LEVEL_INFO, LOG_GIVEN_UP, "by the program", 0);
-	}
-	exchange_unlock(u);
-	if (is_out)
-		report_tell_lines(&r);
-}
-
 void report_well_without(struct exchange *u)
 {
 	struct report r;

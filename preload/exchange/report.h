@@ -84,8 +84,6 @@ void report_unclear(struct report *r, const struct exchange *u);
 void report_nothing(struct report *r, struct exchange *u);
 /* The same at once, for an exchange that ends outside any turn. */
 void report_abandoned(struct exchange *u);
-/* The program closes the number, or takes the connection back, before there is an outcome. */
-void report_given_up(struct exchange *u, int fd);
 /* At once: the server that was silent behind the converter has answered a direct connection. */
 void report_well_without(struct exchange *u);
 /* lines.c: a line for the log: "EVENT server via converter after n ms: WHY, ERR". why: lives for ever. */

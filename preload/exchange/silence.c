@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Nothing comes: what may help, whether anybody is there at all, and in the end whose fault it was. */
+#include "step.h"
+
 #include "exchange_int.h"
 
 #include "sock.h"
@@ -21,28 +23,35 @@ static int64_t evidence_ns(const struct exchange *u)
 }
 
 /* By this exchange or another one: has it had the time to answer? */
-static bool was_asked(const struct exchange *u)
+static bool was_asked(const struct exchange *u, int64_t since_ns)
 {
 	int64_t asked_ns = report_asked_ns(u);
 
 	return u->tried & EXCHANGE_TRIED_INFO ||
-	       (asked_ns >= evidence_ns(u) && asked_ns + exchange_ask_window_ns(u) <= now_ns());
+	       (asked_ns >= since_ns && asked_ns + exchange_ask_window_ns(u) <= now_ns());
 }
 
-static struct blame_facts facts(const struct exchange *u, int fd)
+static struct tcp_info tcp_of(int fd)
 {
 	struct tcp_info info = { .tcpi_state = 0 };
 	socklen_t len = offsetof(struct tcp_info, tcpi_sacked);
-	bool has_sent = exchange_phase(u) == EXCHANGE_REPLY;
 
 	sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+	return info;
+}
+
+static struct blame_facts facts(const struct exchange *u, const struct tcp_info *info,
+				int64_t since_ns)
+{
+	bool has_sent = exchange_phase(u) == EXCHANGE_REPLY;
+
 	return (struct blame_facts){
-		.has_syn_ack = info.tcpi_state != TCP_SYN_SENT && info.tcpi_state != TCP_CLOSE,
+		.has_syn_ack = info->tcpi_state != TCP_SYN_SENT && info->tcpi_state != TCP_CLOSE,
 		.has_sent = has_sent,
-		.has_ack = has_sent && info.tcpi_unacked == 0,
+		.has_ack = has_sent && info->tcpi_unacked == 0,
 		.has_begun = has_sent && u->reply.got,
-		.is_alive = u->tried & EXCHANGE_TRIED_AGAIN || report_is_alive(u, evidence_ns(u)),
-		.was_asked = was_asked(u),
+		.is_alive = u->tried & EXCHANGE_TRIED_AGAIN || report_is_alive(u, since_ns),
+		.was_asked = was_asked(u, since_ns),
 	};
 }
 
@@ -57,11 +66,14 @@ enum exchange_event exchange_is_there(struct exchange_turn *t)
 	return exchange_retry(t, EXCHANGE_TRIED_AGAIN, "it is there, the server is silent");
 }
 
-static bool is_to_ask(const struct exchange *u, int fd)
+static bool is_to_ask(const struct exchange *u, int fd, bool soon)
 {
-	struct blame_facts f = facts(u, fd);
+	int64_t since_ns = soon ? u->part_ns : evidence_ns(u);
+	struct tcp_info info = tcp_of(fd);
+	struct blame_facts f = facts(u, &info, since_ns);
 
-	return blame(&f) == BLAME_UNCLEAR && report_may_ask(u, evidence_ns(u));
+	return blame(&f) == BLAME_UNCLEAR && !(soon && f.has_syn_ack) &&
+	       report_may_ask(u, since_ns);
 }
 
 enum exchange_event exchange_look(struct exchange_turn *t)
@@ -75,7 +87,9 @@ enum exchange_event exchange_look(struct exchange_turn *t)
 	if (exchange_may_be_lost(u) && sock_tcp_state(t->fd) == TCP_SYN_SENT)
 		return exchange_retry(t, EXCHANGE_TRIED_SYN, "no answer to the SYN");
 	if (exchange_may_ask(u) && now >= deadline_ns - exchange_ask_window_ns(u))
-		return is_to_ask(u, t->fd) ? ask(t) : EXCHANGE_GOES_ON;
+		return is_to_ask(u, t->fd, false) ? ask(t) : EXCHANGE_GOES_ON;
+	if (exchange_may_ask_soon(u) && now >= exchange_ask_soon_ns(u) && is_to_ask(u, t->fd, true))
+		return ask(t);
 	if (now < exchange_half_ns(u))
 		return EXCHANGE_GOES_ON;
 	if (is_held(u, t->fd)) {
@@ -105,8 +119,9 @@ static enum exchange_event out_of_time(struct exchange_turn *t, enum blame b)
 
 /* The others may have the rest of the time. That this one was at fault is told when another has
  * fared better. */
-static enum exchange_event move_on(struct exchange_turn *t, enum blame b)
+static enum exchange_event move_on(struct exchange_turn *t, enum blame b, bool is_unheard)
 {
+	t->u->unheard |= (uint8_t)((is_unheard ? 1U : 0U) << t->u->moves);
 	t->before = exchange_phase(t->u);
 	t->failure = (struct exchange_failure){ .err = ETIMEDOUT, .why = blame_text(b) };
 	exchange_hold(t->u);
@@ -135,7 +150,8 @@ static enum exchange_event ask_late(struct exchange_turn *t)
 enum exchange_event exchange_time_out(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
-	struct blame_facts f = facts(u, t->fd);
+	struct tcp_info info = tcp_of(t->fd);
+	struct blame_facts f = facts(u, &info, evidence_ns(u));
 	enum blame b = blame(&f);
 	int64_t deadline_ns = atomic_load(&u->deadline_ns);
 	bool is_last = deadline_ns >= atomic_load(&u->limit_ns);
@@ -153,8 +169,52 @@ enum exchange_event exchange_time_out(struct exchange_turn *t)
 		return EXCHANGE_GOES_ON;
 	}
 	if (!is_last && exchange_has_elsewhere(u))
-		return move_on(t, b);
+		return move_on(t, b, !f.has_syn_ack);
 	if (b == BLAME_UNCLEAR && exchange_may_try(u, EXCHANGE_TRIED_INFO))
 		return ask_late(t);
 	return out_of_time(t, b);
+}
+
+/* ---------------------------------------------------------- the program does not wait */
+
+/* The number may be another socket's by now. */
+static bool is_its(int fd, const struct exchange *u)
+{
+	uint64_t cookie = 0;
+
+	return sock_ask_cookie(fd, &cookie) == 0 && cookie == atomic_load(&u->sock_cookie);
+}
+
+/* Not even a SYN+ACK, by two SYNs, and the time that the answer to one takes is over; nor has anybody else
+ * been answered meanwhile. */
+static bool is_unheard(const struct exchange *u, int fd)
+{
+	struct tcp_info info = tcp_of(fd);
+	struct blame_facts f = facts(u, &info, u->part_ns);
+
+	return info.tcpi_state == TCP_SYN_SENT && blame_counts(blame(&f)) &&
+	       (u->tried & EXCHANGE_TRIED_SYN || info.tcpi_retransmits);
+}
+
+void exchange_given_up(struct exchange *u, int fd)
+{
+	struct report r;
+	bool is_late = false, is_told = false;
+
+	if (!exchange_try_lock(u)) /* somebody is at it, who writes what would be read here */
+		return;
+	if (exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY) {
+		is_late = exchange_is_overdue(u);
+		is_told = is_late || log_is_on(LOG_LEVEL_INFO);
+	}
+	if (is_told) {
+		report_begin(&r, u, is_its(fd, u) ? fd : -1);
+		r.unclear = u->unclear & u->unheard;
+		if (is_late && r.fd >= 0 && is_unheard(u, r.fd))
+			report_failed(&r, u, NULL, ETIMEDOUT);
+		report_line(&r, u, LOG_LEVEL_INFO, LOG_GIVEN_UP, "by the program", 0);
+	}
+	exchange_unlock(u);
+	if (is_told)
+		report_tell(&r, u);
 }

@@ -24,5 +24,9 @@ struct exchange *exchange_incoming(uint64_t sock_cookie, const struct config_con
  * exchange_leave(). */
 enum exchange_event exchange_advance(struct exchange *u, int fd, uint16_t word, bool broken,
 				     int *err);
+/* The program closes the number, or takes the connection back, before there is an outcome. For the log; and if
+ * nothing at all has come from the converter for health, as the next program may be as impatient. No system
+ * call for what was just begun. */
+void exchange_given_up(struct exchange *u, int fd);
 
 #endif

@@ -57,6 +57,15 @@ class Blame(L.TestCase):
             lines = crowd.lines()
             self.assertEqual({line.path for line in lines}, {"converted"}, lines)
 
+    @contextlib.contextmanager
+    def dropped(self, address):
+        rule = ["INPUT", "-p", "tcp", "-d", address, "-j", "DROP"]
+        L.command(L.inside("converter", ["iptables", "-A", *rule]))
+        try:
+            yield
+        finally:
+            L.command(L.inside("converter", ["iptables", "-D", *rule]))
+
     def tally(self, lines):
         return dict(collections.Counter((line.name, line.path) for line in lines))
 
@@ -127,15 +136,6 @@ class MuteServer(Blame):
 class DeadConverter(Blame):
     """The other side of case 1.1: who is really dead is left alone after one limit, by all."""
 
-    @contextlib.contextmanager
-    def dropped(self, address):
-        rule = ["INPUT", "-p", "tcp", "-d", address, "-j", "DROP"]
-        L.command(L.inside("converter", ["iptables", "-A", *rule]))
-        try:
-            yield
-        finally:
-            L.command(L.inside("converter", ["iptables", "-D", *rule]))
-
     def judge(self, lines):
         """The one that finds it out has waited for the limit; those that began in the second after
         that did not wait at all."""
@@ -172,6 +172,95 @@ class DeadConverter(Blame):
             faults = ["--hold", "--fault", "keep-syn"]
         return (self.shim(address, mptcp=mptcp), address,
                 self.converter(*faults, mptcp=mptcp, listen=[address]))
+
+
+class Impatient(Blame):
+    """A program whose own limit is shorter than `timeout` teaches, too, what it has found out until then."""
+
+    def shim(self, address, *others, fast_open="no-cookie", mptcp=False, timeout=5):
+        more = "".join(f"\n[converter {n}]\naddress = {other}\nfast-open = {fast_open}"
+                       for n, other in enumerate(others))
+        return self.lab.config(f"fast-open = {fast_open}{more}",
+                               f"mptcp = {'on' if mptcp else 'off'}\nfallback = direct\n"
+                               f"timeout = {timeout}s", address=address) | {
+                                   "CONVERT_STATE": str(self.lab.file("state"))}
+
+    def curls(self, shim, seconds, n, then=""):
+        """What so many, one after the other, have seen; "" is nothing in that time."""
+        curl = f"curl -sS --connect-timeout {seconds} http://{L.SERVER}/who || echo; {then}"
+        return self.lab.start("client", [*under(shim), "sh", "-c", n * curl], name="curls")
+
+    def seen(self, curls):
+        curls.process.wait(30)
+        return [line if line[:1].isdigit() else "" for line in curls.text().splitlines()
+                if not line.startswith("curl:")]
+
+    def failures(self, shim):
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], shim=shim)
+        return [c["failures"] for c in json.loads(r.out)["converters"]]
+
+    def both(self, running, expected, *curls):
+        """As expected of each, all at the same time."""
+        started = [(what, self.curls(shim, what[-1], *curls)) for what, shim in running.items()]
+        for what, process in started:
+            with self.subTest(what):
+                self.assertEqual(self.seen(process), expected, process.text())
+
+    def test_no_host(self):
+        """The first one waits for nothing, the next ones not at all. One tries again, and then it is left alone
+        for longer."""
+        running = {}
+        with contextlib.ExitStack() as stack:
+            for what in ("no-cookie", False, 2), ("cookie", False, 3), ("no-cookie", True, 2):
+                address, _ = self.lab.fresh_addresses()
+                stack.enter_context(self.dropped(address))
+                running[what] = self.shim(address, fast_open=what[0], mptcp=what[1])
+            self.both(running, ["", L.CLIENT, L.CLIENT], 3)
+            time.sleep(1.2)
+            self.both(running, ["", L.CLIENT], 2, "sleep 1.2; ")
+
+    def test_no_host_of_two(self):
+        """The second one's time begins when most of the program's is over: after some they are left alone."""
+        addresses = [self.lab.fresh_addresses()[0] for _ in range(2)]
+        with self.dropped(addresses[0]), self.dropped(addresses[1]):
+            seen = self.seen(self.curls(self.shim(*addresses, timeout=2), 1.4, 7))
+        self.assertIn(L.CLIENT, seen)
+
+    def test_closed_at_once(self):
+        """Happy Eyeballs' losers: nothing has come for 300 ms from one that answers within a few."""
+        address, _ = self.lab.fresh_addresses()
+        converter = self.converter(listen=[address])
+        shim = self.shim(address)
+        self.well_before([shim])
+        with self.dropped(address):
+            loser = ("import socket, time\n"
+                     "for way in 0, 1, 2, 3:\n"
+                     "    s = socket.socket()\n"
+                     "    s.settimeout(0.3)\n"
+                     f"    print(s.connect_ex(('{L.SERVER}', 80)))\n"
+                     "    s.close()\n")
+            r = self.lab.run(["/usr/bin/python3", "-BES", "-c", loser], shim=shim)
+        self.assertEqual(len(r.out.split()), 4, r)
+        self.assertEqual(self.failures(shim), [0])
+        self.assertEqual(self.seen(self.curls(shim, 3, 1)), [L.ROUTER], converter.text())
+
+    def test_a_mute_server(self):
+        """It is not the converter's fault, if that holds its SYN+ACK, either: there it costs the one second that
+        it takes to ask, however often."""
+        running = []
+        for hold in "", "--hold":
+            address, _ = self.lab.fresh_addresses()
+            self.converter(*hold.split(), listen=[address])
+            running.append((hold, self.shim(address)))
+        self.well_before([shim for _, shim in running])
+        crowds_of = [self.crowd(shim, "-n 6 -t 9000 -p 1200 -w 1000", crowds.mute(20))
+                     for _, shim in running]
+        for (hold, shim), crowd in zip(running, crowds_of):
+            with self.subTest(hold or "at once"):
+                text = self.tally(crowd.lines())
+                self.assertLessEqual(max(self.failures(shim)), 1 if hold else 0, text)
+        time.sleep(1.1)
+        self.well_before([shim for _, shim in running])
 
 
 # Says what it sees of a connection that it has not looked at for a while, and whom the server saw.

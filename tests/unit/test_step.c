@@ -35,9 +35,10 @@ static struct {
 	size_t room;  /* bytes of it that are taken */
 	bool is_full; /* nothing more is taken */
 	int state;    /* of TCP */
-	unsigned int unacked;
+	unsigned int unacked, retransmits;
 	bool has_mptcp, has_syn_data;
 	int64_t now_ns;
+	uint64_t cookie;
 	int syns, connects, resets;
 } kernel;
 
@@ -86,9 +87,14 @@ static long tell_option(int level, int name, void *value, socklen_t *len)
 {
 	struct tcp_info info = { .tcpi_state = (uint8_t)kernel.state,
 				 .tcpi_unacked = kernel.unacked,
+				 .tcpi_retransmits = (uint8_t)kernel.retransmits,
 				 .tcpi_options = kernel.has_syn_data ? TCPI_OPT_SYN_DATA : 0 };
 	int is = kernel.has_mptcp;
 
+	if (level == SOL_SOCKET && name == SO_COOKIE) {
+		memcpy(value, &kernel.cookie, *len);
+		return 0;
+	}
 	if (level != IPPROTO_TCP)
 		return failed(ENOPROTOOPT);
 	memcpy(value, name == TCP_INFO ? (void *)&info : (void *)&is, *len);
@@ -121,7 +127,7 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 
 static struct addr places[4]; /* of converters; each test has new ones */
 /* Each test has one of its own, as it is remembered which options it refuses. */
-static struct config_converter converters[64], *converter = converters;
+static struct config_converter converters[96], *converter = converters;
 static struct config config = { .n_converters = 1,
 				.mptcp = CONFIG_MPTCP_ON,
 				.timeout_ms = 4000,
@@ -280,6 +286,7 @@ static int set_up(void **state)
 		places[i].port = ++port;
 	}
 	u = exchange_new(port);
+	kernel.cookie = port;
 	u->server = (struct addr){ .ip = { [10] = 0xff, 0xff, 192, 0, 2, 1 }, .port = 80 };
 	u->family = AF_INET;
 	u->converter = converter;
@@ -939,6 +946,102 @@ static void test_holder_that_died(void **state)
 	assert_int_equal(step_after(600), EXCHANGE_IS_REFUSED);
 }
 
+/* ------------------------------------------------------- a program that does not wait */
+
+static uint32_t failures_of(const struct health_key *key)
+{
+	struct health h;
+
+	health_find(key, kernel.now_ns / MS, &h);
+	return h.failures;
+}
+
+/* No SYN+ACK to two SYNs, a quarter of a second after the second one: that is told. */
+static void test_given_up(void **state)
+{
+	(void)state;
+	kernel.state = TCP_SYN_SENT;
+	open_and_read();
+	assert_int_equal(step_after(260), EXCHANGE_GOES_ON);
+	assert_int_equal(kernel.syns, 2);
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 0);
+	assert_int_equal(step_after(250), EXCHANGE_GOES_ON);
+	kernel.cookie++; /* the number is another one's */
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 0);
+	kernel.cookie--;
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 1);
+}
+
+/* The message waits for the SYN+ACK: the kernel has sent the SYN again. */
+static void test_given_up_owed(void **state)
+{
+	(void)state;
+	kernel.state = TCP_SYN_SENT;
+	kernel.syn_err = EINPROGRESS;
+	kernel.is_full = true;
+	open_it();
+	assert_int_equal(step_after(990), EXCHANGE_GOES_ON);
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 0);
+	kernel.retransmits = 1;
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 1);
+}
+
+static void test_given_up_by_a_mute_server(void **state)
+{
+	(void)state;
+	open_and_read();
+	assert_int_equal(step_after(1500), EXCHANGE_GOES_ON);
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 0);
+}
+
+/* One that has failed is asked before the program may have given up, and if it answers it was the server. */
+static void test_given_up_by_who_tries(void **state)
+{
+	const struct health_event e = { .kind = HEALTH_FAILED,
+					.retry_ms = 60000,
+					.delay_s = HEALTH_NO_DELAY };
+
+	(void)state;
+	health_report(&u->health, &e, kernel.now_ns / MS);
+	u->is_probe = true;
+	kernel.state = TCP_SYN_SENT;
+	open_and_read();
+	assert_int_equal(step_after(260), EXCHANGE_GOES_ON);
+	assert_false(read_all().is_info);
+	assert_int_equal(step_after(250), EXCHANGE_GOES_ON);
+	assert_true(read_all().is_info);
+	tell_of_itself();
+	assert_int_equal(step_after(10), EXCHANGE_GOES_ON);
+	assert_int_equal(failures_of(&u->health), 0);
+	assert_false(read_all().is_info);
+	assert_int_equal(step_after(1000), EXCHANGE_GOES_ON);
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&u->health), 0);
+}
+
+/* Of two the first has had all of its time. */
+static void test_given_up_by_the_second(void **state)
+{
+	const struct health_key first = u->health;
+
+	(void)state;
+	converter->n_addrs = 2;
+	exchange_begin_tries(u);
+	kernel.state = TCP_SYN_SENT;
+	open_and_read();
+	while (u->moves == 0)
+		assert_int_equal(step_after(10), EXCHANGE_GOES_ON);
+	exchange_given_up(u, kernel.ours);
+	assert_int_equal(failures_of(&first), 1);
+	assert_int_equal(failures_of(&u->health), 0);
+}
+
 /* --------------------------------------------------------------------------- the others */
 
 static void test_silent_first(void **state)
@@ -1062,6 +1165,11 @@ int main(void)
 		TEST(test_dead_converter),
 		TEST(test_looked_at_late),
 		TEST(test_holder_that_died),
+		TEST(test_given_up),
+		TEST(test_given_up_owed),
+		TEST(test_given_up_by_a_mute_server),
+		TEST(test_given_up_by_who_tries),
+		TEST(test_given_up_by_the_second),
 		TEST(test_silent_first),
 		TEST(test_silent_first_beside_another),
 		TEST(test_all_refuse),
