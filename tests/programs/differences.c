@@ -241,15 +241,17 @@ static void identity(int fd)
 	row("FIOQSIZE", "%s", outcome(ioctl(fd, FIOQSIZE, block)));
 }
 
-/* Of an error that there is meanwhile poll() would tell as well. */
+/* An error that there is meanwhile ends a poll(), too. */
 static bool comes(int fd, int timeout_ms)
 {
-	int64_t until_ms = now_ms() + timeout_ms;
-	bool is_there;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t until_ms = now_ms() + timeout_ms, left_ms = timeout_ms;
 
-	while (!(is_there = ready(fd, 0) & POLLIN) && now_ms() < until_ms)
+	while (poll(&p, 1, (int)left_ms) == 1 && !(p.revents & POLLIN) && left_ms > 0) {
 		sleep_ms(1);
-	return is_there;
+		left_ms = now_ms() < until_ms ? until_ms - now_ms() : 0;
+	}
+	return p.revents & POLLIN;
 }
 
 static void owners(int fd)
