@@ -68,6 +68,7 @@ def free_port():
     """Of both families: an IPv4 socket may be given a number that an IPv6 socket has, or has had a minute ago, and
     then no IPv6 socket can take its place."""
     with socket.socket(socket.AF_INET6) as s:
+        s.setsockopt(*V6ONLY, 0)  # whatever net.ipv6.bindv6only says
         s.bind(("::", 0))
         return s.getsockname()[1]
 
