@@ -45,7 +45,7 @@ enum concern {
 	THIRD_TCP,
 	LISTENING, /* its listeners may be converters' */
 	FILTER,	   /* it is to be a seccomp filter */
-	ALWAYS,	   /* another thread may begin something while it waits, or it gives something away */
+	ALWAYS, /* another thread may begin something while it waits, or it gives something away */
 };
 
 static bool is_unsettled(long fd)
