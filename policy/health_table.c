@@ -284,7 +284,7 @@ void health_where(const struct addr *converter, pol_route_fn *route, int64_t now
 	*key = (struct health_key){ .converter = *converter };
 	if (recall_network(bytes, now_ms, &key->network))
 		return;
-	if (route && route(converter, &r))
+	if (route && route(converter, NULL, &r))
 		key->network = health_network(&r);
 	if (!memo_try_lock(&network_memo))
 		return;

@@ -205,7 +205,8 @@ static enum paths_found ask_of(const struct addr *to, pol_route_fn *route,
 
 	if (fd < 0)
 		return found;
-	if (ask_endpoints(fd, genl_family(fd, MPTCP_PM_NAME), &paths) == 0 && route(to, &first)) {
+	if (ask_endpoints(fd, genl_family(fd, MPTCP_PM_NAME), &paths) == 0 &&
+	    route(to, NULL, &first)) {
 		enum paths_found by_tunnel = paths_beside(&paths, &first, true);
 
 		found = paths_beside(&paths, &first, false);

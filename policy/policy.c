@@ -105,7 +105,7 @@ static bool is_at_home(const struct config_converter *c, const struct addr *via,
 
 	if (c->n_from == 0 && c->n_interfaces == 0)
 		return true;
-	return facts.route && facts.route(via, &r) && pol_is_at_home(c, &r);
+	return facts.route && facts.route(via, facts.by, &r) && pol_is_at_home(c, &r);
 }
 
 /* Tries the addresses of one family. Returns false if c cannot be used by them. */
@@ -286,25 +286,25 @@ bool pol_is_converter(const struct config *config, const struct addr *peer)
 
 /* Where the packets to it leave, and which address of ours they really have. */
 static bool is_from_home(const struct config_converter *c, const struct addr *peer,
-			 const struct addr *local, pol_route_fn *route)
+			 const struct pol_binding *by, pol_route_fn *route)
 {
 	struct pol_route r = { .interface = "" };
 
-	if (c->n_interfaces && !(route && route(peer, &r)))
+	if (c->n_interfaces && !(route && route(peer, by, &r)))
 		return false;
-	r.source = *local;
+	r.source = by->source;
 	return pol_is_at_home(c, &r);
 }
 
 const struct config_converter *pol_accept(const struct config *config, const struct addr *peer,
-					  const struct addr *local, pol_route_fn *route)
+					  const struct pol_binding *by, pol_route_fn *route)
 {
 	for (size_t i = 0; i < config->n_converters; i++) {
 		const struct config_converter *c = &config->converters[i];
 
 		for (size_t k = 0; k < c->n_addrs; k++)
-			if (addr_equal_ip(&c->addrs[k], peer) && pol_listens(config, local) &&
-			    is_from_home(c, peer, local, route))
+			if (addr_equal_ip(&c->addrs[k], peer) && pol_listens(config, &by->source) &&
+			    is_from_home(c, peer, by, route))
 				return c;
 	}
 	return NULL;

@@ -37,13 +37,21 @@ struct pol_verdict {
 	struct addr via;			  /* its address and port to use */
 };
 
-/* How the host would route to an address now; asked only for converters that are bound to a
- * network by `from` or `interface`. Returns false if there is no route. */
+/* What a socket says itself of the way of its packets: an address or a device that it is bound to, a mark. What is
+ * zero it does not say. */
+struct pol_binding {
+	struct addr source; /* whatever the port */
+	uint32_t interface; /* its index */
+	uint32_t mark;
+};
+/* How the host would route to an address now, from a socket that is bound so (NULL: to nothing); asked only for
+ * converters that are bound to a network by `from` or `interface`. Returns false if there is no route. */
 struct pol_route {
 	struct addr source;
 	char interface[16];
 };
-typedef bool pol_route_fn(const struct addr *to, struct pol_route *route);
+typedef bool pol_route_fn(const struct addr *to, const struct pol_binding *by,
+			  struct pol_route *route);
 /* May the converter be used from there, by `from` and `interface` (F-01)? */
 bool pol_is_at_home(const struct config_converter *c, const struct pol_route *route);
 
@@ -56,6 +64,7 @@ struct pol_verdict pol_decide(const struct config *config, const struct addr *ds
 /* What is asked of the host while a converter is chosen; NULL: nobody to ask. */
 struct pol_facts {
 	pol_route_fn *route;
+	const struct pol_binding *by; /* what the socket is bound to, or NULL */
 	/* Is the converter at this address usable now? Asked only of those that would be chosen, and of
 	 * the one that is chosen last. POL_DEFAULT is yes, anything else why not. */
 	enum pol_reason (*usable)(const struct addr *via, void *arg);
@@ -66,10 +75,10 @@ struct pol_facts {
 struct pol_verdict pol_rule(const struct config *config, const struct addr *dst);
 struct pol_verdict pol_choose(const struct config *config, const struct addr *dst,
 			      int socket_family, struct pol_verdict rule, struct pol_facts facts);
-/* An incoming connection from `peer` to our end `local`: does a rule say that connections to there may be
+/* An incoming connection from `peer` to our end, by->source: does a rule say that connections to there may be
  * remote hosts', and is the peer a converter in its own network (F-01)? NULL: it is what it looks like. */
 const struct config_converter *pol_accept(const struct config *config, const struct addr *peer,
-					  const struct addr *local, pol_route_fn *route);
+					  const struct pol_binding *by, pol_route_fn *route);
 /* The first of those, of a listener; the second, wherever it is. */
 bool pol_listens(const struct config *config, const struct addr *local);
 bool pol_is_converter(const struct config *config, const struct addr *peer);

@@ -18,8 +18,7 @@
 struct request {
 	struct nlmsghdr header;
 	struct rtmsg route;
-	struct rtattr attribute; /* RTA_DST */
-	uint8_t dst[16];	 /* IPv4: the first four */
+	uint8_t attributes[2 * RTA_SPACE(16) + 2 * RTA_SPACE(4)];
 };
 
 struct answer {
@@ -28,13 +27,44 @@ struct answer {
 	int interface_index;
 };
 
-static int send_request(int fd, const struct addr *to)
+static void add(struct request *r, unsigned short type, const void *value, size_t len)
+{
+	const struct rtattr a = { .rta_type = type, .rta_len = (uint16_t)RTA_LENGTH(len) };
+	uint8_t *at = (uint8_t *)r + r->header.nlmsg_len;
+
+	memcpy(at, &a, sizeof(a));
+	memcpy(at + RTA_LENGTH(0), value, len);
+	r->header.nlmsg_len += (uint32_t)RTA_SPACE(len);
+}
+
+/* A source of the other family is not the packets'. */
+static bool has_source(const struct pol_binding *by, const struct addr *to)
+{
+	return by && addr_classify(&by->source) != ADDR_UNSPECIFIED &&
+	       addr_is_v4(&by->source) == addr_is_v4(to);
+}
+
+static void add_binding(struct request *r, const struct addr *to, const struct pol_binding *by)
+{
+	size_t len = addr_is_v4(to) ? 4 : 16;
+
+	if (has_source(by, to)) {
+		r->route.rtm_src_len = r->route.rtm_dst_len;
+		add(r, RTA_SRC, by->source.ip + 16 - len, len);
+	}
+	if (by && by->interface)
+		add(r, RTA_OIF, &by->interface, sizeof(by->interface));
+	if (by && by->mark)
+		add(r, RTA_MARK, &by->mark, sizeof(by->mark));
+}
+
+static int send_request(int fd, const struct addr *to, const struct pol_binding *by)
 {
 	bool v4 = addr_is_v4(to);
 	size_t len = v4 ? 4 : 16;
 	struct request r = {
 		.header = {
-			.nlmsg_len = (uint32_t)(offsetof(struct request, dst) + len),
+			.nlmsg_len = offsetof(struct request, attributes),
 			.nlmsg_type = RTM_GETROUTE,
 			.nlmsg_flags = NLM_F_REQUEST,
 		},
@@ -42,12 +72,12 @@ static int send_request(int fd, const struct addr *to)
 			.rtm_family = v4 ? AF_INET : AF_INET6,
 			.rtm_dst_len = v4 ? 32 : 128,
 		},
-		.attribute = { .rta_type = RTA_DST, .rta_len = (uint16_t)RTA_LENGTH(len) },
 	};
 	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	long sent;
 
-	memcpy(r.dst, to->ip + 16 - len, len);
+	add(&r, RTA_DST, to->ip + 16 - len, len);
+	add_binding(&r, to, by);
 	sent = syscall(SYS_sendto, fd, &r, r.header.nlmsg_len, MSG_DONTWAIT | MSG_NOSIGNAL, &kernel,
 		       sizeof(kernel));
 	return sent < 0 ? -errno : 0;
@@ -107,7 +137,8 @@ void route_interface(int fd, char name[16], int index)
 }
 
 /* The kernel answers before sendto() returns: no answer now means no answer. */
-static bool ask(int fd, const struct addr *to, struct pol_route *route)
+static bool ask(int fd, const struct addr *to, const struct pol_binding *by,
+		struct pol_route *route)
 {
 	union {
 		struct nlmsghdr header;
@@ -116,24 +147,30 @@ static bool ask(int fd, const struct addr *to, struct pol_route *route)
 	struct answer a = { 0 };
 	long n;
 
-	if (send_request(fd, to) < 0)
+	if (send_request(fd, to, by) < 0)
 		return false;
 	n = syscall(SYS_recvfrom, fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_TRUNC, NULL, NULL);
 	if (n < 0 || (size_t)n > sizeof(reply) || !parse_reply(&reply.header, (size_t)n, &a))
 		return false;
+	/* of IPv6 with a source the answer may be another device's */
+	if (has_source(by, to) && !addr_is_v4(to) && by->interface &&
+	    by->interface != (uint32_t)a.interface_index)
+		return false;
 	set_source(&route->source, &a);
+	if (has_source(by, to)) /* the answer does not repeat it */
+		route->source = by->source;
 	route_interface(fd, route->interface, a.interface_index);
 	return true;
 }
 
-bool route_lookup(const struct addr *to, struct pol_route *route)
+bool route_lookup(const struct addr *to, const struct pol_binding *by, struct pol_route *route)
 {
 	int saved_errno = errno;
 	int fd = (int)syscall(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	bool found = false;
 
 	if (fd >= 0) {
-		found = ask(fd, to, route);
+		found = ask(fd, to, by, route);
 		syscall(SYS_close, fd);
 	}
 	errno = saved_errno;

@@ -10,7 +10,7 @@
 
 #include "policy.h"
 
-bool route_lookup(const struct addr *to, struct pol_route *route);
+bool route_lookup(const struct addr *to, const struct pol_binding *by, struct pol_route *route);
 /* The name of an interface, "" if there is none; fd: any socket, asked by ioctl(). errno may change. */
 void route_interface(int fd, char name[16], int index);
 

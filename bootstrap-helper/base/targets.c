@@ -10,7 +10,7 @@ bool targets_look(struct target *t)
 {
 	struct target before = *t;
 
-	t->has_route = route_lookup(&t->to, &t->route);
+	t->has_route = route_lookup(&t->to, NULL, &t->route);
 	t->at_home = t->has_route && pol_is_at_home(t->converter, &t->route);
 	t->network = t->has_route ? health_network(&t->route) : 0;
 	return t->network != before.network || t->at_home != before.at_home;

@@ -130,7 +130,7 @@ static void ask(struct judge_converter *j)
 	struct health_key key;
 	struct health known;
 
-	j->has_route = route_lookup(j->to, &j->route);
+	j->has_route = route_lookup(j->to, NULL, &j->route);
 	j->is_at_home = j->has_route && pol_is_at_home(j->converter, &j->route);
 	if (!j->is_at_home)
 		return;

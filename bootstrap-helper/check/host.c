@@ -265,7 +265,7 @@ static void look_at_route(struct host *h, const struct config *config)
 {
 	struct pol_route route;
 
-	if (config->n_converters && route_lookup(&config->converters[0].addrs[0], &route))
+	if (config->n_converters && route_lookup(&config->converters[0].addrs[0], NULL, &route))
 		memcpy(h->main_interface, route.interface, sizeof(h->main_interface));
 }
 

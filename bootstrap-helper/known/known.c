@@ -104,7 +104,7 @@ static const char *name_of(const struct addr *a)
 /* The interface, if this is the network by which it is reached now. What is kept of others is a hash. */
 static bool is_here(const struct health_key *key, struct pol_route *route)
 {
-	return route_lookup(&key->converter, route) && health_network(route) == key->network;
+	return route_lookup(&key->converter, NULL, route) && health_network(route) == key->network;
 }
 
 static void converter_as_json(const struct health_key *key, const struct health *h, void *array)

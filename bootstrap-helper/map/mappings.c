@@ -324,7 +324,7 @@ void mappings_look(struct mappings *m)
 		struct addr before = s->route.source;
 		bool was = s->at_home, is_first = !s->err && s->fd < 0;
 
-		s->has_route = route_lookup(&s->to, &s->route);
+		s->has_route = route_lookup(&s->to, NULL, &s->route);
 		s->at_home = s->has_route &&
 			     (!s->converter || pol_is_at_home(s->converter, &s->route));
 		if (is_first || was != s->at_home ||

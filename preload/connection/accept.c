@@ -3,6 +3,7 @@
 
 #include "advance.h"
 #include "begin.h"
+#include "bound.h"
 #include "converters.h"
 #include "due.h"
 #include "epsets.h"
@@ -82,16 +83,17 @@ void accept_listen(int fd)
 
 bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 {
-	const struct config_converter *converter;
+	const struct config_converter *converter = NULL;
 	struct conn *c;
 	struct exchange *u;
-	struct addr local;
+	struct pol_binding by;
 	bool mptcp;
 
-	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer) ||
-	    !sock_addr(fd, SYS_getsockname, &local))
+	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer))
 		return false;
-	converter = pol_accept(shim_config(), peer, &local, converters_route);
+	bound_ask(fd, &by);
+	if (by.source.port)
+		converter = pol_accept(shim_config(), peer, &by, converters_route);
 	c = converter ? conn_at(fd, true) : NULL;
 	if (!c)
 		return false;

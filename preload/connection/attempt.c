@@ -3,6 +3,7 @@
 #include "advance.h"
 #include "attempt.h"
 #include "begin.h"
+#include "bound.h"
 #include "end.h"
 #include "record.h"
 #include "converters.h"
@@ -215,7 +216,7 @@ static int begin(int fd, struct conn_request *request, const struct converters_c
 /* Known to speak MPTCP, and may be reached directly from where a converter could be used, too? */
 static bool is_bypassed(struct conn_request *request, struct pol_verdict rule)
 {
-	struct converters_choice any = { .despite = true };
+	struct converters_choice any = { .by = &request->by, .despite = true };
 
 	if (request->config->mptcp == CONFIG_MPTCP_OFF)
 		return false;
@@ -279,13 +280,14 @@ static bool stays_on_link(int fd)
 /* A rule wants the socket, which is ours until we let go of it, to be converted. */
 static int convert(int fd, struct conn_request *request, struct pol_verdict rule)
 {
-	struct converters_choice choice = { .after = NULL };
+	struct converters_choice choice = { .by = &request->by };
 	bool on_link = stays_on_link(fd);
 
 	if (is_unfit(fd, request)) {
 		conn_unclaim(fd, request);
 		return CONN_NATIVELY;
 	}
+	bound_to(fd, &request->by);
 	if (!on_link && is_bypassed(request, rule) && conn_bypass(fd, request))
 		return bypassed(request);
 	if (on_link)

@@ -72,6 +72,7 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->limit_ns = now + (int64_t)request->config->timeout_ms * 1000000;
 	u->server = request->server;
 	u->family = request->socket_family;
+	u->by = request->by;
 	u->why = request->why;
 	u->mptcp = request->mptcp;
 	u->converter = request->verdict.converter;
@@ -298,7 +299,7 @@ static bool take_twin(int fd, struct conn_request *request)
 	}
 	wish.family = family_needed(fd, request, &wish.must);
 	is_lost = request->config->mptcp == CONFIG_MPTCP_AUTO &&
-		  converters_lose_mptcp(&request->verdict.via);
+		  converters_lose_mptcp(&request->verdict.via, &request->by);
 	wish.mptcp = gains_by_mptcp(fd, request, &request->verdict.via, is_lost);
 	request->mptcp = is_own_mptcp(fd, request->mark);
 	if ((!wish.mptcp || request->mptcp) && !wish.must)

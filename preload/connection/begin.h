@@ -20,6 +20,7 @@ struct conn_request {
 	socklen_t to_len;
 	struct addr server;
 	int family; /* of the server's address as the program gave it, and so of its socket */
+	struct pol_binding by; /* of its socket */
 	struct pol_verdict verdict;
 	const struct config *config;
 	enum servers_verdict known; /* of the server */

@@ -10,26 +10,42 @@
 static __thread struct {
 	volatile unsigned int asked; /* 0: nothing */
 	struct addr to;
+	struct pol_binding by;
 	struct pol_route route;
 } last __attribute__((tls_model("initial-exec")));
 
-bool converters_route(const struct addr *to, struct pol_route *route)
+static bool is_bound(const struct pol_binding *by)
+{
+	return by && (by->interface || by->mark || addr_classify(&by->source) != ADDR_UNSPECIFIED);
+}
+
+static bool is_same(const struct pol_binding *a, const struct pol_binding *b)
+{
+	return a->interface == b->interface && a->mark == b->mark &&
+	       addr_equal_ip(&a->source, &b->source);
+}
+
+bool converters_route(const struct addr *to, const struct pol_binding *by, struct pol_route *route)
 {
 	static __thread unsigned int n __attribute__((tls_model("initial-exec")));
+	static const struct pol_binding none;
 	unsigned int asked = last.asked;
+
+	by = by ? by : &none;
 
 	atomic_signal_fence(memory_order_seq_cst);
 	*route = last.route;
-	if (asked && addr_equal_ip(&last.to, to)) {
+	if (asked && addr_equal_ip(&last.to, to) && is_same(&last.by, by)) {
 		atomic_signal_fence(memory_order_seq_cst);
 		if (last.asked == asked)
 			return true;
 	}
 	last.asked = 0;
-	if (!route_lookup(to, route))
+	if (!route_lookup(to, by, route))
 		return false;
 	atomic_signal_fence(memory_order_seq_cst);
 	last.to = *to;
+	last.by = *by;
 	last.route = *route;
 	atomic_signal_fence(memory_order_seq_cst);
 	last.asked = ++n ? n : ++n;
@@ -37,10 +53,20 @@ bool converters_route(const struct addr *to, struct pol_route *route)
 }
 
 /* Without a state file, too: a cookie is shown to the network alone that it was given in (F-02), and a
- * process may outlive its network. The route is asked for once in a while (HEALTH_ROUTE_MS). */
-static void where(const struct addr *via, int64_t now_ms, struct health_key *key)
+ * process may outlive its network. The route is asked for once in a while (HEALTH_ROUTE_MS), but for a socket
+ * that goes its own way each time. */
+static void where(const struct addr *via, const struct pol_binding *by, int64_t now_ms,
+		  struct health_key *key)
 {
-	health_where(via, converters_route, now_ms, key);
+	struct pol_route route;
+
+	if (!is_bound(by)) {
+		health_where(via, converters_route, now_ms, key);
+		return;
+	}
+	*key = (struct health_key){ .converter = *via };
+	if (converters_route(via, by, &route))
+		key->network = health_network(&route);
 }
 
 /* P-30: from a network that takes the data out of SYNs a converter is not used. */
@@ -85,7 +111,7 @@ static enum pol_reason usable(const struct addr *via, void *arg)
 		return POL_LEFT_ALONE;
 	if (choice->despite && !shim_config()->strict)
 		return POL_DEFAULT;
-	where(via, now_ms, &key);
+	where(via, choice->by, now_ms, &key);
 	if (is_stripped(&key, now_ms))
 		return POL_STRIPPED;
 	if (choice->despite || (choice->again && choice->after && may_go_on(&key, now_ms)))
@@ -96,7 +122,7 @@ static enum pol_reason usable(const struct addr *via, void *arg)
 }
 
 /* Has one of them only just failed? Then what was seen of the others is from before that. */
-SLOW static bool has_news(const struct config *config)
+SLOW static bool has_news(const struct config *config, const struct pol_binding *by)
 {
 	int64_t now_ms = state_now_ms();
 	struct health_key key;
@@ -104,7 +130,7 @@ SLOW static bool has_news(const struct config *config)
 
 	for (size_t i = 0; i < config->n_converters; i++)
 		for (size_t k = 0; k < config->converters[i].n_addrs; k++) {
-			where(&config->converters[i].addrs[k], now_ms, &key);
+			where(&config->converters[i].addrs[k], by, now_ms, &key);
 			health_find(&key, now_ms, &h);
 			if (h.failures == 1)
 				return true;
@@ -115,14 +141,17 @@ SLOW static bool has_news(const struct config *config)
 struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
 				     struct pol_verdict rule, struct converters_choice *choice)
 {
-	struct pol_facts facts = { .route = converters_route, .usable = usable, .arg = choice };
+	struct pol_facts facts = {
+		.route = converters_route, .by = choice->by, .usable = usable, .arg = choice
+	};
 	const struct config *config = shim_config();
 	struct pol_verdict v;
 
 	last.asked = 0;
 	choice->is_probe = choice->again = false;
 	v = pol_choose(config, dst, socket_family, rule, facts);
-	if (v.reason != POL_LEFT_ALONE || choice->despite || !(choice->after || has_news(config)))
+	if (v.reason != POL_LEFT_ALONE || choice->despite ||
+	    !(choice->after || has_news(config, choice->by)))
 		return v;
 	choice->again = true;
 	return pol_choose(config, dst, socket_family, rule, facts);
@@ -136,17 +165,17 @@ void converters_unchoose(const struct addr *via, const struct converters_choice 
 
 	if (!choice->is_probe)
 		return;
-	where(via, now_ms, &key);
+	where(via, choice->by, now_ms, &key);
 	health_report(&key, &e, now_ms);
 }
 
-bool converters_lose_mptcp(const struct addr *via)
+bool converters_lose_mptcp(const struct addr *via, const struct pol_binding *by)
 {
 	int64_t now_ms = state_now_ms();
 	struct health_key key;
 	struct health h;
 
-	where(via, now_ms, &key);
+	where(via, by, now_ms, &key);
 	health_find(&key, now_ms, &h);
 	return h.way[HEALTH_MPTCP] == HEALTH_LOSES;
 }
@@ -188,7 +217,7 @@ void converters_advise(struct exchange *u)
 	int64_t now_ms = state_now_ms();
 	struct health h;
 
-	where(&u->via, now_ms, &u->health);
+	where(&u->via, &u->by, now_ms, &u->health);
 	health_find(&u->health, now_ms, &h);
 	u->started_ms = now_ms;
 	u->dialect = dialect_for(c, &h);

@@ -57,7 +57,7 @@ bool exchange_try_elsewhere(struct exchange_turn *t)
 	struct exchange *u = t->u;
 
 	while (exchange_has_elsewhere(u)) {
-		struct converters_choice choice = { .after = u };
+		struct converters_choice choice = { .after = u, .by = &u->by };
 		struct pol_verdict v;
 
 		report_tell(&t->report, u);

@@ -35,6 +35,7 @@ struct exchange {
 	int64_t attempt_ns; /* ... of the last SYN with the message */
 	struct addr server;
 	int family;		  /* of the socket */
+	struct pol_binding by;	  /* the way that the program has given it */
 	struct health_key health; /* whom its outcome is told of (report.h) */
 	int64_t started_ms;	  /* CLOCK_REALTIME */
 	enum cvt_dialect dialect;

@@ -128,9 +128,9 @@ def received():
 
 
 class Case(L.TestCase):
-    def get(self, what, dev="c0", family=4, mptcp="auto", address=None, how="blocking", **options):
+    def get(self, what, dev="c0", family=4, mptcp="auto", address=None, how="blocking", home=(), **options):
         ends, to = (V4, L.SERVER) if family == 4 else (V6, L.SERVER6)
-        shim = self.lab.config(policy=f"mptcp = {mptcp}\nfallback = none",
+        shim = self.lab.config(*home, policy=f"mptcp = {mptcp}\nfallback = none",
                                address=address or ends["c0"][1])
         before = received()
         r = self.lab.run(["/usr/bin/python3", "-c", GET, family, to, what, dev, ends[dev][0], how],
@@ -189,6 +189,51 @@ class Bound(Case):
         self.assertIn("connected, MPTCP: mptcp = on, although the program has bound it to a network",
                       r.log, r)
         self.assertGreater(self.carried["c1"], SIZE / 20)
+
+
+class Home(Case):
+    """A converter's own network (F-01) is the one by which the SYN would leave: not the host's default, c0."""
+
+    WAYS = "device", "index", "address", "mark"
+
+    def each(self, is_home, says):
+        for family, ends in (4, V4), (6, V6):
+            for what in self.WAYS:
+                # a mark takes CAP_NET_ADMIN, and leaves the source to the route
+                dev, more = ("vpn0", {"user": ""}) if what == "mark" else ("c1", {})
+                home = dev if is_home else "c0"
+                for line in [f"interface = {home}", f"from = {ends[home][0]}"][:1 if more else 2]:
+                    with self.subTest(f"{what}, {dev}, IPv{family}, {line}"):
+                        r = self.get(what, dev, family, home=[line], **more)
+                        self.only_by(dev, r)
+                        self.assertRegex(r.log, says, r)
+
+    def test_bound_to_another(self):
+        self.each(False, r"info: direct .*: outside the networks of the converters\n\Z")
+
+    def test_bound_to_its_own(self):
+        self.each(True, "info: converted .*: connected, TCP: the program has bound it")
+
+    def test_unicast_if_binds_to_nothing(self):
+        """As TCP asks for the way without it."""
+        for family in 4, 6:
+            r = self.get("unicast", "c1", family, home=["interface = c0"])
+            self.only_by("c0", r)
+            self.assertIn("info: converted ", r.log)
+
+    def test_what_is_learned_there(self):
+        """Is known of that network: a converter that fails there is well here."""
+        reject = L.inside("converter", ["iptables", "-A", "INPUT", "-i", "k2", "-p", "tcp", "--dport", "5124",
+                                        "-j", "REJECT", "--reject-with", "tcp-reset"])
+        L.command(reject)
+        self.addCleanup(L.command, ["-D" if word == "-A" else word for word in reject])
+        shim = self.lab.config(policy="fallback = direct", address=L.CONVERTER)
+        shim |= {"CONVERT_STATE": str(self.lab.file("state"))}
+        for what, dev, says in ("device", "c1", "ECONNREFUSED"), ("nothing", "c0", "info: converted "):
+            r = self.lab.run(["/usr/bin/python3", "-c", GET, "4", L.SERVER, what, dev, "", "blocking"],
+                             shim=shim)
+            self.assertEqual(r.code, 0, r)
+            self.assertIn(says, r.log, r)
 
 
 class Paths(Case):

@@ -160,7 +160,8 @@ static struct pol_route route = { .interface = "wlan0" };
 static unsigned int routes_asked;
 
 int64_t __wrap_clock_ns(clockid_t id);
-bool __wrap_route_lookup(const struct addr *to, struct pol_route *found);
+bool __wrap_route_lookup(const struct addr *to, const struct pol_binding *by,
+			 struct pol_route *found);
 
 int64_t __wrap_clock_ns(clockid_t id)
 {
@@ -168,11 +169,14 @@ int64_t __wrap_clock_ns(clockid_t id)
 	return now_ms * 1000000;
 }
 
-bool __wrap_route_lookup(const struct addr *to, struct pol_route *found)
+bool __wrap_route_lookup(const struct addr *to, const struct pol_binding *by,
+			 struct pol_route *found)
 {
 	(void)to;
 	routes_asked++;
 	*found = route;
+	if (by->interface)
+		strcpy(found->interface, "wwan0");
 	return true;
 }
 
@@ -187,7 +191,7 @@ const struct config *shim_config(void)
 static size_t len_for_the_next(struct exchange *u)
 {
 	struct pol_verdict rule = { .action = POL_DIRECT };
-	struct converters_choice choice = { .after = NULL };
+	struct converters_choice choice = { .by = &u->by };
 
 	converters_choose(&u->via, AF_INET, rule, &choice);
 	converters_advise(u);
@@ -216,6 +220,28 @@ static void test_another_network(void **state)
 	assert_int_equal(routes_asked, 3);
 }
 
+/* A socket that is bound to a device is in that one's network, whatever the default is. */
+static void test_bound_to_another_network(void **state)
+{
+	struct addr via = { .ip = { [10] = 0xff, 0xff, 192, 0, 2, 2 }, .port = 5124 };
+	struct exchange u = { .converter = &converter, .via = via }, bound = u;
+	const struct cvt_span cookie = { (const uint8_t *)"biscuit", 7 };
+
+	(void)state;
+	bound.by.interface = 7;
+	strcpy(route.interface, "wlan0");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(len_for_the_next(&u), i ? cookie.len : 0);
+		assert_int_equal(len_for_the_next(&bound), 0);
+		assert_int_not_equal(u.health.network, bound.health.network);
+		assert_true(i || cookies_learn(&u, cookie));
+	}
+	strcpy(route.interface, "wwan0"); /* the default is that network now */
+	now_ms += HEALTH_ROUTE_MS;
+	assert_int_equal(len_for_the_next(&u), 0);
+	assert_int_equal(u.health.network, bound.health.network);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_each_its_own),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_another_network),
+		cmocka_unit_test(test_bound_to_another_network),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,11 +250,12 @@ static struct {
 	unsigned int asked;
 } network;
 
-static bool fake_route(const struct addr *to, struct pol_route *route)
+static bool fake_route(const struct addr *to, const struct pol_binding *by, struct pol_route *route)
 {
 	struct addr only = { 0 };
 
 	network.asked++;
+	assert_null(by);
 	if (network.only_to) {
 		only = address(network.only_to, 0);
 		if (!addr_equal_ip(&only, to))
@@ -508,9 +509,10 @@ static void every_reason_has_a_text(void **state)
 	}
 }
 
-static bool on_lan(const struct addr *to, struct pol_route *route)
+static bool on_lan(const struct addr *to, const struct pol_binding *by, struct pol_route *route)
 {
 	(void)to;
+	(void)by;
 	*route = (struct pol_route){ .source = address("10.9.9.9", 0), .interface = "lan0" };
 	return true;
 }
@@ -518,7 +520,8 @@ static bool on_lan(const struct addr *to, struct pol_route *route)
 static const struct config_converter *accepted(const char *peer, const char *local,
 					       unsigned int port)
 {
-	struct addr from = address(peer, 40000), to = address(local, port);
+	struct addr from = address(peer, 40000);
+	const struct pol_binding to = { .source = address(local, port) };
 
 	return pol_accept(&config, &from, &to, on_lan);
 }
@@ -549,12 +552,13 @@ static void incoming(void **state)
 	assert_null(accepted("192.0.2.1", "10.0.1.1", 80));
 	assert_null(accepted("192.0.2.2", "10.0.0.1", 80));
 	{
-		struct addr from = address("192.0.2.2", 40000), to = address("10.0.0.1", 80);
+		struct addr from = address("192.0.2.2", 40000);
+		const struct pol_binding to = { .source = address("10.0.0.1", 80) };
 
 		assert_null(pol_accept(&config, &from, &to,
 				       NULL)); /* by which interface, nobody can tell */
 		assert_true(pol_is_converter(&config, &from));
-		assert_false(pol_is_converter(&config, &to));
+		assert_false(pol_is_converter(&config, &to.source));
 	}
 	config_free(&config);
 	configure("[incoming]\nrule = accept\n");

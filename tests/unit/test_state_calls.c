@@ -191,9 +191,10 @@ static void servers(void **state)
 
 /* ---------------------------------------------------------------- health and counts */
 
-static bool no_route(const struct addr *to, struct pol_route *route)
+static bool no_route(const struct addr *to, const struct pol_binding *by, struct pol_route *route)
 {
 	(void)to;
+	(void)by;
 	(void)route;
 	return false;
 }
