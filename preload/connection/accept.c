@@ -111,8 +111,10 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	if (!u)
 		return false;
 	u->rcvlowat = conn_lower_rcvlowat(fd); /* the listener's */
-	if (note_at(listener))
+	if (note_at(listener)) {
 		u->stamps = traces_option(note_at(listener));
+		u->corked = traces_is_corked(note_at(listener));
+	}
 	c->exchange = u->index;
 	c->accepted = true;
 	atomic_store(&passed_any, true);

@@ -76,7 +76,8 @@ struct exchange {
 	bool may_defer; /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
 	bool no_cookie; /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
 	bool incoming;	/* accepted: the converter has begun it, and `server` is the remote host */
-	int stamps;	/* ... traces_option() of the listener */
+	int stamps;	/* ... traces_option() of the listener, and traces_is_corked() */
+	bool corked;
 	bool early;	/* data of the program's is behind the message: there is no way back */
 	struct addr local; /* for EXCHANGE_REFUSED: the address that the attempt had */
 	uint16_t sent;	   /* bytes of request that the kernel has taken */

@@ -134,6 +134,8 @@ static enum exchange_event answer(struct exchange_turn *t)
 	if (traces_send(t->fd, u->stamps, header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL) !=
 	    (long)sizeof(header))
 		return exchange_refuse(t, "reset before it was answered");
+	if (u->corked)
+		traces_push(t->fd);
 	report_accepted(&t->report, u);
 	exchange_end(u, t->fd, EXCHANGE_CONNECTED);
 	return EXCHANGE_GOES_ON;

@@ -6,6 +6,7 @@
 #include "converters.h"
 #include "exchange_int.h"
 #include "marks.h"
+#include "notes.h"
 #include "sock.h"
 #include "traces.h"
 
@@ -116,8 +117,11 @@ static enum exchange_event send_owed(struct exchange_turn *t)
 	u->sent = (uint16_t)(u->sent + n);
 	atomic_fetch_add(&u->deadline_ns, credit_ns);
 	atomic_fetch_add(&u->limit_ns, credit_ns);
-	if (u->sent == u->request.len)
-		exchange_request_taken(u);
+	if (u->sent < u->request.len)
+		return EXCHANGE_GOES_ON;
+	if (traces_is_corked(note_at(t->fd)))
+		traces_push(t->fd);
+	exchange_request_taken(u);
 	return EXCHANGE_GOES_ON;
 }
 

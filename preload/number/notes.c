@@ -309,6 +309,8 @@ static bool is_special(int level, int name)
 		       name == IP_BIND_ADDRESS_NO_PORT;
 	case IPPROTO_IPV6:
 		return name == IPV6_UNICAST_IF || name == IPV6_RECVERR;
+	case IPPROTO_TCP:
+		return name == TCP_CORK;
 	default:
 		return false;
 	}

@@ -60,6 +60,20 @@ long traces_send(int fd, int option, const void *p, size_t n, int flags)
 	return r;
 }
 
+bool traces_is_corked(const struct note *n)
+{
+	return n && note_is_on(n, IPPROTO_TCP, TCP_CORK);
+}
+
+/* What the kernel holds counts: of TCP's own sockets an MPTCP listener's have nothing of what it was set. */
+void traces_push(int fd)
+{
+	if (!sock_int(fd, IPPROTO_TCP, TCP_CORK, 0))
+		return;
+	sock_set_int(fd, IPPROTO_TCP, TCP_CORK, 0);
+	sock_set_int(fd, IPPROTO_TCP, TCP_CORK, 1);
+}
+
 /* The disconnect has given it back to the host, and goes on showing it (LINUX-FACTS 3.8). One that the program
  * had chosen the socket still has, so that the kernel refuses. */
 void traces_bind_again(int fd)

@@ -13,6 +13,9 @@
 int traces_option(const struct note *n);
 /* sys_sendto() of what is ours, on a socket that has that option: it has no time stamp. */
 long traces_send(int fd, int option, const void *p, size_t n, int flags);
+/* Does TCP_CORK keep back what is less than a segment, ours too? For 200 ms; the other one has it sent. */
+bool traces_is_corked(const struct note *n);
+void traces_push(int fd);
 /* After a disconnect, before another attempt: to the port that the kernel had chosen for bind(). */
 void traces_bind_again(int fd);
 /* What is in the queue of errors and time stamps is of our own packets. */

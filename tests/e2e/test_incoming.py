@@ -970,6 +970,18 @@ while True:
     c.close()
 """
 
+# Its connections hold back what is less than a segment.
+CORKED = r"""
+import socket, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+while True:
+    c, address = s.accept()
+    print(c.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK), flush=True)
+    c.recv(1)
+    c.close()
+"""
+
 # What connections inherit hides less than so many bytes.
 LOWAT = r"""
 import socket, sys
@@ -1121,6 +1133,22 @@ class Listener(Incoming):
             call(8098, *words, "read5", ns=ns)
         server.wait_for("all", lambda: server.text().count("\n") == 3)
         self.assertEqual(server.text(), "".join(f"{who} 0 2 0x212\n" for who in (L.SERVER, REMOTE, REMOTE)))
+
+    def test_corked(self):
+        """TCP_CORK holds our header back no longer than it takes to say so: else it would be 200 ms."""
+        for port, mptcp in (8020, "off"), (8021, "auto"):
+            server = self.serve(["/usr/bin/python3", "-c", CORKED, port], port, policy=f"mptcp = {mptcp}")
+            for how in [[]] if mptcp == "off" else [[], ["mptcp"]]:
+                with self.subTest(how, mptcp=mptcp):
+                    took, before = [], len(server.text().split())
+                    call(port, *how, HELLO, "fin", ns="server")
+                    for _ in range(5):
+                        begun = time.monotonic()
+                        self.assertEqual(call(port, *how, message(), "read4", "fin"), HEADER + "END")
+                        took.append(time.monotonic() - begun)
+                    self.assertLess(min(took), 0.1)
+                    said = server.text().split()[before:]
+                    self.assertEqual(said, said[:1] * 6)
 
     def test_receive_low_water_mark(self):
         """Of a message that comes behind the handshake, whole or not, is told before it has as many bytes as the

@@ -374,5 +374,47 @@ class Beside(Traces):
                     converter.stop()
 
 
+# Of five connections that hold back what is less than a segment: how long connect() took at least, and what is then
+# said of the option.
+CORKED = """
+import select, socket, sys, time
+def one():
+    s = socket.socket()
+    s.setblocking(sys.argv[3] == "before")
+    if sys.argv[3] == "before":
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    begun = time.monotonic()
+    s.connect_ex((sys.argv[1], int(sys.argv[2])))
+    if sys.argv[3] == "meanwhile":
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        select.select([], [s], [])
+    took = time.monotonic() - begun
+    s.setblocking(True)
+    s.send(b"hello")
+    corked = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    assert s.recv(5) == b"hello"
+    return took, corked
+found = [one() for _ in range(5)]
+print(int(1000 * min(took for took, _ in found)), {corked for _, corked in found})
+"""
+
+
+class Corked(Traces):
+    def test(self):
+        """TCP_CORK holds the message back no longer than it takes to say so: else it would be 200 ms."""
+        for mptcp in "off", "on":
+            v4, _ = self.lab.fresh_addresses()
+            self.lab.converter("--fastopen", "off", "--mptcp", listen=[v4])
+            for when in "before", "meanwhile":
+                with self.subTest(f"{when}, mptcp = {mptcp}"):
+                    shim = self.lab.config("fast-open = cookie", f"mptcp = {mptcp}", address=v4)
+                    ms, value = self.say(CORKED, L.SERVER, ECHO, when, shim=shim).split()
+                    self.assertEqual(value, "{1}")
+                    self.assertLess(int(ms), 100)
+                    with open(shim["LAB_LOG"]) as log:
+                        self.assertEqual(log.read().count(f"connected, {'TCP' if mptcp == 'off' else 'MPTCP'}"), 5)
+
+
 if __name__ == "__main__":
     L.main(setup)
