@@ -10,7 +10,6 @@
 #include "handshake.h"
 #include "health.h"
 #include "phase.h"
-#include "policy.h"
 #include "servers.h"
 
 struct exchange {
@@ -65,9 +64,9 @@ struct exchange {
 	uint8_t moves;	      /* converters that were tried before this one, and where they are */
 	struct health_key left[EXCHANGE_MOVES];
 	int64_t left_ms[EXCHANGE_MOVES]; /* started_ms of each */
-	bool stays;	 /* no other converter would fare better, or there is none */
-	uint8_t unclear; /* a bit for each of them that was silent, for whatever reason */
-	uint8_t unheard; /* ... and from which nothing has come, not even a SYN+ACK */
+	bool stays; /* no other converter would fare better, or there is none */
+	uint8_t unclear,
+		unheard; /* bits: of those that were silent; from which not even a SYN+ACK came */
 	int first_err;	 /* what came of the attempt before EXCHANGE_TRIED_BASE, or 0 */
 	const char *first_why;
 	bool fast_open; /* the program itself asks for Fast Open (D10); the server's cookie */
@@ -78,7 +77,7 @@ struct exchange {
 	bool incoming;	/* accepted: the converter has begun it, and `server` is the remote host */
 	int stamps;	/* ... traces_option() of the listener, and traces_is_corked() */
 	bool corked;
-	bool early;	/* data of the program's is behind the message: there is no way back */
+	bool early;	   /* data of the program's is behind the message: there is no way back */
 	struct addr local; /* for EXCHANGE_REFUSED: the address that the attempt had */
 	uint16_t sent;	   /* bytes of request that the kernel has taken */
 	union {
