@@ -64,10 +64,9 @@ struct exchange {
 	uint8_t moves;	      /* converters that were tried before this one, and where they are */
 	struct health_key left[EXCHANGE_MOVES];
 	int64_t left_ms[EXCHANGE_MOVES]; /* started_ms of each */
-	bool stays; /* no other converter would fare better, or there is none */
-	uint8_t unclear,
-		unheard; /* bits: of those that were silent; from which not even a SYN+ACK came */
-	int first_err;	 /* what came of the attempt before EXCHANGE_TRIED_BASE, or 0 */
+	bool stays;		  /* no other converter would fare better, or there is none */
+	uint8_t unclear, unheard; /* a bit for each that was silent, that sent not even a SYN+ACK */
+	int first_err;		  /* what came of the attempt before EXCHANGE_TRIED_BASE, or 0 */
 	const char *first_why;
 	bool fast_open; /* the program itself asks for Fast Open (D10); the server's cookie */
 	uint8_t tfo_cookie_len, tfo_cookie[SERVERS_COOKIE_MAX];
