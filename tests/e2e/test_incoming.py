@@ -5,6 +5,7 @@ import collections
 import concurrent.futures
 import contextlib
 import ctypes
+import errno
 import os
 import pathlib
 import re
@@ -362,7 +363,11 @@ class Caller:
         elif word.startswith("read"):
             self.read(int(word[4:]))
         elif word == "fin":
-            self.socket.shutdown(socket.SHUT_WR)
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError as e:  # the server has ended it already, with what was sent unread
+                if e.errno != errno.ENOTCONN:
+                    raise
         elif word == "rst":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:
