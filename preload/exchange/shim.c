@@ -2,6 +2,7 @@
 #include "shim.h"
 
 #include "rules.h"
+#include "wait.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,15 +11,17 @@
 #include <unistd.h>
 
 #define ENV_MAX 8192
-
-/* The configuration is UNREAD, READ, or being read by a thread, whose pthread_self() this then is: in
- * one word, so that a signal handler at any moment sees whether it has interrupted the reading. */
-enum { UNREAD, READ };
+#define WAIT_NS 2000000000 /* for another thread to read the configuration */
 
 _Atomic bool shim_active, shim_listening;
 bool shim_is_strict;
-static _Atomic uintptr_t state = UNREAD;
-static struct config config, empty_config;
+/* Once it has been read. */
+static _Atomic(const struct config *) config;
+static const struct config empty_config;
+/* Who is reading it, by pthread_self(), and the last of them where and since when. What he reads is his own until it is
+ * whole, so that nothing is spoiled if two do. */
+static _Atomic uintptr_t reader, frame;
+static _Atomic int64_t since_ns;
 static const char *receipt WRITTEN, *strict WRITTEN;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 
@@ -99,72 +102,90 @@ AT_START void shim_keep_environment(void)
 		shim_is_strict = true;
 }
 
-static void read_config(void)
+static const struct config *read_config(void)
 {
 	const char *so = shim_is_strict ? "no connection is made: CONVERT_STRICT" :
 					  "this process stays direct";
 	struct config_error err = { .line = 0 };
-	bool is_right = config_load(&config, &env, program_invocation_short_name, &err) == 0;
+	struct config *c = malloc(sizeof(*c));
 
-	log_setup(config.log_target, config.log_level);
-	log_as(config.log_format);
+	if (!c)
+		return &empty_config;
+	if (config_load(c, &env, program_invocation_short_name, &err) == 0)
+		so = NULL;
+	log_setup(c->log_target, c->log_level);
+	log_as(c->log_format);
 	log_to_receipt(receipt);
-	if (is_right)
-		config_use_state(&config);
+	if (!so)
+		config_use_state(c);
 	else if (err.line)
 		log_line(LOG_LEVEL_ERROR, "%s:%u: %s; %s", err.file, err.line, err.what, so);
 	else
 		log_line(LOG_LEVEL_ERROR, "%s: %s; %s", err.file, err.what, so);
+	return c;
+}
+
+/* Shall this thread read it? Not in a signal handler that has interrupted the reading, nor where another thread is at
+ * it; but if a handler has left that by siglongjmp(), which takes a second to believe, or two of another thread. */
+static bool is_to_read(void)
+{
+	const struct timespec moment = { .tv_nsec = 100000 };
+	uintptr_t self = (uintptr_t)pthread_self(), now;
+	int64_t start_ns = tick_ns();
+
+	while (!shim_has_read()) {
+		now = atomic_load(&reader);
+		if (now == self && !wait_is_left(atomic_load(&frame), atomic_load(&since_ns)))
+			return false;
+		if (now && now != self && tick_ns() - start_ns < WAIT_NS)
+			syscall(SYS_nanosleep, &moment, NULL);
+		else if (atomic_compare_exchange_strong(&reader, &now, self))
+			return true;
+		else
+			start_ns = tick_ns();
+	}
+	return false;
 }
 
 static SLOW const struct config *read_once(void)
 {
-	const struct timespec moment = { .tv_nsec = 100000 };
-	uintptr_t self = (uintptr_t)pthread_self(), now;
-	int saved_errno = errno, cancel_state;
+	const struct config *c = NULL, *mine;
+	int saved_errno = errno;
 
-	for (int tries = 0; tries < 20000; tries++) { /* two seconds for another thread to read */
-		now = UNREAD;
-		if (atomic_compare_exchange_strong(&state, &now, self)) {
-			/* another library's constructor may have run before ours */
-			shim_keep_environment();
-			/* socket() is no cancellation point */
-			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-			read_config();
-			pthread_setcancelstate(cancel_state, NULL);
-			atomic_store(
-				&shim_active,
-				config.n_converters > 0 &&
-					!(config.rules && config_rules_are_direct(config.rules)));
-			if (config.n_converters > 0 && config.incoming)
-				atomic_store(&shim_listening,
-					     config_rules_are_any(config.incoming));
-			atomic_store_explicit(&state, READ, memory_order_release);
-		}
-		if (now == UNREAD || now == READ || now == self)
-			break;
-		syscall(SYS_nanosleep, &moment, NULL);
+	if (is_to_read()) {
+		atomic_store(&frame, (uintptr_t)__builtin_frame_address(0));
+		atomic_store(&since_ns, tick_ns());
+		shim_keep_environment(); /* another library's constructor may have run before ours */
+		mine = read_config();
+		atomic_store(&shim_active,
+			     mine->n_converters > 0 &&
+				     !(mine->rules && config_rules_are_direct(mine->rules)));
+		if (mine->n_converters > 0 && mine->incoming)
+			atomic_store(&shim_listening, config_rules_are_any(mine->incoming));
+		/* who was waited for in vain may have been first after all */
+		atomic_compare_exchange_strong(&config, &c, mine);
 	}
 	errno = saved_errno;
-	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : &empty_config;
+	c = atomic_load_explicit(&config, memory_order_acquire);
+	return c ? c : &empty_config;
 }
 
 /* Asked for ten times in a connection. */
 const struct config *shim_config(void)
 {
-	return atomic_load_explicit(&state, memory_order_acquire) == READ ? &config : read_once();
+	const struct config *c = atomic_load_explicit(&config, memory_order_acquire);
+
+	return c ? c : read_once();
 }
 
 bool shim_has_read(void)
 {
-	return atomic_load_explicit(&state, memory_order_acquire) == READ;
+	return atomic_load_explicit(&config, memory_order_acquire);
 }
 
 /* Another thread that was reading does not exist in the child. */
 void shim_in_child(void)
 {
-	uintptr_t now = atomic_load(&state);
-
-	if (now != READ && now != (uintptr_t)pthread_self())
-		atomic_store(&state, UNREAD);
+	if (atomic_load(&reader) != (uintptr_t)pthread_self())
+		atomic_store(&reader, 0);
 }

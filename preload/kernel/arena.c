@@ -3,8 +3,10 @@
  * Memory for the configuration, instead of the program's malloc().
  *
  * The linker sends policy/'s malloc family here (-Wl,--wrap): the program's may open sockets, count, or be
- * interrupted by a signal right now. Only the thread that reads the configuration allocates.
+ * interrupted by a signal right now. Only who reads the configuration allocates: mostly one thread, and another one
+ * where that was waited for in vain.
  */
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -22,33 +24,60 @@ struct block {
 	_Alignas(max_align_t) unsigned char bytes[];
 };
 
+struct area {
+	unsigned char *bytes;
+	size_t size;
+	_Atomic size_t used; /* or more, if it was asked for what it has no room for */
+};
+
 /* Most configurations need no more: touched as far as it is used. */
-static _Alignas(max_align_t) unsigned char first[16384];
-static unsigned char *room = first;
-static size_t left = sizeof(first);
+static _Alignas(max_align_t) unsigned char first_bytes[16384];
+static struct area first = { first_bytes, sizeof(first_bytes), 0 };
+static _Atomic(struct area *) area = &first;
+
+static size_t aligned(size_t size)
+{
+	return (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+}
+
+static void *take(struct area *a, size_t whole)
+{
+	size_t at = atomic_fetch_add(&a->used, whole);
+
+	return at <= a->size && whole <= a->size - at ? a->bytes + at : NULL;
+}
+
+static struct area *map_area(size_t whole)
+{
+	size_t head = aligned(sizeof(struct area)),
+	       size = (head + whole + CHUNK - 1) / CHUNK * CHUNK;
+	struct area *a = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			      0);
+
+	if (a == MAP_FAILED)
+		return NULL;
+	a->bytes = (unsigned char *)a + head;
+	a->size = size - head;
+	return a;
+}
 
 void *__wrap_malloc(size_t size)
 {
-	size_t whole = (sizeof(struct block) + size + _Alignof(max_align_t) - 1) &
-		       ~(_Alignof(max_align_t) - 1);
+	size_t whole = aligned(sizeof(struct block) + size);
+	struct area *now = atomic_load(&area), *next;
 	struct block *b;
 
-	if (whole < size)
+	if (whole < size || whole > SIZE_MAX / 2)
 		return NULL;
-	if (whole > left) {
-		size_t chunk = whole > CHUNK ? (whole + CHUNK - 1) / CHUNK * CHUNK : CHUNK;
-		void *p = mmap(NULL, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			       0);
-
-		if (p == MAP_FAILED)
+	while (!(b = take(now, whole))) {
+		next = map_area(whole);
+		if (!next)
 			return NULL;
-		room = p;
-		left = chunk;
+		/* that somebody else has mapped one at the same time is seldom, and costs that one */
+		atomic_store(&area, next);
+		now = next;
 	}
-	b = (struct block *)room;
 	b->size = size;
-	room += whole;
-	left -= whole;
 	return b->bytes;
 }
 

@@ -42,6 +42,26 @@ for each in "close", "close_range", "closefrom", "dup", "dup2", "dup3", "handler
             lambda self, case=each: self.assertEqual(self.check(case, CLOSED), ["wrong: 0"]))
 
 
+class First(L.TestCase):
+    """The first socket() of a program reads the configuration, and here a handler never comes back to it: the
+    next ones are converted, by the same thread after a second, by another one after two."""
+
+    def check(self, case, *lines):
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        rules = "\n".join(f"rule = direct to 172.{n // 256 % 256}.{n % 256}.0/24 port {1 + n % 9999}"
+                          for n in range(80000))  # which take a tenth of a second, or more
+        shim = self.lab.config("fast-open = no-cookie", rules)
+        r = self.lab.run([L.TOOLS / "opening", case, 3, L.SERVER, ECHO], shim=shim, timeout=40)
+        self.assertEqual((r.code, r.out.decode().splitlines()), (0, list(lines)), r)
+        self.assertEqual(r.log.count(": connected"), 2 * len(lines), r)
+
+    def test_same_thread(self):
+        self.check("first", "works", "works")
+
+    def test_another_thread(self):
+        self.check("first-thread", "works")
+
+
 class Held(L.TestCase):
     """Who has looked at the number before connect() began takes it away when connect() has looked at it, too; or has
     another number for the socket when the twin is being made. The moments are made longer."""

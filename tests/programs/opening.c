@@ -5,7 +5,9 @@
  *     opening CASE ROUNDS ADDRESS PORT [FAILING]
  *
  * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "dup": it takes another
- * number for the same socket; "handler": by a signal handler; "jump": a handler leaves by siglongjmp(). "late-close", "late-pair", "late-dup2": once, ROUNDS
+ * number for the same socket; "handler": by a signal handler; "jump": a handler leaves by siglongjmp(). "first",
+ * "first-thread": it so leaves the first socket() of all, after ROUNDS milliseconds, and the same thread goes on, or
+ * another one. "late-close", "late-pair", "late-dup2": once, ROUNDS
  * milliseconds after connect(), while another thread polls it; is what then has the number still there in the
  * end? "late-handler": by a signal handler, by dup2(). "late-connect": the same while the other thread waits in connect(), and what then has the number connects
  * to the address FAILING. Prints how often the number was not what it has to be
@@ -295,6 +297,20 @@ static void by_jump(int rounds)
 	poll(NULL, 0, 1100);
 }
 
+/* The signal comes after so many milliseconds. */
+static void by_first(int ms)
+{
+	handle(jumps);
+	if (sigsetjmp(out, 1) == 0) {
+		alarm_us(ms * 1000L);
+		socket(AF_INET, SOCK_STREAM, 0);
+		printf("the signal is late\n");
+	}
+	signal(SIGALRM, SIG_DFL);
+	if (strcmp(how, "first") == 0)
+		poll(NULL, 0, 1100); /* as above */
+}
+
 /* ------------------------------------------------------------------------ afterwards */
 
 static void *works(void *arg)
@@ -322,6 +338,14 @@ static void *works(void *arg)
 	return NULL;
 }
 
+static void works_in_a_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, works, NULL) == 0)
+		pthread_join(thread, NULL);
+}
+
 static int count_open(void)
 {
 	int n = 0;
@@ -334,7 +358,6 @@ static int count_open(void)
 int main(int argc, char **argv)
 {
 	int rounds = argc == 5 || argc == 6 ? atoi(argv[2]) : 0, open_before;
-	pthread_t thread;
 
 	if (!rounds)
 		return 2;
@@ -360,12 +383,15 @@ int main(int argc, char **argv)
 		by_handler(rounds);
 	else if (strcmp(how, "jump") == 0)
 		by_jump(rounds);
+	else if (strncmp(how, "first", 5) == 0)
+		by_first(rounds);
 	else
 		by_thread(rounds);
-	if (count_open() != open_before && strcmp(how, "jump") != 0)
+	if (count_open() != open_before && strcmp(how, "jump") != 0 &&
+	    strncmp(how, "first", 5) != 0)
 		printf("left over: %d\n", count_open() - open_before);
-	works(NULL);
-	if (pthread_create(&thread, NULL, works, NULL) == 0)
-		pthread_join(thread, NULL);
+	if (strcmp(how, "first-thread") != 0)
+		works(NULL);
+	works_in_a_thread();
 	return 0;
 }
