@@ -45,7 +45,8 @@ enum concern {
 	THIRD_TCP,
 	LISTENING, /* its listeners may be converters' */
 	FILTER,	   /* it is to be a seccomp filter */
-	ALWAYS, /* another thread may begin something while it waits, or it gives something away */
+	WAITING, /* what it waits for may be one, now or when another thread has begun something */
+	ALWAYS,	 /* it may give something away */
 };
 
 static bool is_unsettled(long fd)
@@ -58,6 +59,12 @@ static bool is_tcp(long fd)
 	enum mark mark = mark_get((int)fd);
 
 	return mark != MARK_UNKNOWN && mark != MARK_OTHER;
+}
+
+/* Is nothing ever converted? */
+static bool is_off(void)
+{
+	return shim_has_read() && !shim_is_active();
 }
 
 static bool concerns_us(enum concern concern, long a, long b, long c)
@@ -87,6 +94,8 @@ static bool concerns_us(enum concern concern, long a, long b, long c)
 		return shim_is_listening();
 	case FILTER:
 		return a == PR_SET_SECCOMP;
+	case WAITING:
+		return mark_any_unsettled() || !(libc_is_single_threaded() || is_off());
 	case ALWAYS:
 		return true;
 	}
@@ -270,8 +279,8 @@ static long by_socketcall(long call, const long *args, long number);
 	  is_good(e, sizeof(old_time)) && is_good(f, sizeof(sigset_t *)) ? \
 		  old_pselect(I a, P b, P c, P d, e, f) : NATIVELY) \
 	X(SYS_epoll_ctl, THIRD_TCP, epoll_ctl(I a, I b, I c, P d)) \
-	X(SYS_epoll_pwait, ALWAYS, epoll_pwait(I a, P b, I c, I d, P e)) \
-	X(SYS_epoll_pwait2, ALWAYS, epoll_pwait2(I a, P b, I c, P d, P e)) \
+	X(SYS_epoll_pwait, WAITING, epoll_pwait(I a, P b, I c, I d, P e)) \
+	X(SYS_epoll_pwait2, WAITING, epoll_pwait2(I a, P b, I c, P d, P e)) \
 	X(SYS_io_uring_setup, ALWAYS, saw_uring(NATIVELY)) \
 	X(SYS_seccomp, ALWAYS, (before_filter(a), NATIVELY)) \
 	X(SYS_prctl, FILTER, prctl(I a, b, c, d, e)) \
@@ -301,7 +310,7 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_poll, ANY_UNSETTLED, poll(P a, (nfds_t)b, I c)) \
 	X(OLD_SELECT, ANY_UNSETTLED, is_good(e, sizeof(struct __kernel_old_timeval)) ? \
 		  narrow_select(I a, P b, P c, P d, P e) : NATIVELY) \
-	X(SYS_epoll_wait, ALWAYS, epoll_wait(I a, P b, I c, I d)) \
+	X(SYS_epoll_wait, WAITING, epoll_wait(I a, P b, I c, I d)) \
 	X(SYS_dup2, EITHER_TCP, dup2(I a, I b))
 #else
 #define RAW_OLDER(X)
@@ -394,17 +403,23 @@ static long by_socketcall(long call, const long *args, long number)
 }
 #endif
 
-/* A number that may concern us. No cancellation point, unlike what stands in for it. */
+/* A number that may concern us. No cancellation point, unlike what stands in for it; and for a thread that may be
+ * cancelled at any moment, as for a native call, all that are one in there. */
 long raw_ours(long number, long a, long b, long c, long d, long e, long f)
 {
-	int state;
+	int type, state;
 	long r;
 
 	if (!concerns_us((enum concern)raw_concerns[number], a, b, c))
 		return real_syscall(number, a, b, c, d, e, f);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	if (type == PTHREAD_CANCEL_DEFERRED)
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	r = by_libc(number, a, b, c, d, e, f);
-	pthread_setcancelstate(state, NULL);
+	if (type == PTHREAD_CANCEL_DEFERRED)
+		pthread_setcancelstate(state, NULL);
+	else
+		pthread_setcanceltype(type, NULL);
 	return r;
 }
 

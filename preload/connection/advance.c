@@ -11,7 +11,6 @@
 #include "wait.h"
 
 #include <limits.h>
-#include <sched.h>
 
 static void at_its_due(int fd, struct exchange *u)
 {
@@ -99,7 +98,7 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns)
 			conn_advance(fd, c);
 		/* somebody is at it, and until he is done a wait is over at once */
 		if (exchange_phase(u) == EXCHANGE_OPENING)
-			sched_yield();
+			syscall(SYS_sched_yield);
 		if (exchange_is_pending(u) && now_ns() >= limit_ns)
 			return -ETIMEDOUT;
 	}

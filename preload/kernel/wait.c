@@ -5,7 +5,6 @@
 #include "real.h"
 
 #include <limits.h>
-#include <sched.h>
 
 #define SLICE_FIRST_NS 10000000
 #define SLICE_MOST_NS  640000000
@@ -104,7 +103,7 @@ bool wait_patiently(struct patience *patience)
 
 	if (!patience->since_ns)
 		patience->since_ns = now;
-	sched_yield();
+	syscall(SYS_sched_yield);
 	return ++patience->times < 1000 || now - patience->since_ns < 2000000000;
 }
 

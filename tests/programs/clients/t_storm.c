@@ -512,6 +512,45 @@ static void storm_cancel_first(int n)
 	say("%d connections", n);
 }
 
+/* A thread that may be cancelled at any moment is so in a system call by its number, too. */
+static void *wait_by_number(void *arg)
+{
+	_Atomic bool *inside = arg;
+	struct epoll_event event;
+	int epfd = epoll_create1(0);
+
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	atomic_store(inside, true);
+	syscall(SYS_epoll_pwait, epfd, &event, 1, -1, NULL, 8);
+	return NULL;
+}
+
+static void storm_cancel_number(int n)
+{
+	for (int i = 0; i < n; i++) {
+		int fd = begin_connect(SOCK_NONBLOCK);
+		_Atomic bool inside = false;
+		struct timespec limit;
+		pthread_t thread;
+		void *result;
+
+		if (i % 2)
+			wait_until_connected(fd);
+		pthread_create(&thread, NULL, wait_by_number, &inside);
+		while (!atomic_load(&inside))
+			sched_yield();
+		usleep(5000);
+		pthread_cancel(thread);
+		clock_gettime(CLOCK_REALTIME, &limit);
+		limit.tv_sec += 5;
+		if (pthread_timedjoin_np(thread, &result, &limit) != 0 ||
+		    result != PTHREAD_CANCELED)
+			bad("not cancelled", i);
+		finish(fd, (unsigned int)i);
+	}
+	say("%d threads", n);
+}
+
 /* ------------------------------------------------- closed while connect() waits */
 
 static struct {
@@ -933,6 +972,7 @@ int main(int argc, char **argv)
 		{ "sets", storm_sets, 300 },
 		{ "cancel", storm_cancel, 2000 },
 		{ "cancel-first", storm_cancel_first, 40 },
+		{ "cancel-number", storm_cancel_number, 40 },
 		{ "closed", storm_closed, 4 },
 		{ "fork-closing", storm_fork_closing, 600 },
 		{ "fork-set", storm_fork_set, 40 },
