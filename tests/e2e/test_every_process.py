@@ -299,6 +299,33 @@ def documented_calls():
     return re.findall(r"^\.Fn (\w+)", section, re.M)
 
 
+# Those "to make, use and poll sockets in general", and those by which programs are loaded.
+GENERAL = set("socket connect getsockopt sendto recvfrom close read write fcntl poll epoll_ctl openat mmap munmap"
+              " fstat".split())
+# What the library may call by libc's function.
+BY_LIBC = {"sched_yield", "mprotect", "geteuid", "pread64", "getrandom"}
+# Which stand for the program's own calls.
+OF_THE_PROGRAM = "preload/calls/syscall.c", "preload/kernel/libc.c"
+# What only convert-bootstrap asks for.
+NEVER = {"ftruncate"}
+
+
+class Documented(L.TestCase):
+    def test_every_call(self):
+        """The library makes none but those that convert.conf(5) names, and the program's own (in these files)."""
+        made = set()
+        for room in "preload", "policy", "common":
+            for file in (L.ROOT / room).rglob("*.[ch]"):
+                if str(file.relative_to(L.ROOT)) not in OF_THE_PROGRAM:
+                    made |= set(re.findall(r"\bSYS_([a-z]\w*)", file.read_text()))
+        named = {re.sub(r"_time64$|64$|32$", "", name) for name in made}  # as machines of 32 bits have them
+        page = {re.sub("64$", "", name) for name in documented_calls()}
+        self.assertGreater(len(named), 30)
+        self.assertFalse(named - GENERAL - NEVER - page, "not in the manual")
+        imported = set(re.findall(r" U (\w+)", L.command(["nm", "-D", "--undefined-only", L.BUILT_SHIM])))
+        self.assertFalse({re.sub("64$", "", name) for name in imported & BY_LIBC} - page, "not in the manual")
+
+
 class HardTimes(L.TestCase):
     """A program that makes one connection and whose own calls are few (one.c)."""
 
