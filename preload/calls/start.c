@@ -7,10 +7,12 @@
 #include "health.h"
 #include "real.h"
 #include "shim.h"
+#include "twin.h"
 
 static void in_child(void)
 {
 	conn_in_child();
+	twin_in_child();
 	held_in_child();
 	shim_in_child();
 	servers_in_child();

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <string.h>
 
 /* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */
@@ -25,14 +26,75 @@ static int fail(struct twin_wish *wish, const char *obstacle)
 	return -1;
 }
 
+/* --------------------------------------------------------------- a number for a moment */
+
+/* A socket that is about to take another one's place has a number of its own until then. A child that another thread
+ * forks meanwhile would have it for ever, and the connection would not end when the program closes it. Its cookie
+ * is looked at, too, as programs close numbers that they do not know. */
+static struct moment {
+	_Atomic int number; /* and one more; 0: none */
+	_Atomic uintptr_t thread;
+	_Atomic uint64_t cookie;
+} moments[8];
+#define MOMENTS (sizeof(moments) / sizeof(moments[0]))
+
+static void moment_begin(int fd, uint64_t cookie)
+{
+	for (size_t i = 0; i < MOMENTS && cookie; i++) {
+		int none = 0;
+
+		if (!atomic_compare_exchange_strong(&moments[i].number, &none, fd + 1))
+			continue;
+		atomic_store(&moments[i].thread, (uintptr_t)pthread_self());
+		atomic_store(&moments[i].cookie, cookie);
+		return;
+	}
+}
+
+static void moment_forget(struct moment *m)
+{
+	atomic_store(&m->cookie, 0);
+	atomic_store(&m->number, 0);
+}
+
+/* It is forgotten first: what has the number after that is not ours to close. */
+static void moment_end(int fd)
+{
+	for (size_t i = 0; i < MOMENTS; i++)
+		if (atomic_load(&moments[i].number) == fd + 1 &&
+		    atomic_load(&moments[i].thread) == (uintptr_t)pthread_self())
+			moment_forget(&moments[i]);
+	syscall(SYS_close, fd);
+}
+
+void twin_in_child(void)
+{
+	for (size_t i = 0; i < MOMENTS; i++) {
+		int fd = atomic_load(&moments[i].number) - 1;
+		uint64_t cookie = atomic_load(&moments[i].cookie);
+
+		/* by a signal handler, whose frame goes on here */
+		if (fd < 0 || atomic_load(&moments[i].thread) == (uintptr_t)pthread_self())
+			continue;
+		if (cookie && sock_cookie(fd) == cookie)
+			syscall(SYS_close, fd);
+		moment_forget(&moments[i]);
+	}
+}
+
 /* --------------------------------------------------------------------- making */
 
-static int make(const struct twin_wish *wish, bool mptcp)
+static int make(struct twin_wish *wish, bool mptcp)
 {
 	int type = SOCK_STREAM | SOCK_CLOEXEC | (wish->nonblocking ? SOCK_NONBLOCK : 0);
-
-	return (int)sys_result(
+	int fd = (int)sys_result(
 		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
+
+	if (fd >= 0) {
+		wish->cookie = sock_cookie(fd);
+		moment_begin(fd, wish->cookie);
+	}
+	return fd;
 }
 
 #define NO_MPTCP "the kernel has no MPTCP for this process"
@@ -103,7 +165,7 @@ static int open_alike(const struct note *n, struct twin_wish *wish)
 
 	if (fd < 0 || carry_options(fd, n, wish))
 		return fd;
-	syscall(SYS_close, fd);
+	moment_end(fd);
 	return -1;
 }
 
@@ -253,7 +315,6 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	/* bind() may have changed what was set, and on an MPTCP socket it shows nothing of it */
 	only_v6 = n->family == AF_INET6 &&
 		  (wish->must || (atomic_load(&n->bound) && reach_is_only_v6(fd)));
-	wish->cookie = sock_cookie(twin);
 	if (!wish->cookie) /* by which it is known later */
 		fail(wish, "its socket cookie");
 	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))
@@ -265,7 +326,7 @@ int twin_take_place(int fd, struct twin_wish *wish)
 		n->only_v6 = only_v6;
 		note_set_twin(n, wish->cookie);
 	}
-	syscall(SYS_close, twin);
+	moment_end(twin);
 	return r;
 }
 
@@ -344,11 +405,10 @@ static bool look_disconnected(int fd, const struct note *n, const struct addr *o
 }
 
 /* Under the number from now on; whoever compares socket cookies believes both meanwhile. */
-static bool place_plain(int fd, int plain, _Atomic uint64_t *new_cookie)
+static bool place_plain(int fd, int plain, uint64_t cookie, _Atomic uint64_t *new_cookie)
 {
 	uint16_t word = mark_look(fd);
 	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
-	uint64_t cookie = sock_cookie(plain);
 
 	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !cookie ||
 	    sys_fcntl(plain, F_SETFL, flags) < 0 || !epset_lift_swapped(fd))
@@ -375,14 +435,14 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 	if (carry_options(plain, n, &wish) &&
 	    (!atomic_load(&n->bound) || carry_bound(fd, plain, &wish))) {
 		done = (!disconnected || look_disconnected(plain, n, own)) &&
-		       place_plain(fd, plain, record.new_cookie);
+		       place_plain(fd, plain, wish.cookie, record.new_cookie);
 		epset_settle(fd);
 	}
 	if (done) {
 		note_set_twin(n, 0);
 		n->only_v6 = false;
 	}
-	syscall(SYS_close, plain);
+	moment_end(plain);
 	return done;
 }
 

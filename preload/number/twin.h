@@ -54,6 +54,8 @@ struct twin_record {
 bool twin_give_back(int fd, struct twin_record record, const struct addr *own);
 /* The same for a twin that has sent nothing: the program's socket is as before its connect(). */
 void twin_withdraw(int fd, struct twin_record record);
+/* In the child of fork(): of another thread's that was just being placed. */
+void twin_in_child(void);
 /* A signal handler closes the number while the frame that it has interrupted may be putting a socket there. */
 void twin_was_closed(int fd);
 /* False: the kernel has refused this process an MPTCP socket. */

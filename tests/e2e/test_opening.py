@@ -115,6 +115,42 @@ print(os.readlink(f"/proc/self/fd/{fd}"))
 """
 
 
+# A child is forked when the twin has two numbers. Which of the sockets does it have?
+FORKED = """
+import os, socket, sys, threading, time
+s = socket.socket()
+connects = threading.Thread(target=s.connect, args=((sys.argv[1], 7000),))
+connects.start()
+time.sleep(0.3)
+def count():
+    n = 0
+    for fd in range(3, 100):
+        try:
+            n += os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+        except OSError:
+            pass
+    return n
+if os.fork() == 0:
+    os.write(1, b"child: %d\\n" % count())
+    os._exit(0)
+os.wait()
+connects.join()
+s.sendall(b"x")
+os.write(1, b"parent: %d, %s\\n" % (count(), s.recv(1)))
+"""
+
+
+class Forked(L.TestCase):
+    def test_while_a_twin_is_placed(self):
+        """The child has no number of the twin's that nobody would ever close there."""
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        shim = self.lab.config("fast-open = no-cookie", "mptcp = on\nbypass = never", log=False)
+        r = self.lab.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=dup3",
+                          "-e", "inject=dup3:delay_exit=600000:when=1", "-E", f"LD_PRELOAD={L.SHIM}",
+                          "/usr/bin/python3", "-c", FORKED, L.SERVER], env=shim, timeout=30)
+        self.assertEqual((r.code, r.out), (0, b"child: 1\nparent: 1, x\n"), r)
+
+
 class Ending(L.TestCase):
     """A number that is closed in the moment in which another thread ends its connection, and is somebody
     else's then. The moment is made longer: who closes is held where he has not closed yet, who ends it at
