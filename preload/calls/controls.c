@@ -119,3 +119,7 @@ INTERPOSE int prctl(int option, ...)
 		counts_before_filter();
 	return REAL(prctl)(option, a[0], a[1], a[2], a[3]);
 }
+
+#if NARROW
+ALSO("prctl", prctl, "__prctl_time64");
+#endif
