@@ -146,6 +146,9 @@ uint64_t health_network(const struct pol_route *route);
 /* Fills in key for a converter's address, by the route to it. Asks only once in HEALTH_ROUTE_MS. */
 void health_where(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
 		  struct health_key *key);
+/* The same, and asks now. */
+void health_where_now(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
+		      struct health_key *key);
 /* What is known; all zero if that is nothing. */
 void health_find(const struct health_key *key, int64_t now_ms, struct health *h);
 /* May it be used? HEALTH_PROBE is the answer to one process and one connection only, until that

@@ -273,8 +273,9 @@ static bool recall_network(const uint8_t *key, int64_t now_ms, uint64_t *network
 	return fresh;
 }
 
-void health_where(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
-		  struct health_key *key)
+/* A moment without a route is not a network: it is asked for again. */
+void health_where_now(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
+		      struct health_key *key)
 {
 	struct pol_route r = { 0 };
 	struct network_row *row;
@@ -282,16 +283,26 @@ void health_where(const struct addr *converter, pol_route_fn *route, int64_t now
 
 	memo_key(bytes, converter);
 	*key = (struct health_key){ .converter = *converter };
-	if (recall_network(bytes, now_ms, &key->network))
+	if (!route || !route(converter, NULL, &r))
 		return;
-	if (route && route(converter, NULL, &r))
-		key->network = health_network(&r);
+	key->network = health_network(&r);
 	if (!memo_try_lock(&network_memo))
 		return;
 	row = memo_place(&network_memo, bytes);
 	row->network = key->network;
 	row->memo.checked_ms = now_ms;
 	memo_unlock(&network_memo);
+}
+
+void health_where(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
+		  struct health_key *key)
+{
+	uint8_t bytes[MEMO_ADDR];
+
+	memo_key(bytes, converter);
+	*key = (struct health_key){ .converter = *converter };
+	if (!recall_network(bytes, now_ms, &key->network))
+		health_where_now(converter, route, now_ms, key);
 }
 
 /* ----------------------------------------------------------------------------- public */

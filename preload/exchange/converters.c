@@ -169,6 +169,22 @@ void converters_unchoose(const struct addr *via, const struct converters_choice 
 	health_report(&key, &e, now_ms);
 }
 
+bool converters_is_still_in(struct health_key *key, const struct pol_binding *by)
+{
+	struct health_key now = { .converter = key->converter };
+	struct pol_route route;
+
+	if (!is_bound(by))
+		health_where_now(&key->converter, route_lookup, state_now_ms(), &now);
+	else if (route_lookup(&key->converter, by, &route))
+		now.network = health_network(&route);
+	if (now.network == key->network)
+		return true;
+	if (now.network)
+		*key = now;
+	return false;
+}
+
 bool converters_lose_mptcp(const struct addr *via, const struct pol_binding *by)
 {
 	int64_t now_ms = state_now_ms();

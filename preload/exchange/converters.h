@@ -27,6 +27,9 @@ bool converters_route(const struct addr *to, const struct pol_binding *by, struc
 void converters_unchoose(const struct addr *via, const struct converters_choice *choice);
 /* Of an exchange with u->converter and u->by: its dialect, and what of Fast Open and MPTCP that takes. */
 void converters_advise(struct exchange *u);
+/* Is the converter still reached by the network that key says? Asked now; false: *key says by which, if that is
+ * known, and what is begun from now on knows. */
+bool converters_is_still_in(struct health_key *key, const struct pol_binding *by);
 /* Does the network lose MPTCP on the way to it? Then a socket that speaks it gains nothing. */
 bool converters_lose_mptcp(const struct addr *via, const struct pol_binding *by);
 

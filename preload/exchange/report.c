@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "report.h"
 
+#include "converters.h"
 #include "counts.h"
 #include "message.h"
 #include "sock.h"
@@ -415,6 +416,21 @@ SLOW static void tell_cookie(const struct report *r, struct health_event *e,
 	e->bytes = (struct cvt_span){ NULL, 0 };
 }
 
+/* What would be believed for a day, and is news, is told of the network alone where the route goes now: the one
+ * that was found a while ago may be another one (HEALTH_ROUTE_MS). */
+SLOW static bool is_of_another(const struct report *r, const struct exchange *u,
+			       const struct health_event *e, int64_t now_ms)
+{
+	struct health_key key = r->health;
+	struct health h;
+
+	if (e->kind != HEALTH_REFUSES &&
+	    !(e->kind == HEALTH_WAY && (e->way == HEALTH_LOSES || e->way == HEALTH_HOLDS)))
+		return false;
+	health_find(&key, now_ms, &h);
+	return health_apply(&h, e, now_ms) && !converters_is_still_in(&key, &u->by);
+}
+
 SLOW static void tell_event(const struct report *r, const struct report_event *short_e,
 			    const struct exchange *u, int64_t now_ms)
 {
@@ -437,7 +453,9 @@ SLOW static void tell_event(const struct report *r, const struct report_event *s
 		e.rtt_us = (uint32_t)short_e->number;
 	else if (e.kind == HEALTH_REFUSES)
 		e.bytes = (struct cvt_span){ &short_e->what, 1 };
-	else if (e.kind == HEALTH_WAY && e.way == HEALTH_LOSES && e.path != HEALTH_MPTCP)
+	if (is_of_another(r, u, &e, now_ms))
+		return;
+	if (e.kind == HEALTH_WAY && e.way == HEALTH_LOSES && e.path != HEALTH_MPTCP)
 		log_lost(r, short_e);
 	health_report(&r->health, &e, now_ms);
 }

@@ -3,6 +3,7 @@
  * the exchange has anyway. */
 #include "exchange_int.h"
 
+#include "converters.h"
 #include "message.h"
 
 /* Of what is only tried because nothing comes the log's usual level says no more than how it ends. */
@@ -37,6 +38,13 @@ enum exchange_event exchange_retry_base(struct exchange_turn *t, int err, const 
 	return exchange_retry(t, EXCHANGE_TRIED_BASE, why);
 }
 
+/* A cookie is that network's where it is shown (F-02), which may have become another one. */
+static void look_where(struct exchange_turn *t)
+{
+	converters_is_still_in(&t->u->health, &t->u->by);
+	t->report.health = t->u->health;
+}
+
 /* Missing Cookie: the cookie that came along; or there is one in the message, behind options. */
 static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *result,
 			      enum exchange_event *event)
@@ -46,6 +54,7 @@ static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *r
 
 	if (result->verdict != HS_COOKIE)
 		return false;
+	look_where(t);
 	is_new = cookies_learn(t->u, cookie);
 	if (is_new && exchange_may_try(t->u, EXCHANGE_TRIED_COOKIE))
 		*event = exchange_retry(t, EXCHANGE_TRIED_COOKIE, "Missing Cookie");
@@ -89,6 +98,7 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))
 		return false;
 	if (!configured) {
+		look_where(t);
 		cookies_drop(u);
 		report_refused_cookie(&t->report);
 	}

@@ -1,6 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """What is learned of converters, by one process for the next: failures, dialect, options, cookies."""
+import json
 import sys
 import time
 
@@ -261,6 +262,59 @@ class Learned(Health):
             self.assertEqual(len(connection[0].data), 24)
         finally:
             L.sysctl("converter", net__ipv4__tcp_fastopen=3)
+
+
+# One connection, and then three whenever the next of these files is there, which is then taken away.
+IN_STEPS = """
+import os, socket, sys, time
+for step in sys.argv[2:]:
+    while not os.path.exists(step):
+        time.sleep(0.01)
+    for _ in range(3 if step != sys.argv[2] else 1):
+        socket.create_connection((sys.argv[1], 80)).close()
+    os.unlink(step)
+time.sleep(20)
+"""
+
+
+class Networks(Health):
+    """A handover: the process takes the network for the same for ten seconds. What is seen in the next one is not
+    written down of this one, where it would hold for a day."""
+
+    def setUp(self):
+        super().setUp()
+        self.other = "10.1.0.9"
+
+    def known(self, shim):
+        """{whether it is from the network where we are: what is known of MPTCP there}"""
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], shim=shim)
+        return {bool(c["interface"]): c["mptcp"] for c in json.loads(r.out)["converters"]}
+
+    def test_mptcp_that_the_next_one_takes_out(self):
+        L.sysctl("client", net__mptcp__enabled=1)
+        converter = self.lab.converter("--mptcp", listen=[self.v4])
+        shim = self.lab.config("fast-open = no-cookie", "mptcp = on", address=self.v4) | {
+            "CONVERT_STATE": str(self.state)}
+        steps = [self.lab.file("step") for _ in range(3)]
+        program = self.lab.start("client", ["env", f"LD_PRELOAD={L.SHIM}", *(f"{k}={v}" for k, v in shim.items()),
+                                            "/usr/bin/python3", "-BES", "-c", IN_STEPS, L.SERVER, *steps])
+
+        def go(step):
+            step.touch()
+            program.wait_for("its connections", lambda: not step.exists())
+        go(steps[0])
+        self.assertEqual(self.known(shim), {True: "works"})
+        converter.stop()
+        self.lab.converter(listen=[self.v4])
+        L.command(["ip", "-n", "client", "addr", "add", self.other + "/32", "dev", "c0"])
+        try:
+            L.command(["ip", "-n", "client", "route", "add", self.v4, "dev", "c0", "src", self.other])
+            go(steps[1])
+            self.assertEqual(self.known(shim)[False], "works")
+            go(steps[2])
+            self.assertEqual(self.known(shim), {False: "works", True: "lost on the path"})
+        finally:
+            L.command(["ip", "-n", "client", "addr", "del", self.other + "/32", "dev", "c0"])
 
 
 class Weights(Health):

@@ -498,8 +498,15 @@ static void the_route_is_asked_for_once_in_a_while(void **state)
 	}
 	assert_int_equal(asked, 1);
 	has_route = false;
+	for (unsigned int i = 0; i < 2; i++) { /* not for ten seconds */
+		health_where(&key.converter, route, now + HEALTH_ROUTE_MS, &k);
+		assert_int_equal(k.network, 0);
+	}
+	assert_int_equal(asked, 3);
+	has_route = true;
+	asked = 1;
 	health_where(&key.converter, route, now + HEALTH_ROUTE_MS, &k);
-	assert_int_equal(k.network, 0);
+	assert_int_equal(k.network, health_network(&answer));
 	for (uint16_t port = 1; port <= 10 * HEALTH_TABLE; port++) {
 		other.port = port;
 		health_where(&other, route, now + HEALTH_ROUTE_MS, &k);
@@ -508,6 +515,21 @@ static void the_route_is_asked_for_once_in_a_while(void **state)
 	assert_int_equal(asked, 2 + 10 * HEALTH_TABLE);
 	health_where(&other, NULL, now, &k);
 	assert_int_equal(k.network, 0);
+}
+
+static void the_route_is_asked_for_now(void **state)
+{
+	struct health_key k;
+
+	(void)state;
+	has_route = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		snprintf(answer.interface, sizeof(answer.interface), "eth%u", i);
+		health_where_now(&key.converter, route, now, &k);
+		assert_int_equal(k.network, health_network(&answer));
+		health_where(&key.converter, NULL, now, &k);
+		assert_int_equal(k.network, health_network(&answer));
+	}
 }
 
 /* ------------------------------------------------------------- the table and the file */
@@ -951,6 +973,7 @@ int main(void)
 		PURE(a_clock_that_was_wrong),
 		PURE(networks),
 		PURE(the_route_is_asked_for_once_in_a_while),
+		PURE(the_route_is_asked_for_now),
 		WITH_FILE(told_to_others),
 		WITHOUT_FILE(told_to_others),
 		WITH_FILE(one_probe_at_a_time),

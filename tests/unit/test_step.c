@@ -38,8 +38,8 @@ static struct {
 	unsigned int unacked, retransmits;
 	bool has_mptcp, has_syn_data;
 	int64_t now_ns;
-	uint64_t cookie;
-	int syns, connects, resets;
+	uint64_t cookie, network;
+	int syns, connects, resets, looks;
 } kernel;
 
 int64_t __wrap_clock_ns(clockid_t id);
@@ -160,6 +160,16 @@ void converters_advise(struct exchange *u)
 	u->takes_options = u->no_syn_data = u->bare = false;
 	u->rtt_us = 20000;
 	u->started_ms = kernel.now_ns / MS;
+}
+
+bool converters_is_still_in(struct health_key *key, const struct pol_binding *by)
+{
+	uint64_t before = key->network;
+
+	(void)by;
+	kernel.looks++;
+	key->network = kernel.network;
+	return kernel.network == before;
 }
 
 bool twin_has_mptcp(void)
@@ -946,6 +956,53 @@ static void test_holder_that_died(void **state)
 	assert_int_equal(step_after(600), EXCHANGE_IS_REFUSED);
 }
 
+/* -------------------------------------------------------------------- another network */
+
+/* What was found there is not written down of the one that it was taken for. */
+static void test_options_that_are_refused_elsewhere(void **state)
+{
+	static const char kinds[] = { 30 };
+	const struct health_key here = u->health;
+	struct health h;
+
+	(void)state;
+	kernel.network = 2;
+	open_and_read();
+	refuse_it(CVT_ERR_TCP_OPTION, kinds, 1);
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_int_equal(kernel.looks, 1);
+	health_find(&here, kernel.now_ns / MS, &h);
+	assert_true(health_may_send(&h, CVT_OPT_MPTCP));
+	assert_false(read_all().has_options); /* for this one it counts */
+}
+
+/* A cookie is learned, shown and dropped where it belongs. */
+static void test_cookie_of_another_network(void **state)
+{
+	static const struct cvt_span ours = { (const uint8_t *)"biscuit", 7 };
+	const struct health_key here = u->health;
+	struct health h;
+
+	(void)state;
+	assert_true(cookies_learn(u, ours));
+	open_it();
+	assert_true(read_all().has_cookie);
+	kernel.network = 2;
+	refuse_it(CVT_ERR_NOT_AUTHORIZED, "", 0);
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_false(read_all().has_cookie);
+	refuse_it(CVT_ERR_MISSING_COOKIE, "\0another", 8);
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_true(read_all().has_cookie);
+	assert_int_equal(u->health.network, 2);
+	health_find(&u->health, kernel.now_ns / MS, &h);
+	assert_int_equal(h.convert_cookie_len, 8);
+	health_find(&here, kernel.now_ns / MS, &h);
+	assert_int_equal(h.convert_cookie_len, 0);
+	u->health = here;
+	assert_int_equal(cookies_len(u), ours.len);
+}
+
 /* ------------------------------------------------------- a program that does not wait */
 
 static uint32_t failures_of(const struct health_key *key)
@@ -1165,6 +1222,8 @@ int main(void)
 		TEST(test_dead_converter),
 		TEST(test_looked_at_late),
 		TEST(test_holder_that_died),
+		TEST(test_options_that_are_refused_elsewhere),
+		TEST(test_cookie_of_another_network),
 		TEST(test_given_up),
 		TEST(test_given_up_owed),
 		TEST(test_given_up_by_a_mute_server),
