@@ -329,7 +329,8 @@ bool cvt_has_mp_capable(struct cvt_span opts)
 	struct cvt_opt opt;
 
 	for (size_t pos = 0; cvt_next_opt(opts, &pos, &opt);)
-		if (opt.kind == CVT_OPT_MPTCP && opt.value.len > 0 && opt.value.p[0] >> 4 == 0)
+		if (opt.kind == CVT_OPT_MPTCP && opt.value.len > 0 && opt.value.p[0] >> 4 == 0 &&
+		    (opt.value.p[0] & 0x0f) >= 1)
 			return true;
 	return false;
 }

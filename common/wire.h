@@ -157,7 +157,8 @@ struct cvt_opt {
 	struct cvt_span value; /* without kind and length */
 };
 bool cvt_next_opt(struct cvt_span opts, size_t *pos, struct cvt_opt *opt);
-/* Did the server's SYN+ACK carry MP_CAPABLE: kind 30, subtype 0 (RFC 8684, 3.1)? */
+/* Did the server's SYN+ACK carry MP_CAPABLE: kind 30, subtype 0 (RFC 8684, 3.1)? Not of version 0, as Linux does
+ * not speak that. */
 bool cvt_has_mp_capable(struct cvt_span opts);
 
 const char *cvt_verdict_name(enum cvt_verdict v);

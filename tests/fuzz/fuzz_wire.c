@@ -31,7 +31,8 @@ static void check_options(struct cvt_span opts)
 		CHECK(i < n && pos <= opts.len);
 		CHECK(opt.kind == kinds[i] && opt.value.len == values[i].len);
 		CHECK(opt.kind == 1 || opt.value.p == opts.p + values[i].at);
-		mp_capable |= opt.kind == 30 && opt.value.len && opt.value.p && *opt.value.p < 0x10;
+		mp_capable |= opt.kind == 30 && opt.value.len && opt.value.p && *opt.value.p > 0 &&
+			      *opt.value.p < 0x10;
 	}
 	CHECK(i == n);
 	CHECK(cvt_has_mp_capable(opts) == mp_capable);

@@ -611,7 +611,7 @@ static void every_short_option_list(void **state)
 	}
 }
 
-/* PROTOCOL 4.3: "kind 30 with subtype nibble 0" */
+/* PROTOCOL 4.3: "kind 30 with subtype nibble 0 (MP_CAPABLE), of version 1 or later" */
 static void mp_capable(void **state)
 {
 	static const struct {
@@ -619,8 +619,12 @@ static void mp_capable(void **state)
 		bool has;
 	} lists[] = {
 		{ "1e0c01011122334455667788", true }, /* R7 */
-		{ "1e0400ff", true },
+		{ "1e0401ff", true },
+		{ "1e0302", true },
 		{ "1e030f", true },
+		{ "1e0400ff", false }, /* version 0, which Linux does not speak */
+		{ "1e0c00011122334455667788", false },
+		{ "1e0300 1e0301", true },
 		{ "1e02", false },	   /* no subtype */
 		{ "1e0310", false },	   /* MP_JOIN */
 		{ "1e03f0", false },	   /* MP_TCPRST is 8, f is private */
