@@ -99,7 +99,7 @@ local f = {
 	error_value = FT.bytes("convert.error.value", "Value"),
 	error_version = FT.uint8("convert.error.version", "Version that is supported"),
 	error_kind = FT.uint8("convert.error.option", "Option that is not supported", base.DEC, OPTIONS),
-	error_delay = FT.uint32("convert.error.delay", "Seconds to stay away",  base.DEC, nil, nil,
+	error_delay = FT.uint64("convert.error.delay", "Seconds to stay away",  base.DEC, nil, nil,
 		"0: at least 30"),
 	error_icmp = FT.uint8("convert.error.icmp_code", "ICMP code"),
 	part = FT.bytes("convert.part", "Part of a message"),
@@ -248,10 +248,15 @@ local ERROR = {
 		list(tree, f.error_kind, range)
 		if m.magic == 0 and range:len() > 1 and range(1, 1):uint() ~= 0 then m.says = HYBRID end
 	end,
-	-- How wide the number is nobody says: one byte and padding, or all of it.
+	-- How wide the number is nobody says: all of the Value, as the client reads it.
 	[64] = function(_, tree, range)
-		local wide = range:len() > 4 and range(0, 4) or range
-		tree:add(f.error_delay, wide, range(0, 1):uint() > 0 and range(0, 1):uint() or wide:uint())
+		local at = 0
+		while range:len() - at > 8 and range(at, 1):uint() == 0 do at = at + 1 end
+		if range:len() - at > 8 then
+			tree:add(f.error_value, range)
+		else
+			tree:add(f.error_delay, range, range(at):uint64())
+		end
 	end,
 	[97] = function(m, tree, range, about)
 		local family = about.server6 and 6 or about.server and 4
