@@ -59,10 +59,9 @@ static void take_tlvs(struct report_tlvs *t, const struct cvt_msg *msg)
 				   .unknown = msg->unknown_type,
 				   .cookie_len = (uint16_t)msg->convert_cookie.len };
 	t->n_options = take_kinds(t->options, options);
-	while (t->n_kinds < 8 && t->n_kinds < msg->supported.len && msg->supported.p[t->n_kinds]) {
-		t->kinds[t->n_kinds] = msg->supported.p[t->n_kinds];
-		t->n_kinds++;
-	}
+	for (size_t i = 0; t->n_kinds < 8 && i < msg->supported.len; i++)
+		if (msg->supported.p[i]) /* else padding, wherever it stands (PROTOCOL 1.4) */
+			t->kinds[t->n_kinds++] = msg->supported.p[i];
 }
 
 SLOW static void add_sent(struct report *r, const struct exchange *u)

@@ -132,6 +132,14 @@ class Json(Log):
                         if p.data and not (protocol == "MPTCP" and p.is_syn())}
             self.assertEqual(closed[key], sum(len(data) for _, data in bytes_of), lines)
 
+    def test_a_list_with_a_zero_in_it(self):
+        """That is padding, wherever it stands (PROTOCOL 1.4)."""
+        v4, _ = self.lab.fresh_addresses()
+        self.lab.converter("--fault", "raw-relay=01032263150200001e002200", listen=[v4])
+        lines = self.logged("curl", "-sS", "-o", "/dev/null", WHO, level="debug", address=v4)
+        (received,) = [line for line in lines if line["event"] == "received"]
+        self.assertEqual(received["tlvs"], "Supported TCP Extensions (MPTCP, Fast Open)")
+
     def test_how_it_ends(self):
         program = self.lab.file("program.py", f"""
 import socket, sys, time
