@@ -275,7 +275,7 @@ class Connections(Any):
         self.assertIn(": connected", self.log())
 
     def test_signals_its_owner(self):
-        """Who hears of what comes by a signal, and by which; and options that say another value once it is connected."""
+        """Who hears of what comes by a signal, and by which; options that say another value once it is connected."""
         self.lab.converter()
         for blocking in True, False:
             r = self.python(f"""if True:
@@ -417,7 +417,7 @@ class Connections(Any):
             self.assertLess(r.seconds, 6)
 
     def test_name_again(self):
-        """A socket has the name of one that was closed while it was connecting: it gets its own connection, or error."""
+        """A socket has the name of one that was closed while it was connecting: it gets its own connection or error."""
         try:
             with socket.socket() as s:
                 s.getsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE)
