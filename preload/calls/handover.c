@@ -16,6 +16,7 @@
 #include "passed.h"
 #include "real.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -265,6 +266,21 @@ INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
 	return is_to_pass() ? fexec_with_peers(fd, argv, envp) : REAL(fexecve)(fd, argv, envp);
 }
 
+SLOW static int execveat_with_peers(int fd, const char *path, char *const argv[],
+				    char *const envp[], int flags)
+{
+	struct environment room;
+
+	return REAL(execveat)(fd, path, argv, with_peers(&room, envp, false), flags);
+}
+
+INTERPOSE int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	handover_inherited();
+	return is_to_pass() ? execveat_with_peers(fd, path, argv, envp, flags) :
+			      REAL(execveat)(fd, path, argv, envp, flags);
+}
+
 SLOW static int spawn_with_peers(__typeof__(posix_spawn) *spawn, pid_t *pid, const char *path,
 				 const posix_spawn_file_actions_t *actions,
 				 const posix_spawnattr_t *attr, char *const argv[],
@@ -304,6 +320,41 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 		       spawn_with_peers(REAL(posix_spawnp), pid, file, actions, attr, argv, envp) :
 		       REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
 }
+
+#ifdef __GLIBC_PREREQ
+#if __GLIBC_PREREQ(2, 39)
+/* pidfd_spawn() or pidfd_spawnp(), which an older libc lacks than the one that we are built with. */
+static int spawn_pidfd(const char *name, int *pidfd, const char *path,
+		       const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+		       char *const argv[], char *const envp[])
+{
+	__typeof__(pidfd_spawn) *spawn;
+
+	*(void **)&spawn = dlsym(RTLD_NEXT, name);
+	if (!spawn)
+		return ENOSYS;
+	finish_inherited(actions);
+	return is_to_pass() ? spawn_with_peers(spawn, pidfd, path, actions, attr, argv, envp) :
+			      spawn(pidfd, path, actions, attr, argv, envp);
+}
+
+INTERPOSE int pidfd_spawn(int *restrict pidfd, const char *restrict path,
+			  const posix_spawn_file_actions_t *restrict actions,
+			  const posix_spawnattr_t *restrict attr, char *const argv[restrict],
+			  char *const envp[restrict])
+{
+	return spawn_pidfd("pidfd_spawn", pidfd, path, actions, attr, argv, envp);
+}
+
+INTERPOSE int pidfd_spawnp(int *restrict pidfd, const char *restrict file,
+			   const posix_spawn_file_actions_t *restrict actions,
+			   const posix_spawnattr_t *restrict attr, char *const argv[restrict],
+			   char *const envp[restrict])
+{
+	return spawn_pidfd("pidfd_spawnp", pidfd, file, actions, attr, argv, envp);
+}
+#endif
+#endif
 
 /* ----------------------------------------------------------------------- stdio */
 

@@ -272,7 +272,7 @@ static long by_socketcall(long call, const long *args, long number);
 	/* of this process, or one that knows nothing of the number */ \
 	X(SYS_pidfd_getfd, SECOND_UNSETTLED, (before_giving(I b), NATIVELY)) \
 	X(SYS_execve, ANY_UNSETTLED, execve(P a, P b, P c)) \
-	X(SYS_execveat, ANY_UNSETTLED, (handover_inherited(), NATIVELY)) \
+	X(SYS_execveat, ANY_UNSETTLED, execveat(I a, P b, P c, P d, I e)) \
 	X(SYS_ppoll, ANY_UNSETTLED, \
 	  is_good(c, sizeof(old_time)) ? old_ppoll(P a, (nfds_t)b, c, P d) : NATIVELY) \
 	X(SYS_pselect6, ANY_UNSETTLED, \

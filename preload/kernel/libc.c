@@ -72,6 +72,11 @@ static void by_closefrom(int first)
 	syscall(SYS_close_range, first < 0 ? 0 : first, ~0U, 0);
 }
 
+static int by_execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	return (int)syscall(SYS_execveat, fd, path, argv, envp, flags);
+}
+
 static int by_epoll_pwait2(int epfd, struct epoll_event *events, int max,
 			   const struct timespec *timeout, const sigset_t *mask)
 {
@@ -95,6 +100,7 @@ AT_START void libc_complete(struct real *r)
 		r->name = by_##name;
 	COMPLETE(close_range)
 	COMPLETE(closefrom)
+	COMPLETE(execveat)
 	COMPLETE(epoll_pwait2)
 	COMPLETE(preadv2)
 	COMPLETE(pwritev2)

@@ -65,7 +65,6 @@ typedef int libc_flags;
 #if __SIZEOF_POINTER__ == 4
 #error "musl for 32 bits: its functions of a 64-bit time_t have other names (__select_time64 ...)"
 #endif
-#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 struct epoll_event;
@@ -78,9 +77,10 @@ typedef union {
 typedef union {
 	const struct sockaddr *restrict __sockaddr__;
 } __CONST_SOCKADDR_ARG __attribute__((transparent_union));
-typedef int64_t off64_t;
+typedef off_t off64_t;
 int close_range(unsigned int first, unsigned int last, int flags);
 void closefrom(int first);
+int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags);
 int epoll_pwait2(int epfd, struct epoll_event *events, int max, const struct timespec *timeout,
 		 const sigset_t *mask);
 ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags);

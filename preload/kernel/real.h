@@ -52,11 +52,12 @@ int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
 /* clang-format off */
 #define REAL_NAMES(X) \
 	X(socket) X(socketpair) X(bind) X(connect) X(listen) X(accept) X(accept4) X(getpeername) \
-	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
-	X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(fdopen) \
-	X(vdprintf) X(__vdprintf_chk) X(posix_spawn) X(posix_spawnp) X(posix_spawn_file_actions_adddup2) \
-	X(shutdown) X(ioctl) X(prctl) X(read) X(readv) X(recv) X(recvfrom) X(write) X(writev) X(send) \
-	X(sendto) X(sendmsg) X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3) X(syscall)
+	X(getsockname) X(getsockopt) X(setsockopt) X(poll) X(epoll_ctl) X(epoll_wait) \
+	X(epoll_pwait) X(close) X(close_range) X(closefrom) X(execve) X(execv) X(execvp) \
+	X(execvpe) X(fexecve) X(execveat) X(fdopen) X(vdprintf) X(__vdprintf_chk) X(posix_spawn) \
+	X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(shutdown) X(ioctl) X(prctl) \
+	X(read) X(readv) X(recv) X(recvfrom) X(write) X(writev) X(send) X(sendto) X(sendmsg) \
+	X(sendmmsg) X(splice) X(dup) X(dup2) X(dup3) X(syscall)
 /* and the second name */
 #define REAL_WIDE_NAMES(X) \
 	X(ppoll, "__ppoll64") X(select, "__select64") X(pselect, "__pselect64") \
@@ -72,7 +73,6 @@ struct real {
 };
 
 extern struct real real INTERNAL;
-
 /* libc's syscall(), for syscall.c; known from the first call on. */
 extern long (*real_syscall)(long number, long a, long b, long c, long d, long e, long f) INTERNAL;
 

@@ -164,7 +164,7 @@ class Others(Incoming):
         duplicate's number too."""
         server = self.serve(["/usr/bin/python3", "-c", STARTS], 8006)
         self.behind(8006)
-        for how in "execv", "execve", "execvpe", "fexecve", "spawn", "vfork", "twice":
+        for how in "execv", "execve", "execvpe", "fexecve", "execveat", "spawn", "vfork", "twice":
             with self.subTest(how):
                 r = self.lab.run(["/usr/bin/python3", "-c", ASKS, L.ROUTER, 8006, how], ns="server")
                 self.assertEqual(r.out, b"right\n", (r, server.text()))
@@ -172,7 +172,7 @@ class Others(Incoming):
 
 # Starts a program with each connection as its descriptor 0, which says there what its peer is.
 STARTS = r"""
-import os, signal, socket, subprocess, sys
+import ctypes, os, signal, socket, subprocess, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 says = '''
 import socket
@@ -203,6 +203,10 @@ def start(how, c):
         os.execvpe("python3", argv(says), os.environ)
     if how == "fexecve":
         os.execve(os.open(sys.executable, os.O_RDONLY), argv(says), os.environ)
+    if how == "execveat":
+        libc = ctypes.CDLL(None)
+        libc.execveat(os.open(sys.executable, os.O_RDONLY), b"", (ctypes.c_char_p * 4)(*map(str.encode, argv(says))),
+                      ctypes.c_void_p.in_dll(libc, "environ"), 0x1000)
     os.execv(sys.executable, argv(again, says))
 s = socket.create_server(("0.0.0.0", 8006))
 while True:

@@ -473,7 +473,7 @@ class Processes(L.TestCase):
 
 # A program gets a connection that is pending as its standard input, in the way that argv[1] says.
 GIVEN = """
-import os, socket, subprocess, sys
+import ctypes, os, socket, subprocess, sys
 s = socket.socket()
 s.setblocking(False)
 s.connect_ex(("10.2.0.2", 80))
@@ -487,6 +487,11 @@ print(said[:12].decode(), said.split(b"\\\\r\\\\n\\\\r\\\\n")[1:], flush=True)
 ''']
 if sys.argv[1] == "vfork":
     subprocess.run(argv, stdin=s)
+elif sys.argv[1] == "execveat":
+    os.dup2(s.fileno(), 0)
+    libc = ctypes.CDLL(None)
+    environ = ctypes.c_void_p.in_dll(libc, "environ")
+    libc.execveat(os.open(argv[0], os.O_RDONLY), b"", (ctypes.c_char_p * 4)(*map(str.encode, argv)), environ, 0x1000)
 else:
     os.waitpid(os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, s.fileno(), 0)]), 0)
 """
@@ -539,6 +544,9 @@ class Given(L.TestCase):
 
     def test_as_standard_input_by_spawn(self):
         self.given("spawn")
+
+    def test_as_standard_input_by_execveat(self):
+        self.given("execveat")
 
     def test_of_no_concern(self):
         """A connection that stays at home is not waited for."""

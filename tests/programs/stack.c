@@ -222,6 +222,11 @@ static void c_fexecve(void)
 	fexecve(null, no_arguments, environ);
 }
 
+static void c_execveat(void)
+{
+	execveat(AT_FDCWD, no_program, no_arguments, environ, 0);
+}
+
 static void c_posix_spawn(void)
 {
 	pid_t pid;
@@ -456,7 +461,7 @@ static struct call calls[] = {
 	CALL(send),	   CALL(sendto),      CALL(sendmsg),	 CALL(sendmmsg),
 	CALL(sendfile),	   CALL(splice),      CALL(dup),	 CALL(dup2),
 	CALL(dup3),	   CALL(fcntl),	      CALL(prctl),	 CALL(connect),
-	CALL(close),	   CALL(adddup2),
+	CALL(close),	   CALL(adddup2),     CALL(execveat),
 };
 static struct call first_calls[] = {
 	CALL(socket),

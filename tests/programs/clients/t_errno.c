@@ -234,6 +234,7 @@ EXEC(execve, execve("/bin/true", argv, environ))
 EXEC(execvp, execvp("true", argv))
 EXEC(execvpe, execvpe("true", argv, environ))
 EXEC(fexecve, fexecve(open("/bin/true", O_RDONLY | O_CLOEXEC), argv, environ))
+EXEC(execveat, execveat(AT_FDCWD, "/bin/true", argv, environ, 0))
 
 static long spawned(int (*spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *,
 				 const posix_spawnattr_t *, char *const[], char *const[]),
@@ -261,8 +262,6 @@ static long e_posix_spawnp(void)
 	return spawned(posix_spawnp, "true");
 }
 
-#define ADDDUP2 "posix_spawn_file_actions_adddup2"
-
 static long e_adddup2(void)
 {
 	posix_spawn_file_actions_t actions;
@@ -287,81 +286,28 @@ static const struct {
 	const char *name;
 	long (*run)(void);
 } names[] = {
-	NAME(__connect),
-	NAME(__dprintf_chk),
-	NAME(__vdprintf_chk),
-	NAME(dprintf),
-	NAME(vdprintf),
-	NAME(__poll),
-	NAME(__poll_chk),
-	NAME(__ppoll_chk),
-	NAME(__read_chk),
-	NAME(__recv_chk),
-	NAME(__recvfrom_chk),
-	NAME(__select),
-	NAME(accept),
-	NAME(accept4),
-	NAME(bind),
-	NAME(close),
-	NAME(close_range),
-	NAME(closefrom),
-	NAME(connect),
-	NAME(dup),
-	NAME(dup2),
-	NAME(dup3),
-	NAME(epoll_ctl),
-	NAME(epoll_pwait),
-	NAME(epoll_pwait2),
-	NAME(epoll_wait),
-	NAME(execl),
-	NAME(execle),
-	NAME(execlp),
-	NAME(execv),
-	NAME(execve),
-	NAME(execvp),
-	NAME(execvpe),
-	NAME(fcntl),
-	NAME(fcntl64),
-	NAME(fdopen),
-	NAME(fexecve),
-	NAME(getpeername),
-	NAME(getsockname),
-	NAME(getsockopt),
-	NAME(ioctl),
-	NAME(listen),
-	NAME(poll),
-	NAME(posix_spawn),
-	NAME(posix_spawnp),
-	NAME(ppoll),
-	NAME(prctl),
-	NAME(preadv2),
-	NAME(preadv64v2),
-	NAME(pselect),
-	NAME(pwritev2),
-	NAME(pwritev64v2),
-	NAME(read),
-	NAME(readv),
-	NAME(recv),
-	NAME(recvfrom),
-	NAME(recvmmsg),
-	NAME(recvmsg),
-	NAME(select),
-	NAME(send),
-	NAME(sendfile),
-	NAME(sendfile64),
-	NAME(sendmmsg),
-	NAME(sendmsg),
-	NAME(sendto),
-	NAME(setsockopt),
-	NAME(shutdown),
-	NAME(sockatmark),
-	NAME(socket),
-	NAME(socketpair),
-	NAME(splice),
-	NAME(syscall),
-	NAME(write),
-	NAME(writev),
-	{ ADDDUP2, e_adddup2 },
+	/* clang-format off */
+	NAME(__connect),    NAME(__dprintf_chk), NAME(__vdprintf_chk), NAME(dprintf),
+	NAME(vdprintf),	    NAME(__poll),	 NAME(__poll_chk),     NAME(__ppoll_chk),
+	NAME(__read_chk),   NAME(__recv_chk),	 NAME(__recvfrom_chk), NAME(__select),
+	NAME(accept),	    NAME(accept4),	 NAME(bind),	       NAME(close),
+	NAME(close_range),  NAME(closefrom),	 NAME(connect),	       NAME(dup),
+	NAME(dup2),	    NAME(dup3),		 NAME(epoll_ctl),      NAME(epoll_pwait),
+	NAME(epoll_pwait2), NAME(epoll_wait),	 NAME(execl),	       NAME(execle),
+	NAME(execlp),	    NAME(execv),	 NAME(execve),	       NAME(execvp),
+	NAME(execvpe),	    NAME(fcntl),	 NAME(fcntl64),	       NAME(fdopen),
+	NAME(fexecve),	    NAME(getpeername),	 NAME(getsockname),    NAME(getsockopt),
+	NAME(ioctl),	    NAME(listen),	 NAME(poll),	       NAME(posix_spawn),
+	NAME(posix_spawnp), NAME(prctl), NAME(ppoll),	 NAME(preadv2),	       NAME(preadv64v2),
+	NAME(pselect),	    NAME(pwritev2),	 NAME(pwritev64v2),    NAME(read),
+	NAME(readv),	    NAME(recv),		 NAME(recvfrom),       NAME(recvmmsg),
+	NAME(recvmsg),	    NAME(select),	 NAME(send),	       NAME(sendfile),
+	NAME(sendfile64),   NAME(sendmmsg),	 NAME(sendmsg),	       NAME(sendto),
+	NAME(setsockopt),   NAME(shutdown),	 NAME(sockatmark),     NAME(socket),
+	NAME(socketpair),   NAME(splice),	 NAME(syscall),	       NAME(write),
+	NAME(writev),	    NAME(execveat),
+	{ "posix_spawn_file_actions_adddup2", e_adddup2 },
+	/* clang-format on */
 };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
