@@ -365,6 +365,8 @@ static int try_to_convert(int fd, struct conn_request *request)
 	if (config->n_converters == 0)
 		return switched_off(fd, request);
 	rule = pol_rule(config, &request->server);
+	if (rule.action == POL_DIRECT && !note_ruled(fd))
+		return CONN_NATIVELY;
 	if (rule.action == POL_DIRECT) {
 		/* The others are nobody's decision, and to loopback mostly. And a program that is kept out of
 		 * all this, as it may be killed for a call of ours, makes none at its end. */

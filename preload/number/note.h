@@ -33,6 +33,7 @@ struct note {
 	_Atomic bool named;	/* ... with an address of this host, and not for the port alone */
 	_Atomic bool copied;	/* the number was duplicated */
 	_Atomic bool connected; /* connect() was called, and left to the kernel */
+	_Atomic bool ruled;	/* a rule leaves this attempt to the kernel: that is told */
 	_Atomic bool checked;	/* of a twin that bypasses: is it MPTCP? That is known */
 	_Atomic bool special;	/* an option was set that note_is_on() knows */
 	_Atomic uint8_t shut;	/* of a twin, for what: bit SHUT_RD and bit SHUT_WR */

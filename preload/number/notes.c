@@ -75,6 +75,7 @@ void note_begin(int fd, int family, int type, bool is_mptcp)
 	FILL(n->named, false);
 	FILL(n->copied, false);
 	FILL(n->connected, false);
+	FILL(n->ruled, false);
 	FILL(n->checked, false);
 	FILL(n->special, false);
 	FILL(n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
@@ -133,6 +134,21 @@ void note_connected(int fd)
 
 	if (n)
 		atomic_store_explicit(&n->connected, true, memory_order_relaxed);
+}
+
+bool note_ruled(int fd)
+{
+	struct note *n = mark_is_fresh(mark_get(fd)) ? note_at(fd) : NULL;
+
+	return !n || !n->family || !atomic_exchange(&n->ruled, true);
+}
+
+void note_attempt_over(int fd)
+{
+	struct note *n = note_at(fd);
+
+	if (n && atomic_load_explicit(&n->ruled, memory_order_relaxed))
+		atomic_store(&n->ruled, false);
 }
 
 void note_shut(int fd, int how)

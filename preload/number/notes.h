@@ -30,6 +30,10 @@ void note_bound(int fd, const struct sockaddr *sa, socklen_t len);
 /* Does the connection have its network from the program: by a device, an address of this host, a mark? */
 bool note_names_network(const struct note *n);
 void note_connected(int fd);
+/* A rule leaves the connection that is to be made to the kernel: is that news, and not one more connect() to learn
+ * how it goes? The next one is, once the attempt is over. */
+bool note_ruled(int fd);
+void note_attempt_over(int fd);
 /* O_NONBLOCK was set so; something was done to FD_CLOEXEC (fd is -1: of whatever numbers). */
 void note_nonblocking(int fd, bool on);
 void note_cloexec(int fd);

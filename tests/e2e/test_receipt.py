@@ -184,6 +184,26 @@ convert-run: sum: 3 connections: 2 converted \(2 in the SYN; 2 MPTCP; {times}\),
             self.assertTrue(1000 * RTT - 1 <= float(rtt) <= float(connect), r.err)
         self.assertEqual(self.run_it("--receipt", "true").err, "convert-run: no connection was seen\n")
 
+    def test_one_that_is_asked_for_again_and_again(self):
+        """connect() until it says that it is connected is one connection; what follows a failure is another."""
+        r = self.receipt("/usr/bin/python3", "-c", f"""
+import ctypes, errno, select, socket
+s = socket.socket()
+s.setblocking(False)
+while (err := s.connect_ex(("{L.SERVER}", {RULED}))) != errno.EISCONN:
+    select.select([], [s], [], 5)
+s.setblocking(True)
+s.recv(1)
+assert ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16) == 0 # AF_UNSPEC
+s.connect(("{L.SERVER}", {RULED}))
+s = socket.socket()
+for _ in range(2):
+    assert s.connect_ex(("{L.SERVER}", {CLOSED})) == errno.ECONNREFUSED
+s.connect(("{L.SERVER}", {RULED}))
+""", conf=self.config(f"rule = direct port {CLOSED}"))
+        self.assertEqual({s["server"]: (s["connections"], s["direct"]) for s in r["servers"]},
+                         {f"{L.SERVER}:{RULED}": (3, 3), f"{L.SERVER}:{CLOSED}": (2, 2)}, r)
+
     def test_by_the_configuration(self):
         conf = self.config()
         with open(conf["CONVERT_CONF"], "a") as file:
