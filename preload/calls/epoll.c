@@ -53,8 +53,9 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 		return r;
 	}
 	r = 1;
-	if ((op == EPOLL_CTL_ADD || op == EPOLL_CTL_MOD) &&
-	    memory_was_readable(event, sizeof(*event)) && !is_refused(op, event->events))
+	if (op == EPOLL_CTL_DEL ||
+	    ((op == EPOLL_CTL_ADD || op == EPOLL_CTL_MOD) &&
+	     memory_was_readable(event, sizeof(*event)) && !is_refused(op, event->events)))
 		r = epset_ctl_swapped(op, epfd, fd, event, &u->watch);
 	if (r > 0)
 		return ctl_followed(epfd, op, fd, event);
@@ -114,7 +115,8 @@ static int filter(const struct epoll_wait *w, int n, bool *served)
 			conn_advance_broken(fd, c);
 		else if (c)
 			conn_advance(fd, c);
-		else if (fd >= 0) /* another thread has ended it and is about to do this */
+		else if (fd >= 0 && mark_get(fd) != MARK_OPENING)
+			/* another thread has ended it and is about to do this */
 			epset_put_back(fd, NULL, false);
 	}
 	return kept;

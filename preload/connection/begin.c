@@ -409,8 +409,8 @@ bool conn_bypass(int fd, struct conn_request *request)
 		return false;
 	request->mptcp = true;
 	request->at_once = wish.at_once;
+	epset_settle(fd); /* first: of a number with that mark the kernel is asked */
 	mark_set(fd, MARK_BYPASS);
-	epset_settle(fd);
 	exchange_leave();
 	return true;
 }

@@ -153,7 +153,8 @@ static void swap(struct reg *r, struct watch *w)
 {
 	struct epoll_event native;
 
-	if ((r->native == watch_wants(w) && r->watch == w) || epset_is_silent(r))
+	if ((r->native == watch_wants(w) && r->watch == w) || epset_is_lifted(r) ||
+	    epset_is_silent(r))
 		return;
 	native = epset_take(r, w);
 	if (epset_modify(r, &native) < 0) /* the set was closed, or fd taken out, unseen */

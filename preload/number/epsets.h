@@ -43,7 +43,7 @@ static inline bool epset_ever_swapped(void)
 }
 /* Follows what an epoll_ctl() that the kernel has accepted did. False: the table is full. */
 bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event);
-/* EPOLL_CTL_ADD or EPOLL_CTL_MOD of fd, whose conversion is pending: the kernel gets our mask and word, and
+/* epoll_ctl() of fd, whose conversion is pending: the kernel gets our mask and word, and
  * what the program wants is put back later. Returns what epoll_ctl() says, 0 or -errno (-ENOSPC if the table is
  * full); or 1: libc's shall go on. */
 int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event, struct watch *w);

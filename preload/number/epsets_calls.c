@@ -137,20 +137,46 @@ static int change(struct reg *r, const struct epoll_event *event, struct watch *
 	return err;
 }
 
+/* What is lifted while it is swapped belongs to no socket just now: whoever ends the connection enters it, as it is
+ * then, when it is put back. */
+static int ctl_lifted(int op, struct reg *r, const struct epoll_event *event)
+{
+	if (op == EPOLL_CTL_ADD)
+		return -EEXIST;
+	if (op == EPOLL_CTL_DEL)
+		epset_drop(r);
+	else if (r->wanted.events & EPOLLEXCLUSIVE)
+		return -EINVAL;
+	else
+		r->wanted = *event;
+	return 0;
+}
+
+static int ctl_new(int op, int epfd, int fd, const struct epoll_event *event, struct watch *w)
+{
+	struct reg *r = epset_enter(epfd, fd, event);
+
+	if (!r)
+		return -ENOSPC;
+	return op == EPOLL_CTL_ADD ? add(r, event, w, true) : change(r, event, w, true);
+}
+
 int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event, struct watch *w)
 {
-	int err = -ENOSPC;
+	int err;
 	struct reg *r;
-	bool is_new;
 
 	if (!epset_lock())
 		return op == EPOLL_CTL_ADD ? -ENOSPC : 1;
 	r = epset_find(epfd, fd);
-	is_new = !r;
-	if (is_new)
-		r = epset_enter(epfd, fd, event);
-	if (r)
-		err = op == EPOLL_CTL_ADD ? add(r, event, w, is_new) : change(r, event, w, is_new);
+	if (r && epset_is_lifted(r))
+		err = ctl_lifted(op, r, event);
+	else if (op == EPOLL_CTL_DEL)
+		err = 1;
+	else if (!r)
+		err = ctl_new(op, epfd, fd, event, w);
+	else
+		err = op == EPOLL_CTL_ADD ? add(r, event, w, false) : change(r, event, w, false);
 	epset_unlock();
 	return err;
 }

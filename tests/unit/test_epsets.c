@@ -159,6 +159,93 @@ static void test_out_of_memory(void **state)
 		assert_true(epset_follow(sets[i], EPOLL_CTL_ADD, near, &event));
 }
 
+/* A set with a pending number in it, of which another socket is about to take the place. */
+struct exchanged {
+	int set, number, other;
+	struct watch watch;
+};
+
+static int set_up_exchanged(void **state)
+{
+	static struct exchanged x;
+	struct epoll_event wanted = { .events = EPOLLOUT, .data.u64 = 7 };
+
+	x = (struct exchanged){ .set = epoll_create1(0),
+				.number = socket(AF_INET, SOCK_STREAM, 0),
+				.other = socket(AF_INET, SOCK_STREAM, 0),
+				.watch = { .state = EPOLLIN } };
+	*state = &x;
+	epset_ctl(x.set, EPOLL_CTL_ADD, x.number, &wanted);
+	epset_follow(x.set, EPOLL_CTL_ADD, x.number, &wanted);
+	epset_swap(x.number, &x.watch);
+	return epset_lift_swapped(x.number) ? 0 : -1;
+}
+
+static int tear_down_exchanged(void **state)
+{
+	struct exchanged *x = *state;
+
+	forget(x->number);
+	close(x->set);
+	close(x->number);
+	return close(x->other);
+}
+
+static void replace(struct exchanged *x)
+{
+	assert_int_equal(dup3(x->other, x->number, 0), x->number);
+	epset_settle(x->number);
+	x->watch.state = 0;
+	epset_put_back(x->number, &x->watch, false);
+}
+
+static void assert_word(const struct exchanged *x, int word)
+{
+	struct epoll_event e = { .events = 0 };
+	int n = epoll_wait(x->set, &e, 1, 0);
+
+	assert_int_equal(n, word ? 1 : 0);
+	assert_int_equal(e.data.u64, word);
+}
+
+static void test_modified_while_lifted(void **state)
+{
+	struct epoll_event wanted = { .events = EPOLLOUT, .data.u64 = 8 };
+	struct exchanged *x = *state;
+
+	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_ADD, x->set, x->number, &wanted, &x->watch),
+			 -EEXIST);
+	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_MOD, x->set, x->number, &wanted, &x->watch),
+			 0);
+	replace(x);
+	assert_word(x, 8);
+}
+
+/* What the exchange waits for has changed, which another thread sees. */
+static void test_swapped_while_lifted(void **state)
+{
+	struct exchanged *x = *state;
+
+	x->watch.state = EPOLLOUT;
+	epset_swap(x->number, &x->watch);
+	replace(x);
+	assert_word(x, 7);
+}
+
+static void test_taken_out_while_lifted(void **state)
+{
+	struct exchanged *x = *state;
+
+	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_DEL, x->set, x->number, NULL, &x->watch), 0);
+	assert_null(epset_find(x->set, x->number));
+	replace(x);
+	assert_word(x, 0);
+	/* of others the kernel says what there is */
+	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_DEL, x->set, x->number, NULL, &x->watch), 1);
+}
+
+#define EXCHANGED(test) cmocka_unit_test_setup_teardown(test, set_up_exchanged, tear_down_exchanged)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +254,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_followed_for_a_while, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sets_closed_unseen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_out_of_memory, set_up, tear_down),
+		EXCHANGED(test_modified_while_lifted),
+		EXCHANGED(test_swapped_while_lifted),
+		EXCHANGED(test_taken_out_while_lifted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
