@@ -221,20 +221,6 @@ class Home(Case):
             self.only_by("c0", r)
             self.assertIn("info: converted ", r.log)
 
-    def test_what_is_learned_there(self):
-        """Is known of that network: a converter that fails there is well here."""
-        reject = L.inside("converter", ["iptables", "-A", "INPUT", "-i", "k2", "-p", "tcp", "--dport", "5124",
-                                        "-j", "REJECT", "--reject-with", "tcp-reset"])
-        L.command(reject)
-        self.addCleanup(L.command, ["-D" if word == "-A" else word for word in reject])
-        shim = self.lab.config(policy="fallback = direct", address=L.CONVERTER)
-        shim |= {"CONVERT_STATE": str(self.lab.file("state"))}
-        for what, dev, says in ("device", "c1", "ECONNREFUSED"), ("nothing", "c0", "info: converted "):
-            r = self.lab.run(["/usr/bin/python3", "-c", GET, "4", L.SERVER, what, dev, "", "blocking"],
-                             shim=shim)
-            self.assertEqual(r.code, 0, r)
-            self.assertIn(says, r.log, r)
-
 
 class Paths(Case):
     """What the kernel was told, and what follows."""
