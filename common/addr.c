@@ -267,6 +267,25 @@ static enum addr_class classify_v4(const uint8_t ip[static 4])
 	return ADDR_GLOBAL;
 }
 
+bool addr_is_private(const struct addr *a)
+{
+	const uint8_t *ip = a->ip + sizeof(mapped);
+
+	return addr_is_v4(a) && (ip[0] == 10 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) ||
+				 (ip[0] == 192 && ip[1] == 168) ||
+				 (ip[0] == 100 && (ip[1] & 0xc0) == 64) || ip[0] >= 240);
+}
+
+struct addr addr_behind_nat64(const struct addr *a)
+{
+	static const uint8_t well_known[12] = { 0x00, 0x64, 0xff, 0x9b };
+	struct addr to = *a;
+
+	if (memcmp(a->ip, well_known, sizeof(well_known)) == 0)
+		memcpy(to.ip, mapped, sizeof(mapped));
+	return to;
+}
+
 enum addr_class addr_classify(const struct addr *a)
 {
 	static const uint8_t zero[15];

@@ -56,5 +56,10 @@ bool addr_in_prefix(const uint8_t ip[16], const struct addr_prefix *p);
 /* Is every address of `inner` in `outer`? */
 bool addr_prefix_within(const struct addr_prefix *inner, const struct addr_prefix *outer);
 enum addr_class addr_classify(const struct addr *a);
+/* An IPv4 address of one network among many (RFC 1918, RFC 6598), or of none. */
+bool addr_is_private(const struct addr *a);
+/* Whom NAT64 would reach by it: the IPv4 address within the prefix that is the same everywhere (RFC 6052), mapped;
+ * of all other addresses themselves. */
+struct addr addr_behind_nat64(const struct addr *a);
 
 #endif

@@ -14,8 +14,9 @@ static const struct addr_prefix loopback_v4 = {
 static const struct addr_prefix loopback_v6 = { .ip = { [15] = 1 }, .len = 128 };
 
 /* The destinations that no rule can have converted: a Connect TLV cannot name them, or would
- * send the converter to itself. POL_DEFAULT: none of these. */
-static enum pol_reason never(const struct addr *dst)
+ * send the converter to itself; and no NAT64 has anybody behind a private address (RFC 6052, 3.1), a
+ * converter may. POL_DEFAULT: none of these. */
+static enum pol_reason never(const struct addr *dst, bool by_nat64)
 {
 	switch (addr_classify(dst)) {
 	case ADDR_MULTICAST:
@@ -30,10 +31,12 @@ static enum pol_reason never(const struct addr *dst)
 	case ADDR_LOOPBACK:
 		break;
 	}
+	if (by_nat64 && addr_is_private(dst))
+		return POL_NAT64;
 	return dst->port == 0 ? POL_UNSPECIFIED : POL_DEFAULT;
 }
 
-/* Is the destination a converter's host, and is it the converter itself? */
+/* Is the destination a converter's host, and is it the converter itself? dst: behind NAT64, if it is there. */
 static bool is_converter_host(const struct config *config, const struct addr *dst, bool *itself)
 {
 	bool found = false;
@@ -43,10 +46,12 @@ static bool is_converter_host(const struct config *config, const struct addr *ds
 		const struct config_converter *c = &config->converters[i];
 
 		for (size_t k = 0; k < c->n_addrs; k++) {
-			if (!addr_equal_ip(&c->addrs[k], dst))
+			const struct addr a = addr_behind_nat64(&c->addrs[k]);
+
+			if (!addr_equal_ip(&a, dst))
 				continue;
 			found = true;
-			*itself |= c->addrs[k].port == dst->port;
+			*itself |= a.port == dst->port;
 		}
 	}
 	return found;
@@ -236,21 +241,22 @@ static struct pol_verdict direct(enum pol_reason reason, unsigned int rule_line)
 
 struct pol_verdict pol_rule(const struct config *config, const struct addr *dst)
 {
+	const struct addr to = addr_behind_nat64(dst); /* rules speak of what the program sees */
 	struct config_rule_match rule = { 0 };
-	enum pol_reason reason = never(dst);
+	enum pol_reason reason = never(&to, !addr_equal_ip(&to, dst));
 	bool spoke, converter_host, itself;
 
 	if (config->n_converters == 0)
 		return direct(POL_OFF, 0);
 	if (reason != POL_DEFAULT)
 		return direct(reason, 0);
-	converter_host = is_converter_host(config, dst, &itself);
+	converter_host = is_converter_host(config, &to, &itself);
 	if (itself)
 		return direct(POL_IS_CONVERTER, 0);
 	spoke = config->rules && config_rules_find(config->rules, dst, &rule);
 	if (spoke && !rule.converts)
 		return direct(POL_RULE, rule.line);
-	if (addr_classify(dst) == ADDR_LOOPBACK && !means_loopback(&rule))
+	if (addr_classify(&to) == ADDR_LOOPBACK && !means_loopback(&rule))
 		return direct(POL_LOOPBACK, 0);
 	if (converter_host && !means_host(&rule))
 		return direct(POL_IS_CONVERTER, 0);
@@ -279,9 +285,10 @@ bool pol_listens(const struct config *config, const struct addr *local)
 
 bool pol_is_converter(const struct config *config, const struct addr *peer)
 {
+	const struct addr from = addr_behind_nat64(peer);
 	bool itself;
 
-	return is_converter_host(config, peer, &itself);
+	return is_converter_host(config, &from, &itself);
 }
 
 /* Where the packets to it leave, and which address of ours they really have. */
@@ -326,6 +333,7 @@ const char *pol_reason_text(enum pol_reason reason)
 		[POL_STRIPPED] = "the network takes the data out of SYNs, and strict = yes",
 		[POL_OUTSIDE] = "outside the networks of the converters",
 		[POL_ON_LINK] = "SO_DONTROUTE: nothing beyond the host's own links",
+		[POL_NAT64] = "an address of NAT64 with an IPv4 address that is not global",
 	};
 
 	return texts[reason];

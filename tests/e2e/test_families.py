@@ -31,6 +31,13 @@ four.bind(("0.0.0.0", six.getsockname()[1]))
 four.connect((sys.argv[2], int(sys.argv[3])))
 print(four.makefile().readline())
 """
+# an IPv4 address of the server's as DNS64 says it, where there is no NAT64: the converter's network
+BEHIND, BEHIND64, PRIVATE64 = "198.51.100.7", "64:ff9b::c633:6407", "64:ff9b::a02:2"
+WHO = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+print(s.getpeername()[0], s.makefile().readline().strip())
+"""
 CONVERTERS = {"IPv4": [L.CONVERTER], "IPv6": [L.CONVERTER6], "both": [L.CONVERTER, L.CONVERTER6]}
 IS_V4 = {"v4": True, "mapped": True, "v6": False}
 MAPPED = "::ffff:"
@@ -39,6 +46,8 @@ MAPPED = "::ffff:"
 def setup(lab):
     lab.start("server", ["/usr/bin/python3", "-c", SERVER, PORT]).wait_for_listeners(PORT)
     lab.start("server", GRPC_WHO + ["serve", GRPC]).wait_for_listeners(GRPC)
+    L.command(["ip", "-n", "server", "addr", "add", BEHIND + "/32", "dev", "s0"])
+    L.command(["ip", "-n", "converter", "route", "add", BEHIND, "via", L.SERVER])
     lab.converter("--mptcp", listen=["0.0.0.0", "[::]"])
 
 
@@ -180,6 +189,26 @@ class Across(L.TestCase):
                 self.assertEqual((syn.tos, syn.hops), (0x20, 33), syn)
                 (last,) = [p for p in others if p.data == b"x"]
                 self.assertEqual((last.tos, last.hops), (0x40, 34), last)
+
+
+class Nat64(L.TestCase):
+    def ask(self, server, converter):
+        return self.lab.run(["/usr/bin/python3", "-c", WHO, server, PORT],
+                            shim=self.lab.config(address=CONVERTERS[converter]))
+
+    def test_the_converter_has_none(self):
+        """It is told the IPv4 address; the program, and the log, have what DNS64 has said."""
+        for converter in CONVERTERS:
+            with self.subTest(converter):
+                r = self.ask(BEHIND64, converter)
+                self.assertEqual((r.code, r.out.decode()), (0, f"{BEHIND64} {MAPPED}{L.ROUTER}\n"), r)
+                self.assertIn(f"info: converted [{BEHIND64}]:{PORT} via ", r.log, r)
+
+    def test_an_address_that_is_not_global(self):
+        """No NAT64 has anybody there, but a converter may (the server is at that one)."""
+        r = self.ask(PRIVATE64, "both")
+        self.assertEqual(r.code, 1, r)
+        self.assertRegex(r.log, r"info: direct .*: an address of NAT64 with an IPv4 address that is not global\n\Z")
 
 
 class Grpc(L.TestCase):

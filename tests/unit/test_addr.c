@@ -425,6 +425,52 @@ static void classes(void **state)
 	}
 }
 
+static void private_or_not(void **state)
+{
+	static const char *const private[] = { "10.0.0.0",	  "10.255.255.255", "172.16.0.0",
+					       "172.31.255.255",  "192.168.0.1",    "100.64.0.0",
+					       "100.127.255.255", "240.0.0.1" };
+	static const char *const others[] = { "9.255.255.255",	  "11.0.0.0",	 "172.15.255.255",
+					      "172.32.0.0",	  "192.167.1.1", "100.63.255.255",
+					      "100.128.0.0",	  "2001:db8::1", "::10.0.0.1",
+					      "64:ff9b::10.0.0.1" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(private) / sizeof(private[0]); i++) {
+		struct addr a = parsed(private[i]);
+
+		assert_true(addr_is_private(&a));
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		struct addr a = parsed(others[i]);
+
+		assert_false(addr_is_private(&a));
+	}
+}
+
+static void behind_nat64(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "64:ff9b::192.0.2.33", "192.0.2.33" },
+		{ "64:ff9b::", "0.0.0.0" },
+		{ "64:ff9b:1::192.0.2.33", NULL }, /* one network's own (RFC 8215) */
+		{ "64:ff9b::1:192.0.2.33", NULL },
+		{ "192.0.2.33", NULL },
+		{ "2001:db8::1", NULL },
+		{ "::", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct addr a = parsed(cases[i][0]), to,
+			    want = parsed(cases[i][cases[i][1] ? 1 : 0]);
+
+		a.port = want.port = 443;
+		to = addr_behind_nat64(&a);
+		assert_true(addr_equal(&to, &want));
+	}
+}
+
 static void v4_or_not(void **state)
 {
 	struct addr a = parsed("1.2.3.4"), b = parsed("::ffff:1.2.3.4"), c = parsed("::1.2.3.4");
@@ -459,6 +505,8 @@ int main(void)
 		cmocka_unit_test(prefixes_are_what_their_bits_say),
 		cmocka_unit_test(every_prefix_length),
 		cmocka_unit_test(classes),
+		cmocka_unit_test(private_or_not),
+		cmocka_unit_test(behind_nat64),
 		cmocka_unit_test(v4_or_not),
 	};
 

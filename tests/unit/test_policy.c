@@ -107,6 +107,13 @@ static void never_converted(void **state)
 		assert_direct("198.51.100.1", 0, POL_UNSPECIFIED);
 		assert_direct("192.0.2.1", 5124, POL_IS_CONVERTER);
 		assert_direct("2001:db8::1", 5124, POL_IS_CONVERTER);
+		assert_direct("64:ff9b::192.0.2.1", 5124, POL_IS_CONVERTER);
+		assert_direct("64:ff9b::127.0.0.1", 80, POL_LOOPBACK);
+		assert_direct("64:ff9b::0.0.0.0", 80, POL_UNSPECIFIED);
+		assert_direct("64:ff9b::224.0.0.1", 80, POL_MULTICAST);
+		assert_direct("64:ff9b::169.254.1.1", 80, POL_LINK_LOCAL);
+		assert_direct("64:ff9b::255.255.255.255", 80, POL_BROADCAST);
+		assert_direct("64:ff9b::10.0.0.1", 80, POL_NAT64);
 		config_free(&config);
 	}
 }
@@ -239,6 +246,22 @@ static void families(void **state)
 	configure("[converter a]\naddress = 2001:db8::1\n[converter b]\naddress = 192.0.2.1\n");
 	assert_via(decide_family("198.51.100.1", AF_INET), POL_DEFAULT, VIA4);
 	assert_via(decide_family("198.51.100.1", AF_INET6), POL_DEFAULT, VIA6);
+	config_free(&config);
+}
+
+/* What a rule speaks of is what the program sees, and by NAT64 a converter is itself. */
+static void behind_nat64(void **state)
+{
+	(void)state;
+	configure(
+		"[converter a]\naddress = 64:ff9b::192.0.2.1\n[policy]\n"
+		"rule = direct to 198.51.100.0/25\nrule = direct to 64:ff9b::198.51.100.128/121\n");
+	assert_via(decide_family("64:ff9b::198.51.100.1", AF_INET6), POL_DEFAULT,
+		   "[64:ff9b::c000:201]:5124");
+	assert_direct("64:ff9b::198.51.100.129", 80, POL_RULE);
+	assert_direct("64:ff9b::192.0.2.1", 5124, POL_IS_CONVERTER);
+	assert_direct("192.0.2.1", 5124, POL_IS_CONVERTER);
+	assert_direct("192.0.2.1", 80, POL_IS_CONVERTER);
 	config_free(&config);
 }
 
@@ -503,7 +526,7 @@ static void very_many_weights(void **state)
 static void every_reason_has_a_text(void **state)
 {
 	(void)state;
-	for (int i = POL_DEFAULT; i <= POL_OUTSIDE; i++) {
+	for (int i = POL_DEFAULT; i <= POL_NAT64; i++) {
 		assert_non_null(pol_reason_text((enum pol_reason)i));
 		assert_true(strlen(pol_reason_text((enum pol_reason)i)) > 5);
 	}
@@ -569,23 +592,15 @@ static void incoming(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(default_is_convert),
-		cmocka_unit_test(without_converters),
-		cmocka_unit_test(never_converted),
-		cmocka_unit_test(rules_decide),
-		cmocka_unit_test(loopback),
-		cmocka_unit_test(converter_host),
-		cmocka_unit_test(families),
-		cmocka_unit_test(by_source),
-		cmocka_unit_test(by_interface),
-		cmocka_unit_test(asks_lazily),
-		cmocka_unit_test(next_converter),
-		cmocka_unit_test(what_is_left_alone),
-		cmocka_unit_test(by_weight),
-		cmocka_unit_test(weights_and_order),
-		cmocka_unit_test(incoming),
-		cmocka_unit_test(very_many_weights),
-		cmocka_unit_test(every_reason_has_a_text),
+		cmocka_unit_test(default_is_convert), cmocka_unit_test(without_converters),
+		cmocka_unit_test(never_converted),    cmocka_unit_test(rules_decide),
+		cmocka_unit_test(behind_nat64),	      cmocka_unit_test(loopback),
+		cmocka_unit_test(converter_host),     cmocka_unit_test(families),
+		cmocka_unit_test(by_source),	      cmocka_unit_test(by_interface),
+		cmocka_unit_test(asks_lazily),	      cmocka_unit_test(next_converter),
+		cmocka_unit_test(what_is_left_alone), cmocka_unit_test(by_weight),
+		cmocka_unit_test(weights_and_order),  cmocka_unit_test(incoming),
+		cmocka_unit_test(very_many_weights),  cmocka_unit_test(every_reason_has_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
