@@ -119,7 +119,7 @@ static void finish_for_parent(int fd, struct conn *c, struct exchange *u)
 		if (may_step(u))
 			step(fd, mark_look(fd), u, false);
 		if (exchange_phase(u) == EXCHANGE_OPENING)
-			sched_yield();
+			syscall(SYS_sched_yield);
 		else if (exchange_is_pending(u))
 			wait_one(fd, exchange_wants(u), wait_slice(exchange_due_ns(u), &slice_ns));
 	}
