@@ -276,14 +276,15 @@ bool addr_is_private(const struct addr *a)
 				 (ip[0] == 100 && (ip[1] & 0xc0) == 64) || ip[0] >= 240);
 }
 
-struct addr addr_behind_nat64(const struct addr *a)
+const struct addr *addr_out_of_nat64(const struct addr *a, struct addr *room)
 {
 	static const uint8_t well_known[12] = { 0x00, 0x64, 0xff, 0x9b };
-	struct addr to = *a;
 
-	if (memcmp(a->ip, well_known, sizeof(well_known)) == 0)
-		memcpy(to.ip, mapped, sizeof(mapped));
-	return to;
+	if (memcmp(a->ip, well_known, sizeof(well_known)) != 0)
+		return a;
+	*room = *a;
+	memcpy(room->ip, mapped, sizeof(mapped));
+	return room;
 }
 
 enum addr_class addr_classify(const struct addr *a)

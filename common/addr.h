@@ -58,8 +58,12 @@ bool addr_prefix_within(const struct addr_prefix *inner, const struct addr_prefi
 enum addr_class addr_classify(const struct addr *a);
 /* An IPv4 address of one network among many (RFC 1918, RFC 6598), or of none. */
 bool addr_is_private(const struct addr *a);
-/* Whom NAT64 would reach by it: the IPv4 address within the prefix that is the same everywhere (RFC 6052), mapped;
- * of all other addresses themselves. */
-struct addr addr_behind_nat64(const struct addr *a);
+/* Whom NAT64 would reach by it: the IPv4 address within the prefix that is the same everywhere (RFC 6052), mapped,
+ * in room; of all other addresses a itself. */
+const struct addr *addr_out_of_nat64(const struct addr *a, struct addr *room);
+static inline const struct addr *addr_behind_nat64(const struct addr *a, struct addr *room)
+{
+	return a->ip[1] == 0x64 ? addr_out_of_nat64(a, room) : a; /* most are none */
+}
 
 #endif

@@ -100,5 +100,9 @@ __attribute__((destructor)) static void at_exit(void)
 void counts_before_filter(void)
 {
 	at_exit();
+}
+
+void counts_filtered(void)
+{
 	atomic_store_explicit(&is_filtered, true, memory_order_relaxed);
 }

@@ -31,8 +31,9 @@ struct counts {
 void counts_add(enum counts_what what, int64_t now_ms);
 /* False, and all zero, if nothing is known. */
 bool counts_read(struct counts *counts, int64_t now_ms);
-/* What has been counted is added now, and nothing at exit(). */
+/* What has been counted is added now; and from when there is a filter nothing at exit(). */
 void counts_before_filter(void);
+void counts_filtered(void);
 /* For the child's side of fork(): what the parent has counted the parent will add. */
 void counts_in_child(void);
 

@@ -202,7 +202,7 @@ static bool recall(const struct health_key *key, int64_t now_ms, struct known *k
 }
 
 /* In the process alone. Under the lock, so that of two threads only one changes what was. */
-static bool change_row(const uint8_t *key, struct change *c)
+static bool change_row(const uint8_t *key, struct change *c, bool is_ahead)
 {
 	struct row *row;
 	bool changed = false;
@@ -214,7 +214,7 @@ static bool change_row(const uint8_t *key, struct change *c)
 		changed = apply(&row->health, c->event, c->now_ms);
 		*c->health = row->health;
 	}
-	if (changed) {
+	if (changed && is_ahead) {
 		row->ahead_ms = c->now_ms;
 		row->memo.in_file = false;
 	}
@@ -235,7 +235,8 @@ static bool tell(const struct health_key *key, struct change *c)
 		return c->changed;
 	}
 	c->is_others = ret == -EAGAIN && c->event->kind == HEALTH_PROBED;
-	return !c->is_others && change_row(bytes, c);
+	/* another process is just writing: the file will say more */
+	return !c->is_others && change_row(bytes, c, ret != -EAGAIN);
 }
 
 /* ----------------------------------------------------------------------- the network */

@@ -36,7 +36,15 @@ static enum pol_reason never(const struct addr *dst, bool by_nat64)
 	return dst->port == 0 ? POL_UNSPECIFIED : POL_DEFAULT;
 }
 
-/* Is the destination a converter's host, and is it the converter itself? dst: behind NAT64, if it is there. */
+/* dst: behind NAT64, if it is there. */
+static bool is_at(const struct addr *a, const struct addr *dst)
+{
+	struct addr behind;
+
+	return addr_equal_ip(addr_behind_nat64(a, &behind), dst);
+}
+
+/* Is the destination a converter's host, and is it the converter itself? */
 static bool is_converter_host(const struct config *config, const struct addr *dst, bool *itself)
 {
 	bool found = false;
@@ -46,12 +54,10 @@ static bool is_converter_host(const struct config *config, const struct addr *ds
 		const struct config_converter *c = &config->converters[i];
 
 		for (size_t k = 0; k < c->n_addrs; k++) {
-			const struct addr a = addr_behind_nat64(&c->addrs[k]);
-
-			if (!addr_equal_ip(&a, dst))
+			if (!is_at(&c->addrs[k], dst))
 				continue;
 			found = true;
-			*itself |= a.port == dst->port;
+			*itself |= c->addrs[k].port == dst->port;
 		}
 	}
 	return found;
@@ -241,22 +247,24 @@ static struct pol_verdict direct(enum pol_reason reason, unsigned int rule_line)
 
 struct pol_verdict pol_rule(const struct config *config, const struct addr *dst)
 {
-	const struct addr to = addr_behind_nat64(dst); /* rules speak of what the program sees */
+	struct addr behind;
+	const struct addr *to = addr_behind_nat64(
+		dst, &behind); /* rules speak of what the program sees */
 	struct config_rule_match rule = { 0 };
-	enum pol_reason reason = never(&to, !addr_equal_ip(&to, dst));
+	enum pol_reason reason = never(to, to != dst);
 	bool spoke, converter_host, itself;
 
 	if (config->n_converters == 0)
 		return direct(POL_OFF, 0);
 	if (reason != POL_DEFAULT)
 		return direct(reason, 0);
-	converter_host = is_converter_host(config, &to, &itself);
+	converter_host = is_converter_host(config, to, &itself);
 	if (itself)
 		return direct(POL_IS_CONVERTER, 0);
 	spoke = config->rules && config_rules_find(config->rules, dst, &rule);
 	if (spoke && !rule.converts)
 		return direct(POL_RULE, rule.line);
-	if (addr_classify(&to) == ADDR_LOOPBACK && !means_loopback(&rule))
+	if (addr_classify(to) == ADDR_LOOPBACK && !means_loopback(&rule))
 		return direct(POL_LOOPBACK, 0);
 	if (converter_host && !means_host(&rule))
 		return direct(POL_IS_CONVERTER, 0);
@@ -285,10 +293,10 @@ bool pol_listens(const struct config *config, const struct addr *local)
 
 bool pol_is_converter(const struct config *config, const struct addr *peer)
 {
-	const struct addr from = addr_behind_nat64(peer);
+	struct addr behind;
 	bool itself;
 
-	return is_converter_host(config, &from, &itself);
+	return is_converter_host(config, addr_behind_nat64(peer, &behind), &itself);
 }
 
 /* Where the packets to it leave, and which address of ours they really have. */

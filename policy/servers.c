@@ -272,7 +272,8 @@ static int tell(const struct addr *server, struct news *n)
 		return 0;
 	memo_key(key, server);
 	ret = state_update(STATE_SERVER, key, n->now_ms, change_file, n);
-	keep(ret == 0 ? &n->entry : &e, n->now_ms, ret == 0);
+	/* another process is just writing: the file will say more */
+	keep(ret == 0 ? &n->entry : &e, n->now_ms, ret == 0 || ret == -EAGAIN);
 	return ret;
 }
 

@@ -291,7 +291,7 @@ bool job_place(struct job *j, struct caller *by)
 		relay_on(j);
 		return false;
 	}
-	like_again(by->theirs, &j->like, j->ours);
+	like_again(by->theirs, target_process(by->thread), &j->like, j->ours);
 	sys_fcntl(j->ours, F_SETFL, flags);
 	unwatch(j->ours);
 	cloexec = target_is_cloexec(by->thread, by->number);

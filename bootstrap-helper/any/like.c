@@ -6,6 +6,7 @@
 #include "record.h"
 #include "notes.h"
 #include "sock.h"
+#include "target.h"
 #include "twin.h"
 
 #include <fcntl.h>
@@ -165,13 +166,15 @@ static void carry_options(int theirs, struct like *is, int ours)
 	}
 }
 
-/* Who is sent the signals for it, urgent data's too, and which. */
-static void carry_owner(int theirs, int ours)
+/* Who is sent the signals for it, urgent data's too, and which; only if that is the process itself. To another one they
+ * would come with our rights, which may be more than the program has. */
+static void carry_owner(int theirs, int process, int ours)
 {
 	struct f_owner_ex owner = { .pid = 0 };
 	int number;
 
-	if (sys_fcntl(theirs, F_GETOWN_EX, (long)&owner) < 0 || owner.pid == 0)
+	if (sys_fcntl(theirs, F_GETOWN_EX, (long)&owner) < 0 || owner.type == F_OWNER_PGRP ||
+	    owner.pid == 0 || target_process(owner.pid) != process)
 		return;
 	sys_fcntl(ours, F_SETOWN_EX, (long)&owner);
 	number = sys_fcntl(theirs, F_GETSIG, 0);
@@ -179,11 +182,11 @@ static void carry_owner(int theirs, int ours)
 		sys_fcntl(ours, F_SETSIG, number);
 }
 
-void like_again(int theirs, const struct like *is, int ours)
+void like_again(int theirs, int process, const struct like *is, int ours)
 {
 	struct value value;
 
-	carry_owner(theirs, ours);
+	carry_owner(theirs, process, ours);
 	for (size_t i = 0; i < ROWS; i++)
 		if (rows[i].later && is_of(&rows[i], is) && get(theirs, &rows[i], &value) &&
 		    as_int(&value) != is->values[i])

@@ -23,8 +23,8 @@ struct like {
 int like_open(int theirs, struct like *is);
 void like_bound(int theirs, const struct like *is);
 void like_close(int ours);
-/* What has been set on theirs since then, on ours. */
-void like_again(int theirs, const struct like *is, int ours);
+/* What has been set on theirs, of this process, since then, on ours. */
+void like_again(int theirs, int process, const struct like *is, int ours);
 /* From the network that we are in? */
 bool like_is_here(int theirs);
 

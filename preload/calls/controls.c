@@ -110,6 +110,7 @@ INTERPOSE int prctl(int option, ...)
 {
 	unsigned long a[4];
 	va_list args;
+	int r;
 
 	va_start(args, option);
 	for (int i = 0; i < 4; i++)
@@ -117,7 +118,10 @@ INTERPOSE int prctl(int option, ...)
 	va_end(args);
 	if (option == PR_SET_SECCOMP)
 		counts_before_filter();
-	return REAL(prctl)(option, a[0], a[1], a[2], a[3]);
+	r = REAL(prctl)(option, a[0], a[1], a[2], a[3]);
+	if (option == PR_SET_SECCOMP && r >= 0)
+		counts_filtered();
+	return r;
 }
 
 #if NARROW

@@ -228,10 +228,12 @@ static long saw_uring(long r)
 	return r;
 }
 
-static void before_filter(long operation)
+static long saw_filter(long operation, long r)
 {
-	if (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER)
-		counts_before_filter();
+	if (r >= 0 &&
+	    (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER))
+		counts_filtered();
+	return r;
 }
 
 #ifdef SYS_socketcall
@@ -282,7 +284,7 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_epoll_pwait, WAITING, epoll_pwait(I a, P b, I c, I d, P e)) \
 	X(SYS_epoll_pwait2, WAITING, epoll_pwait2(I a, P b, I c, P d, P e)) \
 	X(SYS_io_uring_setup, ALWAYS, saw_uring(NATIVELY)) \
-	X(SYS_seccomp, ALWAYS, (before_filter(a), NATIVELY)) \
+	X(SYS_seccomp, ALWAYS, (counts_before_filter(), saw_filter(a, NATIVELY))) \
 	X(SYS_prctl, FILTER, prctl(I a, b, c, d, e)) \
 	X(SYS_listen, LISTENING, listen(I a, I b)) \
 	X(SYS_accept4, LISTENING, accept4(I a, P b, P c, I d)) \
@@ -412,6 +414,9 @@ long raw_ours(long number, long a, long b, long c, long d, long e, long f)
 
 	if (!concerns_us((enum concern)raw_concerns[number], a, b, c))
 		return real_syscall(number, a, b, c, d, e, f);
+	if (raw_concerns[number] == ALWAYS &&
+	    !mark_any_unsettled()) /* nothing of ours waits in there */
+		return by_libc(number, a, b, c, d, e, f);
 	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	if (type == PTHREAD_CANCEL_DEFERRED)
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);

@@ -123,7 +123,8 @@ static void finish_for_parent(int fd, struct conn *c, struct exchange *u)
 		else if (exchange_is_pending(u))
 			wait_one(fd, exchange_wants(u), wait_slice(exchange_due_ns(u), &slice_ns));
 	}
-	epset_show(fd, &u->watch);
+	if (!exchange_is_pending(u))
+		epset_show(fd, &u->watch);
 	due_at(fd, 0);
 }
 

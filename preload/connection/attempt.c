@@ -348,6 +348,7 @@ static int convert_claimed(int fd, struct conn_request *request, struct pol_verd
 
 	if (r == LOOK_AGAIN)
 		return convert(fd, request, rule);
+	note_attempt_over(fd);
 	conn_unclaim(fd, request);
 	return r;
 }
@@ -438,6 +439,7 @@ static void take_back(int fd, struct conn *c)
 {
 	bool was_up = mark_get(fd) == MARK_UP, copied = atomic_load(&c->copied);
 
+	note_attempt_over(fd);
 	conn_reset(fd, c);
 	if (was_up && copied)
 		mark_rule_out(fd);
@@ -450,9 +452,13 @@ static void take_back(int fd, struct conn *c)
 static int connect_connected(int fd, struct conn *c)
 {
 	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
+	struct addr peer;
 
 	if (r == 0 || r == -EISCONN)
 		return r;
+	/* a security module looks at the address before the kernel looks at the connection, which is as it was */
+	if (sock_addr(fd, SYS_getpeername, &peer))
+		return r == -EINVAL ? 0 : r;
 	take_back(fd, c);
 	return r;
 }

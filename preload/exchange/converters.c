@@ -5,6 +5,8 @@
 #include "route.h"
 #include "shim.h"
 
+#include <string.h>
+
 /* What this thread has asked last, since it has begun to choose a converter: the same connect() may want to
  * know it again. A signal handler that asks in between changes the number. */
 static __thread struct {
@@ -16,7 +18,14 @@ static __thread struct {
 
 static bool is_bound(const struct pol_binding *by)
 {
-	return by && (by->interface || by->mark || addr_classify(&by->source) != ADDR_UNSPECIFIED);
+	uint64_t ip[2];
+
+	if (!by)
+		return false;
+	memcpy(ip, by->source.ip, sizeof(ip));
+	if (!(by->interface | by->mark | ip[0] | ip[1])) /* mostly, and soon seen */
+		return false;
+	return by->interface || by->mark || addr_classify(&by->source) != ADDR_UNSPECIFIED;
 }
 
 static bool is_same(const struct pol_binding *a, const struct pol_binding *b)

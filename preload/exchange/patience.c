@@ -35,6 +35,8 @@ static unsigned int count_elsewhere(const struct exchange *u)
 	unsigned int n = 0, most = EXCHANGE_MOVES - u->moves;
 	bool v4 = addr_is_v4(&u->via);
 
+	if (config->n_converters == 1 && config->converters->n_addrs == 1) /* as most have */
+		return 0;
 	for (size_t i = 0; i < config->n_converters; i++)
 		for (size_t k = 0; k < config->converters[i].n_addrs; k++)
 			n += addr_is_v4(&config->converters[i].addrs[k]) == v4;
@@ -130,14 +132,13 @@ void exchange_look_at(struct exchange *u, int64_t now)
 	int64_t look_ns = INT64_MAX,
 		ask_ns = atomic_load(&u->deadline_ns) - exchange_ask_window_ns(u);
 	int64_t lost_ns = u->attempt_ns + patience_ns(u), half = exchange_half_ns(u);
-	int64_t soon_ns = exchange_ask_soon_ns(u);
 
 	if (exchange_may_be_lost(u) && now < sooner(lost_ns, half))
 		look_ns = sooner(lost_ns, half);
 	if ((exchange_may_be_held(u) || exchange_may_be_too_long(u)) && now < half)
 		look_ns = sooner(look_ns, half);
-	if (exchange_may_ask_soon(u) && now < soon_ns)
-		look_ns = sooner(look_ns, soon_ns);
+	if (exchange_may_ask_soon(u) && now < exchange_ask_soon_ns(u))
+		look_ns = sooner(look_ns, exchange_ask_soon_ns(u));
 	if (exchange_may_ask(u) && now < ask_ns)
 		look_ns = sooner(look_ns, ask_ns);
 	atomic_store(&u->look_ns, look_ns);

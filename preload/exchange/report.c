@@ -416,19 +416,29 @@ SLOW static void tell_cookie(const struct report *r, struct health_event *e,
 	e->bytes = (struct cvt_span){ NULL, 0 };
 }
 
-/* What would be believed for a day, and is news, is told of the network alone where the route goes now: the one
- * that was found a while ago may be another one (HEALTH_ROUTE_MS). */
+/* May it be believed for a day? */
+static bool is_lasting(const struct health_event *e)
+{
+	return e->kind == HEALTH_REFUSES ||
+	       (e->kind == HEALTH_WAY && (e->way == HEALTH_LOSES || e->way == HEALTH_HOLDS));
+}
+
+/* If it will be, from now on, it is told of the network alone where the route goes now: the one that was found a
+ * while ago may be another one (HEALTH_ROUTE_MS). What is lost once is only counted. */
 SLOW static bool is_of_another(const struct report *r, const struct exchange *u,
 			       const struct health_event *e, int64_t now_ms)
 {
 	struct health_key key = r->health;
 	struct health h;
+	uint8_t way, stripped;
 
-	if (e->kind != HEALTH_REFUSES &&
-	    !(e->kind == HEALTH_WAY && (e->way == HEALTH_LOSES || e->way == HEALTH_HOLDS)))
-		return false;
 	health_find(&key, now_ms, &h);
-	return health_apply(&h, e, now_ms) && !converters_is_still_in(&key, &u->by);
+	way = e->kind == HEALTH_WAY ? h.way[e->path] : 0;
+	stripped = h.stripped;
+	if (!health_apply(&h, e, now_ms) ||
+	    (e->kind == HEALTH_WAY && h.way[e->path] == way && h.stripped == stripped))
+		return false;
+	return !converters_is_still_in(&key, &u->by);
 }
 
 SLOW static void tell_event(const struct report *r, const struct report_event *short_e,
@@ -453,7 +463,7 @@ SLOW static void tell_event(const struct report *r, const struct report_event *s
 		e.rtt_us = (uint32_t)short_e->number;
 	else if (e.kind == HEALTH_REFUSES)
 		e.bytes = (struct cvt_span){ &short_e->what, 1 };
-	if (is_of_another(r, u, &e, now_ms))
+	if (is_lasting(&e) && is_of_another(r, u, &e, now_ms))
 		return;
 	if (e.kind == HEALTH_WAY && e.way == HEALTH_LOSES && e.path != HEALTH_MPTCP)
 		log_lost(r, short_e);

@@ -68,6 +68,8 @@ static enum exchange_event broke_off(struct exchange_turn *t, long n)
 static enum exchange_event read_reply(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
+	struct addr behind;
+	bool v4 = addr_is_v4(addr_behind_nat64(&u->server, &behind)); /* as in the message */
 	struct hs_result result;
 
 	while (exchange_phase(u) == EXCHANGE_REPLY) {
@@ -77,7 +79,7 @@ static enum exchange_event read_reply(struct exchange_turn *t)
 			break;
 		if (n <= 0)
 			return broke_off(t, n);
-		if (hs_took(&u->reply, (size_t)n, addr_is_v4(&u->server), &result) != HS_MORE)
+		if (hs_took(&u->reply, (size_t)n, v4, &result) != HS_MORE)
 			return finish(t, &result);
 	}
 	return EXCHANGE_GOES_ON;

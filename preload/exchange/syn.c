@@ -17,7 +17,8 @@ __attribute__((noinline)) static bool write_request(struct exchange *u)
 	uint8_t room[OPTIONS_MAX], *cookie;
 	struct cvt_span options = { room, 0 };
 	/* the converter has an IPv4 of its own, and no NAT64 but by chance */
-	const struct addr to = addr_behind_nat64(&u->server);
+	struct addr behind;
+	const struct addr *to = addr_behind_nat64(&u->server, &behind);
 	size_t cookie_len;
 
 	cvt_begin(&u->request, u->dialect);
@@ -31,7 +32,7 @@ __attribute__((noinline)) static bool write_request(struct exchange *u)
 	cookie_len = cookies_len(u);
 	if (cookie_len <= CONFIG_COOKIE_MAX - OPTIONS_MAX) /* else there is no room */
 		options = options_for(u, room);
-	cvt_put_connect(&u->request, to.ip, to.port, options);
+	cvt_put_connect(&u->request, to->ip, to->port, options);
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
 	u->sends_cookie = cookie_len && u->dialect != CVT_DIALECT_DRAFT02 && !u->omits_cookie;
 	if (!u->sends_cookie)

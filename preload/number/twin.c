@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <string.h>
 
 /* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */
@@ -37,16 +36,18 @@ static struct moment {
 	_Atomic uint64_t cookie;
 } moments[8];
 #define MOMENTS (sizeof(moments) / sizeof(moments[0]))
+static __thread char mine
+	__attribute__((tls_model("initial-exec"))); /* whose address no other thread has */
 
 static void moment_begin(int fd, uint64_t cookie)
 {
-	for (size_t i = 0; i < MOMENTS && cookie; i++) {
+	for (struct moment *m = moments; m < moments + MOMENTS; m++) {
 		int none = 0;
 
-		if (!atomic_compare_exchange_strong(&moments[i].number, &none, fd + 1))
+		if (!atomic_compare_exchange_strong(&m->number, &none, fd + 1))
 			continue;
-		atomic_store(&moments[i].thread, (uintptr_t)pthread_self());
-		atomic_store(&moments[i].cookie, cookie);
+		atomic_store(&m->thread, (uintptr_t)&mine);
+		atomic_store(&m->cookie, cookie);
 		return;
 	}
 }
@@ -60,10 +61,13 @@ static void moment_forget(struct moment *m)
 /* It is forgotten first: what has the number after that is not ours to close. */
 static void moment_end(int fd)
 {
-	for (size_t i = 0; i < MOMENTS; i++)
-		if (atomic_load(&moments[i].number) == fd + 1 &&
-		    atomic_load(&moments[i].thread) == (uintptr_t)pthread_self())
-			moment_forget(&moments[i]);
+	struct moment *m = moments;
+
+	while (m < moments + MOMENTS &&
+	       (atomic_load(&m->number) != fd + 1 || atomic_load(&m->thread) != (uintptr_t)&mine))
+		m++;
+	if (m < moments + MOMENTS)
+		moment_forget(m);
 	syscall(SYS_close, fd);
 }
 
@@ -74,7 +78,7 @@ void twin_in_child(void)
 		uint64_t cookie = atomic_load(&moments[i].cookie);
 
 		/* by a signal handler, whose frame goes on here */
-		if (fd < 0 || atomic_load(&moments[i].thread) == (uintptr_t)pthread_self())
+		if (fd < 0 || atomic_load(&moments[i].thread) == (uintptr_t)&mine)
 			continue;
 		if (cookie && sock_cookie(fd) == cookie)
 			syscall(SYS_close, fd);
