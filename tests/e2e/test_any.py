@@ -301,6 +301,34 @@ class Connections(Any):
             self.assertEqual(r.out, b"True True True True 16\n", r)
         self.assertEqual(self.log().count(": connected"), 2, self.log())
 
+    def test_signals_nobody_else(self):
+        """Whoever has given up his rights has no signal sent to those who have not, with or without us."""
+        if not L.owns_several_users():
+            self.skipTest("needs more than one user in the namespace")
+        self.lab.converter()
+        r = self.python(f"""if True:
+            import fcntl, os, select, signal, socket
+            number, other, uid = signal.SIGRTMIN + 3, os.getpid(), {L.nobody_else()}
+            signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+            if os.fork() == 0:
+                os.setresuid(uid, uid, uid)
+                s = socket.socket()
+                fcntl.fcntl(s, fcntl.F_SETOWN, other)
+                fcntl.fcntl(s, 10, number)  # F_SETSIG
+                s.setblocking(False)
+                fcntl.fcntl(s, fcntl.F_SETFL, fcntl.fcntl(s, fcntl.F_GETFL) | os.O_ASYNC)
+                s.connect_ex(("{L.SERVER}", 80))
+                assert select.select([], [s], [], 8)[1]
+                assert not s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+                select.select([s], [], [], 8)
+                print(len(s.recv(1000)) > 20, flush=True)
+                os._exit(0)
+            os.wait()
+            print(signal.sigtimedwait([number], 0.5))""")
+        self.assertEqual(r.out, b"True\nNone\n", r)
+        self.assertIn(": connected", self.log())
+
     def test_last_number(self):
         """The program's socket has the last number that there may be."""
         self.lab.converter()

@@ -125,6 +125,18 @@ class Known(L.TestCase):
                              {"since_s": 0, "converted": 0, "bypassed": 0, "direct": n, "failed": 0})
         self.assertIn(" 2 direct,", self.helper("status").out.decode())
 
+    def test_a_filter_that_is_none(self):
+        """... also of a program that only asks whether it might set one (EFAULT)."""
+        shim = self.lab.config(address=self.v4, policy="rule = direct to 10.0.0.0/8") | {"CONVERT_STATE": str(self.state)}
+        r = self.lab.run(["/usr/bin/python3", "-c", f"""if True:
+            import ctypes, socket
+            libc = ctypes.CDLL(None, use_errno=True)
+            assert libc.prctl(22, 2, None) == -1 and ctypes.get_errno() == 14
+            assert libc.syscall(317, 1, 0, None) == -1 and ctypes.get_errno() == 14
+            socket.create_connection(("{L.SERVER}", 80))"""], shim=shim)
+        self.assertEqual(r.code, 0, r)
+        self.assertEqual(self.status()["counts"]["direct"], 1)
+
     def test_by_name(self):
         """A person knows converters and networks by the names in the file and of the interface."""
         self.lab.converter("--mptcp", "--fastopen", "cookie", listen=["0.0.0.0"])

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -838,6 +839,31 @@ static void a_file_that_can_only_be_read(void **state)
 	assert_int_equal(h.dialect, 1 + CVT_DIALECT_HYBRID);
 }
 
+/* That another process is just writing is no reason to believe one's own for longer. */
+static void a_file_that_others_write(void **state)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct health_event patience = failure();
+	int fd;
+
+	(void)state;
+	patience.delay_s = 300;
+	report((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_DRAFT02 });
+	now += HEALTH_REREAD_MS / 2;
+	fd = open(state_path(), O_RDWR);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	report((struct health_event){ .kind = HEALTH_TAKES });
+	close(fd);
+	report_elsewhere(patience);
+	now += HEALTH_REREAD_MS;
+	find();
+	assert_int_equal(h.asked, 1);
+	report((struct health_event){ .kind = HEALTH_SPEAKS, .dialect = CVT_DIALECT_HYBRID });
+	health_clear_table();
+	find();
+	assert_int_equal(h.asked, 1);
+}
+
 /* And when it can be written again, it gets there with the next news. */
 static void a_file_that_can_be_written_again(void **state)
 {
@@ -988,6 +1014,7 @@ int main(void)
 		WITHOUT_FILE(one_probe_among_threads),
 		WITH_FILE(a_file_that_comes_later),
 		WITH_FILE(a_file_that_can_only_be_read),
+		WITH_FILE(a_file_that_others_write),
 		WITH_FILE(a_file_that_can_be_written_again),
 		WITH_FILE(ahead_of_the_file_by_a_wrong_clock),
 		WITH_FILE(nonsense),

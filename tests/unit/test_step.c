@@ -523,6 +523,28 @@ static void test_errors(void **state)
 	}
 }
 
+/* Behind NAT64 it is an IPv4 address, of which the converter has ICMP's codes. */
+static void test_errors_behind_nat64(void **state)
+{
+	static const struct {
+		const char *code;
+		int err;
+	} rows[] = { { "\1", EHOSTUNREACH }, { "\3", ECONNREFUSED } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (i > 0) {
+			tear_down(NULL);
+			set_up(NULL);
+		}
+		u->server = (struct addr){ .ip = { 0, 0x64, 0xff, 0x9b, [12] = 198, 51, 100, 7 },
+					   .port = 80 };
+		open_and_read();
+		refuse_it(CVT_ERR_UNREACHABLE, rows[i].code, 1);
+		assert_refused(step(), rows[i].err);
+	}
+}
+
 static void test_no_convert_message(void **state)
 {
 	(void)state;
@@ -1200,6 +1222,7 @@ int main(void)
 		TEST(test_late_end),
 		TEST(test_somebody_else_is_at_it),
 		TEST(test_errors),
+		TEST(test_errors_behind_nat64),
 		TEST(test_no_convert_message),
 		TEST(test_missing_cookie),
 		TEST(test_missing_cookie_for_ever),
