@@ -155,7 +155,7 @@ static void withdraw(int fd, uint16_t word, struct exchange *u, bool disconnect,
 	if (mark_in(word) != MARK_PENDING || !mark_change_seen(fd, word, MARK_OPENING))
 		return;
 	if (disconnect)
-		sock_disconnect(fd);
+		note_disconnect(fd, note_at(fd));
 	end_withdrawn(fd, c);
 	epset_put_back(fd, &u->watch, false);
 	mark_change(fd, MARK_OPENING, atomic_load(&u->copied) ? MARK_TCP_COPIED : to);

@@ -34,6 +34,8 @@ void exchange_end(struct exchange *u, int fd, enum exchange_phase phase)
 {
 	if (u->rcvlowat)
 		sock_set_int(fd, SOL_SOCKET, SO_RCVLOWAT, u->rcvlowat);
+	if (phase == EXCHANGE_CONNECTED && !u->incoming)
+		traces_peek_anew(fd);
 	exchange_go_on(u, phase);
 }
 

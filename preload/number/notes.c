@@ -16,6 +16,12 @@
 #ifndef TCP_AO_ADD_KEY
 #define TCP_AO_ADD_KEY 38
 #endif
+#ifndef TCP_RTO_MIN_US
+#define TCP_RTO_MIN_US 45
+#endif
+#ifndef TCP_DELACK_MAX_US
+#define TCP_DELACK_MAX_US 46
+#endif
 
 #define NOTE_PAGE 256
 #define SOON_S	  60 /* what net.mptcp.close_timeout adds */
@@ -318,7 +324,7 @@ static bool is_special(int level, int name)
 	switch (level) {
 	case SOL_SOCKET:
 		return name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX || name == SO_MARK ||
-		       name == SO_DONTROUTE || name == SO_TIMESTAMPING_OLD ||
+		       name == SO_DONTROUTE || name == SO_PEEK_OFF || name == SO_TIMESTAMPING_OLD ||
 		       name == SO_TIMESTAMPING_NEW;
 	case IPPROTO_IP:
 		return name == IP_UNICAST_IF || name == IP_RECVERR ||
@@ -464,12 +470,18 @@ void note_option(int fd, int level, int name, const void *value, socklen_t len)
 
 bool note_disconnect(int fd, const struct note *n)
 {
-	static const int forgotten[] = { TCP_WINDOW_CLAMP, TCP_MAXSEG };
+	static const struct {
+		int level, name;
+	} forgotten[] = {
+		{ IPPROTO_TCP, TCP_WINDOW_CLAMP }, { IPPROTO_TCP, TCP_MAXSEG },
+		{ IPPROTO_TCP, TCP_RTO_MIN_US },   { IPPROTO_TCP, TCP_DELACK_MAX_US },
+		{ SOL_SOCKET, SO_PEEK_OFF },
+	};
 	bool done = sock_disconnect(fd);
 	struct note_option o;
 
 	for (size_t i = 0; n && i < sizeof(forgotten) / sizeof(forgotten[0]); i++)
-		if (note_find(n, IPPROTO_TCP, forgotten[i], &o))
-			sys_setsockopt(fd, IPPROTO_TCP, forgotten[i], o.value, o.len);
+		if (note_find(n, forgotten[i].level, forgotten[i].name, &o))
+			sys_setsockopt(fd, o.level, o.name, o.value, o.len);
 	return done;
 }

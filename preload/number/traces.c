@@ -123,3 +123,12 @@ void traces_number_anew(int fd)
 		sys_setsockopt(fd, SOL_SOCKET, stamps[i], o.value, o.len);
 	}
 }
+
+void traces_peek_anew(int fd)
+{
+	const struct note *n = special(fd);
+	struct note_option o;
+
+	if (n && note_find(n, SOL_SOCKET, SO_PEEK_OFF, &o))
+		sys_setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, o.value, o.len);
+}

@@ -22,5 +22,7 @@ void traces_bind_again(int fd);
 void traces_forget_errors(int fd);
 /* SOF_TIMESTAMPING_OPT_ID that was set while we were connecting counts from here. */
 void traces_number_anew(int fd);
+/* SO_PEEK_OFF, which the kernel has moved as the reply was read. */
+void traces_peek_anew(int fd);
 
 #endif

@@ -106,7 +106,7 @@ KNOWN = [
         "- poll IN|OUT|RDHUP: 1 IN|OUT|ERR|HUP|RDHUP", "+ poll IN|OUT|RDHUP: 0 -"])
       for kinds in ("at_once_*", "mptcp_at_once_*")),
 ]
-for option in "IP_TTL", "TCP_USER_TIMEOUT":
+for option in "IP_TTL", "TCP_USER_TIMEOUT", "SO_PEEK_OFF", "SO_PEEK_OFF 3":
     # after a refusal it is a TCP socket again
     KNOWN += [Known("mptcp_*", "t_options", option + when, outcome, OPTION_REFUSED, [
         f"- {option}: * length 4", f"+ {option}: * length 4"])

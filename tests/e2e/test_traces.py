@@ -153,6 +153,55 @@ class Port(Traces):
         self.each(1, port=CLOSED)
 
 
+# what a disconnect makes the kernel forget (LINUX-FACTS 3.8), set before connect() or while it connects
+OPTIONS = """
+import select, socket, sys
+level, name, value = map(int, sys.argv[4:])
+s = socket.socket()
+s.setblocking(False)
+if sys.argv[3] == "before":
+    s.setsockopt(level, name, value)
+s.connect_ex((sys.argv[1], int(sys.argv[2])))
+if sys.argv[3] == "pending":
+    s.setsockopt(level, name, value)
+select.select([], [s], [], 5)
+print(s.getsockopt(level, name) if (level, name) != (6, 2) else "")  # TCP_MAXSEG, as the path has it
+print(s.getsockopt(1, 4), s.send(b"hello"))
+s.setblocking(True)
+print(s.recv(2, socket.MSG_PEEK), s.recv(5, socket.MSG_PEEK | socket.MSG_DONTWAIT) if value != 3 else "", s.recv(9))
+"""
+PEEK_OFF, MAXSEG, WINDOW_CLAMP, RTO_MIN_US, DELACK_MAX_US = (1, 42), (6, 2), (6, 10), (6, 45), (6, 46)
+
+
+class Options(Traces):
+    CASES = [(*PEEK_OFF, 0), (*PEEK_OFF, 3), (*MAXSEG, 1000), (*WINDOW_CLAMP, 9999), (*RTO_MIN_US, 100000),
+             (*DELACK_MAX_US, 20000)]
+
+    def each(self, *options, more="fallback = none", to=1):
+        for when, case in itertools.product(("before", "pending"), self.CASES):
+            with self.subTest(when, option=case):
+                addresses = [self.lab.fresh_addresses()[0] for _ in range(to)]
+                converter = self.lab.converter(*options, listen=addresses[-1:])
+                shim = self.lab.config(policy=f"mptcp = off\n{more}", address=addresses)
+                shim["CONVERT_STATE"] = str(self.lab.file("state"))
+                plain = self.say(OPTIONS, L.SERVER, ECHO, when, *map(str, case))
+                self.assertEqual(self.say(OPTIONS, L.SERVER, ECHO, when, *map(str, case), shim=shim), plain)
+                self.assertGreater(len(converter.events("accept")), 0)
+                converter.stop()
+
+    def test_once(self):
+        self.each("--fault", "delay=100")
+
+    def test_another_attempt(self):
+        self.each("--cookie-required", "--fault", "delay=100")
+
+    def test_another_converter(self):
+        self.each("--fault", "delay=100", to=2)
+
+    def test_fallback(self):
+        self.each("--fault", "silence", more="fallback = direct\ntimeout = 200ms")
+
+
 # SO_DONTROUTE before connect(): 1, or set and taken back
 LINK = """
 import errno, socket, sys
