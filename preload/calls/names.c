@@ -182,11 +182,13 @@ struct zerocopy { /* as the kernel has it; libc's is older */
 static int zerocopy_option(int fd, struct conn *c, void *value, socklen_t *len)
 {
 	struct zerocopy z = { 0 };
-	socklen_t room = memory_is_absurd(len) ? 0 : *len < sizeof(z) ? *len : sizeof(z);
+	socklen_t room = memory_is_absurd(len) ? 0 : *len;
 	int r;
 
-	if (option_state(fd, c) != MARK_PENDING || memory_is_absurd(value))
+	if (option_state(fd, c) != MARK_PENDING || memory_is_absurd(value) || (int)room < 0)
 		return option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, len);
+	if (room > sizeof(z))
+		room = sizeof(z);
 	memcpy(&z, value, room);
 	z.room = 0;
 	r = option_natively(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &room);
@@ -265,7 +267,7 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	    (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT))
 		mark_change(fd, MARK_TCP, MARK_TCP_SET);
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT && mark_get(fd) == MARK_PENDING &&
-	    len >= (socklen_t)sizeof(int) && set_rcvlowat(fd, value))
+	    (int)len >= (int)sizeof(int) && set_rcvlowat(fd, value))
 		return 0;
 	if (note_has_twin(fd))
 		return twin_setsockopt(fd, level, name, value, len);

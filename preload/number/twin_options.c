@@ -282,7 +282,7 @@ int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 	err = errno;
 	if ((r < 0 && err != EOPNOTSUPP && err != ENOPROTOOPT && err != EINVAL) || !twin_is(fd))
 		return r;
-	if (r < 0 && (!row || !row->hint_after || !value || len < (socklen_t)sizeof(int))) {
+	if (r < 0 && (!row || !row->hint_after || !value || (int)len < (int)sizeof(int))) {
 		errno = err;
 		return r;
 	}

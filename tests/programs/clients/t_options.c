@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -209,6 +210,40 @@ static void tcp_info(int param)
 	state_is(fd);
 }
 
+/* Lengths that no option has, of those that are answered for the kernel. stage: as above */
+static void bad_lengths(int stage)
+{
+	static const struct {
+		int level, name;
+	} some[] = {
+		{ SOL_SOCKET, SO_RCVLOWAT },  { SOL_SOCKET, SO_REUSEADDR },
+		{ SOL_SOCKET, SO_ERROR },     { IPPROTO_TCP, TCP_QUICKACK },
+		{ IPPROTO_TCP, TCP_SYNCNT },  { IPPROTO_TCP, TCP_INFO },
+		{ IPPROTO_TCP, TCP_LINGER2 }, { IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE },
+		{ SOL_SOCKET, SO_PEERNAME },  { IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE },
+	};
+	static const int lengths[] = { -1, INT32_MIN, 0, 3 };
+	int fd = new_socket(SOCK_NONBLOCK);
+
+	if (stage > 0)
+		do_connect(fd);
+	if (stage > 1)
+		do_poll(fd, POLLOUT, 1500);
+	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++)
+		for (size_t k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++) {
+			int value[16] = { 1 };
+			socklen_t len = (socklen_t)lengths[k];
+
+			say("option %d of %d, length %d", some[i].name, some[i].level, lengths[k]);
+			say_result("setsockopt",
+				   setsockopt(fd, some[i].level, some[i].name, value, len));
+			if (lengths[k] < 0)
+				say_result("getsockopt", getsockopt(fd, some[i].level, some[i].name,
+								    value, &len));
+		}
+	do_error(fd);
+}
+
 static struct test_case cases[256];
 
 int main(int argc, char **argv)
@@ -225,6 +260,11 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 3; i++, n++) {
 		snprintf(cases[n].name, sizeof(cases[n].name), "time_limits-%s", stages[i]);
 		cases[n].run = time_limits;
+		cases[n].param = i;
+	}
+	for (int i = 0; i < 3; i++, n++) {
+		snprintf(cases[n].name, sizeof(cases[n].name), "bad_lengths-%s", stages[i]);
+		cases[n].run = bad_lengths;
 		cases[n].param = i;
 	}
 	cases[n++] = (struct test_case){ "peer_option", peer_option, 0 };
