@@ -38,12 +38,13 @@ struct pol_verdict {
 	struct addr via;			  /* its address and port to use */
 };
 
-/* What a socket says itself of the way of its packets: an address or a device that it is bound to, a mark. What is
- * zero it does not say. */
+/* What a socket says itself of the way of its packets: an address or a device that it is bound to, a mark; how far
+ * along it they get. What is zero it does not say. */
 struct pol_binding {
 	struct addr source; /* whatever the port */
 	uint32_t interface; /* its index */
 	uint32_t mark;
+	bool few_hops; /* they, or the answers, not as far as those of others: no route knows of it */
 };
 /* How the host would route to an address now, from a socket that is bound so (NULL: to nothing); asked only for
  * converters that are bound to a network by `from` or `interface`. Returns false if there is no route. */

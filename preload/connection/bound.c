@@ -5,8 +5,11 @@
 #include "sock.h"
 
 #include <net/if.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+#define HOPS 64 /* that packets have of hosts that say nothing of it */
 
 /* Linux before 5.0 tells of the device by its name alone. */
 static uint32_t device_of(int fd)
@@ -34,6 +37,15 @@ void bound_ask(int fd, struct pol_binding *by)
 		by->source = (struct addr){ .port = 0 };
 	by->interface = device_of(fd);
 	by->mark = (uint32_t)sock_int(fd, SOL_SOCKET, SO_MARK, 0);
+	by->few_hops = false;
+}
+
+static bool has_few_hops(int fd)
+{
+	return sock_int(fd, IPPROTO_IP, IP_TTL, HOPS) < HOPS ||
+	       sock_int(fd, IPPROTO_IP, IP_MINTTL, 0) > 0 ||
+	       sock_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, HOPS) < HOPS ||
+	       sock_int(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, 0) > 0;
 }
 
 void bound_to(int fd, struct pol_binding *by)
@@ -41,6 +53,9 @@ void bound_to(int fd, struct pol_binding *by)
 	const struct note *n = note_at(fd);
 
 	*by = (struct pol_binding){ .interface = 0 };
-	if (note_obstacle(n) || atomic_load(&n->copied) || note_names_network(n))
+	if (note_obstacle(n) || atomic_load(&n->copied) || note_names_network(n) ||
+	    note_limits_hops(n)) {
 		bound_ask(fd, by);
+		by->few_hops = has_few_hops(fd);
+	}
 }

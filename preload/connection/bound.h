@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bound.h - which way a program has given a socket: a device, an address of this host, a mark. So a converter is
- * looked for, and known, in the network where the SYN will leave (F-01, F-02).
+ * looked for, and known, in the network where the SYN will leave (F-01, F-02). And whether it is known for itself, as
+ * the program gives its packets few hops.
  *
  * Promises: system calls only for what may be bound.
  */

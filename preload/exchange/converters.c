@@ -16,16 +16,26 @@ static __thread struct {
 	struct pol_route route;
 } last __attribute__((tls_model("initial-exec")));
 
-static bool is_bound(const struct pol_binding *by)
+static bool goes_apart(const struct pol_binding *by)
 {
 	uint64_t ip[2];
 
 	if (!by)
 		return false;
 	memcpy(ip, by->source.ip, sizeof(ip));
-	if (!(by->interface | by->mark | ip[0] | ip[1])) /* mostly, and soon seen */
+	if (!(by->interface | by->mark | by->few_hops | ip[0] | ip[1])) /* mostly, and soon seen */
 		return false;
-	return by->interface || by->mark || addr_classify(&by->source) != ADDR_UNSPECIFIED;
+	return by->interface || by->mark || by->few_hops ||
+	       addr_classify(&by->source) != ADDR_UNSPECIFIED;
+}
+
+/* What becomes of packets that do not get as far as others says nothing to those: it is told of a network that no
+ * other socket is in. */
+static uint64_t network_of(const struct pol_route *route, const struct pol_binding *by)
+{
+	uint64_t network = health_network(route);
+
+	return by->few_hops && ~network ? ~network : network;
 }
 
 static bool is_same(const struct pol_binding *a, const struct pol_binding *b)
@@ -69,13 +79,13 @@ static void where(const struct addr *via, const struct pol_binding *by, int64_t 
 {
 	struct pol_route route;
 
-	if (!is_bound(by)) {
+	if (!goes_apart(by)) {
 		health_where(via, converters_route, now_ms, key);
 		return;
 	}
 	*key = (struct health_key){ .converter = *via };
 	if (converters_route(via, by, &route))
-		key->network = health_network(&route);
+		key->network = network_of(&route, by);
 }
 
 /* P-30: from a network that takes the data out of SYNs a converter is not used. */
@@ -183,10 +193,10 @@ bool converters_is_still_in(struct health_key *key, const struct pol_binding *by
 	struct health_key now = { .converter = key->converter };
 	struct pol_route route;
 
-	if (!is_bound(by))
+	if (!goes_apart(by))
 		health_where_now(&key->converter, route_lookup, state_now_ms(), &now);
 	else if (route_lookup(&key->converter, by, &route))
-		now.network = health_network(&route);
+		now.network = network_of(&route, by);
 	if (now.network == key->network)
 		return true;
 	if (now.network)

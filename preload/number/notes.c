@@ -327,10 +327,11 @@ static bool is_special(int level, int name)
 		       name == SO_DONTROUTE || name == SO_PEEK_OFF || name == SO_TIMESTAMPING_OLD ||
 		       name == SO_TIMESTAMPING_NEW;
 	case IPPROTO_IP:
-		return name == IP_UNICAST_IF || name == IP_RECVERR ||
-		       name == IP_BIND_ADDRESS_NO_PORT;
+		return name == IP_UNICAST_IF || name == IP_RECVERR || name == IP_TTL ||
+		       name == IP_MINTTL || name == IP_BIND_ADDRESS_NO_PORT;
 	case IPPROTO_IPV6:
-		return name == IPV6_UNICAST_IF || name == IPV6_RECVERR;
+		return name == IPV6_UNICAST_IF || name == IPV6_RECVERR ||
+		       name == IPV6_UNICAST_HOPS || name == IPV6_MINHOPCOUNT;
 	case IPPROTO_TCP:
 		return name == TCP_CORK;
 	default:
@@ -347,22 +348,40 @@ bool note_is_on(const struct note *n, int level, int name)
 	       memcmp(o.value, none, o.len) != 0;
 }
 
+struct option_name {
+	int level, name;
+};
+
+static bool has_any(const struct note *n, const struct option_name *options, size_t count)
+{
+	for (size_t i = 0; note_is_special(n) && i < count; i++)
+		if (note_is_on(n, options[i].level, options[i].name))
+			return true;
+	return false;
+}
+
 bool note_names_network(const struct note *n)
 {
-	static const struct {
-		int level, name;
-	} options[] = {
+	static const struct option_name options[] = {
 		{ SOL_SOCKET, SO_BINDTODEVICE },   { SOL_SOCKET, SO_BINDTOIFINDEX },
 		{ SOL_SOCKET, SO_MARK },	   { IPPROTO_IP, IP_UNICAST_IF },
 		{ IPPROTO_IPV6, IPV6_UNICAST_IF },
 	};
 
-	if (!n)
-		return false;
-	for (size_t i = 0; note_is_special(n) && i < sizeof(options) / sizeof(options[0]); i++)
-		if (note_is_on(n, options[i].level, options[i].name))
-			return true;
-	return atomic_load(&n->named);
+	return n && (has_any(n, options, sizeof(options) / sizeof(options[0])) ||
+		     atomic_load(&n->named));
+}
+
+bool note_limits_hops(const struct note *n)
+{
+	static const struct option_name options[] = {
+		{ IPPROTO_IP, IP_TTL },
+		{ IPPROTO_IP, IP_MINTTL },
+		{ IPPROTO_IPV6, IPV6_UNICAST_HOPS },
+		{ IPPROTO_IPV6, IPV6_MINHOPCOUNT },
+	};
+
+	return n && has_any(n, options, sizeof(options) / sizeof(options[0]));
 }
 
 bool note_watches_path(int fd)
@@ -470,9 +489,7 @@ void note_option(int fd, int level, int name, const void *value, socklen_t len)
 
 bool note_disconnect(int fd, const struct note *n)
 {
-	static const struct {
-		int level, name;
-	} forgotten[] = {
+	static const struct option_name forgotten[] = {
 		{ IPPROTO_TCP, TCP_WINDOW_CLAMP }, { IPPROTO_TCP, TCP_MAXSEG },
 		{ IPPROTO_TCP, TCP_RTO_MIN_US },   { IPPROTO_TCP, TCP_DELACK_MAX_US },
 		{ SOL_SOCKET, SO_PEEK_OFF },

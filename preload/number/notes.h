@@ -29,6 +29,8 @@ void note_spoil(int fd, const char *reason);
 void note_bound(int fd, const struct sockaddr *sa, socklen_t len);
 /* Does the connection have its network from the program: by a device, an address of this host, a mark? */
 bool note_names_network(const struct note *n);
+/* Has it been told how many hops its packets, or the answers to them, may have? */
+bool note_limits_hops(const struct note *n);
 void note_connected(int fd);
 /* A rule leaves the connection that is to be made to the kernel: is that news, and not one more connect() to learn
  * how it goes? The next one is, once the attempt is over. */

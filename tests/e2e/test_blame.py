@@ -529,6 +529,82 @@ class NextConverter(Blame):
         self.each(3, 0, self.judge_given_up)
 
 
+# a program whose packets go their own way, or not far enough, and that waits for no more than its `timeout`
+APART = """
+import select, socket, sys
+address, seconds = sys.argv[1], float(sys.argv[2])
+s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+for option in sys.argv[3:]:
+    level, name, value = option.split()
+    s.setsockopt(int(level), int(name), value.encode() if level == "1" and name == "25" else int(value))
+s.setblocking(False)
+print(s.connect_ex((address, 80)), select.select([], [s], [], seconds), s.getsockopt(1, 4))
+"""
+
+
+class Apart(Blame):
+    """Case 1's kind: what one program sets on its own sockets."""
+
+    WAYS = {"hops": "0 2 1", "hops of an answer": "0 21 255", "IPv6 hops": "41 16 1",
+            "IPv6 hops of an answer": "41 73 255", "a device": "1 25 elsewhere", "a mark": "1 36 77"}
+
+    @contextlib.contextmanager
+    def ways(self):
+        """A device with nobody behind it, a router where packets with one hop end, a table for the mark."""
+        L.command(["ip", "-n", "client", "link", "add", "elsewhere", "type", "veth", "peer", "name", "nobody"])
+        L.command(["ip", "-n", "client", "link", "set", "nobody", "up"])
+        L.command(["ip", "-n", "client", "link", "set", "elsewhere", "arp", "off", "up"])
+        L.command(["ip", "-n", "client", "route", "add", "default", "dev", "elsewhere", "table", "77"])
+        L.command(["ip", "-n", "client", "rule", "add", "fwmark", "77", "table", "77", "priority", "7"])
+        rule = ["PREROUTING", "-t", "mangle", "-i", "k0", "-p", "tcp", "-j", "DROP", "-m"]
+        rules = ("iptables", *rule, "ttl", "--ttl-lt", "2"), ("ip6tables", *rule, "hl", "--hl-lt", "2")
+        for tables, *rule in rules:
+            L.command(L.inside("converter", [tables, "-A", *rule]))
+        try:
+            yield
+        finally:
+            for tables, *rule in rules:
+                L.command(L.inside("converter", [tables, "-D", *rule]))
+            L.command(["ip", "-n", "client", "rule", "del", "priority", "7"])
+            L.command(["ip", "-n", "client", "link", "del", "elsewhere"])
+
+    def failures(self, shim):
+        """Those that all programs of the user know of, in the network where they are."""
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], env=shim)
+        self.assertEqual(r.code, 0, r)
+        return sum(c["failures"] for c in json.loads(r.out)["converters"] if c["interface"])
+
+    def try_it(self, shim, *options, server=L.SERVER):
+        argv = ["/usr/bin/python3", "-c", APART, server, str(LIMIT + 0.1), *options]
+        r = self.lab.run(argv, shim=shim)
+        self.assertIn("no reply in time", r.log, r)
+
+    def test_others_are_converted(self):
+        with self.ways():
+            for (way, option), fallback in itertools.product(self.WAYS.items(), ("direct", "none")):
+                with self.subTest(way, fallback=fallback):
+                    v6 = "IPv6" in way
+                    address, server = self.lab.fresh_addresses()[v6], L.SERVER6 if v6 else L.SERVER
+                    self.converter(listen=[f"[{address}]" if v6 else address])
+                    shim = self.shim(address, fallback)
+                    self.try_it(shim, option, server=server)
+                    self.assertEqual(self.failures(shim), 0)
+                    r = self.lab.run(["curl", "-sS", f"http://{f'[{server}]' if v6 else server}/who"], shim=shim)
+                    self.assertIn(": connected", r.log, r)
+
+    def test_what_others_would_see_counts(self):
+        """More hops than any path has; the device by which the converter is reached anyway; no option."""
+        for options in ["0 2 64"], ["0 2 1", "0 2 -1"], ["1 25 c0"], []:
+            with self.subTest(options):
+                address, _ = self.lab.fresh_addresses()
+                shim = self.shim(address)
+                rule = ["INPUT", "-p", "tcp", "-d", address, "-j", "DROP"]
+                L.command(L.inside("converter", ["iptables", "-A", *rule]))
+                self.addCleanup(L.command, L.inside("converter", ["iptables", "-D", *rule]))
+                self.try_it(shim, *options)
+                self.assertEqual(self.failures(shim), 1)
+
+
 # Calls connect() on a descriptor that is no TCP socket about to connect, and says what came of it.
 NOT_OURS = """
 import ctypes, errno, os, socket, struct, sys

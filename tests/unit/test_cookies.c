@@ -175,7 +175,7 @@ bool __wrap_route_lookup(const struct addr *to, const struct pol_binding *by,
 	(void)to;
 	routes_asked++;
 	*found = route;
-	if (by->interface)
+	if (by && by->interface)
 		strcpy(found->interface, "wwan0");
 	return true;
 }
@@ -242,6 +242,24 @@ static void test_bound_to_another_network(void **state)
 	assert_int_equal(u.health.network, bound.health.network);
 }
 
+/* Nor does one whose packets do not get as far tell others anything, on the same way. */
+static void test_few_hops(void **state)
+{
+	struct addr via = { .ip = { [10] = 0xff, 0xff, 192, 0, 2, 3 }, .port = 5124 };
+	struct exchange u = { .converter = &converter, .via = via }, near = u;
+	const struct cvt_span cookie = { (const uint8_t *)"biscuit", 7 };
+
+	(void)state;
+	near.by.few_hops = true;
+	assert_int_equal(len_for_the_next(&near), 0);
+	assert_true(cookies_learn(&near, cookie));
+	assert_int_equal(len_for_the_next(&near), cookie.len);
+	assert_int_equal(len_for_the_next(&u), 0);
+	assert_int_not_equal(u.health.network, near.health.network);
+	assert_true(converters_is_still_in(&near.health, &near.by));
+	assert_false(converters_is_still_in(&near.health, &u.by));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_another_network),
 		cmocka_unit_test(test_bound_to_another_network),
+		cmocka_unit_test(test_few_hops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
