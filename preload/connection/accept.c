@@ -115,7 +115,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 		u->stamps = traces_option(note_at(listener));
 		u->corked = traces_is_corked(note_at(listener));
 	}
-	c->exchange = u->index;
+	c->exchange = exchange_index(u);
 	c->accepted = true;
 	atomic_store(&passed_any, true);
 	conn_raise_highest(fd);

@@ -211,7 +211,7 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	if (!c->sock_cookie || mark_look(fd) != request->word ||
 	    !(u = new_exchange(c, request, now)))
 		return false;
-	FILL(c->exchange, u->index);
+	FILL(c->exchange, exchange_index(u));
 	c->no_cookie = u->no_cookie = is_no_cookie_ours(fd, u, request->config);
 	request->exchange = u;
 	request->nonblocking |= request->early && request->early->flags & MSG_DONTWAIT;

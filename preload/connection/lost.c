@@ -65,7 +65,7 @@ static struct exchange *fail(int fd, struct conn *c)
 	}
 	u->no_cookie = c->no_cookie;
 	u->deadline_ns = u->limit_ns = now_ns() + UNTOLD_NS;
-	atomic_store(&c->exchange, u->index);
+	atomic_store(&c->exchange, exchange_index(u));
 	end_refused(fd, c, u, ETIMEDOUT);
 	return u;
 }

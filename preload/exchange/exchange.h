@@ -20,7 +20,6 @@ struct exchange {
 	_Atomic uint32_t driver; /* thread whose blocking connect() does the reading, or 0 */
 	_Atomic int err;	 /* for EXCHANGE_REFUSED: the errno to be told once */
 	_Atomic uint64_t sock_cookie;
-	uint32_t index;		     /* of its slot, exchange_at() */
 	_Atomic uint32_t claims;     /* odd: somebody who has taken the slot is filling it in */
 	_Atomic int64_t limit_ns;    /* CLOCK_MONOTONIC: `timeout`, for all converters together */
 	_Atomic int64_t deadline_ns; /* this one's part of it */

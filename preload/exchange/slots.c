@@ -70,16 +70,43 @@ static uint32_t map_window(uint32_t wanted)
 	return wanted;
 }
 
+static struct exchange *part(size_t i)
+{
+	struct shared *all;
+
+	if (i)
+		return atomic_load_explicit(&parts[i], memory_order_relaxed);
+	all = atomic_load_explicit(&shared, memory_order_relaxed);
+	return all ? all->slots : NULL;
+}
+
+static uint32_t begins(size_t i)
+{
+	return i ? ends[i - 1] : 0;
+}
+
 struct exchange *exchange_at(uint32_t index)
 {
-	struct shared *all = atomic_load_explicit(&shared, memory_order_relaxed);
+	struct exchange *slots;
 	size_t i = 0;
 
-	while (i < PARTS - 1 && index >= ends[i])
+	while (i < PARTS && index >= ends[i])
 		i++;
-	if (i)
-		return &atomic_load_explicit(&parts[i], memory_order_relaxed)[index - ends[i - 1]];
-	return all ? &all->slots[index] : NULL;
+	slots = i < PARTS ? part(i) : NULL;
+	return slots ? &slots[index - begins(i)] : NULL;
+}
+
+/* Nowhere in the slot: a forked process that is less trusted by now could write another one there. */
+uint32_t exchange_index(const struct exchange *u)
+{
+	for (size_t i = 0; i < PARTS; i++) {
+		size_t size = (ends[i] - begins(i)) * sizeof(*u);
+		uintptr_t at = (uintptr_t)u - (uintptr_t)part(i);
+
+		if (at < size)
+			return begins(i) + (uint32_t)(at / sizeof(*u));
+	}
+	return SLOTS;
 }
 
 /* Unlike gettid() it costs no system call, unlike pthread_self() a forked child's differs. */
@@ -122,16 +149,13 @@ void exchange_before_fork(void)
 static struct exchange *take_slot(struct shared *all, uint32_t window)
 {
 	for (uint32_t tries = 0; tries < window; tries++) {
-		uint32_t index = atomic_fetch_add(&all->next_slot, 1) % window;
-		struct exchange *u = exchange_at(index);
+		struct exchange *u = exchange_at(atomic_fetch_add(&all->next_slot, 1) % window);
 		uint32_t claims = atomic_load(&u->claims);
 
 		/* whoever else takes it, even if it is free again since, has changed the number */
 		if (!(claims & 1) && is_free(u) &&
-		    atomic_compare_exchange_strong(&u->claims, &claims, claims + 1)) {
-			u->index = index;
+		    atomic_compare_exchange_strong(&u->claims, &claims, claims + 1))
 			return u;
-		}
 	}
 	return NULL;
 }

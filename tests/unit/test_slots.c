@@ -119,12 +119,26 @@ static void test_used_again(void **state)
 	(void)state;
 	memset(from, 0xa5, len);
 	atomic_store(&u->watch.state, EXCHANGE_FREE);
-	atomic_store(&atomic_load(&shared)->next_slot, u->index);
+	atomic_store(&atomic_load(&shared)->next_slot, exchange_index(u));
 	assert_ptr_equal(exchange_new(2), u);
 	for (size_t i = 0; i < len; i++)
 		assert_int_equal(from[i], 0);
 	assert_int_equal(u->sock_cookie, 2);
 	assert_int_equal(exchange_phase(u), EXCHANGE_OPENING);
+}
+
+/* What a forked process has written where it can is not to be believed. */
+static void test_index_that_cannot_be(void **state)
+{
+	static const uint32_t not_mapped[] = { SLOTS_FIRST, SLOTS_FORKED - 1, SLOTS_FORKED,
+					       SLOTS - 1 };
+	static const uint32_t none[] = { SLOTS, SLOTS + 1, INT32_MAX, UINT32_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		assert_null(exchange_at(not_mapped[i]));
+		assert_null(exchange_at(none[i]));
+	}
 }
 
 /* All are found by their index, wherever they are mapped; without memory there are no more. */
@@ -138,15 +152,15 @@ static void test_window(void **state)
 	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
 	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
 	for (; (u = exchange_new(1)); n++)
-		assert_true(u->index < SLOTS_FIRST);
+		assert_true(exchange_index(u) < SLOTS_FIRST);
 	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
 	assert_in_range(n, SLOTS_FIRST / 2, SLOTS_FIRST);
 	for (; (u = exchange_new(1)); n++)
-		assert_ptr_equal(exchange_at(u->index), u);
+		assert_ptr_equal(exchange_at(exchange_index(u)), u);
 	assert_in_range(n, SLOTS - SLOTS_FIRST, SLOTS);
 	exchange_at(SLOTS - 1)->watch.state = EXCHANGE_FREE;
 	u = exchange_new(1);
-	assert_int_equal(u->index, SLOTS - 1);
+	assert_int_equal(exchange_index(u), SLOTS - 1);
 }
 
 int main(void)
@@ -160,6 +174,7 @@ int main(void)
 		cmocka_unit_test_setup(test_its_holder_is_gone_for_long, set_up),
 		cmocka_unit_test_setup(test_overruled, set_up),
 		cmocka_unit_test_setup(test_used_again, set_up),
+		cmocka_unit_test(test_index_that_cannot_be),
 		cmocka_unit_test(test_window),
 	};
 
