@@ -75,7 +75,7 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->by = request->by;
 	u->why = request->why;
 	u->mptcp = request->mptcp;
-	u->converter = request->verdict.converter;
+	converters_take(u, request->verdict.converter);
 	u->via = request->verdict.via;
 	u->asks_mptcp = u->mptcp && request->config->mptcp != CONFIG_MPTCP_OFF &&
 			request->config->bypass && request->known != SERVERS_TCP;

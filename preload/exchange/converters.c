@@ -229,15 +229,16 @@ static enum cvt_dialect dialect_for(const struct config_converter *c, const stru
 /* Data without a TFO cookie goes where that is configured, or known to work (D9a). None goes where it is
  * lost, nor with MPTCP where the reply to it is held back: that may be for ever, so it holds whatever is
  * configured. */
-static void advise_on_syn_data(struct exchange *u, const struct health *h)
+static void advise_on_syn_data(struct exchange *u, enum config_fast_open configured,
+			       const struct health *h)
 {
-	bool is_auto = u->converter->fast_open == CONFIG_FO_AUTO;
+	bool is_auto = configured == CONFIG_FO_AUTO;
 	uint8_t bare = h->way[HEALTH_BARE_DATA];
 	bool known = is_auto && (bare == HEALTH_WORKS || bare == HEALTH_PASSES);
 	bool holds = h->way[HEALTH_SYN_DATA] == HEALTH_HOLDS;
 	uint8_t way;
 
-	u->bare = known || u->converter->fast_open == CONFIG_FO_NO_COOKIE;
+	u->bare = known || configured == CONFIG_FO_NO_COOKIE;
 	u->syn_path = known ? HEALTH_BARE_DATA : HEALTH_SYN_DATA;
 	way = h->way[u->syn_path];
 	u->no_syn_data = (way == HEALTH_LOSES && is_auto) || (holds && u->mptcp);
@@ -248,7 +249,7 @@ static void advise_on_syn_data(struct exchange *u, const struct health *h)
 void converters_advise(struct exchange *u)
 {
 	static const uint8_t kinds[] = { CVT_OPT_MPTCP, CVT_OPT_FAST_OPEN };
-	const struct config_converter *c = u->converter;
+	const struct config_converter *c = converters_of(u);
 	int64_t now_ms = state_now_ms();
 	struct health h;
 
@@ -260,7 +261,7 @@ void converters_advise(struct exchange *u)
 		if (!health_may_send(&h, kinds[i]))
 			options_refused(c, (struct cvt_span){ &kinds[i], 1 });
 	u->takes_options = h.takes_options;
-	advise_on_syn_data(u, &h);
+	advise_on_syn_data(u, c->fast_open, &h);
 	u->rtt_us = h.rtt_us;
 	if (h.convert_cookie_len && !cookies_len(u))
 		cookies_learn(u, (struct cvt_span){ h.convert_cookie, h.convert_cookie_len });

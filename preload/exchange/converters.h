@@ -9,6 +9,7 @@
 #define CVT_CONVERTERS_H
 
 #include "exchange.h"
+#include "shim.h"
 
 struct converters_choice {
 	const struct pol_binding *by; /* what the socket is bound to, or NULL */
@@ -25,7 +26,27 @@ struct pol_verdict converters_choose(const struct addr *dst, int socket_family,
 bool converters_route(const struct addr *to, const struct pol_binding *by, struct pol_route *route);
 /* The one of choice has not been used after all. */
 void converters_unchoose(const struct addr *via, const struct converters_choice *choice);
-/* Of an exchange with u->converter and u->by: its dialect, and what of Fast Open and MPTCP that takes. */
+/* By its place in the configuration; the first one, where there is none: a forked child, which may be less trusted
+ * by now, can write any number into an exchange. */
+static inline const struct config_converter *converters_at(uint32_t place)
+{
+	const struct config *config = shim_config();
+
+	return &config->converters[place < config->n_converters ? place : 0];
+}
+
+/* The one of an exchange. */
+static inline const struct config_converter *converters_of(const struct exchange *u)
+{
+	return converters_at(atomic_load_explicit(&u->converter, memory_order_relaxed));
+}
+
+static inline void converters_take(struct exchange *u, const struct config_converter *c)
+{
+	FILL(u->converter, (uint32_t)(c - shim_config()->converters));
+}
+
+/* Of an exchange with a converter and u->by: its dialect, and what of Fast Open and MPTCP that takes. */
 void converters_advise(struct exchange *u);
 /* Is the converter still reached by the network that key says? Asked now; false: *key says by which, if that is
  * known, and what is begun from now on knows. */

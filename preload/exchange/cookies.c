@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "message.h"
 
+#include "converters.h"
+
 #include <string.h>
 
 /*
@@ -86,21 +88,24 @@ static bool copy(const struct learned *l, const struct exchange *u, uint8_t *roo
 
 size_t cookies_len(const struct exchange *u)
 {
+	const struct cvt_span *configured = &converters_of(u)->convert_cookie;
 	const struct learned *l;
 
-	if (u->converter->convert_cookie.len)
-		return u->converter->convert_cookie.len;
+	if (configured->len)
+		return configured->len;
 	l = newest_of(u);
 	return l ? atomic_load(&l->len) : 0;
 }
 
 bool cookies_copy(const struct exchange *u, uint8_t *room, size_t len)
 {
+	const struct cvt_span *configured = &converters_of(u)->convert_cookie;
 	const struct learned *l;
 
-	if (u->converter->convert_cookie.len) {
-		memcpy(room, u->converter->convert_cookie.p, len);
-		return true;
+	if (configured->len) {
+		if (len == configured->len)
+			memcpy(room, configured->p, len);
+		return len == configured->len;
 	}
 	l = newest_of(u);
 	return l && copy(l, u, room, len);
@@ -199,7 +204,7 @@ bool cookies_learn(const struct exchange *u, struct cvt_span convert_cookie)
 {
 	uint64_t mark = cookies_mark(convert_cookie);
 
-	if (u->converter->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX)
+	if (converters_of(u)->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX)
 		return false;
 	if (known_mark(u) == mark) /* another thread may have learned it */
 		return mark && mark != u->sent_cookie;
@@ -212,7 +217,7 @@ void cookies_drop(const struct exchange *u)
 	struct learned *l = newest_of(u);
 	uint32_t changes = l ? atomic_load(&l->changes) : 0;
 
-	if (!l || u->converter->convert_cookie.len || !u->sent_cookie || changes & 1 ||
+	if (!l || converters_of(u)->convert_cookie.len || !u->sent_cookie || changes & 1 ||
 	    atomic_load(&l->mark) != u->sent_cookie ||
 	    !atomic_compare_exchange_strong(&l->changes, &changes, changes + 1))
 		return;

@@ -24,7 +24,7 @@ static bool go_by(struct exchange_turn *t, const struct pol_verdict *v, bool is_
 	int r;
 
 	leave(t, t->before != EXCHANGE_OPENING);
-	u->converter = v->converter;
+	converters_take(u, v->converter);
 	u->via = v->via;
 	u->is_probe = is_probe;
 	converters_advise(u);

@@ -49,9 +49,9 @@ struct exchange {
 	bool mptcp;	       /* the socket is an MPTCP one */
 	bool asks_mptcp;       /* what the server answers to MP_CAPABLE is worth knowing */
 	bool has_options; /* the Connect TLV of this attempt has some; the last such one had these: */
-	uint8_t n_asked, asked[2]; /* kinds */
-	const char *why;	   /* it is, or is not; NULL: nothing to explain */
-	const struct config_converter *converter;
+	uint8_t n_asked, asked[2];  /* kinds */
+	const char *why;	    /* it is, or is not; NULL: nothing to explain */
+	_Atomic uint32_t converter; /* converters_of() */
 	struct addr via;
 	bool fall_back;	      /* fallback = direct */
 	bool is_in_doubt;     /* it does, as the server is silent: if it is, directly too */

@@ -3,6 +3,7 @@
  * answer to it. */
 #include "step.h"
 
+#include "converters.h"
 #include "exchange_int.h"
 #include "shim.h"
 #include "sock.h"
@@ -25,7 +26,7 @@ struct exchange *exchange_incoming(uint64_t sock_cookie, const struct config_con
 	u->started_ns = u->part_ns = u->attempt_ns = now;
 	u->started_ms = state_now_ms();
 	u->limit_ns = u->deadline_ns = now + (int64_t)shim_config()->timeout_ms * 1000000;
-	u->converter = converter;
+	converters_take(u, converter);
 	u->via = *via;
 	u->health = (struct health_key){ .converter = *via };
 	u->family = family;

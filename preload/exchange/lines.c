@@ -2,6 +2,7 @@
 /* The lines of an exchange: what the log, and the receipt of whoever has asked for one, say of it. */
 #include "report.h"
 
+#include "converters.h"
 #include "errno_name.h"
 #include "sock.h"
 
@@ -183,7 +184,7 @@ SLOW static void tell_line(const struct report *r, const struct report_line *lin
 		 "{server:%p} via {converter:%p} ({name:%s}){local: from %p}"
 		 "{message:, message %s,} after %d ms: {tlvs:%s}{why:%s}{protocol:, %s}"
 		 "{reason:: %s}{error:, %s}{!dialect:%s}{!after_us:%d}{!rtt_us:%d}",
-		 &r->server, &r->health.converter, r->converter->name, &line->local,
+		 &r->server, &r->health.converter, converters_at(r->converter)->name, &line->local,
 		 line->local.port ? where[is_end && r->lost_syn_data ? 2 : line->in_syn] : NULL,
 		 line->us / 1000, tlvs.len ? tlvs.text : NULL, line->why,
 		 is_end ? r->protocol : NULL, line->reason, line->error, dialects[line->dialect],

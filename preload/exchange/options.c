@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "message.h"
 
+#include "converters.h"
+
 #include <string.h>
 
 /* Kinds that are never sent are not in here: one converter may name more of them than there is room for
@@ -57,7 +59,7 @@ bool options_refused(const struct config_converter *converter, struct cvt_span k
 
 static bool may_ask(const struct exchange *u, uint8_t kind)
 {
-	return !(u->tried & EXCHANGE_TRIED_BASE) && !is_refused(u->converter, kind);
+	return !(u->tried & EXCHANGE_TRIED_BASE) && !is_refused(converters_of(u), kind);
 }
 
 /* With no content the converter shall make it up (P-22, P-23). */

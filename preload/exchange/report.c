@@ -25,7 +25,7 @@ void report_begin(struct report *r, const struct exchange *u, int fd)
 	r->protocol = NULL;
 	r->rtt_us = -1;
 	r->lost_syn_data = false;
-	r->converter = u->converter;
+	r->converter = atomic_load_explicit(&u->converter, memory_order_relaxed);
 	r->health = u->health;
 	r->server = u->server;
 	r->started_ns = u->started_ns;
@@ -163,7 +163,7 @@ void report_dialect(struct report *r, struct exchange *u, const struct hs_result
 {
 	enum cvt_dialect dialect;
 
-	if (!u->converter->dialect_is_auto || !hs_evidence(result, u->dialect, &dialect))
+	if (!converters_of(u)->dialect_is_auto || !hs_evidence(result, u->dialect, &dialect))
 		return;
 	u->dialect = dialect;
 	add(r, (struct report_event){ .kind = HEALTH_SPEAKS, .what = (uint8_t)dialect });
@@ -178,7 +178,7 @@ void report_replied(struct report *r, struct exchange *u, const struct hs_result
 	report_dialect(r, u, result);
 	if (result->msg.has_error && result->msg.error.code == CVT_ERR_TCP_OPTION)
 		learn_refused(r, u, value);
-	if (result->verdict == HS_COOKIE && !u->converter->convert_cookie.len)
+	if (result->verdict == HS_COOKIE && !converters_of(u)->convert_cookie.len)
 		add(r, (struct report_event){ .kind = HEALTH_COOKIE, .what = true });
 	if (result->verdict != HS_CONNECTED && result->verdict != HS_SERVER)
 		return;
@@ -396,11 +396,12 @@ SLOW static void log_lost(const struct report *r, const struct report_event *e)
 
 	if (e->stripped && shim_config()->strict)
 		what = "it is not used from here any more (strict)";
-	else if (e->number + 1 == HEALTH_LOST_MAX && r->converter->fast_open == CONFIG_FO_AUTO)
+	else if (e->number + 1 == HEALTH_LOST_MAX &&
+		 converters_at(r->converter)->fast_open == CONFIG_FO_AUTO)
 		what = "from here its message follows the SYN from now on";
 	if (what)
 		log_line(LOG_LEVEL_INFO, "converter %s: data in the SYN is lost: %s",
-			 r->converter->name, what);
+			 converters_at(r->converter)->name, what);
 }
 
 SLOW static void tell_cookie(const struct report *r, struct health_event *e,

@@ -24,7 +24,7 @@ struct report_tlvs {
 
 struct report {
 	/* of whom */
-	const struct config_converter *converter;
+	uint32_t converter; /* converters_at() */
 	struct health_key health;
 	struct addr server;
 	int64_t started_ns, started_ms;

@@ -73,7 +73,8 @@ static bool retry_without_options(struct exchange_turn *t, const struct hs_resul
 
 	if (!u->has_options)
 		return false;
-	if (code == CVT_ERR_TCP_OPTION && options_refused(u->converter, result->msg.error.value) &&
+	if (code == CVT_ERR_TCP_OPTION &&
+	    options_refused(converters_of(u), result->msg.error.value) &&
 	    exchange_may_try(u, EXCHANGE_TRIED_OPTIONS)) {
 		*event = exchange_retry(t, EXCHANGE_TRIED_OPTIONS, "Unsupported TCP Option");
 		return true;
@@ -92,7 +93,7 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 {
 	struct exchange *u = t->u;
 	uint8_t code = result->msg.error.code;
-	bool configured = u->converter->convert_cookie.len > 0;
+	bool configured = converters_of(u)->convert_cookie.len > 0;
 
 	if (!u->sends_cookie ||
 	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))

@@ -2,6 +2,7 @@
 /* The SYN of an exchange, with the Convert message or before it. */
 #include "exchange_int.h"
 
+#include "converters.h"
 #include "message.h"
 #include "sock.h"
 #include "traces.h"
@@ -47,7 +48,7 @@ __attribute__((noinline)) static bool write_request(struct exchange *u)
 
 void exchange_request_taken(struct exchange *u)
 {
-	hs_start(&u->reply, u->dialect, u->converter->dialect_is_auto);
+	hs_start(&u->reply, u->dialect, converters_of(u)->dialect_is_auto);
 	exchange_look_later(u);
 	exchange_go_on(u, EXCHANGE_REPLY);
 }

@@ -18,7 +18,7 @@
 #define THREADS 8
 #define ROUNDS	3000
 
-static const struct config_converter converter;
+static struct config_converter converter;
 static pthread_barrier_t barrier;
 static bool is_each_its_own; /* cookie, or are they all the same? */
 struct outcome;
@@ -51,7 +51,7 @@ struct outcome {
 
 static struct exchange with_converter(unsigned int round)
 {
-	struct exchange u = { .converter = &converter };
+	struct exchange u = { .converter = 0 };
 
 	memcpy(u.health.converter.ip, &round, sizeof(round)); /* each is another one */
 	u.health.converter.port = 1;
@@ -182,7 +182,9 @@ bool __wrap_route_lookup(const struct addr *to, const struct pol_binding *by,
 
 const struct config *shim_config(void)
 {
-	static const struct config config = { .timeout_ms = 4000, .retry_ms = 60000 };
+	static const struct config config = {
+		.converters = &converter, .n_converters = 1, .timeout_ms = 4000, .retry_ms = 60000
+	};
 
 	return &config;
 }
@@ -202,7 +204,7 @@ static size_t len_for_the_next(struct exchange *u)
 static void test_another_network(void **state)
 {
 	struct addr via = { .ip = { [10] = 0xff, 0xff, 192, 0, 2, 1 }, .port = 5124 };
-	struct exchange u = { .converter = &converter, .via = via };
+	struct exchange u = { .via = via };
 	const struct cvt_span cookie = { (const uint8_t *)"biscuit", 7 };
 
 	(void)state;
@@ -224,7 +226,7 @@ static void test_another_network(void **state)
 static void test_bound_to_another_network(void **state)
 {
 	struct addr via = { .ip = { [10] = 0xff, 0xff, 192, 0, 2, 2 }, .port = 5124 };
-	struct exchange u = { .converter = &converter, .via = via }, bound = u;
+	struct exchange u = { .via = via }, bound = u;
 	const struct cvt_span cookie = { (const uint8_t *)"biscuit", 7 };
 
 	(void)state;

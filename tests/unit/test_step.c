@@ -299,7 +299,6 @@ static int set_up(void **state)
 	kernel.cookie = port;
 	u->server = (struct addr){ .ip = { [10] = 0xff, 0xff, 192, 0, 2, 1 }, .port = 80 };
 	u->family = AF_INET;
-	u->converter = converter;
 	u->via = places[0];
 	u->started_ns = kernel.now_ns;
 	u->limit_ns = kernel.now_ns + 4000 * MS;
@@ -717,6 +716,17 @@ static void test_end_within_the_reply(void **state)
 	shutdown(kernel.theirs, SHUT_WR);
 	assert_refused(step(), ECONNRESET);
 	assert_int_equal(kernel.syns, 1);
+}
+
+/* Whatever a forked child has written where the converter stands, one of the configuration is asked. */
+static void test_converter_that_cannot_be(void **state)
+{
+	(void)state;
+	open_and_read();
+	memset(&u->converter, 0x5a, sizeof(u->converter));
+	say("\1\1\x22\x63", 4);
+	assert_int_equal(step(), EXCHANGE_GOES_ON);
+	assert_int_equal(exchange_phase(u), EXCHANGE_CONNECTED);
 }
 
 /* The memory is shared with forked children, who may be less trusted by now: nothing outside of the buffers
@@ -1232,6 +1242,7 @@ int main(void)
 		TEST(test_base),
 		TEST(test_end_before_the_reply),
 		TEST(test_end_within_the_reply),
+		TEST(test_converter_that_cannot_be),
 		TEST(test_numbers_that_cannot_be),
 		TEST(test_left_to_the_kernel),
 		TEST(test_reset_of_the_draft),
