@@ -148,9 +148,13 @@ static bool is_stripped(struct health *h, const struct health_event *e)
 static bool went(struct health *h, const struct health_event *e)
 {
 	enum health_path path = e->path;
-	enum health_way way = e->way, was = (enum health_way)h->way[path];
-	bool is_news = is_stripped(h, e);
+	enum health_way way = e->way, was;
+	bool is_news;
 
+	if (path >= HEALTH_N_PATHS)
+		return false;
+	was = (enum health_way)h->way[path];
+	is_news = is_stripped(h, e);
 	if (way == HEALTH_PASSES && (was == HEALTH_WORKS || was == HEALTH_HOLDS))
 		way = was;
 

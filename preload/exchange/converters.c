@@ -104,7 +104,7 @@ static bool was_tried(const struct exchange *u, const struct addr *via)
 {
 	if (addr_is_v4(via) != addr_is_v4(&u->via) || addr_equal(via, &u->via))
 		return true;
-	for (unsigned int i = 0; i < u->moves; i++)
+	for (unsigned int i = 0; i < EXCHANGE_MOVES && i < u->moves; i++)
 		if (addr_equal(via, &u->left[i].converter))
 			return true;
 	return false;
@@ -236,14 +236,14 @@ static void advise_on_syn_data(struct exchange *u, enum config_fast_open configu
 	uint8_t bare = h->way[HEALTH_BARE_DATA];
 	bool known = is_auto && (bare == HEALTH_WORKS || bare == HEALTH_PASSES);
 	bool holds = h->way[HEALTH_SYN_DATA] == HEALTH_HOLDS;
-	uint8_t way;
+	enum health_path path = known ? HEALTH_BARE_DATA : HEALTH_SYN_DATA;
+	uint8_t way = h->way[path];
 
 	u->bare = known || configured == CONFIG_FO_NO_COOKIE;
-	u->syn_path = known ? HEALTH_BARE_DATA : HEALTH_SYN_DATA;
-	way = h->way[u->syn_path];
+	u->syn_path = path;
 	u->no_syn_data = (way == HEALTH_LOSES && is_auto) || (holds && u->mptcp);
 	u->is_proven = way == HEALTH_WORKS || (way > HEALTH_LOSES && !u->mptcp);
-	u->syn_data_lost = h->lost[u->syn_path];
+	u->syn_data_lost = h->lost[path];
 }
 
 void converters_advise(struct exchange *u)

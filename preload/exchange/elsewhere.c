@@ -7,13 +7,16 @@
 static void leave(struct exchange_turn *t, bool is_unclear)
 {
 	struct exchange *u = t->u;
+	unsigned int i = atomic_load(&u->moves);
 
 	report_nothing(&t->report, u);
 	report_line(&t->report, u, LOG_LEVEL_ERROR, LOG_NEXT, t->failure.why, t->failure.err);
-	u->left[u->moves] = u->health;
-	u->left_ms[u->moves] = u->started_ms;
-	u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << u->moves);
-	u->moves++;
+	if (i < EXCHANGE_MOVES) { /* unless a forked child has written there */
+		u->left[i] = u->health;
+		u->left_ms[i] = u->started_ms;
+		u->unclear |= (uint8_t)((is_unclear ? 1U : 0U) << i);
+		atomic_store(&u->moves, (uint8_t)(i + 1));
+	}
 	report_tell(&t->report, u);
 }
 

@@ -9,13 +9,14 @@
 #include <string.h>
 
 static const char *const dialects[] = { "rfc8803", "draft-02", "hybrid" };
+#define N_DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
 /* ------------------------------------------------------------------------ collecting */
 
 SLOW static void add_line(struct report *r, const struct exchange *u, struct report_line line)
 {
 	line.us = (int)((now_ns() - r->started_ns) / 1000);
-	line.dialect = (uint8_t)u->dialect;
+	line.dialect = (uint8_t)u->dialect % N_DIALECTS;
 	line.in_syn = u->syn_data;
 	if (r->fd >= 0)
 		sock_addr(r->fd, SYS_getsockname, &line.local); /* by it a capture is searched */

@@ -32,7 +32,8 @@ bool exchange_may_be_held(const struct exchange *u)
 static unsigned int count_elsewhere(const struct exchange *u)
 {
 	const struct config *config = shim_config();
-	unsigned int n = 0, most = EXCHANGE_MOVES - u->moves;
+	unsigned int n = 0, moves = atomic_load(&u->moves);
+	unsigned int most = moves < EXCHANGE_MOVES ? EXCHANGE_MOVES - moves : 0;
 	bool v4 = addr_is_v4(&u->via);
 
 	if (config->n_converters == 1 && config->converters->n_addrs == 1) /* as most have */
@@ -40,7 +41,7 @@ static unsigned int count_elsewhere(const struct exchange *u)
 	for (size_t i = 0; i < config->n_converters; i++)
 		for (size_t k = 0; k < config->converters[i].n_addrs; k++)
 			n += addr_is_v4(&config->converters[i].addrs[k]) == v4;
-	n = n > 1U + u->moves ? n - 1 - u->moves : 0;
+	n = n > 1U + moves ? n - 1 - moves : 0;
 	return n < most ? n : most;
 }
 

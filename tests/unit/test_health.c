@@ -341,6 +341,21 @@ static void what_passes_over_tcp(void **state)
 	assert_int_equal(h.way[HEALTH_SYN_DATA], HEALTH_PASSES);
 }
 
+/* As may stand in an exchange, which processes share. */
+static void what_is_no_path(void **state)
+{
+	struct health before;
+
+	(void)state;
+	assert_true(goes(HEALTH_MPTCP, HEALTH_WORKS));
+	before = h;
+	for (unsigned int path = HEALTH_N_PATHS; path < UINT8_MAX; path += 4) {
+		assert_false(goes((enum health_path)path, HEALTH_WORKS));
+		assert_false(goes((enum health_path)path, HEALTH_LOSES));
+		assert_memory_equal(&h, &before, sizeof(h));
+	}
+}
+
 /* A SYN+ACK that leaves the data out says so at once, a SYN that was sent again does not. */
 static void what_the_path_strips(void **state)
 {
@@ -992,6 +1007,7 @@ int main(void)
 		PURE(cookies),
 		PURE(what_the_path_loses),
 		PURE(what_passes_over_tcp),
+		PURE(what_is_no_path),
 		PURE(what_the_path_strips),
 		PURE(the_time_of_the_handshake),
 		PURE(forgotten_after_a_day),

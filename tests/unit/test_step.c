@@ -7,6 +7,7 @@
 #include "step.h"
 
 #include "converters.h"
+#include "exchange_int.h"
 #include "message.h"
 #include "shim.h"
 #include "twin.h"
@@ -729,6 +730,21 @@ static void test_converter_that_cannot_be(void **state)
 	assert_int_equal(exchange_phase(u), EXCHANGE_CONNECTED);
 }
 
+static void test_moves_that_cannot_be(void **state)
+{
+	static struct addr many[UINT8_MAX + 2];
+
+	(void)state;
+	converter->addrs = many;
+	converter->n_addrs = UINT8_MAX + 2;
+	for (size_t i = 0; i < converter->n_addrs; i++)
+		many[i] = places[0];
+	for (unsigned int moves = 0; moves <= UINT8_MAX; moves++) {
+		u->moves = (uint8_t)moves;
+		assert_int_equal(exchange_has_elsewhere(u), moves < EXCHANGE_MOVES);
+	}
+}
+
 /* The memory is shared with forked children, who may be less trusted by now: nothing outside of the buffers
  * is written to, or sent, whatever the numbers are. */
 static void test_numbers_that_cannot_be(void **state)
@@ -1243,6 +1259,7 @@ int main(void)
 		TEST(test_end_before_the_reply),
 		TEST(test_end_within_the_reply),
 		TEST(test_converter_that_cannot_be),
+		TEST(test_moves_that_cannot_be),
 		TEST(test_numbers_that_cannot_be),
 		TEST(test_left_to_the_kernel),
 		TEST(test_reset_of_the_draft),
