@@ -16,7 +16,7 @@
 _Atomic bool shim_active, shim_listening;
 bool shim_is_strict;
 /* Once it has been read. */
-static _Atomic(const struct config *) config;
+_Atomic(const struct config *) shim_found;
 static const struct config empty_config;
 /* Who is reading it, by pthread_self(), and the last of them where and since when. What he reads is his own until it is
  * whole, so that nothing is spoiled if two do. */
@@ -147,7 +147,7 @@ static bool is_to_read(void)
 	return false;
 }
 
-static SLOW const struct config *read_once(void)
+SLOW const struct config *shim_read(void)
 {
 	const struct config *c = NULL, *mine;
 	int saved_errno = errno;
@@ -163,24 +163,11 @@ static SLOW const struct config *read_once(void)
 		if (mine->n_converters > 0 && mine->incoming)
 			atomic_store(&shim_listening, config_rules_are_any(mine->incoming));
 		/* who was waited for in vain may have been first after all */
-		atomic_compare_exchange_strong(&config, &c, mine);
+		atomic_compare_exchange_strong(&shim_found, &c, mine);
 	}
 	errno = saved_errno;
-	c = atomic_load_explicit(&config, memory_order_acquire);
+	c = atomic_load_explicit(&shim_found, memory_order_acquire);
 	return c ? c : &empty_config;
-}
-
-/* Asked for ten times in a connection. */
-const struct config *shim_config(void)
-{
-	const struct config *c = atomic_load_explicit(&config, memory_order_acquire);
-
-	return c ? c : read_once();
-}
-
-bool shim_has_read(void)
-{
-	return atomic_load_explicit(&config, memory_order_acquire);
 }
 
 /* Another thread that was reading does not exist in the child. */

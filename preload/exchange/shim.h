@@ -12,9 +12,19 @@
 
 /* Reads the configuration if nobody has. A program that opens no internet socket never gets
  * here, so it opens no file. Empty (all direct) while a signal handler interrupts the reading. */
-const struct config *shim_config(void);
+const struct config *shim_read(void);
+extern _Atomic(const struct config *) shim_found INTERNAL;
+static inline const struct config *shim_config(void) /* ten times in a connection */
+{
+	const struct config *c = atomic_load_explicit(&shim_found, memory_order_acquire);
+
+	return __builtin_expect(!!c, 1) ? c : shim_read();
+}
 /* Has anybody? */
-bool shim_has_read(void);
+static inline bool shim_has_read(void)
+{
+	return atomic_load_explicit(&shim_found, memory_order_acquire);
+}
 /* CONVERT_STRICT: what no rule makes direct is converted, or fails. */
 extern bool shim_is_strict INTERNAL;
 /* At the start, or when the configuration is read before that: the variables named CONVERT_*, and where a

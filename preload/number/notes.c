@@ -23,7 +23,7 @@
 #define TCP_DELACK_MAX_US 46
 #endif
 
-#define NOTE_PAGE 256
+#define NOTE_PAGE NOTE_FIRST
 #define SOON_S	  60 /* what net.mptcp.close_timeout adds */
 
 /* bytes: level, name (two each), length of the value, the value; with the level VOID there is none, but
@@ -31,18 +31,16 @@
 #define HEAD 5
 #define VOID 0xffff
 
-static struct note first_page[NOTE_PAGE];		   /* most processes need no other */
-static _Atomic(struct note *) pages[MARK_MAX / NOTE_PAGE]; /* [0] is first_page */
+struct note note_first[NOTE_FIRST];
+static _Atomic(struct note *) pages[MARK_MAX / NOTE_PAGE]; /* but the first */
 static _Atomic uint32_t generation;
 
-struct note *note_at(int fd)
+struct note *note_beyond(int fd)
 {
 	struct note *page;
 
 	if (fd < 0 || fd >= MARK_MAX)
 		return NULL;
-	if (fd < NOTE_PAGE)
-		return &first_page[fd];
 	page = atomic_load_explicit(&pages[fd / NOTE_PAGE], memory_order_acquire);
 	return page ? &page[fd % NOTE_PAGE] : NULL;
 }

@@ -18,7 +18,14 @@
 void note_begin(int fd, int family, int type, bool is_mptcp);
 /* The number means something else: what is noted is of an earlier socket. */
 void note_end(int fd);
-struct note *note_at(int fd); /* or NULL */
+/* Most processes need no others; or NULL. */
+#define NOTE_FIRST 256
+extern struct note note_first[NOTE_FIRST] INTERNAL;
+struct note *note_beyond(int fd);
+static inline struct note *note_at(int fd)
+{
+	return (unsigned int)fd < NOTE_FIRST ? &note_first[fd] : note_beyond(fd);
+}
 /* setsockopt() has succeeded. */
 void note_option(int fd, int level, int name, const void *value, socklen_t len);
 /* May the number be a twin; may it be one or get one? Not for calls that somebody makes all the time. */
