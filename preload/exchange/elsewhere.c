@@ -7,10 +7,11 @@
 static void leave(struct exchange_turn *t, bool is_unclear)
 {
 	struct exchange *u = t->u;
-	unsigned int i = atomic_load(&u->moves);
+	unsigned int i;
 
 	report_nothing(&t->report, u);
 	report_line(&t->report, u, LOG_LEVEL_ERROR, LOG_NEXT, t->failure.why, t->failure.err);
+	i = atomic_load(&u->moves);
 	if (i < EXCHANGE_MOVES) { /* unless a forked child has written there */
 		u->left[i] = u->health;
 		u->left_ms[i] = u->started_ms;

@@ -174,6 +174,7 @@ static void put_tlvs(struct words *w, const struct report_tlvs *t)
 SLOW static void tell_line(const struct report *r, const struct report_line *line)
 {
 	static const char *const where[] = { "behind the SYN", "in the SYN", "lost in the SYN" };
+	const char *name = converters_at(r->converter)->name; /* before there is much to keep */
 	bool is_end = line->event == LOG_CONVERTED || line->event == LOG_ACCEPTED;
 	struct words tlvs = { .len = 0 };
 
@@ -185,7 +186,7 @@ SLOW static void tell_line(const struct report *r, const struct report_line *lin
 		 "{server:%p} via {converter:%p} ({name:%s}){local: from %p}"
 		 "{message:, message %s,} after %d ms: {tlvs:%s}{why:%s}{protocol:, %s}"
 		 "{reason:: %s}{error:, %s}{!dialect:%s}{!after_us:%d}{!rtt_us:%d}",
-		 &r->server, &r->health.converter, converters_at(r->converter)->name, &line->local,
+		 &r->server, &r->health.converter, name, &line->local,
 		 line->local.port ? where[is_end && r->lost_syn_data ? 2 : line->in_syn] : NULL,
 		 line->us / 1000, tlvs.len ? tlvs.text : NULL, line->why,
 		 is_end ? r->protocol : NULL, line->reason, line->error, dialects[line->dialect],
