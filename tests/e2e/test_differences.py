@@ -207,7 +207,8 @@ def peers_rows(lab, wanted):
     """What the other end has seen of a run. {(state, call): value}"""
     lines = [line.split("\t") for server in lab.servers.values() for line in server.text().splitlines(True)
              if line.endswith("\n")]
-    return {(state, call): value.rstrip("\n") for tag, state, call, value in lines if tag.strip() == wanted}
+    # in an order that is not that of the moments in which it saw them
+    return dict(sorted(((state, call), value.rstrip("\n")) for tag, state, call, value in lines if tag.strip() == wanted))
 
 
 def run_all(lab, user):
