@@ -53,8 +53,8 @@ void bound_to(int fd, struct pol_binding *by)
 	const struct note *n = note_at(fd);
 
 	*by = (struct pol_binding){ .interface = 0 };
-	if (note_obstacle(n) || atomic_load(&n->copied) ||
-	    (note_is_special(n) && (note_names_network(n) || note_limits_hops(n)))) {
+	if (note_obstacle(n) || atomic_load(&n->copied) || note_names_network(n) ||
+	    (note_is_special(n) && note_limits_hops(n))) {
 		bound_ask(fd, by);
 		by->few_hops = has_few_hops(fd);
 	}
