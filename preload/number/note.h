@@ -7,10 +7,19 @@
 
 #include "real.h"
 
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+/* Options of kernels that are newer than libc's headers. */
+#ifndef TCP_RTO_MIN_US
+#define TCP_RTO_MIN_US 45
+#endif
+#ifndef TCP_DELACK_MAX_US
+#define TCP_DELACK_MAX_US 46
+#endif
 
 #define NOTE_VALUE_MAX 16
 #define NOTE_BYTES     280 /* about thirty options that are an int */

@@ -7,7 +7,6 @@
 
 #include <netinet/in.h>
 #include <string.h>
-#include <netinet/tcp.h>
 #include <sys/mman.h>
 
 #ifndef TCP_MD5SIG_EXT
@@ -15,12 +14,6 @@
 #endif
 #ifndef TCP_AO_ADD_KEY
 #define TCP_AO_ADD_KEY 38
-#endif
-#ifndef TCP_RTO_MIN_US
-#define TCP_RTO_MIN_US 45
-#endif
-#ifndef TCP_DELACK_MAX_US
-#define TCP_DELACK_MAX_US 46
 #endif
 
 #define NOTE_PAGE NOTE_FIRST
