@@ -32,12 +32,15 @@ static bool answered(struct health *h, const struct health_event *e, int64_t now
 
 	if (h->asked && now_ms < h->alone_until_ms && e->started_ms <= h->failed_ms)
 		return measured(h, e->rtt_us);
+	if (e->info && h->mute && h->failures > 0)
+		return measured(h, e->rtt_us);
 	h->failures = 0;
 	h->failed_ms = 0;
 	h->alone_until_ms = 0;
 	h->probe_until_ms = 0;
 	h->prober = 0;
 	h->asked = 0;
+	h->mute = 0;
 	return measured(h, e->rtt_us) || is_news;
 }
 
@@ -68,6 +71,7 @@ static bool failed(struct health *h, const struct health_event *e, int64_t now_m
 	if (h->failures < MOST_FAILURES)
 		h->failures++;
 	h->asked = delay > 0;
+	h->mute = e->info;
 	if (delay == 0)
 		delay = back_off(h->failures, e->retry_ms);
 	h->failed_ms = now_ms;
@@ -259,6 +263,7 @@ void health_age(struct health *h, int64_t now_ms)
 		.prober = h->prober,
 		.rtt_us = h->rtt_us,
 		.asked = h->asked,
+		.mute = h->mute,
 	};
 }
 
@@ -272,7 +277,8 @@ bool health_is_sane(const struct health *h)
 	return h->failed_ms >= 0 && h->alone_until_ms >= 0 && h->probe_until_ms >= 0 &&
 	       h->learned_ms >= 0 && h->failures <= MOST_FAILURES &&
 	       h->convert_cookie_len <= HEALTH_COOKIE_MAX && h->dialect <= 1 + CVT_DIALECT_HYBRID &&
-	       h->has_offers <= 1 && h->stripped <= 1 && h->takes_options <= 1 && h->asked <= 1;
+	       h->has_offers <= 1 && h->stripped <= 1 && h->takes_options <= 1 && h->asked <= 1 &&
+	       h->mute <= 1;
 }
 
 enum health_advice health_advise(const struct health *h, int64_t now_ms)

@@ -67,7 +67,8 @@ struct health {
 	uint8_t stripped; /* the last SYN data was not acknowledged by the SYN+ACK (PROTOCOL 4.5) */
 	uint8_t takes_options; /* it has answered a Connect TLV with options in it as one */
 	uint8_t asked;	       /* alone_until_ms is what it has asked for itself (P-29) */
-	uint8_t unused[7];
+	uint8_t mute; /* what has failed was a Connect TLV, of one that answers Info (D13) */
+	uint8_t unused[6];
 };
 
 enum health_event_kind {
@@ -98,6 +99,7 @@ struct health_event {
 	enum health_way way; /* HEALTH_LOSES: this once; HEALTH_PASSES: no less is known by it */
 	bool again;    /* with HEALTH_PROBED: although it is left alone (health_may_again()) */
 	bool stripped; /* with HEALTH_LOSES of SYN data: a SYN+ACK has come that left it out */
+	bool info; /* HEALTH_ANSWERED: to Info alone; HEALTH_FAILED: a Connect, though it answers that */
 	struct cvt_span bytes;
 };
 
@@ -105,7 +107,8 @@ struct health_event {
 
 /* Returns whether h has changed so much that others should know. An attempt that began before the
  * last failure tells nothing new by failing too: a hundred connections that time out together
- * are one failure. Nor does its answer end a patience that was asked for. */
+ * are one failure. Nor does its answer end a patience that was asked for, nor one to Info a failure that Info
+ * says nothing of. */
 bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms);
 /* Forgets what is too old, and what only a clock that was set back can explain. */
 void health_age(struct health *h, int64_t now_ms);

@@ -92,6 +92,7 @@ bool probe_record(const struct probe_request *q, const struct probe *p,
 		tell_all(&r);
 	if (p->verdict == PROBE_WORKS)
 		tell(&r, (struct health_event){ .kind = HEALTH_ANSWERED,
+						.info = true,
 						.started_ms = started_ms,
 						.rtt_us = p->handshake_us });
 	else if (fails_connects(p))

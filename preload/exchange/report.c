@@ -48,7 +48,7 @@ static void add(struct report *r, struct report_event e)
 
 static struct alive {
 	_Atomic uint64_t whom;
-	_Atomic int64_t answered_ns, asked_ns, mptcp_ns;
+	_Atomic int64_t answered_ns, asked_ns, converted_ns, mptcp_ns;
 } rows[ALIVE_ROWS];
 
 static uint64_t hash_of(const struct health_key *key)
@@ -75,6 +75,7 @@ static struct alive *row_of(const struct exchange *u, bool take)
 		return NULL;
 	atomic_store(&row->answered_ns, 0);
 	atomic_store(&row->asked_ns, 0);
+	atomic_store(&row->converted_ns, 0);
 	atomic_store(&row->mptcp_ns, 0);
 	atomic_store(&row->whom, whom);
 	return row;
@@ -103,9 +104,28 @@ bool report_may_ask(const struct exchange *u, int64_t since_ns)
 	       atomic_compare_exchange_strong(&row->asked_ns, &before, now_ns());
 }
 
+void report_not_asked(const struct exchange *u)
+{
+	struct alive *row = row_of(u, false);
+
+	if (row)
+		atomic_store(&row->asked_ns, 0);
+}
+
 void report_alive(struct report *r, const struct exchange *u)
 {
 	atomic_store(&row_of(u, true)->answered_ns, now_ns());
+	add(r, (struct report_event){ .kind = HEALTH_ANSWERED, .what = true });
+}
+
+/* The same to a Connect TLV. */
+static void has_converted(struct report *r, const struct exchange *u)
+{
+	struct alive *row = row_of(u, true);
+	int64_t now = now_ns();
+
+	atomic_store(&row->answered_ns, now);
+	atomic_store(&row->converted_ns, now);
 	add(r, (struct report_event){ .kind = HEALTH_ANSWERED });
 }
 
@@ -182,7 +202,7 @@ void report_replied(struct report *r, struct exchange *u, const struct hs_result
 		add(r, (struct report_event){ .kind = HEALTH_COOKIE, .what = true });
 	if (result->verdict != HS_CONNECTED && result->verdict != HS_SERVER)
 		return;
-	report_alive(r, u);
+	has_converted(r, u);
 	report_unclear(r, u);
 	learn_tries(r, u, result->verdict);
 	learn(r, u, result->msg.ext_tcp_header);
@@ -375,12 +395,18 @@ void report_abandoned(struct exchange *u)
 	report_tell(&r, u);
 }
 
+/* Of one that has answered others' Connects meanwhile no more is known than that this server does not hear it. */
 void report_well_without(struct exchange *u)
 {
+	const struct alive *row = row_of(u, false);
 	struct report r;
 
 	report_begin(&r, u, -1);
-	report_failed(&r, u, NULL, ETIMEDOUT);
+	if (!row || atomic_load(&row->converted_ns) < u->part_ns) {
+		r.failed = true;
+		add(&r, (struct report_event){
+				.kind = HEALTH_FAILED, .what = true, .number = HEALTH_NO_DELAY });
+	}
 	report_line(&r, u, LOG_LEVEL_INFO, LOG_ANSWERS, "the converter was silent about it", 0);
 	report_tell(&r, u);
 }
@@ -454,6 +480,7 @@ SLOW static void tell_event(const struct report *r, const struct report_event *s
 		.path = (enum health_path)short_e->what,
 		.way = (enum health_way)short_e->way,
 		.stripped = short_e->stripped,
+		.info = short_e->what,
 	};
 
 	if (e.kind == HEALTH_COOKIE && short_e->what) {

@@ -61,7 +61,7 @@ void report_tell(struct report *r, const struct exchange *u);
 void report_dialect(struct report *r, struct exchange *u, const struct hs_result *result);
 /* A whole reply has come to the message, whatever it says. */
 void report_replied(struct report *r, struct exchange *u, const struct hs_result *result);
-/* The converter has answered something: it is there. */
+/* The converter has answered an Info TLV: it is there. */
 void report_alive(struct report *r, const struct exchange *u);
 /* Has it answered anybody in this process since then? */
 bool report_is_alive(const struct exchange *u, int64_t since_ns);
@@ -69,6 +69,8 @@ bool report_is_alive(const struct exchange *u, int64_t since_ns);
 int64_t report_asked_ns(const struct exchange *u);
 /* Nobody has since then, and this one does: true for one only. */
 bool report_may_ask(const struct exchange *u, int64_t since_ns);
+/* Who did is closed before there could be an answer. */
+void report_not_asked(const struct exchange *u);
 /* It does not take the Convert cookie that it has given. */
 void report_refused_cookie(struct report *r);
 /* It has made the connection of fd. */

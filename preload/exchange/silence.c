@@ -196,6 +196,14 @@ static bool is_unheard(const struct exchange *u, int fd)
 	       (u->tried & EXCHANGE_TRIED_SYN || info.tcpi_retransmits);
 }
 
+/* Without its answer; others shall not take that for silence. */
+static void leave_question(const struct exchange *u)
+{
+	if (u->tried & EXCHANGE_TRIED_INFO && !(u->tried & EXCHANGE_TRIED_AGAIN) &&
+	    report_asked_ns(u) + exchange_ask_window_ns(u) > now_ns())
+		report_not_asked(u);
+}
+
 void exchange_given_up(struct exchange *u, int fd)
 {
 	struct report r;
@@ -206,6 +214,7 @@ void exchange_given_up(struct exchange *u, int fd)
 	if (exchange_phase(u) == EXCHANGE_OWED || exchange_phase(u) == EXCHANGE_REPLY) {
 		is_late = exchange_is_overdue(u);
 		is_told = is_late || log_is_on(LOG_LEVEL_INFO);
+		leave_question(u);
 	}
 	if (is_told) {
 		report_begin(&r, u, is_its(fd, u) ? fd : -1);

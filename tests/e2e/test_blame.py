@@ -174,6 +174,76 @@ class DeadConverter(Blame):
                 self.converter(*faults, mptcp=mptcp, listen=[address]))
 
 
+# Calls `well` again and again, and once `deaf`; who it was to each. One process, as what it has seen counts.
+BESIDE = """
+import socket, sys, threading, time
+well, deaf = sys.argv[1:]
+def call(name, address):
+    with socket.create_connection((address, 80), 10) as s:
+        s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+        answer = b""
+        while piece := s.recv(4096):
+            answer += piece
+    print(name, answer.rpartition(b"\\r\\n\\r\\n")[2].decode().strip(), flush=True)
+over = threading.Event()
+def others():
+    while not over.wait(0.1):
+        call("well", well)
+thread = threading.Thread(target=others)
+thread.start()
+time.sleep(0.3)
+call("deaf", deaf)
+time.sleep(0.6)
+over.set()
+thread.join()
+"""
+
+
+class Deaf(Blame):
+    """Servers that answer this host and not the converter, which answers Info."""
+
+    @contextlib.contextmanager
+    def deaf(self, address):
+        rule = ["INPUT", "-p", "tcp", "-s", L.ROUTER, "-d", address, "-j", "DROP"]
+        L.command(L.inside("server", ["iptables", "-A", *rule]))
+        try:
+            yield
+        finally:
+            L.command(L.inside("server", ["iptables", "-D", *rule]))
+
+    def failures(self, shim):
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], shim=shim)
+        return [c["failures"] for c in json.loads(r.out)["converters"]]
+
+    def begin(self):
+        address, _ = self.lab.fresh_addresses()
+        self.converter(listen=[address])
+        return self.shim(address)
+
+    def test_all_of_them(self):
+        """The converter's own way is cut: it is left alone for longer each time, whatever it says to Info, to
+        programs or to the helper."""
+        shim = self.begin()
+        with self.deaf(f"{crowds.GOOD}.0/24"):
+            lines = self.crowd(shim, "-n 3 -t 5000 -p 100", crowds.good(5)).lines()
+            self.assertEqual({line.path for line in lines}, {"direct"}, self.tally(lines))
+            failures = self.failures(shim)
+            self.assertGreaterEqual(failures[0], 2, self.tally(lines))
+            self.lab.run([L.BUILD / "convert-bootstrap", "run"], shim=shim)
+            self.assertEqual(self.failures(shim), failures)
+
+    def test_one_of_them(self):
+        """Others' Connects are answered meanwhile: it is not the converter that has failed."""
+        shim = self.begin()
+        with self.deaf(f"{crowds.GOOD}.9"):
+            r = self.lab.run(["/usr/bin/python3", "-BESs", "-c", BESIDE, f"{crowds.GOOD}.1",
+                              f"{crowds.GOOD}.9"], shim=shim)
+        self.assertIn(f"deaf {L.CLIENT}", r.out.decode(), r)
+        self.assertIn(f"well {L.ROUTER}", r.out.decode(), r)
+        self.assertNotIn(f"well {L.CLIENT}", r.out.decode(), r)
+        self.assertEqual(self.failures(shim), [0], r)
+
+
 class Impatient(Blame):
     """A program whose own limit is shorter than `timeout` teaches, too, what it has found out until then."""
 

@@ -195,6 +195,31 @@ static void patience_and_what_began_before(void **state)
 	assert_int_equal(health_advise(&h, now), HEALTH_USE);
 }
 
+/* It answers Info and no Connect: what Info says is not that this is over, and it is left alone for longer. */
+static void mute_behind_info(void **state)
+{
+	struct health_event mute = failure();
+	struct health_event info = { .kind = HEALTH_ANSWERED, .info = true };
+
+	(void)state;
+	mute.info = true;
+	assert_true(apply(mute));
+	now += HEALTH_FIRST_MS;
+	assert_int_equal(health_advise(&h, now), HEALTH_PROBE);
+	info.started_ms = mute.started_ms = now;
+	assert_false(apply(info));
+	assert_true(apply(mute));
+	assert_int_equal(h.failures, 2);
+	now += 2 * HEALTH_FIRST_MS - 1;
+	assert_int_equal(health_advise(&h, now), HEALTH_LEAVE);
+	assert_true(apply((struct health_event){ .kind = HEALTH_ANSWERED, .started_ms = now }));
+	assert_int_equal(health_advise(&h, now), HEALTH_USE);
+	assert_true(apply(failure())); /* of one that answered nothing the same is good news */
+	info.started_ms = now += 1;
+	assert_true(apply(info));
+	assert_int_equal(health_advise(&h, now), HEALTH_USE);
+}
+
 /* It is asked for by the second of two that began together, and the first has failed otherwise. */
 static void patience_of_the_same_moment(void **state)
 {
@@ -930,6 +955,7 @@ static void nonsense(void **state)
 		{ .way = { HEALTH_PASSES + 1 } },
 		{ .lost = { 0, 255 } },
 		{ .asked = 2 },
+		{ .mute = 2 },
 	};
 	uint8_t bytes[STATE_CONVERTER_KEY];
 
@@ -1000,6 +1026,7 @@ int main(void)
 		PURE(patience_after_failures),
 		PURE(patience_and_what_began_before),
 		PURE(patience_of_the_same_moment),
+		PURE(mute_behind_info),
 		PURE(what_it_speaks),
 		PURE(what_may_be_sent),
 		PURE(options_that_it_takes),
