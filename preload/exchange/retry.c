@@ -23,7 +23,10 @@ enum exchange_event exchange_retry(struct exchange_turn *t, enum exchange_try wh
 	r = exchange_send_syn_again(t);
 	if (r == 0)
 		return EXCHANGE_GOES_ON;
-	report_failed(&t->report, t->u, NULL, -r);
+	if (what == EXCHANGE_TRIED_INFO)
+		report_not_asked(t->u);
+	if (r == -ECONNREFUSED) /* else it has not come out of this host */
+		report_failed(&t->report, t->u, NULL, -r);
 	return exchange_give_up(t, (struct exchange_failure){ .err = -r, .why = why });
 }
 
@@ -39,10 +42,12 @@ enum exchange_event exchange_retry_base(struct exchange_turn *t, int err, const 
 }
 
 /* A cookie is that network's where it is shown (F-02), which may have become another one. */
-static void look_where(struct exchange_turn *t)
+static bool is_still_there(struct exchange_turn *t)
 {
-	converters_is_still_in(&t->u->health, &t->u->by);
+	bool is = converters_is_still_in(&t->u->health, &t->u->by);
+
 	t->report.health = t->u->health;
+	return is;
 }
 
 /* Missing Cookie: the cookie that came along; or there is one in the message, behind options. */
@@ -54,7 +59,7 @@ static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *r
 
 	if (result->verdict != HS_COOKIE)
 		return false;
-	look_where(t);
+	is_still_there(t);
 	is_new = cookies_learn(t->u, cookie);
 	if (is_new && exchange_may_try(t->u, EXCHANGE_TRIED_COOKIE))
 		*event = exchange_retry(t, EXCHANGE_TRIED_COOKIE, "Missing Cookie");
@@ -98,8 +103,7 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 	if (!u->sends_cookie ||
 	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))
 		return false;
-	if (!configured) {
-		look_where(t);
+	if (!configured && is_still_there(t)) {
 		cookies_drop(u);
 		report_refused_cookie(&t->report);
 	}
