@@ -174,6 +174,7 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 		return -EALREADY;
 	}
 	u->started_ns = now_ns();
+	u->started_ms = state_now_ms();
 	u->limit_ns = u->started_ns + (int64_t)shim_config()->timeout_ms * 1000000;
 	exchange_begin_tries(u);
 	conn_set_due(fd, u);

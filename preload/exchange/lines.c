@@ -6,6 +6,7 @@
 #include "errno_name.h"
 #include "sock.h"
 
+#include <limits.h>
 #include <string.h>
 
 static const char *const dialects[] = { "rfc8803", "draft-02", "hybrid" };
@@ -15,7 +16,9 @@ static const char *const dialects[] = { "rfc8803", "draft-02", "hybrid" };
 
 SLOW static void add_line(struct report *r, const struct exchange *u, struct report_line line)
 {
-	line.us = (int)((now_ns() - r->started_ns) / 1000);
+	const int64_t us = (now_ns() - r->started_ns) / 1000;
+
+	line.us = us < INT_MAX ? (int)us : INT_MAX; /* 36 minutes: a stopped program */
 	line.dialect = (uint8_t)u->dialect % N_DIALECTS;
 	line.in_syn = u->syn_data;
 	if (r->fd >= 0)
