@@ -4,10 +4,10 @@
 #include "advance.h"
 #include "begin.h"
 #include "bound.h"
-#include "converters.h"
 #include "due.h"
 #include "epsets.h"
 #include "passed.h"
+#include "route.h"
 #include "shim.h"
 #include "sock.h"
 #include "traces.h"
@@ -93,7 +93,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 		return false;
 	bound_ask(fd, &by);
 	if (by.source.port)
-		converter = pol_accept(shim_config(), peer, &by, converters_route);
+		converter = pol_accept(shim_config(), peer, &by, route_lookup);
 	c = converter ? conn_at(fd, true) : NULL;
 	if (!c)
 		return false;
