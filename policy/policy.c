@@ -131,7 +131,8 @@ static bool try_family(const struct config_converter *c, bool v4, struct pol_fac
 			continue;
 		why_not = facts.usable ? facts.usable(a, facts.arg) : POL_DEFAULT;
 		if (why_not != POL_DEFAULT) {
-			v->reason = why_not;
+			if (v->reason != POL_LEFT_ALONE) /* which may be looked at again */
+				v->reason = why_not;
 			continue;
 		}
 		v->action = POL_CONVERT;

@@ -396,6 +396,30 @@ static struct pol_verdict decide_usable(const char *alone, int family)
 			  (struct pol_facts){ .usable = fake_usable, .arg = (void *)alone });
 }
 
+static enum pol_reason alone_or_stripped(const struct addr *via, void *arg)
+{
+	return fake_usable(via, arg) == POL_LEFT_ALONE ? POL_LEFT_ALONE : POL_STRIPPED;
+}
+
+/* What may be looked at again is what is said, whichever comes last. */
+static void alone_and_stripped(void **state)
+{
+	static const char *const left[] = { "192.0.2.1", "192.0.2.2", "192.0.2.3" };
+	struct addr dst = address("198.51.100.1", 80);
+	struct pol_verdict v;
+
+	(void)state;
+	configure("[converter a]\naddress = 192.0.2.1\naddress = 192.0.2.2\n"
+		  "[converter b]\naddress = 192.0.2.3\n");
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		v = pol_choose(
+			&config, &dst, AF_INET, pol_rule(&config, &dst),
+			(struct pol_facts){ .usable = alone_or_stripped, .arg = (void *)left[i] });
+		assert_int_equal(v.reason, POL_LEFT_ALONE);
+	}
+	config_free(&config);
+}
+
 /* The next address, the next converter; IPv4 does not turn to IPv6 for it. */
 static void what_is_left_alone(void **state)
 {
@@ -592,15 +616,25 @@ static void incoming(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(default_is_convert), cmocka_unit_test(without_converters),
-		cmocka_unit_test(never_converted),    cmocka_unit_test(rules_decide),
-		cmocka_unit_test(behind_nat64),	      cmocka_unit_test(loopback),
-		cmocka_unit_test(converter_host),     cmocka_unit_test(families),
-		cmocka_unit_test(by_source),	      cmocka_unit_test(by_interface),
-		cmocka_unit_test(asks_lazily),	      cmocka_unit_test(next_converter),
-		cmocka_unit_test(what_is_left_alone), cmocka_unit_test(by_weight),
-		cmocka_unit_test(weights_and_order),  cmocka_unit_test(incoming),
-		cmocka_unit_test(very_many_weights),  cmocka_unit_test(every_reason_has_a_text),
+		cmocka_unit_test(default_is_convert),
+		cmocka_unit_test(without_converters),
+		cmocka_unit_test(never_converted),
+		cmocka_unit_test(rules_decide),
+		cmocka_unit_test(behind_nat64),
+		cmocka_unit_test(loopback),
+		cmocka_unit_test(converter_host),
+		cmocka_unit_test(families),
+		cmocka_unit_test(by_source),
+		cmocka_unit_test(by_interface),
+		cmocka_unit_test(asks_lazily),
+		cmocka_unit_test(next_converter),
+		cmocka_unit_test(what_is_left_alone),
+		cmocka_unit_test(by_weight),
+		cmocka_unit_test(alone_and_stripped),
+		cmocka_unit_test(weights_and_order),
+		cmocka_unit_test(incoming),
+		cmocka_unit_test(very_many_weights),
+		cmocka_unit_test(every_reason_has_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
