@@ -78,13 +78,15 @@ static __attribute__((noinline)) bool claim_file(int fd)
 {
 	static const uint8_t none[STATE_HEADER_LEN];
 	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
+	struct stat st;
 
 	if (syscall(SYS_pread64, fd, header, sizeof(header), SYS_OFFSET(0)) < 0)
 		return false;
 	state_header(ours);
 	if (memcmp(header, ours, sizeof(ours)) == 0)
 		return true;
-	return memcmp(header, none, sizeof(none)) == 0 &&
+	return memcmp(header, none, sizeof(none)) == 0 && fstat(fd, &st) == 0 &&
+	       st.st_size <= STATE_FILE_MAX && /* images of discs begin with zeros, too */
 	       quiet_write(fd, ours, sizeof(ours), 0) == sizeof(ours);
 }
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "state_place.h"
@@ -14,10 +15,15 @@ bool unwritten_is_strange(int fd)
 {
 	static const uint8_t none[STATE_HEADER_LEN];
 	uint8_t ours[STATE_HEADER_LEN], header[STATE_HEADER_LEN] = { 0 };
+	struct stat st;
 
 	state_header(ours);
-	return pread(fd, header, sizeof(header), 0) < 0 ||
-	       (memcmp(header, ours, sizeof(ours)) != 0 && memcmp(header, none, sizeof(none)) != 0);
+	if (pread(fd, header, sizeof(header), 0) < 0)
+		return true;
+	if (memcmp(header, ours, sizeof(ours)) == 0)
+		return false;
+	return memcmp(header, none, sizeof(none)) != 0 || fstat(fd, &st) < 0 ||
+	       st.st_size > STATE_FILE_MAX;
 }
 
 /* Once more as a program opens it, which says most; what can be opened and cannot be written has no room. */

@@ -438,6 +438,7 @@ static void a_foreign_file_is_left_alone(void **state)
 	static const char *const texts[] = { "Dear diary,\n", "\0", "CONVERT-STATE",
 					     "CONVERT-STATE\0\0\0\2", "\0\0\0\0x" };
 	uint8_t header[STATE_HEADER_LEN];
+	struct stat st;
 
 	(void)state;
 	write_file(file, texts[0], strlen(texts[0]), 0600);
@@ -456,6 +457,13 @@ static void a_foreign_file_is_left_alone(void **state)
 	write_file(file, header, sizeof(header), 0600);
 	assert_true(put(STATE_SERVER, 1) < 0);
 	assert_unchanged(file, header, sizeof(header));
+	/* longer than it can be: an image of a disc */
+	write_file(file, "", 0, 0600);
+	assert_int_equal(truncate(file, STATE_FILE_MAX + 1), 0);
+	assert_int_equal(put(STATE_SERVER, 1), -EBADF);
+	assert_int_equal(state_clear(), -EBADF);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_size, STATE_FILE_MAX + 1);
 	/* but an empty one is as good as none */
 	write_file(file, "", 0, 0600);
 	assert_int_equal(put(STATE_SERVER, 1), 0);
