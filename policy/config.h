@@ -4,8 +4,8 @@
  *
  * Promises: the parser takes text and fills a structure; it prints nothing and opens nothing
  * but the file of a cookie.
- * The first mistake stops it and is reported with its line and what was expected; then the
- * configuration is empty, so that a half-read one can never act. config_check() goes on behind a
+ * The first mistake is reported with its line and what was expected; then the configuration is empty but for
+ * where to log, wherever in the file that stands, so that a half-read one can never act. config_check() goes on behind a
  * mistake, for people who want to know of all of them; its configuration is then just as empty.
  */
 #ifndef CVT_CONFIG_H

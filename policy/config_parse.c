@@ -130,15 +130,34 @@ static void skip_byte_order_mark(struct config_parser *p)
 		p->at = 3;
 }
 
+static void ignore(const struct config_error *err, void *arg)
+{
+	(void)err;
+	(void)arg;
+}
+
+/* From the line of the first mistake on nothing counts but where it is to be logged. */
+static int find_log(struct config_parser *p, size_t at)
+{
+	struct config_error *err = p->err, aside = { .each = ignore, .leaves_cookies = true };
+
+	p->err = &aside;
+	p->at = at;
+	while (p->at < p->len)
+		read_line(p);
+	p->err = err;
+	return p->failed;
+}
+
 static int parse(struct config_parser *p)
 {
 	p->config->rules = config_rules_new();
 	if (!p->config->rules || config_rules_expect(p->config->rules, p->len) < 0)
 		return config_no_memory(p->err, 0);
 	skip_byte_order_mark(p);
-	while (p->at < p->len)
+	for (size_t at = p->at; at < p->len; at = p->at)
 		if (!goes_on(p, read_line(p)))
-			return p->failed;
+			return find_log(p, at);
 	goes_on(p, config_section_end(p));
 	if (p->failed)
 		return p->failed;

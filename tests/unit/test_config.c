@@ -463,6 +463,13 @@ static void comments_and_values(void **state)
 /* Where to log must be known for the mistake to be written somewhere. */
 static void log_survives_a_mistake(void **state)
 {
+	static const char *const above[] = {
+		CONVERTER "port = 0\n",		  "[converter a]\n", "[policy\n",
+		"[polices]\ntimeout = 5s\n",	  "nonsense\n",	     "x\001\n",
+		CONVERTER "[policy]\n[policy]\n",
+	};
+	char text[200];
+
 	(void)state;
 	assert_int_equal(parse("[log]\nfile = stderr\nlevel = debug\n" CONVERTER "port = 0\n"),
 			 -EINVAL);
@@ -470,9 +477,19 @@ static void log_survives_a_mistake(void **state)
 	assert_string_equal(config.log_target, "stderr");
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
 	config_free(&config);
-	assert_int_equal(parse(CONVERTER "port = 0\n[log]\nfile = stderr\n"), -EINVAL);
-	assert_null(config.log_target);
-	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
+	for (size_t i = 0; i < sizeof(above) / sizeof(above[0]); i++) {
+		snprintf(text, sizeof(text), "%s[log]\nfile = stderr\nlevel = debug\n", above[i]);
+		assert_int_equal(parse(text), -EINVAL);
+		assert_empty();
+		assert_non_null(config.log_target);
+		assert_string_equal(config.log_target, "stderr");
+		assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+		config_free(&config);
+	}
+	assert_int_equal(parse("[log]\nfile = stderr\nlevel = loud\n[policy]\nx\n"), -EINVAL);
+	assert_string_equal(err.what, "level = loud: expected error, info or debug");
+	assert_int_equal(err.line, 3);
+	assert_string_equal(config.log_target, "stderr");
 	config_free(&config);
 }
 
