@@ -327,19 +327,31 @@ static int switched_off(int fd, const struct conn_request *request)
 	return CONN_NATIVELY;
 }
 
+/* The kernel has not been heard: what its connect() would have said, and the socket as that leaves it. */
+static int forget_last(int fd, int err)
+{
+	sock_disconnect(fd);
+	return err ? -err : -ECONNABORTED;
+}
+
 /* Of an attempt before this one, which the kernel has made and which failed late, it tells once, and only if it has
  * nothing left to tell is this a new one: then it finds that this address is none. fd is in no state but CLOSE. */
 static int ask_of_last(int fd)
 {
 	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
+	int err = r == -EINVAL ? sock_int(fd, SOL_SOCKET, SO_ERROR, 0) : 0;
 
+	/* a security module has looked at the address first (SELinux, Landlock); but a disconnect leaves ECONNRESET */
+	if (err && err != ECONNRESET)
+		return forget_last(fd, err);
 	return r == -EINVAL ? LOOK_AGAIN : r;
 }
 
-/* Has the kernel been told to connect it before, by this number or perhaps another one? */
+/* Has the kernel been told to connect it before, by this number or perhaps another one, or unseen? */
 static bool was_connecting(int fd, enum mark mark)
 {
-	return mark_may_have_copies(mark) || (mark_is_fresh(mark) && note_is_connected(fd));
+	return mark == MARK_UNKNOWN || mark_may_have_copies(mark) ||
+	       (mark_is_fresh(mark) && note_is_connected(fd));
 }
 
 static int convert_claimed(int fd, struct conn_request *request, struct pol_verdict rule)
@@ -447,6 +459,16 @@ static void take_back(int fd, struct conn *c)
 		epset_follow_again(fd);
 }
 
+/* Has the kernel said so to us, so that it does not say it again? Not of what the program has shut down. */
+static bool is_owed(int fd, const struct conn *c)
+{
+	const struct exchange *u = conn_exchange(c);
+	int state = u && u->is_complete ? sock_tcp_state(fd) : TCP_CLOSE;
+
+	return state == TCP_CLOSE_WAIT ||
+	       (state == TCP_ESTABLISHED && !(sock_events(fd, POLLRDHUP) & POLLRDHUP));
+}
+
 /* The first one after a connect() that did not wait: what the kernel says to it (1.3) is 0, or the error that has ended
  * the connection since, and EISCONN to who has shut it down. */
 static int connect_connected(int fd, struct conn *c)
@@ -454,11 +476,15 @@ static int connect_connected(int fd, struct conn *c)
 	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
 	struct addr peer;
 
+	if (r == -EISCONN && is_owed(fd, c))
+		return 0;
 	if (r == 0 || r == -EISCONN)
 		return r;
 	/* a security module looks at the address before the kernel looks at the connection, which is as it was */
 	if (sock_addr(fd, SYS_getpeername, &peer))
 		return r == -EINVAL ? 0 : r;
+	if (r == -EINVAL)
+		r = forget_last(fd, sock_int(fd, SOL_SOCKET, SO_ERROR, 0));
 	take_back(fd, c);
 	return r;
 }

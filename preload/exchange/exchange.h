@@ -69,11 +69,12 @@ struct exchange {
 	const char *first_why;
 	bool fast_open; /* the program itself asks for Fast Open (D10); the server's cookie */
 	uint8_t tfo_cookie_len, tfo_cookie[SERVERS_COOKIE_MAX];
-	bool deferred;	/* so in the kernel: the next send is the SYN */
-	bool may_defer; /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
-	bool no_cookie; /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
-	bool incoming;	/* accepted: the converter has begun it, and `server` is the remote host */
-	int stamps;	/* ... traces_option() of the listener, and traces_is_corked() */
+	bool deferred;	  /* so in the kernel: the next send is the SYN */
+	bool may_defer;	  /* by TCP_FASTOPEN_CONNECT, and connect() is not over */
+	bool is_complete; /* connect() has said so to us, and to nobody again */
+	bool no_cookie;	  /* TCP_FASTOPEN_NO_COOKIE is from us, not from the program */
+	bool incoming; /* accepted: the converter has begun it, and `server` is the remote host */
+	int stamps;    /* ... traces_option() of the listener, and traces_is_corked() */
 	bool corked;
 	bool early;	   /* data of the program's is behind the message: there is no way back */
 	struct addr local; /* for EXCHANGE_REFUSED: the address that the attempt had */

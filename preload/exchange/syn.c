@@ -129,6 +129,15 @@ static long send_message(struct exchange *u, int fd, struct sockaddr_storage *vi
 	return (long)u->request.len;
 }
 
+static int connect_to(struct exchange_turn *t, const struct sockaddr_storage *via,
+		      socklen_t via_len, bool nonblocking)
+{
+	int r = sock_connect(t->fd, (const struct sockaddr *)via, via_len, nonblocking);
+
+	t->u->is_complete = r == 0;
+	return r;
+}
+
 int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange_early *early)
 {
 	struct exchange *u = t->u;
@@ -138,7 +147,7 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 	int len;
 	long n;
 
-	u->syn_data = false;
+	u->syn_data = u->is_complete = false;
 	atomic_store(&u->look_ns, INT64_MAX);
 	while (!write_request(u))
 		;
@@ -149,11 +158,11 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 		sock_set_int(t->fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1);
 	u->may_defer = false;
 	if (may_defer) { /* the kernel does, if it holds X's Fast Open cookie */
-		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = connect_to(t, &via, via_len, nonblocking);
 		if (n == 0 && sock_tcp_state(t->fd) == TCP_SYN_SENT)
 			return defer(u);
 	} else if (u->no_syn_data && !u->fast_open) {
-		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = connect_to(t, &via, via_len, nonblocking);
 	} else {
 		n = send_message(u, t->fd, &via, via_len, early);
 	}
@@ -168,7 +177,7 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 	else if (n == -EINPROGRESS) /* no Fast Open cookie yet: this SYN asks for one (1.1) */
 		n = 0;
 	else if (n == -EOPNOTSUPP && !early) /* Fast Open is switched off: the message follows */
-		n = sock_connect(t->fd, (struct sockaddr *)&via, via_len, nonblocking);
+		n = connect_to(t, &via, via_len, nonblocking);
 	if (!exchange_is_pending(u))
 		return 0;
 	if (n < 0 && n != -EINPROGRESS && n != -EINTR)

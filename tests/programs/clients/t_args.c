@@ -8,16 +8,21 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -443,7 +448,26 @@ static void again_and_again(int flags) /* second connects in all stages */
 	do_connect(fd);
 }
 
-enum after { RESET, RESET_ASKED, SHUT, SHUT_BOTH };
+/* connect() with an address of two bytes fails before the kernel has looked at the socket, as where a security module
+ * looks at addresses (SELinux, Landlock). */
+static void guard(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		say("no filter: %s", strerrorname_np(errno));
+}
+
+enum after { RESET, RESET_ASKED, SHUT, SHUT_BOTH, GUARDED };
 
 /* The first second connect() comes when the connection is over: reset by the server, or shut down. */
 static void again_late(int after)
@@ -451,6 +475,9 @@ static void again_late(int after)
 	struct sockaddr_in *in = (struct sockaddr_in *)&target.sa;
 	int fd;
 
+	if (after & GUARDED)
+		guard();
+	after &= ~GUARDED;
 	if (after <= RESET_ASKED) /* by echo-server's fifth port */
 		in->sin_port = htons((in_port_t)(ntohs(in->sin_port) + 4));
 	else
@@ -672,6 +699,8 @@ int main(int argc, char **argv)
 		{ "again_and_again", again_and_again, SOCK_NONBLOCK },
 		{ "again_late-reset", again_late, RESET },
 		{ "again_late-asked", again_late, RESET_ASKED },
+		{ "again_late-reset-guarded", again_late, RESET | GUARDED },
+		{ "again_late-asked-guarded", again_late, RESET_ASKED | GUARDED },
 		{ "again_late-shut", again_late, SHUT },
 		{ "again_late-shut_both", again_late, SHUT_BOTH },
 		{ "bound", bound, 0 },
