@@ -152,6 +152,16 @@ static int ctl_lifted(int op, struct reg *r, const struct epoll_event *event)
 	return 0;
 }
 
+/* Under the lock: a twin that is given back meanwhile would have it entered again. */
+static int take_out(struct reg *r)
+{
+	int err = epset_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, NULL);
+
+	if (err == 0)
+		epset_drop(r);
+	return err;
+}
+
 static int ctl_new(int op, int epfd, int fd, const struct epoll_event *event, struct watch *w)
 {
 	struct reg *r = epset_enter(epfd, fd, event);
@@ -172,7 +182,7 @@ int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event,
 	if (r && epset_is_lifted(r))
 		err = ctl_lifted(op, r, event);
 	else if (op == EPOLL_CTL_DEL)
-		err = 1;
+		err = r ? take_out(r) : 1;
 	else if (!r)
 		err = ctl_new(op, epfd, fd, event, w);
 	else
