@@ -5,6 +5,7 @@
 #include "end.h"
 #include "held.h"
 #include "notes.h"
+#include "shim.h"
 #include "sock.h"
 #include "twin.h"
 
@@ -17,6 +18,7 @@ INTERPOSE int shutdown(int fd, int how)
 {
 	int saved_errno = errno, r;
 	struct conn *c;
+	bool is_listener;
 
 	/* an accepted one is connected: what is to be shut down is what the remote host has begun */
 	if (mark_get(fd) == MARK_PENDING && (c = conn_find(fd)) && conn_is_incoming(c))
@@ -24,10 +26,13 @@ INTERPOSE int shutdown(int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR || mark_get(fd) != MARK_PENDING ||
 	    !(c = conn_find(fd)) || conn_advance(fd, c) != MARK_PENDING) {
 		errno = saved_errno;
-		/* an unconnected socket keeps it, and could not read a reply any more */
-		mark_rule_out(fd);
+		/* an unconnected socket keeps it, and could not read a reply any more; a listener does not */
+		is_listener = shim_is_listening() && mark_is_fresh(mark_get(fd)) &&
+			      sock_int(fd, SOL_SOCKET, SO_ACCEPTCONN, 0);
+		if (!is_listener)
+			mark_rule_out(fd);
 		r = REAL(shutdown)(fd, how);
-		if (r == 0)
+		if (r == 0 && !is_listener)
 			note_shut(fd, how);
 		if (r == 0 && how != SHUT_WR && held_any()) { /* a listener's */
 			held_drop(fd, fd);

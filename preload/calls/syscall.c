@@ -13,6 +13,7 @@
 #include "handover.h"
 #include "memory.h"
 #include "narrow.h"
+#include "passed.h"
 #include "proc.h"
 #include "record.h"
 #include "shim.h"
@@ -236,6 +237,12 @@ static long saw_filter(long operation, long r)
 	return r;
 }
 
+/* To the program that takes the place of this one: what is unsettled, or the names of what was accepted. */
+static bool hands_over(void)
+{
+	return mark_any_unsettled() || atomic_load(&passed_any);
+}
+
 #ifdef SYS_socketcall
 static long by_socketcall(long call, const long *args, long number);
 #endif
@@ -273,8 +280,8 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_io_submit, ANY_UNSETTLED, (before_submitting(b, P c), NATIVELY)) \
 	/* of this process, or one that knows nothing of the number */ \
 	X(SYS_pidfd_getfd, SECOND_UNSETTLED, (before_giving(I b), NATIVELY)) \
-	X(SYS_execve, ANY_UNSETTLED, execve(P a, P b, P c)) \
-	X(SYS_execveat, ANY_UNSETTLED, execveat(I a, P b, P c, P d, I e)) \
+	X(SYS_execve, ALWAYS, hands_over() ? execve(P a, P b, P c) : NATIVELY) \
+	X(SYS_execveat, ALWAYS, hands_over() ? execveat(I a, P b, P c, P d, I e) : NATIVELY) \
 	X(SYS_ppoll, ANY_UNSETTLED, \
 	  is_good(c, sizeof(old_time)) ? old_ppoll(P a, (nfds_t)b, c, P d) : NATIVELY) \
 	X(SYS_pselect6, ANY_UNSETTLED, \

@@ -164,7 +164,7 @@ class Others(Incoming):
         duplicate's number too."""
         server = self.serve(["/usr/bin/python3", "-c", STARTS], 8006)
         self.behind(8006)
-        for how in "execv", "execve", "execvpe", "fexecve", "execveat", "spawn", "vfork", "twice":
+        for how in "execv", "execve", "execvpe", "fexecve", "execveat", "syscall", "spawn", "vfork", "twice":
             with self.subTest(how):
                 r = self.lab.run(["/usr/bin/python3", "-c", ASKS, L.ROUTER, 8006, how], ns="server")
                 self.assertEqual(r.out, b"right\n", (r, server.text()))
@@ -203,10 +203,14 @@ def start(how, c):
         os.execvpe("python3", argv(says), os.environ)
     if how == "fexecve":
         os.execve(os.open(sys.executable, os.O_RDONLY), argv(says), os.environ)
+    libc = ctypes.CDLL(None)
+    words = (ctypes.c_char_p * 4)(*map(str.encode, argv(says)))
+    environ = ctypes.c_void_p.in_dll(libc, "environ")
+    if how == "syscall":
+        number = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
+        libc.syscall(number, os.open(sys.executable, os.O_RDONLY), b"", words, environ, 0x1000)
     if how == "execveat":
-        libc = ctypes.CDLL(None)
-        libc.execveat(os.open(sys.executable, os.O_RDONLY), b"", (ctypes.c_char_p * 4)(*map(str.encode, argv(says))),
-                      ctypes.c_void_p.in_dll(libc, "environ"), 0x1000)
+        libc.execveat(os.open(sys.executable, os.O_RDONLY), b"", words, environ, 0x1000)
     os.execv(sys.executable, argv(again, says))
 s = socket.create_server(("0.0.0.0", 8006))
 while True:
@@ -1121,8 +1125,37 @@ print(s.accept()[1][0], flush=True)
 time.sleep(60)
 """
 
+# Stops listening and begins again, as haproxy does with a front end that is paused.
+PAUSED = r"""
+import select, socket, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setblocking(False)
+s.shutdown(socket.SHUT_WR)
+s.listen()
+s.shutdown(socket.SHUT_RD)
+s.listen()
+while True:
+    select.select([s], [], [])
+    try:
+        c, name = s.accept()
+    except BlockingIOError:
+        continue
+    c.setblocking(True)
+    print(name[0], c.recv(100), flush=True)
+    c.close()
+"""
+
 
 class Listener(Incoming):
+    def test_paused(self):
+        for port, mptcp in (8048, "off"), (8049, "auto"):
+            with self.subTest(mptcp=mptcp):
+                server = self.serve(["/usr/bin/python3", "-c", PAUSED, port], port, policy=f"mptcp = {mptcp}")
+                how = ["mptcp"] * (mptcp == "auto")
+                self.assertEqual(call(port, *how, "...", message(), "read4", "fin"), HEADER + "END")
+                server.wait_for("it", lambda: server.text())
+                self.assertEqual(server.text(), f"{REMOTE} b''\n")
+
     def test_shut_down(self):
         """It wakes who waits in accept(), as without the library, and not when the time is over; what has been taken for
         it is reset."""
