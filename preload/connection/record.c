@@ -242,7 +242,7 @@ static void forget(int fd, enum mark mark)
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
 	if (c && (u = conn_exchange(c)) && conn_is_ours(c) && !c->copied)
 		exchange_given_up(u, fd);
-	if (u && !conn_is_forked() && !atomic_load(&u->copied)) {
+	if (u && conn_is_ours(c) && !atomic_load(&c->inherited) && !atomic_load(&u->copied)) {
 		end_ns = conn_is_shared() && !exchange_is_deferred(u) ? now_ns() : 0;
 		atomic_store(&u->deadline_ns, end_ns);
 		atomic_store(&u->limit_ns, end_ns);
@@ -398,16 +398,8 @@ bool conn_is_shared(void)
 	return !libc_is_single_threaded() || conn_is_forked();
 }
 
-void conn_before_fork(void)
-{
-	atomic_store(&forked, true);
-	note_shared();
-	epset_before_fork();
-	exchange_before_fork();
-}
-
 /* From now on another process may end what is pending. */
-void conn_after_fork(void)
+static void share_all_pending(void)
 {
 	for (int fd = 0; mark_any_unsettled() && fd <= conn_highest(); fd++) {
 		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
@@ -417,6 +409,20 @@ void conn_after_fork(void)
 		c->inherited = true;
 		due_at(fd, 0);
 	}
+}
+
+void conn_before_fork(void)
+{
+	atomic_store(&forked, true);
+	share_all_pending(); /* another thread may close one meanwhile */
+	note_shared();
+	epset_before_fork();
+	exchange_before_fork();
+}
+
+void conn_after_fork(void)
+{
+	share_all_pending();
 }
 
 /* The threads that were just deciding about these numbers do not exist in the child. */

@@ -472,7 +472,35 @@ print(subprocess.run(["sh", "-c", f"printf hello >&{s.fileno()}; head -c5 <&{s.f
 """
 
 
+# In a forked process, very many connections that are closed unwritten, and then one that is not.
+UNWRITTEN = """
+import os, socket, sys
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+def connect():
+    s = socket.socket()
+    s.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+    s.connect((sys.argv[1], 80))
+    return s
+for _ in range(17000):
+    connect().close()
+s = connect()
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+answer = b""
+while piece := s.recv(4096):
+    answer += piece
+print(answer.rpartition(b"\\r\\n\\r\\n")[2].decode().strip())
+"""
+
+
 class Handed(FastOpen):
+    def test_closed_unwritten(self):
+        """There is room for 16,384 exchanges: each of these is given back."""
+        self.lab.converter()
+        shim = self.lab.config("fast-open = no-cookie", "mptcp = off\nfallback = none", log=False)
+        r = self.lab.run(["/usr/bin/python3", "-BESs", "-c", UNWRITTEN, L.SERVER], shim=shim, timeout=60)
+        self.assertEqual(r.out.split(), [L.ROUTER.encode()], r)
+
     def test_exec_before_the_first_write(self):
         """The new program knows nothing of it: it gets a connection."""
         converter = self.lab.converter()
