@@ -149,11 +149,17 @@ static int take_port(const struct context *cx, const char *item)
 	return 0;
 }
 
+/* A login shell is started by a name with a hyphen before it. */
+static const char *bare(const char *name)
+{
+	return name + (*name == '-');
+}
+
 static int take_app(const struct context *cx, const char *item)
 {
 	if (item[0] == '\0' || strlen(item) == ITEM_MAX - 1 || strchr(item, '/'))
 		return bad_item(cx, "app", item, "program names without a path, such as curl,wget");
-	cx->clauses->is_for_us |= cx->program && strcmp(item, cx->program) == 0;
+	cx->clauses->is_for_us |= cx->program && strcmp(bare(item), bare(cx->program)) == 0;
 	return 0;
 }
 

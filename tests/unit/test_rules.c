@@ -147,6 +147,23 @@ static void programs(void **state)
 	config_rules_free(rules);
 }
 
+/* By either of its names, of the rule and of the program. */
+static void login_shells(void **state)
+{
+	static const char *const texts[] = { "direct app bash", "direct app -bash" };
+	static const char *const names[] = { "bash", "-bash" };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct config_rules *rules = config_rules_new();
+
+		assert_int_equal(config_rules_add(rules, texts[i / 2], 1, names[i % 2], &err), 0);
+		assert_int_equal(config_rules_finish(rules), 0);
+		assert_int_equal(line_for(rules, "192.0.2.1", 80), 1);
+		config_rules_free(rules);
+	}
+}
+
 /* IPv4 is v4-mapped inside; people who write ::/0 mean IPv6. */
 static void families_are_apart(void **state)
 {
@@ -457,9 +474,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_rules),	      cmocka_unit_test(first_match_decides),
 		cmocka_unit_test(words_in_any_order), cmocka_unit_test(lists),
-		cmocka_unit_test(programs),	      cmocka_unit_test(families_are_apart),
-		cmocka_unit_test(reports_the_prefix), cmocka_unit_test(mistakes),
-		cmocka_unit_test(same_as_linear),     cmocka_unit_test(many_ports),
+		cmocka_unit_test(programs),	      cmocka_unit_test(login_shells),
+		cmocka_unit_test(families_are_apart), cmocka_unit_test(reports_the_prefix),
+		cmocka_unit_test(mistakes),	      cmocka_unit_test(same_as_linear),
+		cmocka_unit_test(many_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
