@@ -6,6 +6,25 @@
 
 #include <linux/kcmp.h>
 
+/* The set epfd was duplicated: what was known of fd under its other numbers is r, or gone (NULL). swapped: they would
+ * be put back over it, so those go that the kernel does not compare, too. */
+static void drop_copies(int fd, int epfd, const struct reg *r, bool swapped)
+{
+	long self = syscall(SYS_getpid), same;
+	uint32_t next;
+
+	for (uint32_t i = epset_first(fd); i; i = next) {
+		next = epset_at(i)->next;
+		if (epset_at(i) == r)
+			continue;
+		/* 1, 2: another set; not allowed to ask, or closed: nothing is lost with it */
+		same = sys_result(
+			syscall(SYS_kcmp, self, self, KCMP_FILE, epset_at(i)->epfd, epfd));
+		if (same == 0 || (swapped && same < 0))
+			epset_drop(epset_at(i));
+	}
+}
+
 static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
 {
 	struct reg *r = epset_find(epfd, fd);
@@ -13,10 +32,15 @@ static bool follow(int epfd, int op, int fd, const struct epoll_event *event)
 	if (op == EPOLL_CTL_DEL) {
 		if (r)
 			epset_drop(r);
+		else
+			drop_copies(fd, epfd, NULL, false);
 		return true;
 	}
-	if (!r && epset_enter(epfd, fd, event))
+	if (!r && (r = epset_enter(epfd, fd, event))) {
+		if (op == EPOLL_CTL_MOD) /* by another number than it was entered by */
+			drop_copies(fd, epfd, r, false);
 		return true;
+	}
 	if (!r) {
 		if (!mark_has_record(mark_get(fd)))
 			epset_lose(fd);
@@ -92,21 +116,6 @@ bool epset_fire(int epfd, int fd)
 	return r;
 }
 
-/* The set was duplicated: what was known of fd under its other numbers is this. */
-static void drop_copies(const struct reg *r)
-{
-	long self = syscall(SYS_getpid);
-	uint32_t next;
-
-	for (uint32_t i = epset_first(r->fd); i; i = next) {
-		next = epset_at(i)->next;
-		/* 1, 2: another set; not allowed to ask, or closed: nothing is lost with it */
-		if (epset_at(i) != r && sys_result(syscall(SYS_kcmp, self, self, KCMP_FILE,
-							   epset_at(i)->epfd, r->epfd)) <= 0)
-			epset_drop(epset_at(i));
-	}
-}
-
 static int add(struct reg *r, const struct epoll_event *event, struct watch *w, bool is_new)
 {
 	struct epoll_event native = epset_take(r, w);
@@ -133,7 +142,7 @@ static int change(struct reg *r, const struct epoll_event *event, struct watch *
 	if (err < 0) /* the set was closed, or fd taken out, unseen */
 		epset_drop(r);
 	else if (is_new)
-		drop_copies(r);
+		drop_copies(r->fd, r->epfd, r, true);
 	return err;
 }
 
@@ -179,7 +188,7 @@ int epset_ctl_swapped(int op, int epfd, int fd, const struct epoll_event *event,
 	if (!epset_lock())
 		return op == EPOLL_CTL_ADD ? -ENOSPC : 1;
 	r = epset_find(epfd, fd);
-	if (r && epset_is_lifted(r))
+	if (r && r->lifted) /* swapped or just about to be */
 		err = ctl_lifted(op, r, event);
 	else if (op == EPOLL_CTL_DEL)
 		err = r ? take_out(r) : 1;

@@ -244,6 +244,46 @@ static void test_taken_out_while_lifted(void **state)
 	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_DEL, x->set, x->number, NULL, &x->watch), 1);
 }
 
+/* The number has its twin, and the exchange has not begun to wait for it. */
+static void test_taken_out_before_the_swap(void **state)
+{
+	struct exchanged *x = *state;
+
+	x->watch.state = 0;
+	epset_put_back(x->number, &x->watch, false);
+	x->watch = (struct watch){ .state = EPOLLIN };
+	assert_true(epset_lift(x->number));
+	assert_int_equal(dup3(x->other, x->number, 0), x->number);
+	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_DEL, x->set, x->number, NULL, &x->watch), 0);
+	epset_swap(x->number, &x->watch);
+	x->watch.state = 0;
+	epset_put_back(x->number, &x->watch, false);
+	assert_word(x, 0);
+}
+
+/* By another number of the set than it was entered by: there is one of it. */
+static void test_changed_by_a_copy_of_the_set(void **state)
+{
+	struct epoll_event wanted = { .events = EPOLLOUT, .data.u64 = 9 };
+	struct exchanged *x = *state;
+	int copy = dup(x->set);
+
+	x->watch.state = 0;
+	epset_put_back(x->number, &x->watch, false);
+	assert_int_equal(epset_ctl(copy, EPOLL_CTL_MOD, x->number, &wanted), 0);
+	assert_true(epset_follow(copy, EPOLL_CTL_MOD, x->number, &wanted));
+	assert_null(epset_find(x->set, x->number));
+	x->watch = (struct watch){ .state = EPOLLIN };
+	epset_swap(x->number, &x->watch);
+	x->watch.state = 0;
+	epset_put_back(x->number, &x->watch, false);
+	assert_word(x, 9);
+	assert_int_equal(epset_ctl(x->set, EPOLL_CTL_DEL, x->number, NULL), 0);
+	assert_true(epset_follow(x->set, EPOLL_CTL_DEL, x->number, NULL));
+	assert_null(epset_find(copy, x->number));
+	close(copy);
+}
+
 #define EXCHANGED(test) cmocka_unit_test_setup_teardown(test, set_up_exchanged, tear_down_exchanged)
 
 int main(void)
@@ -257,6 +297,8 @@ int main(void)
 		EXCHANGED(test_modified_while_lifted),
 		EXCHANGED(test_swapped_while_lifted),
 		EXCHANGED(test_taken_out_while_lifted),
+		EXCHANGED(test_taken_out_before_the_swap),
+		EXCHANGED(test_changed_by_a_copy_of_the_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
