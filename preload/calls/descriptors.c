@@ -198,6 +198,14 @@ static bool is_dup(int command)
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
+static void before_fcntl(int fd, int command)
+{
+	if (is_dup(command))
+		share(fd);
+	else if (command == F_SETFL || command == F_SETFD)
+		conn_await_twin(fd);
+}
+
 /* fcntl() has returned r: a copy, its flags, and what no other socket could be given, are noted. */
 static int told(int fd, int command, long arg, int r)
 {
@@ -225,8 +233,7 @@ INTERPOSE int fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	if (is_dup(command))
-		share(fd);
+	before_fcntl(fd, command);
 	return told(fd, command, (long)arg, REAL(fcntl)(fd, command, arg));
 }
 
@@ -239,8 +246,7 @@ INTERPOSE int narrow_fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	if (is_dup(command))
-		share(fd);
+	before_fcntl(fd, command);
 	return told(fd, command, (long)arg, REAL_NARROW(fcntl)(fd, command, arg));
 }
 

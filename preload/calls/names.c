@@ -261,6 +261,7 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 {
 	int r;
 
+	conn_await_twin(fd);
 	/* so that connect() need not ask about a socket on which none of them was ever set */
 	if ((level == SOL_SOCKET &&
 	     (name == SO_SNDTIMEO_OLD || name == SO_SNDTIMEO_NEW || name == SO_RCVLOWAT)) ||
