@@ -447,12 +447,22 @@ static bool is_for_address(int level, int name)
 	}
 }
 
+/* Its connect() is to send no packet (CRIU). */
+static bool is_in_repair(int level, int name, const void *value, socklen_t len)
+{
+	int on = 0;
+
+	if (level == IPPROTO_TCP && name == TCP_REPAIR && len >= sizeof(on))
+		memcpy(&on, value, sizeof(on));
+	return on == 1;
+}
+
 void note_option(int fd, int level, int name, const void *value, socklen_t len)
 {
 	struct note_option o = { .level = (uint16_t)level, .name = (uint16_t)name };
 	struct note *n = note_at(fd);
 
-	if (is_for_address(level, name))
+	if (is_for_address(level, name) || is_in_repair(level, name, value, len))
 		mark_rule_out(fd);
 	if (!n)
 		return;

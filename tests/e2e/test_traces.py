@@ -315,6 +315,28 @@ class Keys(Traces):
         self.assertEqual(converter.events("accept"), [])
 
 
+# connects without a packet, as what has been saved is put up again; the sequence number is as it was set
+REPAIRED = """
+import errno, socket, sys
+s = socket.socket()
+s.setsockopt(6, 19, 1)  # TCP_REPAIR
+s.setsockopt(6, 20, 2)  # TCP_REPAIR_QUEUE: what is sent
+s.setsockopt(6, 21, 4242)  # TCP_QUEUE_SEQ
+print(errno.errorcode.get(s.connect_ex((sys.argv[1], 7)), 0), s.getsockopt(6, 21))
+"""
+
+
+class Repaired(Traces):
+    def test(self):
+        converter = self.lab.converter("--mptcp")
+        for mptcp in "off", "on":
+            with self.subTest(mptcp=mptcp):
+                shim = self.lab.config(policy=f"mptcp = {mptcp}\nbypass = never\nfallback = none")
+                r = self.lab.run(["/usr/bin/python3", "-c", REPAIRED, L.SERVER], shim=shim)
+                self.assertEqual(r.out.split(), [b"0", b"4242"], r)
+        self.assertEqual(converter.events("request"), [])
+
+
 class Queue(Traces):
     SYNS = {"data": ([], "fast-open = no-cookie"), "owed": (["--fastopen", "off"], "fast-open = cookie")}
 
