@@ -125,9 +125,10 @@ static int reach(int n)
 	room = mmap(NULL, size + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		    0);
 	if (room == MAP_FAILED)
-		return (int)least * WORD_BITS;
-	if (mprotect(room, size, PROT_READ | PROT_WRITE) == 0)
-		least = ask_reach(n, (unsigned long *)(void *)(room + size), least, most);
+		return n;
+	least = mprotect(room, size, PROT_READ | PROT_WRITE) < 0 ?
+			most :
+			ask_reach(n, (unsigned long *)(void *)(room + size), least, most);
 	munmap(room, size + GUARD);
 	return least < most ? (int)least * WORD_BITS : n;
 }
