@@ -81,6 +81,11 @@ static bool fails_connects(const struct probe *p)
 		p->error_code < CVT_ERR_RESET);
 }
 
+bool probe_wants_patience(const struct health *known, int64_t now_ms)
+{
+	return known && known->asked && now_ms < known->alone_until_ms;
+}
+
 bool probe_record(const struct probe_request *q, const struct probe *p,
 		  const struct health_key *key, unsigned int retry_ms, int64_t started_ms)
 {
@@ -90,7 +95,8 @@ bool probe_record(const struct probe_request *q, const struct probe *p,
 		return false;
 	if (p->has_dialect)
 		tell_all(&r);
-	if (p->verdict == PROBE_WORKS)
+	/* of a Connect Info says nothing: whoever has asked for patience has it (D13, P-29) */
+	if (p->verdict == PROBE_WORKS && !probe_wants_patience(q->known, state_now_ms()))
 		tell(&r, (struct health_event){ .kind = HEALTH_ANSWERED,
 						.info = true,
 						.started_ms = started_ms,

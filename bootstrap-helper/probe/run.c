@@ -122,12 +122,10 @@ static void set_due(const struct run *run, struct job *j, const struct health_ke
 	int64_t now_ms = state_now_ms();
 	struct health h;
 
-	if (!j->failed) {
-		j->due_ms = now_ms + (j->is_open ? OPEN_MS : HEALTH_KEEP_MS - EARLY_MS);
-		return;
-	}
 	health_find(key, now_ms, &h);
-	if (!j->is_kept || h.alone_until_ms <= now_ms)
+	if (!j->failed && !probe_wants_patience(&h, now_ms))
+		j->due_ms = now_ms + (j->is_open ? OPEN_MS : HEALTH_KEEP_MS - EARLY_MS);
+	else if (!j->is_kept || h.alone_until_ms <= now_ms)
 		j->due_ms = now_ms + run->config.retry_ms + LEAST_MS;
 	else
 		j->due_ms = h.alone_until_ms > now_ms + LEAST_MS ? h.alone_until_ms :
@@ -211,11 +209,13 @@ static bool is_out_of_date(const struct job *j)
 	const struct target *t = &j->target;
 	const struct health_key key = { .converter = t->to, .network = t->network };
 	struct health known;
+	bool fails;
 
 	if (j->due_ms == INT64_MAX || j->failed || !j->is_kept)
 		return false;
 	find_known(&key, &known);
-	return (known.learned_ms == 0 && !j->is_open) || known.failures > 0 ||
+	fails = known.failures > 0 && !probe_wants_patience(&known, state_now_ms());
+	return (known.learned_ms == 0 && !j->is_open) || fails ||
 	       (j->tfo_held && !metrics_has_tfo_cookie(&t->to, &t->route.source));
 }
 

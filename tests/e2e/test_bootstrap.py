@@ -475,6 +475,27 @@ class Watch(Bootstrap):
         self.assertIn("draft-02", self.lines(process, 2)[1])
         self.curl(config)
 
+    def test_patience_that_is_asked_for(self):
+        """It is not asked again for that, and what it says to Info meanwhile does not end it."""
+        config = self.config(policy="fallback = direct")
+        listening = {"listen": [self.v4]}
+        converter = self.lab.converter("--fastopen", "cookie", **listening)
+        process = self.watch(config)
+        self.lines(process, 1)
+        converter.stop()
+        converter = self.lab.converter("--fault", "error=64:c8", "--fastopen", "cookie", **listening)
+        self.curl(config, seen=L.CLIENT)
+        converter.stop()
+        converter = self.lab.converter("--fastopen", "cookie", **listening)
+        before = self.switches(process)
+        self.look()
+        L.wait_for("a look", lambda: self.switches(process) > before)
+        self.assertIn("0-RTT", self.helper("run", config=config).out.decode())
+        self.assertGreater(self.status(config)[0]["left_alone_s"], 100)
+        self.curl(config, seen=L.CLIENT)
+        self.assertEqual(process.stop(), 0)
+        self.assertEqual(process.text().count("\n"), 1, process.text())
+
     def test_info_that_is_not_served(self):
         """Said once, and asked again when Connects fail, too."""
         silent = ("--wrong-word", "silence", "--fastopen", "cookie")

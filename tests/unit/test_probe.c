@@ -684,6 +684,41 @@ static void a_cookie_that_is_not_looked_for(void **state)
 	assert_int_equal(p.connections, 2);
 }
 
+/* ------------------------------------------------------------------- told to all programs */
+
+/* An answer to Info ends the time that programs leave it alone, unless it has asked for that. */
+static void an_answer_and_patience(void **state)
+{
+	const struct health_key key = { .converter.port = 5124, .network = 7 };
+
+	(void)state;
+	state_setup(NULL);
+	for (int asked = 0; asked <= 1; asked++) {
+		int64_t now = state_now_ms();
+		struct health_event failed = { .kind = HEALTH_FAILED,
+					       .started_ms = now - 20,
+					       .delay_s = asked ? 60 : HEALTH_NO_DELAY,
+					       .retry_ms = 60000 };
+
+		health_clear_table();
+		health_report(&key, &failed, now - 10);
+		health_find(&key, now, &known);
+		assert_int_equal(known.failures, 1);
+		probe();
+		assert_int_equal(p.verdict, PROBE_WORKS);
+		assert_true(probe_record(&q, &p, &key, 60000, now));
+		health_find(&key, now, &known);
+		assert_int_equal(known.failures, asked);
+		assert_int_equal(known.alone_until_ms > now, asked);
+		assert_int_equal(known.dialect, 1 + CVT_DIALECT_RFC8803);
+	}
+	/* now that is over */
+	known.alone_until_ms = state_now_ms();
+	assert_true(probe_record(&q, &p, &key, 60000, known.alone_until_ms));
+	health_find(&key, state_now_ms(), &known);
+	assert_int_equal(known.failures, 0);
+}
+
 /* Whatever the connections show, it ends, and what it says is possible. */
 static void anything(void **state)
 {
@@ -755,6 +790,7 @@ int main(void)
 		cmocka_unit_test_setup(info_gets_an_error, start),
 		cmocka_unit_test_setup(info_gets_no_answer, start),
 		cmocka_unit_test_setup(a_cookie_that_is_not_looked_for, start),
+		cmocka_unit_test_setup(an_answer_and_patience, start),
 		cmocka_unit_test_setup(anything, start),
 	};
 
