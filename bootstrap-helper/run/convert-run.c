@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "any.h"
@@ -326,12 +327,33 @@ static int without_receipt(const struct options *o, const struct finding *why, c
 	return o->receipt ? STATUS_NO_LIBRARY : start(o, why);
 }
 
-/* What is in it, of a run before, stays until there is something to be put in its place. */
+/* Does the program write to that file, too? By which descriptor; -1: it does not. */
+static int find_output(int fd)
+{
+	struct stat file, output;
+
+	if (fstat(fd, &file) < 0 || !S_ISREG(file.st_mode))
+		return -1;
+	for (int n = STDOUT_FILENO; n <= STDERR_FILENO; n++)
+		if (fstat(n, &output) == 0 && output.st_dev == file.st_dev &&
+		    output.st_ino == file.st_ino && (fcntl(n, F_GETFL) & O_ACCMODE) != O_RDONLY)
+			return n;
+	return -1;
+}
+
+/* What is in it, of a run before, stays until there is something to be put in its place. What the program
+ * writes there stays for good: its descriptor knows where that ends. */
 static FILE *open_receipt(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-	FILE *to = fd < 0 ? NULL : fdopen(fd, "w");
+	int output = fd < 0 ? -1 : find_output(fd);
+	FILE *to;
 
+	if (output >= 0) {
+		close(fd);
+		fd = fcntl(output, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	}
+	to = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!to)
 		fail(STATUS_USAGE, "--receipt=%s: %s", path, strerror(errno));
 	return to;
@@ -341,7 +363,8 @@ static void write_receipt(const struct receipt *r, const struct options *o, int 
 {
 	int err = 0;
 
-	if (ftruncate(fileno(to), 0) < 0 && errno != EINVAL) /* that is a pipe, or a device */
+	/* EINVAL: that is a pipe, or a device */
+	if (find_output(fileno(to)) < 0 && ftruncate(fileno(to), 0) < 0 && errno != EINVAL)
 		err = errno;
 	if (!err) {
 		receipt_print_json(r, o->words[0], status, to);

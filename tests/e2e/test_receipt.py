@@ -328,6 +328,21 @@ for port in range(1, 40):
         self.assertEqual(schemas.validated("receipt", path.read_text())["status"], 0)
         self.assertFalse(other.exists())
 
+    def test_into_the_file_of_what_the_program_writes(self):
+        """By whatever name: that stays, and the receipt stands behind it."""
+        conf, path = self.config()["CONVERT_CONF"], self.lab.file("out")
+        for name, fd, redirection in (("/dev/stdout", 1, ">"), (path, 1, ">"), (path, 1, ">>"), ("/dev/stderr", 2, "2>"),
+                                      ("/dev/stderr", 2, "2>>"), (path, 2, "2>>")):
+            with self.subTest(name=str(name), redirection=redirection):
+                path.write_text("before\n")
+                r = self.lab.run(["sh", "-c", f"{RUN} -q -c {conf} --receipt={name} sh -c 'echo mine >&{fd}' "
+                                              f"{redirection} {path}"])
+                self.assertEqual((r.code, r.out, r.err), (0, b"", ""), r)
+                expected = ("before\n" if ">>" in redirection else "") + "mine\n"
+                text = path.read_text()
+                self.assertEqual(text[:len(expected)], expected)
+                self.assertEqual(schemas.validated("receipt", text[len(expected):])["status"], 0)
+
     def test_its_file_is_taken_away(self):
         """As by who tidies up TMPDIR: what was told is there, and that it is not all."""
         folder = self.lab.file("tmp")
