@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "bootstrap.h"
 #include "json.h"
@@ -52,21 +53,24 @@ static bool parse_peer(struct addr *a, const char *text)
 	return true;
 }
 
-/* With whom the connection really is: getpeername() would name the server. */
-static bool find_peer(const char *table, unsigned int port, struct addr *peer)
+/* With whom the connection really is: getpeername() would name the server. Others may have the same port
+ * here. What MPTCP has below a socket is shown with that one's inode. */
+static bool find_peer(const char *table, unsigned int port, ino_t inode, struct addr *peer)
 {
 	FILE *f = fopen(table, "re");
 	char *line = NULL, ip[33];
 	unsigned int local, remote, state;
+	unsigned long owner;
 	size_t size = 0;
 	bool found = false;
 
 	while (f && !found && getline(&line, &size, f) > 0) {
-		if (sscanf(line, " %*[0-9]: %*32[0-9A-F]:%4x %32[0-9A-F]:%4x %2x", &local, ip,
-			   &remote, &state) != 4)
+		if (sscanf(line,
+			   " %*[0-9]: %*32[0-9A-F]:%4x %32[0-9A-F]:%4x %2x %*s %*s %*s %*s %*s %lu",
+			   &local, ip, &remote, &state, &owner) != 5)
 			continue;
-		found = local == port && (state == ESTABLISHED || state == CLOSE_WAIT) &&
-			parse_peer(peer, ip);
+		found = local == port && owner == inode &&
+			(state == ESTABLISHED || state == CLOSE_WAIT) && parse_peer(peer, ip);
 		if (found)
 			peer->port = (uint16_t)remote;
 	}
@@ -105,12 +109,13 @@ static void look(struct seen *s)
 		int fd = s->sockets[i], on = 0;
 		socklen_t len = sizeof(on);
 		unsigned int port = local_port(fd);
+		struct stat st;
 
-		if (port == 0)
+		if (port == 0 || fstat(fd, &st) < 0)
 			continue;
 		s->is_mptcp = getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &on, &len) == 0 && on;
-		s->has_peer = find_peer("/proc/self/net/tcp", port, &s->peer) ||
-			      find_peer("/proc/self/net/tcp6", port, &s->peer);
+		s->has_peer = find_peer("/proc/self/net/tcp", port, st.st_ino, &s->peer) ||
+			      find_peer("/proc/self/net/tcp6", port, st.st_ino, &s->peer);
 	}
 }
 

@@ -1,8 +1,10 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """convert-bootstrap check: what is wrong is named, and what it says mends it does mend it."""
+import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import sys
@@ -1158,6 +1160,29 @@ class Request(Doctor):
         connections = captures.connections(capture.packets())
         self.assertEqual([c[0].dst for c in connections][-2:], [L.SERVER, self.v4])
         self.assertIn("nginx", self.text(self.shim(), f"{L.SERVER}:80", code=0))
+
+    def test_others_from_the_same_port(self):
+        """Connections of other programs to other hosts are not taken for the request's."""
+        port, others = random.randrange(20000, 30000), 40
+        before = L.command(L.inside("client", ["sysctl", "-n", "net.ipv4.ip_local_port_range"])).strip()
+        L.sysctl("client", net__ipv4__ip_local_port_range=f"{port} {port}")
+        try:
+            holder = self.lab.start("client", ["/usr/bin/python3", "-c", f"""
+import socket, time
+listener = socket.create_server(("0.0.0.0", 7001), backlog={others})
+kept = [socket.create_connection((f"127.0.1.{{i}}", 7001)) for i in range(1, {others} + 1)]
+assert all(s.getsockname()[1] == {port} for s in kept)
+print("there", flush=True)
+time.sleep(60)
+"""])
+            holder.wait_for("connections", lambda: "there" in holder.text())
+            for shim, peer, peer_port in (None, L.SERVER, 80), (self.shim(), self.v4, L.PORT):
+                r = self.lab.run([TOOL, "request", f"http://{L.SERVER}/"], shim=shim)
+                found = json.loads(r.out)
+                self.assertEqual((found["peer"], found["peer_port"], found["mptcp"]),
+                                 (peer, peer_port, shim is not None), r)
+        finally:
+            L.sysctl("client", net__ipv4__ip_local_port_range=before)
 
     def test_ipv6(self):
         _, found = self.request(self.shim(address=self.v6), f"[{L.SERVER6}]:80", code=0)
