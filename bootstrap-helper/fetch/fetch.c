@@ -67,9 +67,10 @@ static uint64_t hash_of_now(const struct fetch *f)
 	return f->now.bytes ? fetch_hash(f->now.bytes, f->now.len) : 0;
 }
 
+/* What took its place may have been edited since. */
 static bool is_rolled_back(const struct fetch *f)
 {
-	return f->record.rolled_back && f->record.rolled_back == hash_of_now(f);
+	return f->now.bytes && f->record.rolled_back && f->record.content != hash_of_now(f);
 }
 
 /* What the server said holds for the file as it is, or for what took its place by --rollback. */

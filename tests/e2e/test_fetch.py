@@ -378,6 +378,26 @@ class RollBack(Fetching):
         self.fetch("--rollback", code=CHANGED)
         self.fetch(url("blind/convert.conf"), code=UNCHANGED, says="what was rolled back")
 
+    def test_an_edit_of_what_took_its_place(self):
+        """The server has still what was rolled back, and the edit stays."""
+        edited = "# by hand\n" + OLD
+        for path in "convert.conf", "blind/convert.conf":
+            with self.subTest(path):
+                self.place = Place(self.lab)
+                self.fetch(url(path), code=CHANGED)
+                self.fetch("--rollback", code=CHANGED)
+                self.place.live.write_text(edited)
+                for _ in range(2):
+                    self.fetch(url(path), code=UNCHANGED, says="still has what was rolled back")
+                self.assertEqual((self.place.live.read_text(), self.place.old.read_text()), (edited, NEW))
+                self.fetch("--rollback", code=CHANGED)
+                self.assertEqual((self.place.live.read_text(), self.place.old.read_text()), (NEW, edited))
+                self.fetch("--rollback", code=CHANGED)
+                self.publish(OLDER)
+                self.fetch(url(path), code=CHANGED)
+                self.assertEqual((self.place.live.read_text(), self.place.old.read_text()), (OLDER, edited))
+                self.publish(NEW)
+
     def test_nothing_to_go_back_to(self):
         self.fails("--rollback", says="nothing to go back to")
         self.place.old.write_text("mistake\n")
