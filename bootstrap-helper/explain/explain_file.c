@@ -91,7 +91,6 @@ static const char *no_program(int err)
 	return err == -ENOENT || err == -ENOTDIR ? "there is no such file" :
 	       err == -EISDIR			 ? "a directory, no program" :
 	       err == -EINVAL			 ? "not a regular file" :
-	       err == -EFBIG			 ? "larger than 1 GiB" :
 						   NULL;
 }
 

@@ -260,6 +260,17 @@ class Programs(Run):
         self.no_start("it may not be executed", self.file("plain", "x", 0o644), code=126)
         self.no_start("/no/python: there is no such file", self.file("x", "#!/no/python\n"), code=127)
 
+    def test_too_large_to_be_looked_at(self):
+        """It does start, so --strict cannot leave it to exec."""
+        path = self.file("large", pathlib.Path("/bin/true").read_bytes())
+        os.truncate(path, 1025 << 20)
+        for options in [], ["--strict", "--any"]:
+            r = self.run_it(*options, *GOOD, path)
+            self.assertEqual((r.code, r.err), (0, ""), r)
+        r = self.run_it("--strict", *GOOD, path)
+        self.assertEqual(r.code, STRICT, r)
+        self.assertEqual(r.err, f"convert-run: not started: {path}: it cannot be read, and so not explained: File too large\n")
+
     def test_nobody_may_read_it(self):
         if not L.owns_several_users():
             self.skipTest("one user only in this namespace")
