@@ -438,9 +438,14 @@ static void judge_left_alone(struct findings *f, const struct judge_converter *j
 	if (j->left_alone_ms <= 0)
 		return;
 	found = finding_add(f, "left-alone", FINDING_NOTE,
-			    "programs leave it alone for %lld s more, as it has failed them",
-			    (long long)(j->left_alone_ms + 999) / 1000);
-	finding_mend(found, "convert-bootstrap flush%s", f->again);
+			    "programs leave it alone for %lld s more, as it has %s",
+			    (long long)(j->left_alone_ms + 999) / 1000,
+			    j->asked ? "asked for that itself (error 64 or 65)" : "failed them");
+	if (j->asked)
+		finding_advise(found,
+			       "nothing has to be done: they use it again when that is over");
+	else
+		finding_mend(found, "convert-bootstrap run%s", f->again);
 }
 
 void judge_converter(struct findings *f, const struct judge_converter *j)

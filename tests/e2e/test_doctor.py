@@ -304,7 +304,7 @@ class Converters(Doctor):
                                        port=6002)
         bad = self.check(shim, code=0)
         converter.stop()
-        self.assertEqual(bad["left-alone"]["mend"], ["convert-bootstrap flush"])
+        self.assertEqual(bad["left-alone"]["mend"], ["convert-bootstrap run"])
 
 
 class Host(Doctor):

@@ -954,8 +954,13 @@ static void cookie_and_patience(void **state)
 	j.left_alone_ms = 1500;
 	converter_again();
 	assert_finding("convert-cookie", FINDING_PROBLEM, "cookie = @FILE");
-	assert_finding("left-alone", FINDING_NOTE, "flush");
+	assert_finding("left-alone", FINDING_NOTE, "convert-bootstrap run");
 	assert_says("left-alone", " 2 s ");
+	j.asked = true;
+	converter_again();
+	assert_finding("left-alone", FINDING_NOTE, "nothing");
+	assert_true(find("left-alone")->in_words);
+	assert_says("left-alone", " 2 s more, as it has asked for that");
 	j.probe.verdict = PROBE_REFUSES;
 	j.probe.error_code = 32;
 	converter_again();
