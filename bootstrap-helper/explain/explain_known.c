@@ -14,24 +14,28 @@ enum kind {
 	KNOWN_SECURE,	 /* started by root: its worker has AT_SECURE set, and no LD_PRELOAD */
 };
 
+#define RUN "convert-run PROGRAM"
+
 static const struct known {
 	const char *name;
 	enum kind kind;
-	const char *what, *before; /* ... of convert-run, which then stands behind it */
+	const char *what, *mend;
 } all[] = {
 	{ "bwrap", KNOWN_SANDBOX, "a sandbox, where the library may not be to be seen",
-	  "bwrap --bind / / ..." },
-	{ "firejail", KNOWN_SANDBOX, "a sandbox that sets LD_PRELOAD anew", "firejail" },
+	  "bwrap --bind / / ... " RUN },
+	{ "firejail", KNOWN_SANDBOX, "a sandbox that sets LD_PRELOAD anew", "firejail " RUN },
 	{ "mptcpize", KNOWN_CLEANER, "it puts a library of its own in place of LD_PRELOAD",
-	  "mptcpize run" },
-	{ "sudo", KNOWN_CLEANER, "it gives what it starts an environment of its own", "sudo" },
-	{ "doas", KNOWN_CLEANER, "it gives what it starts an environment of its own", "doas" },
-	{ "su", KNOWN_CLEANER, "it may give what it starts an environment of its own", "su -c" },
-	{ "pkexec", KNOWN_CLEANER, "it gives what it starts an environment of its own", "pkexec" },
+	  "mptcpize run " RUN },
+	{ "sudo", KNOWN_CLEANER, "it gives what it starts an environment of its own", "sudo " RUN },
+	{ "doas", KNOWN_CLEANER, "it gives what it starts an environment of its own", "doas " RUN },
+	{ "su", KNOWN_CLEANER, "it may give what it starts an environment of its own",
+	  "su -c '" RUN "'" },
+	{ "pkexec", KNOWN_CLEANER, "it gives what it starts an environment of its own",
+	  "pkexec " RUN },
 	{ "flatpak", KNOWN_ELSEWHERE, "it starts programs with files of their own", NULL },
 	{ "snap", KNOWN_ELSEWHERE, "it starts programs with files of their own", NULL },
 	{ "systemd-run", KNOWN_CLEANER, "the service manager starts the program, not this",
-	  "systemd-run" },
+	  "systemd-run " RUN },
 	{ "systemd-nspawn", KNOWN_ELSEWHERE, "it starts programs with files of their own", NULL },
 	{ "cron", KNOWN_DAEMON, NULL, NULL },
 	{ "crond", KNOWN_DAEMON, NULL, NULL },
@@ -76,8 +80,8 @@ static void add(struct explain *e, const struct known *k)
 	if (k->kind == KNOWN_SECURE && geteuid() != 0)
 		verdict = FINDING_NOTE;
 	found = finding_add(&e->found, "program-drops", verdict, "%s", what);
-	if (k->before)
-		finding_mend(found, "%s convert-run PROGRAM", k->before);
+	if (k->mend)
+		finding_mend(found, "%s", k->mend);
 	else if (k->kind == KNOWN_ELSEWHERE)
 		finding_mend(found, "the same program from the system's packages");
 	else

@@ -239,6 +239,7 @@ class Programs(Run):
                            ("flatpak", "files of their own"), ("snap", "files of their own"),
                            ("mptcpize", "in place of LD_PRELOAD; mend: mptcpize run convert-run"),
                            ("sudo", "an environment of its own; mend: sudo convert-run PROGRAM"),
+                           ("su", "an environment of its own; mend: su -c 'convert-run PROGRAM'$"),
                            ("exim4", "a daemon.*; mend: the library in /etc/ld.so.preload"),
                            ("squid", "started by root, its worker")):
             with self.subTest(name):
