@@ -94,6 +94,35 @@ static const char *no_program(int err)
 						   NULL;
 }
 
+static bool is_on_noexec(const char *path)
+{
+	struct statvfs fs;
+
+	return statvfs(path, &fs) == 0 && fs.f_flag & ST_NOEXEC;
+}
+
+static void add_not_executable(struct explain *e, const char *path, const struct stat *st)
+{
+	char *whole, quoted[FINDING_QUOTED];
+	struct finding *found;
+
+	if (is_on_noexec(path)) { /* and no mode helps */
+		found = finding_add(&e->found, "program-executable", FINDING_PROBLEM,
+				    "it is on a mount that is noexec");
+		finding_mend(found, "a copy of it elsewhere");
+		return;
+	}
+	found = finding_add(&e->found, "program-executable", FINDING_PROBLEM,
+			    "it may not be executed%s", getuid() ? " by this user" : "");
+	whole = file_absolute(path);
+	finding_quote(whole ? whole : path, quoted);
+	if (st->st_uid == geteuid())
+		finding_mend(found, "chmod +x %s", quoted);
+	else
+		finding_mend_as_root(found, "chmod +x %s", quoted);
+	free(whole);
+}
+
 char *explain_file(struct explain *e, const char *path)
 {
 	char *interpreter;
@@ -108,19 +137,8 @@ char *explain_file(struct explain *e, const char *path)
 			    no_program(err) ? no_program(err) : strerror(-err));
 		return NULL;
 	}
-	if (access(path, X_OK) != 0) {
-		struct finding *found = finding_add(&e->found, "program-executable",
-						    FINDING_PROBLEM, "it may not be executed%s",
-						    getuid() ? " by this user" : "");
-		char *whole = file_absolute(path), quoted[FINDING_QUOTED];
-
-		finding_quote(whole ? whole : path, quoted);
-		if (f.st.st_uid == geteuid())
-			finding_mend(found, "chmod +x %s", quoted);
-		else
-			finding_mend_as_root(found, "chmod +x %s", quoted);
-		free(whole);
-	}
+	if (access(path, X_OK) != 0)
+		add_not_executable(e, path, &f.st);
 	interpreter = look_inside(e, path, &f);
 	file_free(&f);
 	return interpreter;

@@ -235,6 +235,21 @@ class Explain(L.TestCase):
         self.assertEqual((r.code, r.err), (0, ""), r)
         self.assertEqual(path.stat().st_mode & 0o777, 0o755)
 
+    def test_a_mount_where_nothing_is_executed(self):
+        """No mode helps there."""
+        noexec, elsewhere = self.lab.file("noexec"), self.lab.file("elsewhere")
+        noexec.mkdir()
+        L.command(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "noexec", noexec])
+        self.addCleanup(L.command, ["umount", noexec])
+        shutil.copy("/bin/true", noexec / "true")
+        r = self.lab.run([HELPER, "explain", "-j", noexec / "true"])
+        (found,) = [f for f in schemas.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
+        self.assertEqual((found["what"], found["mend"]), ("it is on a mount that is noexec", ["a copy of it elsewhere"]))
+        r = self.lab.run([L.BUILD / "convert-run", "-a", L.CONVERTER, noexec / "true"])
+        self.assertEqual((r.code, r.err), (126, f"convert-run: {noexec}/true: it is on a mount that is noexec\n"))
+        shutil.copy(noexec / "true", elsewhere)
+        self.explain(elsewhere, code=CAN)
+
     def test_proposal_is_for_who_asks(self):
         """What only root may do has its sudo."""
         self.of_several_users()
