@@ -49,6 +49,14 @@ static int open_network(void)
 	return fd < 0 ? -errno : fd;
 }
 
+/* By nohup, or a shell that puts us into the background. What is blocked would come all the same. */
+static bool is_ignored(int number)
+{
+	struct sigaction now;
+
+	return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 static int open_signals(void)
 {
 	sigset_t ends;
@@ -56,7 +64,10 @@ static int open_signals(void)
 
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
+	if (!is_ignored(SIGINT))
+		sigaddset(&ends, SIGINT);
+	if (!is_ignored(SIGHUP))
+		sigaddset(&ends, SIGHUP);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;

@@ -12,7 +12,7 @@
 
 struct watch {
 	int network; /* rtnetlink */
-	int signals; /* readable when SIGTERM or SIGINT has come, and from then on */
+	int signals; /* readable when SIGTERM, SIGINT or SIGHUP has come, and from then on; but for ignored ones */
 	int lock;
 	int also;  /* whatever else is waited for; -1: nothing */
 	int alarm; /* a timerfd: poll()'s own time stands still while the host sleeps */

@@ -102,6 +102,27 @@ class Life(Case):
         self.assertFalse(self.is_open(8080))
         self.assertEqual(self.status(), [])
 
+    def disposition(self, number, what):
+        """Of that signal here, and so in what is started."""
+        self.addCleanup(signal.signal, number, signal.signal(number, what))
+
+    def test_a_terminal_that_is_closed(self):
+        """It is given back then; and kept under nohup, or in the background of a shell."""
+        converter = self.converter("--pcp-least", 8)
+        for n, number in (1, signal.SIGHUP), (3, signal.SIGINT):
+            self.disposition(number, signal.SIG_DFL)
+            m = self.map("8080")
+            m.wait_event("made")
+            self.assertEqual(m.stop(number), 0, m.text())
+            self.assertEqual([e["why"] for e in converter.events("unmap", n)], ["deleted"] * n)
+            self.disposition(number, signal.SIG_IGN)
+            m = self.map("8443", "-t", "8", CONVERT_STATE=f"{self.lab.state}.{n}")
+            m.wait_event("made")
+            os.kill(m.pid, number)
+            m.wait_event("renewed", timeout=20)
+            self.assertEqual(m.events("ended"), [])
+            self.assertEqual(m.stop(), 0)
+
     def test_ipv6(self):
         self.converter(external=L.ROUTER6)
         m = self.map("8080", address=L.CONVERTER6)
