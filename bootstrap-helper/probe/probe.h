@@ -115,6 +115,8 @@ void probe_print_details(const struct probe *p);
  * nothing else that Info meets says what a Connect would. */
 bool probe_record(const struct probe_request *q, const struct probe *p,
 		  const struct health_key *key, unsigned int retry_ms, int64_t started_ms);
+/* Due at due_ms, or at once if the clock was set back since it last was, at before_ms. */
+bool probe_is_due(int64_t due_ms, int64_t before_ms, int64_t now_ms);
 /* Is it left alone because it has asked for that itself? Then to ask it is no use either. known: may be NULL. */
 bool probe_wants_patience(const struct health *known, int64_t now_ms);
 

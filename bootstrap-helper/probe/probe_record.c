@@ -81,6 +81,11 @@ static bool fails_connects(const struct probe *p)
 		p->error_code < CVT_ERR_RESET);
 }
 
+bool probe_is_due(int64_t due_ms, int64_t before_ms, int64_t now_ms)
+{
+	return now_ms >= due_ms || now_ms < before_ms;
+}
+
 bool probe_wants_patience(const struct health *known, int64_t now_ms)
 {
 	return known && known->asked && now_ms < known->alone_until_ms;

@@ -27,9 +27,10 @@
 struct job {
 	struct target target;
 	bool failed, tfo_held;
-	bool is_open;	/* programs will find out what Info did not tell */
-	bool is_kept;	/* what was found could be written */
-	int64_t due_ms; /* CLOCK_REALTIME; INT64_MAX: only when the network changes */
+	bool is_open;	   /* programs will find out what Info did not tell */
+	bool is_kept;	   /* what was found could be written */
+	int64_t due_ms;	   /* CLOCK_REALTIME; INT64_MAX: only when the network changes */
+	int64_t looked_ms; /* the last time that it was due */
 	char told[LINE_MAX_LEN];
 };
 
@@ -170,9 +171,11 @@ static void ask_those_that_are_due(struct run *run)
 {
 	for (size_t i = 0; i < run->n && !run->stopped; i++) {
 		struct job *j = &run->jobs[i];
+		int64_t now_ms = state_now_ms();
 
-		if (state_now_ms() < j->due_ms)
+		if (!probe_is_due(j->due_ms, j->looked_ms, now_ms))
 			continue;
+		j->looked_ms = now_ms;
 		j->due_ms = INT64_MAX;
 		j->failed = j->is_open = false;
 		if (is_usable(j))

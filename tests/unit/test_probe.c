@@ -719,6 +719,20 @@ static void an_answer_and_patience(void **state)
 	assert_int_equal(known.failures, 0);
 }
 
+/* In an hour by a clock that is then set back by a day. */
+static void a_clock_that_is_set_back(void **state)
+{
+	const int64_t hour = 3600 * 1000, now = 1000 * hour;
+
+	(void)state;
+	assert_true(probe_is_due(0, 0, now));
+	assert_false(probe_is_due(now + hour, now, now));
+	assert_false(probe_is_due(now + hour, now, now + hour - 1));
+	assert_true(probe_is_due(now + hour, now, now + hour));
+	assert_true(probe_is_due(now + hour, now, now - 24 * hour));
+	assert_false(probe_is_due(INT64_MAX, now, now + 24 * hour));
+}
+
 /* Whatever the connections show, it ends, and what it says is possible. */
 static void anything(void **state)
 {
@@ -791,6 +805,7 @@ int main(void)
 		cmocka_unit_test_setup(info_gets_no_answer, start),
 		cmocka_unit_test_setup(a_cookie_that_is_not_looked_for, start),
 		cmocka_unit_test_setup(an_answer_and_patience, start),
+		cmocka_unit_test_setup(a_clock_that_is_set_back, start),
 		cmocka_unit_test_setup(anything, start),
 	};
 
