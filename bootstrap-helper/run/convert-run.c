@@ -186,10 +186,12 @@ static void parse(int argc, char **argv, struct options *o)
 	o->is_program = !is_about_units(o->words[0]) || strcmp(argv[optind - 1], "--") == 0;
 	if (!o->is_program)
 		parse_unit(o->words);
-	if (!o->is_program && o->receipt)
-		fail(STATUS_USAGE, "--receipt is of a program; see " ME " -h");
-	if (!o->is_program && o->any)
-		fail(STATUS_USAGE, "--any is of a program; see " ME " -h");
+	if (!o->is_program && (o->receipt || o->any || o->preload || o->quiet))
+		fail(STATUS_USAGE, "%s is of a program; see " ME " -h",
+		     o->receipt ? "--receipt" :
+		     o->any	? "--any" :
+		     o->preload ? "--preload" :
+				  "-q");
 	if (o->is_program && o->root)
 		fail(STATUS_USAGE, "--root is for enable and disable; see " ME " -h");
 }

@@ -282,8 +282,9 @@ class Enable(L.TestCase):
             self.run_it(verb, "web", code=1, err="convert-run: .* is not from convert-run\n")
 
     def test_of_programs(self):
-        for options in ["--any"], ["--receipt"], ["--receipt=/nowhere/x"]:
-            self.run_it(*options, "enable", "web", code=2, err="convert-run: --(any|receipt).*\n")
+        for option in "--any", "--preload", "-q", "--receipt", "--receipt=/nowhere/x":
+            for verb in "enable", "disable":
+                self.run_it(option, verb, "web", code=2, err=f"convert-run: {option.partition('=')[0]} is of a program; .*\n")
 
     def test_help(self):
         """Whoever asks how it goes, or gets it wrong, has not asked for a drop-in."""
