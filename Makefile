@@ -314,6 +314,8 @@ $(BUILD)/unit/test_cookies: private REPLACED := clock_ns route_lookup
 # all of the library, likewise
 $(BUILD)/unit/test_many_pending: $(PRELOAD)
 $(BUILD)/unit/test_many_pending: private REPLACED := clock_ns exchange_at syscall
+# a libcurl without TLS
+$(BUILD)/unit/test_fetch: private REPLACED := curl_url_set
 # its clock likewise
 $(BUILD)/unit/test_log: private REPLACED := clock_read
 

@@ -60,10 +60,12 @@ char *fetch_label(const char *url, const char **why)
 {
 	char *scheme = NULL, *label = NULL;
 	CURLU *u = curl_url();
+	CURLUcode code = u ? curl_url_set(u, CURLUPART_URL, url, 0) : CURLUE_OUT_OF_MEMORY;
 
 	*why = "an address such as https://example.com/convert.conf";
-	if (u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-	    curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+	if (code == CURLUE_UNSUPPORTED_SCHEME && strncasecmp(url, "https:", 6) == 0)
+		*why = "a libcurl with TLS: this one has none";
+	if (code == CURLUE_OK && curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
 	    strcmp(scheme, "https") == 0) {
 		if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
 			*why = "no user and password: every user sees them in the process list";

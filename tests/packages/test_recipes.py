@@ -170,6 +170,10 @@ class Recipes(Packages):
         self.assertIn(" +libconvert-preload +", depends["convert-client"])
 
     def test_buildroot(self):
+        # a libcurl of Buildroot's has no TLS unless it is asked for, with a library for it
+        config = (self.root / "src/packaging/buildroot/Config.in").read_text()
+        selected = re.findall(r"^\tselect BR2_PACKAGE_(\w+)", config, re.M)
+        self.assertLessEqual({"LIBCURL", "LIBCURL_FORCE_TLS", "OPENSSL", "CA_CERTIFICATES"}, set(selected))
         (self.root / "work/buildroot.mk").write_text(BUILDROOT)
         self.sh("mkdir -p /work/uthash/src && cp /usr/include/uthash.h /work/uthash/src")
         for client in "", "y":

@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "fetch_int.h"
@@ -250,13 +252,52 @@ static void what_a_server_may_say(void **state)
 	assert_false(fetch_record_takes("a\x80", 2, 16));
 }
 
+/* As one that was built without. */
+static bool has_no_tls;
+
+CURLUcode __real_curl_url_set(CURLU *u, CURLUPart part, const char *text, unsigned int flags);
+CURLUcode __wrap_curl_url_set(CURLU *u, CURLUPart part, const char *text, unsigned int flags);
+
+CURLUcode __wrap_curl_url_set(CURLU *u, CURLUPart part, const char *text, unsigned int flags)
+{
+	if (has_no_tls && strncasecmp(text, "https:", 6) == 0)
+		return CURLUE_UNSUPPORTED_SCHEME;
+	return __real_curl_url_set(u, part, text, flags);
+}
+
+static void a_libcurl_without_tls(void **state)
+{
+	const char *why = "";
+	char *label;
+
+	(void)state;
+	for (int without = 0; without <= 1; without++) {
+		has_no_tls = without;
+		label = fetch_label("HTTPS://example.com/x?y", &why);
+		if (without)
+			assert_null(label);
+		else
+			assert_string_equal(label, "https://example.com/x");
+		free(label);
+		assert_int_equal(strstr(why, "TLS") != NULL, without);
+		assert_null(fetch_label("http://example.com/x", &why));
+		assert_null(strstr(why, "TLS"));
+	}
+	has_no_tls = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(differences),	      cmocka_unit_test(differences_can_be_applied),
-		cmocka_unit_test(a_large_difference), cmocka_unit_test(what_is_hidden),
-		cmocka_unit_test(what_is_shown),      cmocka_unit_test(files_that_are_named),
-		cmocka_unit_test(the_record),	      cmocka_unit_test(what_a_server_may_say),
+		cmocka_unit_test(differences),
+		cmocka_unit_test(differences_can_be_applied),
+		cmocka_unit_test(a_large_difference),
+		cmocka_unit_test(what_is_hidden),
+		cmocka_unit_test(what_is_shown),
+		cmocka_unit_test(files_that_are_named),
+		cmocka_unit_test(the_record),
+		cmocka_unit_test(what_a_server_may_say),
+		cmocka_unit_test(a_libcurl_without_tls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
