@@ -308,8 +308,12 @@ int config_rules_add(struct config_rules *rules, const char *text, unsigned int 
 	int ret = parse_clauses(&(struct context){ rules, program, &c, err, line }, text);
 
 	if (!ret) {
+		/* without a program: whose ports are to be opened, and these have names */
+		bool is_ours = !program && rules->is_incoming ? c.port != NULL :
+								!c.app || c.is_for_us;
+
 		rules->n_in_file++;
-		if (c.app && !c.is_for_us && (program || !rules->is_incoming))
+		if (!is_ours)
 			rules->n_entries = from;
 		else if (add_rule(rules, &c, from, line) < 0)
 			ret = config_no_memory(err, line);

@@ -29,7 +29,7 @@ struct config_rules *config_rules_new_incoming(void);
 /* Before the first, where many may come: from a text of this length. What is not used is not touched. -ENOMEM. */
 int config_rules_expect(struct config_rules *rules, size_t len);
 /* Rules for other programs are checked and then forgotten; incoming ones without a program are for those
- * who open ports for all of them. err->what says what is wrong. */
+ * who open ports for all of them, which are those with a port. err->what says what is wrong. */
 int config_rules_add(struct config_rules *rules, const char *text, unsigned int line,
 		     const char *program, struct config_error *err);
 /* After the last rule, before the first look-up. -ENOMEM. */

@@ -480,11 +480,23 @@ class Configured(Case):
         self.assertEqual([m.wait_event("made", n=n)["port"] for n in (1, 2, 3, 4)], [90, 8080, 8081, 8443])
 
     def test_rules_without_a_port(self):
-        for rule, said in (("accept app nginx", "more than 64 ports"), ("accept port 1-65", "more than 64")):
+        without, named = "accept app nginx", "accept app sshd port 8080"
+        for rule, said in ((without, "no port is named"), ("accept", "no port is named"),
+                           ("accept port 1-65", "more than 64")):
             done = self.lab.run([BOOTSTRAP, "map", "-c", self.conf(rule)])
             self.assertEqual(done.code, 1)
             self.assertIn(said, done.err)
-        self.assertEqual([f["id"] for f in self.check(self.conf("accept app nginx"))], ["mapping-ports"])
+        self.assertEqual(self.check(self.conf(without)), [])
+        self.assertEqual([f["id"] for f in self.check(self.conf("accept port 1-65"))], ["mapping-ports"])
+        self.converter()
+        for rules in (named, without), (without, named):
+            conf = self.conf(rules[0], f"rule = {rules[1]}")
+            m = self.map("-c", conf)
+            self.assertEqual(m.wait_event("made")["port"], 8080)
+            self.assertEqual(m.stop(), 0)
+            self.assertEqual(len(m.events("ended")), 1)
+            self.assertEqual([(f["id"], f["values"]["external"]) for f in self.check(conf)],
+                             [("mapping", f"{L.ROUTER}:8080")])
 
     def test_server_of_the_configuration(self):
         self.converter(listen=[L.ROUTER])

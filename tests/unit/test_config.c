@@ -543,7 +543,8 @@ static void incoming_rules(void **state)
 static void incoming_rules_of_all(void **state)
 {
 	static const char text[] =
-		"[incoming]\nrule = accept port 80 app nginx\nrule = accept port 90\n";
+		"[incoming]\nrule = accept app sshd\nrule = accept port 80 app nginx\n"
+		"rule = accept port 90\nrule = accept app curl\n";
 	const struct addr nginx = { .port = 80 }, all = { .port = 90 }, none = { .port = 81 };
 	struct config_rule_match match;
 
@@ -551,9 +552,12 @@ static void incoming_rules_of_all(void **state)
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(
 			config_parse(&config, "f", text, strlen(text), i ? "curl" : NULL, &err), 0);
-		assert_int_equal(config_rules_find(config.incoming, &nginx, &match), !i);
+		assert_true(config_rules_find(config.incoming, &nginx, &match));
+		assert_int_equal(match.line, i ? 5 : 3);
 		assert_true(config_rules_find(config.incoming, &all, &match));
-		assert_false(config_rules_find(config.incoming, &none, &match));
+		/* without a port: curl's own, and nobody's to open */
+		assert_int_equal(config_rules_find(config.incoming, &none, &match), i);
+		assert_int_equal(config_rules_count(config.incoming), 4);
 		config_free(&config);
 	}
 }
