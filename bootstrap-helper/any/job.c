@@ -173,6 +173,14 @@ void job_end(struct job *j)
 	over = j;
 }
 
+void job_give_up(struct job *j, int err)
+{
+	if (j->waiting)
+		listener_answer(j->waiting, err);
+	j->waiting = 0;
+	job_end(j);
+}
+
 void caller_let_go(struct caller *by)
 {
 	if (by->theirs >= 0)
@@ -647,10 +655,8 @@ static void enter_name(struct job *j)
 	while (other &&
 	       (other->state != JOB_PENDING || !nowhere_is_same(&other->nowhere, &j->nowhere)))
 		other = other->next_named;
-	if (other && other->waiting)
-		listener_answer(other->waiting, EBADF);
 	if (other)
-		job_end(other);
+		job_give_up(other, EBADF);
 	j->next_named = *bucket;
 	*bucket = j;
 }

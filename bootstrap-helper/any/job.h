@@ -66,6 +66,8 @@ void job_wait(struct job *j, struct caller *by, int on_limit);
  * program has written so far is on its way through here, and so is all that follows. */
 bool job_place(struct job *j, struct caller *by);
 void job_end(struct job *j);
+/* The same, before there was an outcome; a connect() that waits for that is told err. */
+void job_give_up(struct job *j, int err);
 /* A connection that was converted, or is relayed: whom the program takes it to be connected to, and of which family. */
 struct job_peer {
 	uint64_t cookie;

@@ -103,9 +103,10 @@ static bool on_connect(struct caller *by, const struct sockaddr_storage *sa, soc
 
 	if (is_none)
 		job_forget_peer(by->cookie);
-	/* the program has taken the connection back: by this call, or by shutdown() */
+	/* the program has taken the connection back: by this call, or by shutdown(). Another thread of it, or a child,
+	 * may wait for it, and is told what the kernel would tell it (LINUX-FACTS 11.12). */
 	if (j && (is_none || (j->state == JOB_PENDING && j->holds && !nowhere_waits(by->theirs)))) {
-		job_end(j);
+		job_give_up(j, is_none ? EPIPE : ECONNRESET);
 		j = NULL;
 	}
 	if (is_inet && j && j->state == JOB_PENDING)

@@ -490,6 +490,35 @@ class Connections(Any):
             self.assertEqual(r.out.decode(), f"('{L.SERVER}', 80)\n('{L.SERVER}', {GREETING})\n", r)
         self.assertEqual(self.log().count(": connected"), 2, self.log())
 
+    def test_taken_back_meanwhile(self):
+        """... by another thread, or by a child, while one waits in connect(): that one is told what it is directly."""
+        self.lab.converter()
+        for how, told in (("take_back()", "EPIPE"), ("shut(); again()", "ECONNRESET"),
+                          ("os.fork() == 0 and (take_back(), os._exit(0))", "EPIPE")):
+            code = f"""if True:
+                import ctypes, errno, os, socket, threading, time
+                def take_back():
+                    ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)
+                def shut():
+                    s.shutdown(socket.SHUT_RDWR)
+                def again():
+                    s.setblocking(False)
+                    s.connect_ex(to)
+                to, s, told = ("{servers.MUTE}", 80), socket.socket(), []
+                thread = threading.Thread(target=lambda: told.append(s.connect_ex(to)), daemon=True)
+                thread.start()
+                while s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != 2:  # SYN_SENT
+                    time.sleep(0.01)
+                {how}
+                thread.join(4)
+                print([errno.errorcode.get(err) for err in told], flush=True)
+                os._exit(0)"""
+            with self.subTest(how):
+                self.assertEqual(self.python(code).out.decode(), f"['{told}']\n")
+                # directly another connect() at once may be what the first one goes on to wait for
+                natively = self.lab.run(["/usr/bin/python3", "-c", code.replace("; again()", "")])
+                self.assertEqual(natively.out.decode(), f"['{told}']\n")
+
     def test_refused_without_first_thread(self):
         """The program's first thread has ended; who goes on learns why it failed."""
         self.lab.converter("--fault", "error=65")
