@@ -206,6 +206,7 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 	}
 	if (s.program == 0) {
 		close(outside);
+		close(pair[0]); /* or it would never hear of our end */
 		be_program(p, pair[1]);
 	}
 	say(outside, WORD_BEGUN, 0, -1);

@@ -24,6 +24,7 @@ STATIC = L.TOOLS / "static"
 WHO = f"http://{L.SERVER}/who"
 CURL = f"curl -sS --max-time 8 {WHO}"
 IP_LOCAL_PORT_RANGE = 51  # Linux 6.3
+PIDFD_OPEN = 434  # on every machine
 GREETING = 2525  # a server that speaks first
 
 GREETER = f"""
@@ -68,10 +69,14 @@ def setup(lab):
     lab.start("server", ["python3", "-c", GREETER], name="greeter").wait_for_listeners(GREETING)
 
 
+def children_of(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []
+
+
 def supervisor_of(process):
     """... of a process that has become convert-run."""
-    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return int(L.wait_for("the supervisor", lambda: children.exists() and children.read_text().split())[0])
+    return L.wait_for("the supervisor", lambda: children_of(process.pid))[0]
 
 
 def state_of(pid):
@@ -86,8 +91,15 @@ def has_ended(pid):
 
 
 def names_of_children(pid):
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children]
+    return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children_of(pid)]
+
+
+def is_in_call(pid, number):
+    """proc_pid_syscall(5)"""
+    try:
+        return pathlib.Path(f"/proc/{pid}/syscall").read_text().split()[0] == str(number)
+    except OSError:  # it has ended
+        return False
 
 
 def sockets_of(pid):
@@ -1211,6 +1223,19 @@ class Processes(Any):
 
     def test_supervisor_killed_strict(self):
         self.assertIn("curl: (7)", self.without_supervisor("--strict"))
+
+    def test_supervisor_killed_before_the_program(self):
+        """... has become one: what is to be that hears of it, and ends."""
+        process = self.lab.started(L.Process("client", [
+            "strace", "-f", "-qq", "-o", self.lab.file("strace"), "-e", "trace=pidfd_open", "-e",
+            "inject=pidfd_open:delay_enter=30000000", RUN, "--any", "echo", "started"], env=self.conf))
+        supervisor = L.wait_for("the supervisor to look", lambda: next(
+            (pid for run in children_of(process.pid) for pid in children_of(run) if is_in_call(pid, PIDFD_OPEN)), None))
+        waiting, = children_of(supervisor)
+        os.kill(supervisor, signal.SIGKILL)
+        self.assertEqual(process.process.wait(10), 1, process.text())
+        self.assertTrue(has_ended(waiting))
+        self.assertEqual(process.text(), "")
 
     def test_supervisor_killed_no_process_left(self):
         """... and there may be none more: who stands for the program answers by himself."""
