@@ -438,6 +438,8 @@ class Connections(Any):
         for nonblocking, leaves in (True, "os.fork() and leave()"), (True, "again()"), (False, "again()"):
             r = self.python(f"""if True:
                 import errno, os, select, socket, threading, time
+                def begun():
+                    return s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 2  # SYN_SENT
                 def leave():
                     s.close()
                     raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
@@ -449,7 +451,9 @@ class Connections(Any):
                 s.setblocking(not {nonblocking})
                 connect = threading.Thread(target=s.connect_ex, args=[("{L.SERVER}", 80)])
                 connect.start()
-                time.sleep(0.1) if not {nonblocking} else connect.join()
+                {nonblocking} and connect.join()
+                while connect.is_alive() and not begun():
+                    time.sleep(0.01)
                 {leaves}
                 print(bool(select.select([], [s], [], 8)[1]))
                 print(errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))""")
