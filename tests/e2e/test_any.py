@@ -90,8 +90,8 @@ def has_ended(pid):
         return True
 
 
-def names_of_children(pid):
-    return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children_of(pid)]
+def names_of_children(pid, but=None):
+    return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children_of(pid) if child != but]
 
 
 def is_in_call(pid, number):
@@ -1263,13 +1263,12 @@ class Processes(Any):
         self.assertEqual(process.process.wait(20), 5, process.text())
         self.assertEqual(process.text().strip(), L.CLIENT)
 
-    def test_both_killed(self):
-        """Nobody answers any more what a daemon asks."""
-        for first in 0, 1:
-            with self.subTest(first=first):
-                out, flag = self.lab.file("daemon"), self.lab.file("flag")
-                daemon = self.lab.file("daemon.py", f"""
-import errno, os, socket, time
+    def asking(self):
+        """A program that connects at once and when there is its flag, and what it says of that."""
+        out, flag = self.lab.file("asking"), self.lab.file("flag")
+        return out, flag, self.lab.file("asking.py", f"""
+import errno, os, socket, sys, time
+sys.stdout = open("{out}", "w")
 def connect():
     with socket.socket() as s:
         s.settimeout(8)
@@ -1279,9 +1278,17 @@ while not os.path.exists("{flag}"):
     time.sleep(0.02)
 connect()
 """)
-                process = self.start("sh", "-c", f"setsid /usr/bin/python3 {daemon} > {out} 2>&1 & exec sleep 60")
+
+    def test_both_killed(self):
+        """Nobody answers any more what a daemon asks: neither has had the time to see to it."""
+        for first in 0, 1:
+            with self.subTest(first=first):
+                out, flag, asking = self.asking()
+                process = self.start("sh", "-c", f"setsid /usr/bin/python3 {asking} & exec sleep 60")
                 both = process.pid, supervisor_of(process)
                 process.wait_for("the first", lambda out=out: out.exists() and out.read_text())
+                if first == 1:  # it would begin to answer by another process
+                    os.kill(process.pid, signal.SIGSTOP)
                 os.kill(both[first], signal.SIGKILL)
                 os.kill(both[1 - first], signal.SIGKILL)
                 process.process.wait(10)
@@ -1289,6 +1296,20 @@ connect()
                 flag.write_text("")
                 L.wait_for("the second", lambda out=out: out.read_text().count("\n") == 2)
                 self.assertEqual(out.read_text().split(), ["connected", "ENOSYS"])
+
+    def test_one_killed_after_the_other(self):
+        """... and then convert-run: who has begun to answer goes on, and so does the program, for itself."""
+        out, flag, asking = self.asking()
+        process = self.start("/usr/bin/python3", asking)
+        supervisor = supervisor_of(process)
+        process.wait_for("the first", lambda: out.exists() and out.read_text())
+        os.kill(supervisor, signal.SIGKILL)
+        L.wait_for("who answers", lambda: "convert-run" in names_of_children(process.pid, but=supervisor))
+        os.kill(process.pid, signal.SIGKILL)
+        process.process.wait(10)
+        flag.write_text("")
+        L.wait_for("the second", lambda: out.read_text().count("\n") == 2)
+        self.assertEqual(out.read_text().split(), ["connected", "connected"])
 
     def test_supervisor_killed_meanwhile(self):
         """Who waits in connect() is let go."""
