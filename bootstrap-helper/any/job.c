@@ -639,7 +639,9 @@ void job_wait(struct job *j, struct caller *by, int on_limit)
 	j->waiting = by->id;
 	j->thread = by->thread;
 	j->number = by->number;
-	j->limit_ns = j->holds ? sock_time_limit(by->theirs, SO_SNDTIMEO) : WAIT_FOREVER;
+	/* one that does not block is here as it cannot be helped, and would not be told by the socket how it went on */
+	j->limit_ns = sock_is_nonblocking(by->theirs) ? WAIT_FOREVER :
+							sock_time_limit(by->theirs, SO_SNDTIMEO);
 	j->on_limit = on_limit;
 	due_at(j->limit_ns);
 	due_at(now_ns() + LOOK_NS);

@@ -535,6 +535,26 @@ class Connections(Any):
                 natively = self.lab.run(["/usr/bin/python3", "-c", code.replace("; again()", "")])
                 self.assertEqual(natively.out.decode(), f"['{told}']\n")
 
+    def test_time_limit(self):
+        """SO_SNDTIMEO holds for a socket of Multipath TCP, too; not where it has to wait and should not."""
+        self.lab.converter("--fault", "delay=1500")
+        r = self.python(f"""if True:
+            import ctypes, errno, socket, struct
+            libc = ctypes.CDLL(None, use_errno=True)
+            to = struct.pack("!HH4s8x", socket.htons(2), {GREETING}, socket.inet_aton("{L.SERVER}"))
+            def connect(limit):
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, limit))
+                return errno.errorcode[ctypes.get_errno()] if libc.connect(s.fileno(), to, 16) else "connected"
+            for blocking in True, False:
+                s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+                s.setblocking(blocking)
+                print(*map(connect, (300000, 300000, 0)))
+                s.settimeout(8)
+                print(s.recv(9))""")
+        self.assertEqual(r.out.decode(), "EINPROGRESS EALREADY connected\nb'hello'\n"
+                         "connected EISCONN EISCONN\nb'hello'\n", r)
+        self.assertEqual(self.log().count(": connected"), 2, self.log())
+
     def test_refused_without_first_thread(self):
         """The program's first thread has ended; who goes on learns why it failed."""
         self.lab.converter("--fault", "error=65")
