@@ -18,10 +18,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define BUCKETS	   4096
 #define PEERS	   65536
+#define PEER_TRIES 8	      /* places that a peer may be written down at */
 #define LOOK_NS	   500000000  /* so often whoever waits is looked after */
 #define LOOKS	   64	      /* at a time; meanwhile programs stand still */
 #define UNASKED_NS 1000000000 /* then whoever has not asked gets its bytes relayed */
@@ -89,22 +91,55 @@ struct job *job_find(uint64_t cookie)
 	return j;
 }
 
-static void remember_peer(const struct job *j, uint64_t cookie)
+static struct job_peer *find_peer(uint64_t cookie)
 {
-	peers[cookie % PEERS] = (struct job_peer){ cookie, j->server, j->like.family };
+	for (uint64_t i = 0; cookie && i < PEER_TRIES; i++)
+		if (peers[(cookie + i) % PEERS].cookie == cookie)
+			return &peers[(cookie + i) % PEERS];
+	return NULL;
+}
+
+/* Nobody says when a connection has ended, so it is looked for; but not where it may have gone. */
+static bool is_held(const struct job_peer *p)
+{
+	return job_find(p->cookie) || target_has(p->process, p->number, p->ino);
+}
+
+/* The next one whose connection is over; or the oldest. */
+static struct job_peer *room_for_peer(uint64_t cookie)
+{
+	struct job_peer *p = find_peer(cookie), *oldest = &peers[cookie % PEERS];
+
+	for (uint64_t i = 0; !p && i < PEER_TRIES; i++) {
+		struct job_peer *each = &peers[(cookie + i) % PEERS];
+
+		if (!each->cookie || !is_held(each))
+			p = each;
+		else if (each->cookie < oldest->cookie)
+			oldest = each;
+	}
+	return p ? p : oldest;
+}
+
+/* ino: of the socket that process has under that number. */
+static void remember_peer(const struct job *j, uint64_t cookie, int process, int number, ino_t ino)
+{
+	*room_for_peer(cookie) = (struct job_peer){
+		cookie, j->server, j->like.family, process, number, ino,
+	};
 }
 
 const struct job_peer *job_peer(uint64_t cookie)
 {
-	const struct job_peer *p = &peers[cookie % PEERS];
-
-	return cookie && p->cookie == cookie ? p : NULL;
+	return find_peer(cookie);
 }
 
 void job_forget_peer(uint64_t cookie)
 {
-	if (cookie && peers[cookie % PEERS].cookie == cookie)
-		peers[cookie % PEERS].server = (struct addr){ .port = 0 };
+	struct job_peer *p = find_peer(cookie);
+
+	if (p)
+		p->server = (struct addr){ .port = 0 };
 }
 
 static void due_at(int64_t at_ns)
@@ -198,7 +233,7 @@ static void relay_on(struct job *j)
 		j->relay = relay_begin(j->far, j->ours, j->placed);
 		j->is_relayed = !j->placed;
 		j->until_ns = INT64_MAX;
-		remember_peer(j, j->cookie); /* the kernel's is nowhere */
+		remember_peer(j, j->cookie, 0, -1, 0); /* the kernel's is nowhere */
 	}
 	if (!j->relay || !relay_go_on(j->relay)) {
 		job_end(j);
@@ -287,7 +322,8 @@ bool job_place(struct job *j, struct caller *by)
 {
 	struct target_epoll *e;
 	size_t n = target_epolls(by->thread, by->number, by->theirs, &e);
-	int flags = sys_fcntl(by->theirs, F_GETFL, 0);
+	int flags = sys_fcntl(by->theirs, F_GETFL, 0), process;
+	struct stat is;
 	bool cloexec;
 	char byte;
 
@@ -299,7 +335,8 @@ bool job_place(struct job *j, struct caller *by)
 		relay_on(j);
 		return false;
 	}
-	like_again(by->theirs, target_process(by->thread), &j->like, j->ours);
+	process = target_process(by->thread);
+	like_again(by->theirs, process, &j->like, j->ours);
 	sys_fcntl(j->ours, F_SETFL, flags);
 	unwatch(j->ours);
 	cloexec = target_is_cloexec(by->thread, by->number);
@@ -308,8 +345,8 @@ bool job_place(struct job *j, struct caller *by)
 	for (size_t i = 0; i < n; i++)
 		register_alike(j->ours, by, &e[i]);
 	j->placed = sock_cookie(j->ours);
-	if (j->converted)
-		remember_peer(j, j->placed);
+	if (j->converted && fstat(j->ours, &is) == 0)
+		remember_peer(j, j->placed, process, by->number, is.st_ino);
 	leave_to(j, by);
 	return true;
 }

@@ -11,6 +11,7 @@
 #include "nowhere.h"
 
 #include <stddef.h>
+#include <sys/types.h>
 
 enum job_state { JOB_PENDING, JOB_UP, JOB_FAILED };
 
@@ -73,6 +74,8 @@ struct job_peer {
 	uint64_t cookie;
 	struct addr server; /* port 0: to nobody any more */
 	int family;
+	int process, number; /* where it was put in place, and its inode there; 0: it was not */
+	ino_t ino;
 };
 const struct job_peer *job_peer(uint64_t cookie);
 /* The program has taken it back, or connects its socket anew. */

@@ -154,6 +154,15 @@ bool target_is_in_proc(int tid, int fd, int theirs)
 	       there.st_ino == is.st_ino;
 }
 
+bool target_has(int tid, int fd, ino_t ino)
+{
+	struct stat is;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, fd);
+	return ino && stat(path, &is) == 0 && is.st_ino == ino && S_ISSOCK(is.st_mode);
+}
+
 bool target_is_cloexec(int tid, int fd)
 {
 	const char *at = strstr(read_proc(tid, "fdinfo", fd), "flags:");

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Of what tid has under the number fd, a descriptor of ours: negative errno, or to be closed. */
 int target_fd(int tid, int fd);
@@ -22,6 +23,8 @@ bool target_write(int tid, uint64_t to, const void *from, size_t n);
  * below. What follows is read there, and is wrong if it is not. */
 bool target_is_in_proc(int tid, int fd, int theirs);
 bool target_is_cloexec(int tid, int fd);
+/* Is the socket with that inode (0: none) there? */
+bool target_has(int tid, int fd, ino_t ino);
 
 /* What the epoll sets of its process hold of the socket that it has under the number fd, as we have it under
  * theirs: another that had the number before may still be in there. Which sets there are is looked up once for

@@ -24,6 +24,7 @@ STATIC = L.TOOLS / "static"
 WHO = f"http://{L.SERVER}/who"
 CURL = f"curl -sS --max-time 8 {WHO}"
 IP_LOCAL_PORT_RANGE = 51  # Linux 6.3
+SO_COOKIE = 57
 PIDFD_OPEN = 434  # on every machine
 GREETING = 2525  # a server that speaks first
 
@@ -534,6 +535,28 @@ class Connections(Any):
                 # directly another connect() at once may be what the first one goes on to wait for
                 natively = self.lab.run(["/usr/bin/python3", "-c", code.replace("; again()", "")])
                 self.assertEqual(natively.out.decode(), f"['{told}']\n")
+
+    def test_peer_of_an_old_one(self):
+        """A connection is older than another whose cookie has the same place in the supervisor's table."""
+        self.lab.converter()
+        cpu = min(os.sched_getaffinity(0))  # each has cookies of its own, one by one
+        r = self.lab.run(["taskset", "-c", cpu, RUN, "--any", "/usr/bin/python3", "-c", f"""if True:
+            import socket, struct
+            def distance(s):
+                return (first - struct.unpack("Q", s.getsockopt(socket.SOL_SOCKET, {SO_COOKIE}, 8))[0]) % 65536
+            def is_next():
+                with socket.socket() as s:
+                    return distance(s) == 2  # the next one is the program's socket, and then comes the connection
+            first, kept = 0, socket.create_connection(("{L.SERVER}", {GREETING}), 8)
+            first = -distance(kept) % 65536
+            for _ in range(50):
+                while not is_next():
+                    pass
+                s = socket.create_connection(("{L.SERVER}", {GREETING}), 8)
+                if distance(s) == 0:
+                    break
+            print(distance(s), kept.getpeername(), s.getpeername())"""], env=self.conf, timeout=60)
+        self.assertEqual(r.out.decode(), f"0 ('{L.SERVER}', {GREETING}) ('{L.SERVER}', {GREETING})\n", r)
 
     def test_time_limit(self):
         """SO_SNDTIMEO holds for a socket of Multipath TCP, too; not where it has to wait and should not."""
