@@ -369,6 +369,19 @@ def echo(s):
         s.sendall(data)
 
 
+def fill(s):
+    """Sends until nobody on the way takes more."""
+    s.setblocking(False)
+    idle = 0
+    while idle < 10:
+        try:
+            s.send(b"q" * 65536)
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+            time.sleep(0.02)
+
+
 def reset(s):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     s.close()
@@ -1201,34 +1214,57 @@ class Relay(Case):
             c.wait_event("close", outcome="client-reset")
             self.assertLessEqual(c.sockets(), 4)
 
+    @contextlib.contextmanager
+    def stalled(self):
+        """A client that reads nothing, and its server's end; every buffer between them is full."""
+        with Listener() as l, socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(5)
+            s.connect((CONVERTER, PORT))
+            s.sendall(message(connect(SERVER, l.port)))
+            read_reply(s)
+            server = l.accept()
+            fill(server)
+            yield s, server
+
     def test_reset_against_a_stalled_side(self):
-        """The server's RST arrives while the client reads nothing and every buffer is full:
-        what the converter had goes to the client, then RST; meanwhile it does not spin."""
-        with Converter() as c, Listener() as l:
-            with socket.socket() as s:
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                s.settimeout(5)
-                s.connect((CONVERTER, PORT))
-                s.sendall(message(connect(SERVER, l.port)))
-                read_reply(s)
-                server = l.accept()
-                server.setblocking(False)
-                try:
-                    while True:
-                        server.send(b"q" * 65536)
-                        time.sleep(0.001)
-                except BlockingIOError:
-                    pass
+        """The server's RST arrives while the client reads nothing, and perhaps still sends: what
+        the converter had goes to the client, then RST; meanwhile it does not spin."""
+        for last in b"", b"x":
+            with self.subTest(last), Converter() as c:
+                with self.stalled() as (s, server):
+                    reset(server)
+                    time.sleep(0.05)
+                    s.sendall(last)
+                    before = cpu_of(c.process.pid)
+                    time.sleep(0.3)
+                    self.assertLess(cpu_of(c.process.pid) - before, 0.1)
+                    got = 0
+                    with self.assertRaises(ConnectionResetError):
+                        while data := s.recv(65536):
+                            got += len(data)
+                self.assertEqual(c.wait_event("close", outcome="server-reset")["s2c"], str(got))
+                self.assertGreater(got, 100000)
+
+    def test_reset_against_a_side_that_stays_stalled(self):
+        """It is reset all the same, whether it sends or not."""
+        for last in b"", b"x":
+            with self.subTest(last), Converter() as c, self.stalled() as (s, server):
                 reset(server)
-                before = cpu_of(c.process.pid)
-                time.sleep(0.3)
-                self.assertLess(cpu_of(c.process.pid) - before, 0.1)
-                got = 0
-                with self.assertRaises(ConnectionResetError):
-                    while data := s.recv(65536):
-                        got += len(data)
-            self.assertEqual(c.wait_event("close", outcome="server-reset")["s2c"], str(got))
-            self.assertGreater(got, 100000)
+                time.sleep(0.05)
+                s.sendall(last)
+                c.wait_event("close", outcome="server-reset")
+                self.assertReset(s)
+
+    def test_client_resets_with_every_buffer_full(self):
+        """In either direction."""
+        with Converter() as c, self.stalled() as (s, server):
+            fill(s)
+            reset(s)
+            c.wait_event("close", outcome="client-reset")
+            server.settimeout(5)
+            self.assertReset(server)
+            server.close()
 
     def test_back_pressure(self):
         with Converter() as c, Listener() as l:

@@ -11,6 +11,7 @@
 
 #define LINGER_MS      2000
 #define INFO_LINGER_MS 10000 /* the client closes after a reply without Connect */
+#define BROKEN_MS      1000  /* for what a failed side had sent, if the other takes none of it */
 #define RESET_POLL_MS  5
 #define RESET_POLLS    200 /* one second for the last bytes before the RST */
 
@@ -57,12 +58,25 @@ void conn_reset_after_drain(struct conn *c)
 		conn_drop(c, "reset", true);
 }
 
+static const char *outcome_of(enum relay_side failed)
+{
+	return failed == RELAY_UP ? "client-reset" : "server-reset";
+}
+
 void conn_relay_step(struct conn *c, enum relay_side side, uint32_t events)
 {
-	c->active_ms = loop_now_ms();
+	bool was_broken = relay_is_broken(&c->relay);
+	uint64_t before = relay_moved(&c->relay);
+	enum relay_state state;
+
 	grow_send_buffer(c);
-	switch (relay_ready(&c->relay, side, events)) {
+	state = relay_ready(&c->relay, side, events);
+	if (!was_broken || relay_moved(&c->relay) != before)
+		c->active_ms = loop_now_ms();
+	switch (state) {
 	case RELAY_GOING:
+		if (!was_broken && relay_is_broken(&c->relay))
+			conn_idle_check(c); /* it may be over in a second now */
 		return;
 	case RELAY_DONE:
 		conn_drop(c, "ok", false);
@@ -75,7 +89,7 @@ void conn_relay_step(struct conn *c, enum relay_side side, uint32_t events)
 	else if (c->relay.error == EMFILE || c->relay.error == ENFILE || c->relay.error == ENOMEM)
 		c->outcome = "local";
 	else
-		c->outcome = c->relay.failed == RELAY_UP ? "client-reset" : "server-reset";
+		c->outcome = outcome_of(c->relay.failed);
 	loop_unwatch(&c->up);
 	loop_unwatch(&c->down);
 	c->state = CONN_RESETTING;
@@ -121,13 +135,32 @@ void conn_linger(struct conn *c, bool send_fin)
 	conn_drain_linger(c);
 }
 
+/* Has the side that is left taken something since this was asked last? EPOLLOUT tells of it late,
+ * when a third of that socket's buffer is free. */
+static bool takes_more(struct conn *c)
+{
+	int before = c->left;
+
+	c->left = 0;
+	ioctl(c->relay.broken[RELAY_UP] ? c->down.fd : c->up.fd, SIOCOUTQ, &c->left);
+	return c->left != before;
+}
+
 void conn_idle_check(struct conn *c)
 {
 	uint64_t limit = (uint64_t)conn_options()->idle_timeout_s * 1000;
-	uint64_t idle = loop_now_ms() - c->active_ms;
+	const char *outcome = "idle";
+	uint64_t idle;
 
+	if (relay_is_broken(&c->relay)) {
+		limit = BROKEN_MS;
+		outcome = outcome_of(c->relay.broken[RELAY_UP] ? RELAY_UP : RELAY_DOWN);
+		if (takes_more(c))
+			c->active_ms = loop_now_ms();
+	}
+	idle = loop_now_ms() - c->active_ms;
 	if (idle >= limit)
-		conn_drop(c, "idle", true);
+		conn_drop(c, outcome, true);
 	else
 		loop_arm(&c->timer, limit - idle);
 }

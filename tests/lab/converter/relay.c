@@ -196,9 +196,10 @@ static int set_mask(struct relay *r, enum relay_side side)
 
 	if (r->unwatched[side])
 		return 0;
-	if (!out->eof && !out->in_pipe)
+	/* for a side that has failed nothing is read, so what comes for it would come up for ever */
+	if (!out->eof && !out->in_pipe && !r->broken[other(side)])
 		mask |= EPOLLIN;
-	if (in->in_pipe)
+	if (in->in_pipe && !r->broken[side])
 		mask |= EPOLLOUT;
 	return loop_watch(r->watch[side], mask);
 }
@@ -218,6 +219,16 @@ static void note_failure(struct relay *r, enum relay_side side, uint32_t events)
 		return;
 	r->unwatched[side] = true;
 	loop_unwatch(r->watch[side]);
+}
+
+bool relay_is_broken(const struct relay *r)
+{
+	return r->broken[RELAY_UP] || r->broken[RELAY_DOWN];
+}
+
+uint64_t relay_moved(const struct relay *r)
+{
+	return r->flow[RELAY_UP].bytes + r->flow[RELAY_DOWN].bytes;
 }
 
 enum relay_state relay_ready(struct relay *r, enum relay_side side, uint32_t events)

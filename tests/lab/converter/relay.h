@@ -40,6 +40,10 @@ struct relay {
 void relay_start(struct relay *r, struct loop_watch *up, struct loop_watch *down);
 /* Moves what can be moved and sets both watches' masks. events: of `side`, 0 at the start. */
 enum relay_state relay_ready(struct relay *r, enum relay_side side, uint32_t events);
+/* One side has failed, and the other has not yet got all of its last bytes. */
+bool relay_is_broken(const struct relay *r);
+/* Bytes that have left us, in both directions. */
+uint64_t relay_moved(const struct relay *r);
 /* Gives the pipes back; the bytes in them are lost. */
 void relay_end(struct relay *r);
 /* Pipes for the time when no more can be had: connections that exist shall not suffer from it. */
