@@ -889,11 +889,13 @@ class Errors(Case):
             self.assertEqual({e["icmp"] for e in c.events("error")}, {"3", "1"})
 
     def test_97_mute_server(self):
-        with Rule(f"INPUT -p tcp -d {SERVER} --dport 81 -j DROP"):
+        with Rule(f"INPUT -p tcp -d {SERVER} --dport 81 -j DROP"), \
+                Rule(f"INPUT -p tcp -d {SERVER6} --dport 81 -j DROP", "ip6tables"):
             with Converter("--connect-timeout", "200"):
-                start = time.monotonic()
-                self.fails(message(connect(SERVER, 81)), "01022263 1e016101")
-                self.assertGreater(time.monotonic() - start, 0.19)
+                for ip, code in (SERVER, 1), (SERVER6, 3):  # host, address unreachable
+                    start = time.monotonic()
+                    self.fails(message(connect(ip, 81)), f"01022263 1e0161{code:02x}")
+                    self.assertGreater(time.monotonic() - start, 0.19)
             with Converter(), convert(message(connect(SERVER, 81))) as s:  # by default: mute too
                 self.assertFalse(select.select([s], [], [], 0.5)[0])
 

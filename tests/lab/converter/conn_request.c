@@ -125,7 +125,7 @@ void conn_down_late(struct conn *c)
 		conn_drop(c, "hold-gone", true);
 		return;
 	}
-	down_mute(&f);
+	down_mute(addr_is_v4(&c->wish.target), &f);
 	down_failed(c, &f);
 }
 

@@ -95,12 +95,13 @@ void down_local_failure(int err, const struct options *o, struct failure *f)
 	f->value[f->n++] = (uint8_t)o->retry_after;
 }
 
-/* No ICMP came, so the code is made up: "host unreachable". The other candidate, Error 65, would
- * make clients keep off the whole converter because of one dead server (P-29). */
-void down_mute(struct failure *f)
+/* No ICMP came, so the code is made up: "host unreachable", in IPv6 "address unreachable". The other
+ * candidate, Error 65, would make clients keep off the whole converter because of one dead server
+ * (P-29). */
+void down_mute(bool v4, struct failure *f)
 {
 	failure_set(f, CVT_ERR_UNREACHABLE, "server is mute");
-	f->value[f->n++] = ICMP_HOST_UNREACH;
+	f->value[f->n++] = v4 ? ICMP_HOST_UNREACH : ICMP6_DST_UNREACH_ADDR;
 }
 
 /* Takes one message off the error queue. True if it was an ICMP one. */
@@ -178,7 +179,7 @@ static void explain(int err, bool v4, const struct options *o, struct failure *f
 	if (err == ECONNREFUSED || err == ECONNRESET) {
 		failure_set(f, CVT_ERR_RESET, "server sent RST");
 	} else if (err == ETIMEDOUT) {
-		down_mute(f);
+		down_mute(v4, f);
 	} else if (code >= 0) {
 		failure_set(f, CVT_ERR_UNREACHABLE, "unreachable, code from errno");
 		f->value[f->n++] = (uint8_t)code;

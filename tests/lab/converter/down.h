@@ -30,8 +30,8 @@ int down_connect(int fd, struct down_wish *wish, size_t *used);
 int down_result(int fd, uint32_t events, const struct options *o, struct failure *f);
 /* What a local failure of socket() or connect() is to the client (S-13). */
 void down_local_failure(int err, const struct options *o, struct failure *f);
-/* The server never answered within --connect-timeout or the kernel's retries. */
-void down_mute(struct failure *f);
+/* The server, of that family, never answered within --connect-timeout or the kernel's retries. */
+void down_mute(bool v4, struct failure *f);
 /* The SYN+ACK's options as far as the kernel tells (LINUX-FACTS 7.2). Their length. */
 size_t down_rebuild_opts(int fd, uint8_t out[static CVT_SYN_OPTS_MAX]);
 bool down_is_mptcp(int fd);
