@@ -252,6 +252,16 @@ class Converter:
         return sum(link.startswith("socket:") for link in links)
 
 
+@contextlib.contextmanager
+def hangup(action):
+    """What a SIGHUP does to whom this process starts meanwhile, however it was started itself."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def family(ip):
     return socket.AF_INET6 if ":" in ip else socket.AF_INET
 
@@ -1735,9 +1745,12 @@ class Hold(Case):
             return [line for tool in ("iptables", "ip6tables")
                     for line in run(f"{tool} -w -t mangle -S PREROUTING").stdout.splitlines()
                     if "NFQUEUE" in line]
-        with Converter("--hold"):
-            self.assertEqual(len(rules()), 2)
-        self.assertEqual(rules(), [])
+        for sig in signal.SIGTERM, signal.SIGHUP:
+            with self.subTest(sig), hangup(signal.SIG_DFL), Converter("--hold") as c:
+                self.assertEqual(len(rules()), 2)
+                c.process.send_signal(sig)
+                c.process.wait(5)
+            self.assertEqual(rules(), [])
 
 
 class Process(Case):
@@ -1802,9 +1815,9 @@ class Process(Case):
 
     def test_files_and_signals(self):
         with tempfile.TemporaryDirectory() as d:
-            for sig in (signal.SIGTERM, signal.SIGINT):
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 pid, ready = os.path.join(d, "pid"), os.path.join(d, "ready")
-                with Listener(echo) as l:
+                with hangup(signal.SIG_DFL), Listener(echo) as l:
                     c = Converter("--pid-file", pid, "--ready-file", ready)
                     with open(ready, encoding="ascii") as f:
                         self.assertEqual(f.read(), "ready\n")
@@ -1821,6 +1834,12 @@ class Process(Case):
                 c.process.stderr.close()
                 self.assertFalse(os.path.exists(pid))
                 os.unlink(ready)
+
+    def test_nohup(self):
+        with hangup(signal.SIG_IGN), Converter() as c, Listener(echo) as l:
+            c.process.send_signal(signal.SIGHUP)
+            with convert(message(connect(SERVER, l.port))) as s:
+                self.assertBytes(read_reply(s), "01012263")
 
     def test_noise(self):
         """Whatever comes, it answers or ends the connection, and lives."""
