@@ -1808,10 +1808,16 @@ class Process(Case):
                 f.write("3")
 
     def test_address_in_use(self):
-        with Converter():
-            code, _, err = self.usage("--listen", CONVERTER, *ALLOW)
-            self.assertEqual(code, 1)
-            self.assertIn(f"{CONVERTER}:{PORT}", err)
+        """Whoever has it is not disturbed."""
+        with tempfile.TemporaryDirectory() as d:
+            files = [os.path.join(d, name) for name in ("pid", "ready")]
+            options = ["--pid-file", files[0], "--ready-file", files[1]]
+            with Converter(*options) as c:
+                code, _, err = self.usage("--listen", CONVERTER, *ALLOW, *options)
+                self.assertEqual(code, 1)
+                self.assertIn(f"{CONVERTER}:{PORT}", err)
+                self.assertEqual([open(f, encoding="ascii").read() for f in files],
+                                 [f"{c.process.pid}\n", "ready\n"])
 
     def test_files_and_signals(self):
         with tempfile.TemporaryDirectory() as d:

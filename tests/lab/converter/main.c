@@ -79,6 +79,8 @@ static int write_file(const char *path, const char *text)
 	return n < 0 ? -errno : 0;
 }
 
+static bool pid_written; /* a file that is another one's stays */
+
 static int announce(const struct options *o)
 {
 	char pid[32];
@@ -87,6 +89,7 @@ static int announce(const struct options *o)
 	snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (o->pid_file)
 		err = write_file(o->pid_file, pid);
+	pid_written = o->pid_file && !err;
 	if (!err && o->ready_file)
 		err = write_file(o->ready_file, "ready\n");
 	if (!err && o->ready_fd >= 0) {
@@ -153,11 +156,12 @@ static int run(const struct options *o)
 		fprintf(stderr, "lab-converter: start: %s\n", strerror(-err));
 		return err;
 	}
-	if (o->ready_file)
-		unlink(o->ready_file); /* an old one would lie */
 	conn_init(o);
 	capturing = !o->no_capture && capture_open() == 0;
 	err = listener_open_all(o);
+	/* an old one would lie; whoever has these addresses may have written it and be ready */
+	if (!err && o->ready_file)
+		unlink(o->ready_file);
 	if (!err)
 		err = incoming_open_all(o);
 	if (!err)
@@ -191,7 +195,7 @@ static void clean_up(const struct options *o)
 	loop_end();
 	if (signals.fd >= 0)
 		close(signals.fd);
-	if (o->pid_file)
+	if (pid_written)
 		unlink(o->pid_file);
 	log_close();
 }
