@@ -867,6 +867,24 @@ class Errors(Case):
             with convert(message(connect(SERVER, l.port))) as s:  # it goes on
                 self.assertBytes(read_reply(s), "01012263")
 
+    def test_no_descriptors_for_incoming(self):
+        """It does not spin, and takes the connection when there are some again."""
+        port = free_port(CONVERTER)
+        with Listener(ip=CLIENT) as l, contextlib.ExitStack() as others, \
+                Converter("--incoming", f"{port}={CLIENT}:{l.port}", nofile=90) as c:
+            fds, end = f"/proc/{c.process.pid}/fd", time.monotonic() + 5
+            while len(os.listdir(fds)) < 90 and time.monotonic() < end:
+                others.enter_context(socket.create_connection((CONVERTER, PORT), timeout=5))
+                time.sleep(0.01)
+            self.assertEqual(len(os.listdir(fds)), 90)
+            with socket.create_connection((CONVERTER, port), timeout=5):
+                before = cpu_of(c.process.pid)
+                time.sleep(0.5)
+                self.assertLess(cpu_of(c.process.pid) - before, 0.2)
+                self.assertEqual(c.events("incoming"), [])
+                others.close()
+                c.wait_event("incoming", client=f"{CLIENT}:{l.port}")
+
     def test_65_network_failure(self):
         with Converter("--retry-after", "7"):
             self.fails(message(connect(NOWHERE, 80)), "01022263 1e014107")

@@ -12,10 +12,12 @@
 #include "log.h"
 #include "sockopt.h"
 
-#define BACKLOG 1024
+#define BACKLOG	 1024
+#define PAUSE_MS 50
 
 struct incoming {
 	struct loop_watch watch;
+	struct loop_timer pause; /* nothing is accepted meanwhile: there are no descriptors */
 	struct addr external, client;
 	struct incoming *next;
 	bool closed; /* memory only, until the batch of events is over */
@@ -181,8 +183,13 @@ static void on_remote(struct loop_watch *w, uint32_t events)
 	if (in->closed)
 		return;
 	fd = accept4(w->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0) /* level-triggered: if somebody is there still, it comes again */
+	if (fd < 0) { /* level-triggered: if somebody is there still, it comes again */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			loop_unwatch(w);
+			loop_arm(&in->pause, PAUSE_MS);
+		}
 		return;
+	}
 	c = addr_from_sockaddr(&remote, (struct sockaddr *)&ss, len) < 0 ?
 		    NULL :
 		    conn_new(&in->client, &in->external);
@@ -194,6 +201,14 @@ static void on_remote(struct loop_watch *w, uint32_t events)
 	sockopt_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	c->down.fd = fd;
 	call(c, &remote);
+}
+
+static void on_pause_over(struct loop_timer *t)
+{
+	struct incoming *in = LOOP_OWNER(t, struct incoming, pause);
+
+	if (loop_watch(&in->watch, EPOLLIN) < 0)
+		loop_arm(t, PAUSE_MS);
 }
 
 static int set_up(int fd, struct incoming *in)
@@ -223,6 +238,7 @@ struct incoming *incoming_open(const struct addr *external, const struct addr *c
 	in->client = *client;
 	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	in->watch = (struct loop_watch){ .fd = fd, .ready = on_remote };
+	in->pause = (struct loop_timer){ .fire = on_pause_over };
 	err = fd < 0 ? -errno : set_up(fd, in);
 	if (!err)
 		err = loop_watch(&in->watch, EPOLLIN);
@@ -248,6 +264,7 @@ void incoming_close(struct incoming *in)
 	if (!in || in->closed)
 		return;
 	loop_unwatch(&in->watch);
+	loop_disarm(&in->pause);
 	close(in->watch.fd);
 	in->closed = true;
 }

@@ -13,6 +13,8 @@
 
 #include "conn.h"
 
+#define INCOMING_TIMERS (OPT_LISTEN_MAX + OPT_PCP_MAPPINGS)
+
 struct incoming;
 struct conn;
 

@@ -143,7 +143,7 @@ static void after_batch(void)
 
 static int run(const struct options *o)
 {
-	int err = loop_init(conn_limit(o) + OWN_TIMERS + PCP_SERVER_TIMERS);
+	int err = loop_init(conn_limit(o) + OWN_TIMERS + INCOMING_TIMERS + PCP_SERVER_TIMERS);
 	bool capturing;
 
 	if (!err)
