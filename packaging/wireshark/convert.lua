@@ -583,6 +583,12 @@ local function about(c, item)
 	add(f.time, c.time)
 end
 
+-- In draft-02 an Error beside the server's own options is a warning, and the connection works (A-01). In a
+-- reset, and in the other dialects, every Error is the end.
+local function is_warning(c, m)
+	return m.error and m.header and m.magic == 0 and (m.says or c.dialect) ~= HYBRID and not value("rst")
+end
+
 local function learn(c, m, to_converter, pinfo)
 	local head = c.heads[to_converter]
 	if head.frame then return end -- again
@@ -594,7 +600,7 @@ local function learn(c, m, to_converter, pinfo)
 		c.server, c.server6, c.server_port, c.to = m.server, m.server6, m.port, m.to
 		c.in_syn = value("syn") and true or false
 	else
-		c.error = m.error
+		c.error = not m.warns and m.error or nil
 		if c.heads[true].at then
 			local ns = math.floor((head.at - c.heads[true].at) * 1e9 + 0.5)
 			c.time = NSTime.new(math.floor(ns / 1e9), ns % 1e9)
@@ -606,6 +612,7 @@ local function in_words(m, to_converter)
 	local words = {}
 	if m.info then words[#words + 1] = "Info" end
 	if m.to then words[#words + 1] = "Connect " .. m.to end
+	if m.warns then words[#words + 1] = "connected, with a warning" end
 	if m.error then
 		words[#words + 1] = ("Error %d %s"):format(m.error, name(ERRORS, m.error)) ..
 			(m.why and ": " .. m.why or "")
@@ -623,10 +630,11 @@ local function show_message(tvb, c, to_converter, pinfo, tree)
 	local item = tree:add(convert, tvb(0, len))
 	local m = message(tvb(0, len):tvb(), item, { to_converter = to_converter, server = c.server,
 		server6 = c.server6 })
+	m.warns = not to_converter and is_warning(c, m)
 	learn(c, m, to_converter, pinfo)
 	local text = in_words(m, to_converter)
 	item:append_text(", " .. text)
-	if m.error then item:add_proto_expert_info(refused, text) end
+	if m.error and not m.warns then item:add_proto_expert_info(refused, text) end
 	about(c, item)
 	pinfo.cols.protocol = "Convert"
 	pinfo.cols.info = text
