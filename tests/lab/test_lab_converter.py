@@ -1590,7 +1590,10 @@ class Faults(Case):
         with Converter("--fault", "unread") as c, socket.create_connection(
                 (CONVERTER, PORT), timeout=5) as s:
             self.assertEqual(s.recv(1), b"")
-            c.wait_event("close", outcome="fault")
+            with self.assertRaises((ConnectionResetError, ConnectionRefusedError)), \
+                    convert(message(info())) as other:  # refused: before sendto() returned
+                read_all(other)
+            c.wait_event("close", count=2, outcome="fault")
             self.assertEqual(c.events("request"), [])
 
     def test_cut(self):
