@@ -793,6 +793,18 @@ class Errors(Case):
             for ip in (CONVERTER, "127.0.0.1"):
                 self.fails(message(connect(ip, PORT)), "01022263 1e012000")
 
+    def test_32_converter_itself_by_another_address(self):
+        """A wildcard is all of this host's, of one family."""
+        with Converter(listen=["0.0.0.0", "[::]"]) as c:
+            for ip, to in ((SERVER, CONVERTER), (CONVERTER6, CONVERTER), (SERVER6, CONVERTER6),
+                           (CONVERTER, CONVERTER6)):
+                with self.subTest(ip=ip, to=to):
+                    self.fails(message(connect(ip, PORT)), "01022263 1e012000", to=to)
+            self.assertEqual(len(c.events("accept")), 4)  # no connection to itself
+        with Converter(listen=["0.0.0.0"]), Listener(echo, ip=SERVER6, port=PORT), \
+                convert(message(connect(SERVER6, PORT))) as s:
+            self.assertBytes(read_reply(s), "01012263")
+
     def test_33_options(self):
         with Converter("--kinds", "30,29") as c:
             self.fails(message(connect(SERVER, 80, b"\x22\x02")), "01022263 1e012122")

@@ -80,6 +80,11 @@ static void connect_down(struct conn *c, struct cvt_span early_data)
 
 	read_wish(c);
 	c->state = CONN_CONNECTING;
+	if (request_is_own_port(&c->wish.target, o) && down_is_own(&c->wish.target)) {
+		failure_set(&f, CVT_ERR_NOT_AUTHORIZED, "target is the converter");
+		down_failed(c, &f);
+		return;
+	}
 	c->down.fd = down_open(&c->wish);
 	err = c->down.fd < 0 ? c->down.fd : send_down_syn(c, early_data);
 	if (err == 0)

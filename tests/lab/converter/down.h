@@ -22,6 +22,8 @@ struct down_wish {
 	struct cvt_span data; /* the client's first bytes, for DOWN_FO_DATA */
 };
 
+/* Is it an address of this host's? */
+bool down_is_own(const struct addr *target);
 /* A socket, or -errno. Without MPTCP in the kernel it is a TCP one and wish->mptcp is cleared. */
 int down_open(struct down_wish *wish);
 /* 0: under way, *used bytes of wish->data were taken. -errno: failed at once. */

@@ -172,6 +172,16 @@ static bool is_ourselves(const struct addr *target, const struct addr *local,
 	return false;
 }
 
+bool request_is_own_port(const struct addr *target, const struct options *o)
+{
+	for (size_t i = 0; i < o->listens; i++)
+		if (target->port == o->listen[i].port &&
+		    addr_classify(&o->listen[i]) == ADDR_UNSPECIFIED &&
+		    addr_is_v4(target) == addr_is_v4(&o->listen[i]))
+			return true;
+	return false;
+}
+
 static enum request_verdict judge_target(struct request *r, const struct options *o,
 					 const struct addr *local, struct failure *f)
 {

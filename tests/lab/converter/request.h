@@ -46,6 +46,8 @@ void request_begin(struct request *r);
 enum request_verdict request_judge(struct request *r, const struct options *o,
 				   const struct addr *client, const struct addr *local, bool eof,
 				   struct failure *f);
+/* Would it be the converter, if it is this host? The addresses of a wildcard --listen are not known here. */
+bool request_is_own_port(const struct addr *target, const struct options *o);
 /* Is it in an --allow? */
 bool request_is_client(const struct addr *client, const struct options *o);
 void failure_set(struct failure *f, enum cvt_err code, const char *why);
