@@ -12,6 +12,7 @@ The last line is "N passed, N failed, N skipped".
 """
 import asyncio
 import contextlib
+import ctypes
 import errno
 import hashlib
 import itertools
@@ -185,8 +186,31 @@ class Rule:
         self.text = None
 
 
+def refused(call, error, *arguments):
+    """For a child before its exec: that system call of it and its own fails, with those arguments (None: any)."""
+    numbers = {"x86_64": {"socket": 41, "setsockopt": 54}, "aarch64": {"socket": 198, "setsockopt": 208}}
+    machine = os.uname().machine
+    if machine not in numbers or not os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
+        raise unittest.SkipTest(f"no seccomp filter for {machine} here")
+    checks = [(0, numbers[machine][call])]  # offsets in struct seccomp_data
+    checks += [(16 + 8 * n, value) for n, value in enumerate(arguments) if value is not None]
+    code = b""
+    for n, (offset, value) in enumerate(checks, 1):  # BPF_LD, BPF_JEQ (else to the last one), BPF_RET
+        code += struct.pack("HBBIHBBI", 0x20, 0, 0, offset, 0x15, 0, 2 * (len(checks) - n) + 1, value)
+    code += struct.pack("HBBIHBBI", 0x06, 0, 0, 0x50000 | error, 0x06, 0, 0, 0x7fff0000)
+
+    def install():
+        room = ctypes.create_string_buffer(code)
+        program = ctypes.create_string_buffer(struct.pack("HP", len(code) // 8, ctypes.addressof(room)))
+        libc, zero = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong(0)
+        if libc.prctl(38, ctypes.c_ulong(1), zero, zero, zero) or \
+                libc.prctl(22, ctypes.c_ulong(2), program, zero, zero):
+            raise OSError(ctypes.get_errno(), "seccomp")
+    return install
+
+
 class Converter:
-    def __init__(self, *args, listen=None, allow=None, nofile=None):
+    def __init__(self, *args, listen=None, allow=None, nofile=None, prepare=None):
         self.dir = tempfile.TemporaryDirectory()
         self.logfile = os.path.join(self.dir.name, "log")
         listen = listen or [CONVERTER, f"[{CONVERTER6}]"]
@@ -196,10 +220,11 @@ class Converter:
         argv += ALLOW if allow is None else allow
         ready, tell = os.pipe()
         argv += ["--ready-fd", str(tell)] + list(args)
-        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) \
-            if nofile else None
+        if nofile:
+            def prepare():
+                resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
         self.process = subprocess.Popen(argv, pass_fds=[tell], stderr=subprocess.PIPE,
-                                        preexec_fn=limit)
+                                        preexec_fn=prepare)
         os.close(tell)
         if os.read(ready, 16) != b"ready\n":
             raise RuntimeError(f"{argv}: {self.process.communicate()[1].decode()}")
@@ -1438,6 +1463,18 @@ class Mptcp(Case):
             self.assertEqual(len(c.events("accept", mptcp="yes")), 4)
             with convert(message(connect(SERVER, l.port))) as s:  # plain TCP is served too
                 self.assertBytes(read_reply(s), "01012263")
+
+    def test_kernel_without_fast_open(self):
+        """Linux before 6.2: it says so, and serves those whose message comes later."""
+        for error in errno.ENOPROTOOPT, errno.EOPNOTSUPP:
+            no = refused("setsockopt", error, None, socket.IPPROTO_TCP, FASTOPEN)
+            with self.subTest(error), Listener(echo) as l, \
+                    Converter("--mptcp", listen=[CONVERTER], prepare=no) as c:
+                self.assertIn("no Fast Open over MPTCP in this kernel: no SYN data is taken",
+                              [e["what"] for e in c.events("note")])
+                with convert(message(connect(SERVER, l.port)), proto=MPTCP, syn=False) as s:
+                    self.assertBytes(read_reply(s), "01012263")
+                    self.assertEqual(s.getsockopt(socket.IPPROTO_TCP, IS_MPTCP), 1)
 
     def test_half_close_and_errors(self):
         def handle(s):

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "log.h"
 #include "loop.h"
 #include "sockopt.h"
 
@@ -69,23 +70,39 @@ static void on_pause_over(struct loop_timer *t)
 		loop_arm(t, PAUSE_MS);
 }
 
+/* Linux before 6.2 has none for a listener of Multipath TCP: then everything works but slower. */
+static int allow_fast_open(int fd, const struct options *o)
+{
+	int err;
+
+	if (o->fast_open == FAST_OPEN_OFF)
+		return 0;
+	if (sockopt_set(fd, IPPROTO_TCP, TCP_FASTOPEN, FAST_OPEN_QLEN) == 0 &&
+	    (o->fast_open != FAST_OPEN_NO_COOKIE ||
+	     sockopt_set(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1) == 0))
+		return 0;
+	err = errno;
+	if (!o->mptcp || (err != ENOPROTOOPT && err != EOPNOTSUPP))
+		return -err;
+	log_event("note", "what=\"no Fast Open over MPTCP in this kernel: no SYN data is taken\"");
+	return 0;
+}
+
 static int set_up(int fd, const struct addr *a, const struct options *o)
 {
 	int family = addr_is_v4(a) ? AF_INET : AF_INET6;
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(a, family, &ss);
+	int err;
 
 	sockopt_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (family == AF_INET6 && sockopt_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) < 0)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&ss, len) < 0)
 		return -errno;
-	if (o->fast_open != FAST_OPEN_OFF &&
-	    sockopt_set(fd, IPPROTO_TCP, TCP_FASTOPEN, FAST_OPEN_QLEN) < 0)
-		return -errno;
-	if (o->fast_open == FAST_OPEN_NO_COOKIE &&
-	    sockopt_set(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1) < 0)
-		return -errno;
+	err = allow_fast_open(fd, o);
+	if (err)
+		return err;
 	return listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
