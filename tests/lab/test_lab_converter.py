@@ -1877,6 +1877,14 @@ class Process(Case):
             with open(path, "w", encoding="ascii") as f:
                 f.write("3")
 
+    def test_incoming_without_ipv6(self):
+        """All addresses are those of IPv4 then."""
+        port, no = free_port(CONVERTER), refused("socket", errno.EAFNOSUPPORT, socket.AF_INET6)
+        with Listener(ip=CLIENT) as l, \
+                Converter("--incoming", f"{port}={CLIENT}:{l.port}", listen=[CONVERTER], prepare=no) as c, \
+                socket.create_connection((CONVERTER, port), timeout=5):
+            c.wait_event("incoming", external=f"0.0.0.0:{port}")
+
     def test_address_in_use(self):
         """Whoever has it is not disturbed."""
         with tempfile.TemporaryDirectory() as d:

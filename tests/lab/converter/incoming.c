@@ -227,16 +227,29 @@ static int set_up(int fd, struct incoming *in)
 	return addr_from_sockaddr(&in->external, (struct sockaddr *)&ss, len);
 }
 
+/* A kernel may have no IPv6: then all addresses of both families are those of IPv4. */
+static int open_socket(struct addr *external)
+{
+	int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+	int fd = socket(addr_is_v4(external) ? AF_INET : AF_INET6, type, IPPROTO_TCP);
+
+	if (fd < 0 && errno == EAFNOSUPPORT && addr_classify(external) == ADDR_UNSPECIFIED) {
+		addr_parse(external, "0.0.0.0");
+		fd = socket(AF_INET, type, IPPROTO_TCP);
+	}
+	return fd;
+}
+
 struct incoming *incoming_open(const struct addr *external, const struct addr *client)
 {
 	struct incoming *in = calloc(1, sizeof(*in));
-	int family = addr_is_v4(external) ? AF_INET : AF_INET6, err, fd;
+	int err, fd;
 
 	if (!in)
 		return NULL;
 	in->external = *external;
 	in->client = *client;
-	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	fd = open_socket(&in->external);
 	in->watch = (struct loop_watch){ .fd = fd, .ready = on_remote };
 	in->pause = (struct loop_timer){ .fire = on_pause_over };
 	err = fd < 0 ? -errno : set_up(fd, in);
