@@ -205,6 +205,14 @@ class TheLab(Runner):
         self.assertEqual((code, lines[-2:]), (0, ["1 tried again", "1 passed, 0 failed, 0 skipped"]), lines)
         self.assertRegex(lines[-3], r"^tried again: .*: A.test_b: the kernel had no MPTCP token")
 
+    def test_kernel_that_lacks_something(self):
+        path = self.lab.file("test_x.py", f"{SUITE}    def test_a(self):\n        pass\nL.main(kind=Lab)\n")
+        for there, what, name in ("net", "IPv6", "ipv6"), ("net/ipv6", "Multipath TCP", "mptcp"):
+            hide = f"mount -t tmpfs none /proc/sys/net && mkdir -p /proc/sys/{there} && exec /usr/bin/python3 -B {path}"
+            r = self.lab.run(["unshare", "--mount", "sh", "-c", hide], env={"BUILD": str(L.BUILD)}, user="")
+            self.assertEqual((r.code, r.out, r.err), (
+                1, b"", f"the lab needs a kernel with {what}: there is no /proc/sys/net/{name}\n"))
+
     def test_over_its_time(self):
         """... whatever errors it expects, and what is done at its end as well; the next one has its own."""
         code, lines = self.suite("""

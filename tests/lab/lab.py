@@ -67,11 +67,18 @@ CAPTURE = os.environ.get("LAB_CAPTURE")
 
 # ------------------------------------------------------------------------ namespaces
 
+def look_at_kernel():
+    for name, what in ("ipv6", "IPv6"), ("mptcp", "Multipath TCP"):
+        if not os.path.isdir(f"/proc/sys/net/{name}"):
+            sys.exit(f"the lab needs a kernel with {what}: there is no /proc/sys/net/{name}")
+
+
 def enter():
     """Returns inside the namespaces, in a process started anew."""
     if os.environ.pop("LAB_INSIDE", None):
         mount_private()
         return
+    look_at_kernel()
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     users = ["--user", "--map-root-user"]
     tries = {"with user namespaces": unshare + users}
