@@ -217,7 +217,8 @@ static bool is_out_of_date(const struct job *j)
 	if (j->due_ms == INT64_MAX || j->failed || !j->is_kept)
 		return false;
 	find_known(&key, &known);
-	fails = known.failures > 0 && !probe_wants_patience(&known, state_now_ms());
+	/* one that answers Info and no Connect would say so again, and again */
+	fails = known.failures > 0 && !known.mute && !probe_wants_patience(&known, state_now_ms());
 	return (known.learned_ms == 0 && !j->is_open) || fails ||
 	       (j->tfo_held && !metrics_has_tfo_cookie(&t->to, &t->route.source));
 }
