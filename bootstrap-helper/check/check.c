@@ -144,6 +144,7 @@ static void ask(struct judge_converter *j)
 	j->is_known_to_lose = known.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
 	j->left_alone_ms = known.alone_until_ms - now_ms;
 	j->asked = known.asked;
+	j->mute = known.mute;
 	probe(j, j->converter, mptcp, &known, &j->probe);
 	j->is_open = probe_is_open(&j->probe, &known);
 	ask_again(j, mptcp);

@@ -47,6 +47,7 @@ struct judge_converter {
 	bool is_known_to_lose;	/* data in SYNs, and so programs send none */
 	int64_t left_alone_ms;	/* for so long programs will not use it yet */
 	bool asked;		/* ... as it has asked for that itself */
+	bool mute;		/* ... as it has answered no Connect, though it answers Info */
 };
 
 void judge_converter(struct findings *f, const struct judge_converter *j);

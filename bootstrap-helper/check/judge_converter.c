@@ -444,6 +444,9 @@ static void judge_left_alone(struct findings *f, const struct judge_converter *j
 	if (j->asked)
 		finding_advise(found,
 			       "nothing has to be done: they use it again when that is over");
+	else if (j->mute)
+		finding_advise(found,
+			       "it answers this and no program: has it a way to the servers?");
 	else
 		finding_mend(found, "convert-bootstrap run%s", f->again);
 }

@@ -956,6 +956,10 @@ static void cookie_and_patience(void **state)
 	assert_finding("convert-cookie", FINDING_PROBLEM, "cookie = @FILE");
 	assert_finding("left-alone", FINDING_NOTE, "convert-bootstrap run");
 	assert_says("left-alone", " 2 s ");
+	j.mute = true;
+	converter_again();
+	assert_finding("left-alone", FINDING_NOTE, "a way to the servers");
+	assert_true(find("left-alone")->in_words);
 	j.asked = true;
 	converter_again();
 	assert_finding("left-alone", FINDING_NOTE, "nothing");
