@@ -180,16 +180,19 @@ static bool is_manager_elsewhere(void)
 
 /* The numbers of this network namespace, which an unconnected MPTCP socket knows (LINUX-FACTS 5.5). False:
  * there is no MPTCP, or an older kernel's, which does not say. */
-static bool ask_numbers(struct mptcp_info *info)
+static bool ask_numbers(struct mptcp_info *info, const struct paths_socket *from)
 {
 	socklen_t len = sizeof(*info);
-	int fd = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+	int fd = from ? from->open(from->arg) :
+			(int)syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC,
+				     IPPROTO_MPTCP);
 	long r;
 
 	if (fd < 0)
 		return false;
 	r = syscall(SYS_getsockopt, fd, SOL_MPTCP, MPTCP_INFO, info, &len);
-	syscall(SYS_close, fd);
+	if (!from)
+		syscall(SYS_close, fd);
 	return r == 0 && len > offsetof(struct mptcp_info, mptcpi_local_addr_max);
 }
 
@@ -241,7 +244,8 @@ static void remember(uint32_t whose, int64_t now_ms, enum paths_found found)
 			      memory_order_relaxed);
 }
 
-enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t now_ms)
+enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t now_ms,
+			  const struct paths_socket *from)
 {
 	struct mptcp_info info = { .mptcpi_subflows = 0 };
 	enum paths_found found = PATHS_SEVERAL;
@@ -250,7 +254,7 @@ enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t no
 
 	if (recall(0, now_ms, &found) || recall(whose, now_ms, &found))
 		return found;
-	if (!ask_numbers(&info)) {
+	if (!ask_numbers(&info, from)) {
 		found = PATHS_SEVERAL;
 	} else if (info.mptcpi_subflows_max && info.mptcpi_local_addr_max) {
 		found = ask_of(to, route, &info);

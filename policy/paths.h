@@ -8,7 +8,7 @@
  * kernel's MPTCP uses others all the same (LINUX-FACTS 4.8): a VPN's traffic beside the VPN, a metered
  * link that was to be avoided.
  *
- * Promises: sockets are opened and closed inside the call; never waits; errno untouched.
+ * Promises: sockets are opened and closed inside the call, unless somebody wants to have one; never waits; errno untouched.
  */
 #ifndef CVT_PATHS_H
 #define CVT_PATHS_H
@@ -43,9 +43,16 @@ void paths_look(struct paths *paths);
 /* Pure: from where the first subflow goes by `first`, through a tunnel or not. */
 enum paths_found paths_beside(const struct paths *paths, const struct pol_route *first,
 			      bool is_tunnel);
+/* Where the MPTCP socket that is asked comes from: it is left open, or open() has returned a negative number. */
+struct paths_socket {
+	int (*open)(void *arg);
+	void *arg;
+};
+
 /* To an address: asked of the kernel, and remembered for PATHS_MS. Three system calls where there are
- * no endpoints. */
-enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t now_ms);
+ * no endpoints. from: NULL, or who has a use for such a socket if there are several paths. */
+enum paths_found paths_to(const struct addr *to, pol_route_fn *route, int64_t now_ms,
+			  const struct paths_socket *from);
 
 /* Pure from here: facts in, verdict out. */
 struct multipath_facts {

@@ -139,7 +139,7 @@ static void ask(struct judge_converter *j)
 	j->gain = multipath(&(struct multipath_facts){
 		.setting = j->config->mptcp,
 		.is_lost = known.way[HEALTH_MPTCP] == HEALTH_LOSES,
-		.paths = paths_to(j->to, route_lookup, now_ms),
+		.paths = paths_to(j->to, route_lookup, now_ms, NULL),
 	});
 	j->is_known_to_lose = known.way[HEALTH_SYN_DATA] == HEALTH_LOSES;
 	j->left_alone_ms = known.alone_until_ms - now_ms;

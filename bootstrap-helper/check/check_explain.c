@@ -82,7 +82,7 @@ static void explain_mptcp(struct findings *f, const struct config *config, const
 	gain = multipath(&(struct multipath_facts){
 		.setting = config->mptcp,
 		.is_lost = h.way[HEALTH_MPTCP] == HEALTH_LOSES,
-		.paths = paths_to(via, route_lookup, now_ms),
+		.paths = paths_to(via, route_lookup, now_ms, NULL),
 	});
 	explicit_bzero(&h, sizeof(h));
 	why = gain == MULTIPATH_ON    ? "mptcp = on" :

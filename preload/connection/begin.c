@@ -254,9 +254,10 @@ static bool is_own_mptcp(int fd, enum mark mark)
 }
 
 /* For the way to `to`, by a converter or not. What takes system calls is asked last. */
-static bool gains_by_mptcp(int fd, struct conn_request *request, const struct addr *to,
-			   bool is_lost)
+static bool gains_by_mptcp(int fd, struct conn_request *request, struct twin_wish *wish,
+			   const struct addr *to, bool is_lost)
 {
+	const struct paths_socket spare = { twin_open_spare, wish };
 	struct multipath_facts facts = {
 		.setting = request->config->mptcp,
 		.is_own = is_own_mptcp(fd, request->mark),
@@ -267,11 +268,14 @@ static bool gains_by_mptcp(int fd, struct conn_request *request, const struct ad
 	enum multipath verdict = multipath(&facts);
 
 	if (verdict == MULTIPATH_UNCLEAR) { /* a kernel without MPTCP is the twin's to say */
-		facts.paths = twin_has_mptcp() ? paths_to(to, converters_route, state_now_ms()) :
-						 PATHS_SEVERAL;
+		facts.paths = twin_has_mptcp() ?
+				      paths_to(to, converters_route, state_now_ms(), &spare) :
+				      PATHS_SEVERAL;
 		verdict = multipath(&facts);
 	}
 	request->why = multipath_text(verdict);
+	if (!multipath_is(verdict))
+		twin_close_spare(wish);
 	return multipath_is(verdict);
 }
 
@@ -301,7 +305,7 @@ static bool take_twin(int fd, struct conn_request *request)
 	wish.family = family_needed(fd, request, &wish.must);
 	is_lost = request->config->mptcp == CONFIG_MPTCP_AUTO &&
 		  converters_lose_mptcp(&request->verdict.via, &request->by);
-	wish.mptcp = gains_by_mptcp(fd, request, &request->verdict.via, is_lost);
+	wish.mptcp = gains_by_mptcp(fd, request, &wish, &request->verdict.via, is_lost);
 	request->mptcp = is_own_mptcp(fd, request->mark);
 	if ((!wish.mptcp || request->mptcp) && !wish.must)
 		return true;
@@ -398,7 +402,7 @@ bool conn_bypass(int fd, struct conn_request *request)
 
 	if (!mark_is_fresh(request->mark))
 		return false;
-	if (!gains_by_mptcp(fd, request, &request->server, false)) {
+	if (!gains_by_mptcp(fd, request, &wish, &request->server, false)) {
 		conn_unclaim(fd, request);
 		return true;
 	}
@@ -406,7 +410,11 @@ bool conn_bypass(int fd, struct conn_request *request)
 		wish.to = request->to;
 		wish.to_len = request->to_len;
 	}
-	if (epset_is_lost(fd) || twin_take_place(fd, &wish) < 0)
+	if (epset_is_lost(fd)) {
+		twin_close_spare(&wish);
+		return false;
+	}
+	if (twin_take_place(fd, &wish) < 0)
 		return false;
 	request->mptcp = true;
 	request->at_once = wish.at_once;

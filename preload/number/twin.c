@@ -88,12 +88,36 @@ void twin_in_child(void)
 
 /* --------------------------------------------------------------------- making */
 
-static int make(struct twin_wish *wish, bool mptcp)
+static int open_socket(const struct twin_wish *wish, bool mptcp)
 {
 	int type = SOCK_STREAM | SOCK_CLOEXEC | (wish->nonblocking ? SOCK_NONBLOCK : 0);
-	int fd = (int)sys_result(
-		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
 
+	return (int)sys_result(
+		syscall(SYS_socket, wish->family, type, mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
+}
+
+int twin_open_spare(void *wish)
+{
+	struct twin_wish *w = wish;
+	int fd = open_socket(w, true);
+
+	w->spare = fd < 0 ? 0 : fd + 1;
+	return fd;
+}
+
+void twin_close_spare(struct twin_wish *wish)
+{
+	if (wish->spare)
+		syscall(SYS_close, wish->spare - 1);
+	wish->spare = 0;
+}
+
+static int make(struct twin_wish *wish, bool mptcp)
+{
+	int fd = mptcp && wish->spare ? wish->spare - 1 : open_socket(wish, mptcp);
+
+	if (mptcp)
+		wish->spare = 0;
 	if (fd >= 0) {
 		wish->cookie = sock_cookie(fd);
 		moment_begin(fd, wish->cookie);
@@ -301,7 +325,7 @@ static const char *obstacle(const struct note *n, const struct twin_wish *wish)
 	return why || !note_is_on(n, SOL_SOCKET, SO_DONTROUTE) ? why : "SO_DONTROUTE";
 }
 
-int twin_take_place(int fd, struct twin_wish *wish)
+static int take_place(int fd, struct twin_wish *wish)
 {
 	struct note *n = note_at(fd);
 	int descriptor_flags, twin, r = -1;
@@ -331,6 +355,14 @@ int twin_take_place(int fd, struct twin_wish *wish)
 		note_set_twin(n, wish->cookie);
 	}
 	moment_end(twin);
+	return r;
+}
+
+int twin_take_place(int fd, struct twin_wish *wish)
+{
+	int r = take_place(fd, wish);
+
+	twin_close_spare(wish);
 	return r;
 }
 

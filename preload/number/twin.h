@@ -32,11 +32,16 @@ struct twin_wish {
 	/* NULL, or connect a non-blocking twin to this first: nobody may see it unconnected. */
 	const struct sockaddr *to;
 	socklen_t to_len;
+	int spare;	      /* twin_open_spare()'s and one more; 0: none */
 	bool at_once;	      /* out: that connect() has returned 0 (TCP_FASTOPEN_CONNECT) */
 	uint64_t cookie;      /* out: its SO_COOKIE */
 	const char *obstacle; /* out: why there is no twin, or none of MPTCP */
 };
 
+/* An MPTCP socket as the wish has it, for somebody who has to ask one: it becomes the twin, or is closed if there is none
+ * (twin_take_place()) or is to be none. -errno: there is none. */
+int twin_open_spare(void *wish);
+void twin_close_spare(struct twin_wish *wish);
 /* Puts a twin under the number fd, which is a TCP socket in state CLOSE. Returns 0, or -1 and
  * wish->obstacle; then the number is untouched. */
 int twin_take_place(int fd, struct twin_wish *wish);

@@ -206,10 +206,10 @@ static enum paths_found to(const char *address)
 	assert_int_equal(addr_parse(&a, address), 0);
 	now_ms += PATHS_MS;
 	errno = 123;
-	found = paths_to(&a, route_lookup, now_ms);
+	found = paths_to(&a, route_lookup, now_ms, NULL);
 	assert_int_equal(errno, 123);
 	/* and for a while it holds, without a question */
-	assert_int_equal(paths_to(&a, NULL, now_ms + PATHS_MS - 1000), found);
+	assert_int_equal(paths_to(&a, NULL, now_ms + PATHS_MS - 1000, NULL), found);
 	return found;
 }
 
