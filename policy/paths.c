@@ -206,8 +206,8 @@ static enum paths_found ask_of(const struct addr *to, pol_route_fn *route,
 	struct pol_route first;
 	int fd = genl_open();
 
-	if (fd < 0)
-		return found;
+	if (fd < 0) /* for want of a descriptor nothing shall be risked */
+		return fd == -EMFILE || fd == -ENFILE ? PATHS_ONE : found;
 	if (ask_endpoints(fd, genl_family(fd, MPTCP_PM_NAME), &paths) == 0 &&
 	    route(to, NULL, &first)) {
 		enum paths_found by_tunnel = paths_beside(&paths, &first, true);

@@ -58,17 +58,30 @@ static void moment_forget(struct moment *m)
 	atomic_store(&m->number, 0);
 }
 
+static struct moment *moment_of(int fd)
+{
+	for (struct moment *m = moments; m < moments + MOMENTS; m++)
+		if (atomic_load(&m->number) == fd + 1 &&
+		    atomic_load(&m->thread) == (uintptr_t)&mine)
+			return m;
+	return NULL;
+}
+
 /* It is forgotten first: what has the number after that is not ours to close. */
 static void moment_end(int fd)
 {
-	struct moment *m = moments;
+	struct moment *m = moment_of(fd);
 
-	while (m < moments + MOMENTS &&
-	       (atomic_load(&m->number) != fd + 1 || atomic_load(&m->thread) != (uintptr_t)&mine))
-		m++;
-	if (m < moments + MOMENTS)
+	if (m)
 		moment_forget(m);
 	syscall(SYS_close, fd);
+}
+
+/* A spare's cookie is asked for when it becomes a twin. */
+static bool is_ours(int fd, uint64_t cookie)
+{
+	return cookie ? sock_cookie(fd) == cookie :
+			sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
 }
 
 void twin_in_child(void)
@@ -80,7 +93,7 @@ void twin_in_child(void)
 		/* by a signal handler, whose frame goes on here */
 		if (fd < 0 || atomic_load(&moments[i].thread) == (uintptr_t)&mine)
 			continue;
-		if (cookie && sock_cookie(fd) == cookie)
+		if (is_ours(fd, cookie))
 			syscall(SYS_close, fd);
 		moment_forget(&moments[i]);
 	}
@@ -102,22 +115,37 @@ int twin_open_spare(void *wish)
 	int fd = open_socket(w, true);
 
 	w->spare = fd < 0 ? 0 : fd + 1;
+	if (fd >= 0)
+		moment_begin(fd, 0);
 	return fd;
 }
 
 void twin_close_spare(struct twin_wish *wish)
 {
 	if (wish->spare)
-		syscall(SYS_close, wish->spare - 1);
+		moment_end(wish->spare - 1);
 	wish->spare = 0;
+}
+
+static int take_spare(struct twin_wish *wish)
+{
+	int fd = wish->spare - 1;
+	struct moment *m = moment_of(fd);
+
+	wish->spare = 0;
+	wish->cookie = sock_cookie(fd);
+	if (m)
+		atomic_store(&m->cookie, wish->cookie);
+	return fd;
 }
 
 static int make(struct twin_wish *wish, bool mptcp)
 {
-	int fd = mptcp && wish->spare ? wish->spare - 1 : open_socket(wish, mptcp);
+	int fd;
 
-	if (mptcp)
-		wish->spare = 0;
+	if (mptcp && wish->spare)
+		return take_spare(wish);
+	fd = open_socket(wish, mptcp);
 	if (fd >= 0) {
 		wish->cookie = sock_cookie(fd);
 		moment_begin(fd, wish->cookie);
