@@ -202,7 +202,8 @@ static void before_fcntl(int fd, int command)
 {
 	if (is_dup(command))
 		share(fd);
-	else if (command == F_SETFL || command == F_SETFD)
+	else if (command == F_SETFL || command == F_SETFD || command == F_SETOWN ||
+		 command == F_SETOWN_EX || command == F_SETSIG)
 		conn_await_twin(fd);
 }
 

@@ -57,6 +57,7 @@ static void set(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	fcntl(fd, F_SETFL, 0);
 	ioctl(fd, FIOCLEX);
+	fcntl(fd, F_SETOWN, getpid());
 }
 
 static bool is_set(int fd)
@@ -65,7 +66,8 @@ static bool is_set(int fd)
 	socklen_t len = sizeof(nodelay);
 
 	return getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len) == 0 && nodelay &&
-	       !(fcntl(fd, F_GETFL) & O_NONBLOCK) && fcntl(fd, F_GETFD) == FD_CLOEXEC;
+	       !(fcntl(fd, F_GETFL) & O_NONBLOCK) && fcntl(fd, F_GETFD) == FD_CLOEXEC &&
+	       fcntl(fd, F_GETOWN) == getpid();
 }
 
 static void take_away(int fd)
