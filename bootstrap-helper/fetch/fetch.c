@@ -198,7 +198,8 @@ static int use_answer(struct fetch *f, const struct fetch_answer *a)
 		return status;
 	f->record.url = fetch_hash(f->url, strlen(f->url));
 	f->record.content = content;
-	if (status == BOOTSTRAP_OK)
+	if (status == BOOTSTRAP_OK ||
+	    content == hash_of_now(f)) /* what there is again is the server's */
 		f->record.rolled_back = 0;
 	memcpy(f->record.etag, a->etag, sizeof(a->etag));
 	memcpy(f->record.last_modified, a->last_modified, sizeof(a->last_modified));

@@ -378,6 +378,16 @@ class RollBack(Fetching):
         self.fetch("--rollback", code=CHANGED)
         self.fetch(url("blind/convert.conf"), code=UNCHANGED, says="what was rolled back")
 
+    def test_the_server_goes_back_as_well(self):
+        """What the server has is there again, and nothing of it was rolled back: an edit is undone as any other."""
+        self.fetch(code=CHANGED)
+        self.fetch("--rollback", code=CHANGED)
+        self.publish(OLD)
+        self.fetch(code=UNCHANGED, says="has the same")
+        self.place.live.write_text("# by hand\n" + OLD)
+        self.fetch(code=CHANGED)
+        self.assertEqual(self.place.live.read_text(), OLD)
+
     def test_an_edit_of_what_took_its_place(self):
         """The server has still what was rolled back, and the edit stays."""
         edited = "# by hand\n" + OLD
