@@ -76,19 +76,20 @@ int down_connect(int fd, struct down_wish *wish, size_t *used)
 	return 0;
 }
 
-/* A host speaks to itself from the very address that it calls. UDP, as nothing is sent by that. */
+/* Nobody else's can be bound. */
 bool down_is_own(const struct addr *target)
 {
 	int family = addr_is_v4(target) ? AF_INET : AF_INET6;
 	struct sockaddr_storage ss;
-	socklen_t len = addr_to_sockaddr(target, family, &ss), own_len = sizeof(ss);
-	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct addr from;
-	bool own = fd >= 0 && connect(fd, (struct sockaddr *)&ss, len) == 0 &&
-		   getsockname(fd, (struct sockaddr *)&ss, &own_len) == 0 &&
-		   addr_from_sockaddr(&from, (struct sockaddr *)&ss, own_len) == 0 &&
-		   addr_equal_ip(&from, target);
+	struct addr host = *target;
+	socklen_t len;
+	bool own;
+	int fd;
 
+	host.port = 0;
+	len = addr_to_sockaddr(&host, family, &ss);
+	fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	own = fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) == 0;
 	if (fd >= 0)
 		close(fd);
 	return own;
