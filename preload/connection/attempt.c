@@ -334,17 +334,26 @@ static int forget_last(int fd, int err)
 	return err ? -err : -ECONNABORTED;
 }
 
+/* Where a security module looks at the address first (SELinux, Landlock). SO_ERROR would be gone by being asked for, and
+ * what a disconnect leaves there is the program's to see: that leaves no local address. */
+static int ask_guarded(int fd)
+{
+	struct addr local;
+	int err = sock_addr(fd, SYS_getsockname, &local) &&
+				  addr_classify(&local) != ADDR_UNSPECIFIED ?
+			  sock_int(fd, SOL_SOCKET, SO_ERROR, 0) :
+			  0;
+
+	return err ? forget_last(fd, err) : LOOK_AGAIN;
+}
+
 /* Of an attempt before this one, which the kernel has made and which failed late, it tells once, and only if it has
  * nothing left to tell is this a new one: then it finds that this address is none. fd is in no state but CLOSE. */
 static int ask_of_last(int fd)
 {
 	int r = sys_connect(fd, &nowhere, sizeof(nowhere.sa_family));
-	int err = r == -EINVAL ? sock_int(fd, SOL_SOCKET, SO_ERROR, 0) : 0;
 
-	/* a security module has looked at the address first (SELinux, Landlock); but a disconnect leaves ECONNRESET */
-	if (err && err != ECONNRESET)
-		return forget_last(fd, err);
-	return r == -EINVAL ? LOOK_AGAIN : r;
+	return r == -EINVAL ? ask_guarded(fd) : r;
 }
 
 /* Has the kernel been told to connect it before, by this number or perhaps another one, or unseen? */
