@@ -83,11 +83,7 @@ class Json(Log):
         path = self.lab.file("log")
         conf = self.config(f"target = {path}\n", 'weight = "\\x')
         r = self.lab.run(["curl", "-sS", "-o", "/dev/null", WHO], shim=conf | {"LAB_LOG": str(path)})
-        # the target stands behind the mistake
-        self.assertEqual(r.log, "", r)
-        r = self.lab.run(["curl", "-sS", "-o", "/dev/null", WHO],
-                         shim=conf | {"CONVERT_LOG": str(path), "CONVERT_LOG_FORMAT": "json"})
-        (note,) = self.lines(r.log)
+        (note,) = self.lines(r.log)  # the target stands behind the mistake
         self.assertIn('weight = "\\x: expected', note["text"])
         self.assertEqual(note["event"], "note")
 
