@@ -91,7 +91,6 @@ INTERPOSE int ioctl(int fd, libc_request number, ...)
 	va_start(args, number);
 	arg = va_arg(args, void *);
 	va_end(args);
-	conn_await_twin(fd);
 	if (counts_queue(request) && is_unfinished(mark_get(fd)))
 		return ioctl_queue(fd, request, arg);
 	if (note_matters(fd))

@@ -198,15 +198,6 @@ static bool is_dup(int command)
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
-static void before_fcntl(int fd, int command)
-{
-	if (is_dup(command))
-		share(fd);
-	else if (command == F_SETFL || command == F_SETFD || command == F_SETOWN ||
-		 command == F_SETOWN_EX || command == F_SETSIG)
-		conn_await_twin(fd);
-}
-
 /* fcntl() has returned r: a copy, its flags, and what no other socket could be given, are noted. */
 static int told(int fd, int command, long arg, int r)
 {
@@ -234,7 +225,8 @@ INTERPOSE int fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	before_fcntl(fd, command);
+	if (is_dup(command))
+		share(fd);
 	return told(fd, command, (long)arg, REAL(fcntl)(fd, command, arg));
 }
 
@@ -247,7 +239,8 @@ INTERPOSE int narrow_fcntl(int fd, int command, ...)
 	va_start(args, command);
 	arg = va_arg(args, void *);
 	va_end(args);
-	before_fcntl(fd, command);
+	if (is_dup(command))
+		share(fd);
 	return told(fd, command, (long)arg, REAL_NARROW(fcntl)(fd, command, arg));
 }
 

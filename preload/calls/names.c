@@ -261,7 +261,6 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 {
 	int r;
 
-	conn_await_twin(fd);
 	/* so that connect() need not ask about a socket on which none of them was ever set */
 	if ((level == SOL_SOCKET &&
 	     (name == SO_SNDTIMEO_OLD || name == SO_SNDTIMEO_NEW || name == SO_RCVLOWAT)) ||
@@ -281,12 +280,9 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 INTERPOSE int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
 	struct sockaddr_storage room;
-	const struct sockaddr *sa;
-	int r;
+	const struct sockaddr *sa = twin_address(fd, addr.__sockaddr__, &len, &room);
+	int r = REAL(bind)(fd, sa, len);
 
-	conn_await_twin(fd);
-	sa = twin_address(fd, addr.__sockaddr__, &len, &room);
-	r = REAL(bind)(fd, sa, len);
 	if (r == 0 && mark_is_fresh(mark_get(fd)))
 		note_bound(fd, sa, len);
 	return r;

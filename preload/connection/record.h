@@ -52,16 +52,6 @@ void conn_own(void);
 /* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
  * frame that this thread has interrupted. */
 bool conn_await_opening(int fd);
-/* The same for what is about to be set on it, which another socket in its place would not have. errno is kept. */
-static inline void conn_await_twin(int fd)
-{
-	int saved_errno = errno;
-
-	if (__builtin_expect(mark_get(fd) == MARK_OPENING, 0)) {
-		conn_await_opening(fd);
-		errno = saved_errno;
-	}
-}
 /* The program is about to close the number, or has seen it made anew: nothing is known of it, and nothing is put
  * in its place any more.
  * False if it is not this process's to forget: a vfork child uses our memory (TRAPS 2.5). */

@@ -4,7 +4,7 @@
  *
  *     opening CASE ROUNDS ADDRESS PORT [FAILING]
  *
- * CASE: "set": options and flags of it are set; close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "dup": it takes another
+ * CASE: close, close_range, closefrom, dup2, dup3: by another thread, at any moment; "dup": it takes another
  * number for the same socket; "handler": by a signal handler; "jump": a handler leaves by siglongjmp(). "first",
  * "first-thread": it so leaves the first socket() of all, after ROUNDS milliseconds, and the same thread goes on, or
  * another one. "late-close", "late-pair", "late-dup2": once, ROUNDS
@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -30,7 +29,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -50,26 +48,6 @@ static void spin(int n)
 		;
 }
 
-static void set(int fd)
-{
-	int on = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	fcntl(fd, F_SETFL, 0);
-	ioctl(fd, FIOCLEX);
-	fcntl(fd, F_SETOWN, getpid());
-}
-
-static bool is_set(int fd)
-{
-	int nodelay = 0;
-	socklen_t len = sizeof(nodelay);
-
-	return getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len) == 0 && nodelay &&
-	       !(fcntl(fd, F_GETFL) & O_NONBLOCK) && fcntl(fd, F_GETFD) == FD_CLOEXEC &&
-	       fcntl(fd, F_GETOWN) == getpid();
-}
-
 static void take_away(int fd)
 {
 	if (strcmp(how, "close") == 0)
@@ -82,8 +60,6 @@ static void take_away(int fd)
 		atomic_store(&copy, dup(fd));
 	else if (strcmp(how, "dup2") == 0)
 		dup2(null, fd);
-	else if (strcmp(how, "set") == 0)
-		set(fd);
 	else
 		dup3(null, fd, O_CLOEXEC);
 }
@@ -119,8 +95,6 @@ static bool is_right(int fd)
 		close(other);
 		return st.st_ino == its.st_ino;
 	}
-	if (strcmp(how, "set") == 0)
-		return is_set(fd);
 	if (fstat(fd, &st) < 0)
 		return strncmp(how, "dup", 3) != 0;
 	return strncmp(how, "dup", 3) == 0 && S_ISCHR(st.st_mode);
