@@ -141,18 +141,6 @@ s.setsockopt(socket.SOL_SOCKET, int(sys.argv[1]), struct.pack("qq", 0, 400000))
 print(errno.errorcode[s.connect_ex((sys.argv[2], 80))])
 """
 
-# The first connect() is over before the connection is; what the next ones say.
-IN_TWO = """
-import ctypes, errno, socket, struct, sys, time
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100000))
-libc = ctypes.CDLL(None, use_errno=True)
-name = struct.pack("=H2s4s8x", socket.AF_INET, b"\\0\\x50", socket.inet_aton(sys.argv[1]))
-for _ in range(3):
-    print(errno.errorcode[ctypes.get_errno()] if libc.connect(s.fileno(), name, 16) else 0)
-    time.sleep(1)
-"""
-
 
 def setup(lab):
     servers.nginx(lab)
@@ -397,17 +385,6 @@ class Converter(Failures):
                              shim=self.shim(policy="timeout = 8s"))
             self.assertEqual((r.code, r.out), (0, b"EINPROGRESS\n"), r)
             self.assertLess(r.seconds, 6)
-
-    def test_a_blocking_connect_in_two(self):
-        """The SYN alone, by connect() of a blocking socket, whose 0 is not the program's."""
-        self.lab.converter("--fault", "delay=500")
-        L.sysctl("client", net__ipv4__tcp_fastopen=0)
-        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
-        for mptcp in "off", "on":
-            with self.subTest(mptcp=mptcp):
-                r = self.lab.run(["/usr/bin/python3", "-c", IN_TWO, L.SERVER], shim=self.shim(policy=f"mptcp = {mptcp}"))
-                self.assertEqual(r.out.split(), [b"EINPROGRESS", b"0", b"EISCONN"], r)
-                self.assertIn(": connected", r.log, r)
 
 
 class Configuration(Failures):

@@ -261,6 +261,33 @@ class Link(Traces):
         self.check("1 0", "0\n", 1)
 
 
+# The first connect() is over before the connection is; what the next ones say.
+IN_TWO = """
+import ctypes, errno, socket, struct, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100000))
+libc = ctypes.CDLL(None, use_errno=True)
+name = struct.pack("=H2s4s8x", socket.AF_INET, int(sys.argv[2]).to_bytes(2, "big"), socket.inet_aton(sys.argv[1]))
+for _ in range(3):
+    print(errno.errorcode[ctypes.get_errno()] if libc.connect(s.fileno(), name, 16) else 0)
+    time.sleep(1)
+"""
+
+
+class InTwo(Traces):
+    def test(self):
+        """The SYN alone, by connect() of a blocking socket, whose 0 is not the program's."""
+        self.lab.converter("--mptcp", "--fault", "delay=500")
+        L.sysctl("client", net__ipv4__tcp_fastopen=0)
+        self.addCleanup(L.sysctl, "client", net__ipv4__tcp_fastopen=1)
+        for mptcp in "off", "on":
+            with self.subTest(mptcp=mptcp):
+                shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\nbypass = never")
+                r = self.lab.run(["/usr/bin/python3", "-c", IN_TWO, L.SERVER, ECHO], shim=shim)
+                self.assertEqual(r.out.split(), [b"EINPROGRESS", b"0", b"EISCONN"], r)
+                self.assertIn(": connected", r.log, r)
+
+
 # a server and a client that sign their segments for each other, or that have a policy of IPsec's of their own
 KEYS = """
 import errno, socket, struct, sys
