@@ -250,7 +250,7 @@ static void test_bound_to_another_network(void **state)
 static void test_few_hops(void **state)
 {
 	struct addr via = { .ip = { [10] = 0xff, 0xff, 192, 0, 2, 3 }, .port = 5124 };
-	struct exchange u = { .converter = &converter, .via = via }, near = u;
+	struct exchange u = { .via = via }, near = u;
 	const struct cvt_span cookie = { (const uint8_t *)"biscuit", 7 };
 
 	(void)state;

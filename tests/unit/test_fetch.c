@@ -121,7 +121,7 @@ static void differences_can_be_applied(void **state)
 
 static void check_large(size_t lines)
 {
-	char *old = malloc(3 * lines + 1), *new = malloc(3 * lines + 1), *text, head[64];
+	char *old = malloc(3 * lines + 1), *new = malloc(3 * lines + 1), *text, head[100];
 
 	assert_non_null(old);
 	assert_non_null(new);

@@ -86,11 +86,11 @@ static long connect_it(const struct sockaddr *to)
 
 static long tell_option(int level, int name, void *value, socklen_t *len)
 {
-	struct tcp_info info = { .tcpi_state = (uint8_t)kernel.state,
-				 .tcpi_unacked = kernel.unacked,
-				 .tcpi_retransmits = (uint8_t)kernel.retransmits,
-				 .tcpi_options = kernel.has_syn_data ? TCPI_OPT_SYN_DATA : 0 };
-	int is = kernel.has_mptcp;
+	union {
+		struct tcp_info info; /* libc's, which ends before the kernel's */
+		uint8_t bytes[256];
+		int is;
+	} answer = { .bytes = { 0 } };
 
 	if (level == SOL_SOCKET && name == SO_COOKIE) {
 		memcpy(value, &kernel.cookie, *len);
@@ -98,7 +98,18 @@ static long tell_option(int level, int name, void *value, socklen_t *len)
 	}
 	if (level != IPPROTO_TCP)
 		return failed(ENOPROTOOPT);
-	memcpy(value, name == TCP_INFO ? (void *)&info : (void *)&is, *len);
+	if (name == TCP_INFO)
+		answer.info = (struct tcp_info){ .tcpi_state = (uint8_t)kernel.state,
+						 .tcpi_unacked = kernel.unacked,
+						 .tcpi_retransmits = (uint8_t)kernel.retransmits,
+						 .tcpi_options = kernel.has_syn_data ?
+									 TCPI_OPT_SYN_DATA :
+									 0 };
+	else
+		answer.is = kernel.has_mptcp;
+	if (*len > sizeof(answer))
+		*len = sizeof(answer);
+	memcpy(value, &answer, *len);
 	return 0;
 }
 
