@@ -434,8 +434,8 @@ int main(int argc, char **argv)
 	if (threaded)
 		start_thread();
 	before = count_descriptors();
-	if (first)
-		good = once(argv[3]) && once(argv[3]);
+	for (int i = 0; first && good && i < 2; i++)
+		good = once(argv[3]);
 	if (few_descriptors) /* and one for epoll */
 		limit(RLIMIT_NOFILE,
 		      (rlim_t)before + 1 +
