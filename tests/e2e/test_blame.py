@@ -58,13 +58,17 @@ class Blame(L.TestCase):
             self.assertEqual({line.path for line in lines}, {"converted"}, lines)
 
     @contextlib.contextmanager
-    def dropped(self, address):
-        rule = ["INPUT", "-p", "tcp", "-d", address, "-j", "DROP"]
-        L.command(L.inside("converter", ["iptables", "-A", *rule]))
+    def dropped(self, address, ns="converter", *which):
+        rule = ["INPUT", "-p", "tcp", "-d", address, *which, "-j", "DROP"]
+        L.command(L.inside(ns, ["iptables", "-A", *rule]))
         try:
             yield
         finally:
-            L.command(L.inside("converter", ["iptables", "-D", *rule]))
+            L.command(L.inside(ns, ["iptables", "-D", *rule]))
+
+    def failures(self, shim):
+        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], shim=shim)
+        return [c["failures"] for c in json.loads(r.out)["converters"]]
 
     def tally(self, lines):
         return dict(collections.Counter((line.name, line.path) for line in lines))
@@ -202,18 +206,8 @@ thread.join()
 class Deaf(Blame):
     """Servers that answer this host and not the converter, which answers Info."""
 
-    @contextlib.contextmanager
     def deaf(self, address):
-        rule = ["INPUT", "-p", "tcp", "-s", L.ROUTER, "-d", address, "-j", "DROP"]
-        L.command(L.inside("server", ["iptables", "-A", *rule]))
-        try:
-            yield
-        finally:
-            L.command(L.inside("server", ["iptables", "-D", *rule]))
-
-    def failures(self, shim):
-        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], shim=shim)
-        return [c["failures"] for c in json.loads(r.out)["converters"]]
+        return self.dropped(address, "server", "-s", L.ROUTER)
 
     def begin(self):
         address, _ = self.lab.fresh_addresses()
@@ -264,10 +258,6 @@ class Impatient(Blame):
         curls.process.wait(30)
         return [line if line[:1].isdigit() else "" for line in curls.text().splitlines()
                 if not line.startswith("curl:")]
-
-    def failures(self, shim):
-        r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], shim=shim)
-        return [c["failures"] for c in json.loads(r.out)["converters"]]
 
     def both(self, running, expected, *curls):
         """As expected of each, all at the same time."""
