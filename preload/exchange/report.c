@@ -119,7 +119,7 @@ void report_alive(struct report *r, const struct exchange *u)
 }
 
 /* The same to a Connect TLV. */
-static void has_converted(struct report *r, const struct exchange *u)
+static void report_answered(struct report *r, const struct exchange *u)
 {
 	struct alive *row = row_of(u, true);
 	int64_t now = now_ns();
@@ -202,7 +202,7 @@ void report_replied(struct report *r, struct exchange *u, const struct hs_result
 		add(r, (struct report_event){ .kind = HEALTH_COOKIE, .what = true });
 	if (result->verdict != HS_CONNECTED && result->verdict != HS_SERVER)
 		return;
-	has_converted(r, u);
+	report_answered(r, u);
 	report_unclear(r, u);
 	learn_tries(r, u, result->verdict);
 	learn(r, u, result->msg.ext_tcp_header);
