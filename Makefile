@@ -390,9 +390,9 @@ E2E_SUITES := $(filter-out %/test_32bit.py,$(wildcard tests/e2e/test_*.py))
 # These measure round trips, or need both cores by themselves.
 E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_demo.py test_storms.py)
 # The longest ones first, so that all end together.
-E2E_FIRST  := $(addprefix tests/e2e/,test_waiters.py test_transparency.py test_programs.py test_foreign.py \
-		test_transparency_mptcp.py test_failures.py test_dissector.py test_doctor.py test_faults.py \
-		test_mptcp.py test_differences.py test_blame.py test_musl.py test_transcript.py)
+E2E_FIRST  := $(patsubst %,tests/e2e/test_%.py,transparency transparency_mptcp waiters blame any differences foreign \
+		failures doctor traces mptcp programs musl faults process fetch bootstrap transcript dissector map paths \
+		incoming cpython runner any_transcript fastopen health user)
 E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
 
 # A suite that is not there is a failure, not a pass.

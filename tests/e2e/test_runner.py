@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """tests/run and the lab's own runner: programs that end well, badly or not at all. Nothing that goes wrong is a
 pass, and nothing lives on."""
+import importlib.machinery
+import importlib.util
 import os
 import pathlib
 import re
@@ -9,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
@@ -127,6 +130,44 @@ class Remarks(Runner):
                            "2 passed, 0 failed, 0 skipped")
         self.assertRegex(lines[0], "^tried again: .*program: A.b: why$")
         self.assertEqual((len(lines), lines[-1]), (3, "2 tried again"))
+
+
+class Room(L.TestCase):
+    """Is there room for one program more? What has passed since the last one was begun says it, a second at least."""
+
+    def looks(self, *since):
+        """since: seconds, and for how many of them something has waited, before each look. Returns what each has
+        said, and how long it has slept."""
+        loader = importlib.machinery.SourceFileLoader("run", str(L.ROOT / "tests/run"))
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
+        loader.exec_module(module)
+        now, waited, said = [100.0], [7.0], []
+
+        def sleep(seconds):
+            slept.append(seconds)
+            now[0] += seconds
+
+        with mock.patch.object(module.time, "monotonic", lambda: now[0]), \
+             mock.patch.object(module.time, "sleep", sleep), \
+             mock.patch.object(module.Turns, "waited", lambda *_: waited[0]):
+            turns = module.Turns()
+            for seconds, more in since:
+                slept = []
+                now[0] += seconds
+                waited[0] += more
+                said.append((turns.is_room(), round(sum(slept), 3)))
+        return said
+
+    def test_what_has_passed(self):
+        self.assertEqual(self.looks((5, 2)), [(True, 0)])
+        self.assertEqual(self.looks((5, 3)), [(False, 0)])
+
+    def test_not_at_once(self):
+        self.assertEqual(self.looks((0.25, 0.1)), [(True, 0.75)])
+        self.assertEqual(self.looks((0.25, 0.6)), [(False, 0.75)])
+
+    def test_each_look_is_at_what_came_behind_the_last(self):
+        self.assertEqual(self.looks((5, 4), (2, 0), (0, 0)), [(False, 0), (True, 0), (True, 1)])
 
 
 class Ends(Runner):
