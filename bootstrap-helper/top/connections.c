@@ -226,6 +226,9 @@ static void judge(struct connection *k, int fd, const struct config *ours)
 					 "another user's program");
 	else if (k->program->library == PROGRAM_CLOSED)
 		judge_by_address(k, ours, "not permitted to look into it");
+	else if (k->program->library == PROGRAM_WITHOUT && k->program->has_config &&
+		 converter_at(&k->program->config, &k->socket->remote))
+		judge_by_address(k, &k->program->config, "made by another program");
 	else if (k->program->library == PROGRAM_WITHOUT)
 		be(k, CONNECTION_DIRECT, "no library loaded");
 	else

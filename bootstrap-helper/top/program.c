@@ -215,7 +215,7 @@ void program_look(struct program *p, int pid, int thread)
 	*p = (struct program){ .pid = pid, .thread = thread };
 	find_name(p);
 	find_library(p);
-	if (p->library == PROGRAM_LOADED)
+	if (p->library != PROGRAM_CLOSED) /* convert-run --any works without the library in it */
 		find_config(p);
 }
 

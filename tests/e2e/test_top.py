@@ -168,6 +168,16 @@ class Ways(Case):
                       r"  path c0 10\.1\.0\.1:\d+, ", r"  path c1 10\.3\.0\.1:\d+, "):
             self.assertRegex(text, words)
 
+    def test_supervised(self):
+        """What the supervisor has made for a program is in nobody's memory."""
+        words = [L.BUILD / "convert-run", "--any", *PYTHON, HOLD, "1", TCP, RULE]
+        run = self.lab.start("client", ["env", *(f"{k}={v}" for k, v in self.shim().items()), *words], name="any")
+        run.wait_for("connections", lambda: "up" in run.text(), 100)
+        top = self.json()
+        found = [(c["program"], c["server"], c["way"], c["converter"], c["why"]) for c in top["connections"] if c["program"] != "convert-run"]
+        self.assertEqual(found, [("python3", None, "converted", f"{L.CONVERTER}:{L.PORT}", "made by another program"),
+                                 ("python3", RULE, "direct", None, "no library loaded")])
+
     def test_paths(self):
         """Subflows by interface, with their bytes, as ss has them."""
         program = self.hold(1, TCP, shim=self.shim())
