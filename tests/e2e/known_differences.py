@@ -116,7 +116,10 @@ KNOWN += [
         "- TCP_WINDOW_CLAMP: 8888 length 4", "+ TCP_WINDOW_CLAMP: 0 length 4"]),
     Known("mptcp_*", "t_options", "TCP_WINDOW_CLAMP-after", "refused", CLAMP, [
         "- TCP_WINDOW_CLAMP: 67107840 length 4", "+ TCP_WINDOW_CLAMP: 0 length 4"]),
-    Known("mptcp_*", "t_options", "SO_SNDBUF-*", "*", BUFFER, ["[-+] SO_SNDBUF: * length 4"], False),
+    # what the program has set is what it was set
+    *(Known("mptcp_*", "t_options", f"SO_SNDBUF-{when}", "*", BUFFER, [
+        "- SO_SNDBUF: 16384 length 4", "+ SO_SNDBUF: * length 4"], False) for when in ("before", "pending")),
+    Known("mptcp_*", "t_options", "SO_SNDBUF-after", "*", BUFFER, ["[-+] SO_SNDBUF: * length 4"], False),
     Known("mptcp_*", "t_args", "listen_after", "refused", LISTEN, [
         "- listen: EINVAL", "+ listen: 0", "- poll IN|OUT: 1 IN|OUT|ERR|HUP",
         "+ poll IN|OUT: 0 -"]),
