@@ -16,12 +16,6 @@
 
 /* Raw system calls: libc's are cancellation points, and some are interposed by us. */
 
-#ifdef SYS_fcntl64
-#define SYS_FCNTL SYS_fcntl64
-#else
-#define SYS_FCNTL SYS_fcntl
-#endif
-
 struct search {
 	bool found;	  /* the key, and its time has not run out */
 	bool is_stale;	  /* the key, but its time has */
@@ -31,47 +25,12 @@ struct search {
 	struct state_times times;
 };
 
-void state_setup(const char *path)
-{
-	bool is_none = !path || strcmp(path, "none") == 0;
-
-	state_place_set(is_none ? "" : path);
-}
-
-void state_setup_own(const char *runtime_dir)
-{
-	state_place_set_own(runtime_dir);
-}
-
-bool state_is_kept(void)
-{
-	return state_place_is_set();
-}
-
-const char *state_path(void)
-{
-	static char text[STATE_TEXT_MAX];
-
-	state_place_text(text);
-	return text;
-}
-
-int state_make_directory(void)
-{
-	return state_place_make_directory();
-}
-
 int64_t state_now_ms(void)
 {
 	return clock_ns(CLOCK_REALTIME_COARSE) / 1000000;
 }
 
 /* ------------------------------------------------------------------------- the file */
-
-static void close_file(int fd)
-{
-	syscall(SYS_close, fd);
-}
 
 /* Writes the header if there is none. False: the file is not ours, or cannot be written. */
 static __attribute__((noinline)) bool claim_file(int fd)
@@ -95,7 +54,7 @@ static int open_for_writing(void)
 	int fd = state_place_make();
 
 	if (fd >= 0 && !claim_file(fd)) {
-		close_file(fd);
+		syscall(SYS_close, fd);
 		return -EBADF;
 	}
 	return fd;
@@ -194,7 +153,7 @@ bool state_get(enum state_kind kind, const void *key, int64_t now_ms, void *valu
 
 	if (fd >= 0) {
 		found = get(fd, kind, key, now_ms, value, times);
-		close_file(fd);
+		syscall(SYS_close, fd);
 	}
 	errno = saved_errno;
 	return found;
@@ -241,7 +200,7 @@ int state_update(enum state_kind kind, const void *key, int64_t now_ms, state_ch
 			/* a child of a fork() meanwhile has the open file, and the lock, too */
 			lock_bucket(fd, kind, first, F_UNLCK);
 		}
-		close_file(fd);
+		syscall(SYS_close, fd);
 	}
 	errno = saved_errno;
 	return ret;
@@ -283,7 +242,7 @@ void state_each(enum state_kind kind, int64_t now_ms, state_each_fn *each, void 
 		}
 	}
 	if (fd >= 0)
-		close_file(fd);
+		syscall(SYS_close, fd);
 	errno = saved_errno;
 }
 
@@ -294,7 +253,7 @@ int state_clear(void)
 	if (fd >= 0) {
 		if (syscall(SYS_ftruncate, fd, (long)STATE_HEADER_LEN) < 0)
 			ret = -errno;
-		close_file(fd);
+		syscall(SYS_close, fd);
 	}
 	errno = saved_errno;
 	return ret;

@@ -9,12 +9,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifdef SYS_fcntl64
-#define SYS_FCNTL SYS_fcntl64
-#else
-#define SYS_FCNTL SYS_fcntl
-#endif
-
 #ifdef SYS_geteuid32 /* the other one has 16 bits */
 #define SYS_GETEUID SYS_geteuid32
 #else
@@ -44,11 +38,6 @@ static uid_t effective_user(void)
 	return (uid_t)syscall(SYS_GETEUID);
 }
 
-static void close_file(int fd)
-{
-	syscall(SYS_close, fd);
-}
-
 static void copy(char to[static STATE_PATH_MAX + 1], const char *path)
 {
 	size_t len = path ? strlen(path) : 0;
@@ -60,20 +49,20 @@ static void copy(char to[static STATE_PATH_MAX + 1], const char *path)
 	to[len] = '\0';
 }
 
-void state_place_set(const char *path)
+void state_setup(const char *path)
 {
-	copy(given, path);
+	copy(given, path && strcmp(path, "none") != 0 ? path : NULL);
 	is_own = false;
 }
 
-void state_place_set_own(const char *runtime_dir)
+void state_setup_own(const char *runtime_dir)
 {
 	copy(runtime, runtime_dir);
 	is_own = true;
 	atomic_store_explicit(&chosen, 0, memory_order_relaxed);
 }
 
-bool state_place_is_set(void)
+bool state_is_kept(void)
 {
 	return is_own || given[0];
 }
@@ -169,14 +158,16 @@ static bool find(struct place *p)
 	return p->len > 0;
 }
 
-void state_place_text(char text[static STATE_TEXT_MAX])
+const char *state_path(void)
 {
+	static char text[STATE_TEXT_MAX];
 	int saved_errno = errno;
 	struct place p;
 
 	find(&p);
 	memcpy(text, p.path, p.len + 1);
 	errno = saved_errno;
+	return text;
 }
 
 /* ------------------------------------------------------------------------------ opening */
@@ -194,7 +185,7 @@ static int above_standard(long fd)
 	moved = syscall(SYS_FCNTL, fd, F_DUPFD_CLOEXEC, FIRST_FREE);
 	if (moved < 0)
 		moved = -errno;
-	close_file((int)fd);
+	syscall(SYS_close, fd);
 	return (int)moved;
 }
 
@@ -218,7 +209,7 @@ static int open_file(const struct place *p, int at, const char *name, int flags)
 	if (!is_owner)
 		fd = above_standard(syscall(SYS_openat, at, name, flags | ALWAYS, 0600));
 	if (fd >= 0 && !is_trusted(p, fd, is_owner)) {
-		close_file(fd);
+		syscall(SYS_close, fd);
 		return -EPERM;
 	}
 	return fd;
@@ -238,7 +229,7 @@ static int open_shared_directory(struct place *p)
 		return fd;
 	if (fstat(fd, &st) == 0 && st.st_uid == p->user && (st.st_mode & 077) == 0)
 		return fd;
-	close_file(fd);
+	syscall(SYS_close, fd);
 	return -EPERM;
 }
 
@@ -252,7 +243,7 @@ static int open_in_place(struct place *p, int flags)
 	if (dir < 0)
 		return dir;
 	fd = open_file(p, dir, p->path + p->dir_len + 1, flags);
-	close_file(dir);
+	syscall(SYS_close, dir);
 	return fd;
 }
 
@@ -317,7 +308,7 @@ int state_place_make(void)
 	return fd;
 }
 
-int state_place_make_directory(void)
+int state_make_directory(void)
 {
 	struct place p;
 	int ret;
@@ -331,6 +322,6 @@ int state_place_make_directory(void)
 		return ret;
 	ret = p.is_shared ? open_shared_directory(&p) : 0;
 	if (p.is_shared && ret >= 0)
-		close_file(ret);
+		syscall(SYS_close, ret);
 	return ret < 0 ? ret : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * state_place.h - which file the state is in, and opening it. For state.c, which opens it for every
- * single thing that it reads or writes.
+ * single thing that it reads or writes; state_place.c has those of state.h's functions that say where it is.
  *
  * If nobody has said, it is the file of the user that the process is now: a daemon that drops its
  * rights leaves root's file behind. It is the first that there is of
@@ -20,27 +20,23 @@
 #ifndef CVT_STATE_PLACE_H
 #define CVT_STATE_PLACE_H
 
-#include <stdbool.h>
-
 #include "state.h"
+
+#include <sys/syscall.h>
+
+#ifdef SYS_fcntl64
+#define SYS_FCNTL SYS_fcntl64
+#else
+#define SYS_FCNTL SYS_fcntl
+#endif
 
 #define STATE_PLACE_ROOT   "/run"
 #define STATE_PLACE_USERS  "/run/user/"
 #define STATE_PLACE_SHARED "/dev/shm"
 
-/* path: copied; "": none. */
-void state_place_set(const char *path);
-/* runtime_dir: copied; NULL if there is none. */
-void state_place_set_own(const char *runtime_dir);
-bool state_place_is_set(void);
-/* For people: where it would be now. "" if there is none. */
-void state_place_text(char text[static STATE_TEXT_MAX]);
-
 /* O_RDONLY or O_RDWR. */
 int state_place_open(int flags);
 /* O_RDWR; makes it if it is not there: mode 0600, and its directory, that one only, with 0700. */
 int state_place_make(void);
-/* That directory alone. 0 if it is there. */
-int state_place_make_directory(void);
 
 #endif

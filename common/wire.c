@@ -339,33 +339,22 @@ bool cvt_has_mp_capable(struct cvt_span opts)
 
 const char *cvt_verdict_name(enum cvt_verdict v)
 {
-	switch (v) {
-	case CVT_OK:
-		return "ok";
-	case CVT_TRUNCATED:
-		return "truncated message";
-	case CVT_BAD_VERSION:
-		return "unknown version";
-	case CVT_BAD_MAGIC:
-		return "header word of another dialect";
-	case CVT_BAD_TOTAL_LENGTH:
-		return "total length 0";
-	case CVT_TLV_ZERO_LENGTH:
-		return "TLV of length 0";
-	case CVT_TLV_OVERRUN:
-		return "TLV crosses the end of the message";
-	case CVT_TLV_BAD_LENGTH:
-		return "TLV with an impossible length";
-	case CVT_TLV_TYPE_ZERO:
-		return "TLV of type 0";
-	case CVT_TLV_DUPLICATE:
-		return "TLV twice";
-	case CVT_TLV_WRONG_DIRECTION:
-		return "TLV in the wrong direction";
-	case CVT_TLV_UNKNOWN:
-		return "unknown TLV";
-	}
-	return "?";
+	static const char names[][36] = {
+		[CVT_OK] = "ok",
+		[CVT_TRUNCATED] = "truncated message",
+		[CVT_BAD_VERSION] = "unknown version",
+		[CVT_BAD_MAGIC] = "header word of another dialect",
+		[CVT_BAD_TOTAL_LENGTH] = "total length 0",
+		[CVT_TLV_ZERO_LENGTH] = "TLV of length 0",
+		[CVT_TLV_OVERRUN] = "TLV crosses the end of the message",
+		[CVT_TLV_BAD_LENGTH] = "TLV with an impossible length",
+		[CVT_TLV_TYPE_ZERO] = "TLV of type 0",
+		[CVT_TLV_DUPLICATE] = "TLV twice",
+		[CVT_TLV_WRONG_DIRECTION] = "TLV in the wrong direction",
+		[CVT_TLV_UNKNOWN] = "unknown TLV",
+	};
+
+	return (size_t)v < sizeof(names) / sizeof(names[0]) ? names[v] : "?";
 }
 
 const char *cvt_err_name(uint8_t code)

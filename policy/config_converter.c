@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "config_int.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Why text is no address that a converter can have, or NULL. */

@@ -3,7 +3,6 @@
 #include "pcp.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TIME_MAX_MS 600000

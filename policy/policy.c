@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "policy.h"
 
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_int.h"
-
 /* IPv4 is v4-mapped, so an IPv4 prefix is at least this wide a number. */
 #define WIDTH_V4 WIDTH_OF_LEN(96)
 

@@ -3,7 +3,6 @@
 #include "begin.h"
 #include "memory.h"
 #include "notes.h"
-#include "sock.h"
 #include "twin.h"
 
 /* Is the attempt, after this connect(), still the same one? */

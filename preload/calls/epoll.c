@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* epoll_ctl and the waits: what registrations there are, and events that are for us. */
 #include "advance.h"
-#include "begin.h"
 #include "record.h"
 #include "memory.h"
 #include "notes.h"

@@ -13,7 +13,6 @@
 #include "sock.h"
 #include "wait.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>

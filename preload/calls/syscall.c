@@ -19,7 +19,6 @@
 #include "shim.h"
 #include "wait.h"
 
-#include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/net.h>
 #include <linux/seccomp.h>

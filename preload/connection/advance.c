@@ -7,7 +7,6 @@
 #include "sock.h"
 #include "epsets.h"
 #include "report.h"
-#include "twin.h"
 #include "wait.h"
 
 #include <limits.h>

@@ -10,7 +10,6 @@
 #include "epsets.h"
 #include "counts.h"
 #include "errno_name.h"
-#include "memory.h"
 #include "reach.h"
 #include "sock.h"
 #include "servers.h"

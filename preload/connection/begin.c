@@ -15,12 +15,10 @@
 #include "servers.h"
 #include "paths.h"
 #include "twin.h"
-#include "wait.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stddef.h>
 #include <string.h>
 
 int conn_lower_rcvlowat(int fd)

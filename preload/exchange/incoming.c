@@ -10,7 +10,6 @@
 #include "traces.h"
 
 #include <netinet/tcp.h>
-#include <stddef.h>
 #include <string.h>
 
 #define ACK_LOOK_NS 2000000

@@ -7,7 +7,6 @@
 #include "sock.h"
 #include "servers.h"
 #include "shim.h"
-#include "slots.h"
 #include "twin.h"
 
 #include <netinet/tcp.h>

@@ -3,7 +3,6 @@
  * does. */
 #include "step.h"
 
-#include "converters.h"
 #include "exchange_int.h"
 #include "marks.h"
 #include "notes.h"

@@ -3,7 +3,6 @@
 
 #include <netinet/tcp.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
