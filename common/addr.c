@@ -18,6 +18,16 @@ static void set_v4(struct addr *a, const void *four_bytes)
 	memcpy(a->ip + sizeof(mapped), four_bytes, 4);
 }
 
+bool addr_from_bytes(struct addr *a, const void *bytes, size_t len)
+{
+	*a = (struct addr){ .port = 0 };
+	if (len == 4)
+		set_v4(a, bytes);
+	else if (len == sizeof(a->ip))
+		memcpy(a->ip, bytes, len);
+	return len == 4 || len == sizeof(a->ip);
+}
+
 int addr_from_sockaddr(struct addr *a, const struct sockaddr *sa, socklen_t len)
 {
 	struct sockaddr_in in;

@@ -35,6 +35,8 @@ enum addr_class {
 /* "[2001:db8:...]:65535" and the final zero */
 #define ADDR_TEXT_MAX 56
 
+/* bytes: 4 or 16 of an address in network byte order. False, and :: for *a, if it is neither. The port is 0. */
+bool addr_from_bytes(struct addr *a, const void *bytes, size_t len);
 /* -EAFNOSUPPORT: neither AF_INET nor AF_INET6. -EINVAL: len is too short for the family. */
 int addr_from_sockaddr(struct addr *a, const struct sockaddr *sa, socklen_t len);
 /* family AF_INET (only if addr_is_v4) or AF_INET6 (IPv4 stays mapped). Returns the length. */

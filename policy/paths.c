@@ -7,7 +7,6 @@
 #include <linux/mptcp.h>
 #include <linux/sockios.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
@@ -47,23 +46,17 @@ static void take_endpoint(const uint8_t *attributes, size_t len, void *arg)
 	struct paths_endpoint *e = &look->paths->endpoints[look->paths->n_endpoints];
 	size_t in_len = 0, has = 0;
 	const uint8_t *in = genl_find(attributes, len, MPTCP_PM_ATTR_ADDR, &in_len);
-	struct sockaddr_in v4 = { .sin_family = AF_INET };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
 	unsigned int flags;
 	const void *ip;
 
 	if (!in || look->paths->n_endpoints == PATHS_MOST)
 		return;
 	*e = (struct paths_endpoint){ 0 };
-	if ((ip = genl_find(in, in_len, MPTCP_PM_ADDR_ATTR_ADDR4, &has)) && has == 4) {
-		memcpy(&v4.sin_addr, ip, has);
-		addr_from_sockaddr(&e->address, (struct sockaddr *)&v4, sizeof(v4));
-	} else if ((ip = genl_find(in, in_len, MPTCP_PM_ADDR_ATTR_ADDR6, &has)) && has == 16) {
-		memcpy(&v6.sin6_addr, ip, has);
-		addr_from_sockaddr(&e->address, (struct sockaddr *)&v6, sizeof(v6));
-	} else {
+	ip = genl_find(in, in_len, MPTCP_PM_ADDR_ATTR_ADDR4, &has);
+	if (!ip)
+		ip = genl_find(in, in_len, MPTCP_PM_ADDR_ATTR_ADDR6, &has);
+	if (!ip || !addr_from_bytes(&e->address, ip, has))
 		return;
-	}
 	/* of itself fullmesh makes none, and backup is one that waits for the other to break */
 	flags = number(in, in_len, MPTCP_PM_ADDR_ATTR_FLAGS);
 	e->makes_subflows = flags & MPTCP_PM_ADDR_FLAG_SUBFLOW;

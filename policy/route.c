@@ -5,7 +5,6 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -111,21 +110,6 @@ static bool parse_reply(const struct nlmsghdr *h, size_t len, struct answer *a)
 	return true;
 }
 
-static void set_source(struct addr *source, const struct answer *a)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
-
-	*source = (struct addr){ 0 };
-	if (a->source_len == 4) {
-		memcpy(&in.sin_addr, a->source, 4);
-		addr_from_sockaddr(source, (struct sockaddr *)&in, sizeof(in));
-	} else if (a->source_len == 16) {
-		memcpy(&in6.sin6_addr, a->source, 16);
-		addr_from_sockaddr(source, (struct sockaddr *)&in6, sizeof(in6));
-	}
-}
-
 /* Any socket answers SIOCGIFNAME, so the one at hand does. */
 void route_interface(int fd, char name[16], int index)
 {
@@ -156,8 +140,8 @@ static bool ask(int fd, const struct addr *to, const struct pol_binding *by,
 	if (has_source(by, to) && !addr_is_v4(to) && by->interface &&
 	    by->interface != (uint32_t)a.interface_index)
 		return false;
-	set_source(&route->source, &a);
-	if (has_source(by, to)) /* the answer does not repeat it */
+	addr_from_bytes(&route->source, a.source, a.source_len); /* no address: there is none */
+	if (has_source(by, to))					 /* the answer does not repeat it */
 		route->source = by->source;
 	route_interface(fd, route->interface, a.interface_index);
 	return true;

@@ -76,6 +76,24 @@ static void from_sockaddr_in6(void **state)
 	}
 }
 
+static void from_bytes(void **state)
+{
+	static const uint8_t v6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 },
+			     v4[4] = { 192, 0, 2, 1 }, none[16];
+	struct addr a = { .port = 1 }, want = parsed("192.0.2.1");
+
+	(void)state;
+	assert_true(addr_from_bytes(&a, v4, 4));
+	assert_memory_equal(a.ip, want.ip, 16);
+	assert_int_equal(a.port, 0);
+	assert_true(addr_from_bytes(&a, v6, 16));
+	assert_memory_equal(a.ip, v6, 16);
+	for (size_t len = 0; len < 16; len += len == 3 ? 2 : 1) {
+		assert_false(addr_from_bytes(&a, v6, len));
+		assert_memory_equal(a.ip, none, 16);
+	}
+}
+
 static void other_families(void **state)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = "/x" };
@@ -495,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(from_sockaddr_in),
 		cmocka_unit_test(from_sockaddr_in6),
+		cmocka_unit_test(from_bytes),
 		cmocka_unit_test(other_families),
 		cmocka_unit_test(to_sockaddr),
 		cmocka_unit_test(texts_that_are_none),
