@@ -229,9 +229,7 @@ static int attempt(struct attempt *a, const struct probe_request *q, const struc
 		return a->fd;
 	a->started_us = now_us();
 	a->until_us = a->started_us + (int64_t)step->timeout_ms * 1000;
-	/* with a zero header word the draft's reading takes all that the hybrid's does, and 22 */
-	hs_start(&a->reply,
-		 step->dialect == CVT_DIALECT_HYBRID ? CVT_DIALECT_DRAFT02 : step->dialect, true);
+	hs_start(&a->reply, step->dialect, true);
 	r = send_syn(a, step, &q->to);
 	if (r == 0)
 		r = connected(a);

@@ -29,6 +29,7 @@ struct fake {
 	bool is_dead;		    /* no SYN is answered */
 	bool no_info;		    /* has nothing to say to Info */
 	bool cookie_behind_connect; /* looks for a cookie nowhere else */
+	bool adds_unknown;	    /* a TLV of a later draft, behind what it supports */
 	int always;		    /* this Error instead of a success; -1: none */
 	unsigned int lost;	    /* SYNs with data are, so many of them */
 	/* what it has given out */
@@ -130,6 +131,8 @@ static int answer(struct cvt_writer *w, struct cvt_span asked)
 		put_error(w, CVT_ERR_NOT_AUTHORIZED, (struct cvt_span){ NULL, 0 });
 	else
 		cvt_put_supported(w, fake.supported_type, (struct cvt_span){ kinds, 2 });
+	if (fake.adds_unknown)
+		cvt_put_unknown(w, PROBE_UNKNOWN_TLV);
 	return 0;
 }
 
@@ -182,8 +185,7 @@ static void attempt(const struct probe_step *step, struct probe_seen *seen)
 	if (seen->err)
 		return;
 	assert_true(cvt_finish(&said) > 0);
-	hs_start(&fake.hs,
-		 step->dialect == CVT_DIALECT_HYBRID ? CVT_DIALECT_DRAFT02 : step->dialect, true);
+	hs_start(&fake.hs, step->dialect, true);
 	for (size_t at = 0; at < said.len;) {
 		size_t n = hs_want(&fake.hs);
 
@@ -594,6 +596,24 @@ static void errors(void **state)
 	}
 }
 
+/* A TLV of a later draft is skipped (RFC 8803, 4.2), whatever was known of the converter. */
+static void reply_with_an_unknown_tlv(void **state)
+{
+	static const enum cvt_dialect dialects[] = { CVT_DIALECT_RFC8803, CVT_DIALECT_HYBRID };
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		start(NULL);
+		fake.dialect = dialects[i / 2];
+		fake.adds_unknown = true;
+		known.dialect = i % 2 ? (uint8_t)(1 + fake.dialect) : 0;
+		probe();
+		if (p.verdict != PROBE_WORKS || p.n_offers != 2 || p.dialect != fake.dialect)
+			fail_msg("dialect %d, known %d: %d, %zu offers, dialect %d", fake.dialect, known.dialect,
+				 p.verdict, (size_t)p.n_offers, p.dialect);
+	}
+}
+
 /* ------------------------------------------------------- converters that do not serve Info */
 
 /* An Error is an answer (PROTOCOL 6): all else is found out as ever. */
@@ -801,6 +821,7 @@ int main(void)
 		cmocka_unit_test_setup(cookies, start),
 		cmocka_unit_test_setup(a_cookie_for_ever, start),
 		cmocka_unit_test_setup(errors, start),
+		cmocka_unit_test_setup(reply_with_an_unknown_tlv, start),
 		cmocka_unit_test_setup(info_gets_an_error, start),
 		cmocka_unit_test_setup(info_gets_no_answer, start),
 		cmocka_unit_test_setup(a_cookie_that_is_not_looked_for, start),
