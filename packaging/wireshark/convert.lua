@@ -319,12 +319,14 @@ local function one_tlv(m, tree, range, about, seen)
 	item:set_text(("%s TLV"):format(name(TLVS, kind)))
 	item:add(f.tlv_type, range(0, 1))
 	item:add(f.tlv_length, range(1, 1))
-	if seen[kind] then complain(m, item, "a second TLV of this type") end
-	seen[kind] = true
+	local is_supported = kind == TLV_COOKIE and not to_converter and m.magic == 0 -- draft-02, its IANA section
+	local slot = is_supported and TLV_SUPPORTED or kind
+	if seen[slot] then complain(m, item, "a second TLV of this type") end
+	seen[slot] = true
 	local outer = m.hides
 	m.hides = false
 	local read = TLV[kind]
-	if kind == TLV_COOKIE and not to_converter and m.magic == 0 then -- draft-02, its IANA section
+	if is_supported then
 		item:set_text("Supported TCP Extensions TLV, by its other number")
 		read, m.says = TLV[TLV_SUPPORTED], DRAFT
 	elseif kind == 0 then

@@ -235,6 +235,7 @@ WRONG = [
     ("01022263 14020000", "a TLV that crosses the end of the message"),
     ("01022263 00010000", "a TLV of type 0"),
     ("01032263 14010000 14010000", "a second TLV of this type"),
+    ("01030000 15010000 16010000", "a second TLV of this type"),
     ("01022263 0a010050", "a TLV of the other direction's|a TLV too short for its type"),
     ("01022263 16010000", "a TLV of the other direction's"),
     ("01032263 14020000 02000000", "a TCP option that does not fit"),
