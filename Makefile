@@ -844,13 +844,14 @@ install: install-lib $(PROGRAMS) $(UNITS) $(INIT)
 	$(call put_all,755,$(INIT),$(OWN_DATADIR))
 	$(call put_all,644,$(SCHEMAS),$(OWN_DATADIR))
 
-# A crash of the host must not leave an empty file for every program to complain of.
+# A crash of the host must not leave an empty file for every program to complain of, where there is a sync(1) (there is
+# none in bitbake's PATH); nor another `make install` half a file.
 #: install-lib      the library alone
 install-lib: $(SHIM)
 	install -d $(call at,$(LIBDIR))
-	install -m 644 $(SHIM) $(call at,$(LIBDIR)/$(SONAME).new)
-	sync $(call at,$(LIBDIR)/$(SONAME).new)
-	mv -f $(call at,$(LIBDIR)/$(SONAME).new) $(call at,$(LIBDIR)/$(SONAME))
+	new=$(call at,$(LIBDIR)/$(SONAME).new).$$$$; trap 'rm -f "$$new"' EXIT; \
+	install -m 644 $(SHIM) "$$new" && { ! command -v sync > /dev/null || sync "$$new"; } && \
+	mv -f "$$new" $(call at,$(LIBDIR)/$(SONAME))
 	ln -sf $(SONAME) $(call at,$(LIBDIR)/$(notdir $(SHIM)).new)
 	mv -f $(call at,$(LIBDIR)/$(notdir $(SHIM)).new) $(call at,$(LIBDIR)/$(notdir $(SHIM)))
 

@@ -190,6 +190,41 @@ class Install(L.TestCase):
         left = {p for p in tree(self.root).keys() - before.keys() if not p.is_dir()}
         self.assertEqual(left, set())
 
+    def commands(self, **own):
+        """A PATH of what there is by these names, and of one's own."""
+        folder = self.lab.file("commands")
+        folder.mkdir()
+        for name in ("sh", "make", "install", "mv", "ln", "rm", "grep", "sort", "find", "sed", "head", "dirname", "cat",
+                     "readlink", "uname", "mkdir", "cmp", "echo", "gcc", "printf", "nproc", "git", "sync"):
+            text = own.get(name, shutil.which(name))
+            if text and text.startswith("#!"):
+                (folder / name).write_text(text)
+                (folder / name).chmod(0o755)
+            elif text:
+                (folder / name).symlink_to(text)
+        return {"PATH": str(folder)}
+
+    def test_no_sync(self):
+        """bitbake lets recipes have none."""
+        built = [word for name in ("convert-run", "convert-bootstrap", NAME) for word in ("-o", L.BUILD / name)]
+        r = self.lab.run(["make", "-s", "-C", L.ROOT, f"BUILD={L.BUILD}", f"DESTDIR={self.root}", *built, "install-lib"],
+                         env=self.commands(sync=""))
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        self.assertEqual({p.name for p in (self.root / LIBDIR).iterdir()}, {NAME, f"{NAME}.0"})
+
+    def test_uninstall_refuses_with_a_small_grep(self):
+        """Such as busybox', which knows fewer options."""
+        self.preload()
+        small = f"""#!/bin/sh
+while getopts lnqvscFiHhe:f:Lorm:wA:B:C:EzaIx option; do
+	[ "$option" != "?" ] || exit 1
+done
+exec {shutil.which("grep")} "$@"
+"""
+        r = self.lab.run([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"], env=self.commands(grep=small))
+        self.assertEqual(r.code, 1, r)
+        self.assertIn(f"{self.root}/etc/ld.so.preload:2:{LINE}\n", r.err)
+
     def test_what_links_lead_to(self):
         """Is asked, in the root where they are, and named once."""
         (self.root / "usr/lib/systemd/system").mkdir(parents=True)
