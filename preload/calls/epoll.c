@@ -221,7 +221,8 @@ static int64_t look_ns(unsigned int looks)
 	if (!shim_has_read())
 		return 1000000000LL << (looks < 6 ? looks : 6);
 	ms = shim_config()->timeout_ms;
-	return shim_is_active() ? (ms > 1000 ? ms : 1000) * 1000000LL : WAIT_FOREVER;
+	return shim_is_active() || shim_is_listening() ? (ms > 1000 ? ms : 1000) * 1000000LL :
+							 WAIT_FOREVER;
 }
 
 static bool is_longer(int64_t until_ns)

@@ -61,10 +61,10 @@ static bool is_tcp(long fd)
 	return mark != MARK_UNKNOWN && mark != MARK_OTHER;
 }
 
-/* Is nothing ever converted? */
+/* Is nothing ever converted, and nothing ever held for its name? */
 static bool is_off(void)
 {
-	return shim_has_read() && !shim_is_active();
+	return shim_has_read() && !shim_is_active() && !shim_is_listening();
 }
 
 static bool concerns_us(enum concern concern, long a, long b, long c)

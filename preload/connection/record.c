@@ -162,10 +162,10 @@ static bool is_ruled_out(int fd, enum mark mark)
  * program's costs no system call then. */
 static bool is_missed(int fd, enum mark mark)
 {
-	return mark_has_record(mark) ?
-		       mark != MARK_UP :
-		       shim_is_active() && (mark_is_fresh(mark) || is_ruled_out(fd, mark)) &&
-			       mark != MARK_FELL_BACK && !note_is_connected(fd);
+	return mark_has_record(mark) ? mark != MARK_UP :
+				       (shim_is_active() || shim_is_listening()) &&
+					       (mark_is_fresh(mark) || is_ruled_out(fd, mark)) &&
+					       mark != MARK_FELL_BACK && !note_is_connected(fd);
 }
 
 /* Another thread may be at a step of its connection, or about to end it: either that one sees what has been

@@ -624,6 +624,20 @@ class Steps(Incoming):
         self.assertEqual((len(said), said[2:]), (3, ["1"]), said)
         self.assertRegex(said[1], "^[0-9]+$")
 
+    def test_a_child_closes_it_before(self):
+        """... also where no connection of the program's own is ever converted."""
+        for n, policy in enumerate(("", "rule = direct")):
+            with self.subTest(policy):
+                server = self.serve(["/usr/bin/python3", "-c", BEFORE, 8072 + n], 8072 + n, policy=policy)
+                server.wait_for("the child's end", lambda: "there" in server.text())
+                s, rest = self.half(8072 + n)
+                with s:
+                    time.sleep(0.3)
+                    s.sendall(rest)
+                    server.process.wait(20)
+                said = server.text().split()
+                self.assertEqual((said[0], said[-1], set(said[1:-1])), ("there", REMOTE, {"EAGAIN"}), said)
+
     def test_interrupted(self):
         """A blocking accept() that waits for a name, and a signal, or SO_RCVTIMEO: as if nobody had connected yet."""
         for n, (how, err) in enumerate((("signal", "EINTR"), ("limit", "EAGAIN"))):
@@ -810,6 +824,25 @@ while found is None and time.monotonic() < end:
 print(found, flush=True)
 s.close()
 print(len(os.listdir("/proc/self/fd")) - before, flush=True)
+"""
+
+# A child by vfork closes a listener that is registered, before anybody calls.
+BEFORE = r"""
+import select, socket, subprocess, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setblocking(False)
+e = select.epoll()
+e.register(s, select.EPOLLIN)
+subprocess.run(["true"], close_fds=True)
+print("there", flush=True)
+while True:
+    e.poll(15)
+    try:
+        c, peer = s.accept()
+        print(peer[0], flush=True)
+        break
+    except BlockingIOError:
+        print("EAGAIN", flush=True)
 """
 
 # Waits in one place, and accepts in another, which finds nobody there yet: one thread is in epoll_wait() as the other
