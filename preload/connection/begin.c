@@ -385,6 +385,9 @@ bool conn_begin(int fd, struct conn_request *request)
 		return true;
 	}
 	request->err = -r;
+	/* the last one that was tried, whose errno this is */
+	request->verdict.via = request->exchange->via;
+	request->verdict.converter = converters_of(request->exchange);
 	withdraw(fd, request->word, request->exchange, false, request->mark);
 	conn_settle(fd, request->exchange); /* the other numbers of the socket too */
 	return unreachable(fd, request);

@@ -155,6 +155,17 @@ class Families(L.TestCase):
                               if "refused first" not in case}, ours)
                 self.assertIn("cannot be reached: EHOSTUNREACH", r.log)
 
+    def test_no_way_to_several(self):
+        """The line names the converter whose errno it says."""
+        for kind, to in ("unreachable", "10.14.0.1"), ("prohibit", "10.15.0.1"):
+            L.command(["ip", "-n", "client", "route", "add", kind, to])
+        shim = self.lab.config("[converter second]\naddress = 10.15.0.1",
+                               "fallback = direct", address="10.14.0.1")
+        r = self.lab.run(["/usr/bin/python3", "-c", WHO, L.SERVER, PORT], shim=shim)
+        self.assertEqual(r.code, 0, r)
+        self.assertRegex(r.log, r"next converter after .*10\.14\.0\.1.* \(lab\).*EHOSTUNREACH")
+        self.assertIn("converter 10.15.0.1:5124 (second) cannot be reached: EACCES", r.log)
+
 
 # connects and sends, and sets what an option then is before it sends more
 MARKED = """
