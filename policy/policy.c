@@ -341,6 +341,7 @@ const char *pol_reason_text(enum pol_reason reason)
 		[POL_STRIPPED] = "the network takes the data out of SYNs, and strict = yes",
 		[POL_OUTSIDE] = "outside the networks of the converters",
 		[POL_ON_LINK] = "SO_DONTROUTE: nothing beyond the host's own links",
+		[POL_NOT_OURS] = "this socket cannot be converted, and no rule lets it be direct",
 		[POL_NAT64] = "an address of NAT64 with an IPv4 address that is not global",
 	};
 

@@ -27,6 +27,7 @@ enum pol_reason {
 	POL_STRIPPED,	/* `strict`, and the network takes the data out of SYNs (P-30) */
 	POL_OUTSIDE,	/* every converter is bound to another network (F-01) */
 	POL_ON_LINK,	/* the program wants nothing beyond its own links (SO_DONTROUTE) */
+	POL_NOT_OURS,	/* CONVERT_STRICT: what a rule would convert, on a socket that cannot be */
 	POL_NAT64, /* by NAT64 to an IPv4 address that is somebody else's behind the converter */
 };
 

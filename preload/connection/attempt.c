@@ -564,6 +564,7 @@ SLOW static int natively_if_ruled(int fd, const struct sockaddr *sa, socklen_t l
 		rule = pol_rule(config, &request.server);
 		if (rule.action == POL_DIRECT)
 			return CONN_NATIVELY;
+		rule.reason = POL_NOT_OURS;
 	}
 	log_verdict(LOG_FAILED, &request.server, &rule);
 	return -ENETUNREACH;

@@ -86,6 +86,15 @@ print("fine")
 """
 
 
+# stdio has the number before its connect(): it is the kernel's
+BY_STDIO = """
+import ctypes, socket, sys
+s = socket.socket()
+assert ctypes.CDLL(None).fdopen(s.fileno(), b"r+")
+print(s.connect_ex((sys.argv[1], 80)))
+"""
+
+
 def setup(lab):
     servers.nginx(lab)
     servers.nowhere(lab)
@@ -154,6 +163,16 @@ class Strict(L.TestCase):
         self.lab.converter()
         for key in "interface = nowhere0", "from = 192.0.2.0/24":
             self.fails(self.lab.config(key, "fallback = direct", log=False), "outside the networks")
+
+    def test_socket_that_cannot_be_converted(self):
+        """It is no rule's fault, least of all that of one which says `convert`."""
+        self.lab.converter()
+        for rule in "", "rule = convert to 10.2.0.0/16":
+            shim = self.lab.config(policy=rule) | {"CONVERT_STRICT": "1"}
+            r = self.lab.run(["/usr/bin/python3", "-c", BY_STDIO, L.SERVER], shim=shim)
+            self.assertEqual((r.code, r.out.decode().strip()), (0, str(errno.ENETUNREACH)), r)
+            self.assertIn(f"failed {L.SERVER}:80: this socket cannot be converted, and no rule lets it be direct\n",
+                          r.log)
 
     def test_unreadable_rules_make_nothing_direct(self):
         """Not even loopback: nobody knows what they say of it."""
