@@ -159,6 +159,19 @@ static void withdraw(int fd, uint16_t word, struct exchange *u, bool disconnect,
 	mark_change(fd, MARK_OPENING, atomic_load(&u->copied) ? MARK_TCP_COPIED : to);
 }
 
+/* connect() has returned 0 by now, and is not there to say it. Whoever has taken the connection back has said so. */
+SLOW static void tell_unsent(int fd, const struct exchange *u, int err)
+{
+	struct report r;
+
+	if (exchange_phase(u) != EXCHANGE_DIRECT)
+		return;
+	report_begin(&r, u, fd);
+	report_line(&r, u, LOG_LEVEL_ERROR, u->fall_back ? LOG_FALLS_BACK : LOG_FAILED,
+		    "no SYN could be sent", err);
+	report_tell_lines(&r);
+}
+
 int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_early *early)
 {
 	uint32_t deferred = EXCHANGE_DEFERRED;
@@ -187,6 +200,7 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 		if (mark_look(fd) == word) /* else it was closed */
 			conn_each_number(fd, u, swap);
 	} else if (r < 0 && r != -EINTR) {
+		tell_unsent(fd, u, -r);
 		withdraw(fd, word, u, true, MARK_TCP_COPIED);
 		conn_settle(fd, u);
 	}

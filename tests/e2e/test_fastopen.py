@@ -3,6 +3,7 @@
 """Programs that use Fast Open themselves: what goes over the client's link, byte by byte, and what
 becomes of it when the converter does not go along. (What the program sees is in test_transparency.)
 """
+import json
 import sys
 
 sys.path.insert(1, sys.path[0] + "/../lab")
@@ -493,7 +494,43 @@ print(answer.rpartition(b"\\r\\n\\r\\n")[2].decode().strip())
 """
 
 
+# its way to the converter is lost between the connect() that is put off and the write
+CUT_OFF = """
+import errno, socket, subprocess, sys
+for cut in False, True:
+    s = socket.socket()
+    s.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    if cut:
+        subprocess.run(["ip", "route", "add", "unreachable", sys.argv[3]], check=True)
+    try:
+        s.send(b"hello")
+        print(s.recv(5).decode())
+    except OSError as e:
+        print(errno.errorcode[e.errno])
+    s.close()
+"""
+
+
 class Handed(FastOpen):
+    def test_cut_off_before_the_first_write(self):
+        """One line says what has become of it, and the receipt counts it."""
+        for fallback, said, event in ("direct", "hello", "fallback"), ("none", "ECONNABORTED", "failed"):
+            with self.subTest(fallback):
+                via, _ = self.lab.fresh_addresses()
+                self.lab.converter("--fastopen", "cookie", listen=[via])
+                log, receipt = self.lab.file("cut.log"), self.lab.file("cut.json")
+                shim = self.lab.config(policy=f"mptcp = off\nfallback = {fallback}\n[log]\nformat = json\n"
+                                       f"file = {log}", address=via, log=False)
+                r = self.lab.run([L.BUILD / "convert-run", f"--receipt={receipt}", "-c", shim["CONVERT_CONF"],
+                                  "/usr/bin/python3", "-c", CUT_OFF, L.SERVER, ECHO, via])
+                L.command(["ip", "-n", "client", "route", "del", "unreachable", via])
+                self.assertEqual((r.out.decode().split(), r.err), (["hello", said], ""), r)
+                lines = [json.loads(line) for line in log.read_text().splitlines()]
+                self.assertEqual([line["event"] for line in lines], ["converted", event], lines)
+                self.assertEqual((lines[1]["converter"], lines[1]["error"]), (f"{via}:{L.PORT}", "ECONNABORTED"))
+                self.assertEqual(json.loads(receipt.read_text())["sum"]["connections"], 2)
+
     def test_closed_unwritten(self):
         """There is room for 16,384 exchanges: each of these is given back."""
         self.lab.converter()
