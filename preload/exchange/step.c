@@ -147,8 +147,9 @@ static bool leave_to_kernel(const struct exchange *u, int fd)
  * server. */
 static enum exchange_event left_to_kernel(struct exchange_turn *t)
 {
-	report_line(&t->report, t->u, LOG_LEVEL_ERROR, LOG_FAILED, "no connection to the converter",
-		    0);
+	const char *why = sock_was_up(t->fd) ? "no reply" : "no connection to the converter";
+
+	report_line(&t->report, t->u, LOG_LEVEL_ERROR, LOG_FAILED, why, 0);
 	report_failed(&t->report, t->u, NULL, ECONNREFUSED);
 	traces_forget_errors(t->fd);
 	exchange_undo_no_cookie(t->u, t->fd);

@@ -92,6 +92,14 @@ uint64_t sock_received(int fd)
 	return info.bytes_received;
 }
 
+bool sock_was_up(int fd)
+{
+	struct tcp_info info = { .tcpi_rtt = 0 };
+	socklen_t len = sizeof(info);
+
+	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_rtt;
+}
+
 bool sock_has_syn_data(int fd)
 {
 	struct tcp_info info = { .tcpi_options = 0 };

@@ -36,6 +36,9 @@ int64_t sock_time_limit(int fd, int name);
 int sock_tcp_state(int fd);
 /* Bytes that TCP has received, a FIN being one; 0: the kernel does not say. */
 uint64_t sock_received(int fd);
+/* Has the peer taken the SYN (an RST is no answer that is timed)? Told after the connection's end, too. False of
+ * one that was sent twice: nobody knows which the answer is to. */
+bool sock_was_up(int fd);
 /* Was there data in the SYN, sent and acknowledged, or received? */
 bool sock_has_syn_data(int fd);
 /* Is its connection one of MPTCP? Means something only between the handshake and the end (LINUX-FACTS

@@ -174,7 +174,7 @@ FAULTS = [
     reply("a byte at a time, too slowly", "split=1,gap=100", "ETIMEDOUT", "no reply in time", ONE),
     # whoever has to be seen by another process before it is killed gets more time
     Fault("killed while it is connecting", "ECONNRESET", "direct", AT_ONCE,
-          "ECONNRESET|closed before the reply was whole|no connection to the converter",
+          "ECONNRESET|closed before the reply was whole|no reply",
           ("--fault", "silence"), meanwhile=kill, limit=8 * PERIOD),
     Fault("the first of two says nothing", "converted", "converted", PART, "next converter after",
           ("--fault", "silence"), second=True, limit=2 * PERIOD),
@@ -187,11 +187,11 @@ FAULTS = [
           "converted", mute=True),
     reply("closes at once", "close", "ECONNRESET", "closed before the reply was whole"),
     reply("closes before it has read", "unread", "ECONNRESET",
-          "ECONNRESET|no connection to the converter"),
+          "ECONNRESET|no reply"),
     reply("closes in the middle of the reply", "cut=9", "ECONNRESET",
           "closed before the reply was whole"),
     reply("resets in the middle of the reply", "cut-rst=9", "ECONNRESET",
-          "ECONNRESET|no connection to the converter"),  # that is when nothing was read before
+          "ECONNRESET|no reply"),  # that is when nothing was read before
     reply("noise", "raw=485454502f312e3120343030", "EPROTO", "EPROTO"),
     reply("another version", "raw=02012263", "EPROTO", "EPROTO"),
     reply("another magic number", "raw=01011234", "EPROTO", "EPROTO"),
