@@ -405,7 +405,7 @@ print(subprocess.run({self.CURL}, stderr=w, env=os.environ | {conf} | {{"LD_PREL
         many = ["curl", "-sS", "-o", "/dev/null", *[WHO] * 40, "-H", "Connection: close"]
         r, got = self.syslog(*many, conf=self.config("target = syslog\nlevel = debug\n"))
         self.assertEqual((r.code, r.err), (0, ""), r)
-        self.assertLess(len(got), 160)
+        self.assertIn(len(got), range(1, 160))
         self.assertLess(r.seconds, 15)
 
 

@@ -609,8 +609,8 @@ static void reply_with_an_unknown_tlv(void **state)
 		known.dialect = i % 2 ? (uint8_t)(1 + fake.dialect) : 0;
 		probe();
 		if (p.verdict != PROBE_WORKS || p.n_offers != 2 || p.dialect != fake.dialect)
-			fail_msg("dialect %d, known %d: %d, %zu offers, dialect %d", fake.dialect, known.dialect,
-				 p.verdict, (size_t)p.n_offers, p.dialect);
+			fail_msg("dialect %d, known %d: %d, %zu offers, dialect %d", fake.dialect,
+				 known.dialect, p.verdict, (size_t)p.n_offers, p.dialect);
 	}
 }
 
