@@ -3,6 +3,7 @@
 """What the library cannot see (README, "What it does not do"): static programs, system calls by the
 program's own instructions, io_uring, stdio. None of them gets or sends a wrong byte, but for the one case that is named there;
 and in that one the server still gets none."""
+import os
 import struct
 import sys
 
@@ -124,6 +125,38 @@ class Limits(L.TestCase):
             who, data = self.server_got()
             self.assertEqual(who, L.ROUTER)
             self.assertEqual(data, SENT[:len(data)])
+
+
+PLUGIN = """
+#include <arpa/inet.h>
+int plugin(const char *host, int port)
+{
+	struct sockaddr_in server = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, host, &server.sin_addr);
+	return connect(fd, (struct sockaddr *)&server, sizeof(server));
+}
+"""
+LOADS = """
+import ctypes, os, sys
+print(ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW | int(sys.argv[2])).plugin(sys.argv[3].encode(), int(sys.argv[4])))
+"""
+
+
+class Plugins(L.TestCase):
+    def test_deep_binding(self):
+        """Its connect() is libc's own, whatever is loaded before that."""
+        source, plugin = self.lab.file("plugin.c", PLUGIN), self.lab.file("plugin.so")
+        L.command(["gcc", "-shared", "-fPIC", "-o", plugin, source])
+        converter = self.lab.converter()
+        shim = self.lab.config() | {"CONVERT_STRICT": "1"}
+        for mode, converted in (os.RTLD_DEEPBIND, 0), (0, 1):
+            r = self.lab.run(["/usr/bin/python3", "-c", LOADS, plugin, mode, L.SERVER, ECHO], shim=shim)
+            Limits.number += 1
+            self.assertEqual((r.out, r.err), (b"0\n", ""), r)
+            self.assertEqual((len(converter.events("request")), "converted" in r.log), (converted, bool(converted)), r)
+            self.assertTrue(converted or r.log == "", r)
 
 
 # Once the program may believe that it is connected, everything is the kernel's alone.
