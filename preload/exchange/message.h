@@ -17,9 +17,10 @@
 
 /* The option list for this exchange, in room; it may be empty: a Base Connect. */
 struct cvt_span options_for(struct exchange *u, uint8_t room[static OPTIONS_MAX]);
-/* Error 33 named these kinds (zero bytes are padding). False: of those that we send we know all already,
- * and would only repeat ourselves. */
-bool options_refused(const struct config_converter *converter, struct cvt_span kinds);
+/* Error 33 named these kinds (zero bytes are padding): they are not sent any more. */
+void options_refused(const struct config_converter *converter, struct cvt_span kinds);
+/* Has this exchange asked for one of these? */
+bool options_asked(const struct exchange *u, struct cvt_span kinds);
 
 /* How long the configured or learned cookie for this exchange is; 0: there is none. */
 size_t cookies_len(const struct exchange *u);

@@ -44,17 +44,19 @@ static bool is_ever_sent(uint8_t kind)
 	return kind == CVT_OPT_MPTCP || kind == CVT_OPT_FAST_OPEN;
 }
 
-bool options_refused(const struct config_converter *converter, struct cvt_span kinds)
+void options_refused(const struct config_converter *converter, struct cvt_span kinds)
 {
-	bool any = false;
+	for (size_t i = 0; i < kinds.len; i++)
+		if (is_ever_sent(kinds.p[i]) && !is_refused(converter, kinds.p[i]))
+			refuse(converter, kinds.p[i]);
+}
 
-	for (size_t i = 0; i < kinds.len; i++) {
-		if (!is_ever_sent(kinds.p[i]) || is_refused(converter, kinds.p[i]))
-			continue;
-		refuse(converter, kinds.p[i]);
-		any = true;
-	}
-	return any;
+bool options_asked(const struct exchange *u, struct cvt_span kinds)
+{
+	for (unsigned int i = 0; u->has_options && i < u->n_asked; i++)
+		if (kinds.len && memchr(kinds.p, u->asked[i], kinds.len))
+			return true;
+	return false;
 }
 
 static bool may_ask(const struct exchange *u, uint8_t kind)

@@ -338,14 +338,6 @@ static int delay_of(const struct hs_result *result)
 	return health_delay_s(result->msg.error.value);
 }
 
-static bool is_asked_of_these(const struct exchange *u, struct cvt_span kinds)
-{
-	for (unsigned int i = 0; u->has_options && i < u->n_asked; i++)
-		if (kinds.len && memchr(kinds.p, u->asked[i], kinds.len))
-			return true;
-	return false;
-}
-
 /* It works, and wants to be asked otherwise: what is known now, so that the next one will be. Not if it
  * says so of a message that is as it would have it: the next one would be the same. */
 static bool only_wants_more(const struct exchange *u, const struct hs_result *result)
@@ -355,7 +347,7 @@ static bool only_wants_more(const struct exchange *u, const struct hs_result *re
 	if (!result || result->parse != CVT_OK || !result->msg.has_error)
 		return false;
 	if (result->msg.error.code == CVT_ERR_TCP_OPTION)
-		return is_asked_of_these(u, result->msg.error.value);
+		return options_asked(u, result->msg.error.value);
 	return result->verdict == HS_COOKIE && !u->sends_cookie && !(u->tried & tried) &&
 	       cookies_len(u);
 }

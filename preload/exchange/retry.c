@@ -78,8 +78,9 @@ static bool retry_without_options(struct exchange_turn *t, const struct hs_resul
 
 	if (!u->has_options)
 		return false;
-	if (code == CVT_ERR_TCP_OPTION &&
-	    options_refused(converters_of(u), result->msg.error.value) &&
+	if (code == CVT_ERR_TCP_OPTION) /* another connection may have heard it before */
+		options_refused(converters_of(u), result->msg.error.value);
+	if (code == CVT_ERR_TCP_OPTION && options_asked(u, result->msg.error.value) &&
 	    exchange_may_try(u, EXCHANGE_TRIED_OPTIONS)) {
 		*event = exchange_retry(t, EXCHANGE_TRIED_OPTIONS, "Unsupported TCP Option");
 		return true;

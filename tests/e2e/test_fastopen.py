@@ -164,6 +164,31 @@ class CookiesMptcp(Cookies):
         L.sysctl("client", net__mptcp__enabled=1)
         self.addCleanup(L.sysctl, "client", net__mptcp__enabled=0)
 
+    def test_two_at_once_that_are_refused_one_option(self):
+        """Each goes on with the other option, whichever has heard first; and so does the next one."""
+        (v4,) = self.lab.fresh_addresses()[:1]
+        converter = self.lab.converter("--mptcp", "--kinds", "34", listen=[v4])
+        r = self.lab.run(["/usr/bin/python3", "-c", f"""if True:
+            import select, socket
+            def begin():
+                s = socket.socket()
+                s.setsockopt(socket.IPPROTO_TCP, 30, 1)
+                s.setblocking(False)
+                s.connect_ex(("{L.SERVER}", {ECHO}))
+                return s
+            def end(s):
+                select.select([], [s], [], 20)
+                s.send(b"x")
+                s.setblocking(True)
+                s.recv(1)
+            for s in [begin(), begin()]:
+                end(s)
+            end(begin())
+            """], shim=self.lab.config("", self.POLICY, address=v4), timeout=60)
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        self.assertEqual(r.log.count("retrying"), 2, r)
+        self.assertEqual([event["opts"] for event in converter.events("request")], ["34", "34", "34"], r)
+
 
 class NoCookies(FastOpen):
     def test_setting(self):
