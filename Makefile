@@ -476,7 +476,7 @@ check-dissector: all $(E2E_TOOLS)
 	$(Q)DISSECTOR='$(patsubst %,$(BUILD)/captures/%.pcap,wire failures mptcp)' \
 		$(run) --limit 900 tests/e2e/test_dissector.py
 
-#: check-storms     threads, signals and forks at random, for a minute each, as root and not
+#: check-storms     threads, signals and forks at random, for a minute each, as root and not, and without the shim
 check-storms: all $(E2E_TOOLS) e2e-tools-musl
 	$(Q)STORM_SECONDS=60 MANY=all ANY=all $(run) --limit 1800 tests/e2e/test_storms.py tests/e2e/test_many.py \
 		tests/e2e/test_any_transcript.py \

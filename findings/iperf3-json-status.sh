@@ -36,11 +36,14 @@ def end(process):
 	return status if not output.startswith("{") else "%s, %s" % (
 		status, "an error" if "error" in json.loads(output) else "no error")
 
-def good(*options):
+def served(*options):
 	server = serve()
-	result = end(client("-t", "1", *options))
+	result = end(client(*options))
 	server.kill()
 	return result
+
+def good(*options):
+	return served("-t", "1", *options)
 
 def refused(*options):
 	return end(client(*options))
@@ -49,10 +52,7 @@ def no_address(*options):
 	return end(client("-B", "192.0.2.1", *options))
 
 def congestion(*options):
-	server = serve()
-	result = end(client("-C", "none-such", *options))
-	server.kill()
-	return result
+	return served("-C", "none-such", *options)
 
 def busy(*options):
 	server = serve()

@@ -140,8 +140,8 @@ static bool ask(int fd, const struct addr *to, const struct pol_binding *by,
 	if (has_source(by, to) && !addr_is_v4(to) && by->interface &&
 	    by->interface != (uint32_t)a.interface_index)
 		return false;
-	addr_from_bytes(&route->source, a.source, a.source_len); /* no address: there is none */
-	if (has_source(by, to))					 /* the answer does not repeat it */
+	addr_from_bytes(&route->source, a.source, a.source_len);
+	if (has_source(by, to)) /* the answer does not repeat it */
 		route->source = by->source;
 	route_interface(fd, route->interface, a.interface_index);
 	return true;
