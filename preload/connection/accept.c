@@ -89,7 +89,11 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	struct pol_binding by;
 	bool mptcp;
 
-	if (fd >= MARK_MAX || !pol_is_converter(shim_config(), peer))
+	if (fd >= MARK_MAX)
+		return false;
+	if (note_has_twin(listener)) /* whoever has made the connection */
+		twin_accepted(fd, family, note_at(listener));
+	if (!pol_is_converter(shim_config(), peer))
 		return false;
 	bound_ask(fd, &by);
 	if (by.source.port)
@@ -104,8 +108,6 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	mptcp = is_mptcp(fd);
 	if (mptcp && sock_has_syn_data(fd))
 		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-	if (mptcp && note_has_twin(listener))
-		twin_accepted(fd, c->sock_cookie, family);
 	u = c->sock_cookie ? exchange_incoming(c->sock_cookie, converter, peer, family, mptcp) :
 			     NULL;
 	if (!u)

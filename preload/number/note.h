@@ -13,7 +13,11 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* Options of kernels that are newer than libc's headers. */
+/* Options that libc's headers do not have: musl's of another time_t, those of newer kernels. */
+#ifndef SO_RCVTIMEO_OLD
+#define SO_RCVTIMEO_OLD SO_RCVTIMEO
+#define SO_RCVTIMEO_NEW 66
+#endif
 #ifndef TCP_RTO_MIN_US
 #define TCP_RTO_MIN_US 45
 #endif
@@ -26,6 +30,9 @@
 
 /* Why a socket has to stay as it is; NULL: it need not. */
 typedef const char *_Atomic note_reason;
+
+/* In place of a twin's cookie: whether what was accepted is one has not mattered yet. */
+#define NOTE_TWIN_UNASKED UINT64_MAX
 
 struct note {
 	_Atomic uint64_t twin_cookie; /* SO_COOKIE of the twin that has the number, 0: none has */

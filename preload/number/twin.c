@@ -394,10 +394,41 @@ int twin_take_place(int fd, struct twin_wish *wish)
 	return r;
 }
 
-void twin_accepted(int fd, uint64_t cookie, int family)
+/* What TCP's connections of an MPTCP listener do not have of it (LINUX-FACTS 4.20). */
+static bool is_not_inherited(const struct note_option *o)
+{
+	static const uint16_t names[][2] = {
+		{ SOL_SOCKET, SO_RCVLOWAT },
+		{ SOL_SOCKET, SO_RCVTIMEO_OLD },
+		{ SOL_SOCKET, SO_RCVTIMEO_NEW },
+		{ SOL_SOCKET, SO_SNDTIMEO_OLD },
+		{ SOL_SOCKET, SO_SNDTIMEO_NEW },
+		{ SOL_SOCKET, SO_BUSY_POLL },
+		{ SOL_SOCKET, SO_PREFER_BUSY_POLL },
+		{ IPPROTO_TCP, TCP_NOTSENT_LOWAT },
+		{ IPPROTO_TCP, TCP_INQ },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (o->level == names[i][0] && o->name == names[i][1])
+			return true;
+	return false;
+}
+
+static void inherit(int fd, const struct note *listener)
+{
+	struct note_option o;
+
+	for (uint16_t at = 0; note_next(listener, &at, &o);)
+		if (is_not_inherited(&o))
+			sys_setsockopt(fd, o.level, o.name, o.value, o.len);
+}
+
+void twin_accepted(int fd, int family, const struct note *listener)
 {
 	struct note *n;
 
+	inherit(fd, listener);
 	note_begin(fd, family, 0, false);
 	n = note_at(fd);
 	if (!n)
@@ -405,7 +436,7 @@ void twin_accepted(int fd, uint64_t cookie, int family)
 	n->twin_family = (uint8_t)family;
 	n->twin_is_mptcp = true;
 	atomic_store(&n->shut, 0);
-	note_set_twin(n, cookie);
+	note_set_twin(n, NOTE_TWIN_UNASKED);
 }
 
 /* ---------------------------------------------------------------- giving it back */

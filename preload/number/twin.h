@@ -45,8 +45,8 @@ void twin_close_spare(struct twin_wish *wish);
 /* Puts a twin under the number fd, which is a TCP socket in state CLOSE. Returns 0, or -1 and
  * wish->obstacle; then the number is untouched. */
 int twin_take_place(int fd, struct twin_wish *wish);
-/* fd, whose cookie this is, was accepted on a twin: it is one of MPTCP, too. */
-void twin_accepted(int fd, uint64_t cookie, int family);
+/* fd was accepted on a twin of MPTCP: it is one, too, or TCP's, which is asked when it matters. */
+void twin_accepted(int fd, int family, const struct note *listener);
 /* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in
  * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
  * process has it too, or a privilege that it took has been dropped since), which shows only in the bits

@@ -10,18 +10,28 @@
 
 /* ----------------------------------------------------------------- what is one */
 
+static bool is_mptcp(int fd)
+{
+	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
+}
+
 bool twin_is(int fd)
 {
-	const struct note *n = note_at(fd);
+	struct note *n = note_at(fd);
 	uint64_t cookie = n ? note_twin(n) : 0;
 
+	if (cookie == NOTE_TWIN_UNASKED) {
+		cookie = is_mptcp(fd) ? sock_cookie(fd) : 0;
+		note_set_twin(n, cookie);
+		return cookie;
+	}
 	return cookie && cookie == sock_cookie(fd);
 }
 
 void twin_ask(int fd, int *family, bool *mptcp)
 {
 	*family = sock_int(fd, SOL_SOCKET, SO_DOMAIN, *family);
-	*mptcp = sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
+	*mptcp = is_mptcp(fd);
 }
 
 enum twin_outcome twin_outcome(int fd)

@@ -1039,6 +1039,28 @@ while True:
     c.close()
 """
 
+# What it can tell its connections by, whoever has made them: the protocol, the options that it has set on the
+# listener, how much there is to read.
+ALIKE = r"""
+import array, fcntl, select, socket, struct, sys, termios
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+limits = {socket.SO_RCVTIMEO: struct.pack("ll", 5, 0), socket.SO_SNDTIMEO: struct.pack("ll", 7, 0)}
+for name, value in limits.items():
+    s.setsockopt(socket.SOL_SOCKET, name, value)
+numbers = (socket.SOL_SOCKET, socket.SO_RCVLOWAT, 5), (socket.IPPROTO_TCP, 25, 5000), (socket.IPPROTO_TCP, 36, 1)
+for option in numbers:
+    s.setsockopt(*option)
+while True:
+    c, address = s.accept()
+    select.select([c], [], [])
+    unread = array.array("i", [0])
+    fcntl.ioctl(c, termios.FIONREAD, unread)
+    print(address[0], c.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL), unread[0],
+          *(struct.unpack("ll", c.getsockopt(socket.SOL_SOCKET, name, 16))[0] for name in limits),
+          *(c.getsockopt(level, name) for level, name, _ in numbers), flush=True)
+    c.close()
+"""
+
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
 INTERRUPTED = r"""
 import ctypes, errno, select, signal, socket, struct, sys
@@ -1238,10 +1260,21 @@ class Listener(Incoming):
             call(port, *how, HELLO, "fin", ns="server")
             server.wait_for("all", lambda: server.text().count("\n") == 5)
             self.assertEqual(server.text(), "".join(f"{who} 100\n" for who in [REMOTE] * 3 + [L.CONVERTER, L.SERVER]))
-        # of TCP, by a listener of MPTCP: nothing is inherited, and 0 is how the kernel says 1
-        call(port, "01", "...", message()[2:], "read4", "fin")
-        server.wait_for("one more", lambda: server.text().count("\n") == 6)
-        self.assertIn(server.text().split()[-1], "01")
+
+    def test_alike(self):
+        """Who comes by MPTCP, and who by TCP to a listener that is MPTCP's by now, with a message, without one, and no
+        converter at all: as to the program's own listener."""
+        for port, mptcp in (8022, "off"), (8023, "auto"):
+            server = self.serve(["/usr/bin/python3", "-c", ALIKE, port], port, policy=f"mptcp = {mptcp}")
+            for how in [[]] if mptcp == "off" else [[], ["mptcp"]]:
+                with self.subTest(how, mptcp=mptcp):
+                    before = server.text().count("\n")
+                    call(port, *how, message(), "read4", HELLO, "fin")
+                    call(port, *how, HELLO, "fin")
+                    call(port, *how, HELLO, "fin", ns="server")
+                    server.wait_for("all", lambda: server.text().count("\n") == before + 3)
+                    self.assertEqual(server.text().splitlines()[before:],
+                                     [f"{who} 6 5 5 7 5 5000 1" for who in (REMOTE, L.CONVERTER, L.SERVER)])
 
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
