@@ -14,6 +14,7 @@
 #include "shim.h"
 #include "servers.h"
 #include "paths.h"
+#include "proc.h"
 #include "twin.h"
 
 #include <fcntl.h>
@@ -232,10 +233,11 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	u->fast_open = request->early;
 	if (request->mark != MARK_TCP) { /* somebody may have set what matters to us */
 		u->rcvlowat = conn_lower_rcvlowat(fd);
-		/* does the program want its first write to send the SYN? */
-		u->may_defer = !request->early &&
-			       sock_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
-		u->fast_open |= u->may_defer;
+		/* does the program want its first write to send the SYN? A ring's would pass us by */
+		bool defers = !request->early && sock_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
+
+		u->may_defer = defers && !proc_has_uring();
+		u->fast_open |= defers;
 		if (!request->nonblocking)
 			request->until_ns = sock_time_limit(fd, SO_SNDTIMEO);
 	}

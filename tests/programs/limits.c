@@ -7,7 +7,8 @@
  * against an echo server. CALLS: libc, raw (by syscall()), code (system calls by the program's own
  * instructions), ring (io_uring), stdio, dprintf. WHEN
  * they begin: "own", with the connect(); after libc's "blocking" connect(); after a non-blocking one
- * that was "polled" for; or at once, while it is "pending"; stdio also before it ("early"). Each
+ * that was "polled" for; or at once, while it is "pending", or put off until something is written
+ * (TCP_FASTOPEN_CONNECT: "deferred"); stdio also before it ("early"). Each
  * sends the numbers 0, 1, 2 ... as 4 bytes each and reads them back, until one is wrong. Prints how
  * many bytes came back as they were sent, and what went wrong. Built statically, too.
  */
@@ -16,6 +17,7 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -328,6 +330,9 @@ static int open_connection(const char *when, const struct calls *calls)
 
 	if (strcmp(when, "early") == 0)
 		open_files(fd);
+	if (strcmp(when, "deferred") == 0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &(int){ 1 }, sizeof(int)) < 0)
+		ended("TCP_FASTOPEN_CONNECT", -errno);
 	r = strcmp(when, "own") == 0 ? calls->connect(fd) : libc_connect(fd);
 	if (r < 0 && r != -EINPROGRESS)
 		ended("connect", r);
