@@ -39,6 +39,7 @@ struct run {
 	struct job *jobs;
 	size_t n;
 	bool verbose, watches, stopped, unwritable;
+	bool waits_to_map; /* as long as somebody else keeps this user's mappings */
 	struct watch watch;
 	struct mappings mappings; /* with --watch; n_servers 0: none */
 	struct map_show show;
@@ -246,24 +247,6 @@ static int64_t time_until_due(struct run *run)
 	return soonest > now_ms ? soonest - now_ms : 0;
 }
 
-static int watch(struct run *run)
-{
-	enum watch_event e = WATCH_NETWORK;
-
-	do {
-		if (e == WATCH_NETWORK)
-			mappings_look(&run->mappings);
-		mappings_turn(&run->mappings); /* the others may take seconds */
-		ask_those_that_are_due(run);
-		if (!run->stopped)
-			e = watch_wait(&run->watch, time_until_due(run));
-		if (!run->stopped && e != WATCH_STOP && e != WATCH_ALSO)
-			look_again(run);
-	} while (!run->stopped && e != WATCH_STOP);
-	map_keep_end(&run->mappings, &run->watch);
-	return BOOTSTRAP_OK;
-}
-
 /* Of the ports that [incoming] names. What hinders that is said, and is no reason not to watch. */
 static void begin_mapping(struct run *run)
 {
@@ -284,12 +267,35 @@ static void begin_mapping(struct run *run)
 	err = mappings_open(&run->mappings, &run->config, &wish);
 	if (!err)
 		err = map_keep_begin(&run->mappings, &run->watch);
-	if (err == -EBUSY)
+	if (err == -EBUSY && !run->waits_to_map)
 		fputs("another convert-bootstrap keeps this user's mappings\n", stderr);
-	else if (err)
+	else if (err && err != -EBUSY)
 		fprintf(stderr, "no mappings: %s\n", strerror(-err));
+	run->waits_to_map = err == -EBUSY;
 	if (err)
 		mappings_close(&run->mappings);
+}
+
+static int watch(struct run *run)
+{
+	enum watch_event e = WATCH_NETWORK;
+
+	do {
+		bool begins = run->waits_to_map;
+
+		if (begins)
+			begin_mapping(run);
+		if (begins || e == WATCH_NETWORK)
+			mappings_look(&run->mappings);
+		mappings_turn(&run->mappings); /* the others may take seconds */
+		ask_those_that_are_due(run);
+		if (!run->stopped)
+			e = watch_wait(&run->watch, time_until_due(run));
+		if (!run->stopped && e != WATCH_STOP && e != WATCH_ALSO)
+			look_again(run);
+	} while (!run->stopped && e != WATCH_STOP);
+	map_keep_end(&run->mappings, &run->watch);
+	return BOOTSTRAP_OK;
 }
 
 static int begin_watching(struct run *run)

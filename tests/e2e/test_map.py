@@ -517,6 +517,22 @@ class Configured(Case):
         self.assertEqual(watch.stop(), 0)
         self.assertEqual([e["why"] for e in converter.events("unmap", 1)], ["deleted"])
 
+    def test_run_watch_beside_a_map(self):
+        """Whoever keeps the mappings when it begins may end before it."""
+        self.converter()
+        conf = self.conf()
+        first = self.map("-c", conf)
+        first.wait_event("made")
+        watch = self.lab.start("client", [BOOTSTRAP, "run", "-w", "-c", conf], env=self.environment())
+        said = "another convert-bootstrap keeps this user's mappings\n"
+        watch.wait_for("its complaint", lambda: said in watch.text())
+        self.assertEqual(first.stop(), 0)
+        for change in "add", "del":  # it looks again when the network is another
+            L.command(["ip", "-n", "client", "address", change, "192.0.2.77/32", "dev", "lo"])
+        watch.wait_for("a mapping", lambda: f"port 8080 is reached at {L.ROUTER}:8080" in watch.text())
+        self.assertEqual(watch.text().count(said), 1)
+        self.assertEqual(watch.stop(), 0)
+
     def test_check(self):
         """What it has made for a look is gone again."""
         converter = self.converter()
