@@ -150,6 +150,12 @@ local function secret(m, item, present, field, range)
 	end
 end
 
+-- What is cut may be a secret.
+local function add_part(tree, range)
+	if convert.prefs.secrets then return tree:add(f.part, range) end
+	return tree:add(f.part, range(0, 0)):set_text(("Part of a message: %d bytes"):format(range:len()))
+end
+
 local function complain(m, item, text)
 	item:add_proto_expert_info(wrong, text)
 	m.wrong = m.wrong or text
@@ -361,7 +367,8 @@ function message(tvb, tree, about)
 	while at < len do
 		local size = at + 1 < len and 4 * tvb(at + 1, 1):uint() or 0
 		if size == 0 or at + size > len then
-			local rest = tree:add(f.part, tvb(at, len - at))
+			local rest = add_part(tree, tvb(at, len - at))
+			m.hides = m.hides or not convert.prefs.secrets
 			if not about.quoted then
 				complain(m, rest, size == 0 and "a TLV of length 0" or
 					"a TLV that crosses the end of the message")
@@ -661,7 +668,7 @@ local function begin(tvb, c, head, flow, to_converter, pinfo, tree)
 			handled = nil -- nothing is shown of it here
 			ask(pinfo, flow, 0, 0, len and len - tvb:len() or DESEGMENT_ONE_MORE_SEGMENT)
 		else
-			tree:add(convert, tvb()):add(f.part, tvb())
+			add_part(tree:add(convert, tvb()), tvb())
 		end
 		return nil
 	end
@@ -698,7 +705,7 @@ function convert.dissector(tvb, pinfo, tree)
 		if head.none and not c.heads[not to_converter].frame then return 0 end
 	elseif pos and head.len and pos < head.len then -- a part of it again
 		offset = math.min(head.len - pos, tvb:len())
-		show_rest(c, pinfo, tree):add(f.part, tvb(0, offset))
+		add_part(show_rest(c, pinfo, tree), tvb(0, offset))
 	elseif not again then
 		show_rest(c, pinfo, tree)
 	end

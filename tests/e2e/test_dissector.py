@@ -375,11 +375,16 @@ class ByHand(Case):
 
     def test_secrets(self):
         """Nowhere in what it says itself, echoes included; with the preference they are there."""
-        secret, key, tfo = "deadbeef01020304", "1122334455667788", "a1a2a3a4a5a6a7a8"
+        secret, key, tfo, cut = "deadbeef01020304", "1122334455667788", "a1a2a3a4a5a6a7a8", "c0ffee0099887766"
         request = f"010c2263 0a080050 20010db8 00000000 00000000 00000001 220a{tfo}0000 16030000 {secret}"
         path = self.file(Conversation(port=1).both(x(request), x(f"01042263 1e030300 {secret}")),
                          Conversation(port=2).both(x(request), x(f"010e2263 1e0d0100 {request}")),
-                         Conversation(port=3).both(x(request), x(f"01052263 14040000 1e0c0101 {key}")))
+                         Conversation(port=3).both(x(request), x(f"01052263 14040000 1e0c0101 {key}")),
+                         Conversation(port=4).both(x(f"01042263 16040000 {cut}"), x("01022263 1e010000")),
+                         Conversation(port=5).both(x(request), x(f"01062263 1e050100 01ff2263 16040000 {cut}")),
+                         # less than a message, and the end of one once more
+                         Conversation(port=6).both(x(f"010a2263 16040000 {cut}"), b""),
+                         Conversation(port=7).both(x(request), x("01012263")).send(0, "A", x(f"16030000 {secret}"), 12))
 
         def own(*preferences):
             """What the dissector says: PDML has an item's text, and its bytes beside it."""
@@ -387,7 +392,8 @@ class ByHand(Case):
             return "\n".join(re.findall(r'<proto name="convert.*?</proto>', pdml, re.S)).replace(":", "")
         hidden, shown = own(), own("convert.secrets:TRUE")
         self.assertIn("convert.cookie.present", hidden)
-        for word in (secret, key, tfo):
+        hidden += own("tcp.desegment_tcp_streams:FALSE")
+        for word in (secret, key, tfo, cut):
             self.assertNotIn(word, hidden)
             self.assertIn(word, shown)
 
