@@ -89,9 +89,18 @@ static bool try_put(int listener, int fd)
 	return false;
 }
 
+/* Who waits for it must come by here. Of one that was made unseen, as a service manager makes it, nobody has followed
+ * the registrations yet. */
+static bool is_followed(int listener)
+{
+	if (mark_change(listener, MARK_UNKNOWN, MARK_TCP_COPIED))
+		epset_follow_again(listener);
+	return mark_is_fresh(mark_get(listener)) && !epset_is_lost(listener);
+}
+
 bool held_put(int listener, int fd)
 {
-	if (!mark_is_fresh(mark_get(listener)) || epset_is_lost(listener))
+	if (!is_followed(listener))
 		return false;
 	if (try_put(listener, fd))
 		return true;

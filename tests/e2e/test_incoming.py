@@ -316,14 +316,29 @@ def run():
 for n, how in enumerate(ways):
     if len(ways) > 1 and os.fork():
         continue
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("0.0.0.0", port + n))
-    s.listen(200)
+    if "LISTENERS" in os.environ:  # made before, and these are their numbers
+        s = socket.socket(fileno=int(os.environ["LISTENERS"]) + n)
+    else:
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("0.0.0.0", port + n))
+        s.listen(200)
     s.setblocking(how == "block")
     sys.stdout = open(folder + "/" + how, "w", buffering=1)
     run()
 os.wait()
+"""
+# As a service manager does it: PORT, N of them, and the program with its arguments.
+MANAGER = r"""
+import os, socket, sys
+first, all = 100, [socket.socket() for _ in range(int(sys.argv[2]))]
+for n, s in enumerate(all):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("0.0.0.0", int(sys.argv[1]) + n))
+    s.listen(200)
+    os.dup2(s.fileno(), first + n)
+os.environ["LISTENERS"] = str(first)
+os.execvp(sys.argv[3], sys.argv[3:])
 """
 WAYS = "block", "select", "poll", "level", "edge", "oneshot", "exclusive", "nameless"
 
@@ -487,15 +502,28 @@ class Steps(Incoming):
     def test_transcripts(self):
         """Line by line as if the remote host had connected directly, whichever way a server waits, and however the
         message comes."""
-        server = self.servers(8010, *WAYS)
+        self.transcripts(self.servers(8010, *WAYS), 8010)
 
+    def test_transcripts_of_inherited_listeners(self):
+        """Made before the program was there: where it has registered them is known as soon as it matters."""
+        folder = self.lab.file("ways")
+        folder.mkdir()
+        env = self.lab.config(converter="fast-open = no-cookie\n" + rules(), address=(L.CONVERTER, L.CONVERTER6))
+        server = self.lab.start("client", ["/usr/bin/python3", "-c", MANAGER, 8010, len(WAYS), "env", *SANITIZER,
+                                           f"LD_PRELOAD={L.SHIM}", f"CONVERT_CONF={env['CONVERT_CONF']}",
+                                           "/usr/bin/python3", "-c", SERVER, folder, 8010, *WAYS])
+        server.wait_for_listeners(*range(8010, 8010 + len(WAYS)))
+        server.folder = folder
+        self.transcripts(server, 8010)
+
+    def transcripts(self, server, port):
         def check(n, way):
-            direct = self.direct(server, way, 8010 + n)
+            direct = self.direct(server, way, port + n)
             expected = [line.replace(L.SERVER, REMOTE) for line in direct]
             before = len(direct)
             for how, (words, answer) in ARRIVALS.items():
                 what = f"{way}, {how}"
-                self.assertEqual(call(8010 + n, *words), answer, (what, *lines_of(server, way)[-20:]))
+                self.assertEqual(call(port + n, *words), answer, (what, *lines_of(server, way)[-20:]))
                 said = server.wait_for("its end", lambda: "end" in (
                     lines := self.lines(server, way, before)) and lines, 60)
                 before += len(said)
