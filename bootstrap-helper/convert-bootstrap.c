@@ -3,12 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "file.h"
-#include "mistake.h"
-#include "option.h"
 #include "request.h"
-#include "standard.h"
 
 static const struct verb {
 	const char *name;

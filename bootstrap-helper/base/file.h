@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* file.h - whole files, for the helper only; and how it says what is wrong with one. */
+/* file.h - whole files, descriptors, and how the helper says what is wrong with one. Served by file.c. */
 #ifndef CVT_FILE_H
 #define CVT_FILE_H
 
@@ -31,5 +31,18 @@ bool file_flush_output(void);
 
 /* "PATH: WHAT: STRERROR" to standard error; returns err, which is a -errno. */
 int file_complain(const char *path, const char *what, int err);
+
+/* ---- the state file */
+
+/* "PATH: cannot be written: WHY" to standard error. err: the -errno of state.h; 0: nobody knows. */
+void unwritten_complain(int err);
+/* Does the file that is open begin as one that is none of state.h's, of this version? */
+bool unwritten_is_strange(int fd);
+
+/* ---- the numbers 0, 1 and 2, which whoever has started us may have closed */
+
+/* First of all: what is opened next would have such a number, and what is said on standard error would be written
+ * there. It is taken by what fails to be read and written as before, and is closed for a program that we become. */
+void standard_take(void);
 
 #endif

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "finding.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "control.h"
 #include "file.h"
 

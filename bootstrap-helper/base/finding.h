@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * finding.h - what the doctor has found: a list of findings, shown to people or to programs.
+ * finding.h - what the doctor has found: a list of findings, shown to people or to programs; and what is wrong with
+ * a line of the configuration, as one of them.
  *
  * Each has an id that stays the same from version to version (convert-bootstrap(8) has those of check,
  * explain.schema.json those of explain), says what is, and if that is not well, the exact command or
@@ -15,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#include "config.h"
 
 enum finding_verdict { FINDING_OK, FINDING_NOTE, FINDING_PROBLEM };
 extern const char *const finding_verdicts[]; /* as words */
@@ -42,7 +45,7 @@ struct finding {
 struct findings {
 	struct finding *all;
 	size_t n;
-	size_t n_mistakes;    /* mistake.h's */
+	size_t n_mistakes;    /* mistake.c's */
 	char about[PATH_MAX]; /* of those that are added next */
 	bool needs_sudo;
 	bool is_for_eyes; /* else words are not broken into lines: grep shall find them */
@@ -79,9 +82,21 @@ void finding_word(struct finding *found, const char *name, const char *word);
 size_t findings_count(const struct findings *f, enum finding_verdict verdict);
 /* For eyes no line is longer than 80 columns, but for one that is there to be copied. */
 void findings_print(const struct findings *f);
-void findings_print_json(const struct findings *f); /* check.schema.json */
+/* By json.c: who calls it is linked with jansson. check.schema.json has what it prints. */
+void findings_print_json(const struct findings *f);
 /* "ABOUT: WHAT; mend: MEND" on one line, with nothing in it that a terminal would obey. */
 void finding_print_line(FILE *out, const struct finding *found);
 void findings_free(struct findings *f);
+
+/* ---- mistake.c: what is wrong with a configuration's line, and the word that was meant. Pure functions. */
+
+#define MISTAKES_MOST 100 /* whoever has more has another file */
+
+/* A config_each_fn: arg is the struct findings. They are kept in the order of their lines, the first so many. */
+void mistake_found(const struct config_error *err, void *arg);
+/* Behind the last one: how many there are besides. */
+void mistake_rest(struct findings *f);
+/* Which of the words that are offered ("auto, on or off") was nearly written, and its length; NULL: none. */
+const char *mistake_nearest(const char *wrong, const char *offered, size_t *len);
 
 #endif

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "load.h"
+#include "base.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "bootstrap.h"
-#include "mistake.h"
 
 /* In the form that editors know. */
 static void print(struct findings *f)

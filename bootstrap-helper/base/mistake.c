@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mistake.h"
+#include "finding.h"
 
 #include <ctype.h>
 #include <stdio.h>

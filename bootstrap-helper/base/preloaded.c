@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "preloaded.h"
+#include "base.h"
 
 #include <errno.h>
 #include <link.h>

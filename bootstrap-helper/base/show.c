@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base.h"
 #include "rules.h"
-#include "load.h"
 #include "state.h"
 
 static void line(const char *key, const char *value)

@@ -7,12 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "check_explain.h"
 #include "check_mappings.h"
 #include "judge.h"
-#include "load.h"
-#include "option.h"
 #include "route.h"
 #include "state.h"
 

@@ -15,7 +15,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "preloaded.h"
+#include "base.h"
 #include "route.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */

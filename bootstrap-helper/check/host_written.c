@@ -9,10 +9,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "host.h"
 #include "state_place.h"
 #include "state_slot.h"
-#include "unwritten.h"
 
 static bool may(const char *path, int what)
 {

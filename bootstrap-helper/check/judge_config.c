@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "judge.h"
 
-#include "load.h"
+#include "base.h"
 #include "rules.h"
 
 void judge_converters(struct findings *f, const struct config *config)

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base.h"
 #include "errno_name.h"
-#include "kinds.h"
 
 enum { KIND_MPTCP = 30, NOT_AUTHORIZED = 32, MISSING_COOKIE = 3, RESOURCE = 64, NETWORK = 65 };
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "endpoint.h"
+#include "base.h"
 #include "json.h"
 #include "log.h"
 

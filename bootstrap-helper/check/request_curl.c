@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "json.h"
 
 #ifndef TCP_IS_MPTCP

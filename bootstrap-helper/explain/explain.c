@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "bootstrap.h"
+#include "base.h"
 
 static void show(struct explain *e, const char *program, bool as_json)
 {

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base.h"
 #include "explain.h"
 #include "file.h"
-#include "preloaded.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 

@@ -7,11 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bootstrap.h"
-#include "config.h"
+#include "base.h"
 #include "fetch_int.h"
-#include "load.h"
-#include "option.h"
 
 #define SIZE_DEFAULT	(1U << 20)
 #define SECONDS_DEFAULT 60

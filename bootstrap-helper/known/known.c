@@ -10,20 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "counts.h"
-#include "endpoint.h"
+#include "file.h"
 #include "health.h"
 #include "json.h"
 #include "judge.h"
-#include "kinds.h"
 #include "known_mappings.h"
-#include "load.h"
-#include "option.h"
 #include "route.h"
 #include "servers.h"
 #include "state_place.h"
-#include "unwritten.h"
 
 #define LINE_MAX_COLUMNS 80
 #define TRIES		 50
@@ -302,7 +298,7 @@ static enum host_file look_at_state(const char *file, struct host_written *w)
 	return w->file;
 }
 
-/* As check says it, if it knows. err: as unwritten.h has it. */
+/* As check says it, if it knows. err: as unwritten_complain() has it. */
 static int complain_of_state(const char *file, int err)
 {
 	struct findings f = { .all = NULL };

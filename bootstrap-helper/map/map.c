@@ -5,12 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bootstrap.h"
-#include "endpoint.h"
-#include "load.h"
+#include "base.h"
 #include "map_keep.h"
 #include "map_show.h"
-#include "option.h"
 #include "state.h"
 
 static const char usage[] =

@@ -3,8 +3,8 @@
 #ifndef CVT_MAP_KEEP_H
 #define CVT_MAP_KEEP_H
 
+#include "base.h"
 #include "mappings.h"
-#include "watch.h"
 
 /* Of the mappings that were opened; watch_open() comes first. -EBUSY: another process keeps this user's. */
 int map_keep_begin(struct mappings *m, struct watch *w);

@@ -11,16 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "endpoint.h"
+#include "base.h"
 #include "file.h"
 #include "mapping.h"
 #include "state.h"
-#include "watch.h"
 
 #define FIRST_WORDS "convert-mappings 1 " /* and which boot */
 #define BOOT_ID	    "/proc/sys/kernel/random/boot_id"
 #define BOOT_MAX    64
-#define LINE_MAX    384
+#define LINE_SIZE   384
 #define SIZE_MOST   (16U << 20)
 #define PATH_MAX_   (STATE_TEXT_MAX + 16)
 #define NO_PORT	    "-"
@@ -81,7 +80,7 @@ static bool read_line(struct mapping_record *r, const char *line)
 
 static struct mapping_record *read_lines(FILE *in, size_t *n)
 {
-	char line[LINE_MAX], boot[BOOT_MAX];
+	char line[LINE_SIZE], boot[BOOT_MAX];
 	const size_t words = strlen(FIRST_WORDS);
 	struct mapping_record one, *all = NULL, *more;
 	bool is_of_now;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "probe_plan.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <string.h>

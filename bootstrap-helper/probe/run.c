@@ -6,15 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bootstrap.h"
-#include "load.h"
+#include "base.h"
+#include "file.h"
 #include "map_keep.h"
 #include "map_show.h"
-#include "metrics.h"
+#include "policy.h"
 #include "probe.h"
-#include "targets.h"
-#include "unwritten.h"
-#include "watch.h"
+#include "route.h"
 
 /* --watch: when it looks again although nothing has changed. */
 #define EARLY_MS (3600 * 1000) /* before what is known expires (HEALTH_KEEP_MS) */
@@ -23,6 +21,15 @@
 #define LEAST_MS 1000
 
 #define LINE_MAX_LEN (PROBE_TEXT_MAX + 16)
+
+/* One of the converters' addresses, with the network that it is reached by from here. */
+struct target {
+	const struct config_converter *converter;
+	struct addr to;
+	bool has_route, at_home; /* at_home: `from` and `interface` let it be used */
+	struct pol_route route;
+	uint64_t network; /* health_network(); 0: no route */
+};
 
 struct job {
 	struct target target;
@@ -44,6 +51,18 @@ struct run {
 	struct mappings mappings; /* with --watch; n_servers 0: none */
 	struct map_show show;
 };
+
+/* Asks for the route again. Returns whether it leads through another network, or may be used now and
+ * was not before. */
+static bool look(struct target *t)
+{
+	struct target before = *t;
+
+	t->has_route = route_lookup(&t->to, NULL, &t->route);
+	t->at_home = t->has_route && pol_is_at_home(t->converter, &t->route);
+	t->network = t->has_route ? health_network(&t->route) : 0;
+	return t->network != before.network || t->at_home != before.at_home;
+}
 
 /* Of the same thing once: --watch tries a dead converter every minute. */
 static bool is_news(struct job *j, const char *text)
@@ -229,7 +248,7 @@ static void look_again(struct run *run)
 	for (size_t i = 0; i < run->n; i++) {
 		struct job *j = &run->jobs[i];
 
-		if (targets_look(&j->target) || is_out_of_date(j))
+		if (look(&j->target) || is_out_of_date(j))
 			j->due_ms = 0;
 	}
 }
@@ -315,20 +334,31 @@ static int begin_watching(struct run *run)
 
 /* ---------------------------------------------------------------------- the command line */
 
+/* All addresses of all converters. */
 static int find_jobs(struct run *run)
 {
-	struct target *targets = targets_find(&run->config, &run->n);
+	const struct config *config = &run->config;
+	size_t most = 0;
 
-	run->jobs = targets ? calloc(run->n, sizeof(*run->jobs)) : NULL;
-	for (size_t i = 0; run->jobs && i < run->n; i++)
-		run->jobs[i].target = targets[i];
-	free(targets);
+	for (size_t i = 0; i < config->n_converters; i++)
+		most += config->converters[i].n_addrs;
+	run->jobs = most ? calloc(most, sizeof(*run->jobs)) : NULL;
+	for (size_t i = 0; run->jobs && i < config->n_converters; i++) {
+		const struct config_converter *c = &config->converters[i];
+
+		for (size_t k = 0; k < c->n_addrs; k++) {
+			struct target *t = &run->jobs[run->n++].target;
+
+			*t = (struct target){ .converter = c, .to = c->addrs[k] };
+			look(t);
+		}
+	}
 	if (!run->jobs)
 		fprintf(stderr,
-			run->config.n_converters ? "no memory\n" :
-						   "%s: no converter is configured: expected "
-						   "[converter NAME] with an address\n",
-			run->config.file ? run->config.file : CONFIG_DEFAULT_FILE);
+			config->n_converters ? "no memory\n" :
+					       "%s: no converter is configured: expected "
+					       "[converter NAME] with an address\n",
+			config->file ? config->file : CONFIG_DEFAULT_FILE);
 	return run->jobs ? BOOTSTRAP_OK : BOOTSTRAP_FAILED;
 }
 

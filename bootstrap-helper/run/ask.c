@@ -11,11 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "explain.h"
 #include "host.h"
 #include "judge.h"
-#include "load.h"
 #include "policy.h"
 #include "route.h"
 

@@ -18,7 +18,6 @@
 #include "config.h"
 #include "file.h"
 #include "receipt.h"
-#include "standard.h"
 #include "unit.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */

@@ -11,10 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bootstrap.h"
+#include "base.h"
 #include "clock.h"
-#include "load.h"
-#include "option.h"
 
 #define DELAY_NS  3000000000
 #define SHARE	  150 /* of the time between two looks one of so many parts may go into a look */

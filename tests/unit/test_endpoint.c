@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* An address and a port as people write them. */
-#include "endpoint.h"
+#include "base.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

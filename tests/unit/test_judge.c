@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "finding.h"
 #include "judge.h"
-#include "mistake.h"
 #include "pcp.h"
 
 static struct findings f;

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "probe_plan.h"
+#include "probe.h"
 
 enum wrong_word { LENIENT, ERROR, RESET, SILENCE };
 enum tfo { COOKIES, BARE, NO_TFO };
