@@ -2,11 +2,7 @@
 /* The three processes. */
 #include "any.h"
 
-#include "aside.h"
-#include "filter.h"
-#include "listener.h"
-#include "supervise.h"
-#include "target.h"
+#include "any_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -190,6 +186,24 @@ static int obstacle(pid_t program, int number)
 	return err;
 }
 
+/* We may have as many as there may be: a program that may raise its own limit has them, too. */
+static void raise_limit(void)
+{
+	struct rlimit files, most = { 0, 0 };
+	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+	unsigned long n = 0;
+
+	if (f && fscanf(f, "%lu", &n) == 1)
+		most.rlim_cur = most.rlim_max = n;
+	if (f)
+		fclose(f);
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
+	    (n > files.rlim_max && setrlimit(RLIMIT_NOFILE, &most) == 0))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
 /* Not through the filter: it stays the program's child's parent's, whatever becomes of the others. */
 __attribute__((noreturn)) static void be_supervisor(const struct any_program *p, int outside)
 {
@@ -212,7 +226,7 @@ __attribute__((noreturn)) static void be_supervisor(const struct any_program *p,
 	say(outside, WORD_BEGUN, 0, -1);
 	close_all_but(pair[0], outside);
 	close_standard(1); /* the log may go to the third */
-	aside_begin();
+	raise_limit();
 	s.outside = outside = aside(outside);
 	setsid();
 	say(pair[0], WORD_GO, obstacle(s.program, pair[1]), -1);

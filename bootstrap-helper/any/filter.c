@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "filter.h"
+#include "any_int.h"
 
 #include "sys.h"
-#include "target.h"
 
 #include <linux/audit.h>
 #include <linux/filter.h>

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "job.h"
-
-#include "listener.h"
-#include "relay.h"
-#include "target.h"
+#include "any_int.h"
 
 #include "advance.h"
 #include "attempt.h"
@@ -276,7 +272,7 @@ __attribute__((noreturn)) static void register_there(int ours, int theirs, int n
 	__builtin_unreachable();
 }
 
-/* Mostly the number is free with us (aside.h), and no process is needed. */
+/* Mostly the number is free with us (aside()), and no process is needed. */
 static void register_alike(int ours, const struct caller *by, const struct target_epoll *e)
 {
 	int set = target_fd(by->thread, e->epfd);

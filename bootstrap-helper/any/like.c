@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "like.h"
+#include "any_int.h"
 
-#include "aside.h"
-
-#include "record.h"
 #include "notes.h"
+#include "record.h"
 #include "sock.h"
-#include "target.h"
 #include "twin.h"
 
 #include <fcntl.h>

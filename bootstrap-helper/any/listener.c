@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "listener.h"
-
-#include "filter.h"
-#include "target.h"
+#include "any_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "nowhere.h"
+#include "any_int.h"
 
-#include "aside.h"
-
-#include "addr.h"
 #include "sock.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "relay.h"
+#include "any_int.h"
 
 #include "sock.h"
 

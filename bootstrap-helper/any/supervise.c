@@ -1,11 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "supervise.h"
-
-#include "aside.h"
-#include "filter.h"
-#include "job.h"
-#include "listener.h"
-#include "target.h"
+#include "any_int.h"
 
 #include "attempt.h"
 #include "record.h"

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "target.h"
-
-#include "aside.h"
+#include "any_int.h"
 
 #include "sys.h"
 
@@ -17,6 +15,18 @@
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL /* Linux 6.9 */
 #endif
+
+#define ASIDE 4096
+
+int aside(int fd)
+{
+	int moved = fd < 0 ? -1 : sys_fcntl(fd, F_DUPFD_CLOEXEC, ASIDE);
+
+	if (moved < 0)
+		return fd;
+	close(fd);
+	return moved;
+}
 
 static int open_proc(int tid, const char *what, int fd)
 {
