@@ -4,8 +4,7 @@
 #include <poll.h>
 
 #include "judge.h"
-#include "mappings.h"
-#include "mappings_file.h"
+#include "map.h"
 
 /* A request that is lost is repeated after three seconds. */
 #define WAIT_MS 5000

@@ -56,7 +56,7 @@ void judge_converter(struct findings *f, const struct judge_converter *j);
 struct judge_mapping {
 	struct addr server, external;
 	uint16_t port;
-	int result, err; /* as in mapping.h, mappings.h */
+	int result, err; /* as in struct mapping, mappings_server */
 	int64_t lifetime_s;
 	bool is_kept; /* a process is there that renews it */
 };

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#include "map_text.h"
-#include "mapping.h"
+#include "map.h"
 
 static void judge_answer(struct findings *f, const struct judge_mapping *j)
 {

@@ -6,9 +6,7 @@
 #include <stdlib.h>
 
 #include "errno_name.h"
-#include "map_text.h"
-#include "mapping.h"
-#include "mappings_file.h"
+#include "map.h"
 
 /* NULL: no converter has this address. */
 static const char *name_of(const struct config *config, const struct addr *server)

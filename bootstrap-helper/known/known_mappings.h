@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* known_mappings.h - for `status`: which mappings there are (mappings_file.h). */
+/* known_mappings.h - for `status`: which mappings there are (map.h). */
 #ifndef CVT_KNOWN_MAPPINGS_H
 #define CVT_KNOWN_MAPPINGS_H
 

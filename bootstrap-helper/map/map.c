@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* map - keeps ports of this host open at the converters, by the Port Control Protocol (RFC 6887). */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base.h"
-#include "map_keep.h"
-#include "map_show.h"
+#include "map.h"
 #include "state.h"
+
+#define END_MS 4000 /* a server is asked twice in it */
 
 static const char usage[] =
 	"Usage: convert-bootstrap map [-c FILE] [-j | --json] [-v] [-s SERVER[:PORT]]\n"
@@ -77,6 +78,42 @@ static bool parse(int argc, char **argv, struct options *o)
 		ok = take_port(o, argv[optind]);
 	return ok && (!o->file || *o->file);
 }
+
+/* ------------------------------------------------------------------- also for run --watch */
+
+int map_keep_begin(struct mappings *m, struct watch *w)
+{
+	int err = mappings_keep(m);
+
+	if (err == -EBUSY)
+		return err;
+	if (err < 0 && err != -ENOENT) {
+		m->unwritten = err;
+		fprintf(stderr, "%s.map: %s; mappings are known to this process alone\n",
+			state_path(), strerror(-err));
+	}
+	w->also = m->ready;
+	return 0;
+}
+
+void map_keep_end(struct mappings *m, struct watch *w)
+{
+	int64_t until_ms = mappings_now_ms() + END_MS;
+
+	watch_again(w);
+	mappings_end(m);
+	do {
+		int64_t left_ms = until_ms - mappings_now_ms(), ms = mappings_turn(m);
+
+		if (mappings_are_settled(m) || left_ms <= 0)
+			break;
+		if (watch_wait(w, ms < left_ms ? ms : left_ms) == WATCH_STOP)
+			break;
+	} while (true);
+	mappings_turn(m); /* writes what has come */
+}
+
+/* ------------------------------------------------------------------------------ the verb */
 
 static int keep(struct mappings *m, struct watch *w)
 {

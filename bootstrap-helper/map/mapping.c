@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mapping.h"
+#include "map.h"
 
 #include <string.h>
 

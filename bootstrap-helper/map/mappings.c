@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mappings.h"
+#include "map.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "mappings_file.h"
 #include "route.h"
 #include "rules.h"
 #include "state.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mappings_file.h"
+#include "map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,9 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base.h"
 #include "file.h"
-#include "mapping.h"
 #include "state.h"
 
 #define FIRST_WORDS "convert-mappings 1 " /* and which boot */

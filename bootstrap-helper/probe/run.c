@@ -8,8 +8,7 @@
 
 #include "base.h"
 #include "file.h"
-#include "map_keep.h"
-#include "map_show.h"
+#include "map.h"
 #include "policy.h"
 #include "probe.h"
 #include "route.h"

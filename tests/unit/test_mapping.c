@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* When a mapping is asked for and renewed, and which answers count (RFC 6887, 8.1.1, 11.2.1, 11.4, 15). */
-#include "mapping.h"
+#include "map.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
