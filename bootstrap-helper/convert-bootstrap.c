@@ -3,9 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base.h"
+#include "check.h"
 #include "file.h"
-#include "request.h"
 
 static const struct verb {
 	const char *name;

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* check --explain - where would a connection go, and why? The library's own code decides. */
-#include "check_explain.h"
+#include "check.h"
 
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "health.h"
-#include "judge.h"
-#include "paths.h"
 #include "policy.h"
 #include "route.h"
 #include "servers.h"

@@ -9,8 +9,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "file.h"
-#include "host.h"
 #include "state_place.h"
 #include "state_slot.h"
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* What a probe of a converter means. Middleboxes are called by their names. */
-#include "judge.h"
+#include "check.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base.h"
 #include "errno_name.h"
 
 enum { KIND_MPTCP = 30, NOT_AUTHORIZED = 32, MISSING_COOKIE = 3, RESOURCE = 64, NETWORK = 65 };

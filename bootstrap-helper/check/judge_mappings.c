@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "judge.h"
+#include "check.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* One request, directly and by way of the library. */
-#include "judge.h"
+#include "check.h"
 
 #include <inttypes.h>
 #include <stdio.h>

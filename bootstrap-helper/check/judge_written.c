@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The state and the log. What root is told to do is harmless wherever other users may write: there it
  * makes and removes by one name at a time, and gives nothing away that was there before. */
-#include "judge.h"
+#include "check.h"
 
 #include <libgen.h>
 #include <stdio.h>

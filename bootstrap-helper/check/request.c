@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The parent's side: the process is started, and what it says is taken. request_curl.c has the other side. */
-#include "request.h"
+#include "check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base.h"
 #include "json.h"
 #include "log.h"
 

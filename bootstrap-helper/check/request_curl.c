@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The hidden verb "request": the request itself. Its figures go to standard output, as JSON. */
-#include "request.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -13,7 +13,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "base.h"
 #include "json.h"
 
 #ifndef TCP_IS_MPTCP

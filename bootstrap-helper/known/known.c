@@ -10,13 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base.h"
+#include "check.h"
 #include "counts.h"
 #include "file.h"
 #include "health.h"
 #include "json.h"
-#include "judge.h"
-#include "known_mappings.h"
+#include "known.h"
 #include "route.h"
 #include "servers.h"
 #include "state_place.h"

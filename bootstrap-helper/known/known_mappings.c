@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "known_mappings.h"
+#include "known.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -11,10 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base.h"
+#include "check.h"
 #include "explain.h"
-#include "host.h"
-#include "judge.h"
 #include "policy.h"
 #include "route.h"
 

@@ -12,8 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "finding.h"
-#include "judge.h"
+#include "check.h"
 #include "pcp.h"
 
 static struct findings f;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* known_mappings.h - for `status`: which mappings there are (map.h). */
-#ifndef CVT_KNOWN_MAPPINGS_H
-#define CVT_KNOWN_MAPPINGS_H
+/* known.h - for `status`: which mappings there are (map.h), as known_mappings.c says it. */
+#ifndef CVT_KNOWN_H
+#define CVT_KNOWN_H
 
 #include "config.h"
 #include "json.h"
