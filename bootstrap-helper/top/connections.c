@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "connections.h"
+#include "top.h"
 
 #include <errno.h>
 #include <ifaddrs.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "diag.h"
+#include "top.h"
 
 #include "genl.h"
 

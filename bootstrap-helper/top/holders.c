@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "holders.h"
+#include "top.h"
 
 #include <ctype.h>
 #include <dirent.h>

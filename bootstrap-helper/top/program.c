@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "program.h"
+#include "top.h"
 
 #include <ctype.h>
 #include <errno.h>

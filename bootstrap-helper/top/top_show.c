@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json.h"
+
 /* The columns that are always the same, with the space before them. */
 #define WAY   10
 #define PROTO 6
@@ -13,7 +15,7 @@
 #define SERVER 21
 #define WHY    12
 
-const char *top_way(enum connection_way way)
+static const char *top_way(enum connection_way way)
 {
 	static const char *const texts[] = {
 		[CONNECTION_CONVERTED] = "converted", [CONNECTION_PENDING] = "pending",
@@ -24,7 +26,7 @@ const char *top_way(enum connection_way way)
 	return texts[way];
 }
 
-bool top_is_mptcp(const struct connection *k)
+static bool top_is_mptcp(const struct connection *k)
 {
 	return k->socket->is_mptcp && !k->socket->has_fallen_back;
 }
@@ -193,4 +195,76 @@ void top_path(char out[static TOP_LINE], struct top_columns t, const struct conn
 						  ", ends");
 	snprintf(out, TOP_LINE, "%-*.*s %*s %*s", width, width, text, BYTES - 1, in, BYTES - 1,
 		 sent);
+}
+
+/* ---------------------------------------------------------------------------- as JSON */
+
+static json_t *address(const struct addr *a)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(a, text);
+	return json_text(text);
+}
+
+static json_t *number(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return *text ? json_text(text) : json_null();
+}
+
+static json_t *path(const struct connections *c, const struct diag_socket *s)
+{
+	json_t *o = json_object();
+
+	json_put(o, "interface", text_or_null(connections_interface(c, s)));
+	json_put(o, "local", address(&s->local));
+	json_put(o, "remote", address(&s->remote));
+	json_put(o, "rtt_us", s->rtt_us ? json_integer(s->rtt_us) : json_null());
+	json_put(o, "received", number(s->received));
+	json_put(o, "sent", number(s->sent));
+	return o;
+}
+
+static json_t *connection(const struct connections *c, const struct connection *k)
+{
+	const bool goes_there = k->way == CONNECTION_CONVERTED || k->way == CONNECTION_PENDING;
+	json_t *o = json_object(), *paths = json_array();
+
+	for (size_t i = 0; i < k->n_paths; i++)
+		json_add(paths, path(c, &k->paths[i]));
+	json_put(o, "program", k->program ? json_text(k->program->name) : json_null());
+	json_put(o, "pid", k->program ? json_integer(k->program->pid) : json_null());
+	json_put(o, "uid", json_integer(k->socket->uid));
+	json_put(o, "server", k->has_server ? address(&k->server) : json_null());
+	json_put(o, "way", json_text(top_way(k->way)));
+	json_put(o, "converter", goes_there ? address(&k->socket->remote) : json_null());
+	json_put(o, "converter_name", text_or_null(k->converter));
+	json_put(o, "why", json_text(k->why));
+	json_put(o, "rule_line", k->line ? json_integer(k->line) : json_null());
+	json_put(o, "mptcp", json_boolean(top_is_mptcp(k)));
+	json_put(o, "received", number(k->received));
+	json_put(o, "sent", number(k->sent));
+	json_put(o, "paths", paths);
+	return o;
+}
+
+void top_json(const struct connections *c)
+{
+	json_t *o = json_object(), *counts = json_object(), *all = json_array();
+	char limits[TOP_LINE];
+
+	for (int way = 0; way < CONNECTION_WAYS; way++)
+		json_put(counts, top_way((enum connection_way)way), number(c->n_of[way]));
+	for (size_t i = 0; i < c->n; i++)
+		json_add(all, connection(c, &c->all[i]));
+	top_limits(limits, c);
+	json_put(o, "counts", counts);
+	json_put(o, "limits", text_or_null(limits));
+	json_put(o, "connections", all);
+	json_print(o);
 }
