@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ask.h"
+#include "run.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -13,12 +13,9 @@
 #include <unistd.h>
 
 #include "any.h"
-#include "ask.h"
-#include "child.h"
 #include "config.h"
 #include "file.h"
-#include "receipt.h"
-#include "unit.h"
+#include "run.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */
 #define CONVERT_LIBRARY "/usr/local/lib/libconvert-preload.so"

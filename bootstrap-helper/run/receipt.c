@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "receipt.h"
+#include "run.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <sys/wait.h>
 
-#include "receipt.h"
+#include "run.h"
 
 /* ----------------------------------------------------------------------------- for people */
 

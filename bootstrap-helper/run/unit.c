@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "unit.h"
+#include "run.h"
 
 #include "file.h"
-#include "finding.h"
-#include "unit_look.h"
 
 #include <errno.h>
 #include <fcntl.h>

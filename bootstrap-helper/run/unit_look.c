@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "unit_look.h"
+#include "run.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run.h - what convert-run is made of: a look before the program is started, the wait for it, what has become of its
+ * connections, and the units of systemd's.
+ */
+#ifndef CVT_RUN_H
+#define CVT_RUN_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <uthash.h>
+
+#include "finding.h"
+
+/* ---- ask.c: what stands between a program and its connections being converted, asked before it is
+ * started: the configuration, the log, the library, and the program itself.
+ *
+ * Promises: a few milliseconds; no connection, nothing written. */
+
+/* The environment is the program's, but for LD_PRELOAD if it cannot be set. library: what stands there, or
+ * NULL where a supervisor does without. words: the program's, its name first. wants_receipt: does the
+ * configuration? What is found is in the order in which it matters. */
+void ask_first(struct findings *f, const char *library, char *const *words, bool *wants_receipt);
+/* What stands in the way; NULL: nothing. strict: that something cannot be looked at is enough. any: of a
+ * supervisor, and not of the library. */
+const struct finding *ask_worst(const struct findings *f, bool strict, bool any);
+/* The library cannot be loaded into it, or does not see what it does, and a supervisor does; NULL: no. */
+const struct finding *ask_past(const struct findings *f);
+/* What a program loses that may not gain privileges; NULL: nothing. */
+const struct finding *ask_privileges(const struct findings *f);
+/* Is that something execve() will fail by, and say? */
+bool ask_is_for_exec(const struct findings *f, const struct finding *found);
+
+/* Started once more by ask_first() with this word and the library's name, and nothing else preloaded. */
+#define ASK_LOADED "--is-loaded"
+bool ask_is_loaded(const char *library);
+
+/* ---- child.c: a program that we wait for: signals that are meant for it reach it, and we end as it did */
+
+/* SIGCHLD must not be ignored. True in the child. Else it has ended: *status as waitpid() has it, -1: there was none, errno. */
+bool child_start(int *status);
+/* Ends as it did. */
+__attribute__((noreturn)) void child_end_as(int status);
+
+/* ---- receipt.c: what became of the connections of a program and of those that it has started.
+ *
+ * The library appends a line for each to a file that is named in the environment (log.h), and here they are
+ * read and counted. A line that is not whole, as the disk was full, is counted as lost. */
+
+enum receipt_outcome {
+	RECEIPT_CONVERTED,
+	RECEIPT_BYPASSED,
+	RECEIPT_DIRECT, /* by a rule, or after a converter has failed */
+	RECEIPT_FAILED,
+	RECEIPT_GIVEN_UP,
+	RECEIPT_OUTCOMES,
+};
+
+/* Where the message was, of those that are converted. */
+enum receipt_message { RECEIPT_IN_SYN, RECEIPT_BEHIND_SYN, RECEIPT_LOST_IN_SYN, RECEIPT_MESSAGES };
+
+struct receipt_span { /* microseconds */
+	uint64_t n, sum, least, most;
+};
+
+struct receipt_counts {
+	UT_hash_handle hh;
+	char *server; /* NULL: the sum of all; texts are as in JSON */
+	uint64_t n, outcomes[RECEIPT_OUTCOMES], messages[RECEIPT_MESSAGES], mptcp, tcp;
+	struct receipt_span connect, rtt;
+	struct receipt_why {
+		enum receipt_outcome outcome;
+		char *text;
+		uint64_t n;
+	} * whys; /* of all but converted ones */
+	size_t n_whys;
+};
+
+struct receipt_process {
+	UT_hash_handle hh;
+	uint64_t pid;
+};
+
+struct receipt {
+	struct receipt_counts sum, *servers; /* by name, in the order of their first connections */
+	struct receipt_process *processes;
+	uint64_t n_lost;
+	bool is_whole; /* false: the file was taken away, and nobody has what was written then */
+};
+
+/* Makes the file, and puts its name into the environment. False: errno. */
+bool receipt_begin(void);
+/* There is none, and it was not begun. errno stays. */
+void receipt_cancel(void);
+/* Of the process that becomes the program, or its supervisor. */
+void receipt_in_child(void);
+/* Reads the file, and removes it. The memory lives as long as the process. */
+void receipt_end(struct receipt *r);
+
+extern const char *const receipt_outcomes[RECEIPT_OUTCOMES];
+/* receipt_show.c */
+void receipt_print(const struct receipt *r);
+/* status: of waitpid() */
+void receipt_print_json(const struct receipt *r, const char *program, int status, FILE *to);
+
+/* ---- unit.c: convert-run enable and disable: a drop-in of ours for a service of systemd's.
+ *
+ * Promises: writes ROOT/etc/systemd/system/UNIT.d/convert.conf, as a whole, and the folder it is in, if
+ * that is not there; takes away exactly that. Never: a file that is not ours, or anything else of
+ * systemd's. */
+
+struct unit {
+	const char *root; /* "", or where the system's files are that it is for */
+	char name[256];	  /* with its suffix */
+};
+
+/* Says what is wrong with the word, and returns false. */
+bool unit_init(struct unit *u, const char *root, const char *word);
+/* library: as the unit's programs will see it. What the environment says of the converter is written, too.
+ * Both return an exit status, 0 or 1, and have said why. */
+int unit_enable(const struct unit *u, const char *library);
+int unit_disable(const struct unit *u);
+
+/* ---- unit_look.c: what is there already of a service of systemd's, and where its LD_PRELOAD is set.
+ *
+ * Never: a file that a link of another system (--root) leads out of it to, one that is none, as a FIFO, or a
+ * change of anything. */
+
+#define UNIT_SUFFIX  ".service"
+#define UNIT_PLACE   "/etc/systemd/system"
+#define UNIT_DROP_IN "convert.conf"
+/* its first two lines, the second if its folder is ours, too */
+#define UNIT_FIRST    "# Written by \"convert-run enable\", and taken away by \"convert-run disable\"."
+#define UNIT_OWNS_DIR "# So is this folder."
+
+struct unit_seen {
+	bool exists;
+	char preloads[PATH_MAX + 16]; /* "FILE:LINE" of another LD_PRELOAD; "": there is none */
+	bool takes_it_away; /* that line does (UnsetEnvironment=, or an empty Environment=) */
+};
+
+/* path: from / on, in the unit's system. A descriptor, or -1 and errno. */
+int unit_open(const struct unit *u, const char *path, int flags);
+/* The drop-in in this folder. */
+bool unit_is_ours(int folder, bool *owns_folder);
+void unit_look(struct unit_seen *s, const struct unit *u);
+
+#endif
