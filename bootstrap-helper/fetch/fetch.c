@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base.h"
-#include "fetch_int.h"
+#include "fetch.h"
 
 #define SIZE_DEFAULT	(1U << 20)
 #define SECONDS_DEFAULT 60

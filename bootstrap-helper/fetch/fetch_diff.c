@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fetch_int.h"
+#include "fetch.h"
 
 #include <ctype.h>
 #include <errno.h>

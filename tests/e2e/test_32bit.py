@@ -51,7 +51,7 @@ class Library(L.TestCase):
         main = self.lab.file("differ.c", """
 #include <stdlib.h>
 #include <string.h>
-#include "fetch_int.h"
+#include "fetch.h"
 int main(void)
 {
 	enum { LINES = 65535 };

@@ -14,7 +14,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "fetch_int.h"
+#include "fetch.h"
 
 #define SECRET "SECRET"
 

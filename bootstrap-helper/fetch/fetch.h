@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fetch_int.h - what the files fetch*.c share; nobody else includes it but their tests.
+ * fetch.h - what the files of `fetch` share; nobody else includes it but their tests.
  */
-#ifndef CVT_FETCH_INT_H
-#define CVT_FETCH_INT_H
+#ifndef CVT_FETCH_H
+#define CVT_FETCH_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,26 +11,6 @@
 #include <stdio.h>
 
 #include "file.h"
-
-/* ---- fetch_record.c ------------------------------------------------------------------------- */
-
-/* What a server said of the version that it sent last, so that it need not send it
- * again. A record that is not whole is none: then everything is fetched. */
-
-struct fetch_record {
-	uint64_t url, content; /* hashes: an address may be secret, and so may what is there */
-	uint64_t rolled_back; /* hash of what took the place of content by --rollback; 0: nothing */
-	char etag[256], last_modified[64]; /* "": not said */
-};
-
-uint64_t fetch_hash(const void *bytes, size_t len); /* FNV-1a; to tell versions apart, no more */
-/* A text for a header or a line of ours: printable, and it fits. */
-bool fetch_record_takes(const char *text, size_t len, size_t size);
-void fetch_record_parse(struct fetch_record *r, const char *text, size_t len);
-/* fd: of the file, or -1. */
-void fetch_record_read(struct fetch_record *r, int fd);
-/* Returns 0 or -errno. */
-int fetch_record_write(const struct fetch_record *r, int fd);
 
 /* ---- fetch_download.c ----------------------------------------------------------------------- */
 
@@ -128,5 +108,23 @@ int fetch_place_read(const char *path, struct file_bytes *f);
  * was: what fetch_place_read() has found there; if it is not that any more nothing is changed. */
 int fetch_place_replace(const struct fetch_place *p, const char *bytes, size_t len,
 			const struct file_bytes *was);
+
+/* What a server said of the version that it sent last, so that it need not send it
+ * again. A record that is not whole is none: then everything is fetched. */
+
+struct fetch_record {
+	uint64_t url, content; /* hashes: an address may be secret, and so may what is there */
+	uint64_t rolled_back; /* hash of what took the place of content by --rollback; 0: nothing */
+	char etag[256], last_modified[64]; /* "": not said */
+};
+
+uint64_t fetch_hash(const void *bytes, size_t len); /* FNV-1a; to tell versions apart, no more */
+/* A text for a header or a line of ours: printable, and it fits. */
+bool fetch_record_takes(const char *text, size_t len, size_t size);
+void fetch_record_parse(struct fetch_record *r, const char *text, size_t len);
+/* fd: of the file, or -1. */
+void fetch_record_read(struct fetch_record *r, int fd);
+/* Returns 0 or -errno. */
+int fetch_record_write(const struct fetch_record *r, int fd);
 
 #endif
