@@ -376,7 +376,7 @@ static void write_receipt(const struct receipt *r, const struct options *o, int 
 
 static int run(const struct options *o, const struct finding *why, bool wants_receipt)
 {
-	struct receipt r;
+	const struct receipt *r;
 	FILE *to = NULL;
 	int status;
 
@@ -394,11 +394,11 @@ static int run(const struct options *o, const struct finding *why, bool wants_re
 		receipt_cancel();
 		return without_receipt(o, why, "");
 	}
-	receipt_end(&r);
+	r = receipt_end();
 	if (to)
-		write_receipt(&r, o, status, to);
+		write_receipt(r, o, status, to);
 	else
-		receipt_print(&r);
+		receipt_print(r);
 	child_end_as(status);
 }
 
