@@ -33,8 +33,8 @@ int top_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int map_main(int argc, char **argv);
 
-/* ---- load.c: the configuration that a program started from here would find, or one file alone; and what it
- * means, for people */
+/* ---- load.c: what a program started from here would load: the configuration, or one file alone, and what it
+ * means, for people; and the library */
 
 /* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
  * been written to standard error. config_free() in any case. */
@@ -50,6 +50,12 @@ bool load_is_off(const struct config *config, const char *what, const char *inst
 const char *load_without_converter(const struct config *config);
 /* "FILE:LINE: what: what was expected" to standard error. */
 void load_complain(const struct config_error *err);
+
+/* What /etc/ld.so.preload, which the loader reads for every program, says of the library.
+ * False: it is not named there; else as it is written, if that fits. */
+bool preloaded_name(char *name, size_t size);
+/* 0, or the errno of what the loader will have met. */
+int preloaded_error(const char *name);
 
 /* ---- show.c */
 
@@ -72,13 +78,6 @@ bool endpoint_parse(struct addr *a, const char *text, uint16_t port);
 uint16_t endpoint_port(const char *text);
 /* A TCP option by the name that people know it by: "30 (MPTCP)", or "77". Returns the text's length. */
 int kinds_format(uint8_t kind, char text[static KINDS_TEXT_MAX]);
-
-/* ---- preloaded.c: what /etc/ld.so.preload, which the loader reads for every program, says of the library */
-
-/* False: it is not named there; else as it is written, if that fits. */
-bool preloaded_name(char *name, size_t size);
-/* 0, or the errno of what the loader will have met. */
-int preloaded_error(const char *name);
 
 /* ---- watch.c: what `run --watch` and `map` wait for: changes of addresses and routes, the time, and their end.
  * One wait, without any turn in vain; changes that come in a flurry are one. */

@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "base.h"
 
+#include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file.h"
+
+#define PRELOAD_FILE "/etc/ld.so.preload"
+#define LIBRARY	     "libconvert-preload.so"
+#define SIZE_MOST    (1 << 16)
+
+/* ------------------------------------------------------------------------ the configuration */
 
 /* In the form that editors know. */
 static void print(struct findings *f)
@@ -80,4 +92,51 @@ int load_check(struct config *config, const char *file, const char *program, str
 
 	mistake_rest(f);
 	return err < 0 ? BOOTSTRAP_FAILED : BOOTSTRAP_OK;
+}
+
+/* ---------------------------------------------------------------------- /etc/ld.so.preload */
+
+/* Entries are separated by white space or colons, # begins a comment (ld.so(8)). */
+static bool find(char *text, char *name, size_t size)
+{
+	char *line, *word;
+
+	while ((line = strsep(&text, "\n"))) {
+		line[strcspn(line, "#")] = '\0';
+		while ((word = strsep(&line, " \t\r:")))
+			if (strstr(word, LIBRARY)) {
+				snprintf(name, size, "%s", word);
+				return true;
+			}
+	}
+	return false;
+}
+
+bool preloaded_name(char *name, size_t size)
+{
+	struct file_bytes f;
+	bool found;
+
+	*name = '\0';
+	if (file_read(&f, PRELOAD_FILE, SIZE_MOST) < 0)
+		return false;
+	f.bytes[f.len] = '\0';
+	found = find(f.bytes, name, size);
+	file_free(&f);
+	return found;
+}
+
+static int is_it(struct dl_phdr_info *object, size_t size, void *unused)
+{
+	(void)size;
+	(void)unused;
+	return strstr(object->dlpi_name, LIBRARY) != NULL;
+}
+
+/* Where a name without a folder is, or one with $LIB, the loader knows: it has loaded it into us, too. */
+int preloaded_error(const char *name)
+{
+	if (*name == '/' && !strchr(name, '$'))
+		return access(name, R_OK) < 0 ? errno : 0;
+	return dl_iterate_phdr(is_it, NULL) ? 0 : ENOENT;
 }
