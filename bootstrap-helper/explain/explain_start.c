@@ -153,6 +153,7 @@ enum kind {
 	KNOWN_CLEANER,	 /* another environment; likewise */
 	KNOWN_DAEMON,	 /* a daemon that gives its children an environment of its own */
 	KNOWN_SECURE,	 /* started by root: its worker has AT_SECURE set, and no LD_PRELOAD */
+	KNOWN_PLUGINS,	 /* loads with RTLD_DEEPBIND; of this name whatever stands behind it */
 };
 
 #define RUN "convert-run PROGRAM"
@@ -185,12 +186,19 @@ static const struct known {
 	{ "postfix", KNOWN_DAEMON, NULL, NULL },
 	{ "dovecot", KNOWN_DAEMON, NULL, NULL },
 	{ "squid", KNOWN_SECURE, NULL, NULL },
+	{ "php", KNOWN_PLUGINS,
+	  "before PHP 8.5 its extensions (curl, sockets, pgsql) are loaded past the library: what "
+	  "they "
+	  "connect is direct",
+	  "convert-run --any PROGRAM" },
 };
 
 static const struct known *find(const char *path)
 {
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (strcmp(all[i].name, base_name(path)) == 0)
+		if (all[i].kind == KNOWN_PLUGINS ?
+			    strncmp(all[i].name, base_name(path), strlen(all[i].name)) == 0 :
+			    strcmp(all[i].name, base_name(path)) == 0)
 			return &all[i];
 	return NULL;
 }
@@ -208,7 +216,7 @@ static bool shows_all(char *const *words)
 static void add(struct explain *e, const struct known *k)
 {
 	enum finding_verdict verdict = FINDING_PROBLEM;
-	const char *what = k->what;
+	const char *what = k->what, *id = "program-drops";
 	struct finding *found;
 
 	if (k->kind == KNOWN_DAEMON)
@@ -216,9 +224,11 @@ static void add(struct explain *e, const struct known *k)
 	else if (k->kind == KNOWN_SECURE)
 		what = "started by root, its worker goes on as another user, for which the loader "
 		       "ignores LD_PRELOAD";
-	if (k->kind == KNOWN_SECURE && geteuid() != 0)
+	if (k->kind == KNOWN_PLUGINS)
+		id = "program-plugins";
+	if (k->kind == KNOWN_PLUGINS || (k->kind == KNOWN_SECURE && geteuid() != 0))
 		verdict = FINDING_NOTE;
-	found = finding_add(&e->found, "program-drops", verdict, "%s", what);
+	found = finding_add(&e->found, id, verdict, "%s", what);
 	if (k->mend)
 		finding_mend(found, "%s", k->mend);
 	else if (k->kind == KNOWN_ELSEWHERE)
@@ -231,7 +241,9 @@ void explain_known(struct explain *e, const char *path)
 {
 	const struct known *k = find(path);
 
-	if (!k || (k->kind >= KNOWN_CLEANER && e->is_in_every && !e->needs_variables) ||
+	if (!k ||
+	    (k->kind >= KNOWN_CLEANER && k->kind != KNOWN_PLUGINS && e->is_in_every &&
+	     !e->needs_variables) ||
 	    (strcmp(k->name, "bwrap") == 0 && shows_all(e->words)))
 		return;
 	add(e, k);

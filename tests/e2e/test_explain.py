@@ -349,6 +349,10 @@ class Explain(L.TestCase):
             found, text = self.explain(place / name, code=CANNOT)
             self.assertEqual(found, {"program-drops": "problem", "program-libc": "ok"}, text)
         self.explain(place / "bwrap", "--bind", "/", "/", "curl", code=CAN)
+        for name in "php", "php8.2", "php-fpm8.2":
+            shutil.copy("/bin/true", place / name)
+            found, text = self.explain(place / name, code=CAN)
+            self.assertEqual(found, {"program-plugins": "note", "program-libc": "ok"}, text)
 
     def test_what_a_command_starts(self):
         static = self.compile("static", HELLO, "-static")
