@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "capture.h"
+#include "converter.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,10 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#include "loop.h"
-#include "segment.h"
-#include "sockopt.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23

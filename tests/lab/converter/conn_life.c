@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* A connection's birth and death, and how many there are. */
-#include "conn_parts.h"
+#include "conn.h"
 
 #include <stdlib.h>
 #include <unistd.h>
-
-#include "log.h"
-#include "sockopt.h"
 
 #define SPARE 256 /* connections above the limit that can still be told so */
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The bytes after the reply, and the ways in which a connection ends. */
-#include "conn_parts.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-
-#include "sockopt.h"
 
 #define LINGER_MS      2000
 #define INFO_LINGER_MS 10000 /* the client closes after a reply without Connect */

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: MIT
-/* The reply's way to the client, and what --fault makes of it. */
-#include "conn_parts.h"
+/* Our one message (S-01, S-06, S-09, S-13), its way to the client, and what --fault makes of it. */
+#include "conn.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "capture.h"
-#include "log.h"
-#include "reply.h"
-#include "sockopt.h"
-
 #define ESTAB_POLL_MS 2
 #define ESTAB_POLLS   2500 /* 5 s: then the client's third ACK will not come any more */
 #define SILENCE_MS    600000
+#define ADMIT_MS      10000 /* from the verdict to accept(): only a full queue makes it long */
 
 #define SLOTS	  1024
 #define PERIOD_MS 1000
@@ -48,6 +44,53 @@ static bool limit_take(const struct addr *client, unsigned int most)
 		return false;
 	s->taken++;
 	return true;
+}
+
+static int finish(struct cvt_writer *w, uint8_t out[static CVT_MSG_MAX])
+{
+	int len = cvt_finish(w);
+
+	if (len > 0)
+		memcpy(out, w->bytes, (size_t)len);
+	return len;
+}
+
+/* Does a success with this request carry the Extended TCP Header TLV (S-09, --ext-header)? */
+static bool wants_ext_header(const struct request *r, const struct options *o)
+{
+	if (!r->msg.has_connect || o->ext_header == EXT_HEADER_NEVER)
+		return false;
+	if (o->ext_header == EXT_HEADER_ALWAYS || o->dialect == CVT_DIALECT_DRAFT02)
+		return true;
+	return r->msg.connect.opts.len > 0; /* RFC 8803: an Extended Connect */
+}
+
+/* Both give the message's length, or -errno if it cannot be written. ext: NULL or the server's
+ * option bytes. */
+static int write_success(uint8_t out[static CVT_MSG_MAX], const struct request *r,
+			 const struct options *o, const struct cvt_span *ext)
+{
+	struct cvt_writer w;
+
+	cvt_begin(&w, o->dialect);
+	if (ext)
+		cvt_put_ext_tcp_header(&w, *ext);
+	if (r->msg.has_info)
+		cvt_put_supported(&w, o->supported_type, (struct cvt_span){ o->kinds, o->n_kinds });
+	return finish(&w, out);
+}
+
+static int write_failure(uint8_t out[static CVT_MSG_MAX], const struct request *r,
+			 const struct options *o, const struct failure *f)
+{
+	struct cvt_writer w;
+
+	cvt_begin(&w, o->dialect);
+	if (f->echo)
+		cvt_put_error_echo(&w, f->code, (struct cvt_span){ r->bytes, r->have });
+	else
+		cvt_put_error(&w, f->code, (struct cvt_span){ f->value, f->n });
+	return finish(&w, out);
 }
 
 static void go_on_after_reply(struct conn *c)
@@ -139,7 +182,7 @@ static void set_error_fault(struct conn *c, const struct fault *fault)
 	failure_set(&f, (enum cvt_err)fault->error, "fault");
 	f.n = fault->n_bytes < sizeof(f.value) ? fault->n_bytes : sizeof(f.value);
 	memcpy(f.value, fault->bytes, f.n);
-	len = reply_failure(c->reply, &c->request, conn_options(), &f);
+	len = write_failure(c->reply, &c->request, conn_options(), &f);
 	c->reply_len = len > 0 ? (size_t)len : 0;
 	c->after_reply = AFTER_FIN;
 }
@@ -203,7 +246,7 @@ void conn_log_failure(const struct conn *c, const struct failure *f, size_t byte
 void conn_fail(struct conn *c, const struct failure *f)
 {
 	const struct options *o = conn_options();
-	int len = reply_failure(c->reply, &c->request, o, f);
+	int len = write_failure(c->reply, &c->request, o, f);
 	bool reset;
 
 	c->outcome = "error";
@@ -239,9 +282,9 @@ void conn_reply_success(struct conn *c)
 	const struct options *o = conn_options();
 	uint8_t bytes[CVT_SYN_OPTS_MAX];
 	struct cvt_span ext = { NULL, 0 };
-	bool wanted = reply_wants_ext_header(&c->request, o);
+	bool wanted = wants_ext_header(&c->request, o);
 	const char *how = wanted ? server_opts(c, bytes, &ext) : "none";
-	int len = reply_success(c->reply, &c->request, o, wanted ? &ext : NULL);
+	int len = write_success(c->reply, &c->request, o, wanted ? &ext : NULL);
 
 	if (len < 0) {
 		conn_drop(c, "local", true);
@@ -257,4 +300,55 @@ void conn_reply_success(struct conn *c)
 		  c->down.fd >= 0 && down_is_mptcp(c->down.fd) ? "yes" : "no");
 	conn_count_reply();
 	reply_start(c);
+}
+
+/* ------------------------------------------------- a SYN that waits (conn_hold()) */
+
+/* Few are held at once, so a walk over the living is enough. */
+struct conn *conn_held_find(const struct addr *client, const struct addr *local, bool admitted)
+{
+	struct conn *c = conn_options()->hold ? conn_first() : NULL;
+
+	for (; c; c = c->next)
+		if (c->held && c->up.fd < 0 && (!admitted || c->state == CONN_ADMITTED) &&
+		    addr_equal(&c->client, client) && addr_equal(&c->local, local))
+			break;
+	return c;
+}
+
+void conn_held_admit(struct conn *c)
+{
+	if (!c->fault.keep_syn)
+		hold_accept(&c->ticket);
+	request_begin(&c->request); /* the kernel will hand out the message once more */
+	c->state = CONN_ADMITTED;
+	loop_arm(&c->timer, ADMIT_MS);
+}
+
+/* The Error as a RST, and in draft-02 in the RST, as that text wants it (S-10). */
+static void refuse_by_rst(struct conn *c, const struct failure *f)
+{
+	const struct options *o = conn_options();
+	struct cvt_span message = { c->reply, 0 };
+	int len;
+
+	if (o->dialect == CVT_DIALECT_DRAFT02 && !o->draft_rst) {
+		len = write_failure(c->reply, &c->request, o, f);
+		message.len = len > 0 ? (size_t)len : 0;
+	}
+	conn_log_failure(c, f, message.len);
+	conn_count_error();
+	hold_refuse(&c->ticket, &c->client, &c->local, message);
+	conn_drop(c, "hold-refused", true);
+}
+
+void conn_held_refuse(struct conn *c, const struct failure *f)
+{
+	if (!conn_options()->hold_error_tlv) {
+		refuse_by_rst(c, f);
+		return;
+	}
+	c->failure = *f;
+	c->has_failure = true;
+	conn_held_admit(c);
 }

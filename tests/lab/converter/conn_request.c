@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The client's message, and the downstream connection that it asks for. */
-#include "conn_parts.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-
-#include "log.h"
-#include "sockopt.h"
 
 #define SYN_DATA_MAX 1420   /* bytes: more does not fit into a SYN */
 #define HOLD_MS	     130000 /* then a Linux client has given up its SYN */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "cookie.h"
+#include "converter.h"
 
 #include <errno.h>
 #include <sys/random.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "down.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>
@@ -8,8 +8,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#include "sockopt.h"
 
 static int open_socket(int family, int protocol)
 {

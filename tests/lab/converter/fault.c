@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fault.h"
+#include "converter.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "hold.h"
+#include "converter.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,11 +13,6 @@
 #include <sys/epoll.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#include "log.h"
-#include "loop.h"
-#include "segment.h"
-#include "sockopt.h"
 
 #define QUEUE_LEN 8192
 #define PACKET	  4096

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "incoming.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,10 +7,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#include "conn_parts.h"
-#include "log.h"
-#include "sockopt.h"
 
 #define BACKLOG	 1024
 #define PAUSE_MS 50

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "listener.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-
-#include "conn.h"
-#include "log.h"
-#include "loop.h"
-#include "sockopt.h"
 
 #define BACKLOG	       4096
 #define FAST_OPEN_QLEN 4096 /* connections whose third ACK is outstanding (LINUX-FACTS 1.14) */

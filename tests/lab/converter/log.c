@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "log.h"
+#include "converter.h"
 
 #include <errno.h>
 #include <fcntl.h>

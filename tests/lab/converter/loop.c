@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "loop.h"
+#include "converter.h"
 
 #include <errno.h>
 #include <limits.h>

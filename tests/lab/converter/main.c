@@ -3,6 +3,8 @@
  * lab-converter - a Transport Converter on kernel sockets, for tests and the demo.
  * RFC 8803, draft-ietf-tcpm-converters-02, and the drafts between them.
  */
+#include "conn.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,18 +15,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#include "capture.h"
-#include "conn.h"
-#include "cookie.h"
-#include "hold.h"
-#include "incoming.h"
-#include "listener.h"
-#include "log.h"
-#include "loop.h"
-#include "options.h"
-#include "pcp_server.h"
-#include "relay.h"
 
 #define OWN_TIMERS 64 /* listeners and the like */
 

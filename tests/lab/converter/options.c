@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* One table holds every option's name, argument, help and setter; parser and --help read it. */
-#include "options.h"
+#include "converter.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "pcp_server.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -9,12 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "incoming.h"
-#include "log.h"
-#include "loop.h"
 #include "pcp.h"
-#include "request.h"
-#include "sockopt.h"
 
 #define SHORT_ERROR_S  30 /* 7.4: what passes, and what does not */
 #define LONG_ERROR_S   1800

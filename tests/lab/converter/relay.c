@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "relay.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <fcntl.h>

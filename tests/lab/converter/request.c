@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "request.h"
+#include "converter.h"
 
 #include <string.h>
-
-#include "cookie.h"
 
 #define OPT_SACK		 5
 #define OPT_TCP_AO		 29

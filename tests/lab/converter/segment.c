@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "segment.h"
+#include "converter.h"
 
 #include <netinet/in.h>
 #include <string.h>
