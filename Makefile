@@ -108,7 +108,7 @@ STATIC     := $(addprefix $(BUILD)/e2e/static/,transcript transcript-signals one
 E2E_TOOLS  += $(STATIC)
 E2E_TOOLS  += $(CLIENTS:%=$(BUILD)/e2e/%) $(CLIENTS:%=$(BUILD)/e2e/plain/%) $(PAST_LIBC)
 # what the lab is made of beside the converter
-E2E_TOOLS  += $(addprefix $(BUILD)/lab/,delay-line middlebox bare-client mptcp-sockets.so)
+E2E_TOOLS  += $(addprefix $(BUILD)/lab/,middlebox bare-client mptcp-sockets.so)
 FUZZERS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS    := $(addprefix $(BUILD)/fuzz/replay_,$(FUZZERS) shim)
 KEPT       := $(addprefix $(BUILD)/fuzz/kept/,$(FUZZERS) shim)
@@ -143,7 +143,7 @@ lib: $(SHIM)
 #: helper           convert-run and convert-bootstrap: need curl, jansson, ncurses and uthash
 helper: $(PROGRAMS) $(UNITS) $(INIT)
 #: lab              the lab's converter, and the delay of its links: needs netfilter_queue
-lab: $(BUILD)/lab-converter $(BUILD)/lab/delay-line
+lab: $(BUILD)/lab-converter $(BUILD)/lab/middlebox
 
 .DELETE_ON_ERROR:
 
@@ -280,8 +280,7 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^
 
-$(BUILD)/lab/delay-line: $(BUILD)/obj/tests/lab/line.o
-$(BUILD)/lab/middlebox: $(BUILD)/obj/tests/lab/line.o $(BUILD)/obj/tests/lab/segment.o
+$(BUILD)/lab/middlebox: $(BUILD)/obj/tests/lab/segment.o
 $(BUILD)/lab/%: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

@@ -13,7 +13,6 @@ import time
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
-import middlebox
 import test_faults
 from test_any import RUN, STATIC, names_of_children, supervisor_of
 
@@ -99,4 +98,4 @@ class Chaos(test_faults.Chaos):
 
 if __name__ == "__main__":
     L.TEST_LIMIT = 1700
-    L.main(test_faults.setup, kind=middlebox.Lab, delay_ms=(2, 1))
+    L.main(test_faults.setup, kind=L.BoxedLab, delay_ms=(2, 1))

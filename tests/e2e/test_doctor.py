@@ -12,8 +12,6 @@ import sys
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
-import middlebox
-import schemas
 import servers
 
 TOOL = L.BUILD / "convert-bootstrap"
@@ -47,7 +45,7 @@ class Doctor(L.TestCase):
     def check(self, shim, *words, **more):
         """{id: finding} of those that are not well; self.all has all of them."""
         r = self.run_check(shim, "--json", *words, **more)
-        value = schemas.validated("check", r.out)
+        value = L.validated("check", r.out)
         self.all = {f["id"]: f for f in value["findings"]}
         bad = {f["id"]: f for f in value["findings"] if f["verdict"] != "ok"}
         problems = sum(f["verdict"] == "problem" for f in value["findings"])
@@ -377,7 +375,7 @@ class Host(Doctor):
 
     def test_open_files(self):
         r = self.lab.run(["sh", "-c", f"ulimit -n 64; {TOOL} check --json"], env=self.shim())
-        (bad,) = [f for f in schemas.validated("check", r.out)["findings"]
+        (bad,) = [f for f in L.validated("check", r.out)["findings"]
                   if f["verdict"] != "ok"]
         self.assertEqual((bad["id"], bad["values"]["open_files"]), ("open-files", 64))
 
@@ -385,7 +383,7 @@ class Host(Doctor):
         """The first hundred, and how many more: 54,000 of them were 500 MB."""
         conf = self.lab.file("many.conf", "[policy]\nrule = direct to 10.0.0.0/8\n" + "rule = direct to 10.0.0.1\n" * 300)
         r = self.lab.run([TOOL, "check", "--json", "-c", conf])
-        said = [f["what"] for f in schemas.validated("check", r.out)["findings"] if "never match" in f["what"]]
+        said = [f["what"] for f in L.validated("check", r.out)["findings"] if "never match" in f["what"]]
         self.assertEqual(len(said), 101, said[:3])
         self.assertRegex(said[0], "many.conf:3: ")
         self.assertRegex(said[100], "many.conf: 200 more rules never match")
@@ -407,7 +405,7 @@ class Host(Doctor):
             script = f"mount --bind {etc} /etc && exec {TOOL} check --json {L.SERVER}:80"
             r = self.lab.run(["unshare", "-m", "sh", "-c", script],
                              env=self.shim() | {"LD_LIBRARY_PATH": str(L.SHIM.parent)})
-            found = {f["id"]: f for f in schemas.validated("check", r.out)["findings"]}
+            found = {f["id"]: f for f in L.validated("check", r.out)["findings"]}
             self.assertEqual(found["ld-so-preload"]["verdict"], verdict, r)
             self.assertEqual(found["direct"]["values"]["peer"], f"{L.SERVER}:80")
             self.assertEqual(found["converted"]["values"]["peer"], f"{self.v4}:{L.PORT}")
@@ -490,7 +488,7 @@ class Mends(Doctor):
         return r
 
     def found(self, r):
-        return {f["id"]: f for f in schemas.validated("check", r.out)["findings"]}
+        return {f["id"]: f for f in L.validated("check", r.out)["findings"]}
 
     def put_in(self, conf, lines):
         """Lines of the configuration, each in the section that its key is of."""
@@ -874,7 +872,7 @@ rule = convert to nowhere
         file = self.lab.file("broken.conf", self.BROKEN)
         for words, env in ((["-c", file], {}), ([], {"CONVERT_CONF": str(file)})):
             r = self.run_check(env | {"CONVERT_STATE": self.state}, "--json", *words, code=1)
-            found = [f for f in schemas.validated("check", r.out)["findings"]
+            found = [f for f in L.validated("check", r.out)["findings"]
                      if f["id"] == "configuration"]
             self.assertEqual([f["values"]["line"] for f in found], [2, 3, 4, 5, 7, 8])
             self.assertTrue(all(f["verdict"] == "problem" for f in found))
@@ -902,7 +900,7 @@ rule = convert to nowhere
                            ("[policy]\nrule = to 192.0.2.0/24", None)):
             with self.subTest(text):
                 file = self.lab.file("nearly.conf", text + "\n")
-                found = [f for f in schemas.validated(
+                found = [f for f in L.validated(
                     "check", self.run_check({}, "-j", "-c", file, code=1).out)["findings"]
                     if f["id"] == "configuration" and f["values"].get("line")]
                 mend = " ".join(found[0]["mend"])
@@ -942,7 +940,7 @@ rule = convert to nowhere
         """{line: what} of the notes on a configuration."""
         file = self.lab.file("vain.conf", text)
         r = self.run_check({"CONVERT_STATE": self.state}, "-j", "-c", file)
-        return {f["values"]["line"]: f["what"] for f in schemas.validated("check", r.out)["findings"]
+        return {f["values"]["line"]: f["what"] for f in L.validated("check", r.out)["findings"]
                 if f["id"] == "configuration" and f["verdict"] == "note"}
 
     def test_rules_in_vain(self):
@@ -973,7 +971,7 @@ rule = convert to nowhere
     def test_environment(self):
         r = self.run_check({"CONVERT_ADDR": "x", "CONVERT_PORT": "0", "CONVERT_STATE": "y"},
                            "--json", code=1)
-        what = [f["what"] for f in schemas.validated("check", r.out)["findings"]
+        what = [f["what"] for f in L.validated("check", r.out)["findings"]
                 if f["id"] == "configuration"]
         self.assertEqual(len(what), 3)
         for text, name in zip(what, ("CONVERT_ADDR", "CONVERT_PORT", "CONVERT_STATE")):
@@ -1017,7 +1015,7 @@ rule = convert to nowhere
         """Control characters and bytes that are no text do not reach a terminal, nor break JSON."""
         file = self.lab.file("odd\x1b[31m.conf", b"[converter \xff]\naddress = \x80\n")
         r = self.run_check({}, "--json", "-c", file, code=1)
-        schemas.validated("check", r.out)
+        L.validated("check", r.out)
         out = self.run_check({}, "-c", file, code=1).out
         self.assertNotIn(b"\x1b", out)
 
@@ -1289,4 +1287,4 @@ class Secrets(Doctor):
 
 
 if __name__ == "__main__":
-    L.main(setup, kind=middlebox.Lab)
+    L.main(setup, kind=L.BoxedLab)

@@ -10,7 +10,6 @@ import sys
 sys.path.insert(1, sys.path[0] + "/../lab")
 import elf
 import lab as L
-import schemas
 
 HELPER = L.BUILD / "convert-bootstrap"
 CAN, CANNOT, USAGE = 0, 1, 2
@@ -26,7 +25,7 @@ class Explain(L.TestCase):
         text = before.out.decode()
         r = self.lab.run([HELPER, "explain", "--json", *words], **more)
         self.assertEqual(r.code, code, r)
-        found = schemas.validated("explain", r.out)
+        found = L.validated("explain", r.out)
         self.assertEqual(found["problems"], sum(f["verdict"] == "problem"
                                                 for f in found["findings"]))
         self.assertEqual(found["problems"] == 0, code == CAN)
@@ -230,7 +229,7 @@ class Explain(L.TestCase):
     def test_proposal_is_a_command(self):
         path = self.file("it's; touch a$(x)", pathlib.Path("/bin/true").read_bytes(), 0o644)
         r = self.lab.run([HELPER, "explain", "-j", f"./{path.name}"], cwd=path.parent)
-        (found,) = [f for f in schemas.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
+        (found,) = [f for f in L.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
         r = self.lab.run(["sh", "-c", *found["mend"]], cwd="/")
         self.assertEqual((r.code, r.err), (0, ""), r)
         self.assertEqual(path.stat().st_mode & 0o777, 0o755)
@@ -243,7 +242,7 @@ class Explain(L.TestCase):
         self.addCleanup(L.command, ["umount", noexec])
         shutil.copy("/bin/true", noexec / "true")
         r = self.lab.run([HELPER, "explain", "-j", noexec / "true"])
-        (found,) = [f for f in schemas.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
+        (found,) = [f for f in L.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
         self.assertEqual((found["what"], found["mend"]), ("it is on a mount that is noexec", ["a copy of it elsewhere"]))
         r = self.lab.run([L.BUILD / "convert-run", "-a", L.CONVERTER, noexec / "true"])
         self.assertEqual((r.code, r.err), (126, f"convert-run: {noexec}/true: it is on a mount that is noexec\n"))
@@ -258,7 +257,7 @@ class Explain(L.TestCase):
                                   (65534, "nobody", "chmod +x "), (1234, "nobody", "sudo chmod +x ")):
             os.chown(path, owner, 0)
             r = self.lab.run([HELPER, "explain", "-j", path], user=user)
-            (found,) = [f for f in schemas.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
+            (found,) = [f for f in L.validated("explain", r.out)["findings"] if f["id"] == "program-executable"]
             self.assertEqual(found["mend"], [f"{mend}{path}"])
 
     # --------------------------------------------------------- what is no such program

@@ -21,7 +21,6 @@ import zlib
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
-import middlebox
 import servers
 
 EVERYTHING = os.environ.get("FAULTS") in ("all", "write")
@@ -652,4 +651,4 @@ class Table(L.TestCase):
 
 if __name__ == "__main__":
     L.TEST_LIMIT = 600
-    L.main(setup, kind=middlebox.Lab, delay_ms=(2, 1))
+    L.main(setup, kind=L.BoxedLab, delay_ms=(2, 1))

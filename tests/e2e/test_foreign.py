@@ -11,7 +11,6 @@ import sys
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
-import schemas
 import servers
 
 TOOL = L.BUILD / "convert-bootstrap"
@@ -267,7 +266,7 @@ class Helper(Foreign):
     def findings(self, config, *words, code):
         r = self.lab.run([TOOL, "check", "--json", *words], env=config, timeout=60)
         self.assertEqual((r.code, r.err), (code, ""), r)
-        return {f["id"]: f for f in schemas.validated("check", r.out)["findings"]}
+        return {f["id"]: f for f in L.validated("check", r.out)["findings"]}
 
     def test_check(self):
         silent = ["--no-info", "silent", "--wrong-word", "silence"]

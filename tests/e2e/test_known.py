@@ -10,7 +10,6 @@ import threading
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
-import schemas
 import servers
 
 SECRET = "SECRETcookie"
@@ -34,7 +33,7 @@ class Known(L.TestCase):
         return r
 
     def status(self):
-        return schemas.validated("status", self.helper("status", "--json").out)
+        return L.validated("status", self.helper("status", "--json").out)
 
     def curl(self, **more):
         shim = self.lab.config(address=self.v4, **more) | {"CONVERT_STATE": self.state}
@@ -143,7 +142,7 @@ class Known(L.TestCase):
         self.assertEqual(self.curl(), L.ROUTER)
         shim = self.lab.config(address=self.v4)
         out = self.helper("status", "-j", shim=shim).out
-        (converter,) = schemas.validated("status", out)["converters"]
+        (converter,) = L.validated("status", out)["converters"]
         self.assertEqual((converter["name"], converter["interface"]), ("lab", "c0"))
         text = self.helper("status", shim=shim).out.decode()
         self.assertIn(f"converter lab, {self.v4}:{L.PORT}\n", text)
@@ -151,7 +150,7 @@ class Known(L.TestCase):
         # a configuration that has it no more, from where nothing tells where it was
         self.v4, _ = self.lab.fresh_addresses()
         out = self.helper("status", "-j", shim=self.lab.config(address=self.v4)).out
-        (converter,) = schemas.validated("status", out)["converters"]
+        (converter,) = L.validated("status", out)["converters"]
         self.assertEqual((converter["name"], converter["interface"]), (None, "c0"))
 
     def lock(self):

@@ -14,7 +14,6 @@ import time
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
-import schemas
 import servers
 
 RUN = L.BUILD / "convert-run"
@@ -40,7 +39,7 @@ class Log(L.TestCase):
         return conf
 
     def lines(self, text):
-        return [schemas.validated("log", line) for line in text.splitlines()]
+        return [L.validated("log", line) for line in text.splitlines()]
 
     def logged(self, *words, level="info", conf=None, code=0, **more):
         path = self.lab.file("log")
@@ -384,7 +383,7 @@ print(subprocess.run({self.CURL}, stderr=w, env=os.environ | {conf} | {{"LD_PREL
                 head, text = re.match(r"(<\d+>curl\[\d+\]: )(.*)\Z", line).groups()
                 self.assertTrue(head.startswith("<14>"), line)
                 if fmt == "json":
-                    self.assertEqual(schemas.validated("log", text)["event"], "converted")
+                    self.assertEqual(L.validated("log", text)["event"], "converted")
                 else:
                     self.assertRegex(text, f"^converted {L.SERVER}:80 via ")
 

@@ -13,7 +13,6 @@ import sys
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import pcp_peer
-import schemas
 
 BOOTSTRAP = L.BUILD / "convert-bootstrap"
 PCP = 5351
@@ -31,7 +30,7 @@ class Map(L.Process):
         lab.started(self)
 
     def events(self, *names):
-        found = [schemas.validated("map", line) for line in self.text().splitlines(True) if line[-1] == "\n"]
+        found = [L.validated("map", line) for line in self.text().splitlines(True) if line[-1] == "\n"]
         return [e for e in found if not names or e["event"] in names]
 
     def wait_event(self, *names, n=1, timeout=10):
@@ -72,7 +71,7 @@ class Case(L.TestCase):
     def status(self):
         done = self.lab.run([BOOTSTRAP, "status", "-j"], env=self.environment())
         self.assertEqual(done.code, 0, done)
-        return schemas.validated("status", done.out)["mappings"]
+        return L.validated("status", done.out)["mappings"]
 
     def wait_status(self, key):
         """An event is told a moment before the file says it."""
@@ -217,7 +216,7 @@ class Life(Case):
         status = self.wait_status("external")
         later = self.lab.run(["unshare", "-T", "--boottime", "2000", BOOTSTRAP, "status", "-j"],
                              env=self.environment(), user="")
-        later = schemas.validated("status", later.out)["mappings"][0]
+        later = L.validated("status", later.out)["mappings"][0]
         self.assertTrue(1900 <= status["lifetime_s"] - later["lifetime_s"] <= 2100, later)
         m.stop()
         waits = re.findall(r"poll\(.*\], \d+, ([\d-]+)\)", trace.read_text())
@@ -469,7 +468,7 @@ class Configured(Case):
 
     def check(self, conf):
         done = self.lab.run([BOOTSTRAP, "check", "-j", "-c", conf], env=self.environment(), timeout=60)
-        found = schemas.validated("check", done.out)["findings"]
+        found = L.validated("check", done.out)["findings"]
         return [f for f in found if f["id"].startswith("mapping")]
 
     def test_rules(self):

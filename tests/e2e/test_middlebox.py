@@ -9,7 +9,6 @@ import sys
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
-import middlebox
 import servers
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
@@ -219,4 +218,4 @@ class Connections(L.TestCase):
 
 
 if __name__ == "__main__":
-    L.main(setup, kind=middlebox.Lab)
+    L.main(setup, kind=L.BoxedLab)

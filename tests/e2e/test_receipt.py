@@ -12,7 +12,6 @@ import time
 sys.path.insert(1, sys.path[0] + "/../lab")
 import captures
 import lab as L
-import schemas
 
 RUN = L.BUILD / "convert-run"
 PLAIN, MPTCP_PORT, RULED, CLOSED, DENIED = 7001, 7002, 7003, 7004, 7005
@@ -122,7 +121,7 @@ class Receipt(L.TestCase):
         path = self.lab.file("receipt.json")
         r = self.run_it(f"--receipt={path}", *words, **more)
         self.assertEqual(r.err, "", r)
-        return schemas.validated("receipt", path.read_text())
+        return L.validated("receipt", path.read_text())
 
     def test_agrees_with_a_capture(self):
         client = self.lab.file("client.py", CLIENT)
@@ -293,7 +292,7 @@ for _ in range(60):
 """, env={"TMPDIR": str(small)})
         finally:
             L.command(["umount", small])
-        r = schemas.validated("receipt", path.read_text())
+        r = L.validated("receipt", path.read_text())
         self.assertIn(r["sum"]["converted"], range(8, 60))
         self.assertEqual((r["not_counted"], r["whole"]), (1, True))
         r = self.run_it("--receipt=/dev/full", "true")
@@ -325,7 +324,7 @@ for port in range(1, 40):
         r = self.lab.run([RUN, "-c", "/nowhere", f"--receipt={path}", "--strict", "true"])
         self.assertEqual((r.code, path.read_text()), (3, old), r)
         self.run_it(f"--receipt={other}", f"--receipt={path}", "sh", "-c", f"test $(wc -c < {path}) = 10000")
-        self.assertEqual(schemas.validated("receipt", path.read_text())["status"], 0)
+        self.assertEqual(L.validated("receipt", path.read_text())["status"], 0)
         self.assertFalse(other.exists())
 
     def test_into_the_file_of_what_the_program_writes(self):
@@ -341,7 +340,7 @@ for port in range(1, 40):
                 expected = ("before\n" if ">>" in redirection else "") + "mine\n"
                 text = path.read_text()
                 self.assertEqual(text[:len(expected)], expected)
-                self.assertEqual(schemas.validated("receipt", text[len(expected):])["status"], 0)
+                self.assertEqual(L.validated("receipt", text[len(expected):])["status"], 0)
 
     def test_its_file_is_taken_away(self):
         """As by who tidies up TMPDIR: what was told is there, and that it is not all."""
@@ -352,7 +351,7 @@ for port in range(1, 40):
             script = f"{curl}; there=$(echo {folder}/*); rm -rf {folder}/*; {curl}; {more or ':'}"
             path = self.lab.file("receipt.json")
             r = self.run_it(f"--receipt={path}", "sh", "-c", script, env={"TMPDIR": str(folder)})
-            said = schemas.validated("receipt", path.read_text())
+            said = L.validated("receipt", path.read_text())
             self.assertEqual((said["sum"]["converted"], said["not_counted"], said["whole"]), (1, 0, False), r)
             self.assertEqual([f.read_text() for f in folder.iterdir()], left)
             for f in folder.iterdir():

@@ -14,7 +14,6 @@ import time
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import paths
-import schemas
 
 # what a program has open until it is stopped: COUNT connections to each ADDRESS:PORT
 HOLD = """
@@ -111,7 +110,7 @@ class Case(L.TestCase):
         return r.out.decode()
 
     def json(self, **more):
-        return schemas.validated("top", self.top("-j", **more))
+        return L.validated("top", self.top("-j", **more))
 
     def of(self, program, top):
         """Its connections."""
@@ -243,7 +242,7 @@ class Ways(Case):
         trace = self.lab.file("trace")
         r = self.lab.run(["strace", "-f", "-e", "trace=process_vm_readv", "-o", trace, *TOP, "-j"], user="",
                          env={"CONVERT_STATE": "none"})
-        (c,) = self.of(program, schemas.validated("top", r.out))
+        (c,) = self.of(program, L.validated("top", r.out))
         self.assertEqual(c["server"], TCP)
         self.assertLess(trace.read_text().count("process_vm_readv"), 50)
 
@@ -263,7 +262,7 @@ class Ways(Case):
         mine = self.hold(1, TCP, shim=self.shim(), user="nobody")
         self.hold(1, TCP, RULE, shim=self.shim())
         config = self.shim()["CONVERT_CONF"]
-        top = schemas.validated("top", self.top("-j", "-c", config, user="nobody"))
+        top = L.validated("top", self.top("-j", "-c", config, user="nobody"))
         others = [c for c in top["connections"] if c["pid"] != mine.pid]
         self.assertEqual({(c["server"], c["way"], c["program"], c["why"]) for c in others},
                          {(None, "converted", None, "another user's program"),

@@ -15,6 +15,8 @@ import concurrent.futures
 import contextlib
 import ctypes
 import dataclasses
+import functools
+import json
 import os
 import pathlib
 import pwd
@@ -272,6 +274,55 @@ def waiting(session):
     return found
 
 
+@functools.cache
+def validator(name):
+    import jsonschema  # nothing else needs it
+    (file,) = (f for room in ("common", "bootstrap-helper/*") for f in ROOT.glob(f"{room}/{name}.schema.json"))
+    schema = json.loads(file.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def validated(name, output):
+    """convert-bootstrap's JSON, parsed, after the schema of that name that is installed with it has agreed to it."""
+    value = json.loads(output)
+    validator(name).validate(value)
+    return value
+
+
+class Box(Process):
+    """A wire with a delay, a link's relay. Inside `with box.rules("strip-tfo"):` it is a middlebox
+    (tests/lab/middlebox.c has its rules), and box.did("strip-tfo") tells what it has done to whom. It is
+    started anew for other rules; what passes meanwhile is lost."""
+
+    LINE = re.compile(r"([a-z0-9-]+) \[?([0-9a-f.:]+?)\]?:(\d+) > \[?([0-9a-f.:]+?)\]?:(\d+)")
+
+    def __init__(self, ns, delay_ms):
+        self.ns, self.delay_ms = ns, delay_ms
+        self.begin()
+
+    def begin(self, *rules, port=None):
+        limits = ["--port", port] if port else []
+        super().__init__(self.ns, [LAB_TOOLS / "middlebox", "--delay", self.delay_ms, *limits,
+                                   "d1", "d2", *rules], name=self.ns)
+        self.wait_for("ready", lambda: "ready" in self.text())
+
+    @contextlib.contextmanager
+    def rules(self, *rules, port=None):
+        self.stop()
+        self.begin(*rules, port=port)
+        try:
+            yield self
+        finally:
+            self.stop()
+            self.begin()
+
+    def did(self, rule):
+        """[(source, port, destination, port)] of the segments that the rule was applied to."""
+        found = [self.LINE.fullmatch(line) for line in self.text().splitlines()]
+        return [(m[2], int(m[3]), m[4], int(m[5])) for m in found if m and m[1] == rule]
+
+
 class Lab:
     """The namespaces, addresses and routes; and all that runs in them until stop()."""
 
@@ -281,6 +332,7 @@ class Lab:
     def __init__(self, delay_ms=(0, 0)):
         """delay_ms: one way, on the client's and on the server's link."""
         self.running = []
+        self.boxes = {}
         self.files = self.addresses = 0
         self.netstat = {}
         for ns in ("client", "converter", "server"):
@@ -348,12 +400,7 @@ class Lab:
             command(["ip", "-n", n1, "link", "set", d1, "up"])
             command(["ip", "-n", n2, "link", "set", d2, "up"])
         if has_relay:
-            self.delay_line(dev1, delay_ms)
-
-    def delay_line(self, dev, delay_ms):
-        relay = f"relay-{dev}"
-        line = self.start(relay, [LAB_TOOLS / "delay-line", "d1", "d2", str(delay_ms)], name=relay)
-        line.wait_for("ready", lambda: "ready" in line.text())
+            self.boxes[dev1] = self.started(Box(relay, delay_ms))
 
     def start(self, ns, argv, **more):
         process = Process(ns, argv, **more)
@@ -467,6 +514,17 @@ class Lab:
     def started(self, process):
         self.running.append(process)
         return process
+
+
+class BoxedLab(Lab):
+    """The lab with a middlebox, which is a plain wire at first: L.main(setup, kind=L.BoxedLab)
+
+    client ---- box ---- converter ---- server"""
+    relayed = ("c0",)
+
+    @property
+    def box(self):
+        return self.boxes["c0"]
 
 
 class Converter(Process):

@@ -77,7 +77,7 @@ class TwoPaths(L.Lab):
         self.set_routes()
 
     def line(self, path):
-        return next(p for p in self.running if p.name == f"relay-{DEVICES[path]}")
+        return self.boxes[DEVICES[path]]
 
     def wide_converter(self, *options, **more):
         """One that subflows can join: it listens on every address (LINUX-FACTS 5.4)."""

@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Real servers in the server's namespace, each with a configuration of its own."""
+"""Real servers in the server's namespace, each with a configuration of its own.
+
+Run as a program this is git's:  servers.py DIRECTORY PORT
+"""
+import http.server
 import os
 import random
+import socket
+import subprocess
+import sys
 import time
+import urllib.parse
 
 import lab as L
 
@@ -129,9 +137,8 @@ def git_repository(www):
 
 
 def git_http(lab, www):
-    """git's smart protocol: git-http-backend behind Python's CGI server."""
-    server = lab.start("server", ["/usr/bin/python3", "-B", L.ROOT / "tests/lab/git_http.py",
-                                  www, GIT])
+    """git's smart protocol: git-http-backend behind Python's http server."""
+    server = lab.start("server", ["/usr/bin/python3", "-B", __file__, www, GIT], name="git_http")
     server.wait_for_listeners(GIT)
     return server
 
@@ -154,3 +161,40 @@ def nowhere(lab):
             ("ip6tables", NO_PORT6, *reject, "icmp6-port-unreachable"),
             ("ip6tables", MUTE6, "-j", "DROP")):
         L.command(L.inside("server", [command, "-A", "FORWARD", "-d", address, *target]))
+
+
+class GitHandler(http.server.BaseHTTPRequestHandler):
+    """git-http-backend."""
+
+    def answer(self):
+        url = urllib.parse.urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        environment = {
+            "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": sys.argv[1], "GIT_HTTP_EXPORT_ALL": "1",
+            "REQUEST_METHOD": self.command, "PATH_INFO": url.path, "QUERY_STRING": url.query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(length),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
+        }
+        done = subprocess.run(["git", "http-backend"], env=environment, check=True,
+                              input=self.rfile.read(length), stdout=subprocess.PIPE)
+        head, body = done.stdout.split(b"\r\n\r\n", 1)
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer
+
+
+class GitServer(http.server.ThreadingHTTPServer):
+    """IPv4 and IPv6."""
+    address_family = socket.AF_INET6
+
+
+if __name__ == "__main__":
+    GitServer(("::", int(sys.argv[2])), GitHandler).serve_forever()

@@ -24,7 +24,6 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "lab"))
 import lab as L  # noqa: E402
-import schemas  # noqa: E402
 
 # Longest first, so that two at a time end together.
 MODULES = """
@@ -157,7 +156,7 @@ def run(lab, module, mode, results, only=()):
     output.write_text(r.out.decode(errors="replace") + r.err +
                       f"\nexit status {r.code}\n\n" + r.log)
     outcomes, whys = read_record(record)
-    lines = [schemas.validated("log", line) for line in r.log.splitlines()]
+    lines = [L.validated("log", line) for line in r.log.splitlines()]
     return Run(outcomes, whys, r.code, r.seconds,
                sum(line["event"] in ("converted", "failed") and "converter" in line for line in lines),
                sum(line.get("protocol") == "MPTCP" for line in lines),
