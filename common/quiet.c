@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "quiet.h"
 
-#include "offset.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>

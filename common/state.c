@@ -2,7 +2,6 @@
 #include "state.h"
 
 #include "clock.h"
-#include "offset.h"
 #include "quiet.h"
 #include "state_place.h"
 #include "state_slot.h"

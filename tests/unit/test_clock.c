@@ -3,8 +3,6 @@
  * image is ever read. */
 #include "clock.h"
 
-#include "vdso.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
