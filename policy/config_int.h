@@ -73,8 +73,6 @@ int config_parse_on(struct config *config, const char *file, const char *text, s
 		    const char *program, struct config_error *err);
 /* The key of a section that was opened; value has no spaces at its ends. */
 int config_set_key(struct config_parser *p, const char *key, const char *value);
-int config_section_begin(struct config_parser *p, char *header);
-int config_section_end(struct config_parser *p);
 struct config_converter *config_converter_add(struct config *config);
 /* These are keys of a converter and environment variables, so err->what starts with `name`. */
 int config_add_address(struct config_converter *c, const char *text, const char *name,

@@ -8,7 +8,7 @@
 #ifndef CVT_EXCHANGE_INT_H
 #define CVT_EXCHANGE_INT_H
 
-#include "blame.h"
+#include "health.h"
 #include "pending.h"
 #include "report.h"
 

@@ -42,7 +42,7 @@ enum exchange_try {
 		8, /* without any, where it may not know what an Extended Connect is */
 	EXCHANGE_TRIED_SYN = 16,     /* after a SYN that was not answered */
 	EXCHANGE_TRIED_NO_DATA = 32, /* without SYN data, whose reply may be held back (2b.3) */
-	EXCHANGE_TRIED_INFO = 64,    /* not for the server: is it there? (blame.h) */
+	EXCHANGE_TRIED_INFO = 64,    /* not for the server: is it there? (health.h) */
 	EXCHANGE_TRIED_AGAIN = 128,  /* it is: for the server, in the time that is left */
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* What is known of converters: what events mean, one probe at a time, the file behind it. */
+/* What is known of converters: what events mean, one probe at a time, the file behind it; and whose
+ * fault a silence is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -1012,6 +1013,55 @@ static void a_child_goes_on(void **state)
 	assert_int_equal(health_ask(&key, now, 1000, false), HEALTH_USE);
 }
 
+static enum blame blame_of(const char *facts)
+{
+	struct blame_facts f = {
+		.has_syn_ack = strchr(facts, 'e'), /* established */
+		.has_sent = strchr(facts, 's'),
+		.has_ack = strchr(facts, 'a'),
+		.has_begun = strchr(facts, 'b'),
+		.is_alive = strchr(facts, 'l'),
+		.was_asked = strchr(facts, 'q'),
+	};
+
+	return blame(&f);
+}
+
+static void whose_fault_it_is(void **state)
+{
+	(void)state;
+	/* the converter has the message, and answers others or a question, or not */
+	assert_int_equal(blame_of("esal"), BLAME_SERVER);
+	assert_int_equal(blame_of("esalq"), BLAME_SERVER);
+	assert_int_equal(blame_of("esa"), BLAME_UNCLEAR);
+	assert_int_equal(blame_of("esaq"), BLAME_CONVERTER);
+	/* the message went with a SYN to which nothing has come: held, or lost */
+	assert_int_equal(blame_of("sl"), BLAME_SERVER);
+	assert_int_equal(blame_of("s"), BLAME_UNCLEAR);
+	assert_int_equal(blame_of("sq"), BLAME_PATH);
+	/* an empty SYN needs no server to be answered */
+	assert_int_equal(blame_of(""), BLAME_PATH);
+	assert_int_equal(blame_of("l"), BLAME_NOBODY);
+	/* the message does not get there */
+	assert_int_equal(blame_of("es"), BLAME_PATH);
+	assert_int_equal(blame_of("esq"), BLAME_PATH);
+	assert_int_equal(blame_of("esl"), BLAME_NOBODY);
+	/* nobody has sent it */
+	assert_int_equal(blame_of("e"), BLAME_NOBODY);
+	assert_int_equal(blame_of("eq"), BLAME_NOBODY);
+	/* half a reply */
+	assert_int_equal(blame_of("esab"), BLAME_CONVERTER);
+	assert_int_equal(blame_of("esabl"), BLAME_CONVERTER);
+}
+
+static void texts_of_faults(void **state)
+{
+	(void)state;
+	for (int b = BLAME_NOBODY; b <= BLAME_UNCLEAR; b++)
+		assert_non_null(strstr(blame_text((enum blame)b), "no reply in time"));
+	assert_non_null(strstr(blame_text(BLAME_SERVER), "server"));
+}
+
 #define PURE(test)	   cmocka_unit_test_setup(test, start)
 #define WITH_FILE(test)	   cmocka_unit_test_setup(test, start)
 #define WITHOUT_FILE(test) cmocka_unit_test_setup(test, start_without_file)
@@ -1043,6 +1093,8 @@ int main(void)
 		PURE(networks),
 		PURE(the_route_is_asked_for_once_in_a_while),
 		PURE(the_route_is_asked_for_now),
+		cmocka_unit_test(whose_fault_it_is),
+		cmocka_unit_test(texts_of_faults),
 		WITH_FILE(told_to_others),
 		WITHOUT_FILE(told_to_others),
 		WITH_FILE(one_probe_at_a_time),
