@@ -16,7 +16,7 @@
 
 #include "counts.h"
 #include "state.h"
-#include "state_dir.h"
+#include "help.h"
 
 static int64_t now;
 

@@ -4,7 +4,7 @@
  * reply is asked for, and every error code means what PROTOCOL 2 says.
  */
 #include "handshake.h"
-#include "vectors.h"
+#include "reference.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "health.h"
-#include "state_dir.h"
+#include "help.h"
 
 #define RETRY 60000
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The Port Control Protocol's messages, byte by byte as the figures of RFC 6887 have them. */
 #include "pcp.h"
-#include "vectors.h"
+#include "reference.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

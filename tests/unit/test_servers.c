@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "servers.h"
-#include "state_dir.h"
+#include "help.h"
 
 #define SECOND 1000LL
 #define MINUTE (60 * SECOND)

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sanitized.h"
+#include "help.h"
 #include "state.h"
 #include "state_slot.h"
 

@@ -4,7 +4,6 @@
  * and hand-made bad messages. Writing is in test_wire_write.c.
  */
 #include "reference.h"
-#include "vectors.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>

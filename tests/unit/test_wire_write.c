@@ -4,7 +4,6 @@
  * is written is what is read, for random messages of all sizes.
  */
 #include "reference.h"
-#include "vectors.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

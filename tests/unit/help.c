@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "state_dir.h"
+#include "help.h"
 
 #include <stdio.h>
 #include <stdlib.h>
