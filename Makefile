@@ -455,9 +455,9 @@ check-transparency: all $(E2E_TOOLS)
 	$(Q)LAB_USER=nobody TRANSPARENCY=$(or $(TRANSPARENCY),all) $(run) --limit 7200 \
 		tests/e2e/test_transparency.py tests/e2e/test_transparency_mptcp.py
 
-#: check-paths      the suites of two paths with their long downloads, and the goodput of two paths against one
+#: check-paths      the suite of two paths with its long downloads, and the goodput of two paths against one
 check-paths: all $(E2E_TOOLS)
-	$(Q)PATHS=rates $(run) --limit 900 tests/e2e/test_paths.py tests/e2e/test_incoming_paths.py
+	$(Q)PATHS=rates $(run) --limit 900 tests/e2e/test_paths.py
 
 #: check-faults     everything that can be wrong with a converter, 10,000 connections in chaos, 50 programs at
 #:                  once, each system call of the library's with each errno (long)
@@ -556,7 +556,7 @@ MODULES ?=
 .PHONY: check-python check-programs
 #: check-python     CPython's network tests, converted (MODE=immediate, slow or hold; LAB_MPTCP=on; HELPER=1; MODULES="...")
 check-python: all $(BUILD)/lab/mptcp-sockets.so
-	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/cpython/suite.py --mode $(MODE) $(if $(HELPER),--helper) $(MODULES)
+	$(Q)BUILD=$(BUILD) $(PYTHON) -B tests/e2e/test_cpython.py --mode $(MODE) $(if $(HELPER),--helper) $(or $(MODULES),all)
 
 #: check-programs   test_waiters.py of check-e2e with thousands of connections (9 minutes), and Go programs and
 #:                  others under a supervisor (needs Go and Rust; npm if

@@ -5,6 +5,7 @@ through a converter: the same bytes, messages and exit status as without the shi
 server sees the converter. With HEAVY=1 thousands of connections, Java and Boost.Asio too."""
 import collections
 import concurrent.futures
+import difflib
 import hashlib
 import os
 import pathlib
@@ -726,6 +727,37 @@ class WaitingOwed(Heavy, Owed, Waiting):
 def load_tests(loader, tests, _):
     return tests if HEAVY else loader.suiteClass(
         test for suite in tests for test in suite if not isinstance(test, Heavy))
+
+
+class Sets(L.TestCase):
+    """Case 2.3. How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
+    where the process has no descriptors any more, and says EFAULT where there is no memory."""
+
+    def sets(self, highest, shim=None):
+        return self.lab.run([L.TOOLS / "sets", highest, servers.MUTE, 80], shim=shim, timeout=60)
+
+    def check(self, highest):
+        self.lab.converter("--fault", "silence")
+        direct = self.sets(highest)
+        self.assertEqual(direct.code, 0, direct)
+        shim = self.sets(highest, self.lab.config("fast-open = no-cookie", "timeout = 60s"))
+        lines = [run.out.decode().splitlines() for run in (direct, shim)]
+        different = list(difflib.unified_diff(*lines, n=0, lineterm=""))[:20]
+        self.assertEqual((shim.code, different), (0, []), shim.log)
+        self.assertIn("EFAULT", direct.out.decode())
+        self.note(f"{len(lines[0])} calls, as direct")
+
+    def test_few_descriptors(self):
+        self.check(0)
+
+    def test_more_than_a_word(self):
+        self.check(100)
+
+    def test_more_than_a_set(self):
+        self.check(1500)
+
+    def test_up_to_the_limit(self):
+        self.check(19999)
 
 
 if __name__ == "__main__":
