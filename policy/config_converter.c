@@ -1,7 +1,25 @@
 // SPDX-License-Identifier: MIT
+/* The converters of a configuration; one that says nothing, and the end of one that does. */
 #include "config_int.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define DEFAULT_TIMEOUT_MS 5000
+#define DEFAULT_RETRY_MS   60000
+
+struct config_converter *config_converter_add(struct config *config)
+{
+	struct config_converter *c = config_grow(config->converters, config->n_converters,
+						 sizeof(*c));
+
+	if (!c)
+		return NULL;
+	config->converters = c;
+	c += config->n_converters++;
+	*c = (struct config_converter){ .dialect_is_auto = true };
+	return c;
+}
 
 /* Why text is no address that a converter can have, or NULL. */
 static const char *bad_address(const char *text, bool is_key, struct addr *a)
@@ -92,4 +110,53 @@ int config_set_cookie(struct config_converter *c, const char *text, const char *
 			 line);
 	config_unmap_file(bytes, len);
 	return ret;
+}
+
+void config_free_converters(struct config *config)
+{
+	for (size_t i = 0; i < config->n_converters; i++) {
+		struct config_converter *c = &config->converters[i];
+
+		free(c->addrs);
+		free(c->from);
+		free(c->interfaces);
+		free((void *)c->convert_cookie.p);
+	}
+	free(config->converters);
+	config->converters = NULL;
+	config->n_converters = 0;
+}
+
+void config_init(struct config *config)
+{
+	*config = (struct config){
+		.bypass = true,
+		.timeout_ms = DEFAULT_TIMEOUT_MS,
+		.retry_ms = DEFAULT_RETRY_MS,
+		.log_level = LOG_LEVEL_INFO,
+	};
+}
+
+void config_empty(struct config *config)
+{
+	const char *log_target = config->log_target;
+	enum log_level log_level = config->log_level;
+	enum log_format log_format = config->log_format;
+
+	config->log_target = NULL;
+	config_free(config);
+	config->log_target = log_target;
+	config->log_level = log_level;
+	config->log_format = log_format;
+}
+
+void config_free(struct config *config)
+{
+	config_free_converters(config);
+	config_rules_free(config->rules);
+	config_rules_free(config->incoming);
+	free((void *)config->state_file);
+	free((void *)config->runtime_dir);
+	free((void *)config->log_target);
+	config_init(config);
 }

@@ -18,19 +18,6 @@ static const char *const section_names[] = {
 
 static const char section_list[] = "[converter NAME], [policy], [incoming], [state] or [log]";
 
-struct config_converter *config_converter_add(struct config *config)
-{
-	struct config_converter *c = config_grow(config->converters, config->n_converters,
-						 sizeof(*c));
-
-	if (!c)
-		return NULL;
-	config->converters = c;
-	c += config->n_converters++;
-	*c = (struct config_converter){ .dialect_is_auto = true };
-	return c;
-}
-
 static bool is_name(const char *name)
 {
 	for (; *name; name++) {
