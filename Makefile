@@ -280,7 +280,6 @@ $(BUILD)/lab/%.so: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^
 
-$(BUILD)/lab/middlebox: $(BUILD)/obj/tests/lab/segment.o
 $(BUILD)/lab/%: $(BUILD)/obj/tests/lab/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
