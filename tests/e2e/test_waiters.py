@@ -241,7 +241,7 @@ class Waiters:
     def test_asyncio(self):
         for server, who in WHO.items():
             with self.subTest(server):
-                self.same([PYTHON, "-B", HERE / "get.py", server, 80, "/page", 20], converted=20)
+                self.same([PYTHON, "-B", HERE / "many.py", server, 80, 20, "/page"], converted=20)
                 self.check_backend(20, who)
 
     def test_node_fetch(self):
@@ -281,7 +281,7 @@ class Waiters:
         self.need("node", "ncat", "socat")
         for server in WHO:
             host = url(server)[7:-1]
-            for argv in ([PYTHON, "-B", HERE / "get.py", server, CLOSED, "/page", 1],
+            for argv in ([PYTHON, "-B", HERE / "many.py", server, CLOSED, 1, "/page"],
                          ["node", HERE / "fetch.js", url(server, "page", CLOSED), 1],
                          ["ncat", server, CLOSED],
                          ["socat", "-", f"TCP:{host}:{CLOSED}"],

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""asyncio, all connections at once: many.py ADDRESS PORT COUNT, against an echo server.
-Each sends its number and expects it back. Prints how many ended in which way."""
+"""asyncio, all connections at once: many.py ADDRESS PORT COUNT [PATH].
+With a path as an HTTP client, which prints the body of each and what went wrong. Else against an echo server:
+each sends its number and expects it back, and how many ended in which way is printed."""
 import asyncio
 import collections
 import resource
@@ -9,7 +10,18 @@ import sys
 address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 
-async def one(number):
+async def get(path):
+    try:
+        reader, writer = await asyncio.open_connection(address, port)
+        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+    except OSError as e:
+        return f"{type(e).__name__}: {e}\n".encode()
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+async def echo(number):
     try:
         reader, writer = await asyncio.open_connection(address, port)
     except OSError as e:
@@ -23,9 +35,13 @@ async def one(number):
 
 
 async def main():
-    ends = await asyncio.gather(*map(one, range(count)))
+    if sys.argv[4:]:
+        for body in await asyncio.gather(*(get(sys.argv[4]) for _ in range(count))):
+            sys.stdout.buffer.write(body)
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
+    ends = await asyncio.gather(*map(echo, range(count)))
     for end, number in sorted(collections.Counter(ends).items()):
         print(f"{number} {end}")
 
-resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
 asyncio.run(main())
