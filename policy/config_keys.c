@@ -3,6 +3,7 @@
 #include "pcp.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TIME_MAX_MS 600000
@@ -237,6 +238,7 @@ static int set_path(struct config_parser *p, const char **path, const char *valu
 {
 	if (is_list(value))
 		return config_expected(p, value, "one of them");
+	free((void *)*path); /* behind a mistake, where nobody counts how often it is given */
 	*path = config_copy(value, strlen(value));
 	return *path ? 0 : config_no_memory(p->err, p->line);
 }

@@ -302,6 +302,7 @@ static const struct {
 	{ "[policy]\nretry=5s\nretry=5s\n", 3, "retry is given twice" },
 	{ "[policy]\nfallback=none\nfallback=none\n", 3, "fallback is given twice" },
 	{ "[state]\nfile=/a\nfile=/b\n", 3, "file is given twice" },
+	{ "[stat]\n[state]\nfile=/a\n[state]\nfile=/b\n", 1, "unknown section" },
 	{ "[log]\nfile=/a\nlevel=info\nfile=/b\n", 4, "file is given twice" },
 	{ "[log]\nlevel=info\nlevel=info\n", 3, "level is given twice" },
 	/* values */
