@@ -96,6 +96,27 @@ static void at_the_end_of_a_process(void **state)
 	assert_int_equal(c.since_ms, now);
 }
 
+/* One that puts itself into a sandbox has added all until then, and makes no call that might end it. */
+static void before_a_filter(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	add(COUNTS_CONVERTED);
+	pid = fork();
+	if (pid == 0) {
+		counts_in_child();
+		counts_add(COUNTS_DIRECT, now);
+		counts_before_filter();
+		counts_filtered();
+		counts_add(COUNTS_DIRECT, now);
+		exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_counts(1, 0, 1, 0);
+}
+
 static void kept_for_later_if_it_cannot_be_written(void **state)
 {
 	(void)state;
@@ -134,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_first_at_once_then_together, start),
 		cmocka_unit_test_setup(at_the_end_of_a_process, start),
+		cmocka_unit_test_setup(before_a_filter, start),
 		cmocka_unit_test_setup(kept_for_later_if_it_cannot_be_written, start),
 		cmocka_unit_test_setup(threads, start),
 	};

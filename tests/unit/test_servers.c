@@ -452,6 +452,26 @@ static void a_file_that_is_believed(void **state)
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
 }
 
+/* What it could not be told meanwhile is in what it is told next. */
+static void a_file_that_is_behind(void **state)
+{
+	const struct addr a = server(1);
+	struct servers_entry e;
+
+	(void)state;
+	learn(&a, true);
+	now += SECOND;
+	assert_true(state_dir_may_write(false));
+	servers_withdraw(&a, now);
+	assert_true(state_dir_may_write(true));
+	now += SERVERS_HOLD_MS;
+	learn(&a, true);
+	elsewhere();
+	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	assert_true(servers_find(&a, now, &e));
+	assert_int_equal(e.withdrawals, 1);
+}
+
 /* ------------------------------------------------------------------------------- threads */
 
 struct hammering {
@@ -593,6 +613,7 @@ int main(void)
 		WITH_FILE(a_file_that_cannot_be_written),
 		WITH_FILE(a_file_that_can_only_be_read),
 		WITH_FILE(a_file_that_is_believed),
+		WITH_FILE(a_file_that_is_behind),
 		BOTH(threads),
 		BOTH(forks_among_threads),
 		BOTH(signals),
