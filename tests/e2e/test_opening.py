@@ -119,9 +119,12 @@ print(os.readlink(f"/proc/self/fd/{fd}"))
 FORKED = """
 import os, socket, sys, threading, time
 s = socket.socket()
+link = f"/proc/self/fd/{s.fileno()}"
+own = os.readlink(link)
 connects = threading.Thread(target=s.connect, args=((sys.argv[1], 7000),))
 connects.start()
-time.sleep(0.3)
+while os.readlink(link) == own:
+    time.sleep(0.001)
 def count():
     n = 0
     for fd in range(3, 100):
