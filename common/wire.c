@@ -89,8 +89,7 @@ void cvt_put_connect(struct cvt_writer *w, const uint8_t addr[16], uint16_t port
 	copy(p + 18, opts);
 }
 
-/* The TLVs whose value is two unassigned zero bytes and then a list. */
-static void put_list(struct cvt_writer *w, uint8_t type, struct cvt_span list)
+void cvt_put_list(struct cvt_writer *w, uint8_t type, struct cvt_span list)
 {
 	uint8_t *p = put_tlv(w, type, 2 + list.len);
 
@@ -98,26 +97,11 @@ static void put_list(struct cvt_writer *w, uint8_t type, struct cvt_span list)
 		copy(p + 2, list);
 }
 
-void cvt_put_ext_tcp_header(struct cvt_writer *w, struct cvt_span opts)
-{
-	put_list(w, CVT_TLV_EXT_TCP_HEADER, opts);
-}
-
-void cvt_put_supported(struct cvt_writer *w, uint8_t type, struct cvt_span kinds)
-{
-	put_list(w, type, kinds);
-}
-
 uint8_t *cvt_put_cookie_room(struct cvt_writer *w, size_t len)
 {
 	uint8_t *p = put_tlv(w, CVT_TLV_COOKIE, 2 + len);
 
 	return p ? p + 2 : NULL;
-}
-
-void cvt_put_cookie(struct cvt_writer *w, struct cvt_span convert_cookie)
-{
-	put_list(w, CVT_TLV_COOKIE, convert_cookie);
 }
 
 void cvt_put_error(struct cvt_writer *w, enum cvt_err code, struct cvt_span value)

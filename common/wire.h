@@ -82,12 +82,11 @@ void cvt_put_unknown(struct cvt_writer *w, uint8_t type);
 /* addr: IPv6, or IPv4 as v4-mapped (P-18). opts: TCP options, padded here to a word. */
 void cvt_put_connect(struct cvt_writer *w, const uint8_t addr[16], uint16_t port,
 		     struct cvt_span opts);
-void cvt_put_ext_tcp_header(struct cvt_writer *w, struct cvt_span opts);
-/* type: CVT_TLV_SUPPORTED, or for draft-02 CVT_TLV_COOKIE (its other reading, PROTOCOL 1.3). */
-void cvt_put_supported(struct cvt_writer *w, uint8_t type, struct cvt_span kinds);
-/* Padded with zero bytes to a word, as the wire has no byte-exact length (PROTOCOL 1.4). */
-void cvt_put_cookie(struct cvt_writer *w, struct cvt_span convert_cookie);
-/* The same with len zero bytes; returns where they are, to be written over. NULL: refused. */
+/* The TLVs whose value is two unassigned zero bytes and then a list: CVT_TLV_EXT_TCP_HEADER, CVT_TLV_COOKIE, and
+ * CVT_TLV_SUPPORTED, which for draft-02 may be CVT_TLV_COOKIE, too (its other reading, PROTOCOL 1.3). Padded with
+ * zero bytes to a word, as the wire has no byte-exact length (PROTOCOL 1.4). */
+void cvt_put_list(struct cvt_writer *w, uint8_t type, struct cvt_span list);
+/* A cookie of len zero bytes; returns where they are, to be written over. NULL: refused. */
 uint8_t *cvt_put_cookie_room(struct cvt_writer *w, size_t len);
 void cvt_put_error(struct cvt_writer *w, enum cvt_err code, struct cvt_span value);
 /* An Error that echoes the offending message: where it starts depends on the dialect.

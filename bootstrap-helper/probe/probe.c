@@ -109,8 +109,8 @@ static int write_request(struct attempt *a, const struct probe_step *step, const
 {
 	cvt_begin(&a->request, step->dialect);
 	if (step->with_cookie)
-		cvt_put_cookie(&a->request,
-			       (struct cvt_span){ p->convert_cookie, p->convert_cookie_len });
+		cvt_put_list(&a->request, CVT_TLV_COOKIE,
+			     (struct cvt_span){ p->convert_cookie, p->convert_cookie_len });
 	cvt_put_info(&a->request);
 	if (step->unknown_tlv)
 		cvt_put_unknown(&a->request, PROBE_UNKNOWN_TLV);

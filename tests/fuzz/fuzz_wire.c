@@ -58,14 +58,14 @@ static void check_round_trip(const struct cvt_msg *m, enum cvt_dialect dialect,
 	if (m->has_connect)
 		cvt_put_connect(&w, m->connect.addr, m->connect.port, m->connect.opts);
 	if (m->convert_cookie.p)
-		cvt_put_cookie(&w, m->convert_cookie);
+		cvt_put_list(&w, CVT_TLV_COOKIE, m->convert_cookie);
 	if (m->has_info)
 		cvt_put_info(&w);
 	if (m->supported.p)
-		cvt_put_supported(&w, m->supported_as_22 ? CVT_TLV_COOKIE : CVT_TLV_SUPPORTED,
-				  m->supported);
+		cvt_put_list(&w, m->supported_as_22 ? CVT_TLV_COOKIE : CVT_TLV_SUPPORTED,
+			     m->supported);
 	if (m->ext_tcp_header.p)
-		cvt_put_ext_tcp_header(&w, m->ext_tcp_header);
+		cvt_put_list(&w, CVT_TLV_EXT_TCP_HEADER, m->ext_tcp_header);
 	n = cvt_finish(&w);
 	CHECK(n >= CVT_HEADER_LEN && (size_t)n <= m->header.len);
 	CHECK(m->unknown_type || (size_t)n == m->header.len);

@@ -130,7 +130,7 @@ static int answer(struct cvt_writer *w, struct cvt_span asked)
 	else if (fake.wants_cookie && !cookie_is_right(m.convert_cookie))
 		put_error(w, CVT_ERR_NOT_AUTHORIZED, (struct cvt_span){ NULL, 0 });
 	else
-		cvt_put_supported(w, fake.supported_type, (struct cvt_span){ kinds, 2 });
+		cvt_put_list(w, fake.supported_type, (struct cvt_span){ kinds, 2 });
 	if (fake.adds_unknown)
 		cvt_put_unknown(w, PROBE_UNKNOWN_TLV);
 	return 0;
@@ -141,7 +141,8 @@ static struct cvt_span request(struct cvt_writer *w, const struct probe_step *st
 {
 	cvt_begin(w, step->dialect);
 	if (step->with_cookie)
-		cvt_put_cookie(w, (struct cvt_span){ p.convert_cookie, p.convert_cookie_len });
+		cvt_put_list(w, CVT_TLV_COOKIE,
+			     (struct cvt_span){ p.convert_cookie, p.convert_cookie_len });
 	cvt_put_info(w);
 	if (step->unknown_tlv)
 		cvt_put_unknown(w, PROBE_UNKNOWN_TLV);

@@ -249,7 +249,7 @@ static void accept_it(void)
 	struct cvt_writer w;
 
 	cvt_begin(&w, CVT_DIALECT_RFC8803);
-	cvt_put_ext_tcp_header(&w, (struct cvt_span){ NULL, 0 });
+	cvt_put_list(&w, CVT_TLV_EXT_TCP_HEADER, (struct cvt_span){ NULL, 0 });
 	answer(&w);
 }
 
@@ -268,7 +268,7 @@ static void tell_of_itself(void)
 	struct cvt_writer w;
 
 	cvt_begin(&w, CVT_DIALECT_RFC8803);
-	cvt_put_supported(&w, CVT_TLV_SUPPORTED, (struct cvt_span){ kinds, sizeof(kinds) });
+	cvt_put_list(&w, CVT_TLV_SUPPORTED, (struct cvt_span){ kinds, sizeof(kinds) });
 	answer(&w);
 }
 
@@ -404,7 +404,7 @@ static void test_connected_byte_by_byte(void **state)
 	(void)state;
 	open_and_read();
 	cvt_begin(&w, CVT_DIALECT_RFC8803);
-	cvt_put_ext_tcp_header(&w, (struct cvt_span){ NULL, 0 });
+	cvt_put_list(&w, CVT_TLV_EXT_TCP_HEADER, (struct cvt_span){ NULL, 0 });
 	n = cvt_finish(&w);
 	for (int i = 0; i < n; i++) {
 		assert_true(exchange_is_pending(u));

@@ -41,13 +41,14 @@ static int write_vector(struct cvt_writer *w, const struct vector *v, enum cvt_d
 	if (v->target)
 		put_target(w, v, span(bytes, unhex(v->opts, bytes)));
 	if (v->cookie)
-		cvt_put_cookie(w, span(bytes, unhex(v->cookie, bytes)));
+		cvt_put_list(w, CVT_TLV_COOKIE, span(bytes, unhex(v->cookie, bytes)));
 	if (v->info)
 		cvt_put_info(w);
 	if (v->ext_tcp_header)
-		cvt_put_ext_tcp_header(w, span(bytes, unhex(v->ext_tcp_header, bytes)));
+		cvt_put_list(w, CVT_TLV_EXT_TCP_HEADER,
+			     span(bytes, unhex(v->ext_tcp_header, bytes)));
 	if (v->supported)
-		cvt_put_supported(w, v->supported_type, span(bytes, unhex(v->supported, bytes)));
+		cvt_put_list(w, v->supported_type, span(bytes, unhex(v->supported, bytes)));
 	if (v->echo)
 		cvt_put_error_echo(w, (enum cvt_err)v->error, span(bytes, unhex(v->echo, bytes)));
 	else if (v->has_error)
@@ -99,13 +100,13 @@ static void put_nth(struct cvt_writer *w, int n)
 		cvt_put_connect(w, target, 443, nothing);
 		break;
 	case 2:
-		cvt_put_ext_tcp_header(w, nothing);
+		cvt_put_list(w, CVT_TLV_EXT_TCP_HEADER, nothing);
 		break;
 	case 3:
-		cvt_put_supported(w, CVT_TLV_SUPPORTED, nothing);
+		cvt_put_list(w, CVT_TLV_SUPPORTED, nothing);
 		break;
 	case 4:
-		cvt_put_cookie(w, nothing);
+		cvt_put_list(w, CVT_TLV_COOKIE, nothing);
 		break;
 	case 5:
 		cvt_put_error(w, CVT_ERR_RESET, nothing);
@@ -133,8 +134,8 @@ static void no_tlv_is_written_twice(void **state)
 	cvt_put_error_echo(&w, CVT_ERR_MALFORMED, nothing);
 	assert_int_equal(cvt_finish(&w), -EINVAL);
 	cvt_begin(&w, CVT_DIALECT_DRAFT02);
-	cvt_put_supported(&w, CVT_TLV_COOKIE, nothing);
-	cvt_put_cookie(&w, nothing);
+	cvt_put_list(&w, CVT_TLV_COOKIE, nothing);
+	cvt_put_list(&w, CVT_TLV_COOKIE, nothing);
 	assert_int_equal(cvt_finish(&w), -EINVAL);
 }
 
@@ -147,10 +148,10 @@ static void every_two_types(void **state)
 	for (unsigned int a = 1; a < 256; a++) {
 		for (unsigned int b = 1; b < 256; b++) {
 			cvt_begin(&w, CVT_DIALECT_RFC8803);
-			cvt_put_supported(&w, (uint8_t)a, nothing);
-			cvt_put_supported(&w, (uint8_t)b, nothing);
+			cvt_put_list(&w, (uint8_t)a, nothing);
+			cvt_put_list(&w, (uint8_t)b, nothing);
 			assert_int_equal(cvt_finish(&w), a == b ? -EINVAL : 12);
-			cvt_put_supported(&w, (uint8_t)a, nothing);
+			cvt_put_list(&w, (uint8_t)a, nothing);
 			assert_int_equal(cvt_finish(&w), -EINVAL);
 		}
 	}
@@ -164,7 +165,7 @@ static void a_refusal_is_remembered(void **state)
 	cvt_begin(&w, CVT_DIALECT_RFC8803);
 	cvt_put_info(&w);
 	cvt_put_info(&w);
-	cvt_put_cookie(&w, nothing); /* would be fine by itself */
+	cvt_put_list(&w, CVT_TLV_COOKIE, nothing); /* would be fine by itself */
 	assert_int_equal(cvt_finish(&w), -EINVAL);
 	assert_int_equal(cvt_finish(&w), -EINVAL);
 	assert_int_equal(w.len, 8); /* nothing was written behind the refusal */
@@ -180,12 +181,12 @@ static void reasons_are_told_apart(void **state)
 	(void)state;
 	/* too long for any message, although little is written yet */
 	cvt_begin(&w, CVT_DIALECT_RFC8803);
-	cvt_put_cookie(&w, span(some_bytes, 1013));
+	cvt_put_list(&w, CVT_TLV_COOKIE, span(some_bytes, 1013));
 	assert_int_equal(cvt_finish(&w), -EMSGSIZE);
 	/* twice, although the message is nearly full */
 	cvt_begin(&w, CVT_DIALECT_RFC8803);
 	cvt_put_info(&w);
-	cvt_put_cookie(&w, span(some_bytes, 1008));
+	cvt_put_list(&w, CVT_TLV_COOKIE, span(some_bytes, 1008));
 	assert_int_equal(w.len, 1020);
 	cvt_put_info(&w);
 	assert_int_equal(cvt_finish(&w), -EINVAL);
@@ -211,7 +212,7 @@ static void greatest_sizes(void **state)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		cvt_begin(&w, CVT_DIALECT_RFC8803);
 		cvt_put_connect(&w, target, 443, span(some_bytes, sizes[i].opts));
-		cvt_put_cookie(&w, span(some_bytes, sizes[i].cookie));
+		cvt_put_list(&w, CVT_TLV_COOKIE, span(some_bytes, sizes[i].cookie));
 		assert_int_equal(cvt_finish(&w), sizes[i].want);
 	}
 	/* Connect alone: 996 option bytes */
@@ -246,7 +247,7 @@ static void cookies_go_out_as_whole_words(void **state)
 
 		memcpy(want, cookie, n);
 		cvt_begin(&w, CVT_DIALECT_RFC8803);
-		cvt_put_cookie(&w, span(cookie, n));
+		cvt_put_list(&w, CVT_TLV_COOKIE, span(cookie, n));
 		assert_int_equal(cvt_finish(&w), 8 + 4 * words);
 		assert_int_equal(w.bytes[5], 1 + words);
 		assert_int_equal(cvt_parse(&m, span(w.bytes, 8 + 4 * words), CVT_DIALECT_RFC8803,
@@ -272,7 +273,7 @@ static void check_echo(enum cvt_dialect dialect, size_t len, size_t before)
 		message[i] = (uint8_t)(i % 251 + 1);
 	cvt_begin(&w, dialect);
 	if (before)
-		cvt_put_supported(&w, CVT_TLV_SUPPORTED, span(some_bytes, before - 4));
+		cvt_put_list(&w, CVT_TLV_SUPPORTED, span(some_bytes, before - 4));
 	cvt_put_error_echo(&w, CVT_ERR_MALFORMED, span(message, len));
 	n = cvt_finish(&w);
 	assert_int_equal(n, 4 + before + (3 + gap + fits + 3) / 4 * 4);
@@ -310,7 +311,7 @@ static void echo_without_room(void **state)
 			struct cvt_writer w;
 
 			cvt_begin(&w, (enum cvt_dialect)d);
-			cvt_put_supported(&w, CVT_TLV_SUPPORTED, span(some_bytes, before[i] - 4));
+			cvt_put_list(&w, CVT_TLV_SUPPORTED, span(some_bytes, before[i] - 4));
 			assert_int_equal(cvt_finish(&w), 4 + before[i]);
 			cvt_put_error_echo(&w, CVT_ERR_MALFORMED, span(some_bytes, 100));
 			assert_int_equal(cvt_finish(&w), i ? 1020 : -EMSGSIZE);
@@ -384,20 +385,20 @@ static void put_body(struct cvt_writer *w, const struct body *b)
 		cvt_put_connect(w, b->addr, b->port, bytes);
 		break;
 	case CVT_TLV_EXT_TCP_HEADER:
-		cvt_put_ext_tcp_header(w, bytes);
+		cvt_put_list(w, CVT_TLV_EXT_TCP_HEADER, bytes);
 		break;
 	case CVT_TLV_COOKIE:
 		if (w->dialect != CVT_DIALECT_DRAFT02) {
-			cvt_put_cookie(w, bytes);
+			cvt_put_list(w, CVT_TLV_COOKIE, bytes);
 			break;
 		}
-		cvt_put_supported(w, b->type, bytes);
+		cvt_put_list(w, b->type, bytes);
 		break;
 	case CVT_TLV_ERROR:
 		cvt_put_error(w, (enum cvt_err)b->code, bytes);
 		break;
 	default: /* Supported, and one from the private range */
-		cvt_put_supported(w, b->type, bytes);
+		cvt_put_list(w, b->type, bytes);
 		break;
 	}
 }

@@ -74,9 +74,9 @@ static int write_success(uint8_t out[static CVT_MSG_MAX], const struct request *
 
 	cvt_begin(&w, o->dialect);
 	if (ext)
-		cvt_put_ext_tcp_header(&w, *ext);
+		cvt_put_list(&w, CVT_TLV_EXT_TCP_HEADER, *ext);
 	if (r->msg.has_info)
-		cvt_put_supported(&w, o->supported_type, (struct cvt_span){ o->kinds, o->n_kinds });
+		cvt_put_list(&w, o->supported_type, (struct cvt_span){ o->kinds, o->n_kinds });
 	return finish(&w, out);
 }
 
