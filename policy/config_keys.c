@@ -131,7 +131,7 @@ static int set_rule(struct config_parser *p, const char *value)
 static int set_accept(struct config_parser *p, const char *value)
 {
 	if (!p->config->incoming)
-		p->config->incoming = config_rules_new_incoming();
+		p->config->incoming = config_rules_new(true);
 	if (!p->config->incoming)
 		return config_no_memory(p->err, p->line);
 	return config_rules_add(p->config->incoming, value, p->line, p->program, p->err);

@@ -274,7 +274,7 @@ static int find_log(struct config_parser *p, size_t at)
 
 static int parse(struct config_parser *p)
 {
-	p->config->rules = config_rules_new();
+	p->config->rules = config_rules_new(false);
 	if (!p->config->rules || config_rules_expect(p->config->rules, p->len) < 0)
 		return config_no_memory(p->err, 0);
 	skip_byte_order_mark(p);

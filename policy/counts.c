@@ -90,16 +90,11 @@ void counts_in_child(void)
 	atomic_store_explicit(&flushed_ms, 0, memory_order_relaxed);
 }
 
-__attribute__((destructor)) static void at_exit(void)
+__attribute__((destructor)) void counts_before_filter(void)
 {
 	if (!atomic_load_explicit(&is_idle, memory_order_relaxed) &&
 	    !atomic_load_explicit(&is_filtered, memory_order_relaxed))
 		flush(state_now_ms());
-}
-
-void counts_before_filter(void)
-{
-	at_exit();
 }
 
 void counts_filtered(void)

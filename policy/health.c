@@ -11,11 +11,6 @@ static int64_t at_most(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-static int64_t back_off(uint32_t failures, unsigned int retry_ms)
-{
-	return at_most((int64_t)HEALTH_FIRST_MS << (failures - 1), retry_ms);
-}
-
 /* Half or twice what was known is worth a write; the middle, so that jitter soon ends in silence. */
 static bool measured(struct health *h, uint32_t rtt_us)
 {
@@ -73,19 +68,12 @@ static bool failed(struct health *h, const struct health_event *e, int64_t now_m
 	h->asked = delay > 0;
 	h->mute = e->info;
 	if (delay == 0)
-		delay = back_off(h->failures, e->retry_ms);
+		delay = at_most((int64_t)HEALTH_FIRST_MS << (h->failures - 1), e->retry_ms);
 	h->failed_ms = now_ms;
 	h->alone_until_ms = now_ms + delay;
 	h->probe_until_ms = 0;
 	h->prober = 0;
 	return true;
-}
-
-/* Knowledge that was empty is of today. */
-static void learned(struct health *h, int64_t now_ms)
-{
-	if (h->learned_ms == 0)
-		h->learned_ms = now_ms;
 }
 
 static bool set_byte(uint8_t *byte, unsigned int to)
@@ -191,16 +179,12 @@ static bool unprobed(struct health *h)
 	return is_news;
 }
 
-static bool is_knowledge(enum health_event_kind kind)
-{
-	return kind != HEALTH_FAILED && kind != HEALTH_PROBED && kind != HEALTH_UNPROBED;
-}
-
 bool health_apply(struct health *h, const struct health_event *e, int64_t now_ms)
 {
 	health_age(h, now_ms);
-	if (is_knowledge(e->kind))
-		learned(h, now_ms);
+	if (h->learned_ms == 0 && e->kind != HEALTH_FAILED && e->kind != HEALTH_PROBED &&
+	    e->kind != HEALTH_UNPROBED)
+		h->learned_ms = now_ms; /* knowledge that was empty is of today */
 	switch (e->kind) {
 	case HEALTH_ANSWERED:
 		return answered(h, e, now_ms);

@@ -277,21 +277,12 @@ static int add_rule(struct config_rules *rules, const struct clauses *c, size_t 
 	return 0;
 }
 
-struct config_rules *config_rules_new(void)
+struct config_rules *config_rules_new(bool is_incoming)
 {
 	struct config_rules *rules = malloc(sizeof(*rules));
 
 	if (rules)
-		*rules = (struct config_rules){ 0 };
-	return rules;
-}
-
-struct config_rules *config_rules_new_incoming(void)
-{
-	struct config_rules *rules = config_rules_new();
-
-	if (rules)
-		rules->is_incoming = true;
+		*rules = (struct config_rules){ .is_incoming = is_incoming };
 	return rules;
 }
 

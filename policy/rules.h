@@ -24,8 +24,7 @@ struct config_rule_match {
 	struct addr_prefix to; /* ... this is the longest of them that matches */
 };
 
-struct config_rules *config_rules_new(void);
-struct config_rules *config_rules_new_incoming(void);
+struct config_rules *config_rules_new(bool is_incoming);
 /* Before the first, where many may come: from a text of this length. What is not used is not touched. -ENOMEM. */
 int config_rules_expect(struct config_rules *rules, size_t len);
 /* Rules for other programs are checked and then forgotten; incoming ones without a program are for those

@@ -30,19 +30,6 @@ struct news {
 	struct servers_entry entry; /* what only we know; out: as it is in the file afterwards */
 };
 
-static void put_cookie(struct servers_entry *e, struct cvt_span tfo_cookie)
-{
-	memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
-	memcpy(e->tfo_cookie, tfo_cookie.p, tfo_cookie.len);
-	e->tfo_cookie_len = (uint8_t)tfo_cookie.len;
-}
-
-static bool is_same_cookie(const struct servers_entry *e, struct cvt_span tfo_cookie)
-{
-	return e->tfo_cookie_len == tfo_cookie.len &&
-	       memcmp(e->tfo_cookie, tfo_cookie.p, tfo_cookie.len) == 0;
-}
-
 static bool is_held(const struct servers_entry *e, int64_t now_ms)
 {
 	int64_t hold = e->withdrawals ? SERVERS_HOLD_MS << (e->withdrawals - 1) : 0;
@@ -55,10 +42,14 @@ static bool is_held(const struct servers_entry *e, int64_t now_ms)
 static bool learn(struct servers_entry *e, const struct news *n)
 {
 	const struct cvt_span *c = &n->tfo_cookie;
-	bool is_news = c->len > 0 && c->len <= SERVERS_COOKIE_MAX && !is_same_cookie(e, *c);
+	bool is_news = c->len > 0 && c->len <= SERVERS_COOKIE_MAX &&
+		       (e->tfo_cookie_len != c->len || memcmp(e->tfo_cookie, c->p, c->len) != 0);
 
-	if (is_news)
-		put_cookie(e, *c);
+	if (is_news) {
+		memset(e->tfo_cookie, 0, sizeof(e->tfo_cookie));
+		memcpy(e->tfo_cookie, c->p, c->len);
+		e->tfo_cookie_len = (uint8_t)c->len;
+	}
 	if (e->is_pinned || (n->verdict == SERVERS_MPTCP && is_held(e, n->now_ms)))
 		return is_news;
 	is_news |= e->verdict != n->verdict || n->now_ms < e->learned_ms ||

@@ -122,7 +122,7 @@ static double time_index(const struct config_rules *rules, unsigned int rounds, 
 
 static struct config_rules *load(enum kind kind, unsigned int n, struct plain *plain, double *ns)
 {
-	struct config_rules *rules = config_rules_new();
+	struct config_rules *rules = config_rules_new(false);
 	struct config_error err;
 	char text[80];
 	double start;

@@ -347,7 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct line lines[RULES_MAX];
 	struct input in = { data, data + size };
-	struct config_rules *rules = config_rules_new();
+	struct config_rules *rules = config_rules_new(false);
 	struct scene s = { .rules = rules };
 	struct rule_entry *entries;
 	bool made = take(&in) & 0x80;

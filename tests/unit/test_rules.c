@@ -35,7 +35,7 @@ static void assert_prefix(const struct addr_prefix *p, const char *text)
 /* The rules' texts end with NULL; the program is curl; lines count from 1. */
 static struct config_rules *rules_of(const char *const texts[])
 {
-	struct config_rules *rules = config_rules_new();
+	struct config_rules *rules = config_rules_new(false);
 
 	for (unsigned int i = 0; texts[i]; i++) {
 		if (config_rules_add(rules, texts[i], i + 1, "curl", &err) < 0)
@@ -140,7 +140,7 @@ static void programs(void **state)
 	assert_true(match.converts);
 	assert_false(match.has_to);
 	config_rules_free(rules);
-	rules = config_rules_new();
+	rules = config_rules_new(false);
 	assert_int_equal(config_rules_add(rules, "direct app curl", 1, NULL, &err), 0);
 	assert_int_equal(config_rules_finish(rules), 0);
 	assert_int_equal(line_for(rules, "192.0.2.1", 80), 0);
@@ -155,7 +155,7 @@ static void login_shells(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
-		struct config_rules *rules = config_rules_new();
+		struct config_rules *rules = config_rules_new(false);
 
 		assert_int_equal(config_rules_add(rules, texts[i / 2], 1, names[i % 2], &err), 0);
 		assert_int_equal(config_rules_finish(rules), 0);
@@ -254,7 +254,7 @@ static void mistakes(void **state)
 		  "expected program names" },
 		{ "", "expected direct or convert" },
 	};
-	struct config_rules *rules = config_rules_new();
+	struct config_rules *rules = config_rules_new(false);
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -426,7 +426,7 @@ static void same_as_linear(void **state)
 
 	(void)state;
 	for (unsigned int round = 0; round < 4000; round++) {
-		struct config_rules *rules = config_rules_new();
+		struct config_rules *rules = config_rules_new(false);
 		unsigned int n = below(RULES_MAX + 1);
 
 		for (unsigned int i = 0; i < n; i++) {
@@ -451,7 +451,7 @@ static void many_ports(void **state)
 {
 	static struct plain plain[2000];
 	char text[64];
-	struct config_rules *rules = config_rules_new();
+	struct config_rules *rules = config_rules_new(false);
 
 	(void)state;
 	for (unsigned int i = 0; i < 2000; i++) {
