@@ -53,14 +53,9 @@ static bool counts_queue(unsigned long request)
 	return request == FIONREAD || request == SIOCOUTQ || request == SIOCOUTQNSD;
 }
 
-static int queued(enum mark mark, unsigned long request)
-{
-	return mark != MARK_PENDING && request == SIOCOUTQ;
-}
-
 static bool is_unfinished(enum mark mark)
 {
-	return mark == MARK_PENDING || mark == MARK_FAILED || mark == MARK_FAILED_TOLD;
+	return mark == MARK_PENDING || mark_has_failed(mark);
 }
 
 SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
@@ -76,7 +71,7 @@ SLOW static int ioctl_queue(int fd, unsigned long request, int *count)
 	if (!c || !is_unfinished(mark))
 		return twin_ioctl(fd, request, count, r);
 	if (r == 0)
-		*count = queued(mark, request);
+		*count = mark != MARK_PENDING && request == SIOCOUTQ;
 	return r;
 }
 
@@ -93,7 +88,7 @@ INTERPOSE int ioctl(int fd, libc_request number, ...)
 	va_end(args);
 	if (counts_queue(request) && is_unfinished(mark_get(fd)))
 		return ioctl_queue(fd, request, arg);
-	if (note_matters(fd))
+	if (mark_is_fresh(mark_get(fd)) || note_has_twin(fd)) /* it may get a twin, or be one */
 		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, number, arg));
 	return REAL(ioctl)(fd, number, arg);
 }

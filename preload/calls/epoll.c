@@ -12,14 +12,9 @@
 
 /* ------------------------------------------------------------------- epoll_ctl */
 
-static int ctl_natively(int epfd, int op, int fd, struct epoll_event *event)
-{
-	return REAL(epoll_ctl)(epfd, op, fd, event) < 0 ? -errno : 0;
-}
-
 static int ctl_followed(int epfd, int op, int fd, struct epoll_event *event)
 {
-	int r = ctl_natively(epfd, op, fd, event);
+	int r = REAL(epoll_ctl)(epfd, op, fd, event) < 0 ? -errno : 0;
 
 	if (r == 0)
 		epset_follow(epfd, op, fd, event);
@@ -196,7 +191,7 @@ static bool has_ours(const struct epoll_wait *w, int n)
 {
 	int fd;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n && epset_ever_swapped(); i++)
 		if (epset_is_ours(&w->events[i], w->epfd, &fd))
 			return true;
 	return false;
@@ -206,9 +201,7 @@ static int after_native(struct epoll_wait *w, int n)
 {
 	int saved_errno = errno;
 
-	if (n <= 0 || !epset_ever_swapped() || !has_ours(w, n))
-		return n;
-	return libc_result(wait_filtered(w, n), saved_errno);
+	return has_ours(w, n) ? libc_result(wait_filtered(w, n), saved_errno) : n;
 }
 
 /* What another thread begins meanwhile has a time to be looked at, of which no event may tell: `timeout` at the
@@ -244,9 +237,7 @@ static int wait_looking_up(struct epoll_wait *w)
 			until_ns = w->until_ns;
 		n = wait_natively(w, until_ns);
 		if (n != 0 || now_ns() >= w->until_ns)
-			return n > 0 && epset_ever_swapped() && has_ours(w, n) ?
-				       wait_filtered(w, n) :
-				       n;
+			return has_ours(w, n) ? wait_filtered(w, n) : n;
 	}
 }
 

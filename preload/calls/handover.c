@@ -69,11 +69,6 @@ static void finish_inherited(bool by_actions)
 	}
 }
 
-void handover_inherited(void)
-{
-	finish_inherited(false);
-}
-
 static void each_in(const struct msghdr *msg, void (*each)(int fd))
 {
 	int saved_errno = errno, fd;
@@ -165,28 +160,28 @@ SLOW static int exec_with_peers(__typeof__(execve) *exec, const char *path, char
 
 INTERPOSE int execve(const char *path, char *const argv[], char *const envp[])
 {
-	handover_inherited();
+	finish_inherited(false);
 	return is_to_pass() ? exec_with_peers(REAL(execve), path, argv, envp) :
 			      REAL(execve)(path, argv, envp);
 }
 
 INTERPOSE int execv(const char *path, char *const argv[])
 {
-	handover_inherited();
+	finish_inherited(false);
 	return is_to_pass() ? exec_with_peers(REAL(execve), path, argv, __environ) :
 			      REAL(execv)(path, argv);
 }
 
 INTERPOSE int execvp(const char *file, char *const argv[])
 {
-	handover_inherited();
+	finish_inherited(false);
 	return is_to_pass() ? exec_with_peers(REAL(execvpe), file, argv, __environ) :
 			      REAL(execvp)(file, argv);
 }
 
 INTERPOSE int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	handover_inherited();
+	finish_inherited(false);
 	return is_to_pass() ? exec_with_peers(REAL(execvpe), file, argv, envp) :
 			      REAL(execvpe)(file, argv, envp);
 }
@@ -262,7 +257,7 @@ SLOW static int fexec_with_peers(int fd, char *const argv[], char *const envp[])
 
 INTERPOSE int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	handover_inherited();
+	finish_inherited(false);
 	return is_to_pass() ? fexec_with_peers(fd, argv, envp) : REAL(fexecve)(fd, argv, envp);
 }
 
@@ -276,7 +271,7 @@ SLOW static int execveat_with_peers(int fd, const char *path, char *const argv[]
 
 INTERPOSE int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	handover_inherited();
+	finish_inherited(false);
 	return is_to_pass() ? execveat_with_peers(fd, path, argv, envp, flags) :
 			      REAL(execveat)(fd, path, argv, envp, flags);
 }

@@ -31,7 +31,5 @@ static inline long handover_gave_all(long r, const struct mmsghdr *msgs)
 		handover_gave(0, &msgs[i].msg_hdr);
 	return r;
 }
-/* Another program is about to take the place of this one: what it would inherit. */
-void handover_inherited(void);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #undef _FORTIFY_SOURCE /* this file defines what <bits/poll2.h> wraps */
-#include "record.h"
+#include "held.h"
 #include "memory.h"
 #include "pollset.h"
 #include "real.h"
@@ -20,10 +20,15 @@ int PPOLL_CHK(struct pollfd *fds, nfds_t n, const struct timespec *timeout, cons
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
-/* The kernel refuses an array that is longer than the limit of descriptors before it reads it. */
 static bool needs_us(const struct pollfd *fds, nfds_t n)
 {
-	return n <= MARK_MAX && memory_was_array(fds, n, sizeof(*fds)) && pollset_needs_us(fds, n);
+	/* the kernel refuses an array that is longer than the limit of descriptors before it reads it */
+	if (n > MARK_MAX || !memory_was_array(fds, n, sizeof(*fds)))
+		return false;
+	for (nfds_t i = 0; i < n; i++)
+		if (held_or_unsettled(fds[i].fd))
+			return true;
+	return false;
 }
 
 SLOW static int poll_unsettled(struct pollfd *fds, nfds_t n, int timeout)

@@ -169,12 +169,7 @@ static bool is_in(const struct pollfd *p, int i)
 }
 
 /* POLLHUP and POLLERR end every poll, but not a select that did not ask for what they mean: such
- * descriptors are left out of the next round. Negative numbers are what poll ignores. */
-static int left_out(int fd)
-{
-	return -1 - fd;
-}
-
+ * descriptors are left out of the next round. */
 static bool is_ready(struct pollfd *fds, nfds_t count)
 {
 	bool ready = false;
@@ -187,7 +182,7 @@ static bool is_ready(struct pollfd *fds, nfds_t count)
 		if (p->revents & POLLNVAL || is_in(p, 0) || is_in(p, 1) || is_in(p, 2))
 			ready = true;
 		else
-			p->fd = left_out(p->fd);
+			p->fd = -1 - p->fd; /* negative numbers are what poll ignores */
 	}
 	return ready;
 }

@@ -28,6 +28,6 @@ __attribute__((constructor)) static void start(void)
 	mark_started();
 	shim_keep_environment();
 	passed_keep_environment();
-	libc_atfork(conn_before_fork, conn_after_fork, in_child);
+	libc_atfork(conn_before_fork, conn_share_pending, in_child);
 	errno = saved_errno;
 }

@@ -159,12 +159,6 @@ static int wait_within(int fd, struct exchange *u, const struct sockaddr *sa, so
 
 /* ------------------------------------------------------- the first connect() */
 
-/* Another thread's connect(), or a signal handler's, has come first. */
-static int connect_behind(int fd)
-{
-	return conn_await_opening(fd) ? LOOK_AGAIN : -EALREADY;
-}
-
 /* The exchange has begun: what connect() does now. */
 static int begun(int fd, struct conn_request *request)
 {
@@ -400,7 +394,7 @@ static int try_to_convert(int fd, struct conn_request *request)
 	case CONN_CLAIMED:
 		return convert_claimed(fd, request, rule);
 	case CONN_BUSY:
-		return connect_behind(fd);
+		return conn_await_opening(fd) ? LOOK_AGAIN : -EALREADY;
 	default:
 		return CONN_NATIVELY;
 	}

@@ -293,12 +293,6 @@ static bool gains_by_mptcp(int fd, struct conn_request *request, struct twin_wis
 	return multipath_is(verdict);
 }
 
-/* Neither it nor another socket with the same address gets there. */
-static bool is_bound_elsewhere(int fd, const struct conn_request *request)
-{
-	return request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict.via);
-}
-
 /* False: there is none, and without one the converter cannot be reached. */
 static bool take_twin(int fd, struct conn_request *request)
 {
@@ -308,7 +302,8 @@ static bool take_twin(int fd, struct conn_request *request)
 	bool is_lost;
 
 	request->socket_family = request->family;
-	if (is_bound_elsewhere(fd, request)) {
+	/* neither it nor another socket with the same address gets there */
+	if (request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict.via)) {
 		request->why = TWIN_BOUND;
 		return false;
 	}
@@ -443,13 +438,9 @@ bool conn_bypass(int fd, struct conn_request *request)
 
 static void check_bypass(int fd)
 {
-	struct sockaddr_storage name;
-	socklen_t len = sizeof(name);
 	struct addr server;
 
-	if (twin_outcome(fd) == TWIN_TCP &&
-	    sys_result(syscall(SYS_getpeername, fd, &name, &len)) == 0 &&
-	    addr_from_sockaddr(&server, (struct sockaddr *)&name, len) == 0)
+	if (twin_outcome(fd) == TWIN_TCP && sock_addr(fd, SYS_getpeername, &server))
 		servers_withdraw(&server, state_now_ms());
 }
 

@@ -33,8 +33,7 @@ static uint32_t device_of(int fd)
 /* IP_UNICAST_IF and IPV6_UNICAST_IF are nothing to TCP (LINUX-FACTS 8.7). */
 void bound_ask(int fd, struct pol_binding *by)
 {
-	if (!sock_addr(fd, SYS_getsockname, &by->source))
-		by->source = (struct addr){ .port = 0 };
+	sock_addr(fd, SYS_getsockname, &by->source);
 	by->interface = device_of(fd);
 	by->mark = (uint32_t)sock_int(fd, SOL_SOCKET, SO_MARK, 0);
 	by->few_hops = false;

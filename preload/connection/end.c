@@ -26,13 +26,8 @@ static bool is_still(int fd, const struct exchange *u)
 /* TCP's readiness, errors once, no peer (D5; TRAPS 2.1: shutdown() says ENOTCONN and takes effect). */
 void end_refused(int fd, struct conn *c, struct exchange *u, int err)
 {
-	struct sockaddr_storage local = { 0 };
-	socklen_t len = sizeof(local);
-
 	/* disconnecting forgets it, a refused connect keeps it */
-	if (sys_getsockname(fd, (struct sockaddr *)&local, &len) < 0 ||
-	    addr_from_sockaddr(&u->local, (struct sockaddr *)&local, len) < 0)
-		u->local = (struct addr){ .port = 0 };
+	sock_addr(fd, SYS_getsockname, &u->local);
 	exchange_take_back(u, fd);
 	twin_give_back(fd, record_of(c), &u->local);
 	if (is_still(fd, u))
@@ -128,14 +123,6 @@ void conn_reset(int fd, struct conn *c)
 
 /* ------------------------------------------------------------------- what is then seen */
 
-/* All but a connected one may be connected again. */
-static void settle_registrations(int fd, struct exchange *u, enum mark mark)
-{
-	if (mark == MARK_UP && epset_has(fd) && note_has_twin(fd))
-		note_spoil(fd, "an epoll set holds it");
-	epset_put_back(fd, u ? &u->watch : NULL, mark == MARK_UP);
-}
-
 /* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
 void conn_settle_number(int fd, enum mark mark, struct exchange *u)
 {
@@ -144,8 +131,12 @@ void conn_settle_number(int fd, enum mark mark, struct exchange *u)
 
 	if (c && u && u->incoming && mark == MARK_UP) /* nobody has looked there before that */
 		c->server = u->server;
-	if (c && conn_exchange(c) == u && mark_change_seen(fd, word, mark))
-		settle_registrations(fd, u, mark);
+	if (!c || conn_exchange(c) != u || !mark_change_seen(fd, word, mark))
+		return;
+	if (mark == MARK_UP && epset_has(fd) && note_has_twin(fd))
+		note_spoil(fd, "an epoll set holds it");
+	/* all but a connected one may be connected again */
+	epset_put_back(fd, u ? &u->watch : NULL, mark == MARK_UP);
 }
 
 /* The exchange is over: what the program may now see of it. */

@@ -52,13 +52,11 @@ static enum fastopen conclude(int fd, const struct exchange_early *early, int co
 {
 	int err;
 
-	if (!early->taken) {
-		*result = connecting;
+	*result = connecting;
+	if (!early->taken)
 		return connecting == 0		   ? FASTOPEN_CONNECTED :
 		       connecting == CONN_NATIVELY ? FASTOPEN_NATIVELY :
 						     FASTOPEN_DONE;
-	}
-	*result = connecting;
 	if (connecting == CONN_NATIVELY) { /* its failure was left to the kernel */
 		err = sock_int(fd, SOL_SOCKET, SO_ERROR, 0);
 		*result = err ? -err : -ECONNRESET;

@@ -117,7 +117,7 @@ static bool is_ready(const struct held *h)
 	return !c || conn_advance(fd, c) != MARK_PENDING;
 }
 
-static struct held *any_of(int listener)
+struct held *held_of(int listener)
 {
 	for (struct held *h = all; h < all + HELD_MOST; h++)
 		if (is_of(h, listener))
@@ -125,13 +125,8 @@ static struct held *any_of(int listener)
 	return NULL;
 }
 
-bool held_has(int listener)
-{
-	return any_of(listener);
-}
-
 /* Those that have failed nobody has ever seen. */
-static struct held *ready(int listener)
+struct held *held_ready(int listener)
 {
 	for (struct held *h = all; h < all + HELD_MOST; h++) {
 		int fd = atomic_load(&h->fd) - 1;
@@ -153,17 +148,12 @@ bool held_is(int fd)
 	return false;
 }
 
-bool held_is_ready(int listener)
-{
-	return ready(listener);
-}
-
 int held_take(int listener, bool waits, int flags)
 {
 	struct held *h;
 	int fd = -1;
 
-	while (fd < 0 && ((h = ready(listener)) || (waits && (h = any_of(listener)))))
+	while (fd < 0 && ((h = held_ready(listener)) || (waits && (h = held_of(listener)))))
 		fd = take(h);
 	if (fd >= 0) { /* until now it had those of the call that has held it */
 		sys_fcntl(fd, F_SETFL, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0);
@@ -189,7 +179,7 @@ int held_events(int epfd, struct epoll_event *events, int n, int most)
 
 		if (!is_of(h, listener) || !epset_asked(epfd, listener, &wanted) ||
 		    !(wanted.events & EPOLLIN) || is_among(events, n, wanted.data.u64) ||
-		    !(first = ready(listener)) ||
+		    !(first = held_ready(listener)) ||
 		    (atomic_exchange(&first->told, true) && wanted.events & EPOLLET) ||
 		    !epset_fire(epfd, listener))
 			continue;

@@ -20,14 +20,14 @@ static inline bool held_any(void)
 
 /* fd is the listener's from now on. False: there is no room, or nobody would know where it is waited for. */
 bool held_put(int listener, int fd);
-/* Is the number one of them? Is there one of the listener's; and one that is over, which comes of accept() next? */
+/* Is the number one of them? One of the listener's; and one that is over, which comes of accept() next; or NULL. */
 bool held_is(int fd);
-bool held_has(int listener);
-bool held_is_ready(int listener);
+struct held *held_of(int listener);
+struct held *held_ready(int listener);
 /* Must a wait for the number come by here? */
 static inline bool held_or_unsettled(int fd)
 {
-	return mark_is_unsettled(mark_get(fd)) || (held_any() && held_has(fd));
+	return mark_is_unsettled(mark_get(fd)) || (held_any() && held_of(fd));
 }
 
 /* That one, with the flags of this accept4(); waits: or, if there is none, one that is not over yet. -1: there is

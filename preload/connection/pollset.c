@@ -40,7 +40,7 @@ static void fill(struct wait_set *set, bool verify)
 		*p = set->asked[i];
 		p->revents = 0;
 		set->is_ours[i] = false;
-		if (held_any() && held_has(p->fd)) {
+		if (held_any() && held_of(p->fd)) {
 			int64_t look_ns = now_ns() + HELD_LOOK_NS;
 
 			set->n_pending++;
@@ -96,7 +96,7 @@ static int serve(struct wait_set *set)
 
 		if (!set->is_ours[i]) {
 			over += set->n_deferred && has_begun(p);
-			if (held_any() && p->events & READABLE && held_is_ready(p->fd))
+			if (held_any() && p->events & READABLE && held_ready(p->fd))
 				p->revents |= p->events & READABLE;
 			continue;
 		}
@@ -189,14 +189,6 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 		}
 		fill(set, false);
 	}
-}
-
-bool pollset_needs_us(const struct pollfd *fds, nfds_t n)
-{
-	for (nfds_t i = 0; i < n; i++)
-		if (held_or_unsettled(fds[i].fd))
-			return true;
-	return false;
 }
 
 struct pollfd *pollset_room(struct pollset_room *room, nfds_t n)

@@ -23,8 +23,6 @@ struct pollset_room {
 struct pollfd *pollset_room(struct pollset_room *room, nfds_t n); /* NULL: no memory */
 void pollset_release(void *room);
 
-/* Is any of these a number that needs us? No system call. */
-bool pollset_needs_us(const struct pollfd *fds, nfds_t n);
 /* As ppoll(2), but until a moment of CLOCK_MONOTONIC (WAIT_FOREVER: no limit), and it returns a
  * negative errno. fds is read first and written last: a signal handler may leave by longjmp(),
  * and another thread may share it (TRAPS 2.19). */

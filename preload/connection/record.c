@@ -398,8 +398,7 @@ bool conn_is_shared(void)
 	return !libc_is_single_threaded() || conn_is_forked();
 }
 
-/* From now on another process may end what is pending. */
-static void share_all_pending(void)
+void conn_share_pending(void)
 {
 	for (int fd = 0; mark_any_unsettled() && fd <= conn_highest(); fd++) {
 		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
@@ -414,28 +413,18 @@ static void share_all_pending(void)
 void conn_before_fork(void)
 {
 	atomic_store(&forked, true);
-	share_all_pending(); /* another thread may close one meanwhile */
+	conn_share_pending(); /* another thread may close one meanwhile */
 	note_shared();
 	epset_before_fork();
 	exchange_before_fork();
 }
 
-void conn_after_fork(void)
-{
-	share_all_pending();
-}
-
-/* The threads that were just deciding about these numbers do not exist in the child. */
-static void forget_opening(void)
-{
-	for (int fd = 0; fd <= conn_highest(); fd++)
-		mark_change(fd, MARK_OPENING, MARK_TCP_COPIED);
-}
-
 void conn_in_child(void)
 {
-	forget_opening();
-	conn_after_fork();
+	/* the threads that were just deciding about these numbers do not exist in the child */
+	for (int fd = 0; fd <= conn_highest(); fd++)
+		mark_change(fd, MARK_OPENING, MARK_TCP_COPIED);
+	conn_share_pending();
 	generation++;
 	if (atomic_load(&owner_pid))
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));

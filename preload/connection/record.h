@@ -78,9 +78,9 @@ int conn_highest(void);
  * again from time to time, as somebody else may have read the reply meanwhile. */
 bool conn_is_shared(void);
 bool conn_is_forked(void);
-/* For pthread_atfork(). */
+/* For pthread_atfork(); in the parent: from now on another process may end what is pending. */
 void conn_before_fork(void);
-void conn_after_fork(void);
+void conn_share_pending(void);
 void conn_in_child(void);
 
 #endif

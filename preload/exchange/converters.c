@@ -51,7 +51,6 @@ bool converters_route(const struct addr *to, const struct pol_binding *by, struc
 	unsigned int asked = last.asked;
 
 	by = by ? by : &none;
-
 	atomic_signal_fence(memory_order_seq_cst);
 	*route = last.route;
 	if (asked && addr_equal_ip(&last.to, to) && is_same(&last.by, by)) {
@@ -219,11 +218,7 @@ bool converters_lose_mptcp(const struct addr *via, const struct pol_binding *by)
  * silence may be its answer about a server as well (PROTOCOL 6). */
 static enum cvt_dialect dialect_for(const struct config_converter *c, const struct health *h)
 {
-	if (!c->dialect_is_auto)
-		return c->dialect;
-	if (h->dialect)
-		return (enum cvt_dialect)(h->dialect - 1);
-	return c->dialect;
+	return c->dialect_is_auto && h->dialect ? (enum cvt_dialect)(h->dialect - 1) : c->dialect;
 }
 
 /* Data without a TFO cookie goes where that is configured, or known to work (D9a). None goes where it is

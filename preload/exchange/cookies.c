@@ -121,13 +121,6 @@ uint64_t cookies_mark(struct cvt_span cookie)
 	return cookie.len ? h | 1 : 0;
 }
 
-static uint64_t known_mark(const struct exchange *u)
-{
-	const struct learned *l = newest_of(u);
-
-	return l ? atomic_load(&l->mark) : 0;
-}
-
 static bool is_followed(const struct learned *l)
 {
 	uint64_t key[KEY_WORDS];
@@ -202,11 +195,13 @@ static bool add(const struct exchange *u, struct cvt_span convert_cookie)
 
 bool cookies_learn(const struct exchange *u, struct cvt_span convert_cookie)
 {
+	const struct learned *known = newest_of(u);
 	uint64_t mark = cookies_mark(convert_cookie);
 
 	if (converters_of(u)->convert_cookie.len || convert_cookie.len > CONFIG_COOKIE_MAX)
 		return false;
-	if (known_mark(u) == mark) /* another thread may have learned it */
+	/* another thread may have learned it */
+	if (mark == (known ? atomic_load(&known->mark) : 0))
 		return mark && mark != u->sent_cookie;
 	return add(u, convert_cookie);
 }

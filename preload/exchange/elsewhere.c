@@ -41,20 +41,6 @@ static bool go_by(struct exchange_turn *t, const struct pol_verdict *v, bool is_
 	return r == 0;
 }
 
-/* None is left: as if nobody had looked for one. */
-static enum exchange_event stay(struct exchange_turn *t)
-{
-	struct exchange *u = t->u;
-
-	if (t->before == EXCHANGE_OPENING)
-		return exchange_give_up_for_good(t);
-	u->stays = true;
-	atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
-	exchange_look_later(u);
-	exchange_go_on(u, t->before);
-	return EXCHANGE_GOES_ON;
-}
-
 bool exchange_try_elsewhere(struct exchange_turn *t)
 {
 	const struct pol_verdict rule = { .action = POL_CONVERT };
@@ -76,5 +62,16 @@ bool exchange_try_elsewhere(struct exchange_turn *t)
 
 enum exchange_event exchange_go_elsewhere(struct exchange_turn *t)
 {
-	return exchange_try_elsewhere(t) ? EXCHANGE_GOES_ON : stay(t);
+	struct exchange *u = t->u;
+
+	if (exchange_try_elsewhere(t))
+		return EXCHANGE_GOES_ON;
+	/* none is left: as if nobody had looked for one */
+	if (t->before == EXCHANGE_OPENING)
+		return exchange_give_up_for_good(t);
+	u->stays = true;
+	atomic_store(&u->deadline_ns, atomic_load(&u->limit_ns));
+	exchange_look_later(u);
+	exchange_go_on(u, t->before);
+	return EXCHANGE_GOES_ON;
 }

@@ -46,13 +46,6 @@ enum exchange_event exchange_refuse(struct exchange_turn *t, const char *why)
 	return EXCHANGE_IS_REFUSED;
 }
 
-/* No message of a converter's: what has come is the program's. */
-static enum exchange_event leave_alone(struct exchange_turn *t)
-{
-	exchange_end(t->u, t->fd, EXCHANGE_DIRECT);
-	return EXCHANGE_GOES_ON;
-}
-
 /* Nothing is taken away before it is known to be a message's. A part of the header would be there again at
  * every look, so the kernel tells of it when it is whole. */
 static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
@@ -70,7 +63,7 @@ static bool has_begun(struct exchange_turn *t, enum exchange_event *event)
 	}
 	if (n == 0 || !hs_may_begin(&u->reply, (struct cvt_span){ head, (size_t)n }) ||
 	    (n < (long)sizeof(head) && sock_events(t->fd, POLLRDHUP))) { /* that was all */
-		*event = leave_alone(t);
+		exchange_end(u, t->fd, EXCHANGE_DIRECT); /* what has come is the program's */
 		return false;
 	}
 	if (n == (long)sizeof(head))

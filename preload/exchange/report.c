@@ -130,18 +130,13 @@ static void report_answered(struct report *r, const struct exchange *u)
 
 /* ------------------------------------------------------------------- what a reply says */
 
-static bool asked_for_mptcp(const struct exchange *u)
-{
-	return u->has_options && memchr(u->asked, CVT_OPT_MPTCP, u->n_asked);
-}
-
 /* The Extended TCP Header tells what the server answered to MP_CAPABLE, if that was asked. */
 static void learn(struct report *r, const struct exchange *u, struct cvt_span options)
 {
 	struct cvt_opt option;
 	size_t at = 0;
 
-	if (!asked_for_mptcp(u) || !options.p)
+	if (!u->has_options || !memchr(u->asked, CVT_OPT_MPTCP, u->n_asked) || !options.p)
 		return;
 	r->learned = true;
 	r->mptcp = cvt_has_mp_capable(options);
@@ -202,7 +197,7 @@ void report_replied(struct report *r, struct exchange *u, const struct hs_result
 	if (result->verdict != HS_CONNECTED && result->verdict != HS_SERVER)
 		return;
 	report_answered(r, u);
-	report_unclear(r, u);
+	r->unclear = u->unclear;
 	learn_tries(r, u, result->verdict);
 	learn(r, u, result->msg.ext_tcp_header);
 }
@@ -363,11 +358,6 @@ void report_failed(struct report *r, const struct exchange *u, const struct hs_r
 	add(r, (struct report_event){ .kind = HEALTH_FAILED, .number = delay_of(result) });
 }
 
-void report_unclear(struct report *r, const struct exchange *u)
-{
-	r->unclear = u->unclear;
-}
-
 void report_nothing(struct report *r, struct exchange *u)
 {
 	if (u->is_probe)
@@ -425,7 +415,6 @@ SLOW static void tell_cookie(const struct report *r, struct health_event *e,
 			     const struct exchange *u, int64_t now_ms)
 {
 	uint8_t room[HEALTH_COOKIE_MAX];
-
 	size_t len = cookies_len(u);
 
 	if (len <= sizeof(room) && cookies_copy(u, room, len))

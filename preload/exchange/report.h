@@ -80,8 +80,6 @@ void report_accepted(struct report *r, struct exchange *u);
 /* The exchange has failed, by the converter's fault. result: its reply, or NULL and the errno. */
 void report_failed(struct report *r, const struct exchange *u, const struct hs_result *result,
 		   int err);
-/* So have those that were silent before it. */
-void report_unclear(struct report *r, const struct exchange *u);
 /* The attempt has told nothing of the converter: if health_ask() is waiting for it, another may try. */
 void report_nothing(struct report *r, struct exchange *u);
 /* The same at once, for an exchange that ends outside any turn. */

@@ -109,7 +109,7 @@ static enum exchange_event out_of_time(struct exchange_turn *t, enum blame b)
 
 	if (blame_counts(b)) {
 		report_failed(&t->report, u, NULL, ETIMEDOUT);
-		report_unclear(&t->report, u);
+		t->report.unclear = u->unclear;
 	}
 	u->first_err = 0;
 	u->is_in_doubt = b == BLAME_SERVER;
@@ -177,14 +177,6 @@ enum exchange_event exchange_time_out(struct exchange_turn *t)
 
 /* ---------------------------------------------------------- the program does not wait */
 
-/* The number may be another socket's by now. */
-static bool is_its(int fd, const struct exchange *u)
-{
-	uint64_t cookie = 0;
-
-	return sock_ask_cookie(fd, &cookie) == 0 && cookie == atomic_load(&u->sock_cookie);
-}
-
 /* Not even a SYN+ACK, by two SYNs, and the time that the answer to one takes is over; nor has anybody else
  * been answered meanwhile. */
 static bool is_unheard(const struct exchange *u, int fd)
@@ -207,7 +199,7 @@ static void leave_question(const struct exchange *u)
 void exchange_given_up(struct exchange *u, int fd)
 {
 	struct report r;
-	bool is_late = false, is_told = false;
+	bool is_late = false, is_told = false, is_its;
 
 	if (!exchange_try_lock(u)) /* somebody is at it, who writes what would be read here */
 		return;
@@ -217,7 +209,9 @@ void exchange_given_up(struct exchange *u, int fd)
 		leave_question(u);
 	}
 	if (is_told) {
-		report_begin(&r, u, is_its(fd, u) ? fd : -1);
+		/* else the number is another socket's by now */
+		is_its = sock_cookie(fd) == atomic_load(&u->sock_cookie);
+		report_begin(&r, u, is_its ? fd : -1);
 		r.unclear = u->unclear & u->unheard;
 		if (is_late && r.fd >= 0 && is_unheard(u, r.fd))
 			report_failed(&r, u, NULL, ETIMEDOUT);

@@ -153,7 +153,8 @@ static void swap(struct reg *r, struct watch *w)
 {
 	struct epoll_event native;
 
-	if ((r->native == watch_wants(w) && r->watch == w) || epset_is_lifted(r) ||
+	/* lifted: another socket is to come in the place of the one for which it is swapped */
+	if ((r->native == watch_wants(w) && r->watch == w) || (r->native && r->lifted) ||
 	    epset_is_silent(r))
 		return;
 	native = epset_take(r, w);

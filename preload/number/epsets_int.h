@@ -71,11 +71,6 @@ static inline int epset_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	return (int)sys_result(syscall(SYS_epoll_ctl, epfd, op, fd, event));
 }
-/* Another socket is to come in the place of the one for which it is swapped. */
-static inline bool epset_is_lifted(const struct reg *r)
-{
-	return r->lifted && r->native;
-}
 struct reg *epset_find(int epfd, int fd);
 /* NULL: the table is full. */
 struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event);

@@ -100,11 +100,6 @@ bool note_has_twin(int fd)
 	return n && note_twin(n);
 }
 
-bool note_matters(int fd)
-{
-	return mark_is_fresh(mark_get(fd)) || note_has_twin(fd);
-}
-
 void note_spoil(int fd, const char *reason)
 {
 	struct note *n = note_at(fd);
@@ -255,17 +250,11 @@ void note_shared(void)
 	atomic_fetch_add(&generation, 1);
 }
 
-/* Has the socket been shared with another process since it was made? */
-static bool is_shared(const struct note *n)
-{
-	return n->generation != atomic_load(&generation);
-}
-
 const char *note_obstacle(const struct note *n)
 {
 	if (!n || !n->family)
 		return "its making was not seen";
-	if (is_shared(n))
+	if (n->generation != atomic_load(&generation)) /* another process has it, too */
 		return "made before a fork or exec";
 	return atomic_load(&n->spoiled);
 }

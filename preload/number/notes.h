@@ -28,9 +28,8 @@ static inline struct note *note_at(int fd)
 }
 /* setsockopt() has succeeded. */
 void note_option(int fd, int level, int name, const void *value, socklen_t len);
-/* May the number be a twin; may it be one or get one? Not for calls that somebody makes all the time. */
+/* May the number be a twin? Not for calls that somebody makes all the time. */
 bool note_has_twin(int fd);
-bool note_matters(int fd);
 /* Something was done that no other socket can be given; reason: a string that lives for ever. */
 void note_spoil(int fd, const char *reason);
 void note_bound(int fd, const struct sockaddr *sa, socklen_t len);

@@ -156,17 +156,13 @@ static int get_mtu(int fd, void *value, socklen_t *len)
 	return answer_int(value, len, (int)info.tcpi_pmtu);
 }
 
-static int new_plain(const struct note *n)
-{
-	return (int)sys_result(
-		syscall(SYS_socket, (int)n->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
-}
-
 /* What the program's own socket would say. 0 or a negative errno. */
 static int get_plain(const struct note *n, int level, int name, void *value, socklen_t *len)
 {
 	struct note_option option;
-	int fd = new_plain(n), r;
+	int fd = (int)sys_result(
+		    syscall(SYS_socket, (int)n->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)),
+	    r;
 
 	if (fd < 0)
 		return fd;
