@@ -7,6 +7,7 @@
 
 #include "advance.h"
 #include "held.h"
+#include "memory.h"
 #include "record.h"
 #include "real.h"
 #include "wait.h"
@@ -193,14 +194,10 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 
 struct pollfd *pollset_room(struct pollset_room *room, nfds_t n)
 {
-	void *p;
-
 	room->n = n;
-	if (n <= POLLSET_ON_STACK)
-		return room->fds = room->on_stack;
-	p = mmap(NULL, n * sizeof(*room->fds), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		 -1, 0);
-	return room->fds = p == MAP_FAILED ? NULL : p;
+	room->fds = n <= POLLSET_ON_STACK ? room->on_stack :
+					    memory_map(n * sizeof(*room->fds), MAP_PRIVATE);
+	return room->fds;
 }
 
 void pollset_release(void *set_room)

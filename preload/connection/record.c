@@ -2,6 +2,7 @@
 #include "record.h"
 #include "due.h"
 #include "legend.h"
+#include "memory.h"
 #include "notes.h"
 #include "sock.h"
 #include "epsets.h"
@@ -16,8 +17,8 @@
 
 #define CONN_PAGE 256
 
-static struct conn first_page[CONN_PAGE];		   /* most processes need no other */
-static _Atomic(struct conn *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page */
+static struct conn first_page[CONN_PAGE];	    /* most processes need no other */
+static _Atomic(void *) pages[MARK_MAX / CONN_PAGE]; /* [0] is first_page */
 /* For somebody outside: nobody here reads it. */
 __attribute__((used, retain)) static const struct legend legend = {
 	.magic = LEGEND_MAGIC,
@@ -56,29 +57,14 @@ int conn_highest(void)
 
 /* -------------------------------------------------------------------- records */
 
-static struct conn *page_of(int fd, bool make)
-{
-	_Atomic(struct conn *) *at = &pages[fd / CONN_PAGE];
-	struct conn *page = fd < CONN_PAGE ? first_page :
-					     atomic_load_explicit(at, memory_order_acquire);
-	size_t size = CONN_PAGE * sizeof(struct conn);
-	struct conn *mine;
-
-	if (page || !make)
-		return page;
-	mine = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mine == MAP_FAILED)
-		return NULL;
-	if (atomic_compare_exchange_strong(at, &page, mine))
-		return mine;
-	munmap(mine, size);
-	return page;
-}
-
 struct conn *conn_at(int fd, bool make)
 {
-	struct conn *page = page_of(fd, make);
+	_Atomic(void *) *at = &pages[fd / CONN_PAGE];
+	struct conn *page = fd < CONN_PAGE ? first_page :
+					     atomic_load_explicit(at, memory_order_acquire);
 
+	if (!page && make)
+		page = memory_place(at, CONN_PAGE * sizeof(*page), MAP_PRIVATE);
 	return page ? &page[fd % CONN_PAGE] : NULL;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Where exchanges live: shared memory, and who may touch one. */
+#include "memory.h"
 #include "real.h"
 #include "slots.h"
 #include "wait.h"
@@ -20,53 +21,26 @@ struct shared {
 	struct exchange slots[SLOTS_FIRST];
 };
 
-static _Atomic(struct shared *) shared;
+static _Atomic(void *) shared; /* struct shared */
 /* More of them, mapped when they are needed. What a process maps after a fork it has in common with its own
  * children alone; they alone have records of what is in there. */
 static const uint32_t ends[] = { SLOTS_FIRST, SLOTS_FORKED, SLOTS };
 #define PARTS (sizeof(ends) / sizeof(ends[0]))
-static _Atomic(struct exchange *) parts[PARTS]; /* but the first, which is in `shared` */
-static _Atomic uint32_t growth;			/* of the window of slots, beyond SLOTS_FIRST */
+static _Atomic(void *) parts[PARTS]; /* of struct exchange; but the first, which is in `shared` */
+static _Atomic uint32_t growth;	     /* of the window of slots, beyond SLOTS_FIRST */
 static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
 static __thread volatile int inside __attribute__((tls_model("initial-exec")));
 /* Where the outermost of them is, and since when. */
 static __thread uintptr_t frame __attribute__((tls_model("initial-exec")));
 static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
 
-static void *map_shared(size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static struct shared *shared_memory(void)
-{
-	struct shared *theirs = atomic_load_explicit(&shared, memory_order_acquire), *mine;
-
-	if (theirs || !(mine = map_shared(sizeof(*mine))))
-		return theirs;
-	if (atomic_compare_exchange_strong(&shared, &theirs, mine))
-		return mine;
-	munmap(mine, sizeof(*mine));
-	return theirs;
-}
-
 /* So many as are wanted, or fewer. */
 static uint32_t map_window(uint32_t wanted)
 {
-	for (size_t i = 1; i < PARTS && wanted > ends[i - 1]; i++) {
-		size_t size = (ends[i] - ends[i - 1]) * sizeof(struct exchange);
-		struct exchange *none = NULL, *mine;
-
-		if (atomic_load_explicit(&parts[i], memory_order_acquire))
-			continue;
-		mine = map_shared(size);
-		if (!mine)
+	for (size_t i = 1; i < PARTS && wanted > ends[i - 1]; i++)
+		if (!memory_place(&parts[i], (ends[i] - ends[i - 1]) * sizeof(struct exchange),
+				  MAP_SHARED))
 			return ends[i - 1];
-		if (!atomic_compare_exchange_strong(&parts[i], &none, mine))
-			munmap(mine, size);
-	}
 	return wanted;
 }
 
@@ -113,7 +87,8 @@ uint32_t exchange_index(const struct exchange *u)
 uint32_t exchange_thread(void)
 {
 	if (!my_id)
-		my_id = 1 + atomic_fetch_add(&atomic_load(&shared)->next_thread, 1);
+		my_id = 1 +
+			atomic_fetch_add(&((struct shared *)atomic_load(&shared))->next_thread, 1);
 	return my_id;
 }
 
@@ -164,7 +139,7 @@ static struct exchange *take_slot(struct shared *all, uint32_t window)
  * only as far as it must: what was never used costs no memory. */
 struct exchange *exchange_new(uint64_t sock_cookie)
 {
-	struct shared *all = shared_memory();
+	struct shared *all = memory_place(&shared, sizeof(*all), MAP_SHARED);
 	struct exchange *u;
 	uint32_t window, wanted;
 

@@ -5,8 +5,29 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 
 #define PAGE 4096
+
+void *memory_map(size_t size, int how)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, how | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *memory_place(_Atomic(void *) *at, size_t size, int how)
+{
+	void *there = atomic_load_explicit(at, memory_order_acquire), *mine;
+
+	if (there || !(mine = memory_map(size, how)))
+		return there;
+	if (atomic_compare_exchange_strong(at, &there, mine))
+		return mine;
+	munmap(mine, size);
+	return there;
+}
 
 /* The kernel copies the set in before it looks at what is to be done with it, and there is nothing
  * that ~0 means. A call that every program makes, so no seccomp filter is surprised. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory.h - the program's pointers, before we follow them ourselves.
+ * memory.h - pages of our own; and the program's pointers, before we follow them ourselves.
  *
  * The kernel answers EFAULT to a pointer that leads nowhere; we would die of it. POSIX leaves both
  * open, but a program under the shim should not learn of it that way.
@@ -13,6 +13,12 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+
+/* New pages, all zero, of which nobody's allocator knows; how: MAP_PRIVATE, or MAP_SHARED with forked processes. NULL:
+ * there is no memory. */
+void *memory_map(size_t size, int how);
+/* What stands in *at; if nothing does, new pages that stand there from now on, by whichever thread. */
+void *memory_place(_Atomic(void *) *at, size_t size, int how);
 
 /* NULL and what is near it, MAP_FAILED and its like. No system call: for paths that may not have
  * one. A bad pointer that looks like a good one is not found out here. */

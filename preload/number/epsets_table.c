@@ -2,6 +2,8 @@
 /* The table of registrations. */
 #include "epsets_int.h"
 
+#include "memory.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 
@@ -35,20 +37,14 @@ struct reg *epset_find(int epfd, int fd)
 
 /* ------------------------------------------------------------------------------ room */
 
-static void *map(size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 static bool has_chunk(uint32_t index)
 {
 	if (index >= EPSET_MAX)
 		return false;
 	if (!chunks[index / CHUNK])
-		chunks[index / CHUNK] = index < CHUNK ? first_chunk :
-							map(CHUNK * sizeof(struct reg));
+		chunks[index / CHUNK] = index < CHUNK ?
+						first_chunk :
+						memory_map(CHUNK * sizeof(struct reg), MAP_PRIVATE);
 	return chunks[index / CHUNK];
 }
 
@@ -58,7 +54,8 @@ bool epset_set_head(int fd, uint32_t value)
 
 	/* what was registered of its numbers while there was no room for it nobody knows */
 	if (!page && (value || epset_out_of_pages)) {
-		page = fd < EPSET_PAGE ? first_heads : map(EPSET_PAGE * sizeof(*page));
+		page = fd < EPSET_PAGE ? first_heads :
+					 memory_map(EPSET_PAGE * sizeof(*page), MAP_PRIVATE);
 		for (int i = 0; page && epset_out_of_pages && i < EPSET_PAGE; i++)
 			page[i] = EPSET_LOST;
 		epset_heads[fd / EPSET_PAGE] = page;

@@ -3,6 +3,7 @@
 
 #include "addr.h"
 #include "marks.h"
+#include "memory.h"
 #include "sock.h"
 
 #include <netinet/in.h>
@@ -25,7 +26,7 @@
 #define VOID 0xffff
 
 struct note note_first[NOTE_FIRST];
-static _Atomic(struct note *) pages[MARK_MAX / NOTE_PAGE]; /* but the first */
+static _Atomic(void *) pages[MARK_MAX / NOTE_PAGE]; /* but the first */
 static _Atomic uint32_t generation;
 
 struct note *note_beyond(int fd)
@@ -40,16 +41,8 @@ struct note *note_beyond(int fd)
 
 static struct note *make(int fd)
 {
-	struct note *n = note_at(fd), *page, *none = NULL;
-	size_t size = NOTE_PAGE * sizeof(struct note);
-
-	if (n || fd < 0 || fd >= MARK_MAX)
-		return n;
-	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
-		return NULL;
-	if (!atomic_compare_exchange_strong(&pages[fd / NOTE_PAGE], &none, page))
-		munmap(page, size);
+	if (fd >= NOTE_FIRST && fd < MARK_MAX)
+		memory_place(&pages[fd / NOTE_PAGE], NOTE_PAGE * sizeof(struct note), MAP_PRIVATE);
 	return note_at(fd);
 }
 

@@ -119,7 +119,7 @@ static void test_used_again(void **state)
 	(void)state;
 	memset(from, 0xa5, len);
 	atomic_store(&u->watch.state, EXCHANGE_FREE);
-	atomic_store(&atomic_load(&shared)->next_slot, exchange_index(u));
+	atomic_store(&((struct shared *)atomic_load(&shared))->next_slot, exchange_index(u));
 	assert_ptr_equal(exchange_new(2), u);
 	for (size_t i = 0; i < len; i++)
 		assert_int_equal(from[i], 0);
