@@ -26,7 +26,7 @@ static bool has_been_read(int fd)
 	int unread = 0;
 
 	return sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 &&
-	       sock_received(fd) >= (uint64_t)unread + SHORTEST_REPLY;
+	       sock_tcp(fd).received >= (uint64_t)unread + SHORTEST_REPLY;
 }
 
 /* Unlike getpeername() it tells whom the socket is just connecting to, too. */

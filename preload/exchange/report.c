@@ -209,27 +209,14 @@ void report_refused_cookie(struct report *r)
 
 /* ------------------------------------------------------------------ what the path does */
 
-union tcp {
-	struct tcp_info info;
-	uint8_t bytes[sizeof(struct tcp_info)];
-};
-
-static bool ask_tcp(int fd, union tcp *tcp)
-{
-	socklen_t len = sizeof(*tcp);
-
-	memset(tcp, 0, sizeof(*tcp));
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, tcp, &len) == 0;
-}
-
 /* tcpi_fastopen_client_fail, which libc's structure has not: two bits of the byte before
  * tcpi_rto. 2: not acknowledged, 3: the SYN was sent again, without the data */
-static unsigned int why_syn_data_failed(const union tcp *tcp)
+static unsigned int why_syn_data_failed(const union sock_tcp *tcp)
 {
 	return tcp->bytes[offsetof(struct tcp_info, tcpi_rto) - 1] >> 1 & 3;
 }
 
-static bool syn_data_works(const union tcp *tcp)
+static bool syn_data_works(const union sock_tcp *tcp)
 {
 	return why_syn_data_failed(tcp) < 2 && tcp->info.tcpi_options & TCPI_OPT_SYN_DATA;
 }
@@ -238,14 +225,12 @@ static bool syn_data_works(const union tcp *tcp)
  * whether it was lost. */
 static bool look_at_syn_data(struct report *r, const struct exchange *u, int fd, bool over_mptcp)
 {
-	unsigned int fail;
-	union tcp tcp;
-	bool works;
+	const union sock_tcp tcp = sock_tcp(fd);
+	unsigned int fail = why_syn_data_failed(&tcp);
+	bool works = syn_data_works(&tcp);
 
-	if (!ask_tcp(fd, &tcp))
+	if (!tcp.info.tcpi_state)
 		return false;
-	fail = why_syn_data_failed(&tcp);
-	works = syn_data_works(&tcp);
 	if (fail < 3)
 		add(r, (struct report_event){ .kind = HEALTH_ANSWERED,
 					      .number = (int32_t)tcp.info.tcpi_rtt });
@@ -281,13 +266,11 @@ static bool is_mptcp(const struct exchange *u, int fd, bool *asked)
 SLOW static void describe(struct report *r, const struct exchange *u, bool over_mptcp,
 			  enum log_event event)
 {
-	union tcp tcp;
+	const union sock_tcp tcp = sock_tcp(r->fd);
 
-	if (ask_tcp(r->fd, &tcp)) {
-		if (tcp.info.tcpi_rtt)
-			r->rtt_us = (int)tcp.info.tcpi_rtt;
-		r->lost_syn_data = u->syn_data && !syn_data_works(&tcp);
-	}
+	if (tcp.info.tcpi_rtt)
+		r->rtt_us = (int)tcp.info.tcpi_rtt;
+	r->lost_syn_data = tcp.info.tcpi_state && u->syn_data && !syn_data_works(&tcp);
 	r->protocol = over_mptcp ? "MPTCP" : "TCP";
 	report_line(r, u, LOG_LEVEL_INFO, event, "connected", 0);
 	if (over_mptcp == u->mptcp && r->n_lines)

@@ -31,15 +31,6 @@ static bool was_asked(const struct exchange *u, int64_t since_ns)
 	       (asked_ns >= since_ns && asked_ns + exchange_ask_window_ns(u) <= now_ns());
 }
 
-static struct tcp_info tcp_of(int fd)
-{
-	struct tcp_info info = { .tcpi_state = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_sacked);
-
-	sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
-	return info;
-}
-
 static struct blame_facts facts(const struct exchange *u, const struct tcp_info *info,
 				int64_t since_ns)
 {
@@ -69,7 +60,7 @@ enum exchange_event exchange_is_there(struct exchange_turn *t)
 static bool is_to_ask(const struct exchange *u, int fd, bool soon)
 {
 	int64_t since_ns = soon ? u->part_ns : evidence_ns(u);
-	struct tcp_info info = tcp_of(fd);
+	struct tcp_info info = sock_tcp(fd).info;
 	struct blame_facts f = facts(u, &info, since_ns);
 
 	return blame(&f) == BLAME_UNCLEAR && !(soon && f.has_syn_ack) &&
@@ -150,7 +141,7 @@ static enum exchange_event ask_late(struct exchange_turn *t)
 enum exchange_event exchange_time_out(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
-	struct tcp_info info = tcp_of(t->fd);
+	struct tcp_info info = sock_tcp(t->fd).info;
 	struct blame_facts f = facts(u, &info, evidence_ns(u));
 	enum blame b = blame(&f);
 	int64_t deadline_ns = atomic_load(&u->deadline_ns);
@@ -181,7 +172,7 @@ enum exchange_event exchange_time_out(struct exchange_turn *t)
  * been answered meanwhile. */
 static bool is_unheard(const struct exchange *u, int fd)
 {
-	struct tcp_info info = tcp_of(fd);
+	struct tcp_info info = sock_tcp(fd).info;
 	struct blame_facts f = facts(u, &info, u->part_ns);
 
 	return info.tcpi_state == TCP_SYN_SENT && blame_counts(blame(&f)) &&

@@ -92,13 +92,9 @@ static enum exchange_event read_reply(struct exchange_turn *t)
 
 static int64_t unwatched_ns(const struct exchange *u, int fd)
 {
-	struct tcp_info info = { .tcpi_state = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_pmtu);
-
-	if (u->sent || now_ns() - u->attempt_ns < UNWATCHED_NS ||
-	    sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+	if (u->sent || now_ns() - u->attempt_ns < UNWATCHED_NS)
 		return 0;
-	return (int64_t)info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
+	return (int64_t)sock_tcp(fd).info.tcpi_last_ack_recv * 1000000; /* the SYN+ACK */
 }
 
 static enum exchange_event send_owed(struct exchange_turn *t)
@@ -140,14 +136,17 @@ static bool leave_to_kernel(const struct exchange *u, int fd)
 	       !exchange_may_be_too_long(u) && !u->first_err && !(u->tried & EXCHANGE_TRIED_INFO) &&
 	       sock_tcp_state(fd) == TCP_CLOSE &&
 	       sys_result(syscall(SYS_ioctl, fd, FIONREAD, &unread)) == 0 && unread == 0 &&
-	       sock_received(fd) <= got;
+	       sock_tcp(fd).received <= got;
 }
 
 /* Which errno it is nobody has read: it may be the reset, by which the draft's converter speaks of the
  * server. */
 static enum exchange_event left_to_kernel(struct exchange_turn *t)
 {
-	const char *why = sock_was_up(t->fd) ? "no reply" : "no connection to the converter";
+	/* has the converter taken the SYN? An RST is no answer that is timed; told after the connection's end, too, but
+	 * not of one that was sent twice: nobody knows which the answer is to */
+	const char *why = sock_tcp(t->fd).info.tcpi_rtt ? "no reply" :
+							  "no connection to the converter";
 
 	report_line(&t->report, t->u, LOG_LEVEL_ERROR, LOG_FAILED, why, 0);
 	report_failed(&t->report, t->u, NULL, ECONNREFUSED);

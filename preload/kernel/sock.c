@@ -5,8 +5,8 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
+#include <string.h>
 
 int sock_int(int fd, int level, int name, int otherwise)
 {
@@ -79,34 +79,19 @@ int sock_tcp_state(int fd)
 	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_state;
 }
 
-uint64_t sock_received(int fd)
+union sock_tcp sock_tcp(int fd)
 {
-	struct {
-		uint8_t before[128];
-		uint64_t bytes_received; /* of which libc's struct tcp_info does not know */
-	} info = { .bytes_received = 0 };
-	socklen_t len = sizeof(info);
+	union sock_tcp tcp;
+	socklen_t len = sizeof(tcp);
 
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || len < sizeof(info))
-		return 0;
-	return info.bytes_received;
-}
-
-bool sock_was_up(int fd)
-{
-	struct tcp_info info = { .tcpi_rtt = 0 };
-	socklen_t len = sizeof(info);
-
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_rtt;
+	memset(&tcp, 0, sizeof(tcp));
+	sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &tcp, &len);
+	return tcp;
 }
 
 bool sock_has_syn_data(int fd)
 {
-	struct tcp_info info = { .tcpi_options = 0 };
-	socklen_t len = offsetof(struct tcp_info, tcpi_rto);
-
-	return sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       info.tcpi_options & TCPI_OPT_SYN_DATA;
+	return sock_tcp(fd).info.tcpi_options & TCPI_OPT_SYN_DATA;
 }
 
 bool sock_is_mptcp(int fd)

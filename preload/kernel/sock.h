@@ -10,6 +10,8 @@
 #include "addr.h"
 #include "real.h"
 
+#include <netinet/tcp.h>
+
 #ifndef TCP_IS_MPTCP
 #define TCP_IS_MPTCP 43
 #endif
@@ -34,11 +36,15 @@ short sock_events(int fd, short events);
 int64_t sock_time_limit(int fd, int name);
 /* TCP_SYN_SENT and so on; 0: the kernel does not say, as of all that is not TCP. */
 int sock_tcp_state(int fd);
-/* Bytes that TCP has received, a FIN being one; 0: the kernel does not say. */
-uint64_t sock_received(int fd);
-/* Has the peer taken the SYN (an RST is no answer that is timed)? Told after the connection's end, too. False of
- * one that was sent twice: nobody knows which the answer is to. */
-bool sock_was_up(int fd);
+/* TCP_INFO, with what libc's structure may not know yet; all that the kernel does not say is 0. */
+union sock_tcp {
+	struct tcp_info info;
+	struct {
+		uint8_t bytes[128];
+		uint64_t received; /* bytes, a FIN being one */
+	};
+};
+union sock_tcp sock_tcp(int fd);
 /* Was there data in the SYN, sent and acknowledged, or received? */
 bool sock_has_syn_data(int fd);
 /* Is its connection one of MPTCP? Means something only between the handshake and the end (LINUX-FACTS

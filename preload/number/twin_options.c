@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "twin_int.h"
 
+#include "sock.h"
+
 #include <netinet/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -148,12 +150,9 @@ static int answer_int(void *value, socklen_t *len, int number)
 /* The path MTU, which TCP tells on its first subflow. */
 static int get_mtu(int fd, void *value, socklen_t *len)
 {
-	struct tcp_info info = { .tcpi_pmtu = 0 };
-	socklen_t size = sizeof(info);
+	int mtu = (int)sock_tcp(fd).info.tcpi_pmtu;
 
-	if (sys_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || !info.tcpi_pmtu)
-		return -ENOTCONN;
-	return answer_int(value, len, (int)info.tcpi_pmtu);
+	return mtu ? answer_int(value, len, mtu) : -ENOTCONN;
 }
 
 /* What the program's own socket would say. 0 or a negative errno. */
