@@ -54,30 +54,14 @@ INTERPOSE int socketpair(int domain, int type, int protocol, int fds[2])
 	return r;
 }
 
-static void check_direct(int fd)
-{
-	int saved_errno = errno;
-
-	conn_check_direct(fd);
-	errno = saved_errno;
-}
-
-SLOW static void log_close(int fd)
-{
-	int saved_errno = errno;
-
-	conn_log_close(fd);
-	errno = saved_errno;
-}
-
 INTERPOSE int close(int fd)
 {
 	enum mark mark = mark_get(fd);
 
 	if (mark_is_watched(mark))
-		check_direct(fd);
+		conn_check_direct(fd);
 	else if (mark == MARK_UP && log_is_on(LOG_LEVEL_DEBUG))
-		log_close(fd);
+		conn_log_close(fd);
 	/* that one stays: socket(), accept() and dup() clear it when the number comes back, and the socket cookie
 	 * tells where it came back unseen */
 	if (mark != MARK_UNKNOWN && mark != MARK_UP)

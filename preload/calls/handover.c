@@ -27,20 +27,22 @@
 
 void handover_finish(int fd)
 {
+	int saved_errno = errno;
+
 	if (fastopen_is_deferred(fd)) /* nobody there would know what the first write is for */
 		fastopen_start(fd, MSG_DONTWAIT);
 	conn_finish(fd);
+	errno = saved_errno;
 }
 
 /* Where what we are called by is no cancellation point. */
 static void finish_uncancelled(int fd)
 {
-	int saved_errno = errno, cancel_state;
+	int cancel_state;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	handover_finish(fd);
 	pthread_setcancelstate(cancel_state, NULL);
-	errno = saved_errno;
 }
 
 void handover_duplicated(int fd)
@@ -71,8 +73,8 @@ static void finish_inherited(bool by_actions)
 
 static void each_in(const struct msghdr *msg, void (*each)(int fd))
 {
-	int saved_errno = errno, fd;
 	size_t len, own;
+	int fd;
 
 	if (memory_is_absurd(msg) || memory_is_absurd(msg->msg_control))
 		return;
@@ -90,7 +92,6 @@ static void each_in(const struct msghdr *msg, void (*each)(int fd))
 			each(fd);
 		}
 	}
-	errno = saved_errno;
 }
 
 void handover_sent(const struct msghdr *msg)
@@ -355,31 +356,19 @@ INTERPOSE int pidfd_spawnp(int *restrict pidfd, const char *restrict file,
 
 INTERPOSE FILE *fdopen(int fd, const char *mode)
 {
-	int saved_errno = errno;
-
 	if (mark_get(fd) == MARK_PENDING)
 		handover_finish(fd);
 	else /* its connect() may be one that does not wait */
 		mark_rule_out(fd);
-	errno = saved_errno;
 	return REAL(fdopen)(fd, mode);
 }
 
 int __dprintf_chk(int fd, int flag, const char *restrict format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-static void before_printing(int fd)
-{
-	int saved_errno = errno;
-
-	if (mark_get(fd) == MARK_PENDING)
-		handover_finish(fd);
-	errno = saved_errno;
-}
-
 INTERPOSE int vdprintf(int fd, const char *restrict format, va_list args)
 {
-	before_printing(fd);
+	handover_finish(fd);
 	return REAL(vdprintf)(fd, format, args);
 }
 
@@ -396,7 +385,7 @@ INTERPOSE int dprintf(int fd, const char *restrict format, ...)
 
 INTERPOSE int __vdprintf_chk(int fd, int flag, const char *restrict format, va_list args)
 {
-	before_printing(fd);
+	handover_finish(fd);
 	return REAL(__vdprintf_chk)(fd, flag, format, args);
 }
 

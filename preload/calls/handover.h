@@ -7,7 +7,7 @@
 
 #include <sys/socket.h>
 
-/* As conn_finish(), after the SYN if that is deferred. */
+/* As conn_finish(), after the SYN if that is deferred. errno is kept. */
 void handover_finish(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);

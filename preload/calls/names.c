@@ -96,11 +96,8 @@ INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 
 static int option_natively(int fd, int level, int name, void *value, socklen_t *len)
 {
-	int saved_errno = errno;
-
 	if (mark_is_watched(mark_get(fd)))
 		conn_check_direct(fd);
-	errno = saved_errno;
 	if (note_has_twin(fd) && !memory_is_absurd(value) && !memory_is_absurd(len))
 		return twin_getsockopt(fd, level, name, value, len);
 	return REAL(getsockopt)(fd, level, name, value, len);

@@ -174,21 +174,12 @@ static off_t position(long low, long high)
 	return (off_t)both;
 }
 
-/* Who gets a pending descriptor knows nothing of it. */
-static void before_giving(int fd)
-{
-	int saved_errno = errno;
-
-	handover_finish(fd);
-	errno = saved_errno;
-}
-
 /* Asynchronous reads and writes: of which the kernel tells in its own way, and at its own time. */
 static void before_submitting(long n, struct iocb **blocks)
 {
 	for (long i = 0; i < n && memory_was_readable(&blocks[i], sizeof(struct iocb *)); i++)
 		if (memory_was_readable(blocks[i], sizeof(**blocks)))
-			before_giving((int)blocks[i]->aio_fildes);
+			handover_finish((int)blocks[i]->aio_fildes);
 }
 
 static long limited_ppoll(struct pollfd *fds, nfds_t n, struct timespec *left, const sigset_t *mask)
@@ -277,8 +268,8 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_sendfile, BOTH_UNSETTLED, narrow_sendfile(I a, I b, P c, Z d)) \
 	X(SYS_splice, EITHER_UNSETTLED, splice(I a, P b, I c, P d, Z e, U f)) \
 	X(SYS_io_submit, ANY_UNSETTLED, (before_submitting(b, P c), NATIVELY)) \
-	/* of this process, or one that knows nothing of the number */ \
-	X(SYS_pidfd_getfd, SECOND_UNSETTLED, (before_giving(I b), NATIVELY)) \
+	/* of this process, perhaps; and who gets a pending descriptor knows nothing of it */ \
+	X(SYS_pidfd_getfd, SECOND_UNSETTLED, (handover_finish(I b), NATIVELY)) \
 	X(SYS_execve, ALWAYS, hands_over() ? execve(P a, P b, P c) : NATIVELY) \
 	X(SYS_execveat, ALWAYS, hands_over() ? execveat(I a, P b, P c, P d, I e) : NATIVELY) \
 	X(SYS_ppoll, ANY_UNSETTLED, \

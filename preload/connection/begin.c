@@ -460,8 +460,11 @@ static void check_fallback(int fd)
 
 void conn_check_direct(int fd)
 {
+	int saved_errno = errno;
+
 	if (mark_get(fd) == MARK_BYPASS)
 		check_bypass(fd);
 	else
 		check_fallback(fd);
+	errno = saved_errno;
 }

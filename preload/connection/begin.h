@@ -62,7 +62,7 @@ int conn_start(int fd, struct exchange *u, bool nonblocking, struct exchange_ear
 bool conn_bypass(int fd, struct conn_request *request);
 /* A watched number (mark_is_watched()) that has got its connection, or is about to be closed. A bypass:
  * was that MPTCP? If not, it is no longer believed of the server. A fallback: then the converter was at
- * fault. */
+ * fault. errno is kept. */
 void conn_check_direct(int fd);
 
 #endif

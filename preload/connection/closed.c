@@ -73,12 +73,15 @@ SLOW void conn_log_close(int fd)
 {
 	struct addr via, local;
 	const struct conn *c = conn_peek(fd);
+	int saved_errno = errno;
 	const char *why;
 	struct bytes b;
 	int64_t ms;
 
-	if (!c || !conn_is_owner() || !conn_is_ours(c) || c->copied || !conn_is_of(fd, c))
+	if (!c || !conn_is_owner() || !conn_is_ours(c) || c->copied || !conn_is_of(fd, c)) {
+		errno = saved_errno;
 		return;
+	}
 	b = look(fd, &why);
 	ms = (now_ns() - c->began_ns) / 1000000;
 	sock_addr(fd, SYS_getpeername, &via);
@@ -88,4 +91,5 @@ SLOW void conn_log_close(int fd)
 		 "{sent:, %lld bytes sent}{received:, %lld received}",
 		 &c->server, &via, &local, (long long)ms, why, (long long)b.sent,
 		 (long long)b.received);
+	errno = saved_errno;
 }

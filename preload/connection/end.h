@@ -31,7 +31,7 @@ enum mark conn_settle(int fd, struct exchange *u);
 void conn_settle_number(int fd, enum mark mark, struct exchange *u);
 /* The same where nobody has the exchange any more: the socket is asked. */
 enum mark conn_settle_lost(int fd);
-/* The log's debug level: the program is about to close a converted connection. */
+/* The log's debug level: the program is about to close a converted connection. errno is kept. */
 void conn_log_close(int fd);
 
 #endif
