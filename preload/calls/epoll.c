@@ -35,7 +35,7 @@ static bool is_refused(int op, uint32_t events)
 static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct conn *c = conn_find(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 	int r;
 
 	if (!u || !exchange_is_pending(u) || exchange_is_deferred(u)) {

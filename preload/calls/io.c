@@ -26,6 +26,7 @@ static int unsettled(int fd, int flags, enum direction direction)
 {
 	struct conn *c = conn_find(fd);
 	enum mark mark = mark_get(fd);
+	const struct exchange *u;
 	int64_t limit;
 	int r;
 
@@ -66,7 +67,8 @@ static int unsettled(int fd, int flags, enum direction direction)
 	if (mark != MARK_FAILED)
 		return 0;
 	/* a connect() that waits for it is the one to be told */
-	return conn_is_driven(c) ? -EAGAIN : -conn_take_error(fd, c);
+	u = conn_exchange(c);
+	return u && atomic_load(&u->driver) ? -EAGAIN : -conn_take_error(fd, c);
 }
 
 static bool is_unsettled(int fd)

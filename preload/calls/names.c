@@ -11,6 +11,7 @@
 #include "sock.h"
 #include "twin.h"
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -68,7 +69,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
 {
 	struct conn *c = conn_find(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 
 	if (!u || !u->local.port)
 		return;
@@ -140,10 +141,9 @@ static int state_option(int fd, struct conn *c, void *value, socklen_t *len)
 static int number_option(int fd, struct conn *c, int name, void *value, socklen_t *len)
 {
 	enum mark mark = option_state(fd, c);
-	int answer = 0;
+	const struct exchange *u = conn_exchange(c);
+	int answer = name == SO_RCVLOWAT && mark == MARK_PENDING && u ? u->rcvlowat : 0;
 
-	if (name == SO_RCVLOWAT && mark == MARK_PENDING)
-		answer = conn_rcvlowat(c);
 	if (!mark_is_unsettled(mark) || (name == SO_RCVLOWAT && !answer))
 		return option_natively(fd, SOL_SOCKET, name, value, len);
 	/* the kernel checks the arguments, with an option that is a number, too */
@@ -247,9 +247,10 @@ static bool set_rcvlowat(int fd, const int *value)
 	int saved_errno = errno;
 	struct conn *c = memory_is_absurd(value) ? NULL : conn_find(fd);
 	bool pending = c && conn_advance(fd, c) == MARK_PENDING;
+	struct exchange *u = pending ? conn_exchange(c) : NULL;
 
-	if (pending)
-		conn_keep_rcvlowat(c, *value);
+	if (u) /* as the kernel reads it: negative is the most there is, 0 is 1 */
+		u->rcvlowat = *value < 0 ? INT_MAX : *value ? *value : 1;
 	errno = saved_errno;
 	return pending;
 }

@@ -130,7 +130,7 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 enum accept_name accept_name(int fd, struct addr *peer)
 {
 	struct conn *c = conn_peek(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 
 	if (mark_get(fd) == MARK_FAILED)
 		return ACCEPT_GONE;

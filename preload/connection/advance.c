@@ -9,8 +9,6 @@
 #include "report.h"
 #include "wait.h"
 
-#include <limits.h>
-
 static void at_its_due(int fd, struct exchange *u)
 {
 	due_at(fd, exchange_due_ns(u));
@@ -130,7 +128,7 @@ static void finish_for_parent(int fd, struct conn *c, struct exchange *u)
 void conn_finish(int fd)
 {
 	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 	int r = 0;
 
 	if (c && !conn_is_owner()) {
@@ -150,8 +148,8 @@ int64_t conn_next_check(void)
 /* When to look at the number again. Whose time has not come yet costs no system call. */
 static int64_t look_after(int fd)
 {
-	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct conn *c = conn_pending(fd);
+	struct exchange *u = conn_exchange(c);
 	int64_t now, due_ns = u ? exchange_due_ns(u) : 0;
 
 	if (!c)
@@ -208,14 +206,6 @@ int conn_take_error(int fd, struct conn *c)
 	return err;
 }
 
-bool conn_is_untold(int fd)
-{
-	struct conn *c = conn_peek(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
-
-	return u && atomic_load(&u->err);
-}
-
 bool conn_tell(struct conn *c)
 {
 	struct exchange *u = conn_exchange(c);
@@ -229,29 +219,6 @@ bool conn_is_incoming(const struct conn *c)
 	struct exchange *u = conn_exchange(c);
 
 	return u && u->incoming;
-}
-
-bool conn_is_driven(const struct conn *c)
-{
-	struct exchange *u = conn_exchange(c);
-
-	return u && atomic_load(&u->driver);
-}
-
-int conn_rcvlowat(const struct conn *c)
-{
-	struct exchange *u = conn_exchange(c);
-
-	return u ? u->rcvlowat : 0;
-}
-
-void conn_keep_rcvlowat(const struct conn *c, int bytes)
-{
-	struct exchange *u = conn_exchange(c);
-
-	/* as the kernel reads it: negative is the most there is, 0 is 1 */
-	if (u)
-		u->rcvlowat = bytes < 0 ? INT_MAX : bytes ? bytes : 1;
 }
 
 void conn_abandon(int fd, struct conn *c)

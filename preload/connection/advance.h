@@ -25,19 +25,11 @@ int conn_wait(int fd, struct conn *c, int64_t limit_ns);
 void conn_finish(int fd);
 /* The errno of a failed conversion, once; 0 when it has been told. */
 int conn_take_error(int fd, struct conn *c);
-/* Is there an errno that nobody has been told yet, in whatever process? */
-bool conn_is_untold(int fd);
 /* connect() reports the outcome: has one done so before, through whichever number (through this one,
  * once the exchange is forgotten)? */
 bool conn_tell(struct conn *c);
 /* Was it accepted (accept.h)? Then it is connected, if nothing has come yet. */
 bool conn_is_incoming(const struct conn *c);
-/* Is there a blocking connect() that waits for the outcome? */
-bool conn_is_driven(const struct conn *c);
-/* SO_RCVLOWAT as the program has set it, 0 if the kernel has it so; and a new value, to be set when
- * the exchange is over. */
-int conn_rcvlowat(const struct conn *c);
-void conn_keep_rcvlowat(const struct conn *c, int bytes);
 /* The program itself ends the connection (or the attempt): the exchange, if any, is over. */
 void conn_abandon(int fd, struct conn *c);
 /* When the nearest deadline of anything pending should be looked after (CLOCK_MONOTONIC);

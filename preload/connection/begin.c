@@ -448,7 +448,7 @@ static void check_bypass(int fd)
 static void check_fallback(int fd)
 {
 	struct conn *c = conn_at(fd, false);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 	int state = sock_tcp_state(fd);
 
 	if (state == TCP_SYN_SENT)

@@ -52,8 +52,7 @@ static nfds_t collect(struct pollfd *set, const struct addr *local)
 	nfds_t n = 0;
 
 	for (int fd = 0; fd <= conn_highest() && n < AT_ONCE_MAX; fd++) {
-		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
-		const struct exchange *u = c ? conn_exchange(c) : NULL;
+		const struct exchange *u = conn_exchange(conn_pending(fd));
 
 		if (u && is_under_way(u) && goes_to(u, local))
 			set[n++] = (struct pollfd){ .fd = fd, .events = POLLOUT };

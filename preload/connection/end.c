@@ -10,7 +10,7 @@
 /* What a socket that takes the twin's place has to know. */
 static struct twin_record record_of(struct conn *c)
 {
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 
 	return (struct twin_record){ .copied = u && atomic_load(&u->copied),
 				     .new_cookie = c ? &c->new_cookie : NULL };

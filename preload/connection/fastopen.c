@@ -72,8 +72,7 @@ static enum fastopen conclude(int fd, const struct exchange_early *early, int co
 
 bool fastopen_is_deferred(int fd)
 {
-	struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	const struct exchange *u = conn_exchange(conn_pending(fd));
 
 	return u && exchange_is_deferred(u);
 }
@@ -114,7 +113,7 @@ static int connect_natively(int fd, const struct addr *server, int family)
 static int first_write(int fd, struct exchange_early *early)
 {
 	struct conn *c = conn_find(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 	struct addr server;
 	int family, r;
 

@@ -50,7 +50,7 @@ static void fill(struct wait_set *set, bool verify)
 		if (mark_get(p->fd) != MARK_PENDING)
 			continue;
 		c = verify ? conn_find(p->fd) : conn_peek(p->fd);
-		u = c ? conn_exchange(c) : NULL;
+		u = conn_exchange(c);
 		if (!u || !exchange_is_pending(u)) {
 			if (c)
 				conn_advance(p->fd, c);
@@ -71,8 +71,7 @@ static void fill(struct wait_set *set, bool verify)
 /* Shown as the kernel had it, as nothing was sent; but then another thread has sent it. */
 static bool has_begun(struct pollfd *p)
 {
-	struct conn *c = p->revents && mark_get(p->fd) == MARK_PENDING ? conn_peek(p->fd) : NULL;
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	const struct exchange *u = p->revents ? conn_exchange(conn_pending(p->fd)) : NULL;
 
 	if (!u || exchange_is_deferred(u))
 		return false;
@@ -104,7 +103,7 @@ static int serve(struct wait_set *set)
 		p->revents = 0;
 		/* with threads, the number may have been closed and made anew meanwhile */
 		c = due && conn_is_shared() ? conn_find(p->fd) : conn_peek(p->fd);
-		u = c ? conn_exchange(c) : NULL;
+		u = conn_exchange(c);
 		if (!u || mark_get(p->fd) != MARK_PENDING) {
 			over++;
 			continue;
@@ -126,9 +125,10 @@ static int finish(struct wait_set *set, struct pollfd *out)
 
 	for (nfds_t i = 0; i < set->n; i++) {
 		short events = set->native[i].revents;
+		bool failed = events && mark_get(out[i].fd) == MARK_FAILED;
+		const struct exchange *u = failed ? conn_exchange(conn_find(out[i].fd)) : NULL;
 
-		if (events && mark_get(out[i].fd) == MARK_FAILED && conn_find(out[i].fd) &&
-		    conn_is_untold(out[i].fd))
+		if (u && atomic_load(&u->err)) /* which nobody has been told, in whatever process */
 			events |= POLLERR | POLLHUP;
 		out[i].revents = events;
 		ready += events != 0;

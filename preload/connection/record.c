@@ -73,6 +73,11 @@ struct conn *conn_peek(int fd)
 	return mark_has_record(mark_get(fd)) ? conn_at(fd, false) : NULL;
 }
 
+struct conn *conn_pending(int fd)
+{
+	return mark_get(fd) == MARK_PENDING ? conn_at(fd, false) : NULL;
+}
+
 /* Asked only where a record is at stake: it is a system call. */
 bool conn_is_owner(void)
 {
@@ -109,7 +114,7 @@ struct conn *conn_find(int fd)
 
 struct exchange *conn_exchange(const struct conn *c)
 {
-	struct exchange *u = exchange_at(c->exchange);
+	struct exchange *u = c ? exchange_at(c->exchange) : NULL;
 
 	return u && atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
 }
@@ -216,17 +221,18 @@ static bool forget_fresh(int fd)
 
 static void forget(int fd, enum mark mark)
 {
-	struct exchange *u = NULL;
+	struct exchange *u;
 	struct conn *c;
 	int64_t end_ns;
 
 	epset_forget(fd);
 	if (mark_is_fresh(mark) && forget_fresh(fd))
 		return;
-	c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
+	c = conn_pending(fd);
+	u = conn_exchange(c);
 	/* Nobody else can be interested, but another thread that is waiting, which has a second to
 	 * notice: the slot is free for the next one. Those that are deferred may be many. */
-	if (c && (u = conn_exchange(c)) && conn_is_ours(c) && !c->copied)
+	if (u && conn_is_ours(c) && !c->copied)
 		exchange_given_up(u, fd);
 	if (u && conn_is_ours(c) && !atomic_load(&c->inherited) && !atomic_load(&u->copied)) {
 		end_ns = conn_is_shared() && !exchange_is_deferred(u) ? now_ns() : 0;
@@ -288,7 +294,7 @@ bool conn_is_ours(const struct conn *c)
 void conn_copy_record(int fd, int newfd, enum mark mark)
 {
 	struct conn *from = conn_peek(fd), *to = conn_at(newfd, true);
-	struct exchange *u = from ? conn_exchange(from) : NULL;
+	struct exchange *u = conn_exchange(from);
 
 	if (!from || !to)
 		return;
@@ -313,19 +319,16 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 void conn_each_number(int fd, struct exchange *u, void (*each)(int fd, struct exchange *u))
 {
 	each(fd, u);
-	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++) {
-		struct conn *c = mark_get(other) == MARK_PENDING ? conn_peek(other) : NULL;
-
-		if (other != fd && c && conn_exchange(c) == u)
+	for (int other = 0; atomic_load(&u->copied) && other <= conn_highest(); other++)
+		if (other != fd && conn_exchange(conn_pending(other)) == u)
 			each(other, u);
-	}
 }
 
 /* Before whoever ends it puts another socket there. */
 static void share_pending(int fd)
 {
 	struct conn *c = conn_peek(fd);
-	struct exchange *u = c ? conn_exchange(c) : NULL;
+	struct exchange *u = conn_exchange(c);
 
 	if (!u || !conn_is_owner())
 		return;
@@ -387,7 +390,7 @@ bool conn_is_shared(void)
 void conn_share_pending(void)
 {
 	for (int fd = 0; mark_any_unsettled() && fd <= conn_highest(); fd++) {
-		struct conn *c = mark_get(fd) == MARK_PENDING ? conn_peek(fd) : NULL;
+		struct conn *c = conn_pending(fd);
 
 		if (!c)
 			continue;

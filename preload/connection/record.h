@@ -33,9 +33,10 @@ struct conn {
  * the mark is gone) if the number is something else by now. One system call. */
 struct conn *conn_find(int fd);
 bool conn_is_of(int fd, const struct conn *c); /* do the cookies agree? */
-/* The same without proof, for the moments after a conn_find(). NULL if there is no record. */
+/* The same without proof, for the moments after a conn_find(). NULL if there is no record; if it is not pending. */
 struct conn *conn_peek(int fd);
-/* The exchange, or NULL if there was none, or its slot has been needed for another one. */
+struct conn *conn_pending(int fd);
+/* The exchange, or NULL if there was none, or its slot has been needed for another one, or c is NULL. */
 struct exchange *conn_exchange(const struct conn *c);
 
 /* The address as a socket of this family shows it, in a buffer of the program's that has this room. The
