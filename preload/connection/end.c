@@ -29,7 +29,7 @@ void end_refused(int fd, struct conn *c, struct exchange *u, int err)
 	/* disconnecting forgets it, a refused connect keeps it */
 	sock_addr(fd, SYS_getsockname, &u->local);
 	exchange_take_back(u, fd);
-	twin_give_back(fd, record_of(c), &u->local);
+	twin_give_back(fd, record_of(c), true, &u->local);
 	if (is_still(fd, u))
 		sys_shutdown(fd, SHUT_RDWR);
 	atomic_store(&u->err, err);
@@ -52,7 +52,7 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	int r = 0;
 
 	exchange_take_back(u, fd);
-	if (twin_give_back(fd, record_of(c), NULL))
+	if (twin_give_back(fd, record_of(c), true, NULL))
 		u->family = note_at(fd)->family;
 	else
 		traces_bind_again(fd);
@@ -88,13 +88,14 @@ void end_by(int fd, struct exchange *u, enum exchange_event event, int err)
 
 void end_withdrawn(int fd, struct conn *c)
 {
-	twin_withdraw(fd, record_of(c));
+	epset_settle(fd); /* lifted for the twin, if nothing came after it */
+	twin_give_back(fd, record_of(c), false, NULL);
 }
 
 void end_disconnected(int fd, struct conn *c)
 {
 	sock_disconnect(fd);
-	twin_give_back(fd, record_of(c), NULL);
+	twin_give_back(fd, record_of(c), true, NULL);
 }
 
 void conn_reset(int fd, struct conn *c)

@@ -265,16 +265,16 @@ void epset_settle(int fd)
 
 /* A one-shot registration that has fired could not be entered again as it was; one of a set that was
  * closed under this number, or that a parent process entered, cannot be taken out. */
-static bool lift(struct reg *r, bool exchanged)
+static bool lift(struct reg *r, bool swapped)
 {
-	if ((r->native && !exchanged) || r->process != epset_process || epset_is_silent(r) ||
+	if ((r->native && !swapped) || r->process != epset_process || epset_is_silent(r) ||
 	    epset_ctl(r->epfd, EPOLL_CTL_DEL, r->fd, &r->wanted) < 0)
 		return false;
 	r->lifted = true;
 	return true;
 }
 
-static bool lift_all(int fd, bool exchanged)
+bool epset_lift(int fd, bool swapped)
 {
 	bool ok = true;
 
@@ -283,21 +283,11 @@ static bool lift_all(int fd, bool exchanged)
 	if (!epset_lock())
 		return false;
 	for (uint32_t i = epset_first(fd); i && ok; i = epset_at(i)->next)
-		ok = lift(epset_at(i), exchanged);
+		ok = lift(epset_at(i), swapped);
 	if (!ok)
 		settle(fd);
 	epset_unlock();
 	return ok;
-}
-
-bool epset_lift(int fd)
-{
-	return lift_all(fd, false);
-}
-
-bool epset_lift_swapped(int fd)
-{
-	return lift_all(fd, true);
 }
 
 void epset_forget(int fd)

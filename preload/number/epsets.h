@@ -55,13 +55,12 @@ void epset_swap(int fd, struct watch *w);
 void epset_put_back(int fd, struct watch *w, bool forget);
 /* By a vfork child, in the sets that it still has; for its parent they are not put back yet. */
 void epset_show(int fd, struct watch *w);
-/* Another socket is about to take the place of fd's: takes all registrations out of their sets, as the
- * old socket's would go with it. The next epset_swap() enters the new one; epset_settle() does with
- * the program's own masks. False: one of them cannot be entered again as it is; nothing has changed. */
-bool epset_lift(int fd);
+/* Another socket is about to take the place of fd's: takes all registrations out of their sets, as the old socket's
+ * would go with it. The next epset_swap() enters the new one; epset_settle() does with the program's own masks. False:
+ * one of them cannot be entered again as it is; nothing has changed. swapped: those that are swapped, too, which are
+ * entered again when they are put back. */
+bool epset_lift(int fd, bool swapped);
 void epset_settle(int fd);
-/* The same while they are swapped: those are entered again when they are put back. */
-bool epset_lift_swapped(int fd);
 bool epset_has(int fd);
 /* What the program has asked of fd, which is not swapped, in the set. False: nothing, or a one-shot event that it
  * has had. The second: it has it now; false: from somebody else. */

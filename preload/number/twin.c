@@ -334,7 +334,7 @@ static bool put(int fd, int other, int descriptor_flags, uint16_t word)
 /* Everything that may fail comes first. */
 static int place(int fd, int twin, int descriptor_flags, struct twin_wish *wish)
 {
-	if (!epset_lift(fd))
+	if (!epset_lift(fd, false))
 		return fail(wish, "an epoll registration");
 	if (connect_hidden(twin, wish) >= 0 && put(fd, twin, descriptor_flags, wish->word))
 		return 0;
@@ -506,14 +506,14 @@ static bool place_plain(int fd, int plain, uint64_t cookie, _Atomic uint64_t *ne
 	int flags = sys_fcntl(fd, F_GETFL, 0), descriptor_flags = sys_fcntl(fd, F_GETFD, 0);
 
 	if (flags < 0 || descriptor_flags < 0 || flags & O_ASYNC || !cookie ||
-	    sys_fcntl(plain, F_SETFL, flags) < 0 || !epset_lift_swapped(fd))
+	    sys_fcntl(plain, F_SETFL, flags) < 0 || !epset_lift(fd, true))
 		return false;
 	if (new_cookie)
 		atomic_store(new_cookie, cookie);
 	return put(fd, plain, descriptor_flags, word);
 }
 
-static bool give_back(int fd, struct twin_record record, bool disconnected, const struct addr *own)
+bool twin_give_back(int fd, struct twin_record record, bool disconnected, const struct addr *own)
 {
 	struct note *n = note_at(fd);
 	struct twin_wish wish = { .nonblocking = true };
@@ -539,15 +539,4 @@ static bool give_back(int fd, struct twin_record record, bool disconnected, cons
 	}
 	moment_end(plain);
 	return done;
-}
-
-bool twin_give_back(int fd, struct twin_record record, const struct addr *own)
-{
-	return give_back(fd, record, true, own);
-}
-
-void twin_withdraw(int fd, struct twin_record record)
-{
-	epset_settle(fd); /* place() has lifted them, if nothing came after it */
-	give_back(fd, record, false, NULL);
 }

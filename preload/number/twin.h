@@ -47,18 +47,17 @@ void twin_close_spare(struct twin_wish *wish);
 int twin_take_place(int fd, struct twin_wish *wish);
 /* fd was accepted on a twin of MPTCP: it is one, too, or TCP's, which is asked when it matters. */
 void twin_accepted(int fd, int family, const struct note *listener);
-/* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in
- * its place, which looks as the program's own would after that. False: it stays (a duplicate or another
- * process has it too, or a privilege that it took has been dropped since), which shows only in the bits
- * that poll() reports of a failure. own: NULL, or the address of this host that it had. */
+/* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in its place, which
+ * looks as the program's own would after that; not disconnected: it has sent nothing, and the other one is as before its
+ * connect(). False: it stays (a duplicate or another process has it too, or a privilege that it took has been dropped
+ * since), which shows only in the bits that poll() reports of a failure. own: NULL, or the address of this host that it
+ * had. */
 struct twin_record {
 	bool copied; /* other numbers may refer to it */
 	_Atomic uint64_t *
 		new_cookie; /* NULL, or where the cookie of the socket to come is put before it comes */
 };
-bool twin_give_back(int fd, struct twin_record record, const struct addr *own);
-/* The same for a twin that has sent nothing: the program's socket is as before its connect(). */
-void twin_withdraw(int fd, struct twin_record record);
+bool twin_give_back(int fd, struct twin_record record, bool disconnected, const struct addr *own);
 /* In the child of fork(): of another thread's that was just being placed. */
 void twin_in_child(void);
 /* A signal handler closes the number while the frame that it has interrupted may be putting a socket there. */

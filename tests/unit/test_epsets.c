@@ -178,7 +178,7 @@ static int set_up_exchanged(void **state)
 	epset_ctl(x.set, EPOLL_CTL_ADD, x.number, &wanted);
 	epset_follow(x.set, EPOLL_CTL_ADD, x.number, &wanted);
 	epset_swap(x.number, &x.watch);
-	return epset_lift_swapped(x.number) ? 0 : -1;
+	return epset_lift(x.number, true) ? 0 : -1;
 }
 
 static int tear_down_exchanged(void **state)
@@ -252,7 +252,7 @@ static void test_taken_out_before_the_swap(void **state)
 	x->watch.state = 0;
 	epset_put_back(x->number, &x->watch, false);
 	x->watch = (struct watch){ .state = EPOLLIN };
-	assert_true(epset_lift(x->number));
+	assert_true(epset_lift(x->number, false));
 	assert_int_equal(dup3(x->other, x->number, 0), x->number);
 	assert_int_equal(epset_ctl_swapped(EPOLL_CTL_DEL, x->set, x->number, NULL, &x->watch), 0);
 	epset_swap(x->number, &x->watch);
