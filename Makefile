@@ -302,7 +302,7 @@ $(BUILD)/unit/test_real: $(BUILD)/obj/preload/kernel/libc.o
 $(BUILD)/unit/test_real: private REPLACED := dlsym
 # the exchange as the library has it, between a kernel and a clock of the test's
 $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
-		elsewhere.o incoming.o retry.o give_up.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
+		elsewhere.o incoming.o retry.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
 		cookies.o) number/notes.o number/traces.o number/marks.o kernel/sock.o kernel/memory.o)
 $(BUILD)/unit/test_step: private REPLACED := clock_ns syscall
 $(BUILD)/unit/test_epsets $(BUILD)/unit/test_slots: $(BUILD)/obj/preload/kernel/memory.o

@@ -2,7 +2,6 @@
 #include "any_int.h"
 
 #include "advance.h"
-#include "attempt.h"
 #include "begin.h"
 #include "sock.h"
 #include "wait.h"

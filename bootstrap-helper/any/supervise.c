@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "any_int.h"
 
-#include "attempt.h"
+#include "begin.h"
 #include "record.h"
 #include "shim.h"
 #include "sock.h"

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "attempt.h"
 #include "begin.h"
 #include "memory.h"
 #include "notes.h"

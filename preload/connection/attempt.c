@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* All of connect() but its system call: whether to convert, by which converter, and the wait for it. */
 #include "advance.h"
-#include "attempt.h"
 #include "begin.h"
 #include "bound.h"
 #include "end.h"
@@ -10,7 +9,6 @@
 #include "epsets.h"
 #include "counts.h"
 #include "errno_name.h"
-#include "reach.h"
 #include "sock.h"
 #include "servers.h"
 #include "shim.h"
@@ -242,8 +240,8 @@ static bool is_unfit(int fd, const struct conn_request *request)
 	if (n && n->family && n->family != request->family)
 		return true;
 	return request->family == AF_INET6 &&
-	       ((addr_is_v4(&request->server) && reach_is_only_v6(fd)) ||
-		reach_is_bound_elsewhere(fd, &request->server));
+	       ((addr_is_v4(&request->server) && twin_own_is_only_v6(fd)) ||
+		twin_own_is_bound_elsewhere(fd, &request->server));
 }
 
 /* Where nothing but the converter will do, one that has failed is asked all the same. */

@@ -8,7 +8,6 @@
 #include "record.h"
 #include "sock.h"
 #include "converters.h"
-#include "reach.h"
 #include "epsets.h"
 #include "report.h"
 #include "shim.h"
@@ -255,7 +254,7 @@ static int family_needed(int fd, const struct conn_request *request, bool *must)
 	/* an IPv6 socket on its way to an IPv4 server takes both, or is_unfit() had said so */
 	*must = request->family == AF_INET ?
 			!v4 :
-			v4 && !addr_is_v4(&request->server) && reach_is_only_v6(fd);
+			v4 && !addr_is_v4(&request->server) && twin_own_is_only_v6(fd);
 	return *must ? AF_INET6 : request->family;
 }
 
@@ -303,7 +302,7 @@ static bool take_twin(int fd, struct conn_request *request)
 
 	request->socket_family = request->family;
 	/* neither it nor another socket with the same address gets there */
-	if (request->family == AF_INET6 && reach_is_bound_elsewhere(fd, &request->verdict.via)) {
+	if (request->family == AF_INET6 && twin_own_is_bound_elsewhere(fd, &request->verdict.via)) {
 		request->why = TWIN_BOUND;
 		return false;
 	}

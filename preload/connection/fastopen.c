@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "fastopen.h"
 
-#include "attempt.h"
 #include "begin.h"
 #include "sock.h"
 #include "twin.h"

@@ -9,8 +9,8 @@
 #define CVT_EXCHANGE_INT_H
 
 #include "health.h"
-#include "pending.h"
 #include "report.h"
+#include "step.h"
 
 struct exchange_turn {
 	struct exchange *u;
@@ -66,10 +66,14 @@ void exchange_request_taken(struct exchange *u);
 enum exchange_event exchange_read_incoming(struct exchange_turn *t);
 enum exchange_event exchange_refuse(struct exchange_turn *t, const char *why);
 
-/* give_up.c: the converter has failed, or says that the server has: another one, a direct connection if it
+/* elsewhere.c: the converter has failed, or says that the server has: another one, a direct connection if it
  * may be, or the failure for the program to see. The same, where there is no other. */
 enum exchange_event exchange_give_up(struct exchange_turn *t, struct exchange_failure failure);
 enum exchange_event exchange_give_up_for_good(struct exchange_turn *t);
+/* After EXCHANGE_ELSEWHERE, without the lock. */
+enum exchange_event exchange_go_elsewhere(struct exchange_turn *t);
+/* The first part of that. False: there is no other whose SYN could be sent; t->failure is the last. */
+bool exchange_try_elsewhere(struct exchange_turn *t);
 
 /* retry.c: one attempt more, on the same socket and by the same converter. */
 enum exchange_event exchange_retry(struct exchange_turn *t, enum exchange_try what,
@@ -83,11 +87,6 @@ bool exchange_retry_answered(struct exchange_turn *t, const struct hs_result *re
 /* There is no reply: was the Connect TLV's length too much for the converter? False as above. */
 bool exchange_retry_unanswered(struct exchange_turn *t, struct exchange_failure failure,
 			       enum exchange_event *event);
-
-/* elsewhere.c: after EXCHANGE_ELSEWHERE, without the lock. */
-enum exchange_event exchange_go_elsewhere(struct exchange_turn *t);
-/* The first part of that. False: there is no other whose SYN could be sent; t->failure is the last. */
-bool exchange_try_elsewhere(struct exchange_turn *t);
 
 /* silence.c: nothing has come by look_ns. Sets it anew. */
 enum exchange_event exchange_look(struct exchange_turn *t);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The message at the head of a connection that a converter has made to us, and our header, which is the
  * answer to it. */
-#include "step.h"
-
 #include "converters.h"
 #include "exchange_int.h"
 #include "shim.h"

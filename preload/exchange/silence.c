@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* Nothing comes: what may help, whether anybody is there at all, and in the end whose fault it was. */
-#include "step.h"
-
 #include "exchange_int.h"
 
 #include "sock.h"

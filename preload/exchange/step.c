@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* How an exchange goes on: the rest of the message, the reply, what the reply means, and what its absence
  * does. */
-#include "step.h"
-
 #include "exchange_int.h"
 #include "marks.h"
 #include "notes.h"

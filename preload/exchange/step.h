@@ -1,16 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * step.h - an exchange on its way.
+ * step.h - an exchange on its way: what it is about and waits for, and a step of it.
  */
 #ifndef CVT_STEP_H
 #define CVT_STEP_H
 
-#include "pending.h"
 #include "slots.h"
 
-/* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer
- * and no early data perhaps only prepares it. early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else -errno:
- * nothing was sent, the exchange is over. */
+/* Is the message that is out an Info TLV, and no Connect TLV? */
+static inline bool exchange_asks_info(const struct exchange *u)
+{
+	return (u->tried & (EXCHANGE_TRIED_INFO | EXCHANGE_TRIED_AGAIN)) == EXCHANGE_TRIED_INFO;
+}
+
+static inline bool exchange_is_pending(const struct exchange *u)
+{
+	enum exchange_phase phase = exchange_phase(u);
+
+	return phase >= EXCHANGE_DEFERRED && phase <= EXCHANGE_REPLY;
+}
+
+/* Still the kernel's alone: nothing was sent, and the socket shows what the program shall see. */
+static inline bool exchange_is_deferred(const struct exchange *u)
+{
+	return exchange_phase(u) == EXCHANGE_DEFERRED;
+}
+
+/* POLLOUT or POLLIN (the epoll bits are the same): what advance would need. */
+static inline short exchange_wants(const struct exchange *u)
+{
+	short wants = (short)watch_wants(&u->watch);
+
+	return wants ? wants : POLLIN;
+}
+
+/* When there is something to be done even if nothing happens: the next look, or the end of its time. */
+static inline int64_t exchange_due_ns(const struct exchange *u)
+{
+	int64_t look_ns = atomic_load(&u->look_ns), deadline_ns = atomic_load(&u->deadline_ns);
+
+	return look_ns < deadline_ns ? look_ns : deadline_ns;
+}
+
+/* Its converter has not been tried yet; until `limit_ns` all that it may go on to share the time. */
+void exchange_begin_tries(struct exchange *u);
+
+/* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no early
+ * data perhaps only prepares it. early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else
+ * -errno: nothing was sent, the exchange is over. */
 int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early);
 /* One that a converter has begun: a connection that it has made to us for a remote host, whose Connect TLV
  * says which. Pending until that has come and our header is out; then `server` is the remote host. What does

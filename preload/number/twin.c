@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "twin_int.h"
 
-#include "reach.h"
 #include "epsets.h"
 #include "traces.h"
 #include "sock.h"
@@ -370,7 +369,7 @@ static int take_place(int fd, struct twin_wish *wish)
 		return -1;
 	/* bind() may have changed what was set, and on an MPTCP socket it shows nothing of it */
 	only_v6 = n->family == AF_INET6 &&
-		  (wish->must || (atomic_load(&n->bound) && reach_is_only_v6(fd)));
+		  (wish->must || (atomic_load(&n->bound) && twin_own_is_only_v6(fd)));
 	if (!wish->cookie) /* by which it is known later */
 		fail(wish, "its socket cookie");
 	else if (!atomic_load(&n->bound) || carry_bound(fd, twin, wish))

@@ -68,6 +68,12 @@ bool twin_has_mptcp(void);
 bool twin_is(int fd);
 /* The same, and its family is not the one that the program asked for (IPv4). */
 bool twin_is_foreign(int fd);
+/* Which family the program's own IPv6 socket reaches, whatever has its number: does it refuse v4-mapped addresses; is it
+ * bound to an address of the family that `to` is not of? The kernel is asked: IPV6_V6ONLY has a value before anybody sets
+ * it (net.ipv6.bindv6only), and sockets are made and set up unseen. Only for a number that connect() has claimed
+ * (conn_claim()). */
+bool twin_own_is_only_v6(int fd);
+bool twin_own_is_bound_elsewhere(int fd, const struct addr *to);
 /* What the socket under the number is, twin or not. */
 void twin_ask(int fd, int *family, bool *mptcp);
 /* Has the twin's connection become one of MPTCP or of TCP? That is told once, then TWIN_ASKED. */

@@ -172,6 +172,16 @@ static int get_plain(const struct note *n, int level, int name, void *value, soc
 	return r;
 }
 
+bool twin_own_is_only_v6(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	if (!note_has_twin(fd))
+		return sock_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	return twin_getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
+}
+
 /* An IPv4 socket knows no option of this level, whatever has its number. */
 static bool is_of_other_family(int fd, int level)
 {

@@ -64,6 +64,17 @@ bool twin_is_foreign(int fd)
 	return n && note_twin(n) && n->twin_family != n->family && twin_is(fd);
 }
 
+bool twin_own_is_bound_elsewhere(int fd, const struct addr *to)
+{
+	const struct note *n = note_at(fd);
+	struct addr own;
+
+	if (n && n->family && !atomic_load(&n->bound))
+		return false;
+	return sock_addr(fd, SYS_getsockname, &own) && addr_classify(&own) != ADDR_UNSPECIFIED &&
+	       addr_is_v4(&own) != addr_is_v4(to);
+}
+
 /* An IPv6 name as an IPv4 program can take it. */
 static void to_v4(struct sockaddr_storage *name, socklen_t *len)
 {
