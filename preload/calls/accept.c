@@ -10,8 +10,6 @@
 #include "sock.h"
 #include "wait.h"
 
-#include <netinet/tcp.h>
-
 /* The process has not opened it, and so has not read the configuration either. */
 SLOW static void meet_listener(int fd)
 {

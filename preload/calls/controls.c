@@ -10,8 +10,6 @@
 #include "twin.h"
 
 #include <linux/sockios.h>
-#include <stdarg.h>
-#include <sys/ioctl.h>
 
 /* On an unfinished connect the kernel's shutdown() is a disconnect (TRAPS 2.16). */
 INTERPOSE int shutdown(int fd, int how)

@@ -12,10 +12,8 @@
 #include "shim.h"
 #include "twin.h"
 
-#include <fcntl.h>
 #include <linux/close_range.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <sys/resource.h>
 
 /* The type carries flags: SOCK_STREAM alone is not how most programs call it. */

@@ -17,12 +17,8 @@
 #include "real.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <spawn.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 void handover_finish(int fd)

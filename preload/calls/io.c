@@ -14,7 +14,6 @@
 #include "wait.h"
 
 #include <limits.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 enum direction { READING, WRITING };

@@ -12,8 +12,6 @@
 #include "twin.h"
 
 #include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 /* libc's answer, in the program's family. */

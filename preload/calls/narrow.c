@@ -10,8 +10,6 @@
 #include "marks.h"
 #include "memory.h"
 
-#include <sys/sendfile.h>
-
 int narrow_ppoll(struct pollfd *fds, nfds_t n, const narrow_timespec *timeout,
 		 const sigset_t *mask) __asm__("ppoll");
 int narrow_ppoll_chk(struct pollfd *fds, nfds_t n, const narrow_timespec *timeout,

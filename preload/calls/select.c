@@ -11,11 +11,7 @@
 #include "real.h"
 #include "wait.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/select.h>
-#include <sys/time.h>
 
 #define SETS 3
 

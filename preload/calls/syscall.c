@@ -24,8 +24,6 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
 
 #define RAW_NUMBERS 512 /* none of those above concerns us */
 

@@ -13,9 +13,6 @@
 #include "traces.h"
 #include "twin.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 /* Bytes, which the kernel doubles: what is behind any window (LINUX-FACTS 2b.6). */
 #define SEND_BUFFER    (1 << 15)
 #define SYN_DATA_QUEUE 256 /* connections whose third ACK is outstanding (LINUX-FACTS 1.14) */

@@ -3,7 +3,6 @@
 #include "advance.h"
 #include "due.h"
 #include "end.h"
-#include "record.h"
 #include "sock.h"
 #include "epsets.h"
 #include "report.h"

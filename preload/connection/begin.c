@@ -5,20 +5,15 @@
 #include "begin.h"
 #include "due.h"
 #include "end.h"
-#include "record.h"
 #include "sock.h"
 #include "converters.h"
 #include "epsets.h"
 #include "report.h"
 #include "shim.h"
-#include "servers.h"
 #include "paths.h"
 #include "proc.h"
 #include "twin.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 int conn_lower_rcvlowat(int fd)

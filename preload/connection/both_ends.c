@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "both_ends.h"
 
-#include "record.h"
 #include "pollset.h"
 #include "wait.h"
 #include "sock.h"

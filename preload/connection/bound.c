@@ -5,9 +5,7 @@
 #include "sock.h"
 
 #include <net/if.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #define HOPS 64 /* that packets have of hosts that say nothing of it */
 

@@ -2,11 +2,8 @@
 /* How a converted connection ended, for the log's debug level: where the program closes it by libc. */
 #include "end.h"
 
-#include "record.h"
 #include "sock.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 /* The kernel's structures, of whose ends libc's headers do not know yet. */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "end.h"
 
-#include "record.h"
 #include "epsets.h"
 #include "sock.h"
 #include "traces.h"

@@ -7,8 +7,6 @@
 #include "wait.h"
 
 #include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 enum fastopen {
 	FASTOPEN_DONE,	    /* *result is a count, or a negative errno */

@@ -5,12 +5,9 @@
  * it is connected to, and whether somebody has read what came first.
  */
 #include "end.h"
-#include "record.h"
 #include "sock.h"
 
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #define SHORTEST_REPLY 4	   /* bytes; a FIN counts as one that is received */
 #define UNTOLD_NS      60000000000 /* how long the errno waits for somebody who asks */

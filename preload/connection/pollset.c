@@ -13,7 +13,6 @@
 #include "wait.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #define READABLE (POLLIN | POLLRDNORM)
 

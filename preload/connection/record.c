@@ -13,7 +13,6 @@
 
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define CONN_PAGE 256
 

@@ -7,7 +7,6 @@
 #include "sock.h"
 #include "traces.h"
 
-#include <netinet/tcp.h>
 #include <string.h>
 
 #define ACK_LOOK_NS 2000000

@@ -6,9 +6,6 @@
 #include "sock.h"
 #include "traces.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 bool exchange_go_on(struct exchange *u, enum exchange_phase phase)
 {
 	uint32_t now = atomic_load(&u->watch.state);

@@ -5,11 +5,8 @@
 #include "counts.h"
 #include "message.h"
 #include "sock.h"
-#include "servers.h"
 #include "shim.h"
-#include "twin.h"
 
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <unistd.h>
 
 #define ENV_MAX 8192
 #define WAIT_NS 2000000000 /* for another thread to read the configuration */

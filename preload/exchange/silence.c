@@ -4,10 +4,6 @@
 
 #include "sock.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stddef.h>
-
 /* A server that is mute looks the same; only an attempt that fares better tells (report.h). */
 static bool is_held(const struct exchange *u, int fd)
 {

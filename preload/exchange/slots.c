@@ -7,7 +7,6 @@
 
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define SLOTS	      16384 /* exchanges at once, in this process and its forked children */
 #define SLOTS_FIRST   64    /* of which so many are used until more are needed */

@@ -7,11 +7,6 @@
 #include "sock.h"
 #include "traces.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stddef.h>
-#include <sys/ioctl.h>
-
 /* ------------------------------------------------------------------------- the reply */
 
 static enum exchange_event finish(struct exchange_turn *t, const struct hs_result *result)

@@ -7,8 +7,6 @@
 #include "sock.h"
 #include "traces.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 /* Not inlined: nothing of its room is needed when the message is sent. False: another thread has brought

@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 #define PAGE 4096
 

@@ -3,11 +3,9 @@
 
 #include "real.h"
 
-#include <fcntl.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 /* What stays in the mask of a one-shot registration that has fired. */
 #define PRIVATE_BITS (EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)

@@ -3,8 +3,6 @@
 
 #include "wait.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 

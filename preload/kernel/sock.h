@@ -10,6 +10,7 @@
 #include "addr.h"
 #include "real.h"
 
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #ifndef TCP_IS_MPTCP

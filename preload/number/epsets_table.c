@@ -4,9 +4,6 @@
 
 #include "memory.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-
 #define CHUNK (EPSET_MAX < 1024 ? EPSET_MAX : 1024)
 
 static struct reg first_chunk[CHUNK]; /* most processes need no other */

@@ -6,9 +6,7 @@
 #include "memory.h"
 #include "sock.h"
 
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #ifndef TCP_MD5SIG_EXT
 #define TCP_MD5SIG_EXT 32

@@ -5,8 +5,6 @@
 #include "sock.h"
 
 #include <linux/net_tstamp.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 static const int stamps[] = { SO_TIMESTAMPING_OLD, SO_TIMESTAMPING_NEW };

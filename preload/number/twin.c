@@ -5,9 +5,6 @@
 #include "traces.h"
 #include "sock.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 /* The kernel has no MPTCP, or it is switched off or forbidden: asked once per process. */

@@ -3,10 +3,7 @@
 
 #include "sock.h"
 
-#include <netinet/tcp.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51

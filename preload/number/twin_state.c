@@ -4,10 +4,8 @@
 #include "sock.h"
 
 #include <linux/sockios.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #ifndef SOL_MPTCP
 #define SOL_MPTCP 284

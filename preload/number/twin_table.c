@@ -4,8 +4,6 @@
 
 #include "sock.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 
 /* ----------------------------------------------------------------- what is one */
