@@ -503,9 +503,7 @@ static void look_at_direct(struct job *j)
 static void look(struct job *j, bool broken)
 {
 	struct conn *c = mark_has_record(mark_get(j->ours)) ? conn_find(j->ours) : NULL;
-	enum mark mark = !c	? mark_get(j->ours) :
-			 broken ? conn_advance_broken(j->ours, c) :
-				  conn_advance(j->ours, c);
+	enum mark mark = c ? conn_advance_after(j->ours, c, broken) : mark_get(j->ours);
 	int err;
 
 	if (mark == MARK_PENDING && conn_exchange(c)) {

@@ -105,10 +105,8 @@ static int filter(const struct epoll_wait *w, int n, bool *served)
 		}
 		*served = true;
 		c = fd >= 0 && mark_get(fd) == MARK_PENDING ? conn_find(fd) : NULL;
-		if (c && events[i].events & EPOLLERR)
-			conn_advance_broken(fd, c);
-		else if (c)
-			conn_advance(fd, c);
+		if (c)
+			conn_advance_after(fd, c, events[i].events & EPOLLERR);
 		else if (fd >= 0 && mark_get(fd) != MARK_OPENING)
 			/* another thread has ended it and is about to do this */
 			epset_put_back(fd, NULL, false);

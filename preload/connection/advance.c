@@ -43,7 +43,7 @@ static bool may_step(const struct exchange *u)
 	return !driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns);
 }
 
-static enum mark advance(int fd, struct conn *c, bool broken)
+enum mark conn_advance_after(int fd, struct conn *c, bool broken)
 {
 	uint16_t word = mark_look(fd); /* first: another thread may be closing the number */
 	struct exchange *u = conn_exchange(c);
@@ -180,16 +180,6 @@ bool conn_sweep(int64_t ahead_ns)
 		return false;
 	due_each(at_ns, conn_highest(), look_after);
 	return true;
-}
-
-enum mark conn_advance(int fd, struct conn *c)
-{
-	return advance(fd, c, false);
-}
-
-enum mark conn_advance_broken(int fd, struct conn *c)
-{
-	return advance(fd, c, true);
 }
 
 int conn_take_error(int fd, struct conn *c)

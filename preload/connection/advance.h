@@ -7,11 +7,13 @@
 
 #include "record.h"
 
-/* Does what can be done without waiting, or ends an exchange whose deadline has passed.
- * Returns the mark that the number has then: MARK_PENDING while the program has to wait. */
-enum mark conn_advance(int fd, struct conn *c);
-/* The same after a wait that has reported an error on fd. */
-enum mark conn_advance_broken(int fd, struct conn *c);
+/* Does what can be done without waiting, or ends an exchange whose deadline has passed. Returns the mark that the number
+ * has then: MARK_PENDING while the program has to wait. broken: after a wait that has reported an error on fd. */
+enum mark conn_advance_after(int fd, struct conn *c, bool broken);
+static inline enum mark conn_advance(int fd, struct conn *c)
+{
+	return conn_advance_after(fd, c, false);
+}
 /* Waits as a blocking connect() does: 0 when the exchange is over; -ETIMEDOUT at limit_ns
  * (CLOCK_MONOTONIC, WAIT_FOREVER for none); -EINTR after a signal that does not restart (TRAPS
  * 2.9; with a time limit the kernel never restarts); -EDEADLK if waiting could not help

@@ -107,10 +107,8 @@ static int serve(struct wait_set *set)
 			over++;
 			continue;
 		}
-		if (events & POLLERR)
-			mark = conn_advance_broken(p->fd, c);
-		else if (due || !exchange_is_pending(u))
-			mark = conn_advance(p->fd, c);
+		if (due || !exchange_is_pending(u))
+			mark = conn_advance_after(p->fd, c, events & POLLERR);
 		over += mark != MARK_PENDING;
 	}
 	return over;
