@@ -283,6 +283,15 @@ SLOW static int spawn_with_peers(__typeof__(posix_spawn) *spawn, pid_t *pid, con
 	return spawn(pid, path, actions, attr, argv, with_peers(&room, envp, true));
 }
 
+static int spawn_by(__typeof__(posix_spawn) *spawn, pid_t *pid, const char *path,
+		    const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+		    char *const argv[], char *const envp[])
+{
+	finish_inherited(actions);
+	return is_to_pass() ? spawn_with_peers(spawn, pid, path, actions, attr, argv, envp) :
+			      spawn(pid, path, actions, attr, argv, envp);
+}
+
 INTERPOSE int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *restrict actions, int fd,
 					       int newfd)
 {
@@ -296,10 +305,7 @@ INTERPOSE int posix_spawn(pid_t *restrict pid, const char *restrict path,
 			  const posix_spawnattr_t *restrict attr, char *const argv[restrict],
 			  char *const envp[restrict])
 {
-	finish_inherited(actions);
-	return is_to_pass() ?
-		       spawn_with_peers(REAL(posix_spawn), pid, path, actions, attr, argv, envp) :
-		       REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+	return spawn_by(REAL(posix_spawn), pid, path, actions, attr, argv, envp);
 }
 
 INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
@@ -307,10 +313,7 @@ INTERPOSE int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 			   const posix_spawnattr_t *restrict attr, char *const argv[restrict],
 			   char *const envp[restrict])
 {
-	finish_inherited(actions);
-	return is_to_pass() ?
-		       spawn_with_peers(REAL(posix_spawnp), pid, file, actions, attr, argv, envp) :
-		       REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+	return spawn_by(REAL(posix_spawnp), pid, file, actions, attr, argv, envp);
 }
 
 #ifdef __GLIBC_PREREQ
@@ -323,11 +326,7 @@ static int spawn_pidfd(const char *name, int *pidfd, const char *path,
 	__typeof__(pidfd_spawn) *spawn;
 
 	*(void **)&spawn = dlsym(RTLD_NEXT, name);
-	if (!spawn)
-		return ENOSYS;
-	finish_inherited(actions);
-	return is_to_pass() ? spawn_with_peers(spawn, pidfd, path, actions, attr, argv, envp) :
-			      spawn(pidfd, path, actions, attr, argv, envp);
+	return spawn ? spawn_by(spawn, pidfd, path, actions, attr, argv, envp) : ENOSYS;
 }
 
 INTERPOSE int pidfd_spawn(int *restrict pidfd, const char *restrict path,

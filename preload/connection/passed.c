@@ -87,6 +87,7 @@ static char *write_one(char *at, const struct passed *p)
 	return at + PASSED_HEX;
 }
 
+/* By hand, as strncmp() would be one name more that each process looks up at its start. */
 bool passed_is_variable(const char *text)
 {
 	const char *name = PASSED_NAME;

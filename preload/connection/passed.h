@@ -8,7 +8,6 @@
 #define CVT_PASSED_H
 
 #include "marks.h"
-#include "real.h"
 
 #define PASSED_NAME "CONVERT_PEERS="
 #define PASSED_MOST 16
