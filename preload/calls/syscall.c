@@ -121,11 +121,8 @@ static struct limit limit_of(struct timespec *t)
 
 static long limited(struct limit limit, long r)
 {
-	int64_t ns = limit.until_ns - now_ns();
-
 	if (limit.left && (r >= 0 || errno == EINTR))
-		*limit.left = (struct timespec){ .tv_sec = ns > 0 ? ns / 1000000000 : 0,
-						 .tv_nsec = (long)(ns > 0 ? ns % 1000000000 : 0) };
+		wait_left(limit.until_ns, limit.left);
 	return r;
 }
 

@@ -510,12 +510,9 @@ static int connect_again(int fd, const struct sockaddr *sa, socklen_t len,
 		return conn_tell(c) ? -EISCONN : connect_connected(fd, c);
 	case MARK_FAILED:
 	case MARK_FAILED_TOLD: /* natively ECONNABORTED if SO_ERROR has told it (TRAPS 2.2) */
-		err = conn_take_error(fd, c);
 		told = conn_tell(c);
-		conn_reset(fd, c);
-		if (told) /* through a duplicate: this is a new attempt */
-			return LOOK_AGAIN;
-		return err ? -err : -ECONNABORTED;
+		err = refused(fd, c);
+		return told ? LOOK_AGAIN : err; /* through a duplicate: this is a new attempt */
 	default:
 		return CONN_NATIVELY;
 	}

@@ -430,14 +430,6 @@ bool conn_bypass(int fd, struct conn_request *request)
 	return true;
 }
 
-static void check_bypass(int fd)
-{
-	struct addr server;
-
-	if (twin_outcome(fd) == TWIN_TCP && sock_addr(fd, SYS_getpeername, &server))
-		servers_withdraw(&server, state_now_ms());
-}
-
 /* The server that was silent behind the converter answers us. */
 static void check_fallback(int fd)
 {
@@ -455,10 +447,11 @@ static void check_fallback(int fd)
 void conn_check_direct(int fd)
 {
 	int saved_errno = errno;
+	struct addr server;
 
-	if (mark_get(fd) == MARK_BYPASS)
-		check_bypass(fd);
-	else
+	if (mark_get(fd) != MARK_BYPASS)
 		check_fallback(fd);
+	else if (twin_outcome(fd) == TWIN_TCP && sock_addr(fd, SYS_getpeername, &server))
+		servers_withdraw(&server, state_now_ms());
 	errno = saved_errno;
 }

@@ -61,10 +61,9 @@ static nfds_t collect(struct pollfd *set, const struct addr *local)
 
 static int wait_for_one(int listener, struct pollfd *set, nfds_t n)
 {
-	int64_t until;
+	int64_t until = sock_time_limit(listener, SO_RCVTIMEO);
 	int r;
 
-	until = sock_time_limit(listener, SO_RCVTIMEO);
 	do
 		r = pollset_wait(set, n, until, NULL);
 	while (r == -EINTR && until == WAIT_FOREVER && wait_restarts_all());

@@ -42,18 +42,14 @@ static int take(struct held *h)
 	return is_there ? fd : -1;
 }
 
-static void end(int fd)
-{
-	conn_forget(fd);
-	syscall(SYS_close, fd);
-}
-
 static void drop(struct held *h)
 {
 	int fd = take(h);
 
-	if (fd >= 0)
-		end(fd);
+	if (fd < 0)
+		return;
+	conn_forget(fd);
+	syscall(SYS_close, fd);
 }
 
 /* One whose listener was closed unseen is nobody's, whoever has the number now. */

@@ -90,10 +90,7 @@ int64_t exchange_half_ns(const struct exchange *u)
 
 int64_t exchange_ask_window_ns(const struct exchange *u)
 {
-	int64_t most = (int64_t)shim_config()->timeout_ms * 1000000 / 4;
-	int64_t ns = patience_ns(u);
-
-	return ns < most ? ns : most;
+	return sooner(patience_ns(u), (int64_t)shim_config()->timeout_ms * 1000000 / 4);
 }
 
 bool exchange_may_ask(const struct exchange *u)

@@ -23,8 +23,8 @@ struct shared {
 static _Atomic(void *) shared; /* struct shared */
 /* More of them, mapped when they are needed. What a process maps after a fork it has in common with its own
  * children alone; they alone have records of what is in there. */
-static const uint32_t ends[] = { SLOTS_FIRST, SLOTS_FORKED, SLOTS };
-#define PARTS (sizeof(ends) / sizeof(ends[0]))
+static const uint32_t begins[] = { 0, SLOTS_FIRST, SLOTS_FORKED, SLOTS };
+#define PARTS (sizeof(begins) / sizeof(begins[0]) - 1)
 static _Atomic(void *) parts[PARTS]; /* of struct exchange; but the first, which is in `shared` */
 static _Atomic uint32_t growth;	     /* of the window of slots, beyond SLOTS_FIRST */
 static __thread uint32_t my_id __attribute__((tls_model("initial-exec")));
@@ -36,10 +36,10 @@ static __thread int64_t since_ns __attribute__((tls_model("initial-exec")));
 /* So many as are wanted, or fewer. */
 static uint32_t map_window(uint32_t wanted)
 {
-	for (size_t i = 1; i < PARTS && wanted > ends[i - 1]; i++)
-		if (!memory_place(&parts[i], (ends[i] - ends[i - 1]) * sizeof(struct exchange),
+	for (size_t i = 1; i < PARTS && wanted > begins[i]; i++)
+		if (!memory_place(&parts[i], (begins[i + 1] - begins[i]) * sizeof(struct exchange),
 				  MAP_SHARED))
-			return ends[i - 1];
+			return begins[i];
 	return wanted;
 }
 
@@ -53,31 +53,26 @@ static struct exchange *part(size_t i)
 	return all ? all->slots : NULL;
 }
 
-static uint32_t begins(size_t i)
-{
-	return i ? ends[i - 1] : 0;
-}
-
 struct exchange *exchange_at(uint32_t index)
 {
 	struct exchange *slots;
 	size_t i = 0;
 
-	while (i < PARTS && index >= ends[i])
+	while (i < PARTS && index >= begins[i + 1])
 		i++;
 	slots = i < PARTS ? part(i) : NULL;
-	return slots ? &slots[index - begins(i)] : NULL;
+	return slots ? &slots[index - begins[i]] : NULL;
 }
 
 /* Nowhere in the slot: a forked process that is less trusted by now could write another one there. */
 uint32_t exchange_index(const struct exchange *u)
 {
 	for (size_t i = 0; i < PARTS; i++) {
-		size_t size = (ends[i] - begins(i)) * sizeof(*u);
+		size_t size = (begins[i + 1] - begins[i]) * sizeof(*u);
 		uintptr_t at = (uintptr_t)u - (uintptr_t)part(i);
 
 		if (at < size)
-			return begins(i) + (uint32_t)(at / sizeof(*u));
+			return begins[i] + (uint32_t)(at / sizeof(*u));
 	}
 	return SLOTS;
 }

@@ -6,11 +6,10 @@
  * interrupted by a signal right now. Only who reads the configuration allocates: mostly one thread, and another one
  * where that was waited for in vain.
  */
+#include "memory.h"
+
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define CHUNK 65536
 
@@ -51,10 +50,9 @@ static struct area *map_area(size_t whole)
 {
 	size_t head = aligned(sizeof(struct area)),
 	       size = (head + whole + CHUNK - 1) / CHUNK * CHUNK;
-	struct area *a = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			      0);
+	struct area *a = memory_map(size, MAP_PRIVATE);
 
-	if (a == MAP_FAILED)
+	if (!a)
 		return NULL;
 	a->bytes = (unsigned char *)a + head;
 	a->size = size - head;

@@ -12,7 +12,6 @@
 #include "real.h"
 
 #include <stdatomic.h>
-#include <sys/epoll.h>
 
 #ifndef EPSET_MAX /* at most 1 << EPSET_BITS */
 #define EPSET_MAX (1 << EPSET_BITS)

@@ -214,7 +214,6 @@ static void follow_set(struct reg *r, int epfd)
 bool epset_is_ours(const struct epoll_event *event, int epfd, int *fd)
 {
 	struct reg *r;
-
 	uint32_t index;
 
 	if (!epset_is_word(event->data.u64, &index))

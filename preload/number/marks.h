@@ -20,8 +20,6 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 
 #define MARK_MAX (1 << 20)
 

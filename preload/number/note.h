@@ -9,9 +9,6 @@
 
 #include <netinet/tcp.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
 
 /* Options that libc's headers do not have: musl's of another time_t, those of newer kernels. */
 #ifndef SO_RCVTIMEO_OLD
