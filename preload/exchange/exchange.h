@@ -57,9 +57,8 @@ struct exchange {
 	bool is_in_doubt;      /* it does, as the server is silent: if it is, directly too */
 	int rcvlowat;	       /* SO_RCVLOWAT to set again at the end, 0: as it is */
 	uint8_t tried;	       /* enum exchange_try */
-	bool sends_cookie;     /* a Cookie TLV is in the message */
 	bool omits_cookie;     /* even if there is one: the converter does not know what it is */
-	uint64_t sent_cookie;  /* cookies_mark() of it, 0: none */
+	uint64_t sent_cookie;  /* cookies_mark() of the Cookie TLV in the message, 0: none */
 	_Atomic uint8_t moves; /* converters that were tried before this one, and where they are */
 	struct health_key left[EXCHANGE_MOVES];
 	int64_t left_ms[EXCHANGE_MOVES]; /* started_ms of each */

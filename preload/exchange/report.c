@@ -323,7 +323,7 @@ static bool only_wants_more(const struct exchange *u, const struct hs_result *re
 		return false;
 	if (result->msg.error.code == CVT_ERR_TCP_OPTION)
 		return options_asked(u, result->msg.error.value);
-	return result->verdict == HS_COOKIE && !u->sends_cookie && !(u->tried & tried) &&
+	return result->verdict == HS_COOKIE && !u->sent_cookie && !(u->tried & tried) &&
 	       cookies_len(u);
 }
 

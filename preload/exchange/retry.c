@@ -63,7 +63,7 @@ static bool retry_with_cookie(struct exchange_turn *t, const struct hs_result *r
 	is_new = cookies_learn(t->u, cookie);
 	if (is_new && exchange_may_try(t->u, EXCHANGE_TRIED_COOKIE))
 		*event = exchange_retry(t, EXCHANGE_TRIED_COOKIE, "Missing Cookie");
-	else if (t->u->sends_cookie && exchange_may_try_base(t->u))
+	else if (t->u->sent_cookie && exchange_may_try_base(t->u))
 		*event = exchange_retry_base(t, EACCES, "Missing Cookie");
 	else
 		return false;
@@ -101,7 +101,7 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 	uint8_t code = result->msg.error.code;
 	bool configured = converters_of(u)->convert_cookie.len > 0;
 
-	if (!u->sends_cookie ||
+	if (!u->sent_cookie ||
 	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))
 		return false;
 	if (!configured && is_still_there(t)) {

@@ -22,7 +22,7 @@ __attribute__((noinline)) static bool write_request(struct exchange *u)
 
 	cvt_begin(&u->request, u->dialect);
 	u->sent = 0;
-	u->has_options = u->sends_cookie = false;
+	u->has_options = false;
 	u->sent_cookie = 0;
 	if (exchange_asks_info(u)) {
 		cvt_put_info(&u->request);
@@ -33,8 +33,7 @@ __attribute__((noinline)) static bool write_request(struct exchange *u)
 		options = options_for(u, room);
 	cvt_put_connect(&u->request, to->ip, to->port, options);
 	/* draft-02 has no Cookie TLV: 22 is something else there (PROTOCOL 1.3) */
-	u->sends_cookie = cookie_len && u->dialect != CVT_DIALECT_DRAFT02 && !u->omits_cookie;
-	if (!u->sends_cookie)
+	if (!cookie_len || u->dialect == CVT_DIALECT_DRAFT02 || u->omits_cookie)
 		return true;
 	cookie = cvt_put_cookie_room(&u->request, cookie_len);
 	if (cookie && !cookies_copy(u, cookie, cookie_len))
