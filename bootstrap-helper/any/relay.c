@@ -55,7 +55,7 @@ static bool step(struct end *from, struct end *to, bool only)
 	if (n == -EAGAIN)
 		return false;
 	if (n > 0) {
-		taken = sys_sendto(to->fd, room, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+		taken = sys_send(to->fd, room, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		to->is_full = taken < n;
 		to->is_broken = taken < 0 && taken != -EAGAIN;
 		return taken > 0 && sys_recv(from->fd, room, (size_t)taken, MSG_DONTWAIT) > 0;

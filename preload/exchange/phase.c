@@ -75,6 +75,6 @@ long exchange_send(const struct exchange *u, int fd)
 
 	if (sent > len || len > sizeof(u->request.bytes))
 		return -EPROTO;
-	return as_reset(sys_sendto(fd, u->request.bytes + sent, len - sent,
-				   MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0));
+	return as_reset(
+		sys_send(fd, u->request.bytes + sent, len - sent, MSG_DONTWAIT | MSG_NOSIGNAL));
 }

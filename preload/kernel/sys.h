@@ -34,10 +34,9 @@ static inline int sys_connect(int fd, const struct sockaddr *sa, socklen_t len)
 	return (int)sys_result(syscall(SYS_connect, fd, sa, len));
 }
 
-static inline long sys_sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *sa,
-			      socklen_t len)
+static inline long sys_send(int fd, const void *p, size_t n, int flags)
 {
-	return sys_result(syscall(SYS_sendto, fd, p, n, flags, sa, len));
+	return sys_result(syscall(SYS_sendto, fd, p, n, flags, NULL, 0));
 }
 
 static inline long sys_sendmsg(int fd, const struct msghdr *msg, int flags)

@@ -52,7 +52,7 @@ long traces_send(int fd, int option, const void *p, size_t n, int flags)
 	others[1] = were[1];
 	if (has)
 		sys_setsockopt(fd, SOL_SOCKET, option, others, len);
-	r = sys_sendto(fd, p, n, flags, NULL, 0);
+	r = sys_send(fd, p, n, flags);
 	if (has)
 		sys_setsockopt(fd, SOL_SOCKET, option, were, len);
 	return r;

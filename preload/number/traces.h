@@ -11,7 +11,7 @@
 
 /* By which option has the program asked for time stamps of what is sent? 0: it has not. */
 int traces_option(const struct note *n);
-/* sys_sendto() of what is ours, on a socket that has that option: it has no time stamp. */
+/* sys_send() of what is ours, on a socket that has that option: it has no time stamp. */
 long traces_send(int fd, int option, const void *p, size_t n, int flags);
 /* Does TCP_CORK keep back what is less than a segment, ours too? For 200 ms; the other one has it sent. */
 bool traces_is_corked(const struct note *n);
