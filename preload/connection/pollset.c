@@ -17,9 +17,9 @@
 #define READABLE (POLLIN | POLLRDNORM)
 
 struct wait_set {
-	const struct pollfd *asked; /* the program's */
-	struct pollfd *native;	    /* ours: what is waited for, and what came of it */
-	bool *is_ours;		    /* this one is watched for its exchange, not for the program */
+	struct pollfd *asked;  /* the program's, of which finish() writes the answer */
+	struct pollfd *native; /* ours: what is waited for, and what came of it */
+	bool *is_ours;	       /* this one is watched for its exchange, not for the program */
 	nfds_t n;
 	nfds_t n_pending;  /* how many are watched for us */
 	nfds_t n_deferred; /* how many would be, but for their first write */
@@ -116,18 +116,19 @@ static int serve(struct wait_set *set)
 
 /* A failed conversion shows what a refused connect shows. The kernel's own error, which POLLERR
  * would come from, may have been used up by reading it. */
-static int finish(struct wait_set *set, struct pollfd *out)
+static int finish(struct wait_set *set)
 {
 	int ready = 0;
 
 	for (nfds_t i = 0; i < set->n; i++) {
+		struct pollfd *p = &set->asked[i];
 		short events = set->native[i].revents;
-		bool failed = events && mark_get(out[i].fd) == MARK_FAILED;
-		const struct exchange *u = failed ? conn_exchange(conn_find(out[i].fd)) : NULL;
+		bool failed = events && mark_get(p->fd) == MARK_FAILED;
+		const struct exchange *u = failed ? conn_exchange(conn_find(p->fd)) : NULL;
 
 		if (u && atomic_load(&u->err)) /* which nobody has been told, in whatever process */
 			events |= POLLERR | POLLHUP;
-		out[i].revents = events;
+		p->revents = events;
 		ready += events != 0;
 	}
 	return ready;
@@ -153,7 +154,7 @@ static int wait_natively(const struct wait_set *set, int64_t until_ns, const sig
 	return REAL(ppoll)(set->native, set->n, wait_left(until_ns, &left), mask);
 }
 
-static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, const sigset_t *mask)
+static int wait_in(struct wait_set *set, int64_t until_ns, const sigset_t *mask)
 {
 	bool foreign_ready = false;
 	int64_t slice_ns = 0;
@@ -174,12 +175,12 @@ static int wait_in(struct wait_set *set, struct pollfd *out, int64_t until_ns, c
 		if (r < 0)
 			return -errno;
 		if (!set->n_pending && !set->n_deferred)
-			return finish(set, out);
+			return finish(set);
 		if (r == 0)
 			wait_count(&until_ns, until);
 		if (serve(set) == 0) { /* nothing of ours has changed for the program */
 			if (count_ready(set) || now_ns() >= until_ns)
-				return finish(set, out);
+				return finish(set);
 			if (exchange_is_interrupted())
 				return -EINTR; /* only the interrupted frame can go on */
 		} else { /* ask again for what the program wants of those that are over */
@@ -219,7 +220,7 @@ int pollset_wait(struct pollfd *fds, nfds_t n, int64_t until_ns, const sigset_t 
 	set.is_ours = (bool *)(set.native + n);
 	conn_sweep(0);
 	libc_cleanup_push(&cleanup, pollset_release, &room);
-	r = wait_in(&set, fds, until_ns, mask);
+	r = wait_in(&set, until_ns, mask);
 	libc_cleanup_pop(&cleanup, 1);
 	return r;
 }
