@@ -302,7 +302,8 @@ static bool take_twin(int fd, struct conn_request *request)
 		return false;
 	}
 	if (twin_is(fd)) { /* of an attempt before this one */
-		twin_ask(fd, &request->socket_family, &request->mptcp);
+		request->socket_family = sock_int(fd, SOL_SOCKET, SO_DOMAIN, request->family);
+		request->mptcp = sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
 		return true;
 	}
 	wish.family = family_needed(fd, request, &wish.must);
@@ -451,7 +452,7 @@ void conn_check_direct(int fd)
 
 	if (mark_get(fd) != MARK_BYPASS)
 		check_fallback(fd);
-	else if (twin_outcome(fd) == TWIN_TCP && sock_addr(fd, SYS_getpeername, &server))
+	else if (twin_became_tcp(fd) && sock_addr(fd, SYS_getpeername, &server))
 		servers_withdraw(&server, state_now_ms());
 	errno = saved_errno;
 }

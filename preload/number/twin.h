@@ -74,11 +74,8 @@ bool twin_is_foreign(int fd);
  * (conn_claim()). */
 bool twin_own_is_only_v6(int fd);
 bool twin_own_is_bound_elsewhere(int fd, const struct addr *to);
-/* What the socket under the number is, twin or not. */
-void twin_ask(int fd, int *family, bool *mptcp);
-/* Has the twin's connection become one of MPTCP or of TCP? That is told once, then TWIN_ASKED. */
-enum twin_outcome { TWIN_NOT_YET, TWIN_ASKED, TWIN_MPTCP, TWIN_TCP };
-enum twin_outcome twin_outcome(int fd);
+/* Has the twin's connection become one of TCP? That is told once. */
+bool twin_became_tcp(int fd);
 
 /* getsockopt() and setsockopt() for a number that may have a twin: what TCP would answer, as far as
  * that is possible (twin_options.c). As libc's they set errno. */

@@ -8,52 +8,36 @@
 
 /* ----------------------------------------------------------------- what is one */
 
-static bool is_mptcp(int fd)
-{
-	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
-}
-
 bool twin_is(int fd)
 {
 	struct note *n = note_at(fd);
 	uint64_t cookie = n ? note_twin(n) : 0;
 
 	if (cookie == NOTE_TWIN_UNASKED) {
-		cookie = is_mptcp(fd) ? sock_cookie(fd) : 0;
+		cookie = sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP ?
+				 sock_cookie(fd) :
+				 0;
 		note_set_twin(n, cookie);
 		return cookie;
 	}
 	return cookie && cookie == sock_cookie(fd);
 }
 
-void twin_ask(int fd, int *family, bool *mptcp)
-{
-	*family = sock_int(fd, SOL_SOCKET, SO_DOMAIN, *family);
-	*mptcp = is_mptcp(fd);
-}
-
-enum twin_outcome twin_outcome(int fd)
+bool twin_became_tcp(int fd)
 {
 	struct note *n = note_at(fd);
-	int state, is_mptcp = -1;
+	int state, is_mptcp = 1;
 
 	if (!n || atomic_load(&n->checked))
-		return TWIN_ASKED;
-	if (twin_is_answered(fd)) {
-		is_mptcp = 1;
-	} else {
+		return false;
+	if (!twin_is_answered(fd)) {
 		state = sock_tcp_state(fd);
-		if (state && state != TCP_CLOSE && state != TCP_SYN_SENT)
-			is_mptcp = sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, -1);
+		if (!state || state == TCP_CLOSE || state == TCP_SYN_SENT)
+			return false;
+		is_mptcp = sock_int(fd, IPPROTO_TCP, TCP_IS_MPTCP, -1);
 	}
-	if (is_mptcp < 0)
-		return TWIN_NOT_YET;
-	if (atomic_exchange(&n->checked, true))
-		return TWIN_ASKED;
-	return is_mptcp ? TWIN_MPTCP : TWIN_TCP;
+	return is_mptcp >= 0 && !atomic_exchange(&n->checked, true) && !is_mptcp;
 }
-
-/* ------------------------------------------------------------- of another family */
 
 bool twin_is_foreign(int fd)
 {
