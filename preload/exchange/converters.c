@@ -20,8 +20,6 @@ static bool goes_apart(const struct pol_binding *by)
 {
 	uint64_t ip[2];
 
-	if (!by)
-		return false;
 	memcpy(ip, by->source.ip, sizeof(ip));
 	if (!(by->interface | by->mark | by->few_hops | ip[0] | ip[1])) /* mostly, and soon seen */
 		return false;

@@ -12,7 +12,7 @@
 #include "shim.h"
 
 struct converters_choice {
-	const struct pol_binding *by; /* what the socket is bound to, or NULL */
+	const struct pol_binding *by; /* what the socket is bound to */
 	const struct exchange *after; /* NULL, or the exchange whose converters have been tried */
 	bool again;    /* no other is usable: one that is left alone may be, for a try */
 	bool despite;  /* of what is known of its failures: a converter may be asked all the same */
