@@ -126,14 +126,6 @@ static long limited(struct limit limit, long r)
 	return r;
 }
 
-/* The sixth argument of pselect6 points to a pointer to the mask, and its size. */
-static const sigset_t *mask_behind(long pointer)
-{
-	const sigset_t *const *mask = (const sigset_t *const *)pointer;
-
-	return mask ? *mask : NULL;
-}
-
 /* The time of the older numbers, which has 32 bits on machines of 32 bits. */
 typedef struct __kernel_old_timespec old_time;
 
@@ -192,11 +184,13 @@ static long old_ppoll(struct pollfd *fds, nfds_t n, long timeout, const sigset_t
 }
 
 static long limited_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts,
-			    struct timespec *left, long mask)
+			    struct timespec *left, long sixth)
 {
+	/* it points to a pointer to the mask, and its size */
+	const sigset_t *const *mask = (const sigset_t *const *)sixth;
 	struct limit limit = limit_of(left);
 
-	return limited(limit, pselect(n, reads, writes, excepts, left, mask_behind(mask)));
+	return limited(limit, pselect(n, reads, writes, excepts, left, mask ? *mask : NULL));
 }
 
 static long old_pselect(int n, fd_set *reads, fd_set *writes, fd_set *excepts, long timeout,

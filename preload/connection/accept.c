@@ -22,8 +22,6 @@ static bool is_mptcp(int fd)
 	return sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
 }
 
-/* ---------------------------------------------------------------------- the listener */
-
 /* Without a cookie data is taken from whoever writes the converter's address on a packet: only where
  * that is said to be right. */
 static bool is_without_cookie(const struct config *config)
@@ -75,8 +73,6 @@ void accept_listen(int fd)
 	take_syn_data(fd, config, is_mptcp(fd));
 	conn_unclaim(fd, &request);
 }
-
-/* -------------------------------------------------------------------- what it accepts */
 
 bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 {

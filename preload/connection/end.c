@@ -121,8 +121,6 @@ void conn_reset(int fd, struct conn *c)
 	exchange_leave();
 }
 
-/* ------------------------------------------------------------------- what is then seen */
-
 /* One number of the exchange u. It may be closed and made anew by another thread at any moment. */
 void conn_settle_number(int fd, enum mark mark, struct exchange *u)
 {

@@ -4,8 +4,6 @@
 
 #include "shim.h"
 
-/* ----------------------------------------------------------------- what may be tried */
-
 bool exchange_may_try(const struct exchange *u, enum exchange_try what)
 {
 	return !u->early && !(u->tried & what);
@@ -62,8 +60,6 @@ void exchange_begin_tries(struct exchange *u)
 	u->part_ns = u->attempt_ns = now;
 	atomic_store(&u->deadline_ns, now + health_share_ns(left_ns, others, u->rtt_us));
 }
-
-/* ----------------------------------------------------------------------------- when */
 
 static int64_t sooner(int64_t a, int64_t b)
 {

@@ -30,8 +30,6 @@ enum exchange_event exchange_retry(struct exchange_turn *t, enum exchange_try wh
 	return exchange_give_up(t, (struct exchange_failure){ .err = -r, .why = why });
 }
 
-/* --------------------------------------------------------------- after an answer */
-
 enum exchange_event exchange_retry_base(struct exchange_turn *t, int err, const char *why)
 {
 	t->u->first_err = err;

@@ -34,8 +34,6 @@ int twin_unread(int fd, int n)
 	return r < 0 ? n : (int)r;
 }
 
-/* ------------------------------------------------------------------- TCP_INFO */
-
 /* MPTCP has its own end of each direction, and its subflows go on being ESTABLISHED until both are over. */
 static uint8_t state(int fd)
 {
@@ -126,8 +124,6 @@ bool twin_is_answered(int fd)
 	return sys_getsockopt(fd, SOL_MPTCP, GET_INFO, &whole, &size) == 0 &&
 	       size == offsetof(struct whole, token) && (whole.flags & 3) == 2;
 }
-
-/* ------------------------------------------------------------------- SO_ERROR */
 
 /* Of a connection that has failed TCP says after its error that the stream has ended. What has fallen
  * back to TCP goes on saying ENOTCONN, and shows neither POLLIN nor POLLRDHUP, until it is shut down

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-/* ----------------------------------------------------------------- what is one */
-
 bool twin_is(int fd)
 {
 	struct note *n = note_at(fd);
