@@ -103,24 +103,18 @@ static enum exchange_event read_message(struct exchange_turn *t)
 	}
 }
 
-/* What an MPTCP socket is given to send before the third ACK stays there (LINUX-FACTS 2b.3), and no event
- * tells of that one. */
-static bool is_to_wait(struct exchange *u, int fd)
-{
-	if (!u->mptcp || sock_tcp_state(fd) != TCP_SYN_RECV)
-		return false;
-	atomic_store(&u->look_ns, now_ns() + ACK_LOOK_NS);
-	return true;
-}
-
 /* P-01, P-03: in the words of who has asked. */
 static enum exchange_event answer(struct exchange_turn *t)
 {
 	struct exchange *u = t->u;
 	const uint8_t header[CVT_HEADER_LEN] = { CVT_VERSION, 1, u->reply.buf[2], u->reply.buf[3] };
 
-	if (is_to_wait(u, t->fd))
+	/* what an MPTCP socket is given to send before the third ACK stays there (LINUX-FACTS 2b.3), and no event tells
+	 * of that one */
+	if (u->mptcp && sock_tcp_state(t->fd) == TCP_SYN_RECV) {
+		atomic_store(&u->look_ns, now_ns() + ACK_LOOK_NS);
 		return EXCHANGE_GOES_ON;
+	}
 	if (traces_send(t->fd, u->stamps, header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL) !=
 	    (long)sizeof(header))
 		return exchange_refuse(t, "reset before it was answered");

@@ -18,11 +18,12 @@ __attribute__((weak)) void *__dso_handle = &__dso_handle;
 INTERNAL void *__memcpy_chk(void *restrict to, const void *restrict from, size_t n, size_t room);
 
 /* glibc's pthread_atfork() is no name of libc's, but a piece of every program and library. */
-AT_START int libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+AT_START void libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
 	if (__register_atfork)
-		return __register_atfork(prepare, parent, child, __dso_handle);
-	return pthread_atfork(prepare, parent, child);
+		__register_atfork(prepare, parent, child, __dso_handle);
+	else
+		pthread_atfork(prepare, parent, child);
 }
 
 void libc_overflow(void)

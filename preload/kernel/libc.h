@@ -28,7 +28,7 @@ static inline bool libc_is_single_threaded(void)
 	return &__libc_single_threaded && __libc_single_threaded;
 }
 
-int libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+void libc_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /* What a fortified call with too little room ends in. */
 void libc_overflow(void) __attribute__((noreturn, cold));
