@@ -14,8 +14,6 @@
 #include "twin.h"
 #include "wait.h"
 
-#include <string.h>
-
 /* What the functions here return beside 0 and a negative errno: CONN_NATIVELY, or that the socket
  * is not as it was any more. */
 #define LOOK_AGAIN  2

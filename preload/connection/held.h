@@ -8,8 +8,6 @@
 
 #include "record.h"
 
-#include <sys/epoll.h>
-
 #define HELD_LOOK_NS 5000000
 
 extern _Atomic int held_number INTERNAL;

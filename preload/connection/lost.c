@@ -7,8 +7,6 @@
 #include "end.h"
 #include "sock.h"
 
-#include <string.h>
-
 #define SHORTEST_REPLY 4	   /* bytes; a FIN counts as one that is received */
 #define UNTOLD_NS      60000000000 /* how long the errno waits for somebody who asks */
 

@@ -12,8 +12,6 @@
 #include "real.h"
 #include "wait.h"
 
-#include <string.h>
-
 #define READABLE (POLLIN | POLLRDNORM)
 
 struct wait_set {

@@ -7,7 +7,6 @@
 #include "sock.h"
 
 #include <limits.h>
-#include <string.h>
 
 static const char *const dialects[] = { "rfc8803", "draft-02", "hybrid" };
 #define N_DIALECTS (sizeof(dialects) / sizeof(dialects[0]))

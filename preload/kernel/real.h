@@ -9,7 +9,6 @@
 #define CVT_REAL_H
 
 #include "libc.h"
-#include "real_narrow.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,6 +94,7 @@ static inline int libc_result(int r, int saved_errno)
 	return r < 0 ? -1 : r;
 }
 
+#include "real_narrow.h"
 #include "sys.h"
 
 #endif

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * real_narrow.h - libc's functions that have two names, for two sizes of time_t and off_t. Read by real.h.
+ * real_narrow.h - libc's functions that have two names, for two sizes of time_t and off_t. Read by real.h, which has the
+ * types.
  */
 #ifndef CVT_REAL_NARROW_H
 #define CVT_REAL_NARROW_H
-
-#include <poll.h>
-#include <signal.h>
-#include <sys/select.h>
-#include <sys/socket.h>
-#include <time.h>
 
 /* We are built with a 64-bit time_t and off_t. Where those are not libc's first ones (glibc on i386 and
  * 32-bit ARM) its headers give what we define the second name: our ppoll() is __ppoll64. Programs with the
@@ -48,7 +43,7 @@ struct real_narrow {
 	int (*fcntl)(int, int, ...);
 };
 
-extern struct real_narrow real_narrow __attribute__((visibility("hidden")));
+extern struct real_narrow real_narrow INTERNAL;
 #endif
 
 #endif

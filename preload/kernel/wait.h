@@ -6,7 +6,6 @@
 #ifndef CVT_WAIT_H
 #define CVT_WAIT_H
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>

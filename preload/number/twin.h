@@ -11,7 +11,6 @@
 #include "notes.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
