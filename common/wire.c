@@ -341,6 +341,17 @@ const char *cvt_verdict_name(enum cvt_verdict v)
 	return (size_t)v < sizeof(names) / sizeof(names[0]) ? names[v] : "?";
 }
 
+const char *cvt_dialect_name(enum cvt_dialect dialect)
+{
+	static const char names[][9] = {
+		[CVT_DIALECT_RFC8803] = "rfc8803",
+		[CVT_DIALECT_DRAFT02] = "draft-02",
+		[CVT_DIALECT_HYBRID] = "hybrid",
+	};
+
+	return (size_t)dialect < sizeof(names) / sizeof(names[0]) ? names[dialect] : "?";
+}
+
 const char *cvt_err_name(uint8_t code)
 {
 	switch (code) {

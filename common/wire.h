@@ -162,5 +162,7 @@ bool cvt_has_mp_capable(struct cvt_span opts);
 
 const char *cvt_verdict_name(enum cvt_verdict v);
 const char *cvt_err_name(uint8_t code);
+/* As the configuration has it. */
+const char *cvt_dialect_name(enum cvt_dialect dialect);
 
 #endif

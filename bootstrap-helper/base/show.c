@@ -48,16 +48,13 @@ static void show_networks(const struct config_converter *c)
 
 static void show_converter(const struct config_converter *c)
 {
-	static const char *const dialects[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
-						[CVT_DIALECT_DRAFT02] = "draft-02",
-						[CVT_DIALECT_HYBRID] = "hybrid" };
 	static const char *const fast_open[] = { [CONFIG_FO_AUTO] = "auto",
 						 [CONFIG_FO_COOKIE] = "cookie",
 						 [CONFIG_FO_NO_COOKIE] = "no-cookie" };
 
 	printf("converter %s\n", c->name);
 	show_addresses(c);
-	line("dialect", c->dialect_is_auto ? "auto" : dialects[c->dialect]);
+	line("dialect", c->dialect_is_auto ? "auto" : cvt_dialect_name(c->dialect));
 	line("fast-open", fast_open[c->fast_open]);
 	line("cookie", c->convert_cookie.len ? "given" : "none");
 	show_networks(c);

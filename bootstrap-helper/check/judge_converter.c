@@ -111,12 +111,11 @@ static bool other_dialect(struct findings *f, const struct judge_converter *j)
 	if (!j->has_auto || j->automatic.verdict != PROBE_WORKS ||
 	    j->automatic.dialect == j->converter->dialect)
 		return false;
-	found = finding_add(f, "dialect", FINDING_PROBLEM,
-			    "it speaks %s, and the configuration says %s",
-			    probe_dialect_text(j->automatic.dialect),
-			    probe_dialect_text(j->converter->dialect));
-	finding_mend(found, "dialect = %s", probe_dialect_text(j->automatic.dialect));
-	finding_word(found, "dialect", probe_dialect_text(j->automatic.dialect));
+	found = finding_add(
+		f, "dialect", FINDING_PROBLEM, "it speaks %s, and the configuration says %s",
+		cvt_dialect_name(j->automatic.dialect), cvt_dialect_name(j->converter->dialect));
+	finding_mend(found, "dialect = %s", cvt_dialect_name(j->automatic.dialect));
+	finding_word(found, "dialect", cvt_dialect_name(j->automatic.dialect));
 	return true;
 }
 
@@ -248,14 +247,14 @@ static void judge_dialect(struct findings *f, const struct judge_converter *j)
 	if (!j->converter->dialect_is_auto && p->dialect != j->converter->dialect) {
 		found = finding_add(f, "dialect", FINDING_PROBLEM,
 				    "it speaks %s, and the configuration says %s",
-				    probe_dialect_text(p->dialect),
-				    probe_dialect_text(j->converter->dialect));
-		finding_mend(found, "dialect = %s", probe_dialect_text(p->dialect));
+				    cvt_dialect_name(p->dialect),
+				    cvt_dialect_name(j->converter->dialect));
+		finding_mend(found, "dialect = %s", cvt_dialect_name(p->dialect));
 	} else {
 		found = finding_add(f, "dialect", FINDING_OK, "speaks %s",
-				    probe_dialect_text(p->dialect));
+				    cvt_dialect_name(p->dialect));
 	}
-	finding_word(found, "dialect", probe_dialect_text(p->dialect));
+	finding_word(found, "dialect", cvt_dialect_name(p->dialect));
 	finding_number(found, "probes", p->probes);
 }
 

@@ -49,7 +49,11 @@ static int find_state(const char *file)
 /* People's lines, or one JSON object (status.schema.json). */
 static bool as_json;
 
-static const char *const dialects[] = { "unknown", "rfc8803", "draft-02", "hybrid" };
+static const char *dialect_text(const struct health *h)
+{
+	return h->dialect ? cvt_dialect_name((enum cvt_dialect)(h->dialect - 1)) : "unknown";
+}
+
 static const char *const ways[] = { [HEALTH_UNTRIED] = "untried",
 				    [HEALTH_WORKS] = "works",
 				    [HEALTH_LOSES] = "lost on the path",
@@ -114,7 +118,7 @@ static void converter_as_json(const struct health_key *key, const struct health 
 	json_put(o, "name", name ? json_text(name) : json_null());
 	json_put(o, "network", json_text(network));
 	json_put(o, "interface", is_here(key, &route) ? json_text(route.interface) : json_null());
-	json_put(o, "dialect", json_text(dialects[h->dialect]));
+	json_put(o, "dialect", json_text(dialect_text(h)));
 	json_put(o, "failures", json_integer(h->failures));
 	json_put(o, "left_alone_s", json_integer(seconds_until(h->alone_until_ms)));
 	json_put(o, "rtt_us", h->rtt_us ? json_integer(h->rtt_us) : json_null());
@@ -205,7 +209,7 @@ static void converter_as_text(const struct health_key *key, const struct health 
 	else if (h->failures)
 		printf("    failed     %" PRIu32 " in a row, the next connection tries it\n",
 		       h->failures);
-	printf("    dialect    %s\n", dialects[h->dialect]);
+	printf("    dialect    %s\n", dialect_text(h));
 	printf("    SYN data   %s\n", ways[h->way[HEALTH_SYN_DATA]]);
 	if (h->way[HEALTH_BARE_DATA] != HEALTH_UNTRIED)
 		printf("    no cookie  %s\n", ways[h->way[HEALTH_BARE_DATA]]);

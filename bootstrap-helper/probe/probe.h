@@ -108,7 +108,6 @@ void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
 uint32_t probe_held_us(const struct probe *p);
 /* What is wrong, alone. */
 void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX]);
-const char *probe_dialect_text(enum cvt_dialect dialect);
 /* Some lines, each with four spaces before it, to standard output. */
 void probe_print_details(const struct probe *p);
 

@@ -5,15 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *probe_dialect_text(enum cvt_dialect dialect)
-{
-	static const char *const texts[] = { [CVT_DIALECT_RFC8803] = "rfc8803",
-					     [CVT_DIALECT_DRAFT02] = "draft-02",
-					     [CVT_DIALECT_HYBRID] = "hybrid" };
-
-	return texts[dialect];
-}
-
 static const char *sign_text(enum hs_sign sign)
 {
 	static const char *const texts[] = {
@@ -76,7 +67,7 @@ void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX])
 		snprintf(out, PROBE_TEXT_MAX, "it refuses: %s%s%s%s", cvt_err_name(p->error_code),
 			 p->cookie_refused ? ", the cookie is not right" : "",
 			 p->has_dialect ? ", dialect " : "",
-			 p->has_dialect ? probe_dialect_text(p->dialect) : "");
+			 p->has_dialect ? cvt_dialect_name(p->dialect) : "");
 		break;
 	case PROBE_MUTE:
 		snprintf(out, PROBE_TEXT_MAX, "connected, but no reply to Info: %s",
@@ -105,7 +96,7 @@ void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX])
 			 probe_held_us(p) / 1000.0);
 	if (p->verdict == PROBE_WORKS)
 		snprintf(out, PROBE_TEXT_MAX, "%s, %.*f ms, %s, %s%s%s",
-			 probe_dialect_text(p->dialect), p->handshake_us < 10000 ? 2 : 0,
+			 cvt_dialect_name(p->dialect), p->handshake_us < 10000 ? 2 : 0,
 			 p->handshake_us / 1000.0, zero_rtt_text(p), mptcp_text(p), held,
 			 p->no_info ? ", Info is not served" : "");
 	else
@@ -136,7 +127,7 @@ void probe_print_details(const struct probe *p)
 	};
 
 	if (p->has_dialect) {
-		printf("    dialect       %s, by %s\n", probe_dialect_text(p->dialect),
+		printf("    dialect       %s, by %s\n", cvt_dialect_name(p->dialect),
 		       sign_text(p->sign));
 		print_offers(p);
 		printf("    cookie        %s\n", p->convert_cookie_len ? "known" : "none");

@@ -8,9 +8,6 @@
 
 #include <limits.h>
 
-static const char *const dialects[] = { "rfc8803", "draft-02", "hybrid" };
-#define N_DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
-
 /* ------------------------------------------------------------------------ collecting */
 
 SLOW static void add_line(struct report *r, const struct exchange *u, struct report_line line)
@@ -18,7 +15,7 @@ SLOW static void add_line(struct report *r, const struct exchange *u, struct rep
 	const int64_t us = (now_ns() - r->started_ns) / 1000;
 
 	line.us = us < INT_MAX ? (int)us : INT_MAX; /* 36 minutes: a stopped program */
-	line.dialect = (uint8_t)u->dialect % N_DIALECTS;
+	line.dialect = (uint8_t)u->dialect;
 	line.in_syn = u->syn_data;
 	if (r->fd >= 0)
 		sock_addr(r->fd, SYS_getsockname, &line.local); /* by it a capture is searched */
@@ -191,8 +188,9 @@ SLOW static void tell_line(const struct report *r, const struct report_line *lin
 		 &r->server, &r->health.converter, name, &line->local,
 		 line->local.port ? where[is_end && r->lost_syn_data ? 2 : line->in_syn] : NULL,
 		 line->us / 1000, tlvs.len ? tlvs.text : NULL, line->why,
-		 is_end ? r->protocol : NULL, line->reason, line->error, dialects[line->dialect],
-		 line->us, is_end ? r->rtt_us : -1);
+		 is_end ? r->protocol : NULL, line->reason, line->error,
+		 cvt_dialect_name((enum cvt_dialect)line->dialect), line->us,
+		 is_end ? r->rtt_us : -1);
 }
 
 void report_tell_lines(const struct report *r)
