@@ -149,7 +149,7 @@ static int show_peer(int fd, const struct accepting *a, const struct addr *peer,
 	const struct conn *c = conn_peek(fd);
 
 	if (c) {
-		conn_show_name(peer, c->family, a->name, a->room, a->len);
+		sock_show_name(peer, c->family, a->name, a->room, a->len);
 	} else if (was_held) { /* no converter's after all, and nothing is there yet */
 		*a->len = a->room;
 		if (syscall(SYS_getpeername, fd, a->name, a->len) < 0)

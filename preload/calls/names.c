@@ -59,7 +59,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	else if (mark == MARK_UP)
 		peer = c->server;
 	if (mark == MARK_PENDING || mark == MARK_UP)
-		conn_show_name(&peer, c->family, addr.__sockaddr__, room, len);
+		sock_show_name(&peer, c->family, addr.__sockaddr__, room, len);
 	return 0;
 }
 
@@ -71,7 +71,7 @@ static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t 
 
 	if (!u || !u->local.port)
 		return;
-	conn_show_name(&u->local, c->family, out, room, len);
+	sock_show_name(&u->local, c->family, out, room, len);
 }
 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)

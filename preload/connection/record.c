@@ -118,20 +118,6 @@ struct exchange *conn_exchange(const struct conn *c)
 	return u && atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
 }
 
-void conn_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
-		    socklen_t *len)
-{
-	struct sockaddr_storage name;
-	struct addr shown = { .port = a->port };
-	socklen_t whole;
-
-	if (family == AF_INET6 || addr_is_v4(a))
-		shown = *a;
-	whole = addr_to_sockaddr(&shown, family, &name);
-	memcpy(out, &name, room < whole ? room : whole);
-	*len = whole;
-}
-
 void conn_own(void)
 {
 	if (!atomic_load(&owner_pid))

@@ -39,11 +39,6 @@ struct conn *conn_pending(int fd);
 /* The exchange, or NULL if there was none, or its slot has been needed for another one, or c is NULL. */
 struct exchange *conn_exchange(const struct conn *c);
 
-/* The address as a socket of this family shows it, in a buffer of the program's that has this room. The
- * length is the true one, even if the address was cut (getpeername(2)). One that IPv4 cannot express is
- * 0.0.0.0 (twin.h). */
-void conn_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
-		    socklen_t *len);
 /* fd is about to be duplicated: no other socket takes its place any more. The mark that it has then. */
 enum mark conn_share(int fd);
 /* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */

@@ -58,6 +58,20 @@ bool sock_addr(int fd, long call, struct addr *a)
 	       addr_from_sockaddr(a, (struct sockaddr *)&name, len) == 0;
 }
 
+void sock_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
+		    socklen_t *len)
+{
+	struct sockaddr_storage name;
+	struct addr shown = { .port = a->port };
+	socklen_t whole;
+
+	if (family == AF_INET6 || addr_is_v4(a))
+		shown = *a;
+	whole = addr_to_sockaddr(&shown, family, &name);
+	memcpy(out, &name, room < whole ? room : whole);
+	*len = whole;
+}
+
 int64_t sock_time_limit(int fd, int name)
 {
 	struct timeval limit = { 0 };

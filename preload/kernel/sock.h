@@ -30,6 +30,11 @@ uint64_t sock_cookie(int fd);
 bool sock_is_nonblocking(int fd);
 /* getsockname() or getpeername() (call: SYS_...). False, and port 0: there is none. */
 bool sock_addr(int fd, long call, struct addr *a);
+/* An address as a socket of this family shows it, in a buffer of the program's that has this room. The
+ * length is the true one, even if the address was cut (getpeername(2)). One that IPv4 cannot express is
+ * 0.0.0.0 (twin.h). */
+void sock_show_name(const struct addr *a, int family, struct sockaddr *out, socklen_t room,
+		    socklen_t *len);
 /* What poll() says now; 0: nothing. */
 short sock_events(int fd, short events);
 /* SO_SNDTIMEO (which connect() obeys too) or SO_RCVTIMEO (accept() too, socket(7)) as a moment from

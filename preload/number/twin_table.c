@@ -55,30 +55,20 @@ bool twin_own_is_bound_elsewhere(int fd, const struct addr *to)
 	       addr_is_v4(&own) != addr_is_v4(to);
 }
 
-/* An IPv6 name as an IPv4 program can take it. */
-static void to_v4(struct sockaddr_storage *name, socklen_t *len)
-{
-	struct addr a;
-
-	if (addr_from_sockaddr(&a, (struct sockaddr *)name, *len) < 0)
-		return;
-	if (!addr_is_v4(&a)) {
-		memset(a.ip, 0, sizeof(a.ip));
-		a.ip[10] = a.ip[11] = 0xff;
-	}
-	*len = addr_to_sockaddr(&a, AF_INET, name);
-}
-
 int twin_name(long call, int fd, struct sockaddr *out, socklen_t *len)
 {
 	struct sockaddr_storage name;
 	socklen_t size = sizeof(name), room = *len;
 	long r = sys_result(syscall(call, fd, &name, &size));
+	struct addr a;
 
 	if (r < 0 || (int)room < 0)
 		return r < 0 ? (int)r : -EINVAL;
-	to_v4(&name, &size);
-	memcpy(out, &name, room < size ? room : size);
+	if (addr_from_sockaddr(&a, (struct sockaddr *)&name, size) == 0) {
+		sock_show_name(&a, AF_INET, out, room, len);
+		return 0;
+	}
+	memcpy(out, &name, room < size ? room : size); /* the number is another one's by now */
 	*len = size;
 	return 0;
 }
