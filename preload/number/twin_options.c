@@ -156,9 +156,8 @@ static int get_mtu(int fd, void *value, socklen_t *len)
 static int get_plain(const struct note *n, int level, int name, void *value, socklen_t *len)
 {
 	struct note_option option;
-	int fd = (int)sys_result(
-		    syscall(SYS_socket, (int)n->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)),
-	    r;
+	int type = SOCK_STREAM | SOCK_CLOEXEC, r;
+	int fd = (int)sys_result(syscall(SYS_socket, (int)n->family, type, IPPROTO_TCP));
 
 	if (fd < 0)
 		return fd;
