@@ -7,8 +7,8 @@
 
 #include "record.h"
 
-/* Does what can be done without waiting, or ends an exchange whose deadline has passed. Returns the mark that the number
- * has then: MARK_PENDING while the program has to wait. broken: after a wait that has reported an error on fd. */
+/* Does what can be done without waiting, or ends an exchange whose deadline has passed. Returns the mark that the
+ * number has then: MARK_PENDING while the program has to wait. broken: after a wait that has reported an error on fd. */
 enum mark conn_advance_after(int fd, struct conn *c, bool broken);
 static inline enum mark conn_advance(int fd, struct conn *c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * begin.h - how a connection begins: all of connect() but its system call (attempt.c), what must be known of the socket,
- * and the way to the SYN (exchange/syn.c).
+ * begin.h - how a connection begins: all of connect() but its system call (attempt.c), what must be known of the
+ * socket, and the way to the SYN (exchange/syn.c).
  */
 #ifndef CVT_BEGIN_H
 #define CVT_BEGIN_H
@@ -15,8 +15,8 @@
 int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchange_early *early);
 /* CONN_NATIVELY, or what a connect() is told that must not be direct (CONVERT_STRICT). */
 int conn_natively(int fd, const struct sockaddr *sa, socklen_t len);
-/* Waits for u as a blocking connect() does; this thread drives it. When the time limit is over the connection goes on by
- * itself, and on_limit is what is said. The same results. */
+/* Waits for u as a blocking connect() does; this thread drives it. When the time limit is over the connection goes on
+ * by itself, and on_limit is what is said. The same results. */
 int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_limit);
 
 enum conn_claim {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* When nothing more can be tried by this converter: by another one, if there is one that may be used and that the socket
- * as it is can reach, or the end. */
+/* When nothing more can be tried by this converter: by another one, if there is one that may be used and that the
+ * socket as it is can reach, or the end. */
 #include "exchange_int.h"
 
 #include "converters.h"

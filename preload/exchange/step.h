@@ -45,9 +45,9 @@ static inline int64_t exchange_due_ns(const struct exchange *u)
 /* Its converter has not been tried yet; until `limit_ns` all that it may go on to share the time. */
 void exchange_begin_tries(struct exchange *u);
 
-/* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no early
- * data perhaps only prepares it. early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal arrived; else
- * -errno: nothing was sent, the exchange is over. */
+/* Sends the SYN, to the next converter if that cannot be done, and without ever waiting; with u->may_defer and no
+ * early data perhaps only prepares it. early: NULL, or what the program sends. 0; -EINTR: it is out, but a signal
+ * arrived; else -errno: nothing was sent, the exchange is over. */
 int exchange_open(struct exchange *u, int fd, bool nonblocking, struct exchange_early *early);
 /* One that a converter has begun: a connection that it has made to us for a remote host, whose Connect TLV
  * says which. Pending until that has come and our header is out; then `server` is the remote host. What does

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * real_narrow.h - libc's functions that have two names, for two sizes of time_t and off_t. Read by real.h, which has the
- * types.
+ * real_narrow.h - libc's functions that have two names, for two sizes of time_t and off_t. Read by real.h, which has
+ * the types.
  */
 #ifndef CVT_REAL_NARROW_H
 #define CVT_REAL_NARROW_H

@@ -47,10 +47,10 @@ int twin_take_place(int fd, struct twin_wish *wish);
 /* fd was accepted on a twin of MPTCP: it is one, too, or TCP's, which is asked when it matters. */
 void twin_accepted(int fd, int family, const struct note *listener);
 /* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in its place, which
- * looks as the program's own would after that; not disconnected: it has sent nothing, and the other one is as before its
- * connect(). False: it stays (a duplicate or another process has it too, or a privilege that it took has been dropped
- * since), which shows only in the bits that poll() reports of a failure. own: NULL, or the address of this host that it
- * had. */
+ * looks as the program's own would after that; not disconnected: it has sent nothing, and the other one is as before
+ * its connect(). False: it stays (a duplicate or another process has it too, or a privilege that it took has been
+ * dropped since), which shows only in the bits that poll() reports of a failure. own: NULL, or the address of this
+ * host that it had. */
 struct twin_record {
 	bool copied; /* other numbers may refer to it */
 	_Atomic uint64_t *
@@ -67,10 +67,10 @@ bool twin_has_mptcp(void);
 bool twin_is(int fd);
 /* The same, and its family is not the one that the program asked for (IPv4). */
 bool twin_is_foreign(int fd);
-/* Which family the program's own IPv6 socket reaches, whatever has its number: does it refuse v4-mapped addresses; is it
- * bound to an address of the family that `to` is not of? The kernel is asked: IPV6_V6ONLY has a value before anybody sets
- * it (net.ipv6.bindv6only), and sockets are made and set up unseen. Only for a number that connect() has claimed
- * (conn_claim()). */
+/* Which family the program's own IPv6 socket reaches, whatever has its number: does it refuse v4-mapped addresses; is
+ * it bound to an address of the family that `to` is not of? The kernel is asked: IPV6_V6ONLY has a value before
+ * anybody sets it (net.ipv6.bindv6only), and sockets are made and set up unseen. Only for a number that connect() has
+ * claimed (conn_claim()). */
 bool twin_own_is_only_v6(int fd);
 bool twin_own_is_bound_elsewhere(int fd, const struct addr *to);
 /* Has the twin's connection become one of TCP? That is told once. */
