@@ -153,7 +153,7 @@ enum kind {
 	KNOWN_CLEANER,	 /* another environment; likewise */
 	KNOWN_DAEMON,	 /* a daemon that gives its children an environment of its own */
 	KNOWN_SECURE,	 /* started by root: its worker has AT_SECURE set, and no LD_PRELOAD */
-	KNOWN_PLUGINS,	 /* loads with RTLD_DEEPBIND; of this name whatever stands behind it */
+	KNOWN_PLUGINS,	 /* loads with RTLD_DEEPBIND */
 };
 
 #define RUN "convert-run PROGRAM"
@@ -193,12 +193,25 @@ static const struct known {
 	  "convert-run --any PROGRAM" },
 };
 
+/* "php", "php8.2", "php-fpm8.2": of a kind that is named with its version. */
+static bool is_named(const struct known *k, const char *name)
+{
+	size_t len = strlen(k->name);
+
+	if (k->kind != KNOWN_PLUGINS)
+		return strcmp(k->name, name) == 0;
+	if (strncmp(name, k->name, len) != 0)
+		return false;
+	name += len;
+	if (strncmp(name, "-fpm", 4) == 0 || strncmp(name, "-cgi", 4) == 0)
+		name += 4;
+	return !name[strspn(name, "0123456789.")];
+}
+
 static const struct known *find(const char *path)
 {
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (all[i].kind == KNOWN_PLUGINS ?
-			    strncmp(all[i].name, base_name(path), strlen(all[i].name)) == 0 :
-			    strcmp(all[i].name, base_name(path)) == 0)
+		if (is_named(&all[i], base_name(path)))
 			return &all[i];
 	return NULL;
 }

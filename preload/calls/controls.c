@@ -86,7 +86,7 @@ INTERPOSE int ioctl(int fd, libc_request number, ...)
 	va_end(args);
 	if (counts_queue(request) && is_unfinished(mark_get(fd)))
 		return ioctl_queue(fd, request, arg);
-	if (mark_is_fresh(mark_get(fd)) || note_has_twin(fd)) /* it may get a twin, or be one */
+	if (mark_is_fresh(mark_get(fd)) || twin_may_be(fd)) /* it may get a twin, or be one */
 		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, number, arg));
 	return REAL(ioctl)(fd, number, arg);
 }

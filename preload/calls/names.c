@@ -97,7 +97,7 @@ static int option_natively(int fd, int level, int name, void *value, socklen_t *
 {
 	if (mark_is_watched(mark_get(fd)))
 		conn_check_direct(fd);
-	if (note_has_twin(fd) && !memory_is_absurd(value) && !memory_is_absurd(len))
+	if (twin_may_be(fd) && !memory_is_absurd(value) && !memory_is_absurd(len))
 		return twin_getsockopt(fd, level, name, value, len);
 	return REAL(getsockopt)(fd, level, name, value, len);
 }
@@ -265,7 +265,7 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT && mark_get(fd) == MARK_PENDING &&
 	    (int)len >= (int)sizeof(int) && set_rcvlowat(fd, value))
 		return 0;
-	if (note_has_twin(fd))
+	if (twin_may_be(fd))
 		return twin_setsockopt(fd, level, name, value, len);
 	r = REAL(setsockopt)(fd, level, name, value, len);
 	if (r == 0 && mark_is_unfinished(mark_get(fd)))

@@ -67,8 +67,10 @@ void accept_listen(int fd)
 					  .nonblocking = request.nonblocking,
 					  .word = request.word };
 
-		if (twin_take_place(fd, &wish) == 0)
+		if (twin_take_place(fd, &wish) == 0) {
+			note_will_accept();
 			epset_settle(fd);
+		}
 	}
 	take_syn_data(fd, config, is_mptcp(fd));
 	conn_unclaim(fd, &request);
@@ -80,12 +82,15 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	struct conn *c;
 	struct exchange *u;
 	struct pol_binding by;
-	bool mptcp;
+	/* the note of a number that was closed may be of another one */
+	bool of_twin = mark_is_fresh(mark_get(listener)) && note_has_twin(listener), mptcp;
 
 	if (fd >= MARK_MAX)
 		return false;
-	if (note_has_twin(listener)) /* whoever has made the connection */
-		twin_accepted(fd, family, note_at(listener));
+	if (of_twin) { /* whoever has made the connection */
+		twin_inherit(fd, note_at(listener));
+		note_accepted(fd);
+	}
 	if (!pol_is_converter(shim_config(), peer))
 		return false;
 	bound_ask(fd, &by);
@@ -101,6 +106,8 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	mptcp = is_mptcp(fd);
 	if (mptcp && sock_has_syn_data(fd))
 		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
+	if (mptcp && of_twin)
+		twin_accepted(fd, c->sock_cookie, family);
 	u = c->sock_cookie ? exchange_incoming(c->sock_cookie, converter, peer, family, mptcp) :
 			     NULL;
 	if (!u)

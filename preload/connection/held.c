@@ -85,12 +85,24 @@ static bool try_put(int listener, int fd)
 	return false;
 }
 
-/* Who waits for it must come by here. Of one that was made unseen, as a service manager makes it, nobody has followed
- * the registrations yet. */
+/* Of one that was made unseen, as a service manager makes it, nobody has followed the registrations yet; what is
+ * believed of its number is of an earlier socket. Where /proc cannot be looked at, the next time it may. */
+static void follow(int listener)
+{
+	if (!conn_begin_number(listener, MARK_TCP_COPIED))
+		return;
+	epset_follow_again(listener);
+	if (epset_is_lost(listener))
+		conn_begin_number(listener, MARK_UNKNOWN);
+	else
+		held_registered(listener); /* what another thread has held meanwhile */
+}
+
+/* Who waits for it must come by here. */
 static bool is_followed(int listener)
 {
-	if (mark_change(listener, MARK_UNKNOWN, MARK_TCP_COPIED))
-		epset_follow_again(listener);
+	if (!mark_is_fresh(mark_get(listener)))
+		follow(listener);
 	return mark_is_fresh(mark_get(listener)) && !epset_is_lost(listener);
 }
 

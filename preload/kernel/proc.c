@@ -15,6 +15,7 @@ struct line {
 	unsigned int column; /* words seen */
 	unsigned int fd, events;
 	uint64_t data;
+	char before;
 	bool in_word, is_tfd;
 };
 
@@ -34,11 +35,12 @@ static bool take(struct line *line, char c)
 		line->in_word = false;
 		return false;
 	}
+	line->is_tfd |= line->column == 1 && line->before == 't' &&
+			c == 'f'; /* a timer has "ticks:" */
+	line->before = c;
 	if (!line->in_word) {
 		line->in_word = true;
 		line->column++;
-		if (line->column == 1)
-			line->is_tfd = c == 't';
 	}
 	if (line->column == 2)
 		line->fd = line->fd * 10 + digit(c);

@@ -66,9 +66,17 @@ bool epset_follow(int epfd, int op, int fd, const struct epoll_event *event)
 	return ok;
 }
 
+/* Older than any fork, for all that is known. */
 static void follow_one(int epfd, int fd, const struct epoll_event *event)
 {
-	epset_follow(epfd, EPOLL_CTL_ADD, fd, event);
+	struct reg *r;
+
+	if (!epset_follow(epfd, EPOLL_CTL_ADD, fd, event) || !epset_lock())
+		return;
+	r = epset_find(epfd, fd);
+	if (r)
+		r->forks = 0;
+	epset_unlock();
 }
 
 void epset_follow_again(int fd)

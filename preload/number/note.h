@@ -28,9 +28,6 @@
 /* Why a socket has to stay as it is; NULL: it need not. */
 typedef const char *_Atomic note_reason;
 
-/* In place of a twin's cookie: whether what was accepted is one has not mattered yet. */
-#define NOTE_TWIN_UNASKED UINT64_MAX
-
 struct note {
 	_Atomic uint64_t twin_cookie; /* SO_COOKIE of the twin that has the number, 0: none has */
 	note_reason spoiled;

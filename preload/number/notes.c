@@ -26,6 +26,8 @@
 struct note note_first[NOTE_FIRST];
 static _Atomic(void *) pages[MARK_MAX / NOTE_PAGE]; /* but the first */
 static _Atomic uint32_t generation;
+/* A bit for each number: most of what a server accepts nobody ever asks anything. */
+_Atomic(void *) note_accepted_bits;
 
 struct note *note_beyond(int fd)
 {
@@ -39,17 +41,50 @@ struct note *note_beyond(int fd)
 
 static struct note *make(int fd)
 {
+	int saved_errno = errno;
+
 	if (fd >= NOTE_FIRST && fd < MARK_MAX)
 		memory_place(&pages[fd / NOTE_PAGE], NOTE_PAGE * sizeof(struct note), MAP_PRIVATE);
+	errno = saved_errno;
 	return note_at(fd);
+}
+
+static _Atomic uint32_t *accepted_word(int fd)
+{
+	_Atomic uint32_t *words = atomic_load(&note_accepted_bits);
+
+	return &words[fd / 32];
+}
+
+static uint32_t accepted_bit(int fd)
+{
+	return UINT32_C(1) << fd % 32;
+}
+
+void note_will_accept(void)
+{
+	memory_place(&note_accepted_bits, MARK_MAX / 8, MAP_PRIVATE);
+}
+
+void note_accepted(int fd)
+{
+	struct note *n = note_at(fd);
+
+	if (atomic_load(&note_accepted_bits))
+		atomic_fetch_or(accepted_word(fd), accepted_bit(fd));
+	if (n)
+		atomic_store(&n->shut, 0);
+}
+
+bool note_was_accepted(int fd)
+{
+	return fd >= 0 && fd < MARK_MAX && atomic_load(accepted_word(fd)) & accepted_bit(fd);
 }
 
 void note_begin(int fd, int family, int type, bool is_mptcp)
 {
-	int saved_errno = errno;
 	struct note *n = make(fd);
 
-	errno = saved_errno;
 	if (!n)
 		return;
 	note_set_twin(n, 0);
@@ -74,8 +109,8 @@ void note_end(int fd)
 {
 	struct note *n = note_at(fd);
 
-	mark_look(
-		fd); /* acquires what the thread has written that closed the number (mark_closing()) */
+	if (note_is_accepted(fd))
+		atomic_fetch_and(accepted_word(fd), ~accepted_bit(fd));
 	if (!n)
 		return;
 	note_set_twin(n, 0);
@@ -136,8 +171,10 @@ void note_attempt_over(int fd)
 
 void note_shut(int fd, int how)
 {
-	if (note_has_twin(fd))
-		atomic_fetch_or(&note_at(fd)->shut, (uint8_t)(how == SHUT_RDWR ? 3 : 1 << how));
+	struct note *n = note_has_twin(fd) ? note_at(fd) : note_is_accepted(fd) ? make(fd) : NULL;
+
+	if (n)
+		atomic_fetch_or(&n->shut, (uint8_t)(how == SHUT_RDWR ? 3 : 1 << how));
 }
 
 bool note_is_connected(int fd)
@@ -160,6 +197,8 @@ void note_copy(int fd, int newfd)
 	struct note *from = note_at(fd), *to;
 
 	note_end(newfd);
+	if (note_is_accepted(fd))
+		note_accepted(newfd);
 	note_duplicated(fd);
 	if (!from || !note_twin(from) || !(to = make(newfd)))
 		return;

@@ -30,6 +30,18 @@ static inline struct note *note_at(int fd)
 void note_option(int fd, int level, int name, const void *value, socklen_t len);
 /* May the number be a twin? Not for calls that somebody makes all the time. */
 bool note_has_twin(int fd);
+/* fd was accepted on a twin, and may be one, too: that is asked when it matters, and noted then (twin_is()). */
+void note_will_accept(void); /* once a listener is a twin */
+void note_accepted(int fd);
+extern _Atomic(void *) note_accepted_bits INTERNAL; /* NULL: none was */
+bool note_was_accepted(int fd);
+static inline bool note_is_accepted(int fd)
+{
+	return __builtin_expect(atomic_load_explicit(&note_accepted_bits, memory_order_acquire) !=
+					NULL,
+				0) &&
+	       note_was_accepted(fd);
+}
 /* Something was done that no other socket can be given; reason: a string that lives for ever. */
 void note_spoil(int fd, const char *reason);
 void note_bound(int fd, const struct sockaddr *sa, socklen_t len);

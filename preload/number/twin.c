@@ -411,28 +411,13 @@ static bool is_not_inherited(const struct note_option *o)
 	return false;
 }
 
-static void inherit(int fd, const struct note *listener)
+void twin_inherit(int fd, const struct note *listener)
 {
 	struct note_option o;
 
 	for (uint16_t at = 0; note_next(listener, &at, &o);)
 		if (is_not_inherited(&o))
 			sys_setsockopt(fd, o.level, o.name, o.value, o.len);
-}
-
-void twin_accepted(int fd, int family, const struct note *listener)
-{
-	struct note *n;
-
-	inherit(fd, listener);
-	note_begin(fd, family, 0, false);
-	n = note_at(fd);
-	if (!n)
-		return;
-	n->twin_family = (uint8_t)family;
-	n->twin_is_mptcp = true;
-	atomic_store(&n->shut, 0);
-	note_set_twin(n, NOTE_TWIN_UNASKED);
 }
 
 /* ---------------------------------------------------------------- giving it back */

@@ -44,8 +44,10 @@ void twin_close_spare(struct twin_wish *wish);
 /* Puts a twin under the number fd, which is a TCP socket in state CLOSE. Returns 0, or -1 and
  * wish->obstacle; then the number is untouched. */
 int twin_take_place(int fd, struct twin_wish *wish);
-/* fd was accepted on a twin of MPTCP: it is one, too, or TCP's, which is asked when it matters. */
-void twin_accepted(int fd, int family, const struct note *listener);
+/* fd was accepted on a twin of MPTCP, whose note this is: if it is TCP's it has not all that was set there. */
+void twin_inherit(int fd, const struct note *listener);
+/* It is MPTCP's, and this is its cookie. */
+void twin_accepted(int fd, uint64_t cookie, int family);
 /* The twin under the number has been disconnected, or its connection has failed: puts a TCP socket in its place, which
  * looks as the program's own would after that; not disconnected: it has sent nothing, and the other one is as before
  * its connect(). False: it stays (a duplicate or another process has it too, or a privilege that it took has been
@@ -63,7 +65,8 @@ void twin_in_child(void);
 void twin_was_closed(int fd);
 /* False: the kernel has refused this process an MPTCP socket. */
 bool twin_has_mptcp(void);
-/* Is what has the number a twin of ours? One system call if it may be. */
+/* Is what has the number a twin of ours? One system call if it may be; before that, none. */
+bool twin_may_be(int fd);
 bool twin_is(int fd);
 /* The same, and its family is not the one that the program asked for (IPv4). */
 bool twin_is_foreign(int fd);

@@ -181,7 +181,9 @@ bool twin_own_is_only_v6(int fd)
 /* An IPv4 socket knows no option of this level, whatever has its number. */
 static bool is_of_other_family(int fd, int level)
 {
-	return level == IPPROTO_IPV6 && note_at(fd)->family == AF_INET && twin_is(fd);
+	if (level != IPPROTO_IPV6 || (note_has_twin(fd) && note_at(fd)->family != AF_INET))
+		return false;
+	return twin_is(fd) && note_at(fd)->family == AF_INET;
 }
 
 /* MPTCP has refused what TCP knows. 0 or a negative errno. */
@@ -274,6 +276,9 @@ int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 		return libc_result(-ENOPROTOOPT, saved_errno);
 	r = REAL(setsockopt)(fd, level, name, value, len);
 	err = errno;
+	if (r == 0 && note_is_accepted(fd) &&
+	    !note_has_twin(fd)) /* if it is one, it says so itself */
+		return 0;
 	if ((r < 0 && err != EOPNOTSUPP && err != ENOPROTOOPT && err != EINVAL) || !twin_is(fd))
 		return r;
 	if (r < 0 && (!row || !row->hint_after || !value || (int)len < (int)sizeof(int))) {
@@ -308,8 +313,8 @@ int twin_ioctl(int fd, unsigned long request, void *arg, int r)
 			note_spoil(fd, "its owner for signals");
 		break;
 	case FIONREAD:
-		if (r == 0 && note_has_twin(fd) && note_at(fd)->twin_is_mptcp && *(int *)arg > 0 &&
-		    twin_is(fd))
+		if (r == 0 && *(int *)arg > 0 &&
+		    !(note_has_twin(fd) && !note_at(fd)->twin_is_mptcp) && twin_is(fd))
 			*(int *)arg = twin_unread(fd, *(int *)arg);
 		break;
 	case SIOCATMARK: /* MPTCP has no urgent data to be at */

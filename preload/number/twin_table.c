@@ -6,19 +6,40 @@
 
 #include <string.h>
 
+void twin_accepted(int fd, uint64_t cookie, int family)
+{
+	struct note *n;
+
+	note_begin(fd, family, 0, false);
+	n = note_at(fd);
+	if (!n)
+		return;
+	n->twin_family = (uint8_t)family;
+	n->twin_is_mptcp = true;
+	note_set_twin(n, cookie);
+}
+
+/* What was accepted on a twin. That it is TCP's is not noted: another thread may have put something else under the
+ * number while the kernel was asked. */
+static bool adopt(int fd)
+{
+	if (sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) != IPPROTO_MPTCP)
+		return false;
+	twin_accepted(fd, sock_cookie(fd), sock_int(fd, SOL_SOCKET, SO_DOMAIN, AF_INET));
+	return note_has_twin(fd);
+}
+
+bool twin_may_be(int fd)
+{
+	return note_has_twin(fd) || note_is_accepted(fd);
+}
+
 bool twin_is(int fd)
 {
-	struct note *n = note_at(fd);
+	const struct note *n = note_at(fd);
 	uint64_t cookie = n ? note_twin(n) : 0;
 
-	if (cookie == NOTE_TWIN_UNASKED) {
-		cookie = sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP ?
-				 sock_cookie(fd) :
-				 0;
-		note_set_twin(n, cookie);
-		return cookie;
-	}
-	return cookie && cookie == sock_cookie(fd);
+	return (cookie && cookie == sock_cookie(fd)) || (note_is_accepted(fd) && adopt(fd));
 }
 
 bool twin_became_tcp(int fd)

@@ -352,6 +352,7 @@ class Explain(L.TestCase):
             shutil.copy("/bin/true", place / name)
             found, text = self.explain(place / name, code=CAN)
             self.assertEqual(found, {"program-plugins": "note", "program-libc": "ok"}, text)
+        self.assertNotIn("program-plugins", self.explain(self.file("phpize", b"#!/bin/sh\n"), code=CAN)[0])
 
     def test_what_a_command_starts(self):
         static = self.compile("static", HELLO, "-static")

@@ -55,6 +55,15 @@ class Incoming(L.TestCase):
         self.assertEqual(r.code, code, r)
         return r.out
 
+    def managed(self, port, n, *program):
+        """A Python program that has inherited n listeners, and the library only after that."""
+        env = self.lab.config(converter="fast-open = no-cookie\n" + rules(), address=(L.CONVERTER, L.CONVERTER6))
+        server = self.lab.start("client", ["/usr/bin/python3", "-c", MANAGER, port, n, "env", *SANITIZER,
+                                           f"LD_PRELOAD={L.SHIM}", f"CONVERT_CONF={env['CONVERT_CONF']}",
+                                           "/usr/bin/python3", "-c", *map(str, program)])
+        server.wait_for_listeners(*range(port, port + n))
+        return server
+
     def shim_says(self, server, text, timeout=10):
         L.wait_for(text, lambda: text in open(server.shim).read(), timeout)
         return open(server.shim).read()
@@ -313,6 +322,9 @@ def run():
         if how == "oneshot":
             listening.again()
         print("--", flush=True)
+if "MANY" in os.environ:
+    while os.open("/dev/null", os.O_RDONLY) < 253:
+        pass
 for n, how in enumerate(ways):
     if len(ways) > 1 and os.fork():
         continue
@@ -508,11 +520,7 @@ class Steps(Incoming):
         """Made before the program was there: where it has registered them is known as soon as it matters."""
         folder = self.lab.file("ways")
         folder.mkdir()
-        env = self.lab.config(converter="fast-open = no-cookie\n" + rules(), address=(L.CONVERTER, L.CONVERTER6))
-        server = self.lab.start("client", ["/usr/bin/python3", "-c", MANAGER, 8010, len(WAYS), "env", *SANITIZER,
-                                           f"LD_PRELOAD={L.SHIM}", f"CONVERT_CONF={env['CONVERT_CONF']}",
-                                           "/usr/bin/python3", "-c", SERVER, folder, 8010, *WAYS])
-        server.wait_for_listeners(*range(8010, 8010 + len(WAYS)))
+        server = self.managed(8010, len(WAYS), SERVER, folder, 8010, *WAYS)
         server.folder = folder
         self.transcripts(server, 8010)
 
@@ -712,10 +720,13 @@ class Steps(Incoming):
 
     def test_shared_set(self):
         """A forked process that waits in the same set sees its own descriptors there, and no others."""
-        for n, how in enumerate(("before", "meanwhile")):
-            with self.subTest(how):
+        for n, how in enumerate(("before", "meanwhile", "before")):
+            with self.subTest(how, inherited=n == 2):
                 port = 8085 + n
-                server = self.serve(["/usr/bin/python3", "-c", SHARED, port, how], port)
+                if n == 2:
+                    server = self.managed(port, 1, SHARED, port, how)
+                else:
+                    server = self.serve(["/usr/bin/python3", "-c", SHARED, port, how], port)
                 time.sleep(0.3)
                 s, rest = self.half(port)
                 with s:
@@ -724,6 +735,30 @@ class Steps(Incoming):
                     s.sendall(rest)
                     server.process.wait(15)
                 self.assertEqual(server.text().splitlines(), ["none", REMOTE])
+
+    def test_number_of_something_else_before(self):
+        """The listener comes from elsewhere, and has the number of what the program has closed."""
+        self.lab.converter("--mptcp", listen=["0.0.0.0"])
+        self.lab.start("server", [L.TOOLS / "echo-server", 7000]).wait_for_listeners(7000)
+        server = self.managed(8024, 1, REPLACED, L.SERVER)
+        s, rest = self.half(8024)
+        with s:
+            server.wait_for("the first", lambda: "None" in server.text())
+            s.sendall(rest)
+            server.process.wait(15)
+        self.assertEqual(server.text().splitlines(), ["True", "None", REMOTE])
+
+    def test_few_numbers_at_first(self):
+        """Where there is no room to look for its epoll sets a connection has no name; the next one has."""
+        server = self.managed(8025, 1, FEW)
+        for said in "0.0.0.0", "None":
+            s, rest = self.half(8025)
+            with s:
+                server.wait_for("it", lambda said=said: said in server.text())
+                s.sendall(rest)
+                if said == "None":
+                    server.process.wait(15)
+        self.assertEqual(server.text().splitlines(), ["0.0.0.0", "None", REMOTE])
 
     def test_nameless_after_it(self):
         """What one accept() has held comes of another one that does not ask for the name, too."""
@@ -923,7 +958,10 @@ print(name[0], flush=True)
 # Holds a connection; a forked process, which knows nothing of that, waits in the same set.
 SHARED = r"""
 import os, select, signal, socket, sys, time
-s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+if "LISTENERS" in os.environ:
+    s = socket.socket(fileno=int(os.environ["LISTENERS"]))
+else:
+    s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
 s.setblocking(False)
 e = select.epoll()
 e.register(s, select.EPOLLIN)
@@ -1087,6 +1125,74 @@ while True:
           *(struct.unpack("ll", c.getsockopt(socket.SOL_SOCKET, name, 16))[0] for name in limits),
           *(c.getsockopt(level, name) for level, name, _ in numbers), flush=True)
     c.close()
+"""
+
+# A listener that comes by SCM_RIGHTS has the number of a connection that was converted.
+REPLACED = r"""
+import os, select, socket, sys
+here, there = socket.socketpair()
+socket.send_fds(here, [b"x"], [int(os.environ["LISTENERS"])])
+c = socket.create_connection((sys.argv[1], 7000))
+number = c.fileno()
+c.close()
+s = socket.socket(fileno=socket.recv_fds(there, 1, 1)[1][0])
+print(s.fileno() == number, flush=True)
+s.setblocking(False)
+def accept():
+    select.select([s], [], [])
+    try:
+        return s.accept()[1][0]
+    except BlockingIOError:
+        return None
+print(accept(), flush=True)
+while not (name := accept()):
+    pass
+print(name, flush=True)
+"""
+
+# The first connection is accepted when there are hardly any numbers left.
+FEW = r"""
+import os, resource, select, socket
+s = socket.socket(fileno=int(os.environ["LISTENERS"]))
+s.setblocking(False)
+e = select.epoll()
+e.register(s, select.EPOLLIN)
+def accept():
+    e.poll()
+    try:
+        return s.accept()[0:2]
+    except BlockingIOError:
+        return None
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+fill = [os.open("/dev/null", os.O_RDONLY) for _ in range(s.fileno())]
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(fill) + 2, hard))
+first = accept()
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(first and first[1][0], flush=True)
+second = accept()
+print(second and second[1][0], flush=True)
+while not second:
+    second = accept()
+print(second[1][0], flush=True)
+"""
+
+# Its own listener, which has a limit, is replaced by one from another process under the same number.
+HANDED = r"""
+import os, socket, struct, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 5, 0))
+here, there = socket.socketpair()
+if not os.fork():
+    other = socket.create_server(("0.0.0.0", 8100))
+    socket.send_fds(here, [b"x"], [other.fileno()])
+    os._exit(0)
+os.wait()
+number = s.fileno()
+s.close()
+s = socket.socket(fileno=socket.recv_fds(there, 1, 1)[1][0])
+print(s.fileno() == number, flush=True)
+c, _ = s.accept()
+print(struct.unpack("ll", c.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))[0], flush=True)
 """
 
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
@@ -1304,6 +1410,13 @@ class Listener(Incoming):
                     self.assertEqual(server.text().splitlines()[before:],
                                      [f"{who} 6 5 5 7 5 5000 1" for who in (REMOTE, L.CONVERTER, L.SERVER)])
 
+    def test_handed_over(self):
+        """What was set on the listener that had the number before is nobody's."""
+        server = self.serve(["/usr/bin/python3", "-c", HANDED, 8026], 8100)
+        call(8100, "fin", ns="server")
+        server.process.wait(10)
+        self.assertEqual(server.text(), "True\n0\n")
+
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
         call(8095, "syn", message(), "read4", "fin")
@@ -1366,10 +1479,10 @@ class Costs(Incoming):
         """A direct connection to a listener of a rule costs no system call more, and without a rule a listener
         costs none either."""
         self.need("strace")
-        for n, how in enumerate(("block", "level")):
-            with self.subTest(how):
-                all_plain, plain = self.calls(how, 8070 + n)
-                _, ruled = self.calls(how, 8070 + n, **self.shim(rules()))
+        for n, (how, many) in enumerate((("block", {}), ("level", {}), ("block", {"MANY": "1"}))):
+            with self.subTest(how, **many):
+                all_plain, plain = self.calls(how, 8070 + n, **many)
+                _, ruled = self.calls(how, 8070 + n, **self.shim(rules()), **many)
                 self.assertEqual(ruled, plain)
                 off, without = self.calls(how, 8070 + n, **self.shim(""))
                 self.assertEqual(without, plain)
