@@ -205,6 +205,8 @@ static bool is_named(const struct known *k, const char *name)
 	name += len;
 	if (strncmp(name, "-fpm", 4) == 0 || strncmp(name, "-cgi", 4) == 0)
 		name += 4;
+	else if (strncmp(name, "dbg", 3) == 0)
+		name += 3;
 	return !name[strspn(name, "0123456789.")];
 }
 

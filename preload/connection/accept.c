@@ -83,12 +83,15 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	struct exchange *u;
 	struct pol_binding by;
 	/* the note of a number that was closed may be of another one */
-	bool of_twin = mark_is_fresh(mark_get(listener)) && note_has_twin(listener), mptcp;
+	enum mark mark = mark_get(listener);
+	bool of_twin = (mark_is_fresh(mark) || mark == MARK_BYPASS) && note_has_twin(listener),
+	     mptcp;
 
 	if (fd >= MARK_MAX)
 		return false;
 	if (of_twin) { /* whoever has made the connection */
 		twin_inherit(fd, note_at(listener));
+		note_will_accept(); /* it may have been one before its listen() */
 		note_accepted(fd);
 	}
 	if (!pol_is_converter(shim_config(), peer))

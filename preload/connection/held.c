@@ -3,6 +3,7 @@
 
 #include "advance.h"
 #include "epsets.h"
+#include "notes.h"
 #include "sock.h"
 
 #define HELD_MOST 64
@@ -89,8 +90,14 @@ static bool try_put(int listener, int fd)
  * believed of its number is of an earlier socket. Where /proc cannot be looked at, the next time it may. */
 static void follow(int listener)
 {
-	if (!conn_begin_number(listener, MARK_TCP_COPIED))
+	enum mark mark = mark_get(listener);
+
+	/* of several threads one does it */
+	if (mark != MARK_UNKNOWN && !conn_begin_number(listener, MARK_UNKNOWN))
 		return;
+	if (!mark_change(listener, MARK_UNKNOWN, MARK_TCP_COPIED))
+		return;
+	note_end(listener);
 	epset_follow_again(listener);
 	if (epset_is_lost(listener))
 		conn_begin_number(listener, MARK_UNKNOWN);
@@ -101,6 +108,9 @@ static void follow(int listener)
 /* Who waits for it must come by here. */
 static bool is_followed(int listener)
 {
+	if (listener >= MARK_MAX)
+		return false;
+	conn_await_opening(listener); /* by another listen() */
 	if (!mark_is_fresh(mark_get(listener)))
 		follow(listener);
 	return mark_is_fresh(mark_get(listener)) && !epset_is_lost(listener);

@@ -343,7 +343,7 @@ bool conn_copy(int fd, int newfd)
 
 	if (newfd < 0 || newfd >= MARK_MAX)
 		return false;
-	if (((mark_has_record(mark_get(newfd)) || note_has_twin(newfd)) && !conn_is_owner()) ||
+	if (((mark_has_record(mark_get(newfd)) || twin_may_be(newfd)) && !conn_is_owner()) ||
 	    !conn_forget(newfd))
 		return false;
 	if (mark_has_record(mark)) {

@@ -12,11 +12,12 @@
 
 /* "tfd:        5 events:       1d data: ..." (proc_pid_fdinfo(5)), read a byte at a time. */
 struct line {
-	unsigned int column; /* words seen */
+	unsigned int column;  /* words seen */
+	unsigned int letters; /* of the last one; of the first: that are those of "tfd:" */
+	unsigned int matched;
 	unsigned int fd, events;
 	uint64_t data;
-	char before;
-	bool in_word, is_tfd;
+	bool in_word;
 };
 
 static unsigned int digit(char c)
@@ -35,13 +36,14 @@ static bool take(struct line *line, char c)
 		line->in_word = false;
 		return false;
 	}
-	line->is_tfd |= line->column == 1 && line->before == 't' &&
-			c == 'f'; /* a timer has "ticks:" */
-	line->before = c;
 	if (!line->in_word) {
 		line->in_word = true;
 		line->column++;
+		line->letters = 0;
 	}
+	if (line->column == 1 && line->letters < 4)
+		line->matched += c == "tfd:"[line->letters];
+	line->letters++;
 	if (line->column == 2)
 		line->fd = line->fd * 10 + digit(c);
 	else if (line->column == 4)
@@ -85,7 +87,7 @@ static int find(int epfd, int fd, struct epoll_event *event)
 		for (long i = 0; i < n; i++) {
 			if (!take(&line, bytes[i]))
 				continue;
-			if (line.is_tfd && line.fd == (unsigned int)fd) {
+			if (line.matched == 4 && line.fd == (unsigned int)fd) {
 				event->events = line.events;
 				event->data.u64 = line.data;
 				found = 1;

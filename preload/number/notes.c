@@ -76,6 +76,12 @@ void note_accepted(int fd)
 		atomic_store(&n->shut, 0);
 }
 
+void note_not_accepted(int fd)
+{
+	if (note_is_accepted(fd))
+		atomic_fetch_and(accepted_word(fd), ~accepted_bit(fd));
+}
+
 bool note_was_accepted(int fd)
 {
 	return fd >= 0 && fd < MARK_MAX && atomic_load(accepted_word(fd)) & accepted_bit(fd);
@@ -109,8 +115,7 @@ void note_end(int fd)
 {
 	struct note *n = note_at(fd);
 
-	if (note_is_accepted(fd))
-		atomic_fetch_and(accepted_word(fd), ~accepted_bit(fd));
+	note_not_accepted(fd);
 	if (!n)
 		return;
 	note_set_twin(n, 0);
@@ -197,8 +202,11 @@ void note_copy(int fd, int newfd)
 	struct note *from = note_at(fd), *to;
 
 	note_end(newfd);
-	if (note_is_accepted(fd))
+	if (note_is_accepted(fd)) {
 		note_accepted(newfd);
+		if (from && atomic_load(&from->shut) && make(newfd))
+			atomic_store(&note_at(newfd)->shut, atomic_load(&from->shut));
+	}
 	note_duplicated(fd);
 	if (!from || !note_twin(from) || !(to = make(newfd)))
 		return;

@@ -31,8 +31,9 @@ void note_option(int fd, int level, int name, const void *value, socklen_t len);
 /* May the number be a twin? Not for calls that somebody makes all the time. */
 bool note_has_twin(int fd);
 /* fd was accepted on a twin, and may be one, too: that is asked when it matters, and noted then (twin_is()). */
-void note_will_accept(void); /* once a listener is a twin */
+void note_will_accept(void); /* so that note_accepted() has room */
 void note_accepted(int fd);
+void note_not_accepted(int fd);
 extern _Atomic(void *) note_accepted_bits INTERNAL; /* NULL: none was */
 bool note_was_accepted(int fd);
 static inline bool note_is_accepted(int fd)

@@ -196,6 +196,13 @@ static int get_refused(int fd, int level, int name, void *value, socklen_t *len)
 	return get_plain(note_at(fd), level, name, value, len);
 }
 
+/* What an MPTCP socket takes, and says nothing of it later. */
+static bool is_forgotten(int level, int name)
+{
+	return level == SOL_SOCKET &&
+	       (name == SO_BROADCAST || name == SO_RXQ_OVFL || name == SO_WIFI_STATUS);
+}
+
 /* What an MPTCP socket answers, but not as TCP would: what to say instead. 1: nothing. */
 static int get_otherwise(int fd, int level, int name, void *value, socklen_t *len)
 {
@@ -223,13 +230,10 @@ static int get_otherwise(int fd, int level, int name, void *value, socklen_t *le
 		return 0;
 	case SO_DOMAIN:
 		return answer_int(value, len, n->family);
-	case SO_BROADCAST: /* taken and forgotten */
-	case SO_RXQ_OVFL:
-	case SO_WIFI_STATUS:
-		return note_find(n, level, name, &option) ? get_plain(n, level, name, value, len) :
-							    1;
 	default:
-		return 1;
+		return is_forgotten(level, name) && note_find(n, level, name, &option) ?
+			       get_plain(n, level, name, value, len) :
+			       1;
 	}
 }
 
@@ -276,9 +280,8 @@ int twin_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 		return libc_result(-ENOPROTOOPT, saved_errno);
 	r = REAL(setsockopt)(fd, level, name, value, len);
 	err = errno;
-	if (r == 0 && note_is_accepted(fd) &&
-	    !note_has_twin(fd)) /* if it is one, it says so itself */
-		return 0;
+	if (r == 0 && note_is_accepted(fd) && !note_has_twin(fd) && !is_forgotten(level, name))
+		return 0; /* if it is one, it says so itself */
 	if ((r < 0 && err != EOPNOTSUPP && err != ENOPROTOOPT && err != EINVAL) || !twin_is(fd))
 		return r;
 	if (r < 0 && (!row || !row->hint_after || !value || (int)len < (int)sizeof(int))) {

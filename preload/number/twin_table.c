@@ -19,13 +19,20 @@ void twin_accepted(int fd, uint64_t cookie, int family)
 	note_set_twin(n, cookie);
 }
 
-/* What was accepted on a twin. That it is TCP's is not noted: another thread may have put something else under the
- * number while the kernel was asked. */
+/* What was accepted on a twin. Another thread may put something else under the number while the kernel is asked: so
+ * what is written down is of the same socket, and that it is TCP's only where there is no other. */
 static bool adopt(int fd)
 {
-	if (sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) != IPPROTO_MPTCP)
+	uint64_t cookie = sock_cookie(fd);
+
+	if (sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) != IPPROTO_MPTCP) {
+		if (libc_is_single_threaded())
+			note_not_accepted(fd);
 		return false;
-	twin_accepted(fd, sock_cookie(fd), sock_int(fd, SOL_SOCKET, SO_DOMAIN, AF_INET));
+	}
+	if (!cookie || sock_cookie(fd) != cookie || !note_is_accepted(fd))
+		return false;
+	twin_accepted(fd, cookie, sock_int(fd, SOL_SOCKET, SO_DOMAIN, AF_INET));
 	return note_has_twin(fd);
 }
 

@@ -348,7 +348,7 @@ class Explain(L.TestCase):
             found, text = self.explain(place / name, code=CANNOT)
             self.assertEqual(found, {"program-drops": "problem", "program-libc": "ok"}, text)
         self.explain(place / "bwrap", "--bind", "/", "/", "curl", code=CAN)
-        for name in "php", "php8.2", "php-fpm8.2":
+        for name in "php", "php8.2", "php-fpm8.2", "phpdbg8.2":
             shutil.copy("/bin/true", place / name)
             found, text = self.explain(place / name, code=CAN)
             self.assertEqual(found, {"program-plugins": "note", "program-libc": "ok"}, text)

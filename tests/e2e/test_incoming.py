@@ -1195,6 +1195,28 @@ c, _ = s.accept()
 print(struct.unpack("ll", c.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))[0], flush=True)
 """
 
+# What it can tell them by that the kernel does not keep: what was set and forgotten, what was shut down, by a duplicate;
+# and what a child by vfork does to the number changes nothing here.
+KEPT = r"""
+import os, socket, subprocess, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+def info(c):
+    return c.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+os.close(0)
+while True:
+    c, address = s.accept()
+    assert c.fileno() == 0
+    subprocess.run(["true"], stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin"})
+    for option in socket.SO_BROADCAST, 40:
+        c.setsockopt(socket.SOL_SOCKET, option, 1)
+    c.shutdown(socket.SHUT_RD)
+    d = c.dup()
+    print(address[0], *(each.getsockopt(socket.SOL_SOCKET, option) for each in (c, d)
+                        for option in (socket.SO_BROADCAST, 40, socket.SO_PROTOCOL)), info(c), info(d), flush=True)
+    d.close()
+    c.close()
+"""
+
 # Accepts twice by libc's own function, which is interrupted, or has a limit.
 INTERRUPTED = r"""
 import ctypes, errno, select, signal, socket, struct, sys
@@ -1409,6 +1431,16 @@ class Listener(Incoming):
                     server.wait_for("all", lambda: server.text().count("\n") == before + 3)
                     self.assertEqual(server.text().splitlines()[before:],
                                      [f"{who} 6 5 5 7 5 5000 1" for who in (REMOTE, L.CONVERTER, L.SERVER)])
+
+    def test_kept(self):
+        for port, mptcp in (8027, "off"), (8028, "auto"):
+            server = self.serve(["/usr/bin/python3", "-c", KEPT, port], port, policy=f"mptcp = {mptcp}")
+            for how in [[]] if mptcp == "off" else [[], ["mptcp"]]:
+                with self.subTest(how, mptcp=mptcp):
+                    before = server.text().count("\n")
+                    call(port, *how, ns="server")
+                    server.wait_for("it", lambda: server.text().count("\n") == before + 1)
+                    self.assertEqual(server.text().splitlines()[before:], [f"{L.SERVER} 1 1 6 1 1 6 1 1"])
 
     def test_handed_over(self):
         """What was set on the listener that had the number before is nobody's."""

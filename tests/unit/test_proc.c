@@ -7,9 +7,12 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,6 +61,25 @@ static void test_what_a_set_has(void **state)
 	assert_int_equal(seen_event.data.u64, 0xfedcba9876543210);
 	assert_true(proc_each_set(set, see)); /* which is in none */
 	assert_int_equal(seen, 1);
+}
+
+/* Of other descriptors it has lines that look like it: "eventfd-count:", and "ticks:". */
+static void test_what_others_have(void **state)
+{
+	const struct itimerspec soon = { .it_value.tv_nsec = 1 };
+	int count = eventfd((unsigned int)watched, 0), timer = timerfd_create(CLOCK_MONOTONIC, 0);
+	struct pollfd expired = { .fd = timer, .events = POLLIN };
+
+	(void)state;
+	assert_true(count >= 0 && timer >= 0);
+	assert_int_equal(timerfd_settime(timer, 0, &soon, NULL), 0);
+	assert_int_equal(poll(&expired, 1, 1000), 1);
+	assert_true(proc_each_set(watched, see));
+	assert_int_equal(seen, 1);
+	assert_true(proc_each_set(1, see)); /* so often it has expired */
+	assert_int_equal(seen, 1);
+	close(timer);
+	close(count);
 }
 
 static void test_armed(void **state)
@@ -133,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_what_a_set_has, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_others_have, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_armed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_descriptor_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_without_the_first_thread, set_up, tear_down),
