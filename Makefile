@@ -207,7 +207,7 @@ for_musl := --no-print-directory CC='$(CC_MUSL)' BUILD=$(BUILD)/musl
 .PHONY: e2e-tools-musl clients-musl
 e2e-tools-musl:
 	$(Q)$(MAKE) $(for_musl) lib
-	$(Q)$(MAKE) $(for_musl)/clients CPPFLAGS='-include common/errno_name.c -include tests/programs/musl.h' clients-musl
+	$(Q)$(MAKE) $(for_musl)/clients CPPFLAGS='-include common/text.c -include tests/programs/musl.h' clients-musl
 
 # and their clients, with a 64-bit and with a 32-bit time_t
 e2e-tools32: lib32
@@ -504,7 +504,7 @@ for_armhf        := --no-print-directory CC=arm-linux-gnueabihf-gcc BUILD=$(BUIL
 for_aarch64      := --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64
 for_aarch64_musl := --no-print-directory BUILD=$(BUILD)/aarch64/musl \
 	CC='aarch64-linux-gnu-gcc -specs=/usr/lib/aarch64-linux-musl/musl-gcc.specs' \
-	CPPFLAGS='-idirafter /usr/aarch64-linux-gnu/include -include common/errno_name.c -include tests/programs/musl.h'
+	CPPFLAGS='-idirafter /usr/aarch64-linux-gnu/include -include common/text.c -include tests/programs/musl.h'
 REACH_CLIENT := e2e/plain/t_reach
 
 .PHONY: check-reach check-reach-here reach-tools

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "config_int.h"
-#include "control.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base.h"
-#include "control.h"
+#include "text.h"
 #include "file.h"
 
 #define COLUMNS	    80

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
+#include "text.h"
 
 const char *option_text(const char *word, char text[static OPTION_TEXT_MAX])
 {

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "errno_name.h"
+#include "text.h"
 
 enum { KIND_MPTCP = 30, NOT_AUTHORIZED = 32, MISSING_COOKIE = 3, RESOURCE = 64, NETWORK = 65 };
 

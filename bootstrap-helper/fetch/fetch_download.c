@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "fetch.h"
 
-#include "control.h"
+#include "text.h"
 
 #include <curl/curl.h>
 #include <inttypes.h>

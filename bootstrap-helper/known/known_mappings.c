@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "errno_name.h"
+#include "text.h"
 #include "map.h"
 
 /* NULL: no converter has this address. */

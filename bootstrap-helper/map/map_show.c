@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "errno_name.h"
+#include "text.h"
 #include "file.h"
 #include "json.h"
 #include "state.h"

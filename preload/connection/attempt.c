@@ -7,7 +7,7 @@
 #include "converters.h"
 #include "epsets.h"
 #include "counts.h"
-#include "errno_name.h"
+#include "text.h"
 #include "sock.h"
 #include "shim.h"
 #include "proc.h"

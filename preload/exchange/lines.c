@@ -3,7 +3,7 @@
 #include "report.h"
 
 #include "converters.h"
-#include "errno_name.h"
+#include "text.h"
 #include "sock.h"
 
 #include <limits.h>

@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* common/errno_name.c is included before this: in each object, of which the linker takes one */
+/* common/text.c is included before this: in each object, of which the linker takes one */
 #pragma weak errno_name
 #define strerrorname_np errno_name
 #pragma GCC diagnostic ignored "-Wsign-conversion" /* in its FD_SET() */

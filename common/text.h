@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * control.h - what a terminal would obey instead of showing it.
+ * text.h - what is shown to people: an errno by its name, and nothing that a terminal would obey.
  */
-#ifndef CVT_CONTROL_H
-#define CVT_CONTROL_H
+#ifndef CVT_TEXT_H
+#define CVT_TEXT_H
 
 #include <stddef.h>
+
+/* ECONNREFUSED and its like, which musl has no function for. Of one that Linux does not have: NULL. */
+const char *errno_name(int err);
 
 /* How many bytes of text the control character has with which it begins: one of ASCII's, or of U+0080 to U+009F in
  * UTF-8, which some terminals take for ESC and a letter. 0: it begins with something else, or is at its end. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "errno_name.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stddef.h>
