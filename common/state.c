@@ -3,8 +3,7 @@
 
 #include "clock.h"
 #include "quiet.h"
-#include "state_place.h"
-#include "state_slot.h"
+#include "state_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * state.h - the file in which one process remembers for the next (D7): state_slot.h has its bytes, and what the
+ * state.h - the file in which one process remembers for the next (D7): state_file.h has its bytes, and what the
  * values mean policy/servers.h and policy/health.h.
  *
  * A table of fixed size: a key's hash names a bucket of 512-byte blocks, which is all that is ever
@@ -47,7 +47,7 @@ struct state_times {
 /* path: copied; NULL, "none", or longer than STATE_PATH_MAX: there is no file. It is made with
  * mode 0600 by the first write, its directory (that one only) with 0700. */
 void state_setup(const char *path);
-/* The file of whatever user the process is by then (state_place.h). runtime_dir: copied, or NULL. */
+/* The file of whatever user the process is by then (state_file.h). runtime_dir: copied, or NULL. */
 void state_setup_own(const char *runtime_dir);
 /* Whether there is to be one. */
 bool state_is_kept(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "state_place.h"
+#include "state_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "state_slot.h"
+#include "state_file.h"
 
 #include <string.h>
 

@@ -10,8 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "state_place.h"
-#include "state_slot.h"
+#include "state_file.h"
 
 static int read_bytes(int fd, char *bytes, size_t len)
 {

@@ -78,7 +78,7 @@ struct host_written {
 	char path[PATH_MAX]; /* "stderr" if that is it */
 	unsigned int uid;
 	bool is_own;	/* the user's own place, which nobody has named */
-	bool is_shared; /* and it is among everybody's (state_place.h) */
+	bool is_shared; /* and it is among everybody's (state_file.h) */
 	bool by_environment;
 	bool belongs_to_us; /* what is in the way: the file, or HOST_FILE_NOT_OURS the directory */
 	bool is_state;	    /* that file is one of state.h's, or empty */

@@ -11,8 +11,7 @@
 
 #include "check.h"
 #include "file.h"
-#include "state_place.h"
-#include "state_slot.h"
+#include "state_file.h"
 
 static bool may(const char *path, int what)
 {

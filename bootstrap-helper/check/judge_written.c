@@ -6,7 +6,7 @@
 #include <libgen.h>
 #include <stdio.h>
 
-#include "state_place.h"
+#include "state_file.h"
 
 struct words {
 	char path[FINDING_QUOTED], directory[FINDING_QUOTED];

@@ -18,7 +18,7 @@
 #include "known.h"
 #include "route.h"
 #include "servers.h"
-#include "state_place.h"
+#include "state_file.h"
 
 #define LINE_MAX_COLUMNS 80
 #define TRIES		 50

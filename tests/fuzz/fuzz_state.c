@@ -11,7 +11,7 @@
 #include "health.h"
 #include "servers.h"
 #include "state.h"
-#include "state_slot.h"
+#include "state_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

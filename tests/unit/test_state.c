@@ -22,7 +22,7 @@
 
 #include "help.h"
 #include "state.h"
-#include "state_slot.h"
+#include "state_file.h"
 
 #define HOUR (3600 * 1000LL)
 

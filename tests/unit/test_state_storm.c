@@ -30,7 +30,7 @@
 #include "health.h"
 #include "servers.h"
 #include "state.h"
-#include "state_slot.h"
+#include "state_file.h"
 
 enum { WORKERS = 64, UPDATES = 1000, KEYS = 300 };
 
