@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "genl.h"
-#include "route.h"
 
 #ifndef SOL_MPTCP
 #define SOL_MPTCP 284

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * paths.h - what the kernel's MPTCP path manager was told (ip-mptcp(8)), and what it would make of it.
+ * paths.h - which way the kernel would send a packet to an address, asked over rtnetlink (route.c); what its MPTCP
+ * path manager was told (ip-mptcp(8)), and what it would make of it (paths.c).
  *
  * And does Multipath TCP gain a connection anything now? With a second path it does, and costs what it
  * costs: up to a round trip to the converter (LINUX-FACTS 2b.3), and its differences from TCP (LINUX-FACTS
@@ -8,13 +9,19 @@
  * kernel's MPTCP uses others all the same (LINUX-FACTS 4.8): a VPN's traffic beside the VPN, a metered
  * link that was to be avoided.
  *
- * Promises: sockets are opened and closed inside the call, unless somebody wants to have one; never waits; errno untouched.
+ * Promises: sockets are opened and closed inside the call, unless somebody wants to have one; never waits; errno
+ * untouched. An answer holds for now, and for this process's user and namespace only.
  */
 #ifndef CVT_PATHS_H
 #define CVT_PATHS_H
 
 #include "config.h"
 #include "policy.h"
+
+/* A pol_route_fn. */
+bool route_lookup(const struct addr *to, const struct pol_binding *by, struct pol_route *route);
+/* The name of an interface, "" if there is none; fd: any socket, asked by ioctl(). errno may change. */
+void route_interface(int fd, char name[16], int index);
 
 #define PATHS_MOST 8	/* the kernel's own limit */
 #define PATHS_MS   2000 /* a network may come or go: so long an answer is taken to hold */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "route.h"
+#include "paths.h"
 
 #include <errno.h>
 #include <linux/netlink.h>

@@ -10,7 +10,7 @@
 
 #include "check.h"
 #include "map.h"
-#include "route.h"
+#include "paths.h"
 
 /* A third SYN with MPTCP's option is out by then, and the kernel has not yet given it up for all
  * connections (LINUX-FACTS 1.10): a doctor must not do harm. */

@@ -8,7 +8,7 @@
 
 #include "health.h"
 #include "policy.h"
-#include "route.h"
+#include "paths.h"
 #include "servers.h"
 
 /* Cuts "HOST", "HOST:PORT", "[ADDRESS]:PORT" and "ADDRESS"; without a port it is HTTPS. */

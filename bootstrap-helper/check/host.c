@@ -15,7 +15,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "route.h"
+#include "paths.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */
 #define CONVERT_LIBRARY "/usr/local/lib/libconvert-preload.so"

@@ -16,7 +16,7 @@
 #include "health.h"
 #include "json.h"
 #include "known.h"
-#include "route.h"
+#include "paths.h"
 #include "servers.h"
 #include "state_file.h"
 

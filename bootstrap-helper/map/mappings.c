@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "route.h"
+#include "paths.h"
 #include "rules.h"
 #include "state.h"
 

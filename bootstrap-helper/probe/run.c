@@ -11,7 +11,7 @@
 #include "map.h"
 #include "policy.h"
 #include "probe.h"
-#include "route.h"
+#include "paths.h"
 
 /* --watch: when it looks again although nothing has changed. */
 #define EARLY_MS (3600 * 1000) /* before what is known expires (HEALTH_KEEP_MS) */

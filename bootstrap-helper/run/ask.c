@@ -14,7 +14,7 @@
 #include "check.h"
 #include "explain.h"
 #include "policy.h"
-#include "route.h"
+#include "paths.h"
 
 /* Nobody may read it, or we have no /proc: then it may well work. */
 #define NOT_KNOWN "program-readable"

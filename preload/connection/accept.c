@@ -7,7 +7,7 @@
 #include "due.h"
 #include "epsets.h"
 #include "passed.h"
-#include "route.h"
+#include "paths.h"
 #include "shim.h"
 #include "sock.h"
 #include "traces.h"

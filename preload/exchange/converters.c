@@ -2,7 +2,7 @@
 #include "converters.h"
 
 #include "message.h"
-#include "route.h"
+#include "paths.h"
 #include "shim.h"
 
 #include <string.h>

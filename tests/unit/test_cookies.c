@@ -4,7 +4,7 @@
 #include "message.h"
 
 #include "converters.h"
-#include "route.h"
+#include "paths.h"
 #include "shim.h"
 
 #include <pthread.h>

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "genl.h"
-#include "route.h"
 
 /* o: the program's own socket; b: bound; w: watched; l: lost. Then 1, 2 or t (tunnel), or nothing yet. */
 static enum multipath of(enum config_mptcp setting, const char *facts)

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "route.h"
+#include "paths.h"
 
 static bool have_network;
 
