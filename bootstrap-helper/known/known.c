@@ -15,10 +15,11 @@
 #include "file.h"
 #include "health.h"
 #include "json.h"
-#include "known.h"
+#include "map.h"
 #include "paths.h"
 #include "servers.h"
 #include "state_file.h"
+#include "text.h"
 
 #define LINE_MAX_COLUMNS 80
 #define TRIES		 50
@@ -146,6 +147,102 @@ static void server_as_json(const struct servers_entry *e, void *array)
 	json_add(array, o);
 }
 
+/* ---- mappings, whose moments are of another clock (mappings_now_ms()) */
+
+/* NULL: no converter has this address, whatever the port. */
+static const char *gateway_name(const struct addr *server)
+{
+	for (size_t i = 0; i < config.n_converters; i++)
+		for (size_t k = 0; k < config.converters[i].n_addrs; k++)
+			if (addr_equal_ip(&config.converters[i].addrs[k], server))
+				return config.converters[i].name;
+	return NULL;
+}
+
+static int64_t left_s(const struct mapping_record *r, int64_t at_ms)
+{
+	return r->until_ms > at_ms ? (r->until_ms - at_ms + 999) / 1000 : 0;
+}
+
+static void mapping_as_text(const struct mapping_record *r, const char *name, bool is_kept,
+			    int64_t at_ms)
+{
+	char server[ADDR_TEXT_MAX], external[ADDR_TEXT_MAX], why[MAP_TEXT_MAX];
+	int64_t s = left_s(r, at_ms);
+
+	addr_format(&r->server, server);
+	addr_format(&r->external, external);
+	printf("mapping of port %u at %s%s%s\n", r->client.port, name ? name : "", name ? ", " : "",
+	       server);
+	printf("    external   %s\n", s ? external : "none");
+	if (s)
+		printf("    lifetime   %" PRId64 " s left%s\n", s,
+		       is_kept ? "" : ", and nobody renews it");
+	if (r->err || r->result == MAPPING_NO_ANSWER)
+		map_text_no_answer(r->err, why);
+	else if (r->result)
+		map_text_result(r->result, why);
+	if (r->err || r->result)
+		printf("    server     %s\n", why);
+}
+
+static void mappings_as_text(void)
+{
+	size_t n;
+	struct mapping_record *all = mappings_file_read(&n);
+	int64_t at_ms = mappings_now_ms();
+	bool is_kept = mappings_file_is_locked();
+
+	for (size_t i = 0; i < n; i++) {
+		bool kept = is_kept && !all[i].is_left;
+
+		if (kept || left_s(&all[i], at_ms))
+			mapping_as_text(&all[i], gateway_name(&all[i].server), kept, at_ms);
+	}
+	free(all);
+}
+
+static json_t *mapping_as_json(const struct mapping_record *r, const char *name, bool is_kept,
+			       int64_t at_ms)
+{
+	json_t *o = json_object();
+	bool answered = r->result != MAPPING_NO_ANSWER && !r->err;
+	int64_t s = left_s(r, at_ms);
+
+	json_put(o, "server", address_as_json(&r->server));
+	json_put(o, "name", json_text(name));
+	json_put(o, "client", address_as_json(&r->client));
+	json_put(o, "external", s ? address_as_json(&r->external) : json_null());
+	json_put(o, "lifetime_s", json_integer(s));
+	json_put(o, "kept", json_boolean(is_kept));
+	json_put(o, "result", answered ? json_integer(r->result) : json_null());
+	json_put(o, "result_name",
+		 json_text(answered ? pcp_result_name((uint8_t)r->result) : NULL));
+	json_put(o, "error", json_text(r->err ? errno_name(r->err) : NULL));
+	return o;
+}
+
+static json_t *mappings_as_json(void)
+{
+	size_t n;
+	struct mapping_record *all = mappings_file_read(&n);
+	int64_t at_ms = mappings_now_ms();
+	bool is_kept = mappings_file_is_locked();
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		bool kept = is_kept && !all[i].is_left;
+
+		if (kept || left_s(&all[i], at_ms))
+			json_add(array, mapping_as_json(&all[i], gateway_name(&all[i].server), kept,
+							at_ms));
+	}
+	free(all);
+	return array;
+}
+
+/* ---- all of it */
+
 static void show_as_json(const struct counts *c)
 {
 	json_t *o = json_object(), *converters = json_array(), *servers = json_array();
@@ -162,7 +259,7 @@ static void show_as_json(const struct counts *c)
 	json_put(o, "state", json_text(state_path()));
 	json_put(o, "converters", converters);
 	json_put(o, "servers", servers);
-	json_put(o, "mappings", known_mappings_json(&config));
+	json_put(o, "mappings", mappings_as_json());
 	json_put(o, "counts", counts);
 	json_print(o);
 }
@@ -236,7 +333,7 @@ static void show_as_text(const struct counts *c)
 {
 	health_each(now_ms, converter_as_text, NULL);
 	servers_each(now_ms, server_as_text, NULL);
-	known_mappings_print(&config);
+	mappings_as_text();
 	printf("connections  %" PRIu64 " converted, %" PRIu64 " bypassed, %" PRIu64
 	       " direct, %" PRIu64 " failures\n",
 	       c->n[COUNTS_CONVERTED], c->n[COUNTS_BYPASSED], c->n[COUNTS_DIRECT],
