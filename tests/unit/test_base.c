@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Findings as people and as programs get them. */
+/* What the helper says: findings as people and as programs get them, text of any kind as JSON; and addresses with a port
+ * as people write them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,11 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base.h"
 #include "finding.h"
 #include "json.h"
 
-static char file[] = "/tmp/test_finding.XXXXXX";
-static char text[16384];
+/* ------------------------------------------------------------------------------------ findings */
+
+static char file[] = "/tmp/test_base.XXXXXX";
+static char shown[16384];
 static struct findings f;
 
 /* What print writes to standard output. */
@@ -31,12 +35,12 @@ static const char *printed(void (*print)(const struct findings *f))
 	print(&f);
 	fflush(stdout);
 	dup2(saved, STDOUT_FILENO);
-	n = pread(to, text, sizeof(text) - 1, 0);
+	n = pread(to, shown, sizeof(shown) - 1, 0);
 	assert_true(n > 0);
-	text[n] = '\0';
+	shown[n] = '\0';
 	close(saved);
 	close(to);
-	return text;
+	return shown;
 }
 
 static int end(void **state)
@@ -200,6 +204,150 @@ static int end_all(void **state)
 	return unlink(file);
 }
 
+/* --------------------------- JSON: what is no UTF-8 is replaced, all else comes back as it was */
+
+#define R "\xef\xbf\xbd"
+
+/* By way of bytes: what another program's parser would read. */
+static void assert_text(const char *text, const char *expected)
+{
+	json_t *value = json_text(text), *again;
+	char *bytes = json_dumps(value, JSON_ENCODE_ANY);
+
+	assert_non_null(bytes);
+	for (const char *c = bytes; *c; c++)
+		assert_true((unsigned char)*c >= ' ');
+	again = json_loads(bytes, JSON_DECODE_ANY, NULL);
+	assert_non_null(again);
+	assert_string_equal(json_string_value(again), expected);
+	json_decref(again);
+	json_decref(value);
+	free(bytes);
+}
+
+static void the_same(const char *text)
+{
+	assert_text(text, text);
+}
+
+static void what_is_kept(void **state)
+{
+	(void)state;
+	the_same("");
+	the_same("\"\\/ \b\f\n\r\t\x01\x1b\x1f\x7f");
+	the_same("\xc2\x80 \xdf\xbf"); /* the ends of each length */
+	the_same("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf");
+	the_same("\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf");
+	assert_true(json_is_null(json_text(NULL)));
+}
+
+static void what_is_replaced(void **state)
+{
+	(void)state;
+	assert_text("\x80", R);
+	assert_text("a\xff"
+		    "b",
+		    "a" R "b");
+	assert_text("\xc3", R); /* ends too early */
+	assert_text("\xe2\x82", R R);
+	assert_text("\xf0\x9f\x98", R R R);
+	assert_text("\xc3(", R "(");
+	assert_text("\xe2\x82\xc3\xa9", R R "\xc3\xa9");
+	assert_text("\xc0\x80 \xc1\xbf", R R " " R R); /* longer than needed */
+	assert_text("\xe0\x9f\xbf \xf0\x8f\xbf\xbf", R R R " " R R R R);
+	assert_text("\xed\xa0\x80 \xed\xbf\xbf", R R R " " R R R); /* UTF-16 */
+	assert_text("\xf4\x90\x80\x80 \xf5\x80\x80\x80", R R R R " " R R R R);
+}
+
+/* Nothing that is read from somewhere can make a string that jansson's parser refuses. */
+static void any_bytes(void **state)
+{
+	char text[5];
+
+	(void)state;
+	for (uint32_t i = 0; i < 0x10000; i++) {
+		json_t *value, *again;
+		char *bytes;
+
+		text[0] = (char)(0xc0 | (i & 0x3f));
+		text[1] = (char)(i >> 4);
+		text[2] = (char)(0x80 | (i >> 8 & 0x7f));
+		text[3] = (char)(i >> 8);
+		text[4] = '\0';
+		value = json_text(text);
+		bytes = json_dumps(value, JSON_ENCODE_ANY);
+		again = json_loads(bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		assert_true(json_equal(value, again));
+		json_decref(again);
+		json_decref(value);
+		free(bytes);
+	}
+}
+
+static void order_and_nesting(void **state)
+{
+	json_t *object = json_object(), *array = json_array();
+	char *bytes;
+
+	(void)state;
+	json_put(object, "z", json_integer(INT64_MAX));
+	json_put(object, "a", array);
+	json_add(array, json_text("1"));
+	json_add(array, json_object());
+	bytes = json_dumps(object, JSON_COMPACT);
+	assert_string_equal(bytes, "{\"z\":9223372036854775807,\"a\":[\"1\",{}]}");
+	free(bytes);
+	json_decref(object);
+}
+
+/* ----------------------------------------------------------------------- an address and a port */
+
+static void endpoints(void **state)
+{
+	static const struct {
+		const char *text;
+		uint16_t port;
+		const char *parsed; /* NULL: it is none */
+	} cases[] = {
+		{ "192.0.2.1:443", 0, "192.0.2.1:443" },
+		{ "192.0.2.1:443", 5351, "192.0.2.1:443" },
+		{ "[2001:db8::1]:443", 0, "[2001:db8::1]:443" },
+		{ "192.0.2.1", 5351, "192.0.2.1:5351" },
+		{ "[2001:db8::1]", 5351, "[2001:db8::1]:5351" },
+		{ "2001:db8::1", 5351, "[2001:db8::1]:5351" },
+		{ "192.0.2.1", 0, NULL },
+		{ "2001:db8::1", 0, NULL },
+		{ "[2001:db8::1]", 0, NULL },
+		{ "[192.0.2.1]:443", 0, NULL },
+		{ "[2001:db8::1]443", 5351, NULL },
+		{ "[2001:db8::1", 5351, NULL },
+		{ "192.0.2.1:", 5351, NULL },
+		{ "192.0.2.1:0", 5351, NULL },
+		{ "192.0.2.1:65536", 5351, NULL },
+		{ "192.0.2.1:4x", 5351, NULL },
+		{ "192.0.2.1:+4", 5351, NULL },
+		{ "localhost:443", 5351, NULL },
+		{ ":443", 5351, NULL },
+		{ "", 5351, NULL },
+		{ "[]:1", 5351, NULL },
+		{ "11111111111111111111111111111111111111111111111111111111111111111:1", 1, NULL },
+	};
+	char text[ADDR_TEXT_MAX];
+	struct addr a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool ok = endpoint_parse(&a, cases[i].text, cases[i].port);
+
+		if (ok != (cases[i].parsed != NULL))
+			fail_msg("%s", cases[i].text);
+		if (!ok)
+			continue;
+		addr_format(&a, text);
+		assert_string_equal(text, cases[i].parsed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +357,11 @@ int main(void)
 		cmocka_unit_test_teardown(long_commands, end),
 		cmocka_unit_test_teardown(for_programs, end),
 		cmocka_unit_test_teardown(cut, end),
+		cmocka_unit_test(what_is_kept),
+		cmocka_unit_test(what_is_replaced),
+		cmocka_unit_test(any_bytes),
+		cmocka_unit_test(order_and_nesting),
+		cmocka_unit_test(endpoints),
 	};
 
 	return cmocka_run_group_tests(tests, start_all, end_all);
