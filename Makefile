@@ -298,8 +298,8 @@ REPLACED :=
 # its memory ends when the test says so
 $(BUILD)/unit/test_memory: private REPLACED := malloc realloc free
 # dlsym() is counted
-$(BUILD)/unit/test_real: $(BUILD)/obj/preload/kernel/libc.o
-$(BUILD)/unit/test_real: private REPLACED := dlsym
+$(BUILD)/unit/test_kernel: $(addprefix $(BUILD)/obj/preload/kernel/,libc.o proc.o)
+$(BUILD)/unit/test_kernel: private REPLACED := dlsym
 # the exchange as the library has it, between a kernel and a clock of the test's
 $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange/,step.o silence.o \
 		elsewhere.o incoming.o retry.o syn.o patience.o phase.o slots.o report.o lines.o options.o \
@@ -307,7 +307,6 @@ $(BUILD)/unit/test_step: $(addprefix $(BUILD)/obj/preload/, $(addprefix exchange
 $(BUILD)/unit/test_step: private REPLACED := clock_ns syscall
 $(BUILD)/unit/test_epsets $(BUILD)/unit/test_slots: $(BUILD)/obj/preload/kernel/memory.o
 $(BUILD)/unit/test_due: $(BUILD)/obj/preload/connection/due.o
-$(BUILD)/unit/test_proc: $(BUILD)/obj/preload/kernel/proc.o
 $(BUILD)/unit/test_cookies: $(addprefix $(BUILD)/obj/preload/exchange/,cookies.o converters.o options.o)
 $(BUILD)/unit/test_cookies: private REPLACED := clock_ns route_lookup
 # all of the library, likewise
