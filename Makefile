@@ -296,7 +296,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(BUILD)/bootstrap.a $
 # What a test has something of its own in the place of: not in LDFLAGS, which may be given on the command line.
 REPLACED :=
 # its memory ends when the test says so
-$(BUILD)/unit/test_memory: private REPLACED := malloc realloc free
+$(BUILD)/unit/test_config_load: private REPLACED := malloc realloc free
 # dlsym() is counted
 $(BUILD)/unit/test_kernel: $(addprefix $(BUILD)/obj/preload/kernel/,libc.o proc.o)
 $(BUILD)/unit/test_kernel: private REPLACED := dlsym
