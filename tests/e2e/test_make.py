@@ -87,7 +87,7 @@ class Make(L.TestCase):
 
     def test_unit_tests_with_flags(self):
         """What they put in the place of functions stays, whatever is given."""
-        for name, replaced in ("memory", "malloc realloc free"), ("real", "dlsym"), ("log", "clock_read"):
+        for name, replaced in ("config_load", "malloc realloc free"), ("kernel", "dlsym"), ("log", "clock_read"):
             line = self.link(f"unit/test_{name}", "LDFLAGS=-Wl,-O1")
             self.assertIn("-Wl,-O1", line)
             found = [word.partition("=")[2] for word in line if word.startswith("-Wl,--wrap=")]

@@ -1,21 +1,180 @@
 // SPDX-License-Identifier: MIT
-#include "paths.h"
-
+/* Which way the kernel would send a packet, and whether Multipath TCP gains anything there. What the kernel answers it
+ * answers in network namespaces of our own, one for routes and one for paths; skipped where none can be made. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mptcp.h>
+#include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "genl.h"
+#include "paths.h"
+
+/* -------------------------------------------------------------------------------------- routes */
+
+static bool have_routes;
+
+/* Two interfaces with an address each, a default route, and destinations that are refused. */
+static const char two_interfaces[] =
+	"exec >/dev/null 2>&1; set -e; ip link set lo up;"
+	"ip link add wwan0 type veth peer name eth7;"
+	"ip address add 10.20.0.5/16 dev wwan0; ip address add 10.20.0.6/16 dev wwan0;"
+	"ip address add 2001:db8:20::5/64 dev wwan0 nodad; ip address add 172.16.0.5/12 dev eth7;"
+	"ip link set wwan0 up; ip link set eth7 up;"
+	"ip route add default via 172.16.0.1; ip route add 203.0.113.0/24 dev wwan0 src 10.20.0.6;"
+	"ip route add unreachable 198.51.100.0/25; ip route add blackhole 198.51.100.128/25;"
+	"ip -6 route add unreachable 2001:db8:99::/48";
+
+/* What only a socket that says so is routed by. */
+static const char rules[] =
+	"exec >/dev/null 2>&1; set -e; ip route add default dev wwan0 table 3;"
+	"ip address add 2001:db8:20::6/64 dev wwan0 nodad preferred_lft 0;"
+	"ip route add default via 10.20.0.1 dev wwan0 metric 100;"
+	"ip rule add from 10.20.0.6 lookup 3; ip rule add fwmark 9 lookup 3;"
+	"ip -6 route add default via 2001:db8:20::1 dev wwan0 metric 100;"
+	"ip -6 route add default dev wwan0 table 3; ip -6 rule add from 2001:db8:20::6 lookup 3";
+
+static int enter_routes(void **state)
+{
+	int flags = geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET;
+
+	(void)state;
+	have_routes = unshare(flags) == 0 && system(two_interfaces) == 0;
+	return 0;
+}
+
+static int count_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static bool look_up_by(const char *to, const struct pol_binding *by, struct pol_route *route)
+{
+	int descriptors = count_descriptors();
+	struct addr a = { .port = 5124 };
+	bool found;
+
+	assert_int_equal(addr_parse(&a, to), 0);
+	errno = 123;
+	found = route_lookup(&a, by, route);
+	assert_int_equal(errno, 123);
+	assert_int_equal(count_descriptors(), descriptors);
+	return found;
+}
+
+static bool look_up(const char *to, struct pol_route *route)
+{
+	return look_up_by(to, NULL, route);
+}
+
+static void assert_route_by(const char *to, const struct pol_binding *by, const char *source,
+			    const char *interface)
+{
+	struct pol_route route;
+	struct addr expected;
+
+	if (!look_up_by(to, by, &route))
+		fail_msg("%s: no route", to);
+	assert_int_equal(addr_parse(&expected, source), 0);
+	assert_memory_equal(route.source.ip, expected.ip, 16);
+	assert_string_equal(route.interface, interface);
+}
+
+static void assert_route(const char *to, const char *source, const char *interface)
+{
+	assert_route_by(to, NULL, source, interface);
+}
+
+static void source_and_interface(void **state)
+{
+	(void)state;
+	if (!have_routes)
+		skip();
+	assert_route("10.20.1.1", "10.20.0.5", "wwan0");
+	assert_route("203.0.113.7", "10.20.0.6", "wwan0"); /* the route's own choice */
+	assert_route("192.0.2.1", "172.16.0.5", "eth7");
+	assert_route("2001:db8:20::9", "2001:db8:20::5", "wwan0");
+	assert_route("127.0.0.1", "127.0.0.1", "lo");
+	assert_route("::1", "::1", "lo");
+	assert_route("10.20.0.5", "10.20.0.5", "lo"); /* our own address */
+}
+
+static struct pol_binding bound(const char *device, const char *source, uint32_t mark)
+{
+	struct pol_binding by = { .interface = device ? if_nametoindex(device) : 0, .mark = mark };
+
+	if (source)
+		assert_int_equal(addr_parse(&by.source, source), 0);
+	return by;
+}
+
+/* As the kernel routes its packets. */
+static void of_a_bound_socket(void **state)
+{
+	static const struct {
+		const char *to, *device, *source;
+		uint32_t mark;
+		const char *leaves_with, *leaves_by;
+	} rows[] = {
+		{ "192.0.2.1", "wwan0", NULL, 0, "10.20.0.5", "wwan0" },
+		{ "192.0.2.1", NULL, "10.20.0.6", 0, "10.20.0.6", "wwan0" }, /* by a rule */
+		{ "192.0.2.1", NULL, "10.20.0.5", 0, "10.20.0.5", "eth7" },
+		{ "192.0.2.1", "wwan0", "10.20.0.6", 0, "10.20.0.6", "wwan0" },
+		{ "192.0.2.1", NULL, NULL, 9, "10.20.0.5", "wwan0" },
+		{ "192.0.2.1", NULL, NULL, 8, "172.16.0.5", "eth7" },
+		{ "192.0.2.1", NULL, "2001:db8:20::5", 0, "172.16.0.5",
+		  "eth7" }, /* another family's */
+		{ "2001:db8:1::1", "wwan0", NULL, 0, "2001:db8:20::5", "wwan0" },
+		{ "2001:db8:1::1", NULL, "2001:db8:20::6", 0, "2001:db8:20::6", "wwan0" },
+		{ "2001:db8:1::1", "wwan0", "2001:db8:20::6", 0, "2001:db8:20::6", "wwan0" },
+	};
+	struct pol_binding by;
+	struct pol_route route;
+
+	(void)state;
+	if (!have_routes)
+		skip();
+	assert_int_equal(system(rules), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		by = bound(rows[i].device, rows[i].source, rows[i].mark);
+		assert_route_by(rows[i].to, &by, rows[i].leaves_with, rows[i].leaves_by);
+	}
+	by = bound("lo", NULL, 0);
+	assert_false(look_up_by("2001:db8:1::1", &by, &route));
+	by = bound(NULL, "192.0.2.77", 0); /* not ours */
+	assert_false(look_up_by("192.0.2.1", &by, &route));
+	by = bound("eth7", "2001:db8:20::6", 0); /* where that address is not */
+	assert_false(look_up_by("2001:db8:1::1", &by, &route));
+}
+
+static void no_route(void **state)
+{
+	struct pol_route route;
+
+	(void)state;
+	if (!have_routes)
+		skip();
+	assert_false(look_up("198.51.100.1", &route));
+	assert_false(look_up("198.51.100.200", &route));
+	assert_false(look_up("2001:db8:99::1", &route));
+	assert_false(look_up("2001:db8:1::1", &route)); /* no default route */
+}
+
+/* ----------------------------------------------------------------------------- is it worth it? */
 
 /* o: the program's own socket; b: bound; w: watched; l: lost. Then 1, 2 or t (tunnel), or nothing yet. */
 static enum multipath of(enum config_mptcp setting, const char *facts)
@@ -171,9 +330,9 @@ static void tunnels(void **state)
 
 /* ------------------------------------------------------------ what the kernel answers */
 
-static bool have_network;
+static bool have_paths;
 
-static const char network[] =
+static const char two_paths[] =
 	"exec >/dev/null 2>&1; set -e; ip link set lo up; ip link add wwan0 type veth peer name "
 	"eth7;"
 	"ip address add 10.20.0.5/16 dev wwan0; ip address add 172.16.0.5/12 dev eth7;"
@@ -181,12 +340,12 @@ static const char network[] =
 	"up;"
 	"ip route add default via 172.16.0.1; ip mptcp limits set subflows 2 add_addr_accepted 0";
 
-static int enter_namespace(void **state)
+static int enter_paths(void **state)
 {
 	int flags = geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET;
 
 	(void)state;
-	have_network = unshare(flags) == 0 && system(network) == 0;
+	have_paths = unshare(flags) == 0 && system(two_paths) == 0;
 	return 0;
 }
 
@@ -215,7 +374,7 @@ static enum paths_found to(const char *address)
 static void kernel_without_endpoints(void **state)
 {
 	(void)state;
-	if (!have_network)
+	if (!have_paths)
 		skip();
 	assert_int_equal(to("192.0.2.1"), PATHS_ONE);
 	run("ip mptcp limits set add_addr_accepted 2");
@@ -232,7 +391,7 @@ static void kernel_without_endpoints(void **state)
 static void kernel_with_endpoints(void **state)
 {
 	(void)state;
-	if (!have_network)
+	if (!have_paths)
 		skip();
 	run("ip mptcp endpoint add 10.20.0.5 dev wwan0 subflow; ip mptcp endpoint add "
 	    "2001:db8:20::5 subflow backup");
@@ -300,7 +459,12 @@ static void attributes_cut(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	const struct CMUnitTest routes[] = {
+		cmocka_unit_test(source_and_interface),
+		cmocka_unit_test(no_route),
+		cmocka_unit_test(of_a_bound_socket),
+	};
+	const struct CMUnitTest multipaths[] = {
 		cmocka_unit_test(automatic),
 		cmocka_unit_test(said),
 		cmocka_unit_test(texts),
@@ -313,6 +477,9 @@ int main(void)
 		cmocka_unit_test(kernel_refuses),
 		cmocka_unit_test(attributes_cut),
 	};
+	int failed = 0;
 
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	failed |= cmocka_run_group_tests(routes, enter_routes, NULL);
+	failed |= cmocka_run_group_tests(multipaths, enter_paths, NULL);
+	return failed;
 }
