@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run.h - what convert-run is made of: a look before the program is started, the wait for it, what has become of its
- * connections, and the units of systemd's.
+ * run.h - what convert-run is made of: a look before the program is started, what has become of its connections, and
+ * the units of systemd's.
  */
 #ifndef CVT_RUN_H
 #define CVT_RUN_H
@@ -35,13 +35,6 @@ bool ask_is_for_exec(const struct findings *f, const struct finding *found);
 /* Started once more by ask_first() with this word and the library's name, and nothing else preloaded. */
 #define ASK_LOADED "--is-loaded"
 bool ask_is_loaded(const char *library);
-
-/* ---- child.c: a program that we wait for: signals that are meant for it reach it, and we end as it did */
-
-/* SIGCHLD must not be ignored. True in the child. Else it has ended: *status as waitpid() has it, -1: there was none, errno. */
-bool child_start(int *status);
-/* Ends as it did. */
-__attribute__((noreturn)) void child_end_as(int status);
 
 /* ---- receipt.c: what became of the connections of a program and of those that it has started.
  *
