@@ -485,7 +485,7 @@ check-storms: all $(E2E_TOOLS) e2e-tools-musl
 #: check-install    20,000 programs that start with the library, 200 a second or more, while it is installed
 #:                  again and again
 check-install: all $(BUILD)/e2e/static/starter
-	$(Q)INSTALL=all $(run) --limit 900 tests/e2e/test_install.py
+	$(Q)INSTALL=all $(run) --limit 900 tests/e2e/test_make.py
 
 .PHONY: check-32bit
 #: check-32bit      the library for 32-bit programs (i386), with a short and a long time_t (installs what it needs

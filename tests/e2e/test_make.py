@@ -1,21 +1,39 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""What the Makefile does with compilers, flags and folders that a distribution or an integrator has. Next to nothing is
-compiled: it is looked at with which words it would be."""
+"""What the Makefile does: with other people's compilers, flags and folders, and to a system where it installs.
+
+INSTALL=all: 20,000 starts in place of 4,000, 200 a second or more (make check-install).
+"""
+import os
 import pathlib
 import re
 import shlex
+import shutil
 import sys
+import tempfile
+import time
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
+import servers
 
 LACKS = """#!/bin/sh
 case "$*" in *" -E "*) echo "%s" >&2; exit 1 ;; esac
 """
 
+STARTS = 4000
+if os.environ.get("INSTALL") == "all":
+    STARTS, L.TEST_LIMIT = 20000, 900
+RATE = 200  # a second, of all of them
+LIBDIR = "usr/local/lib"
+NAME = "libconvert-preload.so"
+LINE = f"/{LIBDIR}/{NAME}.0"
+
 
 class Make(L.TestCase):
+    """Compilers, flags and folders that a distribution or an integrator has. Next to nothing is compiled: it is looked at
+    with which words it would be."""
+
     def setUp(self):
         super().setUp()
         self.build = self.lab.file("build")
@@ -158,6 +176,319 @@ class Make(L.TestCase):
             self.skipTest("no package with a service is installed")
         self.note(", ".join(sorted(pathlib.Path(file).name for file in found)))
         self.assertEqual({file: package for file, package in found.items() if pathlib.Path(file).name not in known}, {})
+
+
+# ------------------------------------------------------------------------------------- install
+
+def make(build, root, *words, **more):
+    """Of what is built already."""
+    built = [word for name in ("convert-run", "convert-bootstrap", NAME)
+             for word in ("-o", build / name)]
+    return L.command(["make", "-s", "-C", L.ROOT, f"BUILD={build}", f"DESTDIR={root}", *built,
+                      *words], **more)
+
+
+def tree(root):
+    """What is there, and what is in it."""
+    return {p: os.readlink(p) if p.is_symlink() else p.read_bytes() if p.is_file() else "folder"
+            for p in root.rglob("*")}
+
+
+class Install(L.TestCase):
+    """make install and uninstall: under programs that start all the time with the library in their /etc/ld.so.preload,
+    which is that of a root of the test's own."""
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.lab.file("root")
+        (self.root / "etc").mkdir(parents=True)
+
+    def preload(self, line=LINE):
+        (self.root / "etc/ld.so.preload").write_text(f"# a comment\n{line}\n")
+
+    def programs(self, *programs):
+        """Into the root, with what the loader needs for them."""
+        for program in programs:
+            for file in [program, *re.findall(r"(/\S+) \(0x", L.command(["ldd", program]))]:
+                copy = self.root / str(file)[1:]
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copy)
+
+    def other_version(self):
+        """A build folder whose library has other bytes: a symbol table less, and more behind it."""
+        build = self.lab.file("build")
+        build.mkdir()
+        L.command(["strip", "-o", build / NAME, L.BUILT_SHIM])
+        return build
+
+    def test_versions_take_turns(self):
+        """An upgrade, a downgrade, and so on: no program dies or says anything."""
+        self.programs("/bin/true")
+        shutil.copy(L.TOOLS / "static/starter", self.root)
+        versions = [L.BUILD, self.other_version()]
+        make(L.BUILD, self.root, "install-lib")
+        sizes = {(self.root / LINE[1:]).stat().st_size}
+        self.preload()
+        began, installs = time.monotonic(), 0
+        starters = [self.lab.start("client", ["chroot", self.root, "/starter", STARTS // 2, "/bin/true"])
+                    for _ in range(2)]
+        while any(s.process.poll() is None for s in starters):
+            installs += 1
+            make(versions[installs % 2], self.root, "install-lib")
+            sizes.add((self.root / LINE[1:]).stat().st_size)
+            time.sleep(0.1)  # most of an installation is make, beside which nothing starts
+        rate = STARTS / (time.monotonic() - began)
+        self.note(f"{installs} installations during {STARTS} starts, {rate:.0f} a second")
+        for starter in starters:
+            self.assertEqual(starter.text(), f"{STARTS // 2} lived\n")
+        self.assertGreater(installs, 3)
+        self.assertEqual(len(sizes), 2)
+        if STARTS > 4000:
+            self.assertGreaterEqual(rate, RATE)
+
+    def of_another_soname(self):
+        """A build folder whose library is that of the next version that cannot take the place of this one."""
+        build = self.lab.file("build")
+        build.mkdir()
+        bytes_of_it = L.BUILT_SHIM.read_bytes()
+        self.assertEqual(bytes_of_it.count(f"{NAME}.0\0".encode()), 1)
+        (build / NAME).write_bytes(bytes_of_it.replace(f"{NAME}.0\0".encode(), f"{NAME}.1\0".encode()))
+        return build
+
+    def loaded(self):
+        """Which of them a program in the root has, that says nothing of it."""
+        r = self.lab.run(["chroot", self.root, "/lib64/ld-linux-x86-64.so.2", "--list", "/bin/true"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return re.findall(rf"/{LIBDIR}/(\S+)", r.out.decode())
+
+    def test_two_versions_beside_each_other(self):
+        """Each is loaded by its own name, each is taken away when nothing names that one; programs that have
+        got both work."""
+        self.programs("/bin/true", "/lib64/ld-linux-x86-64.so.2")
+        one, other = f"{NAME}.0", f"{NAME}.1"
+        make(L.BUILD, self.root, "install")
+        make(self.of_another_soname(), self.root, "SOVERSION=1", "install-lib")
+        folder = self.root / LIBDIR
+        self.assertEqual({p.name for p in folder.glob("*.so*")}, {NAME, one, other})
+        for line, name in (one, one), (other, other), (NAME, NAME):
+            self.preload(f"/{LIBDIR}/{line}")
+            self.assertEqual(self.loaded(), [name])
+        self.assertEqual(os.readlink(folder / NAME), other)
+        self.both_work(folder / one, folder / other)
+        for line in NAME, other:
+            self.preload(f"/{LIBDIR}/{line}")
+            with self.assertRaises(RuntimeError):
+                make(L.BUILD, self.root, "SOVERSION=1", "uninstall-lib")
+        make(L.BUILD, self.root, "uninstall-lib")
+        self.assertEqual({p.name for p in folder.glob("*.so*")}, {NAME, other})
+        self.assertEqual(self.loaded(), [other])
+        make(L.BUILD, self.root, "install-lib")
+        self.preload(f"/{LIBDIR}/{one}")
+        make(L.BUILD, self.root, "SOVERSION=1", "uninstall-lib")
+        self.assertEqual({p.name for p in folder.glob("*.so*")}, {NAME, one})
+        self.assertTrue((self.root / "usr/local/bin/convert-run").exists())
+
+    def both_work(self, *files):
+        """As when the one is in /etc/ld.so.preload and the other in a session's LD_PRELOAD."""
+        servers.nginx(self.lab)
+        converter = self.lab.converter("--mptcp")
+        for n, both in enumerate((files, files[::-1]), 1):
+            shim = self.lab.config(log=False) | {"LD_PRELOAD": ":".join(map(str, both))}
+            r = self.lab.run(["curl", "-sS", f"http://{L.SERVER}/who"], shim=shim)
+            self.assertEqual((r.code, r.out.decode(), r.err), (0, L.ROUTER + "\n", ""), r)
+            self.assertEqual(len(converter.events("request", n)), n)
+
+    def test_uninstall_refuses(self):
+        """While anything names the library, with the line to take away; then nothing remains."""
+        before = tree(self.root)
+        make(L.BUILD, self.root, "install")
+        installed = tree(self.root)
+        def place(name):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            return self.root / name
+
+        dropin = place("etc/systemd/system/x.service.d/convert.conf")
+        for file, text, line in (
+                (place("etc/environment.d/50-convert.conf"), f"A=b\nLD_PRELOAD={LINE}\n", 2),
+                (place("run/environment.d/50-convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("usr/lib/environment.d/50-convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("usr/local/lib/environment.d/50-convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("root/.config/environment.d/convert.conf"), f"LD_PRELOAD={LINE}\n", 1),
+                (place("home/x y/.profile"), f"# {LINE}\nexport LD_PRELOAD='{LINE}'\n", 2),
+                (place("etc/profile.d/convert.sh"), f"LD_PRELOAD={LINE}; export LD_PRELOAD\n", 1),
+                (place("etc/default/x"), f"LD_PRELOAD='{NAME}'\n", 1),
+                (place("etc/security/pam_env.conf"), f"LD_PRELOAD DEFAULT={LINE}\n", 1),
+                (place("etc/systemd/system/x:y.service"), f"# {LINE}\nEnvironment=LD_PRELOAD={LINE}\n", 2),
+                (place("etc/systemd/system.conf"), f"[Manager]\nDefaultEnvironment=LD_PRELOAD={LINE}\n", 2),
+                (self.root / "etc/ld.so.preload", f"# {LINE}\n/lib/other.so {LINE}\n", 2),
+                (self.root / "etc/ld.so.preload", f"/usr/local/$LIB/{NAME}.0\n", 1),
+                (self.root / "etc/ld.so.preload", f"/lib/other.so:{NAME}\n", 1),
+                (self.root / "etc/environment", f"LD_PRELOAD={LINE[:-2]}\n", 1),
+                (dropin, f"[Service]\nEnvironment=A=b LD_PRELOAD={LINE}\n", 2)):
+            file.write_text(text)
+            with self.assertRaises(RuntimeError) as refused:
+                if file == dropin:
+                    make(L.BUILD, self.root, "uninstall")
+                else:  # what it asks, which is quicker
+                    L.command([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"])
+            self.assertIn(f"{file}:{line}:{text.splitlines()[line - 1]}\n", str(refused.exception))
+            self.assertNotIn(f"{file}:{3 - line}:", str(refused.exception))
+            self.assertLessEqual(installed.keys(), tree(self.root).keys())
+            file.unlink()
+        others = {place("etc/ld.so.preload"): f"#{LINE}\n/opt/lib/{NAME}\n",
+                  place("etc/apparmor.d/x"): f"{LINE} mr,\n",
+                  place("etc/environment.d/50-convert.conf~"): f"LD_PRELOAD={LINE}\n"}
+        for file, text in others.items():
+            file.write_text(text)
+        make(L.BUILD, self.root, "uninstall")
+        for file in others:
+            file.unlink()
+        left = {p for p in tree(self.root).keys() - before.keys() if not p.is_dir()}
+        self.assertEqual(left, set())
+
+    def commands(self, **own):
+        """A PATH of what there is by these names, and of one's own."""
+        folder = self.lab.file("commands")
+        folder.mkdir()
+        for name in ("sh", "make", "install", "mv", "ln", "rm", "grep", "sort", "find", "sed", "head", "dirname", "cat",
+                     "readlink", "uname", "mkdir", "cmp", "echo", "gcc", "printf", "nproc", "git", "sync"):
+            text = own.get(name, shutil.which(name))
+            if text and text.startswith("#!"):
+                (folder / name).write_text(text)
+                (folder / name).chmod(0o755)
+            elif text:
+                (folder / name).symlink_to(text)
+        return {"PATH": str(folder)}
+
+    def test_no_sync(self):
+        """bitbake lets recipes have none."""
+        built = [word for name in ("convert-run", "convert-bootstrap", NAME) for word in ("-o", L.BUILD / name)]
+        r = self.lab.run(["make", "-s", "-C", L.ROOT, f"BUILD={L.BUILD}", f"DESTDIR={self.root}", *built, "install-lib"],
+                         env=self.commands(sync=""))
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        self.assertEqual({p.name for p in (self.root / LIBDIR).iterdir()}, {NAME, f"{NAME}.0"})
+
+    def test_uninstall_refuses_with_a_small_grep(self):
+        """Such as busybox', which knows fewer options."""
+        self.preload()
+        small = f"""#!/bin/sh
+while getopts lnqvscFiHhe:f:Lorm:wA:B:C:EzaIx option; do
+	[ "$option" != "?" ] || exit 1
+done
+exec {shutil.which("grep")} "$@"
+"""
+        r = self.lab.run([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"], env=self.commands(grep=small))
+        self.assertEqual(r.code, 1, r)
+        self.assertIn(f"{self.root}/etc/ld.so.preload:2:{LINE}\n", r.err)
+
+    def test_what_links_lead_to(self):
+        """Is asked, in the root where they are, and named once."""
+        (self.root / "usr/lib/systemd/system").mkdir(parents=True)
+        (self.root / "lib").symlink_to("usr/lib")
+        setting = f"LD_PRELOAD={LINE}\n"
+        for link, to, file, text in (
+                ("etc/ld.so.preload", "/usr/share/preload", "usr/share/preload", LINE + "\n"),
+                ("etc/environment", "environment.mine", "etc/environment.mine", setting),
+                ("etc/environment.d/x.conf", "../../opt/env", "opt/env", setting),
+                ("home/x y/.profile", "dot/profile", "home/x y/dot/profile", setting),
+                ("home/x y/.config/systemd", "../dot/systemd", "home/x y/dot/systemd/user/a.service",
+                 f"Environment={setting}"),
+                ("etc/systemd/system/a.service.d", "/opt/drop-ins", "opt/drop-ins/convert.conf",
+                 f"Environment={setting}"),
+                ("etc/systemd/system/multi-user.target.wants/b.service", "/lib/systemd/system/b.service",
+                 "usr/lib/systemd/system/b.service", f"Environment={setting}"),
+                ("etc/systemd/system/multi-user.target.wants/c.service", "../c.service", "etc/systemd/system/c.service",
+                 f"Environment={setting}")):
+            for path in link, file:
+                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / link).symlink_to(to)
+            (self.root / file).write_text(text)
+            r = self.lab.run([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"])
+            self.assertEqual(r.code, 1, (link, r))
+            named = [line for line in r.err.splitlines() if line.startswith(str(self.root))]
+            self.assertEqual(named, [f"{self.root / file}:1:{text[:-1]}"], r)
+            (self.root / link).unlink()
+            (self.root / file).unlink()
+        (self.root / "etc/environment").symlink_to("environment")
+        r = self.lab.run([L.ROOT / "packaging/named", self.root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+
+    def test_what_uninstall_proposes(self):
+        """Commands that take the library out of each place, and nothing else; whatever the folders are called."""
+        root = self.lab.file("it's a root")
+        texts = {"etc/ld.so.preload": f"# {LINE}\n/lib/other.so {LINE}\n/opt/lib/{NAME}\n",
+                 "etc/environment": f"A={LINE}.txt\nLD_PRELOAD=\"/lib/other.so:{LINE}\"\n",
+                 "etc/environment.d/it's.conf": f"LD_PRELOAD={LINE}\n# LD_PRELOAD\nLD_PRELOAD={LINE}:/lib/other.so\n"}
+        for name, text in texts.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        for folder in "etc/systemd/system", LIBDIR:
+            (root / folder).mkdir(parents=True)
+        shutil.copy(L.BUILT_SHIM, root / LINE[1:])
+        for unit in "it", "x:y@", "x\\x2d1":
+            r = self.lab.run([L.BUILD / "convert-run", "--root", root, "enable", unit])
+            self.assertEqual(r.code, 0, r)
+        def named(**env):
+            r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"], env=env)
+            self.assertEqual(r.code, 1, r)
+            return [line for line in r.err.splitlines() if line.startswith("  ")]
+
+        self.assertEqual({line.rpartition("/etc/")[2] for line in named() if " rm " in line},
+                         {f"systemd/system/{unit}.service.d/convert.conf'" for unit in ("it", "x:y@", "x\\x2d1")})
+        proposed = named(PATH=f"{L.BUILD}:/usr/bin:/bin")
+        self.assertEqual(len(proposed), len(texts) + 3, proposed)
+        self.assertEqual(sum("convert-run" in line for line in proposed), 3, proposed)
+        commands = "set -e\n" + "\n".join(proposed)
+        done = self.lab.run(["sh", "-c", commands], env={"PATH": f"{L.BUILD}:/usr/bin:/bin"})
+        self.assertEqual(done.code, 0, done)
+        r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        self.assertEqual({name: (root / name).read_text() for name in texts}, {
+            "etc/ld.so.preload": f"# {LINE}\n/lib/other.so \n/opt/lib/{NAME}\n",
+            "etc/environment": f"A={LINE}.txt\nLD_PRELOAD=\"/lib/other.so:\"\n",
+            "etc/environment.d/it's.conf": "LD_PRELOAD=\n# LD_PRELOAD\nLD_PRELOAD=:/lib/other.so\n"})
+        self.assertEqual(list((root / "etc/systemd/system").iterdir()), [])
+        for name in texts:
+            (root / name).unlink()
+        r = self.lab.run([L.ROOT / "packaging/named", root, f"/{LIBDIR}", f"{NAME}.0"])
+        self.assertEqual((r.code, r.err), (0, ""), r)
+
+    def test_over_the_one_before(self):
+        """Over a library that had no version in its name; both names are right all the time."""
+        (self.root / LIBDIR).mkdir(parents=True)
+        (self.root / LIBDIR / NAME).write_text("the one before")
+        make(L.BUILD, self.root, "install-lib")
+        self.assertEqual((self.root / LIBDIR / NAME).read_bytes(), L.BUILT_SHIM.read_bytes())
+        names = {p.name for p in (self.root / LIBDIR).iterdir()}
+        self.assertEqual(names, {NAME, f"{NAME}.0"})
+
+    def test_folder_with_a_space(self):
+        """The tree is built and tested in one, and installed into one. A few files are compiled; of all other commands
+        what they would be is looked at."""
+        with tempfile.TemporaryDirectory(prefix="a folder ") as folder:  # an inner lab has a /run/lab of its own
+            tree = pathlib.Path(folder, "the tree")
+            ignored = shutil.ignore_patterns(".git", "build", L.BUILD.name, "__pycache__")
+            shutil.copytree(L.ROOT, tree, symlinks=True, ignore=ignored)
+            shutil.copytree(L.BUILD, tree / "build", symlinks=True, ignore=lambda at, names: [
+                name for name in names if at == str(L.BUILD) and name not in ("obj", "has", "flags", "paths")])
+            for name in "common/wire", "tests/lab/middlebox", "tests/unit/test_wire":
+                (tree / f"build/obj/{name}.o").unlink(missing_ok=True)
+            flags = tree / "build/flags"  # with the folder's name; a change of it would have all compiled
+            flags.write_text(flags.read_text().replace(str(L.ROOT), str(tree)))
+            shutil.copystat(L.BUILD / "flags", flags)
+            words = ["make", "-C", tree, "BUILD=build", "DEPS=no"]
+            L.command([*words, "-j2", "all", "build/unit/test_wire"])
+            L.command([*words, "check-unit", "UNIT_TESTS=build/unit/test_wire", "REPLAYS=build/unit/test_wire"])
+            L.command(["env", "BUILD=build", tree / "tests/e2e/test_readme.py", "-k", "wire_shows"], cwd=tree)
+            L.command([*words, f"DESTDIR={tree}/a root", "install"])
+            self.assertTrue((tree / "a root" / LINE[1:]).exists())
+            L.command([*words, f"DESTDIR={tree}/a root", "uninstall"])
+            self.assertEqual([p for p in (tree / "a root").rglob("*") if not p.is_dir()], [])
+            said = L.command([*words, "-nB", "check-here", "check-dissector", "check-exports", "fuzz", "deb",
+                              "build/e2e/any/get"])
+            named = [word for word in shlex.split(said) if folder.split(" ")[0] in word]
+            self.assertGreater(len(named), 100)
+            self.assertEqual([word for word in named if str(tree) not in word], [])
 
 
 if __name__ == "__main__":
