@@ -696,8 +696,17 @@ fuzz_for_T = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && exec $(1) -max_total_t
 
 # program, name
 fuzz_keep = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && \
-		$(1) -set_cover_merge=1 $(BUILD)/fuzz/kept/$(2) $(BUILD)/fuzz/corpus/$(2) && \
-		tests/fuzz/pack $(BUILD)/fuzz/kept/$(2) tests/fuzz/corpus/$(2).tar'
+		$(1) -set_cover_merge=1 $(BUILD)/fuzz/kept/$(2) $(BUILD)/fuzz/corpus/$(2)' && $(call fuzz_pack,$(2))
+
+# name. The same files make the same archive, byte for byte; no compression, so that git keeps of the next one what differs.
+fuzz_pack = (cd $(BUILD)/fuzz/kept/$(1) && find . -type f -printf '%P\n') | LC_ALL=C sort | \
+		tar -cf tests/fuzz/corpus/$(1).tar -C $(BUILD)/fuzz/kept/$(1) --format=ustar --mtime=@0 --owner=0 \
+		--group=0 --numeric-owner --mode=644 --no-recursion -T -
+
+.PHONY: $(KEPT:$(BUILD)/fuzz/kept/%=fuzz-pack-%)
+#: fuzz-pack-NAME   packs build/fuzz/kept/NAME, where somebody has put an example, into its archive
+$(KEPT:$(BUILD)/fuzz/kept/%=fuzz-pack-%): fuzz-pack-%:
+	$(Q)$(call fuzz_pack,$*)
 
 fuzz-library:
 	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZ_LIBRARY) CC=$(FUZZ_CC) FORTIFY= SHIM_SYMBOLS=undefs \
