@@ -237,7 +237,7 @@ class Languages(Everywhere):
     def test_node(self):
         self.need("node")
         for kind, etc in self.two_kinds().items():
-            r = self.run_on(etc, ["node", L.ROOT / "tests/programs/waiters/fetch.js", WHO, "3"])
+            r = self.run_on(etc, ["node", L.ROOT / "tests/programs/waiters/http.js", "fetch", WHO, "3"])
             wanted = L.ROUTER if kind == "configured" else L.CLIENT
             self.assertEqual((r.code, r.out.decode(), r.err), (0, 3 * (wanted + "\n"), ""),
                              f"{kind}: {r}")

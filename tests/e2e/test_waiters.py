@@ -248,7 +248,7 @@ class Waiters:
         self.need("node")
         for server, who in WHO.items():
             with self.subTest(server):
-                shim = self.same(["node", HERE / "fetch.js", url(server, "page"), 20],
+                shim = self.same(["node", HERE / "http.js", "fetch", url(server, "page"), 20],
                                  converted=20)
                 self.assertEqual(len(shim.out), 20 * 30000)
                 self.check_backend(20, who)
@@ -282,7 +282,7 @@ class Waiters:
         for server in WHO:
             host = url(server)[7:-1]
             for argv in ([PYTHON, "-B", HERE / "many.py", server, CLOSED, 1, "/page"],
-                         ["node", HERE / "fetch.js", url(server, "page", CLOSED), 1],
+                         ["node", HERE / "http.js", "fetch", url(server, "page", CLOSED), 1],
                          ["ncat", server, CLOSED],
                          ["socat", "-", f"TCP:{host}:{CLOSED}"],
                          ["socat", "-", f"TCP:{host}:{CLOSED},connect-timeout=10"]):
@@ -502,7 +502,7 @@ class LongLived:
         for server, who in WHO.items():
             for keep, connections in ("keep", 50), ("close", MANY):
                 with self.subTest(keep, server=server):
-                    shim = self.same(["node", HERE / "agent.js", url(server, "page"), MANY, 50,
+                    shim = self.same(["node", HERE / "http.js", "agent", url(server, "page"), MANY, 50,
                                       keep], converted=connections)
                     self.assertEqual(shim.out.decode(), f"{MANY} 200 {page_sum}\n"
                                      f"{connections} connections\n")
