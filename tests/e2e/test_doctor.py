@@ -1094,7 +1094,7 @@ class Where(Doctor):
         self.assertIn("left alone", self.all["would-use"]["what"])
 
     def test_strict(self):
-        """As test_strict.py has it; of a file alone (-c) the environment says nothing."""
+        """As test_policy.py has it; of a file alone (-c) the environment says nothing."""
         strict = {"CONVERT_STRICT": "1"}
         shim = self.shim(policy="fallback = direct\nrule = direct port 22", log=False)
         self.lab.run([TOOL, "pin", f"{L.SERVER}:443", "mptcp"], env=shim)
