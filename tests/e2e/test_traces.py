@@ -450,7 +450,7 @@ s.connect_ex((sys.argv[1], int(sys.argv[2])))
 for flags in socket.MSG_OOB, socket.MSG_ERRQUEUE:
     print(*(recv(n, flags) for n in (0, 1)))
 time.sleep(1)
-print(recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT) in ("1: EINVAL", "1: EAGAIN"))  # as decisions.py has it
+print(recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT) in ("1: EINVAL", "1: EAGAIN"))  # as test_differences.py has it
 select.select([], [s], [])
 s.send(b"hello")
 s.setblocking(True)
