@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "file.h"
+#include "base.h"
 
 static const struct verb {
 	const char *name;

@@ -7,7 +7,6 @@
 
 #include "base.h"
 #include "text.h"
-#include "file.h"
 
 #define COLUMNS	    80
 #define WHAT_COLUMN 11 /* behind "  problem  " */

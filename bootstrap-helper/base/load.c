@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file.h"
-
 #define PRELOAD_FILE "/etc/ld.so.preload"
 #define LIBRARY	     "libconvert-preload.so"
 #define SIZE_MOST    (1 << 16)

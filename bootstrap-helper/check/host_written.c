@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "file.h"
+#include "base.h"
 #include "state_file.h"
 
 static bool may(const char *path, int what)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "explain.h"
-#include "file.h"
+#include "base.h"
 
 #define PROGRAM_MAX (1U << 30)
 

@@ -9,7 +9,6 @@
 
 #include "base.h"
 #include "explain.h"
-#include "file.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 

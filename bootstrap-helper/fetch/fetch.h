@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "file.h"
+#include "base.h"
 
 /* ---- fetch_download.c ----------------------------------------------------------------------- */
 

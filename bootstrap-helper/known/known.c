@@ -12,7 +12,7 @@
 
 #include "check.h"
 #include "counts.h"
-#include "file.h"
+#include "base.h"
 #include "health.h"
 #include "json.h"
 #include "map.h"

@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "text.h"
-#include "file.h"
+#include "base.h"
 #include "json.h"
 #include "state.h"
 

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "base.h"
 #include "state.h"
 
 #define FIRST_WORDS "convert-mappings 1 " /* and which boot */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base.h"
-#include "file.h"
 #include "map.h"
 #include "policy.h"
 #include "probe.h"

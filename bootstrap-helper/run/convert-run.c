@@ -16,7 +16,7 @@
 
 #include "any.h"
 #include "config.h"
-#include "file.h"
+#include "base.h"
 #include "run.h"
 
 #ifndef CONVERT_LIBRARY /* the Makefile says */

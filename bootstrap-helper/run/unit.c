@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "run.h"
 
-#include "file.h"
+#include "base.h"
 
 #include <errno.h>
 #include <fcntl.h>
