@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """CPython's own test runner, with every outcome written to a file as it happens:
 
-    record.py FILE ARGUMENT...      as `python3 -m test ARGUMENT...`
+    record_cpython.py FILE ARGUMENT...      as `python3 -m test ARGUMENT...`
 
 FILE gets one JSON object a line: what ("begin", "end" or an outcome), test, and for a failure or a
 skip why.
