@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Real programs under convert-run: by the library (--preload), by a supervisor (--any), and by the way that it
-takes by itself. Each has to do what it does directly, with the same bytes. docs/programs.md says of each what came of it, in
+takes by itself. Each has to do what it does directly, with the same bytes. docs/reach.md says of each what came of it, in
 a table that is compared with what is seen here; REACH=write writes it. `make check-programs` runs this (what it needs is large).
 """
 import contextlib
@@ -18,7 +18,7 @@ sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
 import servers
 
-DOC = L.ROOT / "docs/programs.md"
+DOC = L.ROOT / "docs/reach.md"
 MARK = "<!-- make check-programs -->\n"
 RUN = L.BUILD / "convert-run"
 BUILT = L.TOOLS / "any"
