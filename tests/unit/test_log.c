@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * The log: one write per line, nothing that a line holds can forge another one, and whatever
- * the target is, the program around us is not disturbed.
+ * the target is, the program around us is not disturbed. And the write itself (quiet.h), whose signal nobody notices.
  */
-#include "clock.h"
-#include "log.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -13,11 +16,8 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "clock.h"
+#include "log.h"
+#include "quiet.h"
 
 /* The clock that log.c sees: the real one unless a test sets it. */
 static struct timespec fake_time;
@@ -848,6 +850,125 @@ static void a_stuck_pipe_holds_nobody_up(void **state)
 #define JSON(test)   cmocka_unit_test_setup_teardown(test, catch_json, release_stderr)
 #define FILED(test)  cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
 
+/* ----------------------------------------------------------------------------------- the write */
+
+static volatile sig_atomic_t raised;
+
+static void on_signal(int signal_number)
+{
+	(void)signal_number;
+	raised++;
+}
+
+static bool is_waiting(int signal_number)
+{
+	sigset_t waiting;
+
+	assert_int_equal(sigpending(&waiting), 0);
+	return sigismember(&waiting, signal_number);
+}
+
+static bool is_blocked(int signal_number)
+{
+	sigset_t blocked;
+
+	assert_int_equal(sigprocmask(SIG_BLOCK, NULL, &blocked), 0);
+	return sigismember(&blocked, signal_number);
+}
+
+static void block(int how, int signal_number)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, signal_number);
+	assert_int_equal(sigprocmask(how, &set, NULL), 0);
+}
+
+static int set_handlers(void **state)
+{
+	(void)state;
+	raised = 0;
+	signal(SIGPIPE, on_signal);
+	signal(SIGXFSZ, on_signal);
+	return 0;
+}
+
+static int pipe_without_reader(void)
+{
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	close(ends[0]);
+	return ends[1];
+}
+
+static void nobody_reads(void **state)
+{
+	int fd = pipe_without_reader();
+
+	(void)state;
+	errno = 0;
+	assert_int_equal(quiet_write(fd, "x", 1, QUIET_AT_END), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_false(is_waiting(SIGPIPE) || is_blocked(SIGPIPE));
+	assert_int_equal(raised, 0);
+	close(fd);
+}
+
+static void the_program_has_one_waiting(void **state)
+{
+	int fd = pipe_without_reader();
+
+	(void)state;
+	block(SIG_BLOCK, SIGPIPE);
+	raise(SIGPIPE);
+	assert_int_equal(quiet_write(fd, "x", 1, QUIET_AT_END), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_true(is_waiting(SIGPIPE) && is_blocked(SIGPIPE));
+	assert_int_equal(raised, 0);
+	block(SIG_UNBLOCK, SIGPIPE);
+	assert_int_equal(raised, 1);
+	close(fd);
+}
+
+static void the_program_blocks_it(void **state)
+{
+	int fd = pipe_without_reader();
+
+	(void)state;
+	block(SIG_BLOCK, SIGPIPE);
+	assert_int_equal(quiet_write(fd, "x", 1, QUIET_AT_END), -1);
+	assert_false(is_waiting(SIGPIPE));
+	assert_true(is_blocked(SIGPIPE));
+	block(SIG_UNBLOCK, SIGPIPE);
+	assert_int_equal(raised, 0);
+	close(fd);
+}
+
+static void over_the_limit(void **state)
+{
+	char name[] = "/tmp/test_log.XXXXXX", got[3] = { 0 };
+	struct rlimit before, limit;
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_true(fd >= 0);
+	unlink(name);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = (struct rlimit){ 8, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(quiet_write(fd, "ab", 2, 6), 2);
+	assert_int_equal(quiet_write(fd, "cd", 2, 8), -1);
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_false(is_waiting(SIGXFSZ) || is_blocked(SIGXFSZ));
+	assert_int_equal(raised, 0);
+	assert_int_equal(pread(fd, got, sizeof(got), 6), 2);
+	assert_memory_equal(got, "ab", 2);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -875,6 +996,10 @@ int main(void)
 		JSON(an_object_is_whole_however_long),
 		FILED(only_outcomes_go_to_the_receipt),
 		cmocka_unit_test(a_stuck_pipe_holds_nobody_up),
+		cmocka_unit_test_setup(nobody_reads, set_handlers),
+		cmocka_unit_test_setup(the_program_has_one_waiting, set_handlers),
+		cmocka_unit_test_setup(the_program_blocks_it, set_handlers),
+		cmocka_unit_test_setup(over_the_limit, set_handlers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
