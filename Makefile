@@ -386,7 +386,7 @@ $(BUILD)/fuzz/shim-converter: $(addprefix $(BUILD)/obj/tests/,fuzz/shim-converte
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
 E2E_SUITES := $(filter-out %/test_32bit.py,$(wildcard tests/e2e/test_*.py))
 # These measure round trips, or need both cores by themselves.
-E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_demo.py test_storms.py)
+E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_readme.py test_storms.py)
 # The longest ones first, so that all end together.
 E2E_FIRST  := $(patsubst %,tests/e2e/test_%.py,transparency transparency_mptcp waiters blame any differences foreign \
 		failures doctor traces mptcp programs musl faults process fetch bootstrap transcript dissector map paths \
