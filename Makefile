@@ -516,9 +516,9 @@ check-reach:
 check-reach-here: all $(E2E_TOOLS) e2e-tools-musl reach-tools $(BUILD)/musl/busybox
 	$(Q)$(run) --limit 3600 tests/e2e/reach.py tests/e2e/musl_programs.py
 
-$(BUILD)/musl/busybox: tests/programs/busybox/build tests/programs/busybox/config
+$(BUILD)/musl/busybox: tests/programs/busybox-build
 	@mkdir -p $(@D)
-	$(call say,BUSYBOX,$@)CC='$(CC_MUSL)' tests/programs/busybox/build $@
+	$(call say,BUSYBOX,$@)CC='$(CC_MUSL)' tests/programs/busybox-build $@
 
 reach-tools: e2e-tools-musl
 	$(Q)$(MAKE) $(for_32) lib $(BUILD)/32/$(REACH_CLIENT)

@@ -5,7 +5,7 @@
  * white space around them, comments between them) changes nothing but the lines' numbers; and a
  * configuration that is written down is read as the same.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "config.h"
 #include "rules_int.h"
 

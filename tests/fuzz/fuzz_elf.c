@@ -4,7 +4,7 @@
  * what a second reader, written with <elf.h>'s structures, says; text ends; what stands behind the
  * file's end by chance changes nothing that a program needs to run.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "elf_file.h"
 
 #include <elf.h>

@@ -4,7 +4,7 @@
  * converter sends. Asserted: any cut gives the same result, nothing behind the reply is asked
  * for, the machine ends, and its verdict is the message's.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "handshake.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
  * for one names a host somewhere else, in bytes that say the same when they are written again.
  */
 #include "addr.h"
-#include "check.h"
+#include "fuzz.h"
 #include "handshake.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
  * written again is read as the same; whatever a server answers, a client can read, and finds what it
  * asked for in it.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "pcp.h"
 
 #include <string.h>

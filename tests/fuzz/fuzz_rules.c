@@ -5,7 +5,7 @@
  * index says what going through the rules one by one says. For rules that were made here, what the
  * grammar has read is what was meant.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "rules_int.h"
 
 #include <errno.h>

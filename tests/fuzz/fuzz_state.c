@@ -7,7 +7,7 @@
  * key may be gone, or be what it was before: what hides a slot may be put right by the next damage,
  * when the key has been erased, or written elsewhere.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "health.h"
 #include "servers.h"
 #include "state.h"

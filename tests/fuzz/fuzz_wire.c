@@ -4,7 +4,7 @@
  * are the reference's; all spans lie inside the message; what was read and is written again is
  * read as the same; options walk inside their bytes and to the reference's end.
  */
-#include "check.h"
+#include "fuzz.h"
 #include "reference.h"
 
 #include <string.h>

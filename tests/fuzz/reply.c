@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "reply.h"
+#include "fuzz.h"
 
 #include "reference.h"
 

@@ -7,7 +7,7 @@
  * seed alone. For each request a line: "NUMBER good|bad fin|rst|silence LENGTH HASH", with what
  * follows the message, by the same second reader of messages that the unit tests have (reference.h).
  */
-#include "reply.h"
+#include "fuzz.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

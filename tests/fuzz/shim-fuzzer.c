@@ -10,8 +10,7 @@
  *
  * It runs in a network namespace of its own, where 192.0.2.1 is the server and 192.0.2.2 the converter.
  */
-#include "check.h"
-#include "reply.h"
+#include "fuzz.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

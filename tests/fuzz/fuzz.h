@@ -1,14 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reply.h - what a converter may send: a Convert message, changed or not, followed by bytes, and an
- * end, all made of a seed; and what it means, by the second reader of messages (reference.h).
+ * fuzz.h - what fuzzers share: an assertion, and (reply.c) what a converter may send: a Convert message, changed or
+ * not, followed by bytes, and an end, all made of a seed; and what it means, by the second reader of messages
+ * (reference.h).
  */
-#ifndef REPLY_H
-#define REPLY_H
+#ifndef FUZZ_H
+#define FUZZ_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Seen as a crash, in any build. */
+#define CHECK(condition)                                                                \
+	do {                                                                            \
+		if (!(condition)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			abort();                                                        \
+		}                                                                       \
+	} while (0)
 
 #define MESSAGE_MAX 1020
 #define DATA_MAX    3000
