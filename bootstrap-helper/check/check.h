@@ -168,7 +168,11 @@ struct judge_converter {
 
 void judge_converter(struct findings *f, const struct judge_converter *j);
 
-/* judge_mappings.c: a port of this host at a PCP server */
+/* judge_requests.c: the same request directly, and by way of the library */
+void judge_requests(struct findings *f, const struct request *direct,
+		    const struct request *converted);
+
+/* ... and a port of this host at a PCP server */
 struct judge_mapping {
 	struct addr server, external;
 	uint16_t port;
@@ -180,10 +184,6 @@ struct judge_mapping {
 void judge_mapping(struct findings *f, const struct judge_mapping *j);
 /* So many are not mapped. */
 void judge_mapping_ports(struct findings *f, size_t n, size_t most);
-
-/* judge_requests.c: the same request directly, and by way of the library */
-void judge_requests(struct findings *f, const struct request *direct,
-		    const struct request *converted);
 
 /* ---- check_explain.c: where a program's connection would go now, and why.
  *

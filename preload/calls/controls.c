@@ -3,7 +3,7 @@
 #include "advance.h"
 #include "counts.h"
 #include "end.h"
-#include "held.h"
+#include "accept.h"
 #include "notes.h"
 #include "shim.h"
 #include "sock.h"

@@ -4,7 +4,7 @@
 #include "begin.h"
 #include "end.h"
 #include "handover.h"
-#include "held.h"
+#include "accept.h"
 #include "narrow.h"
 #include "notes.h"
 #include "real.h"

@@ -6,7 +6,7 @@
 #include "notes.h"
 #include "real.h"
 #include "epsets.h"
-#include "held.h"
+#include "accept.h"
 #include "shim.h"
 #include "wait.h"
 

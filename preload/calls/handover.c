@@ -8,7 +8,7 @@
 #include "handover.h"
 
 #include "advance.h"
-#include "held.h"
+#include "accept.h"
 #include "record.h"
 #include "fastopen.h"
 #include "memory.h"

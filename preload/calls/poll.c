@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #undef _FORTIFY_SOURCE /* this file defines what <bits/poll2.h> wraps */
-#include "held.h"
+#include "accept.h"
 #include "memory.h"
 #include "pollset.h"
 #include "real.h"

@@ -4,7 +4,7 @@
  * sets become a poll set, with the kernel's own table of what select means in terms of poll.
  */
 #undef _FORTIFY_SOURCE
-#include "held.h"
+#include "accept.h"
 #include "record.h"
 #include "memory.h"
 #include "pollset.h"

@@ -2,7 +2,7 @@
 /* What happens when the library is loaded, before the program, and in the child of its fork(). */
 #include "record.h"
 #include "counts.h"
-#include "held.h"
+#include "accept.h"
 #include "passed.h"
 #include "health.h"
 #include "real.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "held.h"
+#include "accept.h"
 
 #include "advance.h"
 #include "epsets.h"

@@ -6,7 +6,7 @@
 #include "pollset.h"
 
 #include "advance.h"
-#include "held.h"
+#include "accept.h"
 #include "memory.h"
 #include "record.h"
 #include "real.h"

@@ -26,7 +26,7 @@
 /* The mark in the low byte; the high one counts its changes, so that whoever decides slowly about a
  * number notices that it has been closed and made anew meanwhile. */
 extern _Atomic uint16_t mark_words[MARK_MAX] INTERNAL;
-/* How many numbers are marked PENDING or FAILED, or are held (held.h), and one more until the library is
+/* How many numbers are marked PENDING or FAILED, or are held (held.c), and one more until the library is
  * started: while 0, libc is known and no call needs a look. */
 extern _Atomic int mark_unsettled INTERNAL;
 
