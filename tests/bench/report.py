@@ -172,14 +172,15 @@ Made by `make performance` of the last run of `make bench`: {where}.
   speaks Convert itself (tests/lab/bare-client.c), *MPTCP* on a socket of Multipath TCP that it opens
   itself; *on a socket of somebody else's*: with nothing but the system calls that takes. It is asked whether it is
   unconnected, and for its cookie; an MPTCP socket takes its place by socket(), dup2() and close(); the reply is waited
-  for with a limit. That much no library can save that a program has not been written for. *shim, bypass* and *mptcpize* call a server that has Multipath TCP.
+  for with a limit. That much no library can save that a program has not been written for. *shim, bypass* and
+  *mptcpize* call a server that has Multipath TCP.
 - *not steady*: the first and the second half of the rounds disagree by more than {steady:.0%}. Such a row
   says nothing.
 - *supervisor* is `convert-run --any`; its processor time counts as the client's. *ptrace* is how graftcp and the like
   see a connect(): strace, which stops the client at the same calls by the same kind of filter and says what it
   saw, stands for what that costs; its time counts likewise.
 - proxychains4 and torsocks go by way of microsocks, which is no converter: SOCKS 5 costs a round trip
-  or two of its own.
+  or two of its own. *a library of one function* is what the loader takes for any library.
 {tables}"""
 
 
