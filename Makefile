@@ -385,13 +385,14 @@ $(BUILD)/fuzz/shim-converter: $(addprefix $(BUILD)/obj/tests/,fuzz/shim-converte
 
 LAB_SUITES := $(wildcard tests/lab/test_*.py)
 E2E_SUITES := $(filter-out %/test_32bit.py,$(wildcard tests/e2e/test_*.py))
-# These measure round trips, or need both cores by themselves.
-E2E_ALONE  := $(addprefix tests/e2e/,test_flights.py test_readme.py test_storms.py)
+# These measure round trips, or need a core by themselves.
+E2E_ALONE  := tests/e2e/test_flights.py
+E2E_TWO    := $(addprefix tests/e2e/,test_storms.py test_readme.py)
 # The longest ones first, so that all end together.
 E2E_FIRST  := $(patsubst %,tests/e2e/test_%.py,transparency transparency_mptcp waiters blame any differences foreign \
 		failures doctor traces mptcp programs musl faults process fetch bootstrap transcript dissector map paths \
 		incoming cpython runner any_transcript fastopen health user)
-E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_FIRST),$(E2E_SUITES))
+E2E_REST   := $(filter-out $(E2E_ALONE) $(E2E_TWO) $(E2E_FIRST),$(E2E_SUITES))
 
 # A suite that is not there is a failure, not a pass.
 run_unit    = --jobs 2 --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
@@ -399,8 +400,8 @@ run_unit    = --jobs 2 --limit 60 $(or $(UNIT_TESTS),--missing tests/unit) \
 run_exports = --limit 60 tests/exports tests/names tests/hardening
 run_lab     = --jobs 2 --limit 900 $(or $(LAB_SUITES),--missing tests/lab)
 # Most of these wait most of the time.
-run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) \
-	      --jobs 6 $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
+run_e2e     = --limit 1800 --jobs 1 $(E2E_ALONE) --jobs 2 $(E2E_TWO) \
+	      --jobs 9 $(BESIDE) $(E2E_FIRST) $(or $(E2E_REST),--missing tests/e2e)
 run = BUILD=$(BUILD) CC='$(CC)' CC32='$(CC32)' LAB_CONVERTER='$(abspath $(BUILD)/lab-converter)' $(PYTHON) tests/run \
       $(if $(SKIPS),--skips $(SKIPS))
 
@@ -415,8 +416,9 @@ check:
 on_all_cores = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: check-here
+check-here: BESIDE = $(or $(LAB_SUITES),--missing tests/lab)
 check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS) e2e-tools-musl
-	$(Q)$(run) $(run_lab) $(run_unit) $(run_exports) $(run_e2e)
+	$(Q)$(run) $(run_unit) $(run_exports) $(run_e2e)
 
 #: check-unit       unit tests and the fuzzers' kept corpus (a test for each fuzzer)
 check-unit: $(UNIT_TESTS) $(REPLAYS)

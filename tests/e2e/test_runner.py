@@ -159,12 +159,12 @@ class Room(L.TestCase):
         return said
 
     def test_what_has_passed(self):
-        self.assertEqual(self.looks((5, 2)), [(True, 0)])
-        self.assertEqual(self.looks((5, 3)), [(False, 0)])
+        self.assertEqual(self.looks((5, 3)), [(True, 0)])
+        self.assertEqual(self.looks((5, 4)), [(False, 0)])
 
     def test_not_at_once(self):
         self.assertEqual(self.looks((0.25, 0.1)), [(True, 0.75)])
-        self.assertEqual(self.looks((0.25, 0.6)), [(False, 0.75)])
+        self.assertEqual(self.looks((0.25, 0.9)), [(False, 0.75)])
 
     def test_each_look_is_at_what_came_behind_the_last(self):
         self.assertEqual(self.looks((5, 4), (2, 0), (0, 0)), [(False, 0), (True, 0), (True, 1)])
