@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* What the helper says: findings as people and as programs get them, text of any kind as JSON; and addresses with a port
- * as people write them. */
+/* What the helper says: findings as people and as programs get them, mistakes in a configuration among them, text of
+ * any kind as JSON; and addresses with a port as people write them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -204,6 +204,35 @@ static int end_all(void **state)
 	return unlink(file);
 }
 
+/* ------------------------------------------------------- mistakes in a configuration */
+
+static void mistake(unsigned int line, const char *what)
+{
+	struct config_error err = { .file = "/etc/convert.conf", .line = line };
+
+	snprintf(err.what, sizeof(err.what), "%s", what);
+	mistake_found(&err, &f);
+}
+
+static void mistakes_in_the_order_of_lines(void **state)
+{
+	(void)state;
+	mistake(3, "port = 0: expected a port from 1 to 65535");
+	mistake(7, "a line");
+	mistake(2, "[converter a] has no address: expected \"address = ...\"");
+	mistake(5, "timeout = 5x: expected a number");
+	assert_int_equal(f.n, 4);
+	assert_string_equal(f.all[0].what, "/etc/convert.conf:2: [converter a] has no address");
+	assert_string_equal(f.all[0].mend, "expected \"address = ...\"");
+	assert_string_equal(f.all[1].what, "/etc/convert.conf:3: port = 0");
+	assert_string_equal(f.all[2].what, "/etc/convert.conf:5: timeout = 5x");
+	assert_string_equal(f.all[3].what, "/etc/convert.conf:7: a line");
+	mistake(0, "no such file");
+	assert_int_equal(findings_count(&f, FINDING_PROBLEM), 5);
+	for (size_t i = 0; i < f.n; i++)
+		assert_true(f.all[i].mend[0] != '\0');
+}
+
 /* --------------------------- JSON: what is no UTF-8 is replaced, all else comes back as it was */
 
 #define R "\xef\xbf\xbd"
@@ -357,6 +386,7 @@ int main(void)
 		cmocka_unit_test_teardown(long_commands, end),
 		cmocka_unit_test_teardown(for_programs, end),
 		cmocka_unit_test_teardown(cut, end),
+		cmocka_unit_test_teardown(mistakes_in_the_order_of_lines, end),
 		cmocka_unit_test(what_is_kept),
 		cmocka_unit_test(what_is_replaced),
 		cmocka_unit_test(any_bytes),

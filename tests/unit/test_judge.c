@@ -363,32 +363,6 @@ static void process_and_library(void **state)
 
 /* ------------------------------------------------------------------ the configuration */
 
-static void mistake(unsigned int line, const char *what)
-{
-	struct config_error err = { .file = "/etc/convert.conf", .line = line };
-
-	snprintf(err.what, sizeof(err.what), "%s", what);
-	mistake_found(&err, &f);
-}
-
-static void mistakes_in_the_order_of_lines(void **state)
-{
-	(void)state;
-	mistake(3, "port = 0: expected a port from 1 to 65535");
-	mistake(7, "a line");
-	mistake(2, "[converter a] has no address: expected \"address = ...\"");
-	mistake(5, "timeout = 5x: expected a number");
-	assert_int_equal(f.n, 4);
-	assert_string_equal(f.all[0].what, "/etc/convert.conf:2: [converter a] has no address");
-	assert_string_equal(f.all[0].mend, "expected \"address = ...\"");
-	assert_string_equal(f.all[1].what, "/etc/convert.conf:3: port = 0");
-	assert_string_equal(f.all[2].what, "/etc/convert.conf:5: timeout = 5x");
-	assert_string_equal(f.all[3].what, "/etc/convert.conf:7: a line");
-	mistake(0, "no such file");
-	assert_int_equal(findings_count(&f, FINDING_PROBLEM), 5);
-	find("");
-}
-
 static struct host_written state_file, log_file;
 
 static void config_again(enum host_file state, enum host_file log)
@@ -1032,6 +1006,20 @@ static void not_converted(void **state)
 	}
 }
 
+static void hosts(void **state)
+{
+	(void)state;
+	assert_true(request_is_host("example.com"));
+	assert_true(request_is_host("[2001:db8::1]:80"));
+	assert_false(request_is_host(""));
+	assert_false(request_is_host("-o"));
+	assert_false(request_is_host("http://example.com/"));
+	assert_false(request_is_host("user@host"));
+	assert_false(request_is_host("a b"));
+}
+
+/* ------------------------------------------------------------------------- the mappings */
+
 static void mappings(void **state)
 {
 	struct judge_mapping m = { .port = 8080, .result = 0, .lifetime_s = 3600, .is_kept = true };
@@ -1068,18 +1056,6 @@ static void mappings(void **state)
 	assert_finding("mapping-ports", FINDING_NOTE, "PORT...");
 }
 
-static void hosts(void **state)
-{
-	(void)state;
-	assert_true(request_is_host("example.com"));
-	assert_true(request_is_host("[2001:db8::1]:80"));
-	assert_false(request_is_host(""));
-	assert_false(request_is_host("-o"));
-	assert_false(request_is_host("http://example.com/"));
-	assert_false(request_is_host("user@host"));
-	assert_false(request_is_host("a b"));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1092,7 +1068,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(close_timeout, start, end),
 		cmocka_unit_test_setup_teardown(metered, start, end),
 		cmocka_unit_test_setup_teardown(process_and_library, start, end),
-		cmocka_unit_test_setup_teardown(mistakes_in_the_order_of_lines, start, end),
 		cmocka_unit_test_setup_teardown(files, start, end),
 		cmocka_unit_test_setup_teardown(named_files, start, end),
 		cmocka_unit_test_setup_teardown(own_files, start, end),
@@ -1113,8 +1088,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cookie_and_patience, start, end),
 		cmocka_unit_test_setup_teardown(requests, start, end),
 		cmocka_unit_test_setup_teardown(not_converted, start, end),
-		cmocka_unit_test_setup_teardown(mappings, start, end),
 		cmocka_unit_test(hosts),
+		cmocka_unit_test_setup_teardown(mappings, start, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
