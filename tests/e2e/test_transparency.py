@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Each call that a program can make around a connection: the same lines converted as direct.
 
-The clients are in clients/; a client runs many cases, each in a process of its own, and prints what
+The clients are in tests/programs/clients/; a client runs many cases, each in a process of its own, and prints what
 every call returned. It runs twice without the shim for each outcome, and then through each kind of
 converter, where it has to say what one of the plain runs has said.
 
