@@ -5,7 +5,8 @@
  * It says how many bytes to read next: the four of the fixed header, then exactly what the
  * header announces, so not one byte of the server's stream is ever taken (D6). It never
  * does I/O, and any way of cutting the reply into pieces gives the same verdict. The message at the
- * head of an incoming connection is read by the same machine.
+ * head of an incoming connection is read by the same machine. Beside it stands what a reply shows of the converter's
+ * dialect, and which errno an Error TLV is for the program.
  */
 #ifndef CVT_HANDSHAKE_H
 #define CVT_HANDSHAKE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config_int.h - what the files config*.c and rules*.c share; nobody else includes it.
+ * config_int.h - what the files config*.c and rules.c share; nobody else includes it.
  */
 #ifndef CVT_CONFIG_INT_H
 #define CVT_CONFIG_INT_H

@@ -8,6 +8,8 @@
  * at most once in HEALTH_REREAD_MS. Without a file, health is this process's own, and so is what a file
  * that cannot be written was not told, until others write there.
  *
+ * blame() says whose fault it is that no reply has come: the converter's, the server's, or the path's.
+ *
  * Promises: as servers.h. Never: the Convert cookie anywhere but in the record (F-02).
  */
 #ifndef CVT_HEALTH_H
@@ -144,27 +146,7 @@ bool health_may_send(const struct health *h, uint8_t kind);
 /* The network by which a packet leaves: interface and source address, of IPv6 its /64. Never 0. */
 uint64_t health_network(const struct pol_route *route);
 
-/* --------------------------------------------------------------- the table and the file */
-
-/* Fills in key for a converter's address, by the route to it. Asks only once in HEALTH_ROUTE_MS. */
-void health_where(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
-		  struct health_key *key);
-/* The same, and asks now. */
-void health_where_now(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
-		      struct health_key *key);
-/* What is known; all zero if that is nothing. */
-void health_find(const struct health_key *key, int64_t now_ms, struct health *h);
-/* May it be used? HEALTH_PROBE is the answer to one process and one connection only, until that
- * reports or probe_ms have gone by. again: also if it is left alone, as far as health_may_again(). */
-enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms,
-			      bool again);
-/* Costs system calls only if it is news. */
-void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms);
-
-typedef void health_each_fn(const struct health_key *key, const struct health *h, void *arg);
-void health_each(int64_t now_ms, health_each_fn *each, void *arg);
-void health_clear_table(void);
-void health_in_child(void);
+/* ------------------------------------------------------------------------------ blame */
 
 /*
  * Whose fault is it that no reply has come in time?
@@ -205,5 +187,27 @@ enum blame blame(const struct blame_facts *f);
 bool blame_counts(enum blame b);
 /* For the log: "no reply in time, by the server's silence". */
 const char *blame_text(enum blame b);
+
+/* --------------------------------------------------------------- the table and the file */
+
+/* Fills in key for a converter's address, by the route to it. Asks only once in HEALTH_ROUTE_MS. */
+void health_where(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
+		  struct health_key *key);
+/* The same, and asks now. */
+void health_where_now(const struct addr *converter, pol_route_fn *route, int64_t now_ms,
+		      struct health_key *key);
+/* What is known; all zero if that is nothing. */
+void health_find(const struct health_key *key, int64_t now_ms, struct health *h);
+/* May it be used? HEALTH_PROBE is the answer to one process and one connection only, until that
+ * reports or probe_ms have gone by. again: also if it is left alone, as far as health_may_again(). */
+enum health_advice health_ask(const struct health_key *key, int64_t now_ms, unsigned int probe_ms,
+			      bool again);
+/* Costs system calls only if it is news. */
+void health_report(const struct health_key *key, const struct health_event *e, int64_t now_ms);
+
+typedef void health_each_fn(const struct health_key *key, const struct health *h, void *arg);
+void health_each(int64_t now_ms, health_each_fn *each, void *arg);
+void health_clear_table(void);
+void health_in_child(void);
 
 #endif

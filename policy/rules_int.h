@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rules_int.h - between the grammar (rules.c) and the index (rules_index.c).
+ * rules_int.h - between the grammar (rules.c) and the index (rules_index.c); and for who looks inside: the doctor
+ * (bootstrap-helper/check/judge_config.c) and two fuzzers (fuzz_rules, fuzz_config).
  *
  * A rule with p prefixes and q port ranges becomes p * q entries. The index sorts them by
  * prefix; each distinct prefix is a node that knows the next wider node around it, and cuts

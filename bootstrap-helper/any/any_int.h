@@ -48,9 +48,9 @@ void target_look_ahead(int tid);
 /* It is just about to make one. */
 void target_epoll_made(int tid);
 
-/* Of ours, out of the way: to register a socket in a program's epoll set, we need the number that it has there (job.c),
- * and few programs come as far as these. The same open file under another number, FD_CLOEXEC; fd itself if there is
- * none so high, or fd is none. */
+/* Not of a target, though in target.c. Of ours, out of the way: to register a socket in a program's epoll set, we need
+ * the number that it has there (job.c), and few programs come as far as these. The same open file under another number,
+ * FD_CLOEXEC; fd itself if there is none so high, or fd is none. */
 int aside(int fd);
 
 /* ---- filter.c: which system calls are handed to the supervisor: connect(), getpeername(), perhaps getsockname(),

@@ -34,31 +34,7 @@ int top_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int map_main(int argc, char **argv);
 
-/* ---- load.c: what a program started from here would load: the configuration, or one file alone, and what it
- * means, for people; and the library */
-
-/* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
- * been written to standard error. config_free() in any case. */
-int load_config(struct config *config, const char *file);
-/* The same, as program would find it (NULL: one without rules of its own); mistakes are added to f, and nothing is
- * written. */
-int load_check(struct config *config, const char *file, const char *program, struct findings *f);
-/* "/etc/convert.disable is there"; NULL: nothing has switched all of it off. */
-const char *load_off(const struct config *config);
-/* The same to standard error, with what is therefore not done, and how it is done all the same. False: nothing has. */
-bool load_is_off(const struct config *config, const char *what, const char *instead);
-/* What becomes of connections where there is no converter: "every connection is direct". */
-const char *load_without_converter(const struct config *config);
-/* "FILE:LINE: what: what was expected" to standard error. */
-void load_complain(const struct config_error *err);
-
-/* What /etc/ld.so.preload, which the loader reads for every program, says of the library.
- * False: it is not named there; else as it is written, if that fits. */
-bool preloaded_name(char *name, size_t size);
-/* 0, or the errno of what the loader will have met. */
-int preloaded_error(const char *name);
-
-/* ---- file.c: whole files, descriptors, and how the helper says what is wrong with one */
+/* ---- file.c (file_, unwritten_, standard_): whole files, descriptors, and how it is said what is wrong */
 
 struct file_bytes {
 	char *bytes;
@@ -95,12 +71,36 @@ bool unwritten_is_strange(int fd);
  * there. It is taken by what fails to be read and written as before, and is closed for a program that we become. */
 void standard_take(void);
 
-/* ---- show.c */
+/* ---- load.c (load_, preloaded_): what a program started from here would load: the configuration, or one file alone,
+ * and what it means, for people; and the library */
 
-/* The configuration, to standard output. A cookie is only said to be given. */
+/* file: NULL for what a program would find. Returns a BOOTSTRAP_... status; what is wrong has then
+ * been written to standard error. config_free() in any case. */
+int load_config(struct config *config, const char *file);
+/* The same, as program would find it (NULL: one without rules of its own); mistakes are added to f, and nothing is
+ * written. */
+int load_check(struct config *config, const char *file, const char *program, struct findings *f);
+/* "/etc/convert.disable is there"; NULL: nothing has switched all of it off. */
+const char *load_off(const struct config *config);
+/* The same to standard error, with what is therefore not done, and how it is done all the same. False: nothing has. */
+bool load_is_off(const struct config *config, const char *what, const char *instead);
+/* What becomes of connections where there is no converter: "every connection is direct". */
+const char *load_without_converter(const struct config *config);
+/* "FILE:LINE: what: what was expected" to standard error. */
+void load_complain(const struct config_error *err);
+
+/* What /etc/ld.so.preload, which the loader reads for every program, says of the library.
+ * False: it is not named there; else as it is written, if that fits. */
+bool preloaded_name(char *name, size_t size);
+/* 0, or the errno of what the loader will have met. */
+int preloaded_error(const char *name);
+
+/* ---- show.c: the configuration, to standard output */
+
+/* A cookie is only said to be given. */
 void show_config(const struct config *config);
 
-/* ---- words.c: those that people write, and those that they read */
+/* ---- words.c (option_, endpoint_, kinds_): those that people write, and those that they read */
 
 #define OPTION_TEXT_MAX 72
 #define KINDS_TEXT_MAX	24

@@ -21,19 +21,6 @@ struct explain {
 	size_t n_own; /* findings before that */
 };
 
-/* ---- explain_name.c: from a command line to the programs that it starts */
-
-/* False: there is no telling, and standard error says why. */
-bool explain_begin(struct explain *e);
-/* A program, what it is started with, and if it starts another (env, nice, timeout ...) that one. */
-void explain_command(struct explain *e, char *const *words);
-
-/* ---- explain_file.c */
-
-/* What kind of program a file is. Returns the name of the one that runs it if it is a script, to be
- * explained next and freed; else NULL. */
-char *explain_file(struct explain *e, const char *path);
-
 /* ---- explain_start.c: what starts another program */
 
 /* By its name: those that drop, replace or hide what LD_PRELOAD names. */
@@ -48,10 +35,22 @@ char *const *explain_env(struct explain *e, char *const *words, const char *mend
 
 /* ---- explain_script.c, explain_elf.c: what is in the file */
 
-/* As explain_file(). */
+/* Returns as explain_file(). */
 char *explain_script(struct explain *e, const char *bytes, size_t len);
 /* privileged: set-user-ID and the like; NULL: nothing of that kind. gains: whoever asks would get something by it. */
 void explain_elf(struct explain *e, const uint8_t *bytes, size_t len, const char *privileged,
 		 bool gains);
+
+/* ---- explain_file.c: what kind of program a file is */
+
+/* Returns the name of the one that runs it if it is a script, to be explained next and freed; else NULL. */
+char *explain_file(struct explain *e, const char *path);
+
+/* ---- explain_name.c: from a command line to the programs that it starts */
+
+/* False: there is no telling, and standard error says why. */
+bool explain_begin(struct explain *e);
+/* A program, what it is started with, and if it starts another (env, nice, timeout ...) that one. */
+void explain_command(struct explain *e, char *const *words);
 
 #endif

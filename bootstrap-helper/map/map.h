@@ -171,14 +171,6 @@ bool mappings_are_settled(const struct mappings *m);
 void mappings_end(struct mappings *m);
 void mappings_close(struct mappings *m);
 
-/* ---- map.c: mappings and what is waited for, as `map` and `run --watch` need them */
-
-/* Of the mappings that were opened; watch_open() comes first. -EBUSY: another process keeps this user's. */
-int map_keep_begin(struct mappings *m, struct watch *w);
-/* Takes as long as the servers need to say that the mappings have ended, or nobody is there to; some
- * seconds at most. A further signal ends that, too. */
-void map_keep_end(struct mappings *m, struct watch *w);
-
 /* ---- map_show.c: what becomes of mappings, a line each, for people or as JSON (map.schema.json) */
 
 struct map_show {
@@ -200,5 +192,13 @@ void map_text_result(int result, char text[static MAP_TEXT_MAX]);
 void map_text_no_answer(int err, char text[static MAP_TEXT_MAX]);
 /* What mends it. */
 const char *map_text_mend(int result);
+
+/* ---- map.c: mappings and what is waited for, as `map` and `run --watch` need them */
+
+/* Of the mappings that were opened; watch_open() comes first. -EBUSY: another process keeps this user's. */
+int map_keep_begin(struct mappings *m, struct watch *w);
+/* Takes as long as the servers need to say that the mappings have ended, or nobody is there to; some
+ * seconds at most. A further signal ends that, too. */
+void map_keep_end(struct mappings *m, struct watch *w);
 
 #endif

@@ -88,41 +88,6 @@ struct probe {
 	uint8_t convert_cookie[CONFIG_COOKIE_MAX];
 };
 
-/* No whole reply to Info, and nothing known that makes that a fault: no Connect has failed, and Info was
- * not served before. Connects will show what it is. */
-bool probe_is_open(const struct probe *p, const struct health *known);
-/* Takes at most 2 timeout_ms if nobody answers the SYN, and some seconds if nobody answers Info. */
-void probe_converter(const struct probe_request *q, struct probe *p);
-
-/* Does the kernel (tcp_metrics(8)) hold a TCP Fast Open cookie of this address, for connections from source? source:
- * all zero for any. The cookie itself is not looked at. */
-bool metrics_has_tfo_cookie(const struct addr *to, const struct addr *source);
-
-/* ---- probe_text.c: in words (never: a cookie) */
-
-#define PROBE_TEXT_MAX 200
-
-/* "rfc8803, 12.3 ms, 0-RTT, MPTCP", or what is wrong. */
-void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
-/* What a connection over MPTCP costs more than one over TCP, as its reply is held back; 0: it is not. */
-uint32_t probe_held_us(const struct probe *p);
-/* What is wrong, alone. */
-void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX]);
-/* Some lines, each with four spaces before it, to standard output. */
-void probe_print_details(const struct probe *p);
-
-/* ---- probe_record.c: told to all programs through the state file */
-
-/* started_ms: when the probe began (CLOCK_REALTIME). Returns whether there was anything to tell.
- * It speaks against a converter only if a Connect would not even begin, or is not wanted for now:
- * nothing else that Info meets says what a Connect would. */
-bool probe_record(const struct probe_request *q, const struct probe *p,
-		  const struct health_key *key, unsigned int retry_ms, int64_t started_ms);
-/* Due at due_ms, or at once if the clock was set back since it last was, at before_ms. */
-bool probe_is_due(int64_t due_ms, int64_t before_ms, int64_t now_ms);
-/* Is it left alone because it has asked for that itself? Then to ask it is no use either. known: may be NULL. */
-bool probe_wants_patience(const struct health *known, int64_t now_ms);
-
 /* ---- probe_plan.c: which connection is next, and what the last one meant. Pure functions; whatever the connections
  * show, probe_next() says "enough" after PROBE_MOST of them. The dialect is settled by two (PROTOCOL 6), unless one
  * says nothing at all. */
@@ -182,5 +147,42 @@ void probe_begin(struct probe_plan *plan, const struct probe_request *q, struct 
 bool probe_next(struct probe_plan *plan, struct probe_step *step);
 void probe_learn(struct probe_plan *plan, const struct probe_step *step,
 		 const struct probe_seen *seen);
+/* No whole reply to Info, and nothing known that makes that a fault: no Connect has failed, and Info was
+ * not served before. Connects will show what it is. */
+bool probe_is_open(const struct probe *p, const struct health *known);
+
+/* ---- probe.c (probe_converter(), metrics_): the connections, and the cookies that the kernel holds */
+
+/* Takes at most 2 timeout_ms if nobody answers the SYN, and some seconds if nobody answers Info. */
+void probe_converter(const struct probe_request *q, struct probe *p);
+
+/* Does the kernel (tcp_metrics(8)) hold a TCP Fast Open cookie of this address, for connections from source? source:
+ * all zero for any. The cookie itself is not looked at. */
+bool metrics_has_tfo_cookie(const struct addr *to, const struct addr *source);
+
+/* ---- probe_text.c: in words (never: a cookie) */
+
+#define PROBE_TEXT_MAX 200
+
+/* "rfc8803, 12.3 ms, 0-RTT, MPTCP", or what is wrong. */
+void probe_summary(const struct probe *p, char out[static PROBE_TEXT_MAX]);
+/* What a connection over MPTCP costs more than one over TCP, as its reply is held back; 0: it is not. */
+uint32_t probe_held_us(const struct probe *p);
+/* What is wrong, alone. */
+void probe_failure(const struct probe *p, char out[static PROBE_TEXT_MAX]);
+/* Some lines, each with four spaces before it, to standard output. */
+void probe_print_details(const struct probe *p);
+
+/* ---- probe_record.c: told to all programs through the state file */
+
+/* started_ms: when the probe began (CLOCK_REALTIME). Returns whether there was anything to tell.
+ * It speaks against a converter only if a Connect would not even begin, or is not wanted for now:
+ * nothing else that Info meets says what a Connect would. */
+bool probe_record(const struct probe_request *q, const struct probe *p,
+		  const struct health_key *key, unsigned int retry_ms, int64_t started_ms);
+/* Due at due_ms, or at once if the clock was set back since it last was, at before_ms. */
+bool probe_is_due(int64_t due_ms, int64_t before_ms, int64_t now_ms);
+/* Is it left alone because it has asked for that itself? Then to ask it is no use either. known: may be NULL. */
+bool probe_wants_patience(const struct health *known, int64_t now_ms);
 
 #endif

@@ -55,24 +55,6 @@ void receipt_print(const struct receipt *r);
 /* status: of waitpid() */
 void receipt_print_json(const struct receipt *r, const char *program, int status, FILE *to);
 
-/* ---- unit.c: convert-run enable and disable: a drop-in of ours for a service of systemd's.
- *
- * Promises: writes ROOT/etc/systemd/system/UNIT.d/convert.conf, as a whole, and the folder it is in, if
- * that is not there; takes away exactly that. Never: a file that is not ours, or anything else of
- * systemd's. */
-
-struct unit {
-	const char *root; /* "", or where the system's files are that it is for */
-	char name[256];	  /* with its suffix */
-};
-
-/* Says what is wrong with the word, and returns false. */
-bool unit_init(struct unit *u, const char *root, const char *word);
-/* library: as the unit's programs will see it. What the environment says of the converter is written, too.
- * Both return an exit status, 0 or 1, and have said why. */
-int unit_enable(const struct unit *u, const char *library);
-int unit_disable(const struct unit *u);
-
 /* ---- unit_look.c: what is there already of a service of systemd's, and where its LD_PRELOAD is set.
  *
  * Never: a file that a link of another system (--root) leads out of it to, one that is none, as a FIFO, or a
@@ -85,6 +67,11 @@ int unit_disable(const struct unit *u);
 #define UNIT_FIRST    "# Written by \"convert-run enable\", and taken away by \"convert-run disable\"."
 #define UNIT_OWNS_DIR "# So is this folder."
 
+struct unit {
+	const char *root; /* "", or where the system's files are that it is for */
+	char name[256];	  /* with its suffix */
+};
+
 struct unit_seen {
 	bool exists;
 	char preloads[PATH_MAX + 16]; /* "FILE:LINE" of another LD_PRELOAD; "": there is none */
@@ -96,5 +83,18 @@ int unit_open(const struct unit *u, const char *path, int flags);
 /* The drop-in in this folder. */
 bool unit_is_ours(int folder, bool *owns_folder);
 void unit_look(struct unit_seen *s, const struct unit *u);
+
+/* ---- unit.c: convert-run enable and disable: a drop-in of ours for a service of systemd's.
+ *
+ * Promises: writes ROOT/etc/systemd/system/UNIT.d/convert.conf, as a whole, and the folder it is in, if
+ * that is not there; takes away exactly that. Never: a file that is not ours, or anything else of
+ * systemd's. */
+
+/* Says what is wrong with the word, and returns false. */
+bool unit_init(struct unit *u, const char *root, const char *word);
+/* library: as the unit's programs will see it. What the environment says of the converter is written, too.
+ * Both return an exit status, 0 or 1, and have said why. */
+int unit_enable(const struct unit *u, const char *library);
+int unit_disable(const struct unit *u);
 
 #endif

@@ -9,8 +9,8 @@
 #include "record.h"
 #include "servers.h"
 
-/* All of connect(), but its system call: 0, -errno, or CONN_NATIVELY. early: the program's MSG_FASTOPEN; then 0 is a
- * connection, and -EINPROGRESS may be one that has taken data. */
+/* attempt.c: all of connect(), but its system call: 0, -errno, or CONN_NATIVELY. early: the program's MSG_FASTOPEN;
+ * then 0 is a connection, and -EINPROGRESS may be one that has taken data. */
 #define CONN_NATIVELY 1
 int conn_connect(int fd, const struct sockaddr *sa, socklen_t len, struct exchange_early *early);
 /* CONN_NATIVELY, or what a connect() is told that must not be direct (CONVERT_STRICT). */
@@ -19,6 +19,7 @@ int conn_natively(int fd, const struct sockaddr *sa, socklen_t len);
  * by itself, and on_limit is what is said. The same results. */
 int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_limit);
 
+/* begin.c, from here on. */
 enum conn_claim {
 	CONN_CLAIMED,  /* an unconnected TCP stream socket, with which nobody else does anything */
 	CONN_BUSY,     /* another connect() on it has not got so far yet */

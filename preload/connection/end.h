@@ -29,9 +29,9 @@ void conn_reset(int fd, struct conn *c);
 enum mark conn_settle(int fd, struct exchange *u);
 /* One number of it gets the mark, if it still is one of it. */
 void conn_settle_number(int fd, enum mark mark, struct exchange *u);
-/* The same where nobody has the exchange any more: the socket is asked. */
+/* lost.c: the same where nobody has the exchange any more: the socket is asked. */
 enum mark conn_settle_lost(int fd);
-/* The log's debug level: the program is about to close a converted connection. errno is kept. */
+/* closed.c: the log's debug level: the program is about to close a converted connection. errno is kept. */
 void conn_log_close(int fd);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* From phase to phase, and what is to be put back on the socket on the way. */
+/* From phase to phase, and what is to be put back on the socket on the way; and the bytes of the request and the
+ * reply. */
 #include "exchange_int.h"
 
 #include "notes.h"

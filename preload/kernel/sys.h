@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys.h - system calls without libc: for what runs under a lock, as libc's are cancellation points (D5a).
+ * sys.h - system calls without libc: for what runs under a lock, as libc's are cancellation points (D5a);
+ * and the time in nanoseconds.
  */
 #ifndef CVT_SYS_H
 #define CVT_SYS_H

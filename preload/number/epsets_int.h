@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* epsets_int.h - the table of registrations: epsets_table.c, epsets.c, epsets_calls.c, each calling those
- * before it. */
+/* epsets_int.h - the table of registrations: epsets_table.c, epsets.c, and above both epsets_calls.c, which has
+ * nothing here; each calls those before it. */
 #ifndef CVT_EPSETS_INT_H
 #define CVT_EPSETS_INT_H
 
@@ -22,7 +22,7 @@ struct reg {
 	bool used;
 };
 
-/* Index 0 is not used; memory is there as far as entries were ever needed, up to epset_touched. */
+/* epsets_table.c. Index 0 is not used; memory is there as far as entries were ever needed, up to epset_touched. */
 struct reg *epset_at(uint32_t index);
 extern uint32_t epset_touched INTERNAL;
 /* fd -> the index of its first registration, in pages that are there as far as they were ever needed. The
@@ -52,8 +52,14 @@ static inline uint32_t epset_first(int fd)
 /* Generation of processes: one more after each fork, in the child. */
 extern uint32_t epset_process INTERNAL;
 extern _Atomic uint32_t epset_forks INTERNAL;
+struct reg *epset_find(int epfd, int fd);
+/* NULL: the table is full. */
+struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event);
+void epset_drop(struct reg *r);
+/* fd is in a set that we know nothing of, and is not converted. */
+void epset_lose(int fd);
 
-/* False: this thread has it already, and this is a signal handler that has interrupted it. What it
+/* epsets.c. False: this thread has it already, and this is a signal handler that has interrupted it. What it
  * would have swapped or put back is then left over for epset_unlock(). */
 bool epset_lock(void);
 void epset_unlock(void);
@@ -71,11 +77,5 @@ static inline int epset_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	return (int)sys_result(syscall(SYS_epoll_ctl, epfd, op, fd, event));
 }
-struct reg *epset_find(int epfd, int fd);
-/* NULL: the table is full. */
-struct reg *epset_enter(int epfd, int fd, const struct epoll_event *event);
-void epset_drop(struct reg *r);
-/* fd is in a set that we know nothing of, and is not converted. */
-void epset_lose(int fd);
 
 #endif

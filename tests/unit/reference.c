@@ -6,7 +6,8 @@
 #define FAULT(v) (1U << (v))
 
 /* PROTOCOL 1.3. A TLV goes "up" to the converter or "down" to the client, or both ways. A
- * Connect towards the client is for incoming connections only, which the shim has none of. */
+ * Connect towards the client is for incoming connections only, which this reader does not read
+ * (fuzz_incoming does). */
 static const struct row {
 	int code;
 	const char *draft02, *rfc8803;

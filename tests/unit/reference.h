@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reference.h - a second reader of Convert messages, and the document's own examples, for tests and fuzzers
- * only.
+ * reference.h - a second reader of Convert messages, and the document's own examples, for tests and fuzzers only.
  *
- * The reader is written from PROTOCOL.md 1.1 to 1.4 in another manner than common/wire.c: over 32-bit words,
- * with the table of 1.3 as its only knowledge, and it goes on after a fault to find them all.
- * It shares no code with common/, only the words (enum cvt_verdict, struct cvt_msg) that an
- * opinion has to be compared in.
+ * The reader is written from PROTOCOL 1.1 to 1.4 (docs/protocol.md) in another manner than common/wire.c: over 32-bit
+ * words, with the table of 1.3 as its only knowledge, and it goes on after a fault to find them all. It shares no code
+ * with common/, only the words (enum cvt_verdict, struct cvt_msg) that an opinion has to be compared in.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H
@@ -39,7 +37,7 @@ size_t ref_options(const uint8_t *p, size_t n, uint8_t kinds[REF_OPTS_MAX],
 		   struct ref_range values[REF_OPTS_MAX]);
 
 /*
- * The examples of PROTOCOL.md 1.5 with what the document says of each.
+ * The examples of PROTOCOL 1.5 with what the document says of each.
  *
  * The bytes and the meanings are copied from the document, never from what our code made of
  * them. Lists and values are written without their padding.

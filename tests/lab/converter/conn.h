@@ -194,14 +194,6 @@ void conn_reset_after_drain(struct conn *c);
 void conn_linger(struct conn *c, bool send_fin);
 void conn_drain_linger(struct conn *c);
 
-/* conn_request.c */
-void conn_read_request(struct conn *c);
-void conn_catch_up(struct conn *c);
-void conn_down_ready(struct conn *c, uint32_t events);
-void conn_down_late(struct conn *c);
-/* Counts, limits, then connects. */
-void conn_serve(struct conn *c, struct cvt_span early_data);
-
 /* conn_reply.c */
 /* The downstream connection stands, or the client only asked what is supported. */
 void conn_reply_success(struct conn *c);
@@ -217,6 +209,14 @@ struct conn *conn_held_find(const struct addr *client, const struct addr *local,
 /* The server of a held SYN has answered. */
 void conn_held_admit(struct conn *c);
 void conn_held_refuse(struct conn *c, const struct failure *f);
+
+/* conn_request.c */
+void conn_read_request(struct conn *c);
+void conn_catch_up(struct conn *c);
+void conn_down_ready(struct conn *c, uint32_t events);
+void conn_down_late(struct conn *c);
+/* Counts, limits, then connects. */
+void conn_serve(struct conn *c, struct cvt_span early_data);
 
 /* ------------------------------------------------------------------ listener.c */
 /*
