@@ -229,8 +229,11 @@ static void mistakes_in_the_order_of_lines(void **state)
 	assert_string_equal(f.all[3].what, "/etc/convert.conf:7: a line");
 	mistake(0, "no such file");
 	assert_int_equal(findings_count(&f, FINDING_PROBLEM), 5);
-	for (size_t i = 0; i < f.n; i++)
+	for (size_t i = 0; i < f.n; i++) {
+		assert_true(strlen(f.all[i].what) < sizeof(f.all[i].what) - 1);
+		assert_true(strlen(f.all[i].mend) < sizeof(f.all[i].mend) - 1);
 		assert_true(f.all[i].mend[0] != '\0');
+	}
 }
 
 /* --------------------------- JSON: what is no UTF-8 is replaced, all else comes back as it was */
