@@ -35,6 +35,47 @@ inside() {
 		sh -c 'ip link set lo up && "$@"' sh "$@"
 }
 
+# relays: runs $WORK/client.py beside $WORK/server.py on a host, and then behind slirp4netns and pasta as they connect
+# containers without rights; what it prints stands behind their names
+relays() {
+	cat >"$WORK/try" <<'EOT'
+# a host with a default route, on which pasta insists, and a server on one of its own addresses
+ip link add v0 type veth peer name v1
+ip address add 192.0.2.1/24 dev v0
+ip address add 198.51.100.1/32 dev lo
+ip link set v1 up
+ip link set v0 up
+ip route add default via 192.0.2.254
+python3 server.py &
+until [ -e listening ]; do sleep 0.1; done
+printf 'host: '
+python3 client.py
+for relay in slirp4netns pasta; do
+	: >$relay.net
+	unshare --net=$relay.net true
+	if [ $relay = pasta ]; then
+		"$ROOT/usr/bin/pasta" -q -f --netns-only --runas 0 --config-net --netns "$PWD/$relay.net" &
+	else
+		LD_LIBRARY_PATH=$LIBS "$ROOT/usr/bin/slirp4netns" --configure --netns-type=path $relay.net tap0 &
+	fi >/dev/null 2>&1
+	tries=0
+	until nsenter --net=$relay.net ip route get 198.51.100.1; do
+		tries=$((tries + 1))
+		[ $tries -lt 50 ] || break
+		sleep 0.1
+	done >/dev/null 2>&1
+	printf '%s: ' $relay
+	nsenter --net=$relay.net python3 client.py
+done
+EOT
+	if [ ! -r /dev/net/tun ] || [ ! -w /dev/net/tun ]; then
+		echo "no /dev/net/tun here: nothing was tried" >&2
+		exit 2
+	fi
+	cd "$WORK" || exit 2
+	inside unshare --mount-proc sh "$WORK/try"
+}
+
 # verdict GUESS RECORDED SEEN
 verdict() {
 	printf 'one would guess:\n%s\nseen:\n%s\n' "$1" "$3"

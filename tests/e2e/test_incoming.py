@@ -955,8 +955,18 @@ e.register(c, select.EPOLLIN)
 print(name[0], flush=True)
 """
 
+# Of a program whose listener s does not wait: whom it has accepted; None: nobody who has a name.
+ACCEPT = r"""
+def accept():
+    select.select([s], [], [])
+    try:
+        return s.accept()[1][0]
+    except BlockingIOError:
+        return None
+"""
+
 # Holds a connection; a forked process, which knows nothing of that, waits in the same set.
-SHARED = r"""
+SHARED = ACCEPT + r"""
 import os, select, signal, socket, sys, time
 if "LISTENERS" in os.environ:
     s = socket.socket(fileno=int(os.environ["LISTENERS"]))
@@ -974,12 +984,6 @@ def child():
         time.sleep(0.01)
     time.sleep(0.2)
     return pid
-def accept():
-    select.select([s], [], [])
-    try:
-        return s.accept()[1][0]
-    except BlockingIOError:
-        return None
 if sys.argv[2] == "before":
     pid = child()
 while accept():
@@ -1128,7 +1132,7 @@ while True:
 """
 
 # A listener that comes by SCM_RIGHTS has the number of a connection that was converted.
-REPLACED = r"""
+REPLACED = ACCEPT + r"""
 import os, select, socket, sys
 here, there = socket.socketpair()
 socket.send_fds(here, [b"x"], [int(os.environ["LISTENERS"])])
@@ -1138,12 +1142,6 @@ c.close()
 s = socket.socket(fileno=socket.recv_fds(there, 1, 1)[1][0])
 print(s.fileno() == number, flush=True)
 s.setblocking(False)
-def accept():
-    select.select([s], [], [])
-    try:
-        return s.accept()[1][0]
-    except BlockingIOError:
-        return None
 print(accept(), flush=True)
 while not (name := accept()):
     pass
