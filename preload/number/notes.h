@@ -33,6 +33,7 @@ bool note_has_twin(int fd);
 /* fd was accepted on a twin, and may be one, too: that is asked when it matters, and noted then (twin_is()). */
 void note_will_accept(void); /* so that note_accepted() has room */
 void note_accepted(int fd);
+/* Something else is under the number now, or it was asked and is TCP's. */
 void note_not_accepted(int fd);
 extern _Atomic(void *) note_accepted_bits INTERNAL; /* NULL: none was */
 bool note_was_accepted(int fd);
