@@ -693,7 +693,7 @@ fuzz-keep: $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZERS)) fuzz-library $(KEPT)
 
 # program, name, longest input
 fuzz_for_T = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && exec $(1) -max_total_time=$(T) -max_len=$(3) \
-		-print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz/$(2).dict)) \
+		-print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz/$(2:rules=config).dict)) \
 		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$(2) $(BUILD)/fuzz/kept/$(2)'
 
 # program, name
