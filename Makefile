@@ -800,8 +800,8 @@ DEPS_CHECK := libcmocka-dev python3 python3-scapy tcpdump tshark nginx-light red
 	      g++ libboost-dev openjdk-17-jdk-headless cron sudo postgresql-15 \
 	      python3-grpcio python3-urllib3 libevent-core-2.1-7 faketime miniupnpd miniupnpd-iptables
 # of a second architecture, which nobody gets who does not ask for it
-DEPS_32    := gcc-i686-linux-gnu
-DEPS_REACH := qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \
+DEPS_32    := gcc-i686-linux-gnu libc6-dev-i386-cross
+DEPS_REACH := qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	      musl-dev:arm64 dpkg-dev bzip2 xz-utils
 DEPS_PACKAGES := mmdebstrap lintian debhelper
 DEPS_PROGRAMS := golang-go rustc libssl-dev zlib1g-dev busybox-static rclone caddy hugo
