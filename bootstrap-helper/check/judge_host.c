@@ -298,6 +298,18 @@ static void judge_close_timeout(struct findings *f, const struct host *h,
 	finding_number(found, "close_timeout", h->mptcp_close_s);
 }
 
+/* sudo is a set-user-ID program: the library takes the variables out of its environment. */
+static void mend_by_sudo(const struct findings *f, const struct host *h, struct finding *found)
+{
+	if (*f->kept && h->preload[0] && h->preload_err == 0)
+		finding_mend(
+			found,
+			"sudo convert-bootstrap check -c FILE   # with what the variables say in "
+			"it: none goes through sudo (/etc/ld.so.preload)");
+	else
+		finding_mend(found, "sudo %sconvert-bootstrap check%s", f->kept, f->again);
+}
+
 static void judge_paths(struct findings *f, const struct host *h, const struct config *config)
 {
 	struct finding *found;
@@ -309,7 +321,7 @@ static void judge_paths(struct findings *f, const struct host *h, const struct c
 	if (h->paths.err == -EPERM) {
 		found = finding_add(f, "mptcp-paths", FINDING_NOTE,
 				    "MPTCP's endpoints are only told to root");
-		finding_mend(found, "sudo %sconvert-bootstrap check%s", f->kept, f->again);
+		mend_by_sudo(f, h, found);
 		return;
 	}
 	if (h->paths.err < 0)

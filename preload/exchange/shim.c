@@ -36,19 +36,29 @@ static size_t put_directory(char *to, size_t room, const char *name)
 	return len + 1;
 }
 
-/* Where the value of a variable belongs whose name has len characters; NULL: it is none of ours. */
+/* Where the value of a variable belongs whose name has len characters; NULL: it is none of ours. What passed.c and
+ * convert-run read has its value already. */
 AT_START static const char **place_of(const char *variable, size_t len)
 {
+	static const char *others = "";
 	static const struct {
 		char name[24];
 		const char **value;
 	} ours[] = {
-		{ "CONVERT_CONF", &env.conf },		 { "CONVERT_ADDR", &env.addr },
-		{ "CONVERT_PORT", &env.port },		 { "CONVERT_LOG", &env.log },
-		{ "CONVERT_LOG_LEVEL", &env.log_level }, { "CONVERT_LOG_FORMAT", &env.log_format },
-		{ "CONVERT_RECEIPT", &receipt },	 { "CONVERT_COOKIE", &env.convert_cookie },
-		{ "CONVERT_DISABLE", &env.disable },	 { "CONVERT_STATE", &env.state },
-		{ "XDG_RUNTIME_DIR", &env.runtime_dir }, { "CONVERT_STRICT", &strict },
+		{ "CONVERT_CONF", &env.conf },
+		{ "CONVERT_ADDR", &env.addr },
+		{ "CONVERT_PORT", &env.port },
+		{ "CONVERT_LOG", &env.log },
+		{ "CONVERT_LOG_LEVEL", &env.log_level },
+		{ "CONVERT_LOG_FORMAT", &env.log_format },
+		{ "CONVERT_RECEIPT", &receipt },
+		{ "CONVERT_COOKIE", &env.convert_cookie },
+		{ "CONVERT_DISABLE", &env.disable },
+		{ "CONVERT_STATE", &env.state },
+		{ "XDG_RUNTIME_DIR", &env.runtime_dir },
+		{ "CONVERT_STRICT", &strict },
+		{ "CONVERT_PEERS", &others },
+		{ "CONVERT_PRELOAD", &others },
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
@@ -84,15 +94,38 @@ AT_START static void keep_variable(const char *variable)
 	used += size;
 }
 
+/* What a set-user-ID process starts once it has become the other user believes its environment: as ld.so does with
+ * LD_*, nothing of ours goes on to it. In place, and nothing is written where there is none. */
+AT_START static void take_out_of_environment(void)
+{
+	char **to = __environ;
+
+	for (char **from = to; from && *from; from++) {
+		const char *equals = **from == 'C' ? strchr(*from, '=') : NULL;
+
+		if (equals && place_of(*from, (size_t)(equals - *from)))
+			continue;
+		if (to != from)
+			*to = *from;
+		to++;
+	}
+	if (to && *to)
+		*to = NULL;
+}
+
 /* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
  * malloc'ed, as the allocator may not be up yet. Nothing of it in a set-user-ID process (F-18). */
 AT_START void shim_keep_environment(void)
 {
 	static bool is_kept WRITTEN;
 
-	if (is_kept || getauxval(AT_SECURE))
+	if (is_kept)
 		return;
 	is_kept = true;
+	if (getauxval(AT_SECURE)) {
+		take_out_of_environment();
+		return;
+	}
 	for (char **variable = __environ; variable && *variable; variable++)
 		if (**variable == 'C' || **variable == 'X')
 			keep_variable(*variable);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The shim inside other people's processes: harmless, silent, tidy; and the wrapper."""
 import os
+import shlex
 import shutil
 import sys
 
@@ -595,12 +596,21 @@ class SetUserId(L.TestCase):
         self.dir = self.lab.file("setuid")
         self.dir.mkdir(mode=0o755)
         shutil.copy(L.SHIM, self.dir / "shim.so")
-        for name, mode in (("curl", 0o755), ("curl-setuid", 0o4755)):
-            shutil.copy("/usr/bin/curl", self.dir / name)
+        for name, of, mode in (("curl", "curl", 0o755), ("curl-setuid", "curl", 0o4755),
+                               ("setpriv-setuid", "setpriv", 0o4755)):
+            shutil.copy(shutil.which(of), self.dir / name)
             os.chmod(self.dir / name, mode)
 
     def curl(self, name, environment, convert_conf=None, also=""):
-        """As nobody, where /etc/ld.so.preload names the shim: on a copy of /etc."""
+        return self.run_as_nobody([self.dir / name, "-sS", WHO], environment, convert_conf, also)
+
+    def through_root(self, argv, environment):
+        """Started by nobody's set-user-ID program."""
+        become = [self.dir / "setpriv-setuid", "--reuid=0", "--regid=0", "--clear-groups", "--"]
+        return self.run_as_nobody(become + argv, environment)
+
+    def run_as_nobody(self, argv, environment, convert_conf=None, also=""):
+        """Where /etc/ld.so.preload names the shim: on a copy of /etc."""
         etc = self.lab.file("etc")
         script = f"""
             set -e
@@ -610,7 +620,7 @@ class SetUserId(L.TestCase):
             [ -z "$TEXT" ] || printf '%s' "$TEXT" > /etc/convert.conf
             unset TEXT
             echo {self.dir}/shim.so {also} > /etc/ld.so.preload
-            exec setpriv --reuid 65534 --regid 65534 --clear-groups {self.dir}/{name} -sS {WHO}
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups {shlex.join(map(str, argv))}
         """
         r = self.lab.run(["unshare", "--mount", "sh", "-c", script],
                          env=environment | {"TEXT": convert_conf or ""})
@@ -626,6 +636,22 @@ class SetUserId(L.TestCase):
         self.addCleanup(os.chmod, L.TMP, 0o755)
         self.assertEqual(self.curl("curl", environment), L.ROUTER)
         self.assertTrue(os.path.exists(log))
+
+    def test_what_it_starts(self):
+        """Once it has become root, whole, what it starts is no set-user-ID program any more."""
+        log = self.lab.file("log")
+        who = self.through_root([self.dir / "curl", "-sS", WHO], self.lab.via() | {"CONVERT_LOG": str(log)})
+        self.assertFalse(os.path.exists(log), "root must not write where a user says")
+        self.assertEqual(who, L.CLIENT)
+
+    def test_which_variables_it_hands_on(self):
+        ours = [f"CONVERT_{name}" for name in (
+            "CONF", "ADDR", "PORT", "COOKIE", "DISABLE", "STRICT", "STATE", "LOG", "LOG_LEVEL",
+            "LOG_FORMAT", "RECEIPT", "PEERS", "PRELOAD")]
+        others = ["CONVERT", "CONVERT_LO", "CONVERT_LOGS", "CONVERTER_LOG", "XDG_RUNTIME_DIR", "ZZ"]
+        theirs = self.through_root(["env"], dict.fromkeys(ours + others, "/x")).splitlines()
+        self.assertCountEqual([line[:-3] for line in theirs if line.endswith("=/x")], others)
+        self.assertIn("HOME=" + L.ENVIRONMENT["HOME"], theirs)
 
     def test_file_named_by_the_user(self):
         conf = self.lab.config()

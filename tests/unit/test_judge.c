@@ -571,6 +571,19 @@ static void what_sudo_takes_away(void **state)
 	assert_string_equal(find("mptcp-paths")->mend,
 			    "sudo --preserve-env=CONVERT_ADDR,CONVERT_LOG_FORMAT,CONVERT_STATE "
 			    "convert-bootstrap check");
+	strcpy(host.preload, "/usr/lib/libconvert-preload.so");
+	findings_free(&f);
+	findings_for(&f, false, NULL);
+	judge_host(&f, &host, &config);
+	assert_string_equal(
+		find("mptcp-paths")->mend,
+		"sudo convert-bootstrap check -c FILE   # with what the variables say in "
+		"it: none goes through sudo (/etc/ld.so.preload)");
+	host.preload_err = ENOENT;
+	findings_free(&f);
+	findings_for(&f, false, NULL);
+	judge_host(&f, &host, &config);
+	assert_non_null(strstr(find("mptcp-paths")->mend, "sudo --preserve-env="));
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		unsetenv(all[i]);
 }
