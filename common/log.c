@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -22,6 +23,7 @@
 #define PROGRAM_MAX 64 /* of its name, which may be anything */
 
 static const char *log_target, *receipt;
+static char folder[PATH_MAX]; /* of that target, if it is a file: stacks have no room for it */
 static enum log_level log_most, target_most;
 static enum log_format log_format;
 
@@ -389,27 +391,85 @@ static void write_to_syslog(const struct text *t)
 	syscall(SYS_close, fd);
 }
 
-/* The receipt's name lives as long as the last program that was started with it, the file does not: another
- * user may have made another one since. */
-static bool is_own_file(int fd)
+#define APPENDING (O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK)
+
+static int open_at(int in, const char *name, int flags)
+{
+	return (int)syscall(SYS_openat, in, name, flags | O_CLOEXEC, 0600);
+}
+
+static int close_it(int fd)
+{
+	syscall(SYS_close, fd);
+	return -1;
+}
+
+/* A FIFO or a device has whatever owner. Not inlined, as build(): its room is not needed when the line is written. */
+__attribute__((noinline)) static bool is_file_of(int fd, uid_t user, bool or_no_file)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-	       st.st_nlink == 1;
+	return fstat(fd, &st) == 0 &&
+	       (S_ISREG(st.st_mode) ? st.st_uid == user && st.st_nlink == 1 : or_no_file);
 }
 
-static void write_to_file(const char *path, int flags, const struct text *t)
+/* The receipt's name lives as long as the last program that was started with it, the file does not: another
+ * user may have made another one since. */
+static int open_receipt(const char *path)
 {
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, path,
-			      O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags,
-			      0600);
+	int fd = open_at(AT_FDCWD, path, APPENDING | O_NOFOLLOW);
 
+	return fd < 0 || is_file_of(fd, geteuid(), false) ? fd : close_it(fd);
+}
+
+/* Can nobody but root put anything into it? */
+__attribute__((noinline)) static bool is_roots_alone(int directory)
+{
+	struct stat st;
+
+	return fstat(directory, &st) == 0 && st.st_uid == 0 && !(st.st_mode & 022);
+}
+
+static int open_in_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	int in = open_at(AT_FDCWD, folder, O_PATH | O_DIRECTORY), fd;
+	bool is_safe = in >= 0 && is_roots_alone(in);
+
+	if (in < 0)
+		return -1;
+	fd = open_at(in, slash ? slash + 1 : path,
+		     APPENDING | O_CREAT | (is_safe ? 0 : O_NOFOLLOW));
+	close_it(in);
+	return fd < 0 || is_safe || is_file_of(fd, 0, true) ? fd : close_it(fd);
+}
+
+/* Where others can write, what has the log's name may be a link to any file, or one of theirs: root makes a file
+ * there, and appends to his own. Which it is mostly, and then nothing more is looked at. */
+static int open_as_root(const char *path)
+{
+	int fd = open_at(AT_FDCWD, path, APPENDING | O_NOFOLLOW);
+
+	if (fd >= 0 && is_file_of(fd, 0, true))
+		return fd;
+	if (fd >= 0)
+		close_it(fd);
+	else if (errno != ENOENT && errno != ELOOP)
+		return -1;
+	return open_in_folder(path);
+}
+
+static int open_log(const char *path)
+{
+	return geteuid() == 0 ? open_as_root(path) : open_at(AT_FDCWD, path, APPENDING | O_CREAT);
+}
+
+static void write_to_file(int fd, const struct text *t)
+{
 	if (fd < 0)
 		return;
-	if (flags & O_CREAT || is_own_file(fd))
-		quiet_write(fd, t->bytes, t->len, QUIET_AT_END);
-	syscall(SYS_close, fd);
+	quiet_write(fd, t->bytes, t->len, QUIET_AT_END);
+	close_it(fd);
 }
 
 static void write_line(const struct text *t)
@@ -419,11 +479,24 @@ static void write_line(const struct text *t)
 	else if (t->is_syslog)
 		write_to_syslog(t);
 	else
-		write_to_file(log_target, O_CREAT, t);
+		write_to_file(open_log(log_target), t);
+}
+
+static void keep_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) + 1 : 1;
+
+	if (len >= sizeof(folder)) /* nor can the file be opened */
+		len = 0;
+	memcpy(folder, slash ? path : ".", len);
+	folder[len] = '\0';
 }
 
 void log_setup(const char *target, enum log_level level)
 {
+	if (target)
+		keep_folder(target);
 	log_target = target;
 	target_most = log_most = target ? level : LOG_LEVEL_OFF;
 	log_format = LOG_FORMAT_TEXT;
@@ -476,7 +549,7 @@ void log_tell(enum log_level level, enum log_event event, const char *format, ..
 		va_start(args.list, format);
 		build(&t, SHAPE_OBJECT, level, event, format, &args);
 		va_end(args.list);
-		write_to_file(receipt, O_NOFOLLOW, &t);
+		write_to_file(open_receipt(receipt), &t);
 	}
 	errno = saved_errno;
 }

@@ -6,7 +6,7 @@
  * Promises: one write(2) per line, so lines of several processes never mix; no lock, no
  * allocation, no stdio, errno untouched; no descriptor stays open (D7); no signal that a write
  * raises reaches the program, and no line a connection that got the number 2; nobody waits for a
- * target that takes nothing.
+ * target that takes nothing; no line of root's goes where another user has led it by a link, or put a file.
  * Never: a Convert cookie, a Fast Open cookie or an MPTCP key (F-02, F-14).
  */
 #ifndef CVT_LOG_H

@@ -67,6 +67,18 @@ static void look_above(struct host_written *w, int levels)
 
 /* ------------------------------------------------------------------------------ the log */
 
+/* As log.c opens it. */
+static bool root_leaves_alone(const char *path, const struct stat *st)
+{
+	char text[PATH_MAX];
+	struct stat folder;
+
+	snprintf(text, sizeof(text), "%s", path);
+	return (S_ISLNK(st->st_mode) ||
+		(S_ISREG(st->st_mode) && (st->st_uid != 0 || st->st_nlink != 1))) &&
+	       stat(dirname(text), &folder) == 0 && (folder.st_uid != 0 || folder.st_mode & 022);
+}
+
 void host_log_file(struct host_written *w, const char *path, bool by_environment)
 {
 	struct stat st, of;
@@ -82,6 +94,8 @@ void host_log_file(struct host_written *w, const char *path, bool by_environment
 			  is_read_only(path, W_OK) ? HOST_FILE_READ_ONLY :
 						     HOST_FILE_NOT_WRITABLE;
 		w->belongs_to_us = st.st_uid == w->uid && S_ISREG(st.st_mode);
+		if (w->uid == 0 && root_leaves_alone(path, &st))
+			w->file = HOST_FILE_NOT_TRUSTED;
 	} else {
 		look_above(w, 0);
 	}

@@ -206,11 +206,18 @@ void judge_log(struct findings *f, const struct host_written *w)
 				     "the log %s is a directory: nothing is logged", w->path),
 			 w, f->again);
 		return;
+	case HOST_FILE_NOT_TRUSTED:
+		mend_log(finding_add(f, "log", FINDING_PROBLEM,
+				     "the log %s is a link or another user's, in a directory that "
+				     "others "
+				     "can write to: root's programs do not write it",
+				     w->path),
+			 w, f->again);
+		return;
 	case HOST_FILE_NO_DIRECTORY:
 	case HOST_FILE_NO_RIGHT:
 	case HOST_FILE_READ_ONLY:
 	case HOST_FILE_NOT_WRITABLE:
-	case HOST_FILE_NOT_TRUSTED:
 	case HOST_FILE_NOT_OURS:
 		mend_log(finding_add(f, "log", FINDING_PROBLEM,
 				     "the log %s %s by programs of this user", w->path,

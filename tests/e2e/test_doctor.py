@@ -683,6 +683,28 @@ class Mends(Doctor):
                     shutil.rmtree(made, ignore_errors=True)
                 pathlib.Path("/run/convert.log").unlink(missing_ok=True)
 
+    def test_log_of_roots(self):
+        """In a folder where another user can put what he likes."""
+        folder, aim = self.lab.file("web"), self.lab.file("aim", "")
+        folder.mkdir()
+        os.chown(folder, self.HOSTILE, self.HOSTILE)
+        log = folder / "log"
+        env = self.environment(self.shim_of_nobody()) | {"CONVERT_LOG": str(log)}
+
+        def theirs():
+            log.write_text("")
+            os.chown(log, self.HOSTILE, self.HOSTILE)
+        for name, make in {"a link": lambda: log.symlink_to(aim), "his file": theirs,
+                           "another name": lambda: os.link(aim, log)}.items():
+            with self.subTest(name):
+                make()
+                self.mended("log", env)
+                log.unlink()
+        log.symlink_to(aim)
+        os.chown(folder, 0, 0)
+        r = self.script("convert-bootstrap check --json", env, 0)
+        self.assertEqual(self.found(r)["log"]["verdict"], "ok")
+
     def test_switches(self):
         shim = self.environment(self.shim_of_nobody())
         self.mended("configuration", shim | {"CONVERT_DISABLE": "1"}, self.VICTIM)

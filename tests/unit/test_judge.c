@@ -485,6 +485,9 @@ static void files(void **state)
 	config_again(HOST_FILE_FINE, HOST_FILE_READ_ONLY);
 	assert_says("log", "/var/log/c is read-only here");
 	assert_finding("log", FINDING_PROBLEM, "ReadWritePaths=");
+	config_again(HOST_FILE_FINE, HOST_FILE_NOT_TRUSTED);
+	assert_says("log", "root's programs do not write it");
+	assert_finding("log", FINDING_PROBLEM, "export CONVERT_LOG=stderr");
 	findings_free(&f);
 	findings_for(&f, true, "/etc/some.conf");
 	judge_log(&f, &log_file);

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -438,11 +439,15 @@ static void lines_of_several_processes_never_mix(void **state)
 /* What cannot be written is not written, and nobody notices. */
 static void unwritable_targets(void **state)
 {
-	static const char *const targets[] = { "/nonexistent/dir/log", "/", "", "/dev/full",
-					       "/proc/self/mem/x" };
+	static char too_long[2 * PATH_MAX];
+	static const char *const targets[] = {
+		"/nonexistent/dir/log", "/",	 "", "/dev/full", "nonexistent/log/",
+		"/proc/self/mem/x",	too_long
+	};
 	unsigned int fds = open_descriptors();
 
 	(void)state;
+	memset(too_long, '/', sizeof(too_long) - 1);
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
 		log_setup(targets[i], LOG_LEVEL_INFO);
 		errno = 4711;
@@ -456,6 +461,138 @@ static void unwritable_targets(void **state)
 	log_line(LOG_LEVEL_INFO, "x");
 	assert_int_equal(errno, 4711);
 	assert_int_equal(open_descriptors(), fds);
+}
+
+/* ------------------------------------------------------ root, and who else can write there */
+
+#define OTHER 65534
+
+static char folder[48], target[56], aim[48];
+
+/* A folder for root's log, and beside it a file that he would not want it in. False: this is not root. */
+static bool begin_as_root(uid_t owner, mode_t mode)
+{
+	if (geteuid() != 0)
+		return false;
+	snprintf(folder, sizeof(folder), "%s/web", directory);
+	snprintf(target, sizeof(target), "%s/log", folder);
+	snprintf(aim, sizeof(aim), "%s/aim", directory);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	assert_int_equal(chmod(folder, mode), 0);
+	assert_int_equal(chown(folder, owner, owner), 0);
+	close(open(aim, O_CREAT | O_CLOEXEC | O_WRONLY, 0600));
+	return true;
+}
+
+static int end_as_root(void **state)
+{
+	unlink(target);
+	unlink(aim);
+	if (unlink(folder) < 0)
+		rmdir(folder);
+	return remove_directory(state);
+}
+
+/* Does a line get into the file? */
+static bool gets_a_line(const char *file)
+{
+	struct stat before = { .st_size = 0 }, after = { .st_size = 0 };
+	unsigned int fds = open_descriptors();
+
+	stat(file, &before);
+	log_setup(target, LOG_LEVEL_INFO);
+	errno = 4711;
+	log_line(LOG_LEVEL_INFO, "x");
+	assert_int_equal(errno, 4711);
+	assert_int_equal(open_descriptors(), fds);
+	stat(file, &after);
+	return after.st_size > before.st_size;
+}
+
+static void assert_only_its_own(uid_t owner, mode_t mode)
+{
+	if (!begin_as_root(owner, mode))
+		skip();
+	assert_true(gets_a_line(target)); /* makes it */
+	assert_true(gets_a_line(target));
+	assert_int_equal(chown(target, OTHER, OTHER), 0);
+	assert_false(gets_a_line(target));
+	assert_int_equal(unlink(target), 0);
+	assert_int_equal(symlink(aim, target), 0);
+	assert_false(gets_a_line(aim));
+	assert_int_equal(unlink(aim), 0);
+	assert_false(gets_a_line(aim)); /* nor does it make one */
+	assert_int_equal(access(aim, F_OK), -1);
+	close(open(aim, O_CREAT | O_CLOEXEC | O_WRONLY, 0600));
+	assert_int_equal(unlink(target), 0);
+	assert_int_equal(link(aim, target), 0);
+	assert_false(gets_a_line(aim));
+}
+
+static void in_the_folder_of_another(void **state)
+{
+	(void)state;
+	assert_only_its_own(OTHER, 0755);
+}
+
+static void in_a_folder_of_a_group(void **state)
+{
+	(void)state;
+	assert_only_its_own(0, 0775);
+}
+
+static void in_everybodys_folder(void **state)
+{
+	(void)state;
+	assert_only_its_own(0, 0757);
+}
+
+/* As /dev/stderr is one, to another. */
+static void in_roots_folder(void **state)
+{
+	char text[256];
+	int fd;
+
+	(void)state;
+	if (!begin_as_root(0, 0755))
+		skip();
+	assert_int_equal(symlink(aim, target), 0);
+	assert_true(gets_a_line(aim));
+	assert_int_equal(chown(aim, OTHER, OTHER), 0);
+	assert_true(gets_a_line(aim));
+	assert_int_equal(unlink(aim), 0);
+	assert_true(gets_a_line(aim)); /* makes it */
+	fd = open(aim, O_RDWR | O_CLOEXEC);
+	assert_int_equal(unlink(target), 0);
+	snprintf(text, sizeof(text), "/proc/self/fd/%d", fd);
+	assert_int_equal(symlink(text, target), 0);
+	assert_true(gets_a_line(aim));
+	close(fd);
+	/* the folder itself is behind a link */
+	assert_int_equal(unlink(target), 0);
+	assert_int_equal(rmdir(folder), 0);
+	assert_int_equal(symlink(directory, folder), 0);
+	snprintf(target, sizeof(target), "%s//.//aim", folder);
+	assert_true(gets_a_line(aim));
+}
+
+/* A FIFO may be anybody's: what reads it is what it is for. */
+static void a_fifo_in_the_folder_of_another(void **state)
+{
+	char text[2UL * LOG_LINE_MAX];
+	int fd;
+
+	(void)state;
+	if (!begin_as_root(OTHER, 0755))
+		skip();
+	assert_int_equal(mkfifo(target, 0600), 0);
+	assert_int_equal(chown(target, OTHER, OTHER), 0);
+	assert_false(gets_a_line(target));
+	fd = open(target, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	gets_a_line(target);
+	assert_true(read(fd, text, sizeof(text)) > 0);
+	close(fd);
 }
 
 static void errno_stays(void **state)
@@ -846,9 +983,10 @@ static void a_stuck_pipe_holds_nobody_up(void **state)
 	assert_true(time(NULL) - begun < 30);
 }
 
-#define CAUGHT(test) cmocka_unit_test_setup_teardown(test, catch_stderr, release_stderr)
-#define JSON(test)   cmocka_unit_test_setup_teardown(test, catch_json, release_stderr)
-#define FILED(test)  cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+#define CAUGHT(test)  cmocka_unit_test_setup_teardown(test, catch_stderr, release_stderr)
+#define AS_ROOT(test) cmocka_unit_test_setup_teardown(test, make_directory, end_as_root)
+#define JSON(test)    cmocka_unit_test_setup_teardown(test, catch_json, release_stderr)
+#define FILED(test)   cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
 
 /* ----------------------------------------------------------------------------------- the write */
 
@@ -983,6 +1121,11 @@ int main(void)
 		FILED(a_file_is_made_and_appended_to),
 		FILED(lines_of_several_processes_never_mix),
 		FILED(unwritable_targets),
+		AS_ROOT(in_the_folder_of_another),
+		AS_ROOT(in_a_folder_of_a_group),
+		AS_ROOT(in_everybodys_folder),
+		AS_ROOT(in_roots_folder),
+		AS_ROOT(a_fifo_in_the_folder_of_another),
 		FILED(errno_stays),
 		cmocka_unit_test(off_is_no_system_call),
 		cmocka_unit_test(a_closed_pipe_kills_nobody),
