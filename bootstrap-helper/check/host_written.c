@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -81,12 +82,18 @@ static bool root_leaves_alone(const char *path, const struct stat *st)
 
 void host_log_file(struct host_written *w, const char *path, bool by_environment)
 {
+	bool is_word = path && (strcmp(path, LOG_STDERR) == 0 || strcmp(path, LOG_SYSLOG) == 0);
+	char *whole = path && !is_word ? file_absolute(path) : NULL;
 	struct stat st, of;
 
 	*w = (struct host_written){ .uid = geteuid(), .by_environment = by_environment };
-	snprintf(w->path, sizeof(w->path), "%s", path ? path : "");
-	if (!path || path[0] != '/') {
-		w->file = path ? HOST_FILE_FINE : HOST_FILE_NONE;
+	snprintf(w->path, sizeof(w->path), "%s", whole ? whole : path ? path : "");
+	free(whole);
+	path = w->path;
+	if (!*path) {
+		w->file = HOST_FILE_NONE;
+	} else if (is_word) {
+		w->file = HOST_FILE_FINE;
 	} else if (stat(path, &of) == 0 && S_ISDIR(of.st_mode)) {
 		w->file = HOST_FILE_STRANGE;
 	} else if (lstat(path, &st) == 0) {

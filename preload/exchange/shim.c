@@ -67,6 +67,13 @@ AT_START static const char **place_of(const char *variable, size_t len)
 	return NULL;
 }
 
+AT_START static bool is_file(const char **place, const char *value)
+{
+	return place == &env.conf || place == &receipt ||
+	       (place == &env.log && strcmp(value, LOG_STDERR) != 0 &&
+		strcmp(value, LOG_SYSLOG) != 0);
+}
+
 /* Of several variables with one name the first is it. */
 AT_START static void keep_variable(const char *variable)
 {
@@ -88,7 +95,7 @@ AT_START static void keep_variable(const char *variable)
 		return;
 	}
 	*place = kept + used;
-	if (place == &env.conf)
+	if (is_file(place, equals))
 		used += put_directory(kept + used, ENV_MAX - used - size, equals);
 	memcpy(kept + used, equals, size);
 	used += size;

@@ -1018,6 +1018,9 @@ rule = convert to nowhere
         self.assertEqual(bad["state"]["verdict"], "note")
         bad = self.check(self.shim() | {"CONVERT_LOG": "/nowhere/log"}, code=1)
         self.assertEqual(list(bad), ["log"])
+        self.assertEqual(list(self.check(self.shim() | {"CONVERT_LOG": "nowhere/log"}, code=1)), ["log"])
+        self.assertEqual(self.check(self.shim() | {"CONVERT_LOG": "some-log"}, code=0), {})
+        self.assertEqual(self.all["log"]["what"], f"the log goes to {L.TMP}/some-log")
         link = self.lab.file("link")
         link.symlink_to("/run")
         for target in "/run", "/run/", str(link):

@@ -284,17 +284,26 @@ s.connect(("{L.SERVER}", 80))
                          env=self.lab.via() | {"CONVERT_LOG": "log"})
         self.assertEqual((r.code, r.err), (0, ""), r)
         self.assertIn("converted", (folder / "log").read_text())
+        (folder / "log").unlink()
+        (folder / "receipt").touch(mode=0o600)
+        self.goes_elsewhere(folder, self.lab.via() | {"CONVERT_LOG": "log", "CONVERT_RECEIPT": "receipt"})
+        for name in "log", "receipt":
+            self.assertEqual((folder / name).read_text().count("converted"), 2, name)
 
+    def goes_elsewhere(self, folder, shim):
+        """Between two connections, and before."""
+        code = (f"import os, socket\nfor folder in '/', '{L.TMP}':\n"
+                f"    os.chdir(folder)\n    s = socket.create_connection(('{L.SERVER}', 80))\n"
+                "    s.sendall(b'GET /who HTTP/1.0\\r\\n\\r\\n')\n    print(s.recv(999).split()[-1].decode())")
+        r = self.lab.run(["/usr/bin/python3", "-c", code], cwd=folder, shim=shim)
+        self.assertEqual((r.out.decode().split(), r.err), ([L.ROUTER] * 2, ""), r)
 
     def test_a_relative_configuration_too(self):
         """Case 3.8. Of each process, from where it has begun."""
         conf = self.lab.config(log=False)["CONVERT_CONF"]
         folder, name = os.path.split(conf)
-        code = (f"import os, socket\nos.chdir('/')\ns = socket.create_connection(('{L.SERVER}', 80))\n"
-                "s.sendall(b'GET /who HTTP/1.0\\r\\n\\r\\n')\nprint(s.recv(999).split()[-1].decode())")
         for name in name, f"../{os.path.basename(folder)}/{name}":
-            r = self.lab.run(["/usr/bin/python3", "-c", code], cwd=folder, shim={"CONVERT_CONF": name})
-            self.assertEqual((r.out.decode().strip(), r.err), (L.ROUTER, ""), r)
+            self.goes_elsewhere(folder, {"CONVERT_CONF": name})
 
 
 class Targets(Log):
