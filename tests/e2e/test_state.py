@@ -335,6 +335,17 @@ class Neighbour(Users):
             self.untouched(OWN, target, target / "state")
             self.clean()
 
+    def test_a_pipe_for_a_lock(self):
+        """Of who keeps ports mapped: status asks for it, and waits for nobody."""
+        OWN.mkdir()
+        os.mkfifo(OWN / "state.map")
+        self.hostile(OWN / "state.map", mode=0o666)
+        self.hostile(OWN, mode=0o755)
+        for words in ["status"], ["status", "--json"]:
+            r = self.lab.run([*as_user(VICTIM), L.BUILD / "convert-bootstrap", *words], env=self.shim(), timeout=10)
+            self.assertEqual(r.code, 1, r)
+            self.assertIn(f"{OWN}/state is not used, as its directory is not this user's alone", r.err)
+
     def test_a_directory_that_others_can_write(self):
         """The victim's own, by some mistake: into it a hostile user moves what he likes."""
         for mode in 0o777, 0o770, 0o705:
