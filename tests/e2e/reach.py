@@ -18,16 +18,18 @@ DOC = L.ROOT / "docs/reach.md"
 CLIENT = "e2e/plain/t_reach"
 B = L.BUILD
 # what a program is built with: the folder of the library, the client, the emulator
+QEMU_ARM = ["qemu-arm", "-L", "/usr/arm-linux-gnueabihf"]  # where Debian's cross compilers have their libc
+QEMU_AARCH64 = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
 TARGETS = {
     "glibc x86-64": (B, B, None),
     "glibc i386, 32-bit time_t": (B / "32", B / "32/narrow", None),
     "glibc i386, 64-bit time_t": (B / "32", B / "32", None),
-    "glibc armhf, 32-bit time_t": (B / "armhf", B / "armhf/narrow", "qemu-arm"),
-    "glibc armhf, 64-bit time_t": (B / "armhf", B / "armhf", "qemu-arm"),
-    "glibc aarch64": (B / "aarch64", B / "aarch64", "qemu-aarch64"),
+    "glibc armhf, 32-bit time_t": (B / "armhf", B / "armhf/narrow", QEMU_ARM),
+    "glibc armhf, 64-bit time_t": (B / "armhf", B / "armhf", QEMU_ARM),
+    "glibc aarch64": (B / "aarch64", B / "aarch64", QEMU_AARCH64),
     "musl x86-64": (B, B / "musl/clients", None),
     "musl x86-64, library of musl": (B / "musl", B / "musl/clients", None),
-    "musl aarch64": (B / "aarch64", B / "aarch64/musl", "qemu-aarch64"),
+    "musl aarch64": (B / "aarch64", B / "aarch64/musl", QEMU_AARCH64),
 }
 # the server, and what the converter does
 KINDS = {"accepted": ("accepted", []), "refused": ("refused", []),
@@ -60,7 +62,7 @@ def runs(lab, target, case, kind, shim=None):
     preload = [folder / L.BUILT_SHIM.name] + [folder / "qemu-cookie.so"] * bool(emulator)
     shim = shim and shim | {"LD_PRELOAD": ":".join(map(str, preload))}
     if emulator:
-        argv = [emulator, *(word for item in (shim or {}).items() for word in ("-E", "=".join(item))), *argv]
+        argv = [*emulator, *(word for item in (shim or {}).items() for word in ("-E", "=".join(item))), *argv]
     for _ in range(20):
         r = lab.run(argv, timeout=60, shim=None if emulator else shim)
         if r.code != TOO_LATE:

@@ -65,8 +65,9 @@ int main(void)
 }
 """)
         compiler = os.environ.get("CC32", "i686-linux-gnu-gcc").split()
-        L.command([*compiler, "-O1", "-std=gnu11", "-D_GNU_SOURCE", f"-I{helper}/fetch", f"-I{helper}/base", main,
-                   helper / "fetch/fetch_diff.c", "-o", program])
+        rooms = [f"-I{folder}" for folder in (helper / "fetch", helper / "base", L.ROOT / "policy", L.ROOT / "common")]
+        L.command([*compiler, "-O1", "-std=gnu11", "-D_GNU_SOURCE", *rooms, main, helper / "fetch/fetch_diff.c",
+                   "-o", program])
         r = self.lab.run([program])
         self.assertEqual((r.code, r.out.count(b"\n")), (0, 3 + 2 * 65535), r.err)
 
