@@ -154,13 +154,13 @@ static int wait_natively(const struct wait_set *set, int64_t until_ns, const sig
 
 static int wait_in(struct wait_set *set, int64_t until_ns, const sigset_t *mask)
 {
-	bool foreign_ready = false;
+	bool look = false; /* only, as somebody else's are ready already */
 	int64_t slice_ns = 0;
 	int r;
 
 	fill(set, true);
 	for (;;) {
-		int64_t until = foreign_ready	       ? 0 :
+		int64_t until = look		       ? 0 :
 				!set->n_pending	       ? until_ns :
 				set->due_ns < until_ns ? set->due_ns :
 							 until_ns;
@@ -172,8 +172,13 @@ static int wait_in(struct wait_set *set, int64_t until_ns, const sigset_t *mask)
 		r = wait_natively(set, until, mask);
 		if (r < 0)
 			return -errno;
+		if (r == 0 && look && now_ns() < until_ns) {
+			look = false; /* not any more: our word in an epoll set, or taken by another process */
+			continue;
+		}
 		if (!set->n_pending && !set->n_deferred)
 			return finish(set);
+		look = false;
 		if (r == 0)
 			wait_count(&until_ns, until);
 		if (serve(set) == 0) { /* nothing of ours has changed for the program */
@@ -182,7 +187,7 @@ static int wait_in(struct wait_set *set, int64_t until_ns, const sigset_t *mask)
 			if (exchange_is_interrupted())
 				return -EINTR; /* only the interrupted frame can go on */
 		} else { /* ask again for what the program wants of those that are over */
-			foreign_ready = count_ready(set) || now_ns() >= until_ns;
+			look = count_ready(set) || now_ns() >= until_ns;
 		}
 		fill(set, false);
 	}

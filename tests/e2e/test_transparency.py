@@ -466,7 +466,8 @@ class Patience(L.TestCase):
         environment = {"LD_PRELOAD": str(L.SHIM)} | shim
         argv = ["strace", "-f", "-qq", "-o", trace]
         argv += [f"-E{name}={value}" for name, value in environment.items()]
-        argv += [L.TOOLS / "t_time", "=" + case, L.SERVER, ECHO, L.SERVER, ECHO]
+        target = servers.MUTE if case.startswith("wait_nested") else L.SERVER
+        argv += [L.TOOLS / "t_time", "=" + case, target, ECHO, L.SERVER, ECHO]
         result = self.lab.run(argv, timeout=30)
         self.assertEqual(result.code, 0, result)
         lines = trace.read_text().splitlines()
@@ -492,7 +493,7 @@ class Patience(L.TestCase):
         with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
             found = dict(zip(cases, pool.map(self.calls, cases)))
         self.note(", ".join(f"{case} {len(lines)}" for case, lines in found.items()))
-        bad = [f"{case}: {len(lines)}\n" + "\n".join(lines)
+        bad = [f"{case}: {len(lines)}\n" + "\n".join(lines[:40])
                for case, lines in found.items() if len(lines) >= 20]
         self.assertFalse(bad, "\n".join(bad))
 

@@ -720,6 +720,53 @@ class Waiting(Base):
                 self.assertLess(len(calls), 16, "\n".join(calls[:40]))
 
 
+# A child reads the pipe that the program polls, too, and before it has looked again: strace holds it up where it
+# has read the reply.
+EMPTIED = """
+import os, select, signal, socket, sys, time
+pipe, go = os.pipe(), os.pipe()
+parent = os.getpid()
+if os.fork() == 0:
+    os.read(go[0], 1)
+    time.sleep(0.2)
+    os.kill(parent, signal.SIGSTOP)  # so that both are ready when it wakes
+    time.sleep(0.7)
+    os.write(pipe[1], b"1")
+    os.kill(parent, signal.SIGCONT)
+    time.sleep(0.3)
+    os.read(pipe[0], 1)
+    time.sleep(1.2)
+    os.write(pipe[1], b"2")
+    os._exit(0)
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex((sys.argv[1], int(sys.argv[2])))
+poll = select.poll()
+poll.register(s, select.POLLIN)
+poll.register(pipe[0], select.POLLIN)
+os.write(go[1], b"x")
+ready = poll.poll()
+print([(fd == pipe[0], events) for fd, events in ready])
+if ready:
+    print(os.read(pipe[0], 1))
+"""
+
+
+class Emptied(Base):
+    """What was ready beside a connection that is made is not any more, as another process has read it: the wait goes
+    on, without a limit."""
+    FAULT = ("delay=500",)
+
+    def test_by_another_process(self):
+        self.need("strace")
+        out = self.lab.file("strace")
+        environment = [f"-E{name}={value}" for name, value in (self.shim() | {"LD_PRELOAD": L.SHIM}).items()]
+        r = self.lab.run(["strace", "-f", "-qq", "-o", out, "-e", "trace=recvfrom,ppoll",
+                          "-e", "inject=recvfrom:delay_exit=400000", *environment,
+                          PYTHON, "-B", "-c", EMPTIED, L.SERVER, ECHO])
+        self.assertEqual((r.code, r.out.decode()), (0, "[(True, 1)]\nb'2'\n"), f"{r}\n{out.read_text()}")
+
+
 class WaitingOwed(Heavy, Owed, Waiting):
     pass
 

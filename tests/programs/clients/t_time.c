@@ -2,7 +2,7 @@
 /*
  * t_time - time limits and signals of every wait, with a connection pending in it: never back too
  * early, never more than 50 ms late, the mask for as long as the call says, EINTR when a handler ran.
- * TARGET may be mute; then every limit passes. wait- cases are for strace: who waits makes no calls.
+ * TARGET may be mute; then every limit passes. wait cases are for strace: who waits makes no calls.
  */
 #include "say.h"
 
@@ -216,6 +216,60 @@ static void bad_limit(int call)
 		if (call == EPOLL_PWAIT2)
 			say_result("epoll_pwait2", epoll_pwait2(ep, &event, 1, &bad[i], NULL));
 	}
+}
+
+/* ------------------------------------------- beside what is ready for a moment only */
+
+static int wait_for_any(int call, const int *fds, int n, int ms)
+{
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timespec ts = { tv.tv_sec, (long)tv.tv_usec * 1000 };
+	struct pollfd p[3];
+	int most = 0;
+	fd_set in;
+
+	FD_ZERO(&in);
+	for (int i = 0; i < n; i++) {
+		p[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
+		FD_SET(fds[i], &in);
+		most = fds[i] > most ? fds[i] : most;
+	}
+	switch (call) {
+	case POLL:
+		return poll(p, (nfds_t)n, ms);
+	case PPOLL:
+		return ppoll(p, (nfds_t)n, &ts, NULL);
+	case SELECT:
+		return select(most + 1, &in, NULL, NULL, &tv);
+	default:
+		return pselect(most + 1, &in, NULL, NULL, &ts, NULL);
+	}
+}
+
+/* In a set, which is ready with what ends the connecting, and then not any more. */
+static void connect_in(int ep, int fd, const struct target *to)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event);
+	say_result("connect", connect(fd, (const struct sockaddr *)&to->sa, to->len));
+}
+
+/* The number and the set. That wakes for what the number is not ready for (t_matrix.c), so both are asked. */
+static void nested_limit(int call)
+{
+	int fds[2] = { epoll_create1(0), new_socket(SOCK_NONBLOCK) }, wakes = 0, r;
+	struct epoll_event event;
+	int64_t end;
+
+	connect_in(fds[0], fds[1], &target);
+	end = now_ms() + 1300;
+	do
+		r = wait_for_any(call, fds, 2, end > now_ms() ? (int)(end - now_ms()) : 0);
+	while (r > 0 && epoll_wait(fds[0], &event, 1, 0) == 0 && ++wakes < 60);
+	say("%s: %d%s", names[call], r, wakes == 60 ? ", all the time" : "");
+	if (r == 0 && now_ms() < end)
+		say("too early");
 }
 
 /* ------------------------------------------------------------------------ signals */
@@ -453,6 +507,15 @@ static void beside_thread(int call) /* the same in a program with threads */
 	wait_long_by(call);
 }
 
+/* Beside one that is never connected, and one that is, with its set. */
+static void wait_nested(int call)
+{
+	int fds[3] = { epoll_create1(0), new_socket(SOCK_NONBLOCK), start() };
+
+	connect_in(fds[0], fds[1], &good);
+	say_result(names[call], wait_for_any(call, fds, 3, 3000));
+}
+
 static void wait_in_connect(int param)
 {
 	(void)param;
@@ -497,6 +560,10 @@ int main(int argc, char **argv)
 		add("signal_keep_out", names[i], keep_out, i);
 		add("wait", names[i], wait_long_by, i);
 		add("thread_wait", names[i], beside_thread, i);
+	}
+	for (int i = POLL; i <= PSELECT; i++) {
+		add("limit_nested", names[i], nested_limit, i);
+		add("wait_nested", names[i], wait_nested, i);
 	}
 	add("limit_odd", "select", odd_limit, 0);
 	add("limit_left", "select", time_left, SELECT);
