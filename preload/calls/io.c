@@ -100,21 +100,7 @@ static bool may_vector(int fd, const struct iovec *iov, int n, int flags, enum d
 	       may_unsettled(fd, flags, direction);
 }
 
-static bool may_receive(int fd, const struct msghdr *msg, int flags)
-{
-	return !is_unsettled(fd) || memory_settles_message(msg) ||
-	       may_unsettled(fd, flags, READING);
-}
-
-/* recvmmsg() tells a socket's error before it looks at what it was given. */
-static bool may_receive_messages(int fd, const struct mmsghdr *msgs, unsigned int n, int flags)
-{
-	return !is_unsettled(fd) ||
-	       (mark_get(fd) == MARK_PENDING && memory_settles_messages(msgs, n)) ||
-	       may_unsettled(fd, flags, READING);
-}
-
-/* recv() of nothing on a blocking descriptor: the kernel waits for what happens next, and then says 0
+/* Receiving nothing on a blocking descriptor: the kernel waits for what happens next, and then says 0
  * whatever that was. */
 SLOW static bool waits_for_nothing(int fd, int flags)
 {
@@ -131,6 +117,52 @@ SLOW static bool waits_for_nothing(int fd, int flags)
 	}
 	errno = saved_errno;
 	return waits;
+}
+
+/* The same by a message, and what the kernel says of it besides. */
+static bool waits_for_no_bytes(int fd, struct msghdr *msg, int flags)
+{
+	for (size_t i = 0; i < libc_pieces(msg); i++)
+		if (msg->msg_iov[i].iov_len)
+			return false;
+	if (!waits_for_nothing(fd, flags))
+		return false;
+	if (msg->msg_name)
+		msg->msg_namelen = 0;
+	msg->msg_controllen = 0;
+	msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
+	return true;
+}
+
+/* False: *r is what the call returns. */
+static bool may_receive(int fd, struct msghdr *msg, int flags, ssize_t *r)
+{
+	*r = -1;
+	if (!is_unsettled(fd) || memory_settles_message(msg))
+		return true;
+	if (!waits_for_no_bytes(fd, msg, flags))
+		return may_unsettled(fd, flags, READING);
+	*r = 0;
+	return false;
+}
+
+/* recvmmsg() tells a socket's error before it looks at what it was given. Of messages the first of which has no bytes
+ * it may return that one alone, as after a signal: the error that ends the wait for a second one is the next call's. */
+static bool may_receive_messages(int fd, struct mmsghdr *msgs, unsigned int n, int flags, int *r)
+{
+	*r = -1;
+	if (!is_unsettled(fd))
+		return true;
+	if (mark_get(fd) == MARK_PENDING) {
+		if (memory_settles_messages(msgs, n))
+			return true;
+		if (waits_for_no_bytes(fd, &msgs->msg_hdr, flags)) {
+			msgs->msg_len = 0;
+			*r = 1;
+			return false;
+		}
+	}
+	return may_unsettled(fd, flags, READING);
 }
 
 INTERPOSE ssize_t read(int fd, void *p, size_t n)
@@ -173,33 +205,41 @@ INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCK
 
 INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
+	ssize_t r;
+
 	if (!mark_any_unsettled())
 		return real.recvmsg(fd, msg, flags);
-	return may_receive(fd, msg, flags) ? REAL(recvmsg)(fd, msg, flags) : -1;
+	return may_receive(fd, msg, flags, &r) ? REAL(recvmsg)(fd, msg, flags) : r;
 }
 
 INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, libc_flags flags,
 		       struct timespec *timeout)
 {
+	int r;
+
 	if (!mark_any_unsettled())
 		return real.recvmmsg(fd, msgs, n, flags, timeout);
-	return may_receive_messages(fd, msgs, n, (int)flags) ?
+	return may_receive_messages(fd, msgs, n, (int)flags, &r) ?
 		       REAL(recvmmsg)(fd, msgs, n, flags, timeout) :
-		       -1;
+		       r;
 }
 
 #if NARROW /* libc's two differ in the time stamps that come beside the data */
 INTERPOSE ssize_t narrow_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	return may_receive(fd, msg, flags) ? REAL_NARROW(recvmsg)(fd, msg, flags) : -1;
+	ssize_t r;
+
+	return may_receive(fd, msg, flags, &r) ? REAL_NARROW(recvmsg)(fd, msg, flags) : r;
 }
 
 INTERPOSE int narrow_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 			      narrow_timespec *timeout)
 {
-	return may_receive_messages(fd, msgs, n, flags) ?
+	int r;
+
+	return may_receive_messages(fd, msgs, n, flags, &r) ?
 		       REAL_NARROW(recvmmsg)(fd, msgs, n, flags, timeout) :
-		       -1;
+		       r;
 }
 #endif
 

@@ -105,6 +105,43 @@ static long c_recvmmsg(int fd, int flags)
 	return n > 0 ? n * 100 + (long)many[0].msg_len : n;
 }
 
+/* What is told beside a count of nothing. */
+static void say_about(const struct msghdr *m)
+{
+	int err = errno;
+
+	say("name: %u control: %zu flags: %x", m->msg_namelen, (size_t)m->msg_controllen,
+	    (unsigned int)m->msg_flags);
+	errno = err;
+}
+
+static long c_recvmsg_nothing(int fd, int flags)
+{
+	struct sockaddr_storage from;
+	char control[64];
+	struct iovec nothing[2] = { { text, 0 }, { NULL, 0 } };
+	struct msghdr m = { .msg_name = &from,
+			    .msg_namelen = sizeof(from),
+			    .msg_iov = nothing,
+			    .msg_iovlen = 2,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control),
+			    .msg_flags = MSG_EOR };
+	long n = recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
+
+	say_about(&m);
+	return n;
+}
+
+static long c_recvmmsg_nothing(int fd, int flags)
+{
+	struct mmsghdr m = { .msg_hdr = { .msg_namelen = 7, .msg_flags = MSG_EOR }, .msg_len = 7 };
+	long n = recvmmsg(fd, &m, 1, flags, NULL);
+
+	say_about(&m.msg_hdr);
+	return n > 0 ? n * 100 + (long)m.msg_len : n;
+}
+
 static long c_peek(int fd, int flags)
 {
 	return recv(fd, text, five, flags | MSG_PEEK);
@@ -289,6 +326,8 @@ static const struct {
 	{ "splice_out", c_splice_out, WRITES, true },
 	{ "splice_nothing", c_splice_nothing, WRITES, false },
 	{ "sendfile_nothing", c_sendfile_nothing, WRITES, false },
+	{ "recvmsg_nothing", c_recvmsg_nothing, READS, true },
+	{ "recvmmsg_nothing", c_recvmmsg_nothing, READS, true },
 };
 
 #define N_CALLS (sizeof(calls) / sizeof(calls[0]))
@@ -376,9 +415,11 @@ static void without_waiting(int which)
  * completed, which recv() of nothing would tell. */
 static enum role role_for(int which)
 {
-	bool reads = calls[which].kind == READS && calls[which].run != c_recv_nothing;
+	long (*run)(int fd, int flags) = calls[which].run;
 
-	return reads ? GREET : ECHO;
+	if (run == c_recv_nothing || run == c_recvmsg_nothing || run == c_recvmmsg_nothing)
+		return ECHO;
+	return calls[which].kind == READS ? GREET : ECHO;
 }
 
 static void waiting(int which)
