@@ -56,8 +56,8 @@ static int unsettled(int fd, int flags, enum direction direction)
 		if (r < 0)
 			return r == -EINTR ? r : -EAGAIN;
 		mark = conn_advance(fd, c);
-		/* libc's call would start the time limit anew */
-		if (mark == MARK_UP && limit != WAIT_FOREVER) {
+		/* libc's call, on a connection that goes direct, too, would start the time limit anew */
+		if (mark != MARK_FAILED && limit != WAIT_FOREVER) {
 			r = wait_one(fd, direction == READING ? POLLIN : POLLOUT, limit);
 			if (r <= 0)
 				return r ? r : -EAGAIN;

@@ -141,6 +141,24 @@ s.setsockopt(socket.SOL_SOCKET, int(sys.argv[1]), struct.pack("qq", 0, 400000))
 print(errno.errorcode[s.connect_ex((sys.argv[2], 80))])
 """
 
+# The time limit of a read or a write that begins before the connection is there.
+LIMITED = """
+import errno, fcntl, socket, struct, sys, time
+how, address = sys.argv[1:]
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO if how == "recv" else socket.SO_SNDTIMEO, struct.pack("qq", 2, 0))
+s.setblocking(False)
+s.connect_ex((address, 80))
+fcntl.fcntl(s, fcntl.F_SETFL, 0)
+began = time.monotonic()
+try:
+    came = s.recv(1) if how == "recv" else s.send(b"x")
+except OSError as e:
+    came = errno.errorcode[e.errno]
+took = time.monotonic() - began
+print(came, "too early" if took < 1.99 else "too late" if took > 3 else "in time")
+"""
+
 
 def setup(lab):
     servers.nginx(lab)
@@ -318,6 +336,18 @@ class Converter(Failures):
             for how in ("blocking", "poll"):
                 got, r = self.probe(how, shim)
                 self.assertEqual(got, wanted, f"{how} {r}")
+
+    def test_limit_of_a_read_or_write(self):
+        """... is all of it, however much of that goes by before the connection falls back, to a server that is mute."""
+        self.lab.converter("--fault", "silence")
+        for how in "recv", "send":
+            program = ["/usr/bin/python3", "-c", LIMITED, how, servers.MUTE]
+            direct = self.lab.run(program)
+            shim = self.lab.run(program, shim=self.shim("direct", policy="timeout = 1500ms"))
+            with self.subTest(how):
+                self.assertIn(" falling back ", shim.log)
+                for run in direct, shim:
+                    self.assertEqual(run.out, b"EAGAIN in time\n", run)
 
     def test_killed_before_the_reply(self):
         for how in ("blocking", "poll"):
