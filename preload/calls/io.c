@@ -16,12 +16,38 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-enum direction { READING, WRITING };
+enum direction {
+	WRITING,
+	READING,
+	SPLICING, /* reading by splice(), which a signal ends whatever is there, and which has no flags */
+};
 
 #define BESIDE_STREAM (MSG_OOB | MSG_ERRQUEUE) /* nobody waits for it */
 
-/* 0: go on to libc; or a negative errno. */
-static int unsettled(int fd, int flags, enum direction direction)
+static bool has_bytes(int fd)
+{
+	int queued = 0;
+
+	return sys_result(syscall(SYS_ioctl, fd, FIONREAD, &queued)) == 0 && queued > 0;
+}
+
+/* libc's call would start the time limit anew, of a connection that goes direct, too: until that can go on. Fewer bytes
+ * than SO_RCVLOWAT make nothing readable, but are what there is when the time is over, or a signal comes: the call shall
+ * not wait for more. */
+static int wait_for_rest(int fd, int *flags, enum direction direction, int64_t limit)
+{
+	int r = wait_one(fd, direction == WRITING ? POLLOUT : POLLIN, limit);
+
+	if (r > 0)
+		return 0;
+	if (direction == WRITING || (r < 0 && direction == SPLICING) || !has_bytes(fd))
+		return r ? r : -EAGAIN;
+	*flags |= MSG_DONTWAIT;
+	return 0;
+}
+
+/* 0: go on to libc, with these flags then; or a negative errno. */
+static int unsettled(int fd, int *flags, enum direction direction)
 {
 	struct conn *c = conn_find(fd);
 	enum mark mark = mark_get(fd);
@@ -33,13 +59,13 @@ static int unsettled(int fd, int flags, enum direction direction)
 		return 0;
 	/* urgent data and the error queue are not in the stream; what is in that by now is ours, and to MPTCP the
 	 * stream is all there is */
-	if (direction == READING && flags & BESIDE_STREAM) {
+	if (direction == READING && *flags & BESIDE_STREAM) {
 		if (mark != MARK_PENDING || conn_advance(fd, c) != MARK_PENDING)
 			return 0;
-		return flags & MSG_ERRQUEUE ? -EAGAIN : -EINVAL;
+		return *flags & MSG_ERRQUEUE ? -EAGAIN : -EINVAL;
 	}
 	if (mark == MARK_PENDING && direction == WRITING && fastopen_is_deferred(fd)) {
-		r = fastopen_start(fd, flags);
+		r = fastopen_start(fd, *flags);
 		if (r < 0)
 			return r;
 		mark = mark_get(fd);
@@ -47,20 +73,19 @@ static int unsettled(int fd, int flags, enum direction direction)
 	if (mark == MARK_PENDING)
 		mark = conn_advance(fd, c);
 	if (mark == MARK_PENDING) {
-		if (flags & MSG_FASTOPEN)
+		if (*flags & MSG_FASTOPEN)
 			return -EALREADY;
-		if (flags & MSG_DONTWAIT || sock_is_nonblocking(fd))
+		if (*flags & MSG_DONTWAIT || sock_is_nonblocking(fd))
 			return -EAGAIN;
-		limit = sock_time_limit(fd, direction == READING ? SO_RCVTIMEO : SO_SNDTIMEO);
+		limit = sock_time_limit(fd, direction == WRITING ? SO_SNDTIMEO : SO_RCVTIMEO);
 		r = conn_wait(fd, c, limit);
 		if (r < 0)
 			return r == -EINTR ? r : -EAGAIN;
 		mark = conn_advance(fd, c);
-		/* libc's call, on a connection that goes direct, too, would start the time limit anew */
 		if (mark != MARK_FAILED && limit != WAIT_FOREVER) {
-			r = wait_one(fd, direction == READING ? POLLIN : POLLOUT, limit);
-			if (r <= 0)
-				return r ? r : -EAGAIN;
+			r = wait_for_rest(fd, flags, direction, limit);
+			if (r < 0)
+				return r;
 		}
 	}
 	if (mark != MARK_FAILED)
@@ -81,23 +106,28 @@ static bool is_first_write(int fd)
 }
 
 /* Says whether libc may go on; if not, errno is set. */
-SLOW static bool may_unsettled(int fd, int flags, enum direction direction)
+SLOW static bool may_unsettled(int fd, int *flags, enum direction direction)
 {
 	int saved_errno = errno;
 
 	return libc_result(unsettled(fd, flags, direction), saved_errno) == 0;
 }
 
-static bool may(int fd, int flags, enum direction direction)
+SLOW static bool may_write_unsettled(int fd, int flags)
 {
-	return !is_unsettled(fd) || may_unsettled(fd, flags, direction);
+	return may_unsettled(fd, &flags, WRITING);
 }
 
-/* The same for calls with arguments that the kernel looks at before the connection. */
-static bool may_vector(int fd, const struct iovec *iov, int n, int flags, enum direction direction)
+static bool may_write(int fd, int flags)
 {
-	return !is_unsettled(fd) || memory_settles_vector(iov, n) ||
-	       may_unsettled(fd, flags, direction);
+	return !is_unsettled(fd) || may_write_unsettled(fd, flags);
+}
+
+static bool may_splice(int fd)
+{
+	int flags = 0;
+
+	return !is_unsettled(fd) || may_unsettled(fd, &flags, SPLICING);
 }
 
 /* Receiving nothing on a blocking descriptor: the kernel waits for what happens next, and then says 0
@@ -134,13 +164,65 @@ static bool waits_for_no_bytes(int fd, struct msghdr *msg, int flags)
 	return true;
 }
 
+/* The calls that read: what they do while something is unsettled. The kernel looks at some arguments before it looks at
+ * the connection. */
+
+SLOW static ssize_t read_unsettled(int fd, void *p, size_t n)
+{
+	int flags = 0;
+
+	/* reading nothing is never refused */
+	if (n && !may_unsettled(fd, &flags, READING))
+		return -1;
+	return flags ? REAL(recv)(fd, p, n, flags) : REAL(read)(fd, p, n);
+}
+
+static bool may_read_pieces(int fd, const struct iovec *iov, int n, int *flags)
+{
+	return memory_settles_vector(iov, n) || may_unsettled(fd, flags, READING);
+}
+
+static ssize_t recv_pieces(int fd, const struct iovec *iov, int n, int flags)
+{
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (libc_count)n };
+
+	return REAL(recvmsg)(fd, &msg, flags);
+}
+
+SLOW static ssize_t readv_unsettled(int fd, const struct iovec *iov, int n)
+{
+	int flags = 0;
+
+	if (!may_read_pieces(fd, iov, n, &flags))
+		return -1;
+	return flags ? recv_pieces(fd, iov, n, flags) : REAL(readv)(fd, iov, n);
+}
+
+SLOW static ssize_t recv_unsettled(int fd, void *p, size_t n, int flags)
+{
+	if (n == 0 && waits_for_nothing(fd, flags))
+		return 0;
+	return may_unsettled(fd, &flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
+}
+
+SLOW static ssize_t recvfrom_unsettled(int fd, void *p, size_t n, int flags, struct sockaddr *sa,
+				       socklen_t *len)
+{
+	if (n == 0 && waits_for_nothing(fd, flags)) {
+		if (sa && !memory_is_absurd(len))
+			*len = 0;
+		return 0;
+	}
+	return may_unsettled(fd, &flags, READING) ? REAL(recvfrom)(fd, p, n, flags, sa, len) : -1;
+}
+
 /* False: *r is what the call returns. */
-static bool may_receive(int fd, struct msghdr *msg, int flags, ssize_t *r)
+SLOW static bool may_receive(int fd, struct msghdr *msg, int *flags, ssize_t *r)
 {
 	*r = -1;
-	if (!is_unsettled(fd) || memory_settles_message(msg))
+	if (memory_settles_message(msg))
 		return true;
-	if (!waits_for_no_bytes(fd, msg, flags))
+	if (!waits_for_no_bytes(fd, msg, *flags))
 		return may_unsettled(fd, flags, READING);
 	*r = 0;
 	return false;
@@ -148,15 +230,14 @@ static bool may_receive(int fd, struct msghdr *msg, int flags, ssize_t *r)
 
 /* recvmmsg() tells a socket's error before it looks at what it was given. Of messages the first of which has no bytes
  * it may return that one alone, as after a signal: the error that ends the wait for a second one is the next call's. */
-static bool may_receive_messages(int fd, struct mmsghdr *msgs, unsigned int n, int flags, int *r)
+SLOW static bool may_receive_messages(int fd, struct mmsghdr *msgs, unsigned int n, int *flags,
+				      int *r)
 {
 	*r = -1;
-	if (!is_unsettled(fd))
-		return true;
 	if (mark_get(fd) == MARK_PENDING) {
 		if (memory_settles_messages(msgs, n))
 			return true;
-		if (waits_for_no_bytes(fd, &msgs->msg_hdr, flags)) {
+		if (waits_for_no_bytes(fd, &msgs->msg_hdr, *flags)) {
 			msgs->msg_len = 0;
 			*r = 1;
 			return false;
@@ -165,28 +246,42 @@ static bool may_receive_messages(int fd, struct mmsghdr *msgs, unsigned int n, i
 	return may_unsettled(fd, flags, READING);
 }
 
+SLOW static ssize_t recvmsg_unsettled(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t r;
+
+	return may_receive(fd, msg, &flags, &r) ? REAL(recvmsg)(fd, msg, flags) : r;
+}
+
+SLOW static int recvmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
+				   struct timespec *timeout)
+{
+	int r;
+
+	return may_receive_messages(fd, msgs, n, &flags, &r) ?
+		       REAL(recvmmsg)(fd, msgs, n, (libc_flags)flags, timeout) :
+		       r;
+}
+
 INTERPOSE ssize_t read(int fd, void *p, size_t n)
 {
 	if (!mark_any_unsettled())
 		return real.read(fd, p, n);
-	/* reading nothing is never refused */
-	return n == 0 || may(fd, 0, READING) ? REAL(read)(fd, p, n) : -1;
+	return is_unsettled(fd) ? read_unsettled(fd, p, n) : REAL(read)(fd, p, n);
 }
 
 INTERPOSE ssize_t readv(int fd, const struct iovec *iov, int n)
 {
 	if (!mark_any_unsettled())
 		return real.readv(fd, iov, n);
-	return may_vector(fd, iov, n, 0, READING) ? REAL(readv)(fd, iov, n) : -1;
+	return is_unsettled(fd) ? readv_unsettled(fd, iov, n) : REAL(readv)(fd, iov, n);
 }
 
 INTERPOSE ssize_t recv(int fd, void *p, size_t n, int flags)
 {
 	if (!mark_any_unsettled())
 		return real.recv(fd, p, n, flags);
-	if (n == 0 && waits_for_nothing(fd, flags))
-		return 0;
-	return may(fd, flags, READING) ? REAL(recv)(fd, p, n, flags) : -1;
+	return is_unsettled(fd) ? recv_unsettled(fd, p, n, flags) : REAL(recv)(fd, p, n, flags);
 }
 
 INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCKADDR_ARG addr,
@@ -194,34 +289,24 @@ INTERPOSE ssize_t recvfrom(int fd, void *restrict p, size_t n, int flags, __SOCK
 {
 	if (!mark_any_unsettled())
 		return real.recvfrom(fd, p, n, flags, addr.__sockaddr__, len);
-	if (n == 0 && waits_for_nothing(fd, flags)) {
-		if (addr.__sockaddr__ && !memory_is_absurd(len))
-			*len = 0;
-		return 0;
-	}
-	return may(fd, flags, READING) ? REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len) :
-					 -1;
+	return is_unsettled(fd) ? recvfrom_unsettled(fd, p, n, flags, addr.__sockaddr__, len) :
+				  REAL(recvfrom)(fd, p, n, flags, addr.__sockaddr__, len);
 }
 
 INTERPOSE ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	ssize_t r;
-
 	if (!mark_any_unsettled())
 		return real.recvmsg(fd, msg, flags);
-	return may_receive(fd, msg, flags, &r) ? REAL(recvmsg)(fd, msg, flags) : r;
+	return is_unsettled(fd) ? recvmsg_unsettled(fd, msg, flags) : REAL(recvmsg)(fd, msg, flags);
 }
 
 INTERPOSE int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, libc_flags flags,
 		       struct timespec *timeout)
 {
-	int r;
-
 	if (!mark_any_unsettled())
 		return real.recvmmsg(fd, msgs, n, flags, timeout);
-	return may_receive_messages(fd, msgs, n, (int)flags, &r) ?
-		       REAL(recvmmsg)(fd, msgs, n, flags, timeout) :
-		       r;
+	return is_unsettled(fd) ? recvmmsg_unsettled(fd, msgs, n, (int)flags, timeout) :
+				  REAL(recvmmsg)(fd, msgs, n, flags, timeout);
 }
 
 #if NARROW /* libc's two differ in the time stamps that come beside the data */
@@ -229,7 +314,9 @@ INTERPOSE ssize_t narrow_recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	ssize_t r;
 
-	return may_receive(fd, msg, flags, &r) ? REAL_NARROW(recvmsg)(fd, msg, flags) : r;
+	return !is_unsettled(fd) || may_receive(fd, msg, &flags, &r) ?
+		       REAL_NARROW(recvmsg)(fd, msg, flags) :
+		       r;
 }
 
 INTERPOSE int narrow_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
@@ -237,7 +324,7 @@ INTERPOSE int narrow_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int 
 {
 	int r;
 
-	return may_receive_messages(fd, msgs, n, flags, &r) ?
+	return !is_unsettled(fd) || may_receive_messages(fd, msgs, n, &flags, &r) ?
 		       REAL_NARROW(recvmmsg)(fd, msgs, n, flags, timeout) :
 		       r;
 }
@@ -252,7 +339,7 @@ SLOW static ssize_t write_unsettled(int fd, const void *p, size_t n)
 
 	if (is_first_write(fd) && fastopen_buffer(fd, p, n, &flags, NULL, 0, &r))
 		return r;
-	return may_unsettled(fd, 0, WRITING) ? REAL(write)(fd, p, n) : -1;
+	return may_write_unsettled(fd, 0) ? REAL(write)(fd, p, n) : -1;
 }
 
 SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n, int flags)
@@ -264,7 +351,7 @@ SLOW static ssize_t writev_unsettled(int fd, const struct iovec *iov, int n, int
 		return REAL(writev)(fd, iov, n);
 	if (is_first_write(fd) && fastopen_message(fd, &msg, &flags, &r))
 		return r;
-	return may_unsettled(fd, flags, WRITING) ? REAL(writev)(fd, iov, n) : -1;
+	return may_write_unsettled(fd, flags) ? REAL(writev)(fd, iov, n) : -1;
 }
 
 SLOW static ssize_t send_unsettled(int fd, const void *p, size_t n, int flags)
@@ -273,7 +360,7 @@ SLOW static ssize_t send_unsettled(int fd, const void *p, size_t n, int flags)
 
 	if (is_first_write(fd) && fastopen_buffer(fd, p, n, &flags, NULL, 0, &r))
 		return r;
-	return may_unsettled(fd, flags, WRITING) ? REAL(send)(fd, p, n, flags) : -1;
+	return may_write_unsettled(fd, flags) ? REAL(send)(fd, p, n, flags) : -1;
 }
 
 SLOW static ssize_t sendto_unsettled(int fd, const void *p, size_t n, int flags,
@@ -286,7 +373,7 @@ SLOW static ssize_t sendto_unsettled(int fd, const void *p, size_t n, int flags,
 	if ((flags & MSG_FASTOPEN || is_first_write(fd)) &&
 	    fastopen_buffer(fd, p, n, &flags, sa, sa ? len : 0, &r))
 		return r;
-	return may(fd, flags, WRITING) ? REAL(sendto)(fd, p, n, flags, sa, len) : -1;
+	return may_write(fd, flags) ? REAL(sendto)(fd, p, n, flags, sa, len) : -1;
 }
 
 SLOW static ssize_t sendmsg_unsettled(int fd, const struct msghdr *msg, int flags)
@@ -301,7 +388,7 @@ SLOW static ssize_t sendmsg_unsettled(int fd, const struct msghdr *msg, int flag
 			return r;
 	}
 	handover_sent(msg);
-	return may(fd, flags, WRITING) ? REAL(sendmsg)(fd, msg, flags) : -1;
+	return may_write(fd, flags) ? REAL(sendmsg)(fd, msg, flags) : -1;
 }
 
 /* All of sendmmsg() where the first may send the SYN: each message by itself, as the kernel does it. */
@@ -336,7 +423,7 @@ SLOW static int sendmmsg_unsettled(int fd, struct mmsghdr *msgs, unsigned int n,
 	if (flags & MSG_FASTOPEN || is_first_write(fd))
 		return send_each(fd, msgs, n, flags);
 	handover_all_sent(msgs, n);
-	return may(fd, flags, WRITING) ? REAL(sendmmsg)(fd, msgs, n, (libc_flags)flags) : -1;
+	return may_write(fd, flags) ? REAL(sendmmsg)(fd, msgs, n, (libc_flags)flags) : -1;
 }
 
 INTERPOSE ssize_t write(int fd, const void *p, size_t n)
@@ -399,11 +486,11 @@ SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t 
 {
 	ssize_t r;
 
-	if (is_unsettled(in) && !offset && is_pipe(out) && !may(in, 0, READING))
+	if (is_unsettled(in) && !offset && is_pipe(out) && !may_splice(in))
 		return -1;
 	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
 		return r;
-	return may(out, 0, WRITING) ? REAL(sendfile)(out, in, offset, n) : -1;
+	return may_write(out, 0) ? REAL(sendfile)(out, in, offset, n) : -1;
 }
 
 INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
@@ -420,7 +507,7 @@ INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offse
 {
 	if (!mark_any_unsettled())
 		return real.splice(in, in_offset, out, out_offset, n, flags);
-	return n == 0 || (may(in, 0, READING) && may(out, 0, WRITING)) ?
+	return n == 0 || (may_splice(in) && may_write(out, 0)) ?
 		       REAL(splice)(in, in_offset, out, out_offset, n, flags) :
 		       -1;
 }
@@ -431,13 +518,21 @@ static int wait_flag(int flags)
 	return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
 }
 
+SLOW static ssize_t preadv2_unsettled(int fd, const struct iovec *iov, int n, int flags)
+{
+	int given = wait_flag(flags), how = given;
+
+	if (!may_read_pieces(fd, iov, n, &how))
+		return -1;
+	return how != given ? recv_pieces(fd, iov, n, how) : REAL(preadv2)(fd, iov, n, -1, flags);
+}
+
 INTERPOSE ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
 	if (!mark_any_unsettled())
 		return real.preadv2(fd, iov, n, offset, flags);
-	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), READING) ?
-		       REAL(preadv2)(fd, iov, n, offset, flags) :
-		       -1;
+	return offset == -1 && is_unsettled(fd) ? preadv2_unsettled(fd, iov, n, flags) :
+						  REAL(preadv2)(fd, iov, n, offset, flags);
 }
 
 INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
@@ -446,7 +541,8 @@ INTERPOSE ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 		return real.pwritev2(fd, iov, n, offset, flags);
 	if (offset == -1 && is_first_write(fd))
 		return writev_unsettled(fd, iov, n, wait_flag(flags));
-	return offset != -1 || may_vector(fd, iov, n, wait_flag(flags), WRITING) ?
+	return offset != -1 || !is_unsettled(fd) || memory_settles_vector(iov, n) ||
+			       may_write_unsettled(fd, wait_flag(flags)) ?
 		       REAL(pwritev2)(fd, iov, n, offset, flags) :
 		       -1;
 }

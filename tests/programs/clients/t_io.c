@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -535,6 +536,61 @@ static void rcvlowat(int before)
 	do_recv(fd);
 }
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+static int begin_reading(int limit_ms)
+{
+	int fd;
+
+	choose(GREET);
+	fd = start();
+	lowat(fd, 8);
+	limits(fd, limit_ms);
+	block(fd);
+	return fd;
+}
+
+/* Fewer bytes come than are waited for, and are what there is when the time is over, or a signal comes. */
+static void fewer(int which, int alarm_ms)
+{
+	struct itimerval when = { .it_value = { alarm_ms / 1000, alarm_ms % 1000 * 1000 } };
+	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	int64_t began = now_ms();
+	int fd = begin_reading(alarm_ms ? 2 * alarm_ms : 1500);
+
+	five = 50;
+	iov[1].iov_len = 48;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &when, NULL);
+	call(which, fd, 0);
+	say("%s", about(began, alarm_ms ? alarm_ms : 1500));
+	rest(fd);
+}
+
+static void rcvlowat_limit(int which)
+{
+	fewer(which, 0);
+}
+
+static void rcvlowat_signal(int which)
+{
+	fewer(which, 1500);
+}
+
+/* There is room for fewer than that: that many are enough. */
+static void rcvlowat_room(int which)
+{
+	int fd = begin_reading(4000);
+	int64_t began = now_ms();
+
+	call(which, fd, 0);
+	say("%s", now_ms() - began < 3900 ? "in time" : "at the end of it");
+	rest(fd);
+}
+
 static void rcvlowat_blocking(int before)
 {
 	int fd;
@@ -690,7 +746,7 @@ static void after_reset(int first)
 
 /* -------------------------------------------------------------------- the table */
 
-static struct test_case cases[128];
+static struct test_case cases[256];
 static size_t n_cases;
 
 static void add(const char *prefix, const char *name, void (*run)(int), int param)
@@ -716,6 +772,14 @@ int main(int argc, char **argv)
 	add("rcvlowat", "-before", rcvlowat, 1);
 	add("rcvlowat", "-pending", rcvlowat, 0);
 	add("rcvlowat", "-blocking", rcvlowat_blocking, 0);
+	for (int i = 0; i < (int)N_CALLS; i++) {
+		if (calls[i].kind != READS || strstr(calls[i].name, "_nothing") ||
+		    calls[i].run == c_fionread)
+			continue;
+		add("rcvlowat_limit-", calls[i].name, rcvlowat_limit, i);
+		add("rcvlowat_signal-", calls[i].name, rcvlowat_signal, i);
+		add("rcvlowat_room-", calls[i].name, rcvlowat_room, i);
+	}
 	add("waitall", "", waitall, 0);
 	add("waitall", "-peek", waitall, MSG_PEEK);
 	add("wait_in", "-greet", wait_in, GREET);
