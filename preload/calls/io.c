@@ -471,7 +471,9 @@ INTERPOSE int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, libc_flags 
 	return (int)handover_gave_all(r, msgs);
 }
 
-/* Of a socket it reads into a pipe only. */
+/* sendfile() and splice() look at the connection last. What they refuse before that, or have no byte for, is so while it
+ * is pending, too. */
+
 static bool is_pipe(int fd)
 {
 	struct stat st;
@@ -482,12 +484,58 @@ static bool is_pipe(int fd)
 	return is;
 }
 
+enum source { REFUSED, EMPTY, READY };
+
+/* A file that can be read, at this place; of what is none, like a device, it takes the kernel's word. */
+static enum source look_at_file(int in, const int64_t *offset)
+{
+	int64_t at = lseek(in, 0, SEEK_CUR);
+	struct stat st = { .st_mode = 0 };
+	ssize_t got;
+	char byte;
+
+	if (at < 0 || (offset && !memory_was_readable(offset, sizeof(*offset))))
+		return REFUSED;
+	if (fstat(in, &st) < 0 || !S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? REFUSED : READY;
+	got = pread(in, &byte, 1, offset ? *offset : at);
+	return got < 0 ? REFUSED : got == 0 ? EMPTY : READY;
+}
+
+/* A pipe is waited for, whatever the socket is. 0; or a negative errno. */
+static int look_at_pipe(int in, unsigned int flags, enum source *source)
+{
+	int how = sys_fcntl(in, F_GETFL, 0), r = 0;
+	short events;
+
+	*source = REFUSED;
+	if (!is_pipe(in) || (how & O_ACCMODE) == O_WRONLY)
+		return 0;
+	while (!(events = sock_events(in, POLLIN)) && r != -EINTR) {
+		if (flags & SPLICE_F_NONBLOCK || how & O_NONBLOCK)
+			return -EAGAIN;
+		r = wait_one(in, POLLIN, WAIT_FOREVER);
+		if (r == -EINTR && wait_restarts_all())
+			r = 0;
+	}
+	*source = events & POLLIN ? READY : events & POLLHUP ? EMPTY : REFUSED;
+	return events ? 0 : r;
+}
+
 SLOW static ssize_t sendfile_unsettled(int out, int in, int64_t *offset, size_t n)
 {
+	int saved_errno = errno;
+	enum source source;
 	ssize_t r;
 
 	if (is_unsettled(in) && !offset && is_pipe(out) && !may_splice(in))
 		return -1;
+	if (is_unsettled(out)) {
+		source = look_at_file(in, offset);
+		errno = saved_errno;
+		if (source != READY)
+			return source == EMPTY ? 0 : REAL(sendfile)(out, in, offset, n);
+	}
 	if (is_first_write(out) && fastopen_file(out, in, offset, n, &r))
 		return r;
 	return may_write(out, 0) ? REAL(sendfile)(out, in, offset, n) : -1;
@@ -501,15 +549,38 @@ INTERPOSE ssize_t sendfile(int out, int in, off_t *offset, size_t n)
 	return n ? sendfile_unsettled(out, in, offset, n) : REAL(sendfile)(out, in, offset, n);
 }
 
+#define SPLICE_FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
+
 /* SPLICE_F_NONBLOCK is about the pipe; of a socket only O_NONBLOCK counts. */
+SLOW static ssize_t splice_unsettled(int in, int out, size_t n, unsigned int flags)
+{
+	int saved_errno = errno;
+	enum source source = READY;
+
+	if (is_unsettled(in)) {
+		if (is_pipe(out) && !may_splice(in))
+			return -1;
+	} else {
+		if (libc_result(look_at_pipe(in, flags, &source), saved_errno) < 0)
+			return -1;
+		if (source == EMPTY)
+			return 0;
+		if (source == READY && !may_write(out, 0))
+			return -1;
+	}
+	return REAL(splice)(in, NULL, out, NULL, n, flags);
+}
+
 INTERPOSE ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
 			 unsigned int flags)
 {
 	if (!mark_any_unsettled())
 		return real.splice(in, in_offset, out, out_offset, n, flags);
-	return n == 0 || (may_splice(in) && may_write(out, 0)) ?
-		       REAL(splice)(in, in_offset, out, out_offset, n, flags) :
-		       -1;
+	/* neither a socket nor a pipe has places */
+	return n && !in_offset && !out_offset && !(flags & ~(unsigned int)SPLICE_FLAGS) &&
+			       (is_unsettled(in) || is_unsettled(out)) ?
+		       splice_unsettled(in, out, n, flags) :
+		       REAL(splice)(in, in_offset, out, out_offset, n, flags);
 }
 
 /* With offset -1 these work on sockets too; with another the kernel says that they do not. */

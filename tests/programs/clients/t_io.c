@@ -284,6 +284,83 @@ static long c_sendfile_nothing(int fd, int flags)
 	return sendfile(fd, some_file(), NULL, 0);
 }
 
+/* Nothing is left to be moved, or nothing can be: the kernel has not come to the connection yet. */
+static long c_sendfile_end(int fd, int flags)
+{
+	off_t from = 10;
+	long n = sendfile(fd, some_file(), &from, 5);
+	int err = errno;
+
+	(void)flags;
+	say("offset: %ld", (long)from);
+	errno = err;
+	return n;
+}
+
+static void say_sendfile(const char *of, int fd, int in, off_t *offset)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "sendfile of %s", of);
+	say_result(name, sendfile(fd, in, offset, 5));
+}
+
+static long c_sendfile_bad(int fd, int flags)
+{
+	int fds[2] = { -1, -1 }, folder = open("/", O_RDONLY), other = new_socket(0);
+	off_t before = -1, from = 0;
+
+	(void)flags;
+	if (pipe(fds) < 0 || write(fds[1], "12345", 5) != 5)
+		return -1;
+	say_sendfile("a pipe", fd, fds[0], NULL);
+	say_sendfile("a pipe from its begin", fd, fds[0], &from);
+	say_sendfile("what can only be written to", fd, fds[1], NULL);
+	say_sendfile("a folder", fd, folder, NULL);
+	say_sendfile("a socket", fd, other, NULL);
+	say_sendfile("itself", fd, fd, NULL);
+	say_sendfile("what is before the file", fd, some_file(), &before);
+	say_sendfile("an offset that is nowhere", fd, some_file(), (off_t *)-4096);
+	close(fds[0]);
+	close(fds[1]);
+	close(folder);
+	close(other);
+	return sendfile(fd, -1, NULL, 5);
+}
+
+static long c_splice_end(int fd, int flags)
+{
+	int fds[2] = { -1, -1 };
+	long n;
+
+	if (pipe(fds) < 0 || close(fds[1]) < 0)
+		return -1;
+	n = splice(fds[0], NULL, fd, NULL, 5, flags ? SPLICE_F_NONBLOCK : 0);
+	close(fds[0]);
+	return n;
+}
+
+static long c_splice_bad(int fd, int flags)
+{
+	int fds[2] = { -1, -1 };
+	off64_t from = 0;
+
+	(void)flags;
+	if (pipe(fds) < 0 || write(fds[1], "12345", 5) != 5)
+		return -1;
+	say_result("splice of a file", splice(some_file(), NULL, fd, NULL, 5, 0));
+	say_result("splice into a file", splice(fd, NULL, some_file(), NULL, 5, 0));
+	say_result("splice of itself", splice(fd, NULL, fd, NULL, 5, 0));
+	say_result("splice of what can only be written to", splice(fds[1], NULL, fd, NULL, 5, 0));
+	say_result("splice of a place in a pipe", splice(fds[0], &from, fd, NULL, 5, 0));
+	say_result("splice to a place", splice(fds[0], NULL, fd, &from, 5, 0));
+	say_result("splice from a place", splice(fd, &from, fds[1], NULL, 5, 0));
+	say_result("splice with strange flags", splice(fds[0], NULL, fd, NULL, 5, 1 << 20));
+	close(fds[0]);
+	close(fds[1]);
+	return splice(-1, NULL, fd, NULL, 5, 0);
+}
+
 static long c_fionread(int fd, int flags)
 {
 	int n = -1;
@@ -327,6 +404,10 @@ static const struct {
 	{ "splice_out", c_splice_out, WRITES, true },
 	{ "splice_nothing", c_splice_nothing, WRITES, false },
 	{ "sendfile_nothing", c_sendfile_nothing, WRITES, false },
+	{ "sendfile_end", c_sendfile_end, WRITES, false },
+	{ "sendfile_bad", c_sendfile_bad, WRITES, false },
+	{ "splice_end", c_splice_end, WRITES, true },
+	{ "splice_bad", c_splice_bad, WRITES, false },
 	{ "recvmsg_nothing", c_recvmsg_nothing, READS, true },
 	{ "recvmmsg_nothing", c_recvmmsg_nothing, READS, true },
 };
@@ -621,6 +702,34 @@ static void waitall(int flags)
 	rest(fd);
 }
 
+static void *write_late(void *fd)
+{
+	sleep_ms(150);
+	if (write(*(int *)fd, "12345", 5) != 5)
+		return fd;
+	return NULL;
+}
+
+static void splice_late(int flags) /* the pipe is waited for, whatever the socket is */
+{
+	int fds[2], fd;
+	pthread_t thread;
+	int64_t began;
+	long n;
+
+	choose(ECHO);
+	fd = start();
+	if (pipe(fds) < 0)
+		return;
+	pthread_create(&thread, NULL, write_late, &fds[1]);
+	began = now_ms();
+	n = splice(fds[0], NULL, fd, NULL, 5, (unsigned int)flags);
+	say("splice: %s %s", now_ms() - began < 140 ? "at once" : "when there was something",
+	    flags ? say_errno(errno) : "");
+	owed += n > 0 ? (size_t)n : 0;
+	pthread_join(thread, NULL);
+}
+
 static void wait_in(int role) /* until the server says something by itself */
 {
 	int fd;
@@ -782,6 +891,8 @@ int main(int argc, char **argv)
 	}
 	add("waitall", "", waitall, 0);
 	add("waitall", "-peek", waitall, MSG_PEEK);
+	add("splice_late", "", splice_late, 0);
+	add("splice_late", "-nonblock", splice_late, SPLICE_F_NONBLOCK);
 	add("wait_in", "-greet", wait_in, GREET);
 	add("wait_in", "-pieces", wait_in, PIECES);
 	add("wait_in", "-bye", wait_in, BYE);
