@@ -190,6 +190,9 @@ and then waits."""
 SPLICED_LATE = """splice() of what is left of the time, for fewer bytes than SO_RCVLOWAT: of a TCP socket it takes
 them at once, an MPTCP socket waits for more, and SO_RCVTIMEO begins anew."""
 
+WAITALL = """SO_RCVTIMEO of a read that waits for more than what comes first begins anew with that, if the connection was
+pending when it began: the rest of a limit cannot be given to libc's call but by setting the option for all."""
+
 # a descriptor is handed over only when its connection is made, or has failed
 MADE_FIRST = ["- poll IN|OUT|RDHUP: 0 -", "+ poll IN|OUT|RDHUP: 1 *"]
 CONVERTER_AS_PEER = ["- getpeername: ENOTCONN", "- getpeername: * 10.2.0.2 port 7000",
@@ -250,7 +253,8 @@ KNOWN += [
     *(Known("mptcp_*", "t_options", f"SO_SNDBUF-{when}", "*", BUFFER, [
         "- SO_SNDBUF: 16384 length 4", "+ SO_SNDBUF: * length 4"], False) for when in ("before", "pending")),
     Known("mptcp_*", "t_options", "SO_SNDBUF-after", "*", BUFFER, ["[-+] SO_SNDBUF: * length 4"], False),
-    Known("mptcp_*", "t_io", "rcvlowat_limit-splice_in", "accepted", SPLICED_LATE, ["- in time", "+ 15* ms late"]),
+    Known("*_late_*", "t_io", "waitall-limit", "accepted", WAITALL, ["- in time", "+ too late"]),
+    Known("mptcp_*", "t_io", "rcvlowat_limit-splice_in", "accepted", SPLICED_LATE, ["- in time", "+ too late"]),
     Known("mptcp_*", "t_args", "listen_after", "refused", LISTEN_AFTER, [
         "- listen: EINVAL", "+ listen: 0", "- poll IN|OUT: 1 IN|OUT|ERR|HUP",
         "+ poll IN|OUT: 0 -"]),

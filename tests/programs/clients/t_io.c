@@ -148,6 +148,11 @@ static long c_peek(int fd, int flags)
 	return recv(fd, text, five, flags | MSG_PEEK);
 }
 
+static long c_waitall(int fd, int flags)
+{
+	return recv(fd, text, five, flags | MSG_WAITALL);
+}
+
 static long c_trunc(int fd, int flags)
 {
 	return recv(fd, NULL, five, flags | MSG_TRUNC);
@@ -408,6 +413,7 @@ static const struct {
 	{ "sendfile_bad", c_sendfile_bad, WRITES, false },
 	{ "splice_end", c_splice_end, WRITES, true },
 	{ "splice_bad", c_splice_bad, WRITES, false },
+	{ "waitall", c_waitall, READS, true },
 	{ "recvmsg_nothing", c_recvmsg_nothing, READS, true },
 	{ "recvmmsg_nothing", c_recvmmsg_nothing, READS, true },
 };
@@ -622,54 +628,55 @@ static void on_alarm(int sig)
 	(void)sig;
 }
 
-static int begin_reading(int limit_ms)
+/* Fewer bytes come than are waited for, and are what there is when the time is over, or a signal comes. Not twice the
+ * time. */
+static void fewer(int which, int ms, int alarm_ms)
 {
+	struct itimerval when = { .it_value = { alarm_ms / 1000, alarm_ms % 1000 * 1000 } };
+	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	int64_t began = now_ms(), took;
 	int fd;
 
 	choose(GREET);
 	fd = start();
-	lowat(fd, 8);
-	limits(fd, limit_ms);
+	if (calls[which].run != c_waitall)
+		lowat(fd, 8);
+	limits(fd, ms);
 	block(fd);
-	return fd;
-}
-
-/* Fewer bytes come than are waited for, and are what there is when the time is over, or a signal comes. */
-static void fewer(int which, int alarm_ms)
-{
-	struct itimerval when = { .it_value = { alarm_ms / 1000, alarm_ms % 1000 * 1000 } };
-	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
-	int64_t began = now_ms();
-	int fd = begin_reading(alarm_ms ? 2 * alarm_ms : 1500);
-
-	five = 50;
-	iov[1].iov_len = 48;
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &when, NULL);
 	call(which, fd, 0);
-	say("%s", about(began, alarm_ms ? alarm_ms : 1500));
+	took = now_ms() - began;
+	if (alarm_ms)
+		ms = alarm_ms;
+	say("%s", took < ms ? "too early" : took < ms + 600 ? "in time" : "too late");
 	rest(fd);
 }
 
 static void rcvlowat_limit(int which)
 {
-	fewer(which, 0);
+	five = 50;
+	iov[1].iov_len = 48;
+	fewer(which, 1500, 0);
 }
 
 static void rcvlowat_signal(int which)
 {
-	fewer(which, 1500);
+	five = 50;
+	iov[1].iov_len = 48;
+	fewer(which, 3000, 1500);
 }
 
-/* There is room for fewer than that: that many are enough. */
+static void waitall_limit(int which)
+{
+	five = 50;
+	fewer(which, 1500, 0);
+}
+
+/* There is room for five, but nobody is waked by so few. */
 static void rcvlowat_room(int which)
 {
-	int fd = begin_reading(4000);
-	int64_t began = now_ms();
-
-	call(which, fd, 0);
-	say("%s", now_ms() - began < 3900 ? "in time" : "at the end of it");
-	rest(fd);
+	fewer(which, 1500, 0);
 }
 
 static void rcvlowat_blocking(int before)
@@ -882,10 +889,17 @@ int main(int argc, char **argv)
 	add("rcvlowat", "-pending", rcvlowat, 0);
 	add("rcvlowat", "-blocking", rcvlowat_blocking, 0);
 	for (int i = 0; i < (int)N_CALLS; i++) {
-		if (calls[i].kind != READS || strstr(calls[i].name, "_nothing") ||
-		    calls[i].run == c_fionread)
+		long (*run)(int fd, int flags) = calls[i].run;
+
+		if (calls[i].kind != READS || strstr(calls[i].name, "nothing") || run == c_fionread)
 			continue;
+		if (run == c_waitall) {
+			add("waitall", "-limit", waitall_limit, i);
+			continue;
+		}
 		add("rcvlowat_limit-", calls[i].name, rcvlowat_limit, i);
+		if (run != c_read && run != c_recv && run != c_splice_in)
+			continue;
 		add("rcvlowat_signal-", calls[i].name, rcvlowat_signal, i);
 		add("rcvlowat_room-", calls[i].name, rcvlowat_room, i);
 	}
