@@ -49,8 +49,9 @@ static const char usage[] =
 	"names\n"
 	"wants a -- before it.\n";
 
-/* As it was when we were started. We wait for what we start, and of whoever ignores it the kernel keeps no status. */
-static struct sigaction children;
+/* As they were when we were started. We wait for what we start, and of whoever ignores SIGCHLD the kernel keeps no status;
+ * and that nobody reads what we have to say is no reason to end. */
+static struct sigaction children, pipes;
 
 struct options {
 	bool quiet, strict, verbose, receipt, any, preload;
@@ -75,6 +76,7 @@ __attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, con
 
 __attribute__((noreturn)) static void end_with(const char *text)
 {
+	sigaction(SIGPIPE, &pipes, NULL);
 	fputs(text, stdout);
 	exit(file_flush_output() ? 0 : STATUS_NO_LIBRARY);
 }
@@ -296,8 +298,10 @@ static int become(char *const *words, const struct finding *why)
 	int err;
 
 	sigaction(SIGCHLD, &children, NULL);
+	sigaction(SIGPIPE, &pipes, NULL);
 	execvp(words[0], words);
 	err = errno;
+	signal(SIGPIPE, SIG_IGN);
 	if (why)
 		fprintf(stderr, ME ": %s: %s\n", why->about, why->what);
 	else
@@ -491,7 +495,8 @@ static int enable_or_disable(const struct options *o, const char *library)
 
 int main(int argc, char **argv)
 {
-	const struct sigaction as_usual = { .sa_handler = SIG_DFL };
+	const struct sigaction as_usual = { .sa_handler = SIG_DFL },
+			       ignored = { .sa_handler = SIG_IGN };
 	struct findings found = { .all = NULL };
 	const struct finding *worst;
 	const char *library;
@@ -501,6 +506,7 @@ int main(int argc, char **argv)
 
 	standard_take();
 	sigaction(SIGCHLD, &as_usual, &children);
+	sigaction(SIGPIPE, &ignored, &pipes);
 	if (argc == 3 && strcmp(argv[1], ASK_LOADED) == 0)
 		return !ask_is_loaded(argv[2]);
 	parse(argc, argv, &o);

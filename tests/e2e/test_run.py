@@ -456,6 +456,51 @@ class Children(Run):
             self.assertEqual(self.run_ignoring(*options, "/nowhere/program").code, 127)
 
 
+# Nobody reads its standard error any more, nor what it has under 9.
+UNREAD = """
+import os, signal, sys
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 2)
+os.dup2(write, 9)
+signal.signal(signal.SIGPIPE, getattr(signal, sys.argv[1]))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Unread(Run):
+    """What convert-run has to say nobody reads. That is no reason for the program not to be started, or to be told
+    otherwise how it has ended."""
+
+    WAYS = *Children.WAYS, ["--preload", "--receipt=/dev/fd/9"], ["--any", "--receipt=/dev/fd/9"]
+
+    def run_unread(self, *words, pipes="SIG_DFL"):
+        # the port without an address is a remark
+        return self.lab.run(["/usr/bin/python3", "-c", UNREAD, pipes, RUN, "-c", self.lab.config()["CONVERT_CONF"], *words],
+                            env={"CONVERT_PORT": "5"})
+
+    def test_status(self):
+        for options in self.WAYS:
+            for code, *program in ((7, "sh", "-c", "exit 7"), (-15, "sh", "-c", "kill -TERM $$"),
+                                   (-13, "sh", "-c", "kill -PIPE $$"), (127, "/nowhere/program")):
+                with self.subTest(options=options, code=code):
+                    self.assertEqual(self.run_unread(*options, *program).code, code)
+
+    def test_program_has_it_as_it_was(self):
+        look = "grep", "SigIgn", "/proc/self/status"
+        for pipes in "SIG_DFL", "SIG_IGN":
+            expected = self.lab.run(["/usr/bin/python3", "-c", UNREAD, pipes, "/usr/bin/env", *look]).out
+            for options in self.WAYS:
+                with self.subTest(options=options, pipes=pipes):
+                    r = self.run_unread(*options, *look, pipes=pipes)
+                    self.assertEqual((r.code, r.out), (0, expected), r)
+
+    def test_usage(self):
+        """Whoever has read enough of it ends it, as of any other."""
+        r = self.lab.run(["/usr/bin/python3", "-c", UNREAD, "SIG_DFL", "/bin/sh", "-c", f"exec {RUN} --help >&9"])
+        self.assertEqual(r.code, -signal.SIGPIPE, r)
+
+
 # Says what comes to it: which signal, and the value that came with it.
 LISTENS = """
 import ctypes, signal, struct
