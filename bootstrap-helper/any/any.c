@@ -291,19 +291,19 @@ static void pass_all_on(int signals, pid_t program)
 	}
 }
 
-/* As the program has ended. */
-static int end_alike(int status)
+int any_end_as(int status)
 {
 	const struct rlimit none = { 0, 0 };
-	sigset_t all;
+	sigset_t only;
 
 	if (!WIFSIGNALED(status))
 		return WEXITSTATUS(status);
 	setrlimit(RLIMIT_CORE, &none); /* the program's is enough */
 	signal(WTERMSIG(status), SIG_DFL);
-	sigfillset(&all);
-	sigprocmask(SIG_UNBLOCK, &all, NULL);
 	kill(getpid(), WTERMSIG(status));
+	sigemptyset(&only); /* another one that has come meanwhile is none of it */
+	sigaddset(&only, WTERMSIG(status));
+	sigprocmask(SIG_UNBLOCK, &only, NULL);
 	return 128 + WTERMSIG(status);
 }
 
@@ -334,7 +334,7 @@ static int stand_for_it(const struct any_program *p, int supervisor, int signals
 	for (;;) {
 		/* a child of ours once its parent is no more */
 		if (program && has_ended(program, WNOHANG, &status))
-			return end_alike(status);
+			return any_end_as(status);
 		if (poll(fds, 3, -1) < 0)
 			continue;
 		if (program)
@@ -352,7 +352,7 @@ static int stand_for_it(const struct any_program *p, int supervisor, int signals
 			}
 			fds[0].fd = -1;
 		} else if (m.word == WORD_ENDED) {
-			return end_alike(m.number);
+			return any_end_as(m.number);
 		} else {
 			program = m.number;
 			listener = fd;

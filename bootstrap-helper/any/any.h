@@ -29,8 +29,10 @@ struct any_program {
 int any_run(const struct any_program *p);
 
 /* Whoever stands for a program passes on to it these signals, and of them those that are meant for it (code, value: as
- * siginfo_t has them). May be called by a handler. */
+ * siginfo_t has them). */
 void any_passed_on(sigset_t *signals);
 void any_pass_on(pid_t program, int number, int code, union sigval value);
+/* Ends as the program has (status: as of waitpid()), if by a signal; else returns its status, to be ended with. */
+int any_end_as(int status);
 
 #endif

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +25,7 @@
 
 #define ME	"convert-run"
 #define LIBRARY "libconvert-preload.so"
+#define LATE_S	2 /* a receipt */
 
 enum { STATUS_NO_LIBRARY = 1, STATUS_USAGE = 2, STATUS_STRICT = 3, STATUS_EXEC = 126 };
 
@@ -382,57 +383,76 @@ static void write_receipt(const struct receipt *r, const struct options *o, int 
 
 /* ---- the program that we wait for: signals that are meant for it reach it, and we end as it did */
 
-static volatile pid_t child;
+static sigset_t awaited; /* while it runs */
+static sigset_t blocked; /* when we were started */
 
-static void pass_on(int signal, siginfo_t *info, void *context)
+/* From waitid(), which leaves it its number. */
+static bool has_ended(pid_t child)
 {
-	int saved_errno = errno;
+	siginfo_t info = { .si_pid = 0 };
 
-	(void)context;
-	any_pass_on(child, signal, info->si_code, info->si_value);
-	errno = saved_errno;
+	return waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	       info.si_pid != 0;
 }
 
-/* Those, too, that we were to ignore (nohup): so does the program, unless it has a handler for them by then. */
-static void pass_signals(const sigset_t *all)
+/* Those, too, that we were to ignore (nohup), or that are blocked: so does the program, or has them so, unless it has
+ * changed that by then. */
+static void pass_signals(pid_t child)
 {
-	struct sigaction action = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART };
+	const struct timespec now = { 0, 0 };
+	siginfo_t info;
 
-	for (int each = 1; each <= SIGRTMAX; each++)
-		if (sigismember(all, each) == 1)
-			sigaction(each, &action, NULL);
+	while (!has_ended(child))
+		if (sigwaitinfo(&awaited, &info) > 0 && info.si_signo != SIGCHLD)
+			any_pass_on(child, info.si_signo, info.si_code, info.si_value);
+	while (sigtimedwait(&awaited, NULL, &now) > 0) /* were for it as well */
+		;
 }
 
-/* SIGCHLD must not be ignored. True in the child. Else it has ended: *status as waitpid() has it, -1: there was none, errno. */
+/* SIGCHLD must not be ignored. True in the child. Else it has ended, and what we await is still blocked: *status as
+ * waitpid() has it; -1: there was none, errno. */
 static bool child_start(int *status)
 {
-	sigset_t ours, before;
+	pid_t child;
 
-	any_passed_on(&ours);
-	sigprocmask(SIG_BLOCK, &ours, &before);
+	any_passed_on(&awaited);
+	sigaddset(&awaited, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &awaited, &blocked);
 	child = fork();
-	if (child > 0)
-		pass_signals(&ours);
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (child <= 0)
+		sigprocmask(SIG_SETMASK, &blocked, NULL);
 	if (child == 0)
 		return true;
 	*status = child < 0 ? -1 : 1 << 8; /* as of exit(1) */
-	while (child > 0 && waitpid(child, status, 0) < 0 && errno == EINTR)
-		;
+	if (child > 0) {
+		pass_signals(child);
+		waitpid(child, status, 0);
+	}
 	return false;
 }
 
-/* Ends as it did. */
-static __attribute__((noreturn)) void child_end_as(int status)
+static void let_in(int number)
 {
-	const struct rlimit none = { 0, 0 };
+	int saved_errno = errno;
 
-	if (!WIFSIGNALED(status))
-		exit(WEXITSTATUS(status));
-	setrlimit(RLIMIT_CORE, &none); /* the core is the program's */
-	signal(WTERMSIG(status), SIG_DFL);
-	raise(WTERMSIG(status));
-	exit(128 + WTERMSIG(status));
+	(void)number;
+	sigprocmask(SIG_SETMASK, &blocked, NULL); /* until we return */
+	errno = saved_errno;
+}
+
+/* Once it has ended signals are for us. But what comes right then was meant for it, and it was quicker: who sends one to
+ * each of its processes, or twice. So we end by none unless the receipt is late, as nobody reads it. */
+static void be_ended_if_late(void)
+{
+	const struct itimerval time = { .it_value = { LATE_S, 0 }, .it_interval = { 0, 100000 } };
+	const struct sigaction action = { .sa_handler = let_in, .sa_flags = SA_RESTART };
+	sigset_t alarm;
+
+	sigaction(SIGALRM, &action, NULL);
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &alarm, NULL);
+	setitimer(ITIMER_REAL, &time, NULL);
 }
 
 static int run(const struct options *o, const struct finding *why, bool wants_receipt)
@@ -455,12 +475,13 @@ static int run(const struct options *o, const struct finding *why, bool wants_re
 		receipt_cancel();
 		return without_receipt(o, why, "");
 	}
+	be_ended_if_late();
 	r = receipt_end();
 	if (to)
 		write_receipt(r, o, status, to);
 	else
 		receipt_print(r);
-	child_end_as(status);
+	return any_end_as(status);
 }
 
 /* The supervisor has all that the program starts, too, so the environment is as it was (before: of

@@ -524,6 +524,22 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
+# Nobody reads its standard error, which is full. Who reads on does it by 9.
+FULL = """
+import os, sys
+read, write = os.pipe()
+os.set_blocking(write, False)
+try:
+    while True:
+        os.write(write, bytes(4096))
+except BlockingIOError:
+    os.set_blocking(write, True)
+os.dup2(read, 9)
+os.dup2(write, 2)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Signals(Run):
     """What is meant for the program is sent to convert-run, which stays in front of it."""
 
@@ -553,16 +569,60 @@ class Signals(Run):
     def test_passed_on_though_ignored(self):
         """... when we were started (nohup): the program may have a handler for it since, or ignore it as well."""
         ignores = "sh", "-c", "echo ready; sleep 0.3; echo 1 ''; exec sleep 60"
+        listens = "/usr/bin/python3", "-c", LISTENS
         for options in self.WAYS:
-            for program in ("/usr/bin/python3", "-c", LISTENS), ignores:
-                with self.subTest(options=options, program=program[0]):
-                    process = self.lab.started(L.Process("client", ["env", "--ignore-signal=HUP", RUN, *GOOD, *options,
+            for how, program in ("ignore", listens), ("ignore", ignores), ("block", listens):
+                with self.subTest(options=options, how=how, program=program[0]):
+                    process = self.lab.started(L.Process("client", ["env", f"--{how}-signal=HUP", RUN, *GOOD, *options,
                                                                     *program]))
                     process.wait_for("ready", lambda: "ready" in process.text())  # noqa: B023
                     os.kill(process.pid, signal.SIGHUP)
                     process.wait_for("it", lambda: process.text() == "ready\n1 \n")  # noqa: B023
                     os.kill(process.pid, signal.SIGTERM)
                     self.assertEqual(process.process.wait(10), -signal.SIGTERM if program == ignores else 0)
+
+    def test_ended_by_one_that_was_blocked(self):
+        for options in self.WAYS:
+            with self.subTest(options=options):
+                r = self.lab.run(["env", "--block-signal=USR1", RUN, *GOOD, *options, "/usr/bin/python3", "-c", """
+import os, signal
+os.kill(os.getpid(), signal.SIGUSR1)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])"""])
+                self.assertEqual(r.code, -signal.SIGUSR1, r)
+
+    def ended_program(self, options):
+        """convert-run that cannot write the receipt of a program that has ended with 7."""
+        out = self.lab.file("pid")
+        process = self.lab.started(L.Process("client", [
+            "env", "--default-signal=HUP,INT,TERM", "/usr/bin/python3", "-c", FULL, RUN, "-q", *GOOD, *options,
+            "sh", "-c", f"echo $$ > {out}; exit 7"]))
+        L.wait_for("the program", lambda: out.exists() and out.read_text())
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        L.wait_for("its end", lambda: not children.read_text())
+        return process
+
+    def test_receipt_that_nobody_reads(self):
+        """Once the program is gone signals are for who writes it."""
+        processes = [(options, number, self.ended_program(options)) for options in self.WAYS[1::2]
+                     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        for _, number, process in processes:
+            os.kill(process.pid, number)
+        for options, number, process in processes:
+            with self.subTest(options=options, number=number):
+                self.assertEqual(process.process.wait(10), -number)
+
+    def test_signal_that_came_too_late(self):
+        """It may have been the program's, who was quicker: the receipt is written all the same."""
+        for options in self.WAYS[1::2]:
+            with self.subTest(options=options):
+                process = self.ended_program(options)
+                os.kill(process.pid, signal.SIGTERM)
+                text = b""
+                with open(f"/proc/{process.pid}/fd/9", "rb", buffering=0) as said:
+                    while b"\n" not in text and (more := said.read(4096)):
+                        text += more
+                self.assertEqual(text.strip(b"\0"), b"convert-run: no connection was seen\n")
+                self.assertEqual(process.process.wait(10), 7)
 
     def test_hang_up(self):
         """The kernel tells the session's leader alone, and has it go on if it is stopped."""
