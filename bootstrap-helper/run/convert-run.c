@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -409,16 +410,31 @@ static void pass_signals(pid_t child)
 		;
 }
 
+/* Should we be killed, who stand for it, so is the program. The kernel does it when the thread that has started it
+ * ends, and we have one; it spares a program that has another user by then. What that was to get at its parent's end
+ * (PR_SET_PDEATHSIG) it gets at ours, who pass it on. */
+static void die_with(pid_t parent, int number)
+{
+	prctl(PR_SET_PDEATHSIG, number ? number : SIGKILL, 0, 0, 0);
+	if (getppid() != parent && getppid() != 0) /* 0: it is outside of our PID namespace */
+		kill(getpid(), SIGKILL);
+}
+
 /* SIGCHLD must not be ignored. True in the child. Else it has ended, and what we await is still blocked: *status as
  * waitpid() has it; -1: there was none, errno. */
 static bool child_start(int *status)
 {
+	const pid_t ourselves = getpid();
+	int death = 0;
 	pid_t child;
 
+	prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0);
 	any_passed_on(&awaited);
 	sigaddset(&awaited, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &awaited, &blocked);
 	child = fork();
+	if (child == 0)
+		die_with(ourselves, death);
 	if (child <= 0)
 		sigprocmask(SIG_SETMASK, &blocked, NULL);
 	if (child == 0)

@@ -80,17 +80,6 @@ def supervisor_of(process):
     return L.wait_for("the supervisor", lambda: children_of(process.pid))[0]
 
 
-def state_of(pid):
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def has_ended(pid):
-    try:
-        return state_of(pid) == "Z"
-    except OSError:  # and was waited for
-        return True
-
-
 def names_of_children(pid, but=None):
     return [pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children_of(pid) if child != but]
 
@@ -133,7 +122,7 @@ class Any(L.TestCase):
 
     def check_all_sleep(self, process):
         both = process.pid, supervisor_of(process)
-        states = [state_of(pid) for _ in range(40) for pid in (both, time.sleep(0.01))[0]]
+        states = [L.state_of(pid) for _ in range(40) for pid in (both, time.sleep(0.01))[0]]
         self.assertGreater(states.count("S"), 70, states)
 
     def python(self, code, **more):
@@ -1281,7 +1270,7 @@ class Processes(Any):
         waiting, = children_of(supervisor)
         os.kill(supervisor, signal.SIGKILL)
         self.assertEqual(process.process.wait(10), 1, process.text())
-        self.assertTrue(has_ended(waiting))
+        self.assertTrue(L.has_ended(waiting))
         self.assertNotIn("started", process.text())
 
     def test_supervisor_killed_no_process_left(self):
@@ -1301,7 +1290,7 @@ class Processes(Any):
         supervisor = supervisor_of(process)
         L.wait_for("the program", lambda: "python3" in names_of_children(supervisor))
         os.kill(supervisor, signal.SIGKILL)
-        L.wait_for("its end", lambda: has_ended(supervisor))
+        L.wait_for("its end", lambda: L.has_ended(supervisor))
         flag.write_text("")
         self.assertEqual(process.process.wait(20), 5, process.text())
         self.assertEqual(process.text().strip(), L.CLIENT)
@@ -1335,7 +1324,7 @@ connect()
                 os.kill(both[first], signal.SIGKILL)
                 os.kill(both[1 - first], signal.SIGKILL)
                 process.process.wait(10)
-                L.wait_for("the supervisor's end", lambda both=both: has_ended(both[1]))
+                L.wait_for("the supervisor's end", lambda both=both: L.has_ended(both[1]))
                 flag.write_text("")
                 L.wait_for("the second", lambda out=out: out.read_text().count("\n") == 2)
                 self.assertEqual(out.read_text().split(), ["connected", "ENOSYS"])

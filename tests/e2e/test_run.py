@@ -590,6 +590,26 @@ os.kill(os.getpid(), signal.SIGUSR1)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])"""])
                 self.assertEqual(r.code, -signal.SIGUSR1, r)
 
+    def test_killed(self):
+        """convert-run stands for the program, which dies with it."""
+        for options in self.WAYS:
+            with self.subTest(options=options):
+                out = self.lab.file("pid")
+                process = self.lab.started(L.Process("client", [RUN, *GOOD, *options, "sh", "-c",
+                                                                f"echo $$ > {out}; exec sleep 60"]))
+                pid = int(L.wait_for("its number", lambda: out.exists() and out.read_text()))  # noqa: B023
+                os.kill(process.pid, signal.SIGKILL)
+                process.process.wait(10)
+                L.wait_for("its end", lambda: L.has_ended(pid))  # noqa: B023
+
+    def test_parent_that_dies(self):
+        """What a program is to get then it finds as it was set."""
+        look = "/usr/bin/python3", "-c", "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)"
+        for options in self.WAYS[:2]:
+            with self.subTest(options=options):
+                r = self.lab.run(["setpriv", "--pdeathsig", "TERM", RUN, *GOOD, *options, *look])
+                self.assertEqual(r.out, b"15\n", r)
+
     def ended_program(self, options):
         """convert-run that cannot write the receipt of a program that has ended with 7."""
         out = self.lab.file("pid")

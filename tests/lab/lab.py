@@ -260,6 +260,17 @@ def last_words(killed):
         return e.output or b"", e.stderr or b""
 
 
+def state_of(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def has_ended(pid):
+    try:
+        return state_of(pid) == "Z"
+    except OSError:  # and was waited for
+        return True
+
+
 def waiting(session):
     """{thread of that session: its state, its system call, and where in the kernel that is}"""
     found = {}
