@@ -263,12 +263,14 @@ void any_passed_on(sigset_t *signals)
 }
 
 /* What the terminal sends, the program gets from it, too; but for its hanging up, of which the kernel tells who leads the
- * session alone, and has him go on if he is stopped. */
+ * session alone, and has him go on if he is stopped. What else is the kernel's (an alarm from before) nobody else gets. */
 void any_pass_on(pid_t program, int number, int code, union sigval value)
 {
-	bool hangs_up = number == SIGHUP && code == SI_KERNEL && getsid(0) == getpid();
+	bool is_terminals = code == SI_KERNEL && (number == SIGINT || number == SIGQUIT ||
+						  number == SIGHUP || number == SIGWINCH);
+	bool hangs_up = is_terminals && number == SIGHUP && getsid(0) == getpid();
 
-	if (code > 0 && !hangs_up)
+	if (is_terminals && !hangs_up)
 		return;
 	if (code == SI_QUEUE)
 		sigqueue(program, number, value);

@@ -54,6 +54,11 @@ static const char usage[] =
 /* As they were when we were started. We wait for what we start, and of whoever ignores SIGCHLD the kernel keeps no status;
  * and that nobody reads what we have to say is no reason to end. */
 static struct sigaction children, pipes;
+/* Of alarm() and setitimer(), which whoever is executed keeps, and whoever is forked does not. */
+static struct {
+	bool are_taken;
+	struct itimerval real, virtual, prof;
+} timers;
 
 struct options {
 	bool quiet, strict, verbose, receipt, any, preload;
@@ -294,6 +299,28 @@ static void tell(const struct options *o, const struct finding *worst)
 	finding_print_line(stderr, worst);
 }
 
+/* Before a fork(): they are for the program, which another process becomes. */
+static void take_timers(void)
+{
+	const struct itimerval none = { .it_value = { 0, 0 } };
+
+	if (timers.are_taken)
+		return;
+	setitimer(ITIMER_REAL, &none, &timers.real);
+	setitimer(ITIMER_VIRTUAL, &none, &timers.virtual);
+	setitimer(ITIMER_PROF, &none, &timers.prof);
+	timers.are_taken = true;
+}
+
+static void give_timers(void)
+{
+	if (!timers.are_taken)
+		return;
+	setitimer(ITIMER_REAL, &timers.real, NULL);
+	setitimer(ITIMER_VIRTUAL, &timers.virtual, NULL);
+	setitimer(ITIMER_PROF, &timers.prof, NULL);
+}
+
 /* Returns only if that has failed: the status. */
 static int become(char *const *words, const struct finding *why)
 {
@@ -301,6 +328,7 @@ static int become(char *const *words, const struct finding *why)
 
 	sigaction(SIGCHLD, &children, NULL);
 	sigaction(SIGPIPE, &pipes, NULL);
+	give_timers();
 	execvp(words[0], words);
 	err = errno;
 	signal(SIGPIPE, SIG_IGN);
@@ -323,7 +351,10 @@ static int start(const struct options *o, const struct finding *why)
 		.words = o->words, .strict = o->strict, .quiet = o->quiet, .become = become_program
 	};
 
-	return o->any && !why ? any_run(&p) : become(o->words, why);
+	if (!o->any || why)
+		return become(o->words, why);
+	take_timers();
+	return any_run(&p);
 }
 
 /* Whoever has asked for a receipt is not served without; if only the configuration does, the program is started. */
@@ -428,6 +459,7 @@ static bool child_start(int *status)
 	int death = 0;
 	pid_t child;
 
+	take_timers();
 	prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0);
 	any_passed_on(&awaited);
 	sigaddset(&awaited, SIGCHLD);

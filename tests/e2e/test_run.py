@@ -524,6 +524,21 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
+# The time that was set before, as alarm() sets it, is left to whoever is executed.
+SETS = """
+import os, signal, sys
+signal.setitimer(getattr(signal, sys.argv[1]), *eval(sys.argv[2]))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+# An alarm that nobody has taken yet.
+OWES = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+while not signal.sigpending():
+    pass
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 # Nobody reads its standard error, which is full. Who reads on does it by 9.
 FULL = """
 import os, sys
@@ -589,6 +604,28 @@ import os, signal
 os.kill(os.getpid(), signal.SIGUSR1)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])"""])
                 self.assertEqual(r.code, -signal.SIGUSR1, r)
+
+    def test_timers_of_before(self):
+        busy = "sh", "-c", "while :; do :; done"
+        for options in self.WAYS:
+            for which, number, program in (("REAL", signal.SIGALRM, ("sleep", "60")), ("PROF", signal.SIGPROF, busy),
+                                           ("VIRTUAL", signal.SIGVTALRM, busy)):
+                with self.subTest(options=options, which=which):
+                    r = self.lab.run(["/usr/bin/python3", "-c", SETS, f"ITIMER_{which}", "[0.5]", RUN, *GOOD, *options,
+                                      *program], timeout=5)
+                    self.assertEqual(r.code, -number, r)
+            with self.subTest(options=options):
+                r = self.lab.run(["/usr/bin/python3", "-c", SETS, "ITIMER_REAL", "[600, 7]", RUN, *GOOD, *options,
+                                  "/usr/bin/python3", "-c",
+                                  "import signal; left, each = signal.getitimer(0); print(500 < left < 600, each)"])
+                self.assertEqual(r.out, b"True 7.0\n", r)
+
+    def test_alarm_that_is_owed(self):
+        for options in self.WAYS:
+            with self.subTest(options=options):
+                r = self.lab.run(["/usr/bin/python3", "-c", OWES, RUN, *GOOD, *options, "/usr/bin/python3", "-c",
+                                  "import signal; print(signal.sigtimedwait([signal.SIGALRM], 10) is not None)"])
+                self.assertEqual((r.code, r.out), (0, b"True\n"), r)
 
     def test_killed(self):
         """convert-run stands for the program, which dies with it."""
