@@ -135,7 +135,8 @@ struct watch {
 
 enum watch_event { WATCH_TIME, WATCH_NETWORK, WATCH_ALSO, WATCH_STOP };
 
-/* state_file: that of state.h, "" for none. -EBUSY: another process watches for it; other -errno. */
+/* state_file: that of state.h, "" for none. -EBUSY: another process watches for it; other -errno. That nobody reads what is
+ * said is no reason to end from then on. */
 int watch_open(struct watch *w, const char *state_file);
 /* ms go on while the host sleeps. */
 enum watch_event watch_wait(const struct watch *w, int64_t ms);

@@ -96,6 +96,7 @@ int watch_lock(const char *state_file, const char *ending)
 int watch_open(struct watch *w, const char *state_file)
 {
 	*w = (struct watch)WATCH_NONE;
+	signal(SIGPIPE, SIG_IGN);
 	if (*state_file)
 		w->lock = watch_lock(state_file, "watch");
 	if (*state_file && w->lock < 0)

@@ -354,13 +354,23 @@ class Life(Case):
         self.assertEqual(m.stop(), 1)
 
     def test_output_that_cannot_be_written(self):
-        """Is said when it is lost, and not when all is over."""
-        self.converter()
-        m = self.lab.start("client", ["sh", "-c", 'exec "$@" >/dev/full', "sh", BOOTSTRAP, "map", "8080"], name="map",
-                           env=self.environment())
-        said = "standard output: cannot be written: No space left on device\n"
-        m.wait_for("its complaint", lambda: m.text() == said)
-        self.assertEqual(m.stop(), 1)
+        """Is said when it is lost, and not when all is over; the mapping is kept and given back as any other."""
+        unread = """
+import os, signal, sys
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 1)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+        converter = self.converter()
+        for n, how, why in ((1, ["sh", "-c", 'exec "$@" >/dev/full', "sh"], "No space left on device"),
+                            (2, ["/usr/bin/python3", "-c", unread], "Broken pipe")):
+            with self.subTest(why):
+                m = self.lab.start("client", [*how, BOOTSTRAP, "map", "8080"], name="map", env=self.environment())
+                m.wait_for("its complaint", lambda: m.text() == f"standard output: cannot be written: {why}\n")  # noqa: B023
+                self.assertEqual(m.stop(), 1)
+                self.assertEqual([e["why"] for e in converter.events("unmap", n)], ["deleted"] * n)
 
     def test_one_for_each_state_file(self):
         self.converter()
