@@ -142,6 +142,7 @@ int watch_open(struct watch *w, const char *state_file);
 enum watch_event watch_wait(const struct watch *w, int64_t ms);
 /* STATE-FILE.ENDING, locked; close() it. -errno as watch_open(). */
 int watch_lock(const char *state_file, const char *ending);
+bool watch_is_locked(const char *state_file, const char *ending);
 /* Takes the signals that have come: only further ones are WATCH_STOP. */
 void watch_again(const struct watch *w);
 void watch_close(struct watch *w);

@@ -10,9 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,24 +73,49 @@ static int open_signals(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A file beside the state file, which may not be there yet. It stays, and means nothing then. */
-int watch_lock(const char *state_file, const char *ending)
+/* A file beside the state file, which may not be there yet. It stays, and means nothing then. Who has it locked can be asked
+ * without locking it, as flock() could not, which would keep others from it meanwhile. */
+static int open_lock(const char *state_file, const char *ending, int flags)
 {
 	char path[PATH_MAX];
-	int fd = state_make_directory();
+	int fd;
 
-	if (fd < 0)
-		return fd;
 	if (snprintf(path, sizeof(path), "%s.%s", state_file, ending) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+int watch_lock(const char *state_file, const char *ending)
+{
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = state_make_directory();
+
+	if (fd >= 0)
+		fd = open_lock(state_file, ending, O_RDWR | O_CREAT);
+	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &all) < 0) {
 		int err = errno;
 
 		close(fd);
-		return err == EWOULDBLOCK ? -EBUSY : -err;
+		return err == EAGAIN ? -EBUSY : -err;
 	}
-	return fd < 0 ? -errno : fd;
+	return fd;
+}
+
+/* The directory may be another user's, and this a FIFO of his. */
+bool watch_is_locked(const char *state_file, const char *ending)
+{
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open_lock(state_file, ending, O_RDONLY | O_NONBLOCK);
+	struct stat st;
+	bool is_locked;
+
+	if (fd < 0)
+		return false;
+	is_locked = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+		    fcntl(fd, F_OFD_GETLK, &all) == 0 && all.l_type != F_UNLCK;
+	close(fd);
+	return is_locked;
 }
 
 int watch_open(struct watch *w, const char *state_file)

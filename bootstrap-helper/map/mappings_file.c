@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -199,18 +198,7 @@ int mappings_file_lock(void)
 	return *state_path() ? watch_lock(state_path(), "map") : -ENOENT;
 }
 
-/* The directory may be another user's, and this a FIFO of his. */
 bool mappings_file_is_locked(void)
 {
-	const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
-	char path[PATH_MAX_];
-	int fd = name(path, "map") ? open(path, flags) : -1;
-	struct stat st;
-	bool locked;
-
-	if (fd < 0)
-		return false;
-	locked = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_SH | LOCK_NB) < 0;
-	close(fd);
-	return locked;
+	return *state_path() && watch_is_locked(state_path(), "map");
 }

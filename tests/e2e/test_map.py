@@ -379,6 +379,21 @@ os.execv(sys.argv[1], sys.argv[1:])
         self.assertEqual(second.code, 1)
         self.assertIn("another convert-bootstrap keeps", second.err)
 
+    def test_somebody_looks_at_it(self):
+        """... whether anybody keeps the mappings, and takes his time: that keeps nobody from them."""
+        self.need("strace")
+        self.converter()
+        lock, trace = f"{self.lab.state}.map", self.lab.file("trace")
+        m = self.map("8080")
+        self.wait_status("external")
+        m.stop(signal.SIGKILL)  # there is something to look at
+        look = self.lab.start("client", ["strace", "-o", trace, "-P", lock, "-e", "inject=close:delay_enter=60000000",
+                                         BOOTSTRAP, "status"], name="status", env=self.environment())
+        look.wait_for("the look", lambda: trace.exists() and lock in trace.read_text() and
+                      re.search(r"^(flock|fcntl)", trace.read_text(), re.M))
+        self.map("8080").wait_event("made")
+        self.assertIsNone(look.process.poll())
+
 
 class Lost(Case):
     def test_a_storm_of_announcements(self):
