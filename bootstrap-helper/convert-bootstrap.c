@@ -9,31 +9,34 @@
 static const struct verb {
 	const char *name;
 	int (*main)(int argc, char **argv);
-	const char *help;
+	const char *usage, *help; /* help: a line or two of the text about all */
 } verbs[] = {
-	{ "run", run_main,
+	{ "run", run_main, run_usage,
 	  "run [-c FILE] [-v] [-w]              asks the converters what they can do" },
-	{ "check", check_main,
+	{ "check", check_main, check_usage,
 	  "check [-c FILE] [-j] [HOST[:PORT]]   what is wrong here, and what mends it\n"
 	  "  check --explain HOST[:PORT]          where a connection would go, and why\n"
 	  "  check --config [-c FILE]             the configuration, and what it means" },
-	{ "status", status_main,
+	{ "status", status_main, status_usage,
 	  "status [-c FILE] [-j]                what is known of converters and servers" },
-	{ "top", top_main,
+	{ "top", top_main, top_usage,
 	  "top [-c FILE] [-d SECONDS]           who is connected to what, and how\n"
 	  "  top [-c FILE] --once | -j            the same, once" },
-	{ "flush", flush_main, "flush [-c FILE]                      forget all of it" },
-	{ "forget", forget_main,
+	{ "flush", flush_main, flush_usage,
+	  "flush [-c FILE]                      forget all of it" },
+	{ "forget", forget_main, forget_usage,
 	  "forget [-c FILE] SERVER              forget one server, ADDRESS:PORT" },
-	{ "pin", pin_main, "pin [-c FILE] SERVER mptcp|tcp       never learn what it speaks" },
-	{ "fetch", fetch_main, "fetch [OPTION...] URL                a configuration by HTTPS" },
-	{ "explain", explain_main,
+	{ "pin", pin_main, pin_usage,
+	  "pin [-c FILE] SERVER mptcp|tcp       never learn what it speaks" },
+	{ "fetch", fetch_main, fetch_usage,
+	  "fetch [OPTION...] URL                a configuration by HTTPS" },
+	{ "explain", explain_main, explain_usage,
 	  "explain [-j] PROGRAM                 can the library work in it, and why not" },
-	{ "map", map_main,
+	{ "map", map_main, map_usage,
 	  "map [-c FILE] [-j] [-s SERVER] [PORT...]\n"
 	  "                                       keeps ports of this host open at the "
 	  "converters" },
-	{ "request", request_main, NULL }, /* for check */
+	{ "request", request_main, NULL, NULL }, /* for check */
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -106,7 +109,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < N_VERBS; i++) {
 		if (strcmp(verbs[i].name, verb) == 0) {
 			if (has_help(&verbs[i], argv + 2)) {
-				printf("Usage: convert-bootstrap %s\n", verbs[i].help);
+				printf("%s\n  %s\n", verbs[i].usage, verbs[i].help);
 				return flush();
 			}
 			int status = verbs[i].main(argc - 1, argv + 1), flushed = flush();

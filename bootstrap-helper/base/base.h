@@ -14,7 +14,8 @@
 #include "config.h"
 #include "finding.h"
 
-/* ---- convert-bootstrap's verbs. Each gets its own arguments, its name first, and returns the exit status. */
+/* ---- convert-bootstrap's verbs. Each gets its own arguments, its name first, and returns the exit status. Its usage text is
+ * what it writes to standard error if they are not as that says, and what answers --help. */
 
 enum {
 	BOOTSTRAP_OK = 0,
@@ -33,6 +34,9 @@ int fetch_main(int argc, char **argv);
 int top_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int map_main(int argc, char **argv);
+
+extern const char run_usage[], check_usage[], status_usage[], flush_usage[], forget_usage[],
+	pin_usage[], fetch_usage[], top_usage[], explain_usage[], map_usage[];
 
 /* ---- file.c (file_, unwritten_, standard_): whole files, descriptors, and how it is said what is wrong */
 

@@ -26,7 +26,7 @@ struct options {
 	bool as_json, config_only, explain;
 };
 
-static const char usage[] =
+const char check_usage[] =
 	"Usage: convert-bootstrap check [-c FILE] [-j | --json] [--library FILE] [HOST[:PORT]]\n"
 	"       convert-bootstrap check --explain [-c FILE] [-j | --json] [--app NAME] "
 	"HOST[:PORT]\n"
@@ -348,7 +348,7 @@ int check_main(int argc, char **argv)
 	struct options o;
 
 	if (!parse(argc, argv, &o)) {
-		fputs(usage, stderr);
+		fputs(check_usage, stderr);
 		return BOOTSTRAP_USAGE;
 	}
 	return o.config_only ? check_config(&o) : check_all(&o);

@@ -20,6 +20,9 @@ static void show(struct explain *e, const char *program, bool as_json)
 	       findings_count(&e->found, FINDING_PROBLEM) ? "cannot" : "can", program);
 }
 
+const char explain_usage[] =
+	"Usage: convert-bootstrap explain [-j | --json] PROGRAM [ARGUMENT...]\n";
+
 int explain_main(int argc, char **argv)
 {
 	static const struct option longer[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
@@ -32,8 +35,7 @@ int explain_main(int argc, char **argv)
 		ok &= option == 'j';
 	}
 	if (!ok || optind == argc || !argv[optind][0]) {
-		fputs("Usage: convert-bootstrap explain [-j | --json] PROGRAM [ARGUMENT...]\n",
-		      stderr);
+		fputs(explain_usage, stderr);
 		return BOOTSTRAP_USAGE;
 	}
 	if (!explain_begin(&e))

@@ -254,7 +254,7 @@ static int roll_back(struct fetch *f)
 
 /* --------------------------------------------------------------------------- the command line */
 
-static const char usage[] =
+const char fetch_usage[] =
 	"Usage: convert-bootstrap fetch [-nq] [-c FILE] [--cacert FILE] [--allow-paths]\n"
 	"                               [--max-size BYTES] [--max-time SECONDS] URL\n"
 	"       convert-bootstrap fetch --rollback [-nq] [-c FILE]\n";
@@ -324,7 +324,7 @@ static bool parse(struct fetch *f, int argc, char **argv)
 	while (ok && (option = getopt_long(argc, argv, "c:nq", longer, NULL)) != -1)
 		ok = take_option(f, option);
 	if (!ok || argc - optind != (f->is_rollback ? 0 : 1)) {
-		fputs(usage, stderr);
+		fputs(fetch_usage, stderr);
 		return false;
 	}
 	if (f->is_rollback)

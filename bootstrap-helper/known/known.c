@@ -353,6 +353,11 @@ static void show(void)
 
 /* --------------------------------------------------------------------- the command lines */
 
+const char status_usage[] = "Usage: convert-bootstrap status [-c FILE] [-j | --json]\n";
+const char flush_usage[] = "Usage: convert-bootstrap flush [-c FILE]\n";
+const char forget_usage[] = "Usage: convert-bootstrap forget [-c FILE] SERVER\n";
+const char pin_usage[] = "Usage: convert-bootstrap pin [-c FILE] SERVER mptcp|tcp\n";
+
 struct arguments {
 	const char *file;
 	char **rest;
@@ -380,7 +385,7 @@ static bool parse(int argc, char **argv, int n_rest, bool json, const char *usag
 	a->n_rest = argc - optind;
 	if (ok && a->n_rest == n_rest && (!a->file || *a->file))
 		return true;
-	fprintf(stderr, "Usage: convert-bootstrap %s\n", usage);
+	fputs(usage, stderr);
 	return false;
 }
 
@@ -450,7 +455,7 @@ int status_main(int argc, char **argv)
 	struct arguments a;
 	int status;
 
-	if (!parse(argc, argv, 0, true, "status [-c FILE] [-j | --json]", &a))
+	if (!parse(argc, argv, 0, true, status_usage, &a))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
 	if (status != BOOTSTRAP_OK)
@@ -464,7 +469,7 @@ int flush_main(int argc, char **argv)
 	struct arguments a;
 	int status, err;
 
-	if (!parse(argc, argv, 0, false, "flush [-c FILE]", &a))
+	if (!parse(argc, argv, 0, false, flush_usage, &a))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
 	if (status != BOOTSTRAP_OK)
@@ -480,7 +485,7 @@ int forget_main(int argc, char **argv)
 	unsigned int tries = 0;
 	int status, err;
 
-	if (!parse(argc, argv, 1, false, "forget [-c FILE] SERVER", &a) ||
+	if (!parse(argc, argv, 1, false, forget_usage, &a) ||
 	    !parse_server(&server, argv[0], a.rest[0]))
 		return BOOTSTRAP_USAGE;
 	status = find_state(a.file);
@@ -500,7 +505,7 @@ int pin_main(int argc, char **argv)
 	int status, err;
 	bool mptcp;
 
-	if (!parse(argc, argv, 2, false, "pin [-c FILE] SERVER mptcp|tcp", &a) ||
+	if (!parse(argc, argv, 2, false, pin_usage, &a) ||
 	    !parse_server(&server, argv[0], a.rest[0]))
 		return BOOTSTRAP_USAGE;
 	mptcp = strcmp(a.rest[1], "mptcp") == 0;

@@ -11,7 +11,7 @@
 
 #define END_MS 4000 /* a server is asked twice in it */
 
-static const char usage[] =
+const char map_usage[] =
 	"Usage: convert-bootstrap map [-c FILE] [-j | --json] [-v] [-s SERVER[:PORT]]\n"
 	"                             [-t SECONDS] [PORT...]\n";
 
@@ -200,7 +200,7 @@ int map_main(int argc, char **argv)
 	int status;
 
 	if (!parse(argc, argv, &o)) {
-		fputs(usage, stderr);
+		fputs(map_usage, stderr);
 		return BOOTSTRAP_USAGE;
 	}
 	status = go(&o, &config, &m, &w);

@@ -383,6 +383,8 @@ static int go(struct run *run, const char *file)
 	return status;
 }
 
+const char run_usage[] = "Usage: convert-bootstrap run [-c FILE] [-v] [-w | --watch]\n";
+
 int run_main(int argc, char **argv)
 {
 	static const struct option longer[] = { { "watch", no_argument, NULL, 'w' },
@@ -401,7 +403,7 @@ int run_main(int argc, char **argv)
 		run.watches |= option == 'w';
 	}
 	if (!ok || optind != argc || (file && !*file)) {
-		fputs("Usage: convert-bootstrap run [-c FILE] [-v] [-w | --watch]\n", stderr);
+		fputs(run_usage, stderr);
 		return BOOTSTRAP_USAGE;
 	}
 	status = go(&run, file);

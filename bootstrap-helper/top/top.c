@@ -235,13 +235,8 @@ static int show_live(struct connections *c, const struct config *config, double 
 
 /* ---------------------------------------------------------------------- the command line */
 
-static int usage(void)
-{
-	fputs("Usage: convert-bootstrap top [-c FILE] [-d SECONDS | --delay SECONDS | --once | -j |"
-	      " --json]\n",
-	      stderr);
-	return BOOTSTRAP_USAGE;
-}
+const char top_usage[] = "Usage: convert-bootstrap top [-c FILE] [-d SECONDS | --delay SECONDS | "
+			 "--once | -j | --json]\n";
 
 static bool parse_delay(const char *text, double *delay_s)
 {
@@ -274,8 +269,10 @@ int top_main(int argc, char **argv)
 		as_json |= option == 'j';
 		once |= option == 'j' || option == '1';
 	}
-	if (!ok || optind != argc || (file && !*file))
-		return usage();
+	if (!ok || optind != argc || (file && !*file)) {
+		fputs(top_usage, stderr);
+		return BOOTSTRAP_USAGE;
+	}
 	status = load_config(&config, file);
 	if (status == BOOTSTRAP_OK) {
 		config_use_state(&config);

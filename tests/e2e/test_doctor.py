@@ -98,11 +98,14 @@ class Well(Doctor):
         self.assertEqual(messages, {"01022263" "01010000"})
 
     def test_help(self):
-        for verb in "run", "check", "status", "top", "flush", "forget", "pin", "fetch", "explain":
+        """All that a wrong option is told, and what it is for."""
+        for verb in "run", "check", "status", "top", "flush", "forget", "pin", "fetch", "explain", "map":
+            wrong = self.lab.run([TOOL, verb, "--wrong"]).err
+            usage = wrong[wrong.index(f"Usage: convert-bootstrap {verb} "):]
             for option in "-h", "--help":
                 r = self.lab.run([TOOL, verb, option])
                 self.assertEqual((r.code, r.err), (0, ""), r)
-                self.assertTrue(r.out.decode().startswith(f"Usage: convert-bootstrap {verb} "), r)
+                self.assertTrue(r.out.decode().startswith(f"{usage}\n  {verb} "), r)
 
     def test_help_behind_others(self):
         for words in (["check", "-c", "/nowhere", "--help"], ["map", "8080", "-h"], ["map", "--help"], ["map", "-h"],
