@@ -56,14 +56,24 @@ uint8_t *hs_room(struct hs *hs)
 /* The most that fits beside a Base Connect; a longer one is the converter's fault (PROTOCOL 1.4). */
 #define COOKIE_MAX (CVT_MSG_MAX - CVT_HEADER_LEN - CVT_CONNECT_LEN - 4)
 
-/* Only the server's own answer is the server's fault; 97 is, whatever its code (PROTOCOL 2). */
-static enum hs_verdict error_verdict(const struct cvt_msg *m)
+uint8_t hs_error_as(uint8_t code)
 {
-	if (m->error.code >= 96 && m->error.code < 128)
+	if (code <= CVT_ERR_MISSING_COOKIE || code == CVT_ERR_TCP_OPTION ||
+	    code == CVT_ERR_RESOURCE || code == CVT_ERR_RESET || code >= 128)
+		return code;
+	return code < 32 ? CVT_ERR_MALFORMED :
+	       code < 64 ? CVT_ERR_NOT_AUTHORIZED :
+	       code < 96 ? CVT_ERR_NETWORK :
+			   CVT_ERR_UNREACHABLE;
+}
+
+/* Only the server's own answer is the server's fault; 97 is, whatever its code (PROTOCOL 2). */
+static enum hs_verdict error_verdict(uint8_t error, struct cvt_span value)
+{
+	if (error == CVT_ERR_RESET || error == CVT_ERR_UNREACHABLE)
 		return HS_SERVER;
 	/* the Value of Missing Cookie is one zero byte, then the cookie */
-	if (m->error.code == CVT_ERR_MISSING_COOKIE && m->error.value.len > 4 &&
-	    m->error.value.len <= 1 + COOKIE_MAX)
+	if (error == CVT_ERR_MISSING_COOKIE && value.len > 4 && value.len <= 1 + COOKIE_MAX)
 		return HS_COOKIE;
 	return HS_CONVERTER;
 }
@@ -124,15 +134,16 @@ static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 	/* A-01: in the draft an Error beside an Extended TCP Header is only a warning; in the
 	 * RFC every Error is fatal (P-25). */
 	if (r->msg.has_error && !(dialect == CVT_DIALECT_DRAFT02 && r->msg.ext_tcp_header.p)) {
-		r->verdict = error_verdict(&r->msg);
+		r->error = hs_error_as(r->msg.error.code);
 		r->err = hs_errno(r->msg.error.code, r->msg.error.value, target_v4);
 		/* Error 3 does not exist in draft-02: its class decides. Where the dialect was
 		 * not certain it is the sign of the hybrid instead (PROTOCOL 6). */
-		if (r->msg.error.code == CVT_ERR_MISSING_COOKIE && dialect == CVT_DIALECT_DRAFT02 &&
+		if (r->error == CVT_ERR_MISSING_COOKIE && dialect == CVT_DIALECT_DRAFT02 &&
 		    hs->dialect == CVT_DIALECT_DRAFT02) {
-			r->verdict = HS_CONVERTER;
+			r->error = CVT_ERR_MALFORMED;
 			r->err = EPROTO;
 		}
+		r->verdict = error_verdict(r->error, r->msg.error.value);
 		return;
 	}
 	/* header alone, or with an Extended TCP Header: both are success */
@@ -247,22 +258,21 @@ static int icmp_errno(uint8_t code, bool v4)
 
 int hs_errno(uint8_t code, struct cvt_span value, bool target_v4)
 {
-	switch (code) {
+	switch (hs_error_as(code)) {
 	case CVT_ERR_MISSING_COOKIE:
+	case CVT_ERR_NOT_AUTHORIZED:
 		return EACCES;
 	case CVT_ERR_RESOURCE:
 		return ENOBUFS;
+	case CVT_ERR_NETWORK:
+		return ENETUNREACH;
 	case CVT_ERR_RESET:
 		return ECONNREFUSED;
 	case CVT_ERR_UNREACHABLE:
-		return value.len ? icmp_errno(value.p[0], target_v4) : EHOSTUNREACH;
-	case CVT_ERR_TCP_OPTION:
+		return code == CVT_ERR_UNREACHABLE && value.len ?
+			       icmp_errno(value.p[0], target_v4) :
+			       EHOSTUNREACH;
+	default:
 		return EPROTO;
 	}
-	/* the rest, and unknown codes, by class */
-	if (code < 32 || code >= 128)
-		return EPROTO;
-	if (code < 64)
-		return EACCES;
-	return code < 96 ? ENETUNREACH : EHOSTUNREACH;
 }

@@ -6,7 +6,7 @@
  * header announces, so not one byte of the server's stream is ever taken (D6). It never
  * does I/O, and any way of cutting the reply into pieces gives the same verdict. The message at the
  * head of an incoming connection is read by the same machine. Beside it stands what a reply shows of the converter's
- * dialect, and which errno an Error TLV is for the program.
+ * dialect, what an Error TLV is acted on as, and which errno it is for the program.
  */
 #ifndef CVT_HANDSHAKE_H
 #define CVT_HANDSHAKE_H
@@ -35,6 +35,7 @@ struct hs_result {
 	enum hs_verdict verdict;
 	int err;		/* errno for the program, 0 when connected */
 	enum cvt_verdict parse; /* why the reply is no Convert message, or CVT_OK */
+	uint8_t error;		/* has_error: as what it is acted on, hs_error_as(msg.error.code) */
 	struct cvt_msg msg;	/* its spans point into the machine's buffer */
 };
 
@@ -68,6 +69,9 @@ enum hs_sign hs_sign(const struct hs_result *r);
  * Connect has the same bytes as the draft's, unless the draft's was spoken. */
 bool hs_evidence(const struct hs_result *r, enum cvt_dialect spoken, enum cvt_dialect *dialect);
 
+/* As what an error is acted on: itself if its code is known, else as its class: CVT_ERR_MALFORMED, CVT_ERR_NOT_AUTHORIZED,
+ * CVT_ERR_NETWORK or CVT_ERR_UNREACHABLE, of whose values it has none; itself if it has no class either (PROTOCOL 2). */
+uint8_t hs_error_as(uint8_t code);
 /* errno for an Error TLV (PROTOCOL 2). value: from byte 3 of the TLV on. */
 int hs_errno(uint8_t code, struct cvt_span value, bool target_v4);
 

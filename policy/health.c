@@ -2,6 +2,8 @@
 /* What events mean, and whose fault a silence is. All of it pure. */
 #include "health.h"
 
+#include "handshake.h"
+
 #include <string.h>
 
 #define MOST_FAILURES 30 /* beyond that they are not counted */
@@ -220,10 +222,15 @@ int64_t health_share_ns(int64_t left_ns, unsigned int n, uint32_t rtt_us)
 	return at_most(share_ns > least_ns ? share_ns : least_ns, left_ns);
 }
 
-int health_delay_s(struct cvt_span value)
+int health_delay_s(uint8_t code, struct cvt_span value)
 {
+	uint8_t as = hs_error_as(code);
 	uint64_t delay = 0;
 
+	if (as != CVT_ERR_RESOURCE && as != CVT_ERR_NETWORK)
+		return HEALTH_NO_DELAY;
+	if (as != code) /* nobody knows what that value is */
+		return 0;
 	for (size_t i = 0; i < value.len; i++)
 		delay = delay > HEALTH_DELAY_MAX ? delay : delay << 8 | value.p[i];
 	return delay > HEALTH_DELAY_MAX / 1000 ? HEALTH_DELAY_MAX / 1000 : (int)delay;

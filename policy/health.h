@@ -24,7 +24,7 @@
 #define HEALTH_ROUTE_MS	  10000		       /* how long a network is taken to be the same */
 #define HEALTH_KEEP_MS	  (24 * 3600 * 1000LL) /* how long what was learned holds (PROTOCOL 6) */
 #define HEALTH_FIRST_MS	  1000	 /* left alone after the first failure; then doubled */
-#define HEALTH_DELAY_MS	  30000	 /* errors 64 and 65 without a number (P-29) */
+#define HEALTH_DELAY_MS	  30000	 /* errors 64 to 95 without a number (P-29) */
 #define HEALTH_DELAY_MAX  600000 /* whatever the converter says (PROTOCOL 2) */
 #define HEALTH_LOST_MAX	  3	 /* lost so often in a row: the path loses it */
 #define HEALTH_COOKIE_MAX 320	 /* a longer Convert cookie is not remembered */
@@ -92,7 +92,7 @@ enum health_event_kind {
 struct health_event {
 	enum health_event_kind kind;
 	int64_t started_ms; /* when the attempt began that has failed, or been answered, now */
-	int delay_s;	    /* of errors 64 and 65; 0: not said; HEALTH_NO_DELAY: another failure */
+	int delay_s;	    /* of errors 64 to 95; 0: not said; HEALTH_NO_DELAY: another failure */
 	unsigned int retry_ms; /* `retry` of the configuration */
 	unsigned int probe_ms;
 	uint32_t rtt_us;
@@ -121,9 +121,9 @@ bool health_is_sane(const struct health *h);
  * much as each of them, but three round trips to it at least. rtt_us: 0 is unknown. */
 int64_t health_share_ns(int64_t left_ns, unsigned int n, uint32_t rtt_us);
 
-/* What errors 64 and 65 ask for, in seconds: one byte, or big-endian over all of the value (PROTOCOL
- * 2). */
-int health_delay_s(struct cvt_span value);
+/* What an error asks for, in seconds, as health_event has it: those of the converter's class. One byte, or big-endian over
+ * all of the value (PROTOCOL 2). */
+int health_delay_s(uint8_t code, struct cvt_span value);
 
 enum health_advice {
 	HEALTH_USE,

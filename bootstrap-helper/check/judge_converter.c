@@ -8,7 +8,7 @@
 
 #include "text.h"
 
-enum { KIND_MPTCP = 30, NOT_AUTHORIZED = 32, MISSING_COOKIE = 3, RESOURCE = 64, NETWORK = 65 };
+enum { KIND_MPTCP = 30 };
 
 static double ms(uint32_t us)
 {
@@ -130,7 +130,7 @@ static void wrong_cookie(struct findings *f)
 
 static void refuses(struct findings *f, const struct judge_converter *j)
 {
-	uint8_t code = j->probe.error_code;
+	uint8_t code = j->probe.error_code, as = hs_error_as(code);
 	struct finding *found;
 
 	if (other_dialect(f, j))
@@ -142,9 +142,9 @@ static void refuses(struct findings *f, const struct judge_converter *j)
 	found = finding_add(f, "refuses", FINDING_PROBLEM, "it refuses: %s (%u)",
 			    cvt_err_name(code), code);
 	finding_number(found, "error_code", code);
-	if (code == NOT_AUTHORIZED || code == MISSING_COOKIE)
+	if (as == CVT_ERR_NOT_AUTHORIZED || as == CVT_ERR_MISSING_COOKIE)
 		finding_mend(found, "cookie = @FILE");
-	else if (code == RESOURCE || code == NETWORK)
+	else if (as == CVT_ERR_RESOURCE || as == CVT_ERR_NETWORK)
 		finding_mend(found, "sleep %d; convert-bootstrap check%s",
 			     j->probe.delay_s > 0 ? j->probe.delay_s : HEALTH_DELAY_MS / 1000,
 			     f->again);

@@ -312,7 +312,7 @@ static void learn_not_authorized(struct probe_plan *plan)
 {
 	struct probe *p = plan->p;
 
-	p->cookie_refused = plan->cookie_sent;
+	p->cookie_refused = plan->cookie_sent && p->error_code == CVT_ERR_NOT_AUTHORIZED;
 	if (!plan->cookie_sent || plan->cookie_is_configured || plan->cookie_dropped) {
 		end(plan, PROBE_REFUSES, EACCES);
 		return;
@@ -324,12 +324,11 @@ static void learn_not_authorized(struct probe_plan *plan)
 	plan->again = true;
 }
 
-/* Does this error say no more than that Info, or what it is taken for, is not served (PROTOCOL 2, by
- * class)? One that refuses the version, us, or everything for now says it of Connects too. */
-static bool is_about_info(uint8_t code)
+/* Does this error (as hs_result has it) say no more than that Info, or what it is taken for, is not served? One that refuses
+ * the version, us, or everything for now says it of Connects too. */
+static bool is_about_info(uint8_t error)
 {
-	return (code >= CVT_ERR_MALFORMED && code < CVT_ERR_NOT_AUTHORIZED) ||
-	       code >= CVT_ERR_RESET;
+	return error == CVT_ERR_MALFORMED || error == CVT_ERR_UNSUPPORTED || error >= CVT_ERR_RESET;
 }
 
 static void learn_error(struct probe_plan *plan, const struct probe_step *step,
@@ -338,11 +337,11 @@ static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 	struct probe *p = plan->p;
 	uint8_t code = r->msg.error.code;
 
-	if (step->unknown_tlv && (code == CVT_ERR_UNSUPPORTED || code == CVT_ERR_MALFORMED))
+	if (step->unknown_tlv && (r->error == CVT_ERR_UNSUPPORTED || r->error == CVT_ERR_MALFORMED))
 		return; /* that was the question */
 	p->has_error = true;
 	p->error_code = code;
-	switch (code) {
+	switch (r->error) {
 	case CVT_ERR_MISSING_COOKIE:
 		learn_cookie(plan, r->msg.error.value);
 		return;
@@ -351,7 +350,7 @@ static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 		return;
 	case CVT_ERR_RESOURCE:
 	case CVT_ERR_NETWORK:
-		p->delay_s = health_delay_s(r->msg.error.value);
+		p->delay_s = health_delay_s(code, r->msg.error.value);
 		break;
 	default: /* it wants to be asked in its own dialect */
 		if (plan->dialect != step->dialect) {
@@ -360,7 +359,7 @@ static void learn_error(struct probe_plan *plan, const struct probe_step *step,
 			plan->maybe_held = false;
 			return;
 		}
-		p->no_info = is_about_info(code) && plan->replied;
+		p->no_info = is_about_info(r->error) && plan->replied;
 		if (p->no_info)
 			return;
 	}

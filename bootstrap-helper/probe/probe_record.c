@@ -76,9 +76,11 @@ static void tell_all(const struct record *r)
 /* Would a Connect have met the same? */
 static bool fails_connects(const struct probe *p)
 {
+	uint8_t error = hs_error_as(p->error_code);
+
 	return p->verdict == PROBE_UNREACHABLE ||
-	       (p->verdict == PROBE_REFUSES && p->error_code >= CVT_ERR_RESOURCE &&
-		p->error_code < CVT_ERR_RESET);
+	       (p->verdict == PROBE_REFUSES &&
+		(error == CVT_ERR_RESOURCE || error == CVT_ERR_NETWORK));
 }
 
 bool probe_is_due(int64_t due_ms, int64_t before_ms, int64_t now_ms)

@@ -187,7 +187,7 @@ void report_replied(struct report *r, struct exchange *u, const struct hs_result
 	if (result->parse != CVT_OK)
 		return;
 	report_dialect(r, u, result);
-	if (result->msg.has_error && result->msg.error.code == CVT_ERR_TCP_OPTION)
+	if (result->msg.has_error && result->error == CVT_ERR_TCP_OPTION)
 		learn_refused(r, u, value);
 	if (result->verdict == HS_COOKIE && !converters_of(u)->convert_cookie.len)
 		add(r, (struct report_event){ .kind = HEALTH_COOKIE, .what = true });
@@ -303,14 +303,11 @@ void report_accepted(struct report *r, struct exchange *u)
 
 /* ------------------------------------------------------------------------- failures */
 
-/* Errors 64 and 65 may name a delay. */
 static int delay_of(const struct hs_result *result)
 {
-	if (!result || result->parse != CVT_OK || !result->msg.has_error ||
-	    (result->msg.error.code != CVT_ERR_RESOURCE &&
-	     result->msg.error.code != CVT_ERR_NETWORK))
+	if (!result || result->parse != CVT_OK || !result->msg.has_error)
 		return HEALTH_NO_DELAY;
-	return health_delay_s(result->msg.error.value);
+	return health_delay_s(result->msg.error.code, result->msg.error.value);
 }
 
 /* It works, and wants to be asked otherwise: what is known now, so that the next one will be. Not if it
@@ -321,7 +318,7 @@ static bool only_wants_more(const struct exchange *u, const struct hs_result *re
 
 	if (!result || result->parse != CVT_OK || !result->msg.has_error)
 		return false;
-	if (result->msg.error.code == CVT_ERR_TCP_OPTION)
+	if (result->error == CVT_ERR_TCP_OPTION)
 		return options_asked(u, result->msg.error.value);
 	return result->verdict == HS_COOKIE && !u->sent_cookie && !(u->tried & tried) &&
 	       cookies_len(u);

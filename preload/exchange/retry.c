@@ -72,22 +72,22 @@ static bool retry_without_options(struct exchange_turn *t, const struct hs_resul
 				  enum exchange_event *event)
 {
 	struct exchange *u = t->u;
-	uint8_t code = result->msg.error.code;
+	uint8_t error = result->error;
 
 	if (!u->has_options)
 		return false;
-	if (code == CVT_ERR_TCP_OPTION) /* another connection may have heard it before */
+	if (error == CVT_ERR_TCP_OPTION) /* another connection may have heard it before */
 		options_refused(converters_of(u), result->msg.error.value);
-	if (code == CVT_ERR_TCP_OPTION && options_asked(u, result->msg.error.value) &&
+	if (error == CVT_ERR_TCP_OPTION && options_asked(u, result->msg.error.value) &&
 	    exchange_may_try(u, EXCHANGE_TRIED_OPTIONS)) {
 		*event = exchange_retry(t, EXCHANGE_TRIED_OPTIONS, "Unsupported TCP Option");
 		return true;
 	}
-	if ((code != CVT_ERR_TCP_OPTION && code != CVT_ERR_MALFORMED &&
-	     code != CVT_ERR_UNSUPPORTED) ||
+	if ((error != CVT_ERR_TCP_OPTION && error != CVT_ERR_MALFORMED &&
+	     error != CVT_ERR_UNSUPPORTED) ||
 	    !exchange_may_try_base(u))
 		return false;
-	*event = exchange_retry_base(t, result->err, cvt_err_name(code));
+	*event = exchange_retry_base(t, result->err, cvt_err_name(result->msg.error.code));
 	return true;
 }
 
@@ -96,11 +96,11 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 				 enum exchange_event *event)
 {
 	struct exchange *u = t->u;
-	uint8_t code = result->msg.error.code;
+	uint8_t error = result->error;
 	bool configured = converters_of(u)->convert_cookie.len > 0;
 
 	if (!u->sent_cookie ||
-	    !(code == CVT_ERR_UNSUPPORTED || (code == CVT_ERR_NOT_AUTHORIZED && !configured)))
+	    !(error == CVT_ERR_UNSUPPORTED || (error == CVT_ERR_NOT_AUTHORIZED && !configured)))
 		return false;
 	if (!configured && is_still_there(t)) {
 		cookies_drop(u);
@@ -108,8 +108,8 @@ static bool retry_without_cookie(struct exchange_turn *t, const struct hs_result
 	}
 	if (!exchange_may_try(u, EXCHANGE_TRIED_NO_COOKIE))
 		return false;
-	u->omits_cookie = code == CVT_ERR_UNSUPPORTED;
-	*event = exchange_retry(t, EXCHANGE_TRIED_NO_COOKIE, cvt_err_name(code));
+	u->omits_cookie = error == CVT_ERR_UNSUPPORTED;
+	*event = exchange_retry(t, EXCHANGE_TRIED_NO_COOKIE, cvt_err_name(result->msg.error.code));
 	return true;
 }
 

@@ -280,9 +280,13 @@ class Converters(Doctor):
         self.assertIs(self.all["convert-cookie"]["values"]["known"], True)
 
     def test_refusal(self):
-        bad = self.one("--mptcp", "--fastopen", "cookie", "--fault", "error=64:07")
-        self.assertEqual(bad["refuses"]["values"]["error_code"], 64)
-        self.assertEqual(bad["refuses"]["mend"], ["sleep 7; convert-bootstrap check"])
+        """The codes that nobody knows as others of their class (PROTOCOL 2)."""
+        for code, value, mend in ((64, ":07", "sleep 7; convert-bootstrap check"), (40, "", "cookie = @FILE"),
+                                  (70, ":07", "sleep 30; convert-bootstrap check")):
+            with self.subTest(code):
+                bad = self.one("--mptcp", "--fastopen", "cookie", "--fault", f"error={code}{value}")
+                self.assertEqual(bad["refuses"]["values"]["error_code"], code)
+                self.assertEqual(bad["refuses"]["mend"], [mend])
 
     def test_under_the_library(self):
         """The probe's connections are not converted, whatever is preloaded into it."""

@@ -202,7 +202,7 @@ class Connects(Foreign):
 
     def test_errors_for_no_options(self):
         """The same of every answer that means an option only if there was one."""
-        for fault in "error=1", "error=2", "close", "rst", "silence":
+        for fault in "error=1", "error=2", "error=9", "close", "rst", "silence":
             with self.subTest(fault):
                 self.assertEqual(self.refused(["--fault", fault], mptcp="off"), ["-"])
 
@@ -210,7 +210,7 @@ class Connects(Foreign):
         """One try more, and no third one."""
         if L.MPTCP == "kernel-off":
             self.skipTest("no Connect has an option")
-        for fault in "error=1", "error=2", "error=33:1e", "close", "rst", "silence":
+        for fault in "error=1", "error=2", "error=9", "error=33:1e", "close", "rst", "silence":
             with self.subTest(fault):
                 self.assertEqual(self.refused(["--fault", fault]), ["30", "-"])
 

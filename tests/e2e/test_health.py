@@ -138,6 +138,20 @@ class Failures(Health):
             self.assertLess(time.monotonic() - before, 4)
         self.assertGreater(time.monotonic() - before, 1.9)
 
+    def test_patience_without_a_number(self):
+        """Error 65 says 0; what an unknown one of the same class says nobody knows (PROTOCOL 2)."""
+        for error in "65:00", "70", "70:01", "95:0001":
+            with self.subTest(error):
+                self.setUp()
+                converter = self.lab.converter("--fault", f"error={error}", listen=[self.v4])
+                shim = self.shim(self.v4)
+                self.assertEqual(len(self.direct(shim)), 2)
+                r = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], env=shim)
+                (known,) = L.validated("status", r.out)["converters"]
+                self.assertEqual(known["failures"], 1, known)
+                self.assertIn(known["left_alone_s"], range(20, 31), known)
+                converter.stop()
+
     def test_fallback_none_asks_all_the_same(self):
         shim = self.shim(self.v4)
         self.direct(shim)
@@ -199,6 +213,17 @@ class Learned(Health):
         self.assertEqual(len(self.converted(shim)), 3)
         self.assertEqual([e["code"] for e in converter.events("error")], ["32", "3"])
         self.assertEqual(len(self.converted(shim)), 1)
+
+    def test_unknown_error_to_a_cookie(self):
+        """It may be the cookie, if it is about the client: as Not Authorized (PROTOCOL 2)."""
+        converter = self.lab.converter("--cookie-required", "--fastopen", "cookie", listen=[self.v4])
+        shim = self.shim(self.v4)
+        self.assertEqual([len(self.converted(shim)) for _ in range(2)], [2, 1])
+        converter.stop()
+        self.lab.converter("--fault", "error=40", "--fastopen", "cookie", listen=[self.v4])
+        connections = self.direct(shim)
+        self.assertEqual([(c[0].dst, len(c[0].data)) for c in connections],
+                         [(self.v4, 36), (self.v4, 24), (L.SERVER, 0)])
 
     def test_configured_cookie_that_is_refused(self):
         """It is nobody's to drop."""

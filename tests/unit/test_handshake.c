@@ -311,21 +311,22 @@ static const struct meaning {
 	unsigned int first, last;
 	int rfc_errno, draft_errno;
 	enum hs_verdict verdict;
+	unsigned int as; /* 0: itself */
 } meanings[] = {
-	{ 0, 0, EPROTO, EPROTO, HS_CONVERTER }, /* Unsupported Version */
-	{ 1, 1, EPROTO, EPROTO, HS_CONVERTER }, /* Malformed Message */
-	{ 2, 2, EPROTO, EPROTO, HS_CONVERTER }, /* Unsupported Message */
-	{ 3, 3, EACCES, EPROTO, HS_CONVERTER }, /* Missing Cookie */
-	{ 4, 31, EPROTO, EPROTO, HS_CONVERTER },
-	{ 32, 32, EACCES, EACCES, HS_CONVERTER }, /* Not Authorized */
-	{ 33, 33, EPROTO, EPROTO, HS_CONVERTER }, /* Unsupported TCP Option */
-	{ 34, 63, EACCES, EACCES, HS_CONVERTER },
-	{ 64, 64, ENOBUFS, ENOBUFS, HS_CONVERTER },	    /* Resource Exceeded */
-	{ 65, 65, ENETUNREACH, ENETUNREACH, HS_CONVERTER }, /* Network Failure */
-	{ 66, 95, ENETUNREACH, ENETUNREACH, HS_CONVERTER },
-	{ 96, 96, ECONNREFUSED, ECONNREFUSED, HS_SERVER }, /* Connection Reset */
-	{ 98, 127, EHOSTUNREACH, EHOSTUNREACH, HS_SERVER },
-	{ 128, 255, EPROTO, EPROTO, HS_CONVERTER },
+	{ 0, 0, EPROTO, EPROTO, HS_CONVERTER, 0 }, /* Unsupported Version */
+	{ 1, 1, EPROTO, EPROTO, HS_CONVERTER, 0 }, /* Malformed Message */
+	{ 2, 2, EPROTO, EPROTO, HS_CONVERTER, 0 }, /* Unsupported Message */
+	{ 3, 3, EACCES, EPROTO, HS_CONVERTER, 0 }, /* Missing Cookie */
+	{ 4, 31, EPROTO, EPROTO, HS_CONVERTER, 1 },
+	{ 32, 32, EACCES, EACCES, HS_CONVERTER, 0 }, /* Not Authorized */
+	{ 33, 33, EPROTO, EPROTO, HS_CONVERTER, 0 }, /* Unsupported TCP Option */
+	{ 34, 63, EACCES, EACCES, HS_CONVERTER, 32 },
+	{ 64, 64, ENOBUFS, ENOBUFS, HS_CONVERTER, 0 },	       /* Resource Exceeded */
+	{ 65, 65, ENETUNREACH, ENETUNREACH, HS_CONVERTER, 0 }, /* Network Failure */
+	{ 66, 95, ENETUNREACH, ENETUNREACH, HS_CONVERTER, 65 },
+	{ 96, 96, ECONNREFUSED, ECONNREFUSED, HS_SERVER, 0 }, /* Connection Reset */
+	{ 98, 127, EHOSTUNREACH, EHOSTUNREACH, HS_SERVER, 97 },
+	{ 128, 255, EPROTO, EPROTO, HS_CONVERTER, 0 },
 };
 
 static const struct meaning *meaning_of(unsigned int code)
@@ -359,6 +360,7 @@ static void every_error_code(void **state)
 			assert_int_equal(r.verdict, m->verdict);
 			assert_true(r.msg.has_error);
 			assert_int_equal(r.msg.error.code, code);
+			assert_int_equal(r.error, draft && code == 3 ? 1 : m->as ? m->as : code);
 		}
 	}
 }

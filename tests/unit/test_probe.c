@@ -555,6 +555,22 @@ static void cookies(void **state)
 	assert_int_equal(p.connections, 1);
 }
 
+/* For a reason that nobody knows, and which may be the cookie, that we have learned: once more without (PROTOCOL 2). */
+static void refused_with_a_cookie(void **state)
+{
+	(void)state;
+	memcpy(known.convert_cookie, the_cookie().p, 8);
+	known.convert_cookie_len = 8;
+	fake.always = 40;
+	probe();
+	assert_int_equal(p.verdict, PROBE_REFUSES);
+	assert_int_equal(p.error_code, 40);
+	assert_int_equal(p.err, EACCES);
+	assert_true(!p.cookie_refused && p.cookie_is_new);
+	assert_int_equal(p.convert_cookie_len, 0);
+	assert_int_equal(p.connections, 2);
+}
+
 /* One that does not understand its own cookies. */
 static void a_cookie_for_ever(void **state)
 {
@@ -585,6 +601,9 @@ static void errors(void **state)
 	assert_int_equal(p.err, ENOBUFS);
 	for (int code = 0; code < 256; code++) {
 		bool of_info = (code >= 1 && code < 32 && code != 3) || code >= 96;
+		int delay_s = code == 64 || code == 65 ? 60 :
+			      code > 65 && code < 96   ? 0 :
+							 HEALTH_NO_DELAY;
 
 		start(NULL);
 		fake.always = code;
@@ -593,6 +612,7 @@ static void errors(void **state)
 		assert_int_equal(p.verdict, of_info ? PROBE_WORKS : PROBE_REFUSES);
 		assert_int_equal(p.no_info, of_info);
 		assert_int_equal(p.error_code, code);
+		assert_int_equal(p.delay_s, delay_s);
 		assert_true(p.connections <= 3);
 	}
 }
@@ -821,6 +841,7 @@ int main(void)
 		cmocka_unit_test_setup(replies_that_come_a_round_trip_late, start),
 		cmocka_unit_test_setup(cookies, start),
 		cmocka_unit_test_setup(a_cookie_for_ever, start),
+		cmocka_unit_test_setup(refused_with_a_cookie, start),
 		cmocka_unit_test_setup(errors, start),
 		cmocka_unit_test_setup(reply_with_an_unknown_tlv, start),
 		cmocka_unit_test_setup(info_gets_an_error, start),
