@@ -118,19 +118,21 @@ static bool on_connect(struct caller *by, const struct sockaddr_storage *sa, soc
 
 /* ------------------------------------------------------------- what is asked of a connection */
 
-/* A value that the kernel would have written behind a pointer to its length. False: nobody waits for it any more. */
+/* A value that the kernel would have written behind a pointer to its length, as far as there is room. Of a name it tells how
+ * long it is, of an option (is_cut) how much it has written. False: it has not come to that, or nobody waits for it any more. */
 static bool write_value(const struct caller *by, uint64_t to, uint64_t len_at, const void *value,
-			socklen_t size)
+			socklen_t size, bool is_cut)
 {
 	int room = 0;
 	bool is_there = target_read(by->thread, len_at, &room, sizeof(room));
+	bool is_told = is_there && room >= 0;
+	socklen_t fits = is_told && (socklen_t)room < size ? (socklen_t)room : size;
+	const socklen_t *told = is_cut ? &fits : &size;
 
-	if (is_there && room >= 0) /* into him, not whoever has his number by now */
-		is_there = listener_waits(by->id) &&
-			   target_write(by->thread, to, value,
-					(socklen_t)room < size ? (size_t)room : size) &&
-			   target_write(by->thread, len_at, &size, sizeof(size));
-	return listener_answer(by->id, !is_there ? EFAULT : room < 0 ? EINVAL : 0);
+	if (is_told) /* into him, not whoever has his number by now */
+		is_there = listener_waits(by->id) && target_write(by->thread, to, value, fits) &&
+			   target_write(by->thread, len_at, told, sizeof(*told));
+	return listener_answer(by->id, !is_there ? EFAULT : room < 0 ? EINVAL : 0) && is_told;
 }
 
 static void on_error(struct caller *by, const struct call *call)
@@ -152,7 +154,8 @@ static void on_error(struct caller *by, const struct call *call)
 	if (!err)
 		err = j->untold;
 	caller_let_go(by);
-	j->untold = write_value(by, call->args[3], call->args[4], &err, sizeof(err)) ? 0 : err;
+	j->untold = write_value(by, call->args[3], call->args[4], &err, sizeof(err), true) ? 0 :
+											     err;
 }
 
 static void write_name(const struct caller *by, const struct call *call, const struct addr *a,
@@ -161,7 +164,7 @@ static void write_name(const struct caller *by, const struct call *call, const s
 	struct sockaddr_storage name;
 	socklen_t len = addr_to_sockaddr(a, family, &name);
 
-	write_value(by, call->args[1], call->args[2], &name, len);
+	write_value(by, call->args[1], call->args[2], &name, len, false);
 }
 
 static void on_peer(struct caller *by, const struct call *call)

@@ -198,6 +198,29 @@ class Connections(Any):
         r = self.any("curl", "-sS", WHO, options=["-q"])
         self.assertEqual((r.code, r.out.decode().strip(), r.err), (0, L.CLIENT, ""), r)
 
+    def test_error_in_little_room(self):
+        """As much of it is written as there is room for, and that is what is told; then it is taken. Not if the room is none."""
+        self.lab.converter()
+        for host, rooms in (servers.MUTE, [8, 4, 3, 2, 1, 0, -1]), (servers.UNREACHABLE, [8, 2, -1]):
+            code = f"""if True:
+                import ctypes, errno, select, socket
+                libc = ctypes.CDLL(None, use_errno=True)
+                def error(room):
+                    value, length = (ctypes.c_ubyte * 8)(*[0xee] * 8), ctypes.c_int(room)
+                    r = libc.getsockopt(s.fileno(), socket.SOL_SOCKET, socket.SO_ERROR, value, ctypes.byref(length))
+                    return r, errno.errorcode.get(r and ctypes.get_errno()), bytes(value).hex(), length.value
+                for room in {rooms}:
+                    s = socket.socket()
+                    s.setblocking(False)
+                    assert s.connect_ex(("{host}", 80)) == 115
+                    assert "{host}" == "{servers.MUTE}" or select.select([], [s], [], 8)[1]
+                    print(room, *error(room), *error(4))"""
+            plain = self.lab.run(["/usr/bin/python3", "-c", code])
+            self.assertEqual((plain.code, plain.out.count(b"\n")), (0, len(rooms)), plain)
+            with self.subTest(host):
+                r = self.python(code)
+                self.assertEqual(r.out.decode(), plain.out.decode(), r)
+
     def test_loop(self):
         """One thread, 100 connections at once, none of which it waits for."""
         self.lab.converter()
