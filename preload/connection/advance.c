@@ -47,13 +47,15 @@ enum mark conn_advance_after(int fd, struct conn *c, bool broken)
 {
 	uint16_t word = mark_look(fd); /* first: another thread may be closing the number */
 	struct exchange *u = conn_exchange(c);
-	int64_t due_ns = u ? exchange_due_ns(u) : 0;
+	int64_t due_ns;
 
-	if (!u || !exchange_is_pending(u))
-		return settle(fd, u);
-	/* it has, since the caller has seen the number to be c's; another pending one has its own record there */
+	/* settled, or closed since the caller has seen the number to be c's; another pending one has its own record
+	 * there */
 	if (mark_in(word) != MARK_PENDING)
 		return mark_in(word);
+	if (!u || !exchange_is_pending(u))
+		return settle(fd, u);
+	due_ns = exchange_due_ns(u);
 	if (may_step(u))
 		step(fd, word, u, broken);
 	if (!exchange_is_pending(u))
