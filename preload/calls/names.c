@@ -67,11 +67,9 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
 {
 	struct conn *c = conn_find(fd);
-	struct exchange *u = conn_exchange(c);
 
-	if (!u || !u->local.port)
-		return;
-	sock_show_name(&u->local, c->family, out, room, len);
+	if (c && c->local.port)
+		sock_show_name(&c->local, c->family, out, room, len);
 }
 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)

@@ -184,13 +184,23 @@ bool conn_sweep(int64_t ahead_ns)
 	return true;
 }
 
+/* It has been told, whichever number it was. */
+static void forget_errors(struct conn *c)
+{
+	atomic_store(&c->err, 0);
+	for (int fd = 0; atomic_load(&c->copied) && fd <= conn_highest(); fd++) {
+		struct conn *other = conn_peek(fd);
+
+		if (other && other->sock_cookie == c->sock_cookie)
+			atomic_store(&other->err, 0);
+	}
+}
+
 int conn_take_error(int fd, struct conn *c)
 {
-	struct exchange *u = conn_exchange(c);
-	int err = 0;
+	int err = atomic_exchange(conn_untold(c), 0);
 
-	if (u)
-		err = atomic_exchange(&u->err, 0);
+	forget_errors(c);
 	if (mark_change(fd, MARK_FAILED, MARK_FAILED_TOLD) && err)
 		/* our disconnect left an error of its own, which would be a second one */
 		sock_int(fd, SOL_SOCKET, SO_ERROR, 0);

@@ -127,9 +127,15 @@ void conn_settle_number(int fd, enum mark mark, struct exchange *u)
 	uint16_t word = mark_look(fd);
 	struct conn *c = mark_in(word) == MARK_PENDING ? conn_peek(fd) : NULL;
 
-	if (c && u && u->incoming && mark == MARK_UP) /* nobody has looked there before that */
+	if (!c || conn_exchange(c) != u)
+		return;
+	if (u && mark == MARK_FAILED) {
+		atomic_store(&c->err, atomic_load(&u->err));
+		c->local = u->local;
+	}
+	if (u && u->incoming && mark == MARK_UP) /* nobody has looked there before that */
 		c->server = u->server;
-	if (!c || conn_exchange(c) != u || !mark_change_seen(fd, word, mark))
+	if (!mark_change_seen(fd, word, mark))
 		return;
 	if (mark == MARK_UP && epset_has(fd) && note_has_twin(fd))
 		note_spoil(fd, "an epoll set holds it");

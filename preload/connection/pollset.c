@@ -122,9 +122,9 @@ static int finish(struct wait_set *set)
 		struct pollfd *p = &set->asked[i];
 		short events = set->native[i].revents;
 		bool failed = events && mark_get(p->fd) == MARK_FAILED;
-		const struct exchange *u = failed ? conn_exchange(conn_find(p->fd)) : NULL;
+		struct conn *c = failed ? conn_find(p->fd) : NULL;
 
-		if (u && atomic_load(&u->err)) /* which nobody has been told, in whatever process */
+		if (c && atomic_load(conn_untold(c)))
 			events |= POLLERR | POLLHUP;
 		p->revents = events;
 		ready += events != 0;

@@ -118,6 +118,14 @@ struct exchange *conn_exchange(const struct conn *c)
 	return u && atomic_load(&u->sock_cookie) == c->sock_cookie ? u : NULL;
 }
 
+/* What all processes see, as long as it is there. */
+_Atomic int *conn_untold(struct conn *c)
+{
+	struct exchange *u = conn_exchange(c);
+
+	return u ? &u->err : &c->err;
+}
+
 void conn_own(void)
 {
 	if (!atomic_load(&owner_pid))
@@ -292,6 +300,8 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	to->accepted = from->accepted;
 	to->new_cookie = atomic_load(&from->new_cookie);
 	to->exchange = atomic_load(&from->exchange);
+	to->err = atomic_load(&from->err);
+	to->local = from->local;
 	if (mark == MARK_PENDING && u)
 		atomic_store(&u->copied, true);
 	if (mark_is_unsettled(mark) || to->accepted)

@@ -27,6 +27,9 @@ struct conn {
 	int64_t began_ns;	   /* CLOCK_MONOTONIC */
 	_Atomic bool told;	   /* connect() has reported the outcome through this number */
 	_Atomic uint32_t exchange; /* index of its slot */
+	/* Of a failed one, as its slot may be used again before somebody asks: */
+	_Atomic int err;   /* conn_untold() */
+	struct addr local; /* the address that the attempt had */
 };
 
 /* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
@@ -38,6 +41,8 @@ struct conn *conn_peek(int fd);
 struct conn *conn_pending(int fd);
 /* The exchange, or NULL if there was none, or its slot has been needed for another one, or c is NULL. */
 struct exchange *conn_exchange(const struct conn *c);
+/* Where the errno of a failed conversion stands that nobody has been told, else 0. */
+_Atomic int *conn_untold(struct conn *c);
 
 /* fd is about to be duplicated: no other socket takes its place any more. The mark that it has then. */
 enum mark conn_share(int fd);

@@ -178,6 +178,40 @@ os.write(go, b"x")
 os.waitpid(child, 0)
 """
 
+# Refused connections that the program looks at late: nothing is owed to whoever waits by then, and the records of them are
+# used for others. The last one has two numbers, one of which is told.
+UNTOLD = """
+import os, select, socket, time
+
+def attempt(call):
+    try:
+        return call()
+    except OSError as e:
+        return e.errno
+
+def shown(s):
+    poll = select.poll()
+    poll.register(s, select.POLLIN | select.POLLOUT)
+    return poll.poll(0)[0][1]
+
+def error(s):
+    return s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+ways = error, lambda s: s.recv(10), lambda s: s.send(b"x"), lambda s: s.connect(("10.2.0.2", 81)), error
+tried = [socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in ways]
+for s in tried:
+    s.connect_ex(("10.2.0.2", 81))
+other = tried[-1].dup()
+names = [s.getsockname() for s in tried]
+time.sleep(1.2)
+socket.create_connection(("10.2.0.2", 80)).close()
+time.sleep(1.2)
+for _ in range(70):
+    socket.create_connection(("10.2.0.2", 80)).close()
+print([s.getsockname() == name for s, name in zip(tried, names)], [shown(s) for s in tried])
+print([attempt(lambda: way(s)) for way, s in zip(ways, tried)], error(other), error(tried[0]))
+"""
+
 OTHER_SOCKETS = """
 import os, socket
 a, b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET,
@@ -409,6 +443,14 @@ class Processes(L.TestCase):
         self.assertEqual(lines[:3], ["[0, 0, 0]", L.SERVER, "None"])
         self.assertTrue(lines[3].startswith("[b'HTTP/1.1 200 OK"), lines)
         self.assertTrue(lines[3].endswith(f"b'{L.ROUTER}\\n']"), lines)
+
+    # case 2.10
+    def test_refused_and_looked_at_late(self):
+        """What the kernel says of such sockets, however many connections have been made since."""
+        for shim in (None, self.lab.config("fast-open = no-cookie", "timeout = 1s")):
+            with self.subTest(shim=bool(shim)):
+                r = self.python(UNTOLD, shim=shim)
+                self.assertEqual(r.out.decode().splitlines(), [f"{[True] * 5} {[0x1d] * 5}", f"{[111] * 5} 0 0"], r)
 
     def test_number_is_taken(self):
         """While another thread looks at it (TRAPS 2.25)."""
