@@ -7,6 +7,7 @@
 #include "accept.h"
 #include "narrow.h"
 #include "notes.h"
+#include "proc.h"
 #include "real.h"
 #include "record.h"
 #include "shim.h"
@@ -38,6 +39,8 @@ INTERPOSE int socket(int domain, int type, int protocol)
 		conn_own();
 	if (conn_begin_number(fd, tcp ? MARK_TCP : MARK_OTHER) && tcp)
 		note_begin(fd, domain, type, protocol == IPPROTO_MPTCP);
+	else if (tcp && conn_stands_apart()) /* what is noted is another's, too */
+		note_spoil(fd, "another thread has the number, too");
 	return fd;
 }
 
@@ -89,13 +92,25 @@ static void forget_range(unsigned int first, unsigned int last)
 			conn_forget((int)fd);
 }
 
+/* Are there threads that keep what is closed? */
+static bool will_stand_apart(int flags)
+{
+	return flags & (int)CLOSE_RANGE_UNSHARE && !proc_is_alone();
+}
+
 INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
 {
+	bool apart = will_stand_apart(flags);
+	int r;
+
 	if (flags & (int)CLOSE_RANGE_CLOEXEC)
 		note_cloexec(-1);
-	else if (first <= last)
+	else if (first <= last && !apart && !(flags & ~(int)CLOSE_RANGE_UNSHARE))
 		forget_range(first, last);
-	return REAL(close_range)(first, last, flags);
+	r = REAL(close_range)(first, last, flags);
+	if (r == 0 && apart)
+		conn_stand_apart();
+	return r;
 }
 
 INTERPOSE void closefrom(int first)

@@ -279,7 +279,7 @@ static long by_socketcall(long call, const long *args, long number);
 	X(SYS_fcntl, TCP, narrow_fcntl(I a, I b, P c)) \
 	X(SYS_ioctl, TCP, ioctl(I a, (libc_request)b, P c)) \
 	X(SYS_close, KNOWN, close(I a)) \
-	X(SYS_close_range, ANY_UNSETTLED, close_range(U a, U b, I c)) \
+	X(SYS_close_range, ALWAYS, close_range(U a, U b, I c)) \
 	X(SYS_bind, TCP, bind(I a, (struct sockaddr *)b, (socklen_t)c)) \
 	X(SYS_shutdown, TCP, shutdown(I a, I b)) \
 	X(SYS_getsockname, TCP, getsockname(I a, (struct sockaddr *)b, P c)) \

@@ -37,6 +37,8 @@ __attribute__((used, retain)) static const struct legend legend = {
 /* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */
 static _Atomic int owner_pid;
+/* This thread's numbers are not the others': as a vfork child it takes nothing of theirs. */
+static __thread bool is_apart __attribute__((tls_model("initial-exec")));
 static uint8_t generation; /* of processes, since the program was started */
 static _Atomic bool forked;
 static _Atomic int highest; /* number that was ever pending, or copied before it could be */
@@ -77,12 +79,27 @@ struct conn *conn_pending(int fd)
 	return mark_get(fd) == MARK_PENDING ? conn_at(fd, false) : NULL;
 }
 
-/* Asked only where a record is at stake: it is a system call. */
-bool conn_is_owner(void)
+static bool claim_memory(void)
 {
 	int pid = (int)syscall(SYS_getpid), nobody = 0;
 
 	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
+}
+
+/* Asked only where a record is at stake: it is a system call. */
+bool conn_is_owner(void)
+{
+	return !is_apart && claim_memory();
+}
+
+void conn_stand_apart(void)
+{
+	is_apart = true;
+}
+
+bool conn_stands_apart(void)
+{
+	return is_apart;
 }
 
 /* Where a filter does not let us ask any more, the mark has to do: without its record the program
@@ -129,7 +146,7 @@ _Atomic int *conn_untold(struct conn *c)
 void conn_own(void)
 {
 	if (!atomic_load(&owner_pid))
-		conn_is_owner();
+		claim_memory();
 }
 
 /* A TCP socket that shall not be converted. */
@@ -409,6 +426,7 @@ void conn_in_child(void)
 	for (int fd = 0; fd <= conn_highest(); fd++)
 		mark_change(fd, MARK_OPENING, MARK_TCP_COPIED);
 	conn_share_pending();
+	is_apart = false;
 	generation++;
 	if (atomic_load(&owner_pid))
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));

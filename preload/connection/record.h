@@ -61,8 +61,11 @@ bool conn_forget(int fd);
 bool conn_begin_number(int fd, enum mark mark);
 /* The record of fd (0..MARK_MAX-1), of whatever socket; make: if need be. NULL: none, or no memory. */
 struct conn *conn_at(int fd, bool make);
-/* Do the records belong to this process, or is it a vfork child in its parent's memory? */
+/* Do the records belong to this process and thread, or is it a vfork child in its parent's memory? */
 bool conn_is_owner(void);
+/* This thread has descriptors of its own from now on, and the others keep theirs. */
+void conn_stand_apart(void);
+bool conn_stands_apart(void);
 /* Has this process begun it, and not inherited it by fork()? */
 bool conn_is_ours(const struct conn *c);
 /* A new record, without an exchange yet. */

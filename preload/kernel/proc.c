@@ -4,6 +4,7 @@
 #include "real.h"
 
 #include <link.h>
+#include <linux/stat.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -143,6 +144,20 @@ bool proc_each_set(int fd, proc_set_is *is)
 			ok &= look_into((struct entry *)(entries + at), fd, is);
 	syscall(SYS_close, folder);
 	return ok && n == 0;
+}
+
+/* musl does not say, nor may glibc when the others have ended. The folder has a link for each thread, and two. */
+bool proc_is_alone(void)
+{
+	int saved_errno = errno;
+	struct statx task = { .stx_nlink = 0 };
+
+	if (!libc_is_single_threaded())
+		syscall(SYS_statx, AT_FDCWD, "/proc/self/task", 0, STATX_NLINK, &task);
+	else
+		task.stx_nlink = 3;
+	errno = saved_errno;
+	return task.stx_nlink == 3;
 }
 
 /* ------------------------------------------------------------------------ io_uring */

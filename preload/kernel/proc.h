@@ -16,6 +16,9 @@ bool proc_is_armed(int epfd, int fd);
 typedef void proc_set_is(int epfd, int fd, const struct epoll_event *event);
 bool proc_each_set(int fd, proc_set_is *is);
 
+/* Has this process one thread alone? False if neither libc nor /proc tells. errno is kept. */
+bool proc_is_alone(void);
+
 /* Does this process have an io_uring? Then its waits, reads and epoll_ctl() may go to the kernel without
  * coming by here, and would find a pending connection natively ready and the converter's reply in it.
  * By syscall() one is seen made, which is proc_saw_uring(). Else, where the loader has liburing, looks into

@@ -602,6 +602,16 @@ class Given(L.TestCase):
                          shim=self.lab.config("fast-open = no-cookie", "timeout = 8s", port=5125))
         self.assertEqual((r.code, r.out), (0, b"True\n"), r)
 
+    def test_kept_by_the_other_threads(self):
+        """Of one that has closed its own numbers alone, or none."""
+        self.lab.converter("--fault", "delay=700", port=5125)
+        answer = b"HTTP/1.1 200 OK"
+        for flags, said in (64, [-1]), (2, [0, True, answer]):
+            for shim, at_least in (None, 0), (self.lab.config("fast-open = no-cookie", "timeout = 5s", port=5125), 0.5):
+                with self.subTest(flags=flags, shim=bool(shim)):
+                    r = self.lab.run(["/usr/bin/python3", "-c", APART, flags, at_least], shim=shim)
+                    self.assertEqual(r.out.decode().splitlines(), [f"4 True {answer}", str(said)], r)
+
     def test_kept_beside_it(self):
         self.kept(["Success", f"[b'{L.ROUTER}\\n']"])
 
@@ -612,6 +622,43 @@ class Given(L.TestCase):
         self.lab.converter("--fault", "error=64:01,delay=500", port=5125)
         self.kept(["Success", f"[b'{L.CLIENT}\\n']"], converter=5125)
 
+
+# While a connection is pending another thread calls close_range(FLAGS), argv[1]: with a table of its own (2) it closes nothing
+# of this one's, nor with flags that there are none of. It goes on with the same number. argv[2]: how long the first waits.
+APART = """
+import ctypes, select, socket, sys, threading, time
+flags, at_least = int(sys.argv[1]), float(sys.argv[2])
+begun, said = threading.Event(), []
+
+def ask(s):
+    s.settimeout(5)
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    return s.makefile("rb").read()[:15]
+
+def other():
+    begun.wait()
+    said.append(ctypes.CDLL(None).close_range(3, ctypes.c_uint(-1), flags))
+    if flags == 2:
+        with socket.socket() as t:
+            said.append(t.fileno() == s.fileno())
+            t.connect(("10.2.0.2", 80))
+            said.append(ask(t))
+
+thread = threading.Thread(target=other)
+thread.start()
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex(("10.2.0.2", 80))
+since = time.monotonic()
+waiting = select.poll()
+waiting.register(s, select.POLLOUT)
+begun.set()
+while not said:
+    time.sleep(0.01)
+print(waiting.poll(5000)[0][1], time.monotonic() - since >= at_least, ask(s))
+thread.join()
+print(said)
+"""
 
 EARLY = """
 #include <stdlib.h>
