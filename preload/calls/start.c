@@ -29,5 +29,6 @@ __attribute__((constructor)) static void start(void)
 	shim_keep_environment();
 	passed_keep_environment();
 	libc_atfork(conn_before_fork, conn_share_pending, in_child);
+	conn_adopt_by(in_child);
 	errno = saved_errno;
 }

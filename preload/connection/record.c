@@ -37,6 +37,7 @@ __attribute__((used, retain)) static const struct legend legend = {
 /* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */
 static _Atomic int owner_pid;
+static void (*in_copy)(void) WRITTEN; /* conn_adopt_by() */
 /* This thread's numbers are not the others': as a vfork child it takes nothing of theirs. */
 static __thread bool is_apart __attribute__((tls_model("initial-exec")));
 static uint8_t generation; /* of processes, since the program was started */
@@ -79,11 +80,47 @@ struct conn *conn_pending(int fd)
 	return mark_get(fd) == MARK_PENDING ? conn_at(fd, false) : NULL;
 }
 
+/* This process is a child without its handler of fork()'s (glibc's _Fork(), a clone() by system call): what that would
+ * have done, and its parent before. Whoever interrupts it here finds the memory to be his process's. */
+static void adopt(int pid)
+{
+	int saved_errno = errno;
+
+	atomic_store(&owner_pid, pid);
+	if (!memory_adopt())
+		return;
+	conn_before_fork();
+	if (in_copy)
+		in_copy();
+	else
+		conn_in_child();
+	errno = saved_errno;
+}
+
 static bool claim_memory(void)
 {
-	int pid = (int)syscall(SYS_getpid), nobody = 0;
+	int pid = (int)syscall(SYS_getpid), owner = atomic_load(&owner_pid);
 
-	return atomic_compare_exchange_strong(&owner_pid, &nobody, pid) || nobody == pid;
+	if (!memory_is_own() && owner && owner != pid) {
+		adopt(pid);
+		return true;
+	}
+	if (!owner) { /* in that order, as others look at both */
+		memory_own();
+		atomic_compare_exchange_strong(&owner_pid, &owner, pid);
+	}
+	return atomic_load(&owner_pid) == pid;
+}
+
+void conn_own(void)
+{
+	if (!memory_is_own())
+		claim_memory();
+}
+
+AT_START void conn_adopt_by(void (*child)(void))
+{
+	in_copy = child;
 }
 
 /* Asked only where a record is at stake: it is a system call. */
@@ -119,6 +156,7 @@ struct conn *conn_find(int fd)
 	uint16_t word = mark_look(fd);
 	struct conn *c = conn_peek(fd);
 
+	conn_own();
 	if (c && conn_is_of(fd, c))
 		return c;
 	/* A vfork child's numbers are not its parent's. And one that is another socket's by now, which somebody
@@ -141,12 +179,6 @@ _Atomic int *conn_untold(struct conn *c)
 	struct exchange *u = conn_exchange(c);
 
 	return u ? &u->err : &c->err;
-}
-
-void conn_own(void)
-{
-	if (!atomic_load(&owner_pid))
-		claim_memory();
 }
 
 /* A TCP socket that shall not be converted. */
@@ -428,8 +460,10 @@ void conn_in_child(void)
 	conn_share_pending();
 	is_apart = false;
 	generation++;
-	if (atomic_load(&owner_pid))
+	if (atomic_load(&owner_pid)) {
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));
+		memory_adopt();
+	}
 	exchange_in_child();
 	epset_in_child();
 }

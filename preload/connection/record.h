@@ -18,18 +18,18 @@ struct conn {
 	_Atomic uint64_t sock_cookie;
 	_Atomic uint64_t new_cookie; /* of a socket that is taking its place (twin.h), or 0 */
 	struct addr server;
-	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
-	bool no_cookie;		   /* as in struct exchange */
-	_Atomic bool copied;	   /* to another number */
-	bool accepted;		   /* and whose it is has come with it (accept.h) */
-	_Atomic bool inherited;	   /* was pending at a fork: another process may end it */
-	uint8_t generation;	   /* conn_is_ours() */
-	int64_t began_ns;	   /* CLOCK_MONOTONIC */
-	_Atomic bool told;	   /* connect() has reported the outcome through this number */
-	_Atomic uint32_t exchange; /* index of its slot */
 	/* Of a failed one, as its slot may be used again before somebody asks: */
-	_Atomic int err;   /* conn_untold() */
-	struct addr local; /* the address that the attempt had */
+	struct addr local;	   /* the address that the attempt had */
+	_Atomic int err;	   /* conn_untold() */
+	_Atomic uint16_t exchange; /* index of its slot */
+	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
+	uint8_t generation;	   /* conn_is_ours() */
+	bool no_cookie : 1;	   /* as in struct exchange */
+	bool accepted : 1;	   /* and whose it is has come with it (accept.h) */
+	_Atomic bool copied;	   /* to another number */
+	_Atomic bool inherited;	   /* was pending at a fork: another process may end it */
+	_Atomic bool told;	   /* connect() has reported the outcome through this number */
+	int64_t began_ns;	   /* CLOCK_MONOTONIC */
 };
 
 /* The record of a number whose mark says that there is one, after comparing cookies; NULL (and
@@ -48,8 +48,10 @@ _Atomic int *conn_untold(struct conn *c);
 enum mark conn_share(int fd);
 /* newfd has become a duplicate of fd. False: not this process's, as with conn_forget(). */
 bool conn_copy(int fd, int newfd);
-/* This process has marks and records from now on. */
+/* This process has marks and records from now on, its own ones if it is a forked child; what is to be done in one that
+ * has not passed its handler of fork()'s. */
 void conn_own(void);
+void conn_adopt_by(void (*child)(void));
 /* Another thread's connect() is at it, which does not wait: returns when it is over. False: it is the
  * frame that this thread has interrupted. */
 bool conn_await_opening(int fd);

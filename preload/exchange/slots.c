@@ -65,14 +65,14 @@ struct exchange *exchange_at(uint32_t index)
 }
 
 /* Nowhere in the slot: a forked process that is less trusted by now could write another one there. */
-uint32_t exchange_index(const struct exchange *u)
+uint16_t exchange_index(const struct exchange *u)
 {
 	for (size_t i = 0; i < PARTS; i++) {
 		size_t size = (begins[i + 1] - begins[i]) * sizeof(*u);
 		uintptr_t at = (uintptr_t)u - (uintptr_t)part(i);
 
 		if (at < size)
-			return begins[i] + (uint32_t)(at / sizeof(*u));
+			return (uint16_t)(begins[i] + at / sizeof(*u));
 	}
 	return SLOTS;
 }

@@ -11,7 +11,7 @@
 struct exchange *exchange_new(uint64_t sock_cookie);
 /* By its index, whatever that is; NULL: there has been none there yet. */
 struct exchange *exchange_at(uint32_t index);
-uint32_t exchange_index(const struct exchange *u);
+uint16_t exchange_index(const struct exchange *u);
 
 /* Who is asking: unique among the threads of all processes that share the exchanges. Only after
  * the first exchange_new(). exchange_in_child() is for the child's side of fork(). */

@@ -28,6 +28,30 @@ void *memory_place(_Atomic(void *) *at, size_t size, int how)
 	return there;
 }
 
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* A page by itself, which the kernel empties in a forked child. In a section by itself, too, or all of .bss would
+ * begin with a new page. */
+__attribute__((section(".sbss"))) struct memory_mark memory_mark;
+
+void memory_own(void)
+{
+	int saved_errno = errno;
+
+	if (memory_is_own())
+		return;
+	syscall(SYS_madvise, &memory_mark, sizeof(memory_mark), MADV_WIPEONFORK);
+	errno = saved_errno;
+	atomic_store(&memory_mark.set, true);
+}
+
+bool memory_adopt(void)
+{
+	return !atomic_exchange(&memory_mark.set, true);
+}
+
 /* The kernel copies the set in before it looks at what is to be done with it, and there is nothing
  * that ~0 means. A call that every program makes, so no seccomp filter is surprised. */
 static bool is_there(uintptr_t p)

@@ -8,6 +8,9 @@
 #ifndef CVT_MEMORY_H
 #define CVT_MEMORY_H
 
+#include "real.h"
+
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,11 +18,33 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+/* Of all machines of that kind; on x86 there is no other. */
+#if defined(__x86_64__) || defined(__i386__)
+#define MEMORY_PAGE_MOST 4096
+#else
+#define MEMORY_PAGE_MOST 65536
+#endif
+
 /* New pages, all zero, of which nobody's allocator knows; how: MAP_PRIVATE, or MAP_SHARED with forked processes. NULL:
  * there is no memory. */
 void *memory_map(size_t size, int how);
 /* What stands in *at; if nothing does, new pages that stand there from now on, by whichever thread. */
 void *memory_place(_Atomic(void *) *at, size_t size, int how);
+
+/* Is this the memory that memory_own() was called in, and not a copy in a child that was forked since? A vfork child has
+ * the same. Before that call: no. Where the kernel cannot tell (before Linux 4.14) a copy is the same, too. */
+struct memory_mark {
+	_Alignas(MEMORY_PAGE_MOST) _Atomic bool set;
+};
+extern struct memory_mark memory_mark INTERNAL;
+static inline bool memory_is_own(void)
+{
+	return atomic_load_explicit(&memory_mark.set, memory_order_acquire);
+}
+/* One system call. */
+void memory_own(void);
+/* A copy is its child's own from now on: who is first in that? */
+bool memory_adopt(void);
 
 /* NULL and what is near it, MAP_FAILED and its like. No system call: for paths that may not have
  * one. A bad pointer that looks like a good one is not found out here. */

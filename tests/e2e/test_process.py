@@ -1,8 +1,11 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """The shim inside other people's processes: harmless, silent, tidy; and the wrapper."""
+import errno
 import os
 import shlex
+import re
+import select
 import shutil
 import sys
 
@@ -95,6 +98,43 @@ for n in range(8):
     children.append(pid)
 assert all(get() == b"10.2.0.1\\n" for _ in range(20))
 print([os.waitpid(pid, 0)[1] for pid in children])
+"""
+
+# A child of which no handler of fork()'s knows, of a process that has had a TCP socket: numbers that it uses again are what
+# it has made last, and a child by vfork of its own takes nothing from it: not the error that nobody has read yet.
+CLONED = """
+import ctypes, os, select, signal, socket, subprocess, sys
+libc = ctypes.CDLL(None)
+pending = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+pending.connect_ex(("10.2.0.2", 80))
+child = libc._Fork() if sys.argv[1] == "_Fork" else libc.syscall(int(sys.argv[1]), signal.SIGCHLD, 0, 0, 0, 0)
+if child:
+    print(os.waitpid(child, 0)[1], flush=True)
+    sys.exit()
+
+def wait(s):
+    poll = select.poll()
+    poll.register(s, select.POLLOUT)
+    return poll.poll(5000)[0][1]
+
+def ask(s):
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    s.setblocking(True)
+    return s.makefile("rb").read()[:15]
+
+for before, then in ((socket.SOCK_NONBLOCK, 0), (0, socket.SOCK_NONBLOCK)) * 2:
+    a = socket.socket(type=socket.SOCK_STREAM | before)
+    number = a.fileno()
+    a.close()
+    with socket.socket(type=socket.SOCK_STREAM | then) as b:
+        print(b.fileno() == number, b.connect_ex(("10.2.0.2", 80)), wait(b), ask(b))
+print(wait(pending), ask(pending))
+refused = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+refused.connect_ex(("10.2.0.2", 81))
+wait(refused)
+subprocess.run(["/bin/true"])
+print(refused.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), flush=True)
+os._exit(0)
 """
 
 INHERITED = """
@@ -413,6 +453,18 @@ class Processes(L.TestCase):
     def test_forks(self):
         r = self.python(FORKS, shim=self.shim)
         self.assertEqual((r.code, r.out.decode().strip()), (0, str([0] * 8)), r)
+
+    def test_child_without_handlers(self):
+        """A copy of our memory is the child's own; a child by vfork is in ours."""
+        names = L.command(["gcc", "-E", "-dM", "-include", "sys/syscall.h", "-x", "c", "/dev/null"])
+        clone = re.search(r"^#define __NR_clone (\d+)$", names, re.M)[1]
+        got = f"{select.POLLOUT} {b'HTTP/1.1 200 OK'}"
+        wanted = [f"True {err} {got}" for err in (0, errno.EINPROGRESS) * 2] + [got, "111", "0"]
+        for how in clone, "_Fork":
+            for shim in None, self.shim:
+                with self.subTest(how, shim=bool(shim)):
+                    r = self.lab.run(["/usr/bin/python3", "-c", CLONED, how], shim=shim)
+                    self.assertEqual(r.out.decode().splitlines(), wanted, r)
 
     # case 2.1: its exchange's place has been used for another one
     def forgotten(self, how):
