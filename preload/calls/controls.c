@@ -4,6 +4,7 @@
 #include "counts.h"
 #include "end.h"
 #include "accept.h"
+#include "handover.h"
 #include "notes.h"
 #include "shim.h"
 #include "sock.h"
@@ -80,15 +81,19 @@ INTERPOSE int ioctl(int fd, libc_request number, ...)
 	unsigned long request = (unsigned int)number; /* what the kernel takes of it */
 	va_list args;
 	void *arg;
+	int r;
 
 	va_start(args, number);
 	arg = va_arg(args, void *);
 	va_end(args);
 	if (counts_queue(request) && is_unfinished(mark_get(fd)))
 		return ioctl_queue(fd, request, arg);
+	r = REAL(ioctl)(fd, number, arg);
 	if (mark_is_fresh(mark_get(fd)) || twin_may_be(fd)) /* it may get a twin, or be one */
-		return twin_ioctl(fd, request, arg, REAL(ioctl)(fd, number, arg));
-	return REAL(ioctl)(fd, number, arg);
+		r = twin_ioctl(fd, request, arg, r);
+	if (request == FIOASYNC && r == 0 && *(int *)arg)
+		handover_to_signals(fd);
+	return r;
 }
 
 #if NARROW

@@ -209,6 +209,8 @@ static int told(int fd, int command, long arg, int r)
 		note_nonblocking(fd, arg & O_NONBLOCK);
 	else if (command == F_SETFD)
 		note_cloexec(fd);
+	if (command == F_SETFL && arg & O_ASYNC)
+		handover_to_signals(fd);
 	return r;
 }
 

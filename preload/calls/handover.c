@@ -47,6 +47,14 @@ void handover_duplicated(int fd)
 		finish_uncancelled(fd);
 }
 
+void handover_to_signals(int fd)
+{
+	struct conn *c = conn_pending(fd);
+
+	if (c && !conn_is_incoming(c))
+		finish_uncancelled(fd);
+}
+
 /* Numbers that an action of posix_spawn() duplicates, whatever has them by then: libc's own child does it, past us, and
  * FD_CLOEXEC is no matter. Those that are so far apart share a place. */
 #define PLANS 1024

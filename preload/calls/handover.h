@@ -12,6 +12,9 @@ void handover_finish(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);
 void handover_all_sent(const struct mmsghdr *msgs, unsigned int n);
+/* Signals say from now on what becomes of fd, and one may be the last: so what is pending is brought to its end. Who
+ * has accepted it waits for data. errno is kept. */
+void handover_to_signals(int fd);
 /* fd is about to be duplicated: a vfork child does that for the program that it becomes, and no record is kept of
  * its numbers, so it brings the connection to its end. errno is kept. */
 void handover_duplicated(int fd);

@@ -153,6 +153,17 @@ static int wait_within(int fd, struct exchange *u, const struct sockaddr *sa, so
 
 /* ------------------------------------------------------- the first connect() */
 
+/* A ring's event, or a signal, is there when the converter's kernel answers, and no other may come: so the outcome is to be
+ * there, too. Of one that falls back that is the server's. */
+static void finish_if_told_once(int fd, const struct conn_request *request)
+{
+	if (!request->by_signal && !proc_has_uring())
+		return;
+	conn_finish(fd);
+	if (request->by_signal && sock_tcp_state(fd) == TCP_SYN_SENT)
+		wait_one(fd, POLLOUT, now_ns() + (int64_t)request->config->timeout_ms * 1000000);
+}
+
 /* The exchange has begun: what connect() does now. */
 static int begun(int fd, struct conn_request *request)
 {
@@ -161,8 +172,7 @@ static int begun(int fd, struct conn_request *request)
 		return 0;
 	}
 	if (request->nonblocking) {
-		if (proc_has_uring())
-			conn_finish(fd);
+		finish_if_told_once(fd, request);
 		return -EINPROGRESS;
 	}
 	if (request->interrupted && (request->until_ns != WAIT_FOREVER || !wait_restarts_all())) {

@@ -227,10 +227,11 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	u->fast_open = request->early;
 	if (request->mark != MARK_TCP) { /* somebody may have set what matters to us */
 		u->rcvlowat = conn_lower_rcvlowat(fd);
-		/* does the program want its first write to send the SYN? A ring's would pass us by */
+		/* does the program want its first write to send the SYN? A ring's would pass us by, and one that
+		 * hears of it by a signal would not wait */
 		bool defers = !request->early && sock_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
 
-		u->may_defer = defers && !proc_has_uring();
+		u->may_defer = defers && !request->by_signal && !proc_has_uring();
 		u->fast_open |= defers;
 		if (!request->nonblocking)
 			request->until_ns = sock_time_limit(fd, SO_SNDTIMEO);
@@ -351,6 +352,7 @@ enum conn_claim conn_claim(int fd, struct conn_request *request)
 	 * somebody's stream (TRAPS 2.3); the same question fails on everything that is not TCP */
 	flags = sock_tcp_state(fd) == TCP_CLOSE ? note_flags(fd, mark) : -1;
 	request->nonblocking = flags & O_NONBLOCK;
+	request->by_signal = flags & O_ASYNC;
 	if (flags >= 0)
 		return CONN_CLAIMED;
 	conn_unclaim(fd, request);

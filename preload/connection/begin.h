@@ -44,6 +44,7 @@ struct conn_request {
 	bool mptcp;	      /* it is an MPTCP socket */
 	const char *why;      /* it is, or is not, or NULL */
 	bool nonblocking;     /* since conn_claim() */
+	bool by_signal;	      /* O_ASYNC: a signal says once that something has become of it */
 	uint64_t sock_cookie; /* of a twin that was just made, or 0 */
 	bool at_once;	      /* a bypass that is connected, or deferred, already */
 	bool interrupted;     /* a signal arrived while the SYN was sent */

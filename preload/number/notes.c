@@ -270,7 +270,7 @@ int note_flags(int fd, enum mark mark)
 	flags = sys_fcntl(fd, F_GETFL, 0);
 	if (flags >= 0 && flags & O_ASYNC)
 		note_spoil(fd, "its owner for signals");
-	return flags < 0 ? flags : flags & O_NONBLOCK;
+	return flags < 0 ? flags : flags & (O_NONBLOCK | O_ASYNC);
 }
 
 int note_descriptor_flags(int fd, enum mark mark)

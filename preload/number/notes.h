@@ -59,7 +59,7 @@ void note_attempt_over(int fd);
 /* O_NONBLOCK was set so; something was done to FD_CLOEXEC (fd is -1: of whatever numbers). */
 void note_nonblocking(int fd, bool on);
 void note_cloexec(int fd);
-/* O_NONBLOCK or 0, FD_CLOEXEC or 0; a negative errno. The kernel is not asked where nobody but this process can
+/* O_NONBLOCK and O_ASYNC or 0, FD_CLOEXEC or 0; a negative errno. The kernel is not asked where nobody but this process can
  * have set them, by calls of libc's that we have seen. mark: of fd, before connect() took hold of it. */
 int note_flags(int fd, enum mark mark);
 int note_descriptor_flags(int fd, enum mark mark);

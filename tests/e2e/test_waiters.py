@@ -776,6 +776,66 @@ def load_tests(loader, tests, _):
         test for suite in tests for test in suite if not isinstance(test, Heavy))
 
 
+# Who is told by signals: what has become of the connection when the first is there, which says so if it could not have come
+# before it was asked for.
+SIGNALLED = """
+import errno, fcntl, os, select, signal, socket, struct, sys
+port, how = int(sys.argv[1]), sys.argv[2]
+number = signal.SIGRTMIN + 3
+signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+s = socket.socket()
+s.setblocking(False)
+asking = s.dup() if "duplicate" in how else s
+fcntl.fcntl(asking, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(asking, 10, number)  # F_SETSIG
+
+def ask():
+    if "ioctl" in how:
+        fcntl.ioctl(asking, 0x5452, struct.pack("i", 1))  # FIOASYNC
+    else:
+        fcntl.fcntl(asking, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+
+if "deferred" in how:
+    s.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+if "later" not in how:
+    ask()
+s.connect_ex(("10.2.0.2", port))
+if "later" in how:
+    ask()
+told = signal.sigtimedwait([number], 0.3 if "later" in how else 5)
+poll = select.poll()
+poll.register(s, select.POLLIN | select.POLLOUT)
+print(bool(told) or "later" in how, poll.poll(0), os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+try:
+    print(s.send(b"some bytes"))
+except OSError as e:
+    print(e.strerror)
+"""
+
+
+class Signals(L.TestCase):
+    """Of F_SETFL and O_ASYNC: one tells the outcome, and no other comes to who only writes when he is told."""
+
+    def check(self, *options, fallback="none"):
+        self.lab.converter(*options)
+        shim = self.lab.config("fast-open = no-cookie", f"fallback = {fallback}")
+        for how in "fcntl", "ioctl", "duplicate", "deferred", "later", "ioctl later", "duplicate later", "deferred later":
+            for port in ECHO, CLOSED:
+                with self.subTest(how, port=port):
+                    direct, ours = (self.lab.run([PYTHON, "-c", SIGNALLED, port, how], shim=way) for way in (None, shim))
+                    self.assertTrue(direct.out.startswith(b"True"), direct)
+                    self.assertEqual(direct.out.decode(), ours.out.decode(), ours)
+
+    def test_at_once(self):
+        self.check()
+
+    def test_late(self):
+        self.check("--fault", "delay=300")
+
+    def test_fallback(self):
+        self.check("--fault", "error=64:01,delay=100", fallback="direct")
+
+
 class Sets(L.TestCase):
     """Case 2.3. How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
     where the process has no descriptors any more, and says EFAULT where there is no memory."""
