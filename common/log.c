@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -23,7 +22,7 @@
 #define PROGRAM_MAX 64 /* of its name, which may be anything */
 
 static const char *log_target, *receipt;
-static char folder[PATH_MAX]; /* of that target, if it is a file: stacks have no room for it */
+static char folder[512]; /* of that target, if it is a file: stacks have no room for it */
 static enum log_level log_most, target_most;
 static enum log_format log_format;
 
@@ -487,7 +486,7 @@ static void keep_folder(const char *path)
 	const char *slash = strrchr(path, '/');
 	size_t len = slash ? (size_t)(slash - path) + 1 : 1;
 
-	if (len >= sizeof(folder)) /* nor can the file be opened */
+	if (len >= sizeof(folder)) /* then root appends to his own file alone */
 		len = 0;
 	memcpy(folder, slash ? path : ".", len);
 	folder[len] = '\0';
