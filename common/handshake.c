@@ -122,6 +122,16 @@ static enum cvt_dialect read_message(const struct hs *hs, struct hs_result *r)
 	return dialect;
 }
 
+/* Error 3 does not exist in draft-02: its class decides. Where the dialect was not certain it is the sign of the hybrid
+ * instead (PROTOCOL 6). */
+static uint8_t acts_as(const struct hs *hs, enum cvt_dialect dialect, uint8_t code)
+{
+	if (code == CVT_ERR_MISSING_COOKIE && dialect == CVT_DIALECT_DRAFT02 &&
+	    hs->dialect == CVT_DIALECT_DRAFT02)
+		return CVT_ERR_MALFORMED;
+	return hs_error_as(code);
+}
+
 static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 {
 	enum cvt_dialect dialect = read_message(hs, r);
@@ -131,18 +141,14 @@ static void judge(struct hs *hs, bool target_v4, struct hs_result *r)
 		r->err = EPROTO;
 		return;
 	}
+	if (r->msg.has_error)
+		r->error = acts_as(hs, dialect, r->msg.error.code);
 	/* A-01: in the draft an Error beside an Extended TCP Header is only a warning; in the
 	 * RFC every Error is fatal (P-25). */
 	if (r->msg.has_error && !(dialect == CVT_DIALECT_DRAFT02 && r->msg.ext_tcp_header.p)) {
-		r->error = hs_error_as(r->msg.error.code);
-		r->err = hs_errno(r->msg.error.code, r->msg.error.value, target_v4);
-		/* Error 3 does not exist in draft-02: its class decides. Where the dialect was
-		 * not certain it is the sign of the hybrid instead (PROTOCOL 6). */
-		if (r->error == CVT_ERR_MISSING_COOKIE && dialect == CVT_DIALECT_DRAFT02 &&
-		    hs->dialect == CVT_DIALECT_DRAFT02) {
-			r->error = CVT_ERR_MALFORMED;
-			r->err = EPROTO;
-		}
+		r->err = r->error == CVT_ERR_MALFORMED ?
+				 EPROTO :
+				 hs_errno(r->msg.error.code, r->msg.error.value, target_v4);
 		r->verdict = error_verdict(r->error, r->msg.error.value);
 		return;
 	}

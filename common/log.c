@@ -421,12 +421,17 @@ static int open_receipt(const char *path)
 	return fd < 0 || is_file_of(fd, geteuid(), false) ? fd : close_it(fd);
 }
 
-/* Can nobody but root put anything into it? */
+/* Can nobody but root put anything into it? Root of a user namespace alone is not whose the system's directories are, and
+ * who owns the highest one can do everything. */
 __attribute__((noinline)) static bool is_roots_alone(int directory)
 {
 	struct stat st;
+	uid_t owner;
 
-	return fstat(directory, &st) == 0 && st.st_uid == 0 && !(st.st_mode & 022);
+	if (fstat(directory, &st) < 0 || st.st_mode & 022)
+		return false;
+	owner = st.st_uid;
+	return owner == 0 || (fstatat(AT_FDCWD, "/", &st, 0) == 0 && st.st_uid == owner);
 }
 
 static int open_in_folder(const char *path)

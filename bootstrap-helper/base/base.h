@@ -128,27 +128,28 @@ struct watch {
 	int network; /* rtnetlink */
 	int signals; /* readable when SIGTERM, SIGINT or SIGHUP has come, and from then on; but for ignored ones */
 	int lock;
-	int also;  /* whatever else is waited for; -1: nothing */
-	int alarm; /* a timerfd: poll()'s own time stands still while the host sleeps */
+	int also;   /* whatever else is waited for; -1: nothing */
+	int alarm;  /* a timerfd: poll()'s own time stands still while the host sleeps */
+	int output; /* a pipe, perhaps: that nobody reads any more is an end, too */
 };
 
-#define WATCH_NONE                                                                \
-	{                                                                         \
-		.network = -1, .signals = -1, .lock = -1, .also = -1, .alarm = -1 \
+#define WATCH_NONE                                                                              \
+	{                                                                                       \
+		.network = -1, .signals = -1, .lock = -1, .also = -1, .alarm = -1, .output = -1 \
 	}
 
 enum watch_event { WATCH_TIME, WATCH_NETWORK, WATCH_ALSO, WATCH_STOP };
 
-/* state_file: that of state.h, "" for none. -EBUSY: another process watches for it; other -errno. That nobody reads what is
- * said is no reason to end from then on. */
+/* state_file: that of state.h, "" for none. -EBUSY: another process watches for it; other -errno. SIGPIPE is ignored from then on: who
+ * has something to give back, as a mapping, does that first. */
 int watch_open(struct watch *w, const char *state_file);
 /* ms go on while the host sleeps. */
 enum watch_event watch_wait(const struct watch *w, int64_t ms);
 /* STATE-FILE.ENDING, locked; close() it. -errno as watch_open(). */
 int watch_lock(const char *state_file, const char *ending);
 bool watch_is_locked(const char *state_file, const char *ending);
-/* Takes the signals that have come: only further ones are WATCH_STOP. */
-void watch_again(const struct watch *w);
+/* Takes the signals that have come: only further ones are WATCH_STOP, and not the output any more. */
+void watch_again(struct watch *w);
 void watch_close(struct watch *w);
 
 #endif

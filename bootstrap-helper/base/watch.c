@@ -122,6 +122,7 @@ int watch_open(struct watch *w, const char *state_file)
 {
 	*w = (struct watch)WATCH_NONE;
 	signal(SIGPIPE, SIG_IGN);
+	w->output = STDOUT_FILENO;
 	if (*state_file)
 		w->lock = watch_lock(state_file, "watch");
 	if (*state_file && w->lock < 0)
@@ -132,10 +133,11 @@ int watch_open(struct watch *w, const char *state_file)
 	return w->signals < 0 ? w->signals : 0;
 }
 
-void watch_again(const struct watch *w)
+void watch_again(struct watch *w)
 {
 	struct signalfd_siginfo scrap;
 
+	w->output = -1;
 	while (read(w->signals, &scrap, sizeof(scrap)) == sizeof(scrap))
 		;
 }
@@ -165,14 +167,16 @@ static enum watch_event wait_once(const struct watch *w, int64_t ms)
 	struct pollfd fds[] = { { .fd = w->signals, .events = POLLIN },
 				{ .fd = w->network, .events = POLLIN },
 				{ .fd = w->also, .events = POLLIN },
-				{ .fd = w->alarm, .events = POLLIN } };
+				{ .fd = w->alarm, .events = POLLIN },
+				{ .fd = w->output } };
 	const struct itimerspec at = { .it_value = { .tv_sec = ms / 1000,
 						     .tv_nsec = ms % 1000 * 1000000 } };
 
 	timerfd_settime(w->alarm, 0, ms > 0 ? &at : &(struct itimerspec){ 0 }, NULL);
-	if (poll(fds, 4, ms > 0 ? -1 : 0) <= 0)
+	if (poll(fds, 5, ms > 0 ? -1 : 0) <= 0)
 		return WATCH_TIME;
-	if (fds[0].revents)
+	/* a pipe without a reader; a terminal that has hung up says POLLHUP besides, and tells by a signal */
+	if (fds[0].revents || (fds[4].revents & (POLLERR | POLLHUP)) == POLLERR)
 		return WATCH_STOP;
 	if (!fds[1].revents)
 		return fds[2].revents ? WATCH_ALSO : WATCH_TIME;

@@ -72,12 +72,14 @@ static void look_above(struct host_written *w, int levels)
 static bool root_leaves_alone(const char *path, const struct stat *st)
 {
 	char text[PATH_MAX];
-	struct stat folder;
+	struct stat folder, highest;
 
 	snprintf(text, sizeof(text), "%s", path);
 	return (S_ISLNK(st->st_mode) ||
 		(S_ISREG(st->st_mode) && (st->st_uid != 0 || st->st_nlink != 1))) &&
-	       stat(dirname(text), &folder) == 0 && (folder.st_uid != 0 || folder.st_mode & 022);
+	       stat(dirname(text), &folder) == 0 &&
+	       (folder.st_mode & 022 || (folder.st_uid != 0 && (stat("/", &highest) < 0 ||
+								folder.st_uid != highest.st_uid)));
 }
 
 void host_log_file(struct host_written *w, const char *path, bool by_environment)

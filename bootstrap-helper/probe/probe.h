@@ -63,7 +63,7 @@ struct probe {
 	enum cvt_verdict parse; /* for PROBE_STRANGE */
 	bool has_error;
 	uint8_t error_code;		 /* of the last Error TLV that decided */
-	int delay_s;			 /* errors 64 and 65: as health_event has it */
+	int delay_s;			 /* errors 64 to 95: as health_event has it */
 	uint32_t handshake_us, reply_us; /* the fastest; 0: not measured */
 	enum probe_tfo_cookie tfo_cookie;
 	enum probe_syn_data syn_data; /* of the last connection that sent any */

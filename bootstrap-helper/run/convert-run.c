@@ -442,7 +442,7 @@ static void pass_signals(pid_t child)
 }
 
 /* Should we be killed, who stand for it, so is the program. The kernel does it when the thread that has started it
- * ends, and we have one; it spares a program that has another user by then. What that was to get at its parent's end
+ * ends, and we have one; it spares a program that has another user or group, or more privileges, by then. What that was to get at its parent's end
  * (PR_SET_PDEATHSIG) it gets at ours, who pass it on. */
 static void die_with(pid_t parent, int number)
 {
@@ -523,8 +523,8 @@ static int run(const struct options *o, const struct finding *why, bool wants_re
 		receipt_cancel();
 		return without_receipt(o, why, "");
 	}
-	be_ended_if_late();
 	r = receipt_end();
+	be_ended_if_late();
 	if (to)
 		write_receipt(r, o, status, to);
 	else

@@ -102,7 +102,8 @@ AT_START static void keep_variable(const char *variable)
 }
 
 /* What a set-user-ID process starts once it has become the other user believes its environment: as ld.so does with
- * LD_*, nothing of ours goes on to it. In place, and nothing is written where there is none. */
+ * LD_*, nothing of ours goes on to it but CONVERT_STRICT, which can only refuse. In place, and nothing is written where
+ * there is none. */
 AT_START static void take_out_of_environment(void)
 {
 	char **to = __environ;
@@ -110,7 +111,9 @@ AT_START static void take_out_of_environment(void)
 	for (char **from = to; from && *from; from++) {
 		const char *equals = **from == 'C' ? strchr(*from, '=') : NULL;
 
-		if (equals && place_of(*from, (size_t)(equals - *from)))
+		const char **place = equals ? place_of(*from, (size_t)(equals - *from)) : NULL;
+
+		if (place && place != &strict)
 			continue;
 		if (to != from)
 			*to = *from;

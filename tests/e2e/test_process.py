@@ -787,9 +787,9 @@ class SetUserId(L.TestCase):
 
     def test_which_variables_it_hands_on(self):
         ours = [f"CONVERT_{name}" for name in (
-            "CONF", "ADDR", "PORT", "COOKIE", "DISABLE", "STRICT", "STATE", "LOG", "LOG_LEVEL",
+            "CONF", "ADDR", "PORT", "COOKIE", "DISABLE", "STATE", "LOG", "LOG_LEVEL",
             "LOG_FORMAT", "RECEIPT", "PEERS", "PRELOAD")]
-        others = ["CONVERT", "CONVERT_LO", "CONVERT_LOGS", "CONVERTER_LOG", "XDG_RUNTIME_DIR", "ZZ"]
+        others = ["CONVERT_STRICT", "CONVERT", "CONVERT_LO", "CONVERT_LOGS", "CONVERTER_LOG", "XDG_RUNTIME_DIR", "ZZ"]
         theirs = self.through_root(["env"], dict.fromkeys(ours + others, "/x")).splitlines()
         self.assertCountEqual([line[:-3] for line in theirs if line.endswith("=/x")], others)
         self.assertIn("HOME=" + L.ENVIRONMENT["HOME"], theirs)

@@ -480,6 +480,7 @@ static void error_beside_extended_header(void **state)
 	assert_int_equal(r.verdict, HS_CONNECTED);
 	assert_int_equal(r.err, 0);
 	assert_true(r.msg.has_error && r.msg.ext_tcp_header.p); /* for the warning */
+	assert_int_equal(r.error, 96);
 	assert_int_equal(reply("01040000 " ERROR_FIRST, draft).verdict, HS_CONNECTED);
 	assert_int_equal(reply("01020000 " ERROR_96, draft).verdict, HS_SERVER);
 	/* an empty Extended TCP Header is one */
