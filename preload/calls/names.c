@@ -251,6 +251,22 @@ static bool set_rcvlowat(int fd, const int *value)
 	return pending;
 }
 
+/* A protocol upon the connection (kernel TLS). There is none yet: ENOTCONN, but for a name that the kernel does not know.
+ * That of the converter's would take it, and could not be taken back for a direct one. */
+SLOW static bool refuses_ulp(int fd, const void *value, socklen_t len)
+{
+	int saved_errno = errno, r;
+	struct conn *c = conn_find(fd);
+	bool pending = c && !conn_is_incoming(c) && conn_advance(fd, c) == MARK_PENDING;
+
+	errno = saved_errno;
+	if (!pending)
+		return false;
+	r = sock_try_option(IPPROTO_TCP, TCP_ULP, value, len);
+	errno = r < 0 ? -r : ENOTCONN;
+	return true;
+}
+
 INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	int r;
@@ -263,6 +279,9 @@ INTERPOSE int setsockopt(int fd, int level, int name, const void *value, socklen
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT && mark_get(fd) == MARK_PENDING &&
 	    (int)len >= (int)sizeof(int) && set_rcvlowat(fd, value))
 		return 0;
+	if (level == IPPROTO_TCP && name == TCP_ULP && mark_get(fd) == MARK_PENDING &&
+	    refuses_ulp(fd, value, len))
+		return -1;
 	if (twin_may_be(fd))
 		return twin_setsockopt(fd, level, name, value, len);
 	r = REAL(setsockopt)(fd, level, name, value, len);

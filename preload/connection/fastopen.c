@@ -145,16 +145,10 @@ int fastopen_start(int fd, int flags)
  * which a new socket is asked. */
 static bool is_switched_off(int fd)
 {
-	int off = 0, plain, r;
+	int off = 0, r = sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
 
-	r = sys_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
-	if (r != -EINVAL || !twin_is(fd))
-		return r == -EOPNOTSUPP;
-	plain = (int)sys_result(syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-	if (plain < 0)
-		return false;
-	r = sys_setsockopt(plain, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
-	syscall(SYS_close, plain);
+	if (r == -EINVAL && twin_is(fd))
+		r = sock_try_option(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof(off));
 	return r == -EOPNOTSUPP;
 }
 

@@ -19,6 +19,17 @@ int sock_set_int(int fd, int level, int name, int value)
 	return sys_setsockopt(fd, level, name, &value, sizeof(value));
 }
 
+int sock_try_option(int level, int name, const void *value, socklen_t len)
+{
+	int fd = (int)sys_result(syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), r;
+
+	if (fd < 0)
+		return 0;
+	r = sys_setsockopt(fd, level, name, value, len);
+	syscall(SYS_close, fd);
+	return r;
+}
+
 int sock_ask_cookie(int fd, uint64_t *cookie)
 {
 	socklen_t len = sizeof(*cookie);

@@ -24,6 +24,8 @@
 /* An option whose value is an int; `otherwise` where the kernel does not say. */
 int sock_int(int fd, int level, int name, int otherwise);
 int sock_set_int(int fd, int level, int name, int value);
+/* What setsockopt() says of a TCP socket that was just made; 0, too, where there is none to be had. */
+int sock_try_option(int level, int name, const void *value, socklen_t len);
 /* SO_COOKIE: 0 or a negative errno; and the same, 0 if fd is no socket. */
 int sock_ask_cookie(int fd, uint64_t *cookie);
 uint64_t sock_cookie(int fd);

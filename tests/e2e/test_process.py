@@ -712,6 +712,52 @@ thread.join()
 print(said)
 """
 
+# A protocol that is to be put upon a connection: kernel TLS, and names that there are none of; of no connection, and of one
+# that is being made.
+UPON = """
+import errno, socket, sys
+s = socket.socket()
+s.setblocking(False)
+for state in "fresh", "pending":
+    for name in b"tls", b"none such", b"":
+        try:
+            s.setsockopt(socket.IPPROTO_TCP, 31, name)  # TCP_ULP
+            print(state, name, "taken")
+        except OSError as e:
+            print(state, name, errno.errorcode[e.errno])
+    s.connect_ex((sys.argv[1], 80))
+"""
+
+
+class Upon(L.TestCase):
+    """What the kernel says while it connects, and not what the converter's connection could have. Without CONFIG_TLS that is
+    ENOENT of TCP in any case; a twin says otherwise. With it is only tried in so far as every option is taken."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.converter("--fault", "silence")
+        self.direct = self.lab.run(["/usr/bin/python3", "-c", UPON, servers.MUTE])
+        self.assertEqual((self.direct.code, self.direct.err), (0, ""), self.direct)
+
+    def upon(self, mptcp, strace=()):
+        shim = self.lab.config("fast-open = cookie", f"timeout = 20s\nmptcp = {mptcp}")
+        argv = [f"-ELD_PRELOAD={L.SHIM}", *(f"-E{k}={v}" for k, v in shim.items())] if strace else []
+        r = self.lab.run([*strace, *argv, "/usr/bin/python3", "-c", UPON, L.SERVER], shim=None if strace else shim)
+        self.assertEqual((r.code, r.err), (0, ""), r)
+        return r.out.decode()
+
+    def test_as_the_kernel_says(self):
+        for mptcp in "off", "on":
+            with self.subTest(mptcp=mptcp):
+                self.assertEqual(self.upon(mptcp), self.direct.out.decode())
+
+    def test_where_all_is_taken(self):
+        self.need("strace")
+        lines = self.upon("off", ["strace", "-f", "-qq", "-o", self.lab.file("strace"), "-e", "trace=setsockopt",
+                                  "-e", "inject=setsockopt:retval=0"]).splitlines()
+        self.assertEqual([line.split()[-1] for line in lines], ["taken"] * 3 + ["ENOTCONN"] * 3)
+
+
 EARLY = """
 #include <stdlib.h>
 #include <sys/socket.h>
