@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* listen() and what accepts: where a rule says so, a converter's connection is its remote host's. */
 #include "accept.h"
-#include "both_ends.h"
 #include "memory.h"
 #include "pollset.h"
 #include "real.h"

@@ -3,7 +3,6 @@
 
 #include "advance.h"
 #include "begin.h"
-#include "bound.h"
 #include "due.h"
 #include "epsets.h"
 #include "passed.h"

@@ -2,7 +2,9 @@
 /*
  * accept.h - listeners whose connections a converter may make for remote hosts, and those connections (accept.c); and
  * those that have no name yet, of a listener that does not wait for it (held.c; docs/design.md, "Connections from
- * outside"): numbers of this process that its program does not know of.
+ * outside"): numbers of this process that its program does not know of. And programs that are the client and the
+ * server of one connection: natively the client is connected before accept() returns the other end (both_ends.c; D1,
+ * TRAPS 2.17).
  */
 #ifndef CVT_ACCEPT_H
 #define CVT_ACCEPT_H
@@ -51,5 +53,15 @@ void held_drop(int first, int last);
 void held_registered(int listener);
 /* In the child of fork(): they are the parent's. */
 void held_in_child(void);
+
+/* ---- both_ends.c */
+
+/* This thread has begun a conversion. */
+void both_ends_begun(const struct exchange *u);
+/* accept() is about to wait on listener, and something is pending: if it is the last conversion of
+ * this thread and goes to this listener, waits until it or another one to there is over. Never for
+ * a non-blocking listener; never longer than its SO_RCVTIMEO or the exchange's deadline. Says
+ * whether accept() may go on; if not, errno is set (EINTR, EAGAIN). A cancellation point. */
+bool both_ends_in_order(int listener);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* How a conversion begins: what must be known of the socket, and the SYN. */
-#include "both_ends.h"
+#include "accept.h"
 #include "advance.h"
 #include "begin.h"
 #include "due.h"

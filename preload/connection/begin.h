@@ -19,6 +19,14 @@ int conn_natively(int fd, const struct sockaddr *sa, socklen_t len);
  * by itself, and on_limit is what is said. The same results. */
 int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_limit);
 
+/* bound.c: which way the program has given a socket: a device, an address of this host, a mark. So a converter is looked
+ * for, and known, in the network where the SYN will leave (F-01, F-02). And whether it is known for itself, as the program
+ * gives its packets few hops. Of a number that connect() has claimed; all zero: it goes as all the host's do. System calls
+ * only for what may be bound. */
+void bound_to(int fd, struct pol_binding *by);
+/* Of one that nothing is noted of, as it was accepted. */
+void bound_ask(int fd, struct pol_binding *by);
+
 /* begin.c, from here on. */
 enum conn_claim {
 	CONN_CLAIMED,  /* an unconnected TCP stream socket, with which nobody else does anything */

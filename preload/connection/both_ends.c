@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "both_ends.h"
+#include "accept.h"
 
 #include "pollset.h"
 #include "wait.h"

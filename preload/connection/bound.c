@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "bound.h"
+#include "begin.h"
 
 #include "notes.h"
 #include "sock.h"

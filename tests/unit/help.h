@@ -4,14 +4,41 @@
 #define CVT_HELP_H
 
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+static char state_dir[] = "/tmp/test_state.XXXXXX";
 /* A folder of the test's own, and in it the path of a state file: set-up and clean-up of a group. */
-extern char state_file[64];
+static char state_file[64];
 
-int state_dir_make(void **state);
-int state_dir_remove(void **state);
+static inline int state_dir_make(void **state)
+{
+	(void)state;
+	if (!mkdtemp(state_dir))
+		return -1;
+	snprintf(state_file, sizeof(state_file), "%s/state", state_dir);
+	return 0;
+}
+
+static inline int state_dir_remove(void **state)
+{
+	(void)state;
+	unlink(state_file);
+	return rmdir(state_dir);
+}
+
 /* Of every file: with false it can be read and no byte be written. */
-bool state_dir_may_write(bool may);
+static inline bool state_dir_may_write(bool may)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return false;
+	limit.rlim_cur = may ? limit.rlim_max : 0;
+	return setrlimit(RLIMIT_FSIZE, &limit) == 0;
+}
 
 /* Is this a build whose frames and system calls are not the library's own? */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
