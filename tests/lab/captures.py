@@ -88,7 +88,7 @@ class Capture:
     def __init__(self, lab, ns="client", dev="c0", marker_to=L.CONVERTER):
         self.lab, self.ns, self.marker_to = lab, ns, marker_to
         self.path = lab.file(f"{dev}.pcap")
-        self.process = lab.start(ns, ["/usr/bin/python3", "-BES", L.ROOT / "tests/lab/record.py",
+        self.process = lab.start(ns, ["/usr/bin/python3", "-BES", L.__file__,
                                       dev, self.path])
         self.process.wait_for("capture", lambda: "recording" in self.process.text())
 
