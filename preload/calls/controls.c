@@ -2,7 +2,6 @@
 /* Calls that are about the connection and carry no data: shutdown() and ioctl(); and prctl(). */
 #include "advance.h"
 #include "counts.h"
-#include "end.h"
 #include "accept.h"
 #include "handover.h"
 #include "notes.h"

@@ -2,7 +2,7 @@
 /* Calls that make, duplicate and close descriptor numbers: they keep the marks. */
 #undef _FORTIFY_SOURCE /* <bits/fcntl2.h> wraps what this file defines */
 #include "begin.h"
-#include "end.h"
+#include "advance.h"
 #include "handover.h"
 #include "accept.h"
 #include "narrow.h"

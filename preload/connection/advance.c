@@ -2,7 +2,6 @@
 /* How a conversion goes on and ends: driving it, waiting for it, and what is told of it. */
 #include "advance.h"
 #include "due.h"
-#include "end.h"
 #include "sock.h"
 #include "epsets.h"
 #include "report.h"

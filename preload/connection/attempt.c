@@ -2,7 +2,6 @@
 /* All of connect() but its system call: whether to convert, by which converter, and the wait for it. */
 #include "advance.h"
 #include "begin.h"
-#include "end.h"
 #include "converters.h"
 #include "epsets.h"
 #include "counts.h"

@@ -4,7 +4,6 @@
 #include "advance.h"
 #include "begin.h"
 #include "due.h"
-#include "end.h"
 #include "sock.h"
 #include "converters.h"
 #include "epsets.h"

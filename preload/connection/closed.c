@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* How a converted connection ended, for the log's debug level: where the program closes it by libc. */
-#include "end.h"
+#include "advance.h"
 
 #include "sock.h"
 

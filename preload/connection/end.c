@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "end.h"
+#include "advance.h"
 
 #include "epsets.h"
 #include "sock.h"

@@ -4,7 +4,7 @@
  * by whoever was away for longer than it may take. Only the socket still knows what became of it: whom
  * it is connected to, and whether somebody has read what came first.
  */
-#include "end.h"
+#include "advance.h"
 #include "sock.h"
 
 #define SHORTEST_REPLY 4	   /* bytes; a FIN counts as one that is received */
