@@ -39,8 +39,6 @@ INTERPOSE int socket(int domain, int type, int protocol)
 		conn_own();
 	if (conn_begin_number(fd, tcp ? MARK_TCP : MARK_OTHER) && tcp)
 		note_begin(fd, domain, type, protocol == IPPROTO_MPTCP);
-	else if (tcp && conn_stands_apart()) /* what is noted is another's, too */
-		note_spoil(fd, "another thread has the number, too");
 	return fd;
 }
 
@@ -107,6 +105,8 @@ INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)
 		note_cloexec(-1);
 	else if (first <= last && !apart && !(flags & ~(int)CLOSE_RANGE_UNSHARE))
 		forget_range(first, last);
+	if (apart) /* what stays open is in two tables, as after a fork */
+		note_shared();
 	r = REAL(close_range)(first, last, flags);
 	if (r == 0 && apart)
 		conn_stand_apart();

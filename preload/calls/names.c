@@ -67,9 +67,12 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 static void failed_name(int fd, struct sockaddr *out, socklen_t room, socklen_t *len)
 {
 	struct conn *c = conn_find(fd);
+	struct addr local = { .port = 0 };
 
-	if (c && c->local.port)
-		sock_show_name(&c->local, c->family, out, room, len);
+	if (c)
+		local = conn_local(c);
+	if (local.port)
+		sock_show_name(&local, c->family, out, room, len);
 }
 
 INTERPOSE int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)

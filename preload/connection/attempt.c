@@ -392,6 +392,9 @@ static int try_to_convert(int fd, struct conn_request *request)
 		log_verdict(LOG_DIRECT, &request->server, &rule);
 		return CONN_NATIVELY;
 	}
+	if (conn_stands_apart()) /* what is known of the number is of another thread's */
+		return shim_is_strict && sock_tcp_state(fd) == TCP_CLOSE ? -ENETUNREACH :
+									   CONN_NATIVELY;
 	switch (conn_claim(fd, request)) {
 	case CONN_CLAIMED:
 		return convert_claimed(fd, request, rule);

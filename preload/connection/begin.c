@@ -71,7 +71,7 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->via = request->verdict.via;
 	u->asks_mptcp = u->mptcp && request->config->mptcp != CONFIG_MPTCP_OFF &&
 			request->config->bypass && request->known != SERVERS_TCP;
-	u->is_probe = request->is_probe;
+	FILL(u->is_probe, request->is_probe);
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	exchange_begin_tries(u);

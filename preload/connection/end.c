@@ -131,7 +131,7 @@ void conn_settle_number(int fd, enum mark mark, struct exchange *u)
 		return;
 	if (u && mark == MARK_FAILED) {
 		atomic_store(&c->err, atomic_load(&u->err));
-		c->local = u->local;
+		conn_keep_local(c, &u->local);
 	}
 	if (u && u->incoming && mark == MARK_UP) /* nobody has looked there before that */
 		c->server = u->server;

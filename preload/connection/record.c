@@ -97,11 +97,20 @@ static void adopt(int pid)
 	errno = saved_errno;
 }
 
+/* And not of one that has adopted nothing yet, which is a vfork child's parent then. 0: it is outside of our PID namespace,
+ * in which we may have its number. */
+static bool is_child_of(int owner)
+{
+	int parent = (int)syscall(SYS_getppid);
+
+	return parent == owner || parent == 0;
+}
+
 static bool claim_memory(void)
 {
 	int pid = (int)syscall(SYS_getpid), owner = atomic_load(&owner_pid);
 
-	if (!memory_is_own() && owner && owner != pid) {
+	if (owner && !memory_is_own() && is_child_of(owner)) {
 		adopt(pid);
 		return true;
 	}
@@ -293,6 +302,8 @@ bool conn_forget(int fd)
 	uint16_t word;
 	enum mark mark;
 
+	if (is_apart)
+		return false;
 	await_opening(fd, &word);
 	mark = mark_in(word);
 	if (mark == MARK_UNKNOWN)
@@ -327,6 +338,26 @@ void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, 
 	c->generation = generation;
 }
 
+/* By whoever settles the number, and that may be two at once. */
+void conn_keep_local(struct conn *c, const struct addr *local)
+{
+	uint64_t ip[2];
+
+	memcpy(ip, local->ip, sizeof(ip));
+	FILL(c->local_ip[0], ip[0]);
+	FILL(c->local_ip[1], ip[1]);
+	FILL(c->local_port, local->port);
+}
+
+struct addr conn_local(const struct conn *c)
+{
+	const uint64_t ip[2] = { atomic_load(&c->local_ip[0]), atomic_load(&c->local_ip[1]) };
+	struct addr local = { .port = atomic_load(&c->local_port) };
+
+	memcpy(local.ip, ip, sizeof(ip));
+	return local;
+}
+
 bool conn_is_ours(const struct conn *c)
 {
 	return c->generation == generation;
@@ -337,9 +368,11 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 {
 	struct conn *from = conn_peek(fd), *to = conn_at(newfd, true);
 	struct exchange *u = conn_exchange(from);
+	struct addr local;
 
 	if (!from || !to)
 		return;
+	local = conn_local(from);
 	conn_fill(to, from->sock_cookie, &from->server, from->family);
 	to->told = atomic_load(&from->told);
 	to->copied = from->copied = true;
@@ -350,7 +383,7 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	to->new_cookie = atomic_load(&from->new_cookie);
 	to->exchange = atomic_load(&from->exchange);
 	to->err = atomic_load(&from->err);
-	to->local = from->local;
+	conn_keep_local(to, &local);
 	if (mark == MARK_PENDING && u)
 		atomic_store(&u->copied, true);
 	if (mark_is_unsettled(mark) || to->accepted)

@@ -16,10 +16,11 @@
  * the mark then tell them that it has nothing to say (conn_settle()). */
 struct conn {
 	_Atomic uint64_t sock_cookie;
-	_Atomic uint64_t new_cookie; /* of a socket that is taking its place (twin.h), or 0 */
+	_Atomic uint64_t new_cookie;  /* of a socket that is taking its place (twin.h), or 0 */
+	_Atomic uint64_t local_ip[2]; /* conn_local() */
 	struct addr server;
 	/* Of a failed one, as its slot may be used again before somebody asks: */
-	struct addr local;	   /* the address that the attempt had */
+	_Atomic uint16_t local_port;
 	_Atomic int err;	   /* conn_untold() */
 	_Atomic uint16_t exchange; /* index of its slot */
 	uint8_t family;		   /* of the program's socket: AF_INET or AF_INET6 */
@@ -41,6 +42,9 @@ struct conn *conn_peek(int fd);
 struct conn *conn_pending(int fd);
 /* The exchange, or NULL if there was none, or its slot has been needed for another one, or c is NULL. */
 struct exchange *conn_exchange(const struct conn *c);
+/* The address that an attempt had which has failed; port 0: none is known. */
+void conn_keep_local(struct conn *c, const struct addr *local);
+struct addr conn_local(const struct conn *c);
 /* Where the errno of a failed conversion stands that nobody has been told, else 0. */
 _Atomic int *conn_untold(struct conn *c);
 

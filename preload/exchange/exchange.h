@@ -42,7 +42,7 @@ struct exchange {
 	enum health_path syn_path; /* what is learned of the SYN's data */
 	bool is_proven;	       /* that data in the SYN gets there, and with MPTCP its answer back */
 	bool takes_options;    /* it has answered a Connect TLV with options before */
-	bool is_probe;	       /* health_ask() waits for what comes of this (HEALTH_PROBE) */
+	_Atomic bool is_probe; /* health_ask() waits for what comes of this (HEALTH_PROBE) */
 	uint8_t syn_data_lost; /* so often in a row, before this one */
 	uint32_t rtt_us;       /* of the handshake with the converter, 0: unknown */
 	bool syn_data;	       /* the SYN has carried the message */

@@ -337,9 +337,9 @@ void report_failed(struct report *r, const struct exchange *u, const struct hs_r
 
 void report_nothing(struct report *r, struct exchange *u)
 {
-	if (u->is_probe)
+	if (u->is_probe &&
+	    atomic_exchange(&u->is_probe, false)) /* who closes it may be another thread */
 		add(r, (struct report_event){ .kind = HEALTH_UNPROBED });
-	u->is_probe = false;
 }
 
 void report_abandoned(struct exchange *u)
