@@ -486,7 +486,8 @@ static bool is_pipe(int fd)
 
 enum source { REFUSED, EMPTY, READY };
 
-/* A file that can be read, at this place; of what is none, like a device, it takes the kernel's word. */
+/* A file that can be read, at this place; of what is none, like a device, it takes the kernel's word. Only what the kernel
+ * surely refuses is REFUSED: our one byte may fail where its pages do not, as with O_DIRECT. */
 static enum source look_at_file(int in, const int64_t *offset)
 {
 	int64_t at = lseek(in, 0, SEEK_CUR);
@@ -496,10 +497,14 @@ static enum source look_at_file(int in, const int64_t *offset)
 
 	if (at < 0 || (offset && !memory_was_readable(offset, sizeof(*offset))))
 		return REFUSED;
+	if (offset)
+		at = *offset;
+	if (at < 0)
+		return REFUSED;
 	if (fstat(in, &st) < 0 || !S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? REFUSED : READY;
-	got = pread(in, &byte, 1, offset ? *offset : at);
-	return got < 0 ? REFUSED : got == 0 ? EMPTY : READY;
+	got = pread(in, &byte, 1, at);
+	return got == 0 ? EMPTY : got < 0 && errno == EBADF ? REFUSED : READY;
 }
 
 /* A pipe is waited for, whatever the socket is. 0; or a negative errno. */

@@ -261,6 +261,36 @@ static long c_sendfile64(int fd, int flags)
 	return sendfile64(fd, some_file(), &from, 5);
 }
 
+/* Is read into pages only, where the file system keeps to that. -1: it does not. */
+static int direct_file(void)
+{
+	static _Alignas(4096) char page[4096];
+	static int file = -1;
+	char byte;
+
+	if (file >= 0)
+		return file;
+	file = open("/var/tmp", O_TMPFILE | O_RDWR | O_DIRECT, 0600);
+	memset(page, 'd', sizeof(page));
+	if (file >= 0 && (pwrite(file, page, sizeof(page), 0) != (long)sizeof(page) ||
+			  pread(file, &byte, 1, 0) >= 0)) {
+		close(file);
+		file = -1;
+	}
+	return file;
+}
+
+static long c_sendfile_direct(int fd, int flags)
+{
+	int file = direct_file();
+	off_t from = 0;
+
+	(void)flags;
+	if (file < 0)
+		file = some_file(); /* so this is not seen here */
+	return sendfile(fd, file, &from, 4096);
+}
+
 static long c_splice_out(int fd, int flags)
 {
 	static int fds[2] = { -1, -1 };
@@ -413,6 +443,7 @@ static const struct {
 	{ "sendfile_bad", c_sendfile_bad, WRITES, false },
 	{ "splice_end", c_splice_end, WRITES, true },
 	{ "splice_bad", c_splice_bad, WRITES, false },
+	{ "sendfile_direct", c_sendfile_direct, WRITES, false },
 	{ "waitall", c_waitall, READS, true },
 	{ "recvmsg_nothing", c_recvmsg_nothing, READS, true },
 	{ "recvmmsg_nothing", c_recvmmsg_nothing, READS, true },
