@@ -10,6 +10,7 @@
 #include "handover.h"
 #include "memory.h"
 #include "narrow.h"
+#include "pollset.h"
 #include "sock.h"
 #include "wait.h"
 
@@ -507,8 +508,19 @@ static enum source look_at_file(int in, const int64_t *offset)
 	return got == 0 ? EMPTY : got < 0 && errno == EBADF ? REFUSED : READY;
 }
 
+/* Until there is something in the pipe, or -EINTR; may be too early. What fills the pipe may itself wait for the
+ * connection, which so has to get on. One that is over or deferred would end each wait at once. */
+static int wait_for_pipe(int in, int out)
+{
+	bool is_driven = mark_get(out) == MARK_PENDING && !fastopen_is_deferred(out);
+	struct pollfd both[] = { { .fd = in, .events = POLLIN }, { .fd = is_driven ? out : -1 } };
+	int r = pollset_wait(both, 2, WAIT_FOREVER, NULL);
+
+	return r == -EINTR && wait_restarts_all() ? 0 : r;
+}
+
 /* A pipe is waited for, whatever the socket is. 0; or a negative errno. */
-static int look_at_pipe(int in, unsigned int flags, enum source *source)
+static int look_at_pipe(int in, int out, unsigned int flags, enum source *source)
 {
 	int how = sys_fcntl(in, F_GETFL, 0), r = 0;
 	short events;
@@ -516,12 +528,10 @@ static int look_at_pipe(int in, unsigned int flags, enum source *source)
 	*source = REFUSED;
 	if (!is_pipe(in) || (how & O_ACCMODE) == O_WRONLY)
 		return 0;
-	while (!(events = sock_events(in, POLLIN)) && r != -EINTR) {
+	while (!(events = sock_events(in, POLLIN)) && r >= 0) {
 		if (flags & SPLICE_F_NONBLOCK || how & O_NONBLOCK)
 			return -EAGAIN;
-		r = wait_one(in, POLLIN, WAIT_FOREVER);
-		if (r == -EINTR && wait_restarts_all())
-			r = 0;
+		r = wait_for_pipe(in, out);
 	}
 	*source = events & POLLIN ? READY : events & POLLHUP ? EMPTY : REFUSED;
 	return events ? 0 : r;
@@ -566,7 +576,7 @@ SLOW static ssize_t splice_unsettled(int in, int out, size_t n, unsigned int fla
 		if (is_pipe(out) && !may_splice(in))
 			return -1;
 	} else {
-		if (libc_result(look_at_pipe(in, flags, &source), saved_errno) < 0)
+		if (libc_result(look_at_pipe(in, out, flags, &source), saved_errno) < 0)
 			return -1;
 		if (source == EMPTY)
 			return 0;
