@@ -519,6 +519,21 @@ static int wait_for_pipe(int in, int out)
 	return r == -EINTR && wait_restarts_all() ? 0 : r;
 }
 
+/* A named pipe that nobody has opened to write yet looks to poll() like one that is empty; the kernel's splice(), and so
+ * tee(), finds its end. In doubt it is waited for. */
+static bool has_no_writer(int in)
+{
+	int own[2];
+	long got;
+
+	if (syscall(SYS_pipe2, own, O_CLOEXEC) < 0)
+		return false;
+	got = syscall(SYS_tee, in, own[1], (size_t)1, SPLICE_F_NONBLOCK);
+	syscall(SYS_close, own[0]);
+	syscall(SYS_close, own[1]);
+	return got == 0;
+}
+
 /* A pipe is waited for, whatever the socket is. 0; or a negative errno. */
 static int look_at_pipe(int in, int out, unsigned int flags, enum source *source)
 {
@@ -529,6 +544,10 @@ static int look_at_pipe(int in, int out, unsigned int flags, enum source *source
 	if (!is_pipe(in) || (how & O_ACCMODE) == O_WRONLY)
 		return 0;
 	while (!(events = sock_events(in, POLLIN)) && r >= 0) {
+		if (has_no_writer(in)) {
+			*source = EMPTY;
+			return 0;
+		}
 		if (flags & SPLICE_F_NONBLOCK || how & O_NONBLOCK)
 			return -EAGAIN;
 		r = wait_for_pipe(in, out);

@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -375,6 +376,23 @@ static long c_splice_end(int fd, int flags)
 	return n;
 }
 
+/* Nobody has ever opened it to write: its end, too. */
+static long c_splice_fifo(int fd, int flags)
+{
+	char name[64];
+	int fifo;
+	long n;
+
+	snprintf(name, sizeof(name), "/var/tmp/t_io-%d", getpid());
+	if (mkfifo(name, 0600) < 0)
+		return -1;
+	fifo = open(name, O_RDONLY | O_NONBLOCK);
+	unlink(name);
+	n = splice(fifo, NULL, fd, NULL, 5, flags ? SPLICE_F_NONBLOCK : 0);
+	close(fifo);
+	return n;
+}
+
 static long c_splice_bad(int fd, int flags)
 {
 	int fds[2] = { -1, -1 };
@@ -442,6 +460,7 @@ static const struct {
 	{ "sendfile_end", c_sendfile_end, WRITES, false },
 	{ "sendfile_bad", c_sendfile_bad, WRITES, false },
 	{ "splice_end", c_splice_end, WRITES, true },
+	{ "splice_fifo", c_splice_fifo, WRITES, true },
 	{ "splice_bad", c_splice_bad, WRITES, false },
 	{ "sendfile_direct", c_sendfile_direct, WRITES, false },
 	{ "waitall", c_waitall, READS, true },
