@@ -93,7 +93,8 @@ static void forget_range(unsigned int first, unsigned int last)
 /* Are there threads that keep what is closed? */
 static bool will_stand_apart(int flags)
 {
-	return flags & (int)CLOSE_RANGE_UNSHARE && !proc_is_alone();
+	return flags & (int)CLOSE_RANGE_UNSHARE && (shim_is_active() || shim_is_listening()) &&
+	       !proc_is_alone();
 }
 
 INTERPOSE int close_range(unsigned int first, unsigned int last, int flags)

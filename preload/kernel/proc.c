@@ -4,9 +4,9 @@
 #include "real.h"
 
 #include <link.h>
-#include <linux/stat.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* What stays in the mask of a one-shot registration that has fired. */
 #define PRIVATE_BITS (EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
@@ -150,14 +150,19 @@ bool proc_each_set(int fd, proc_set_is *is)
 bool proc_is_alone(void)
 {
 	int saved_errno = errno;
-	struct statx task = { .stx_nlink = 0 };
+	struct stat task = { .st_nlink = 0 };
+	long folder;
 
-	if (!libc_is_single_threaded())
-		syscall(SYS_statx, AT_FDCWD, "/proc/self/task", 0, STATX_NLINK, &task);
-	else
-		task.stx_nlink = 3;
+	if (libc_is_single_threaded())
+		return true;
+	folder = sys_result(syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
+				    O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (folder >= 0) {
+		fstat((int)folder, &task);
+		syscall(SYS_close, folder);
+	}
 	errno = saved_errno;
-	return task.stx_nlink == 3;
+	return task.st_nlink == 3;
 }
 
 /* ------------------------------------------------------------------------ io_uring */

@@ -367,7 +367,7 @@ class HardTimes(L.TestCase):
         for kind, shim in self.settings().items():
             with self.subTest(kind):
                 self.one("-f", "kill", "-d", shim=shim)
-        self.one("-f", "kill", "-a", "getpid", "-d", shim=some | {"CONVERT_LOG": ""})
+        self.one("-f", "kill", "-a", "getpid", "-a", "madvise", "-d", shim=some | {"CONVERT_LOG": ""})
 
     def test_killed_at_exit(self):
         """Nor when it ends: what was counted is written before the program's own filter, and where the rules
@@ -383,7 +383,7 @@ class HardTimes(L.TestCase):
                                  shim=shim | {"CONVERT_LOG": ""})
                 self.assertEqual((r.code, r.err, len(r.out.splitlines())), (0, "", 3), r)
             if n == 1:  # and a later one is not counted, in place of a death
-                self.one("-f", "kill", "-a", "getpid", "-x", shim=shim | {"CONVERT_LOG": ""})
+                self.one("-f", "kill", "-a", "getpid", "-a", "madvise", "-x", shim=shim | {"CONVERT_LOG": ""})
         counts = self.lab.run([L.BUILD / "convert-bootstrap", "status", "-j"], env=state).out
         self.assertEqual({way: json.loads(counts)["counts"][way] for way in ("direct", "converted")},
                          {"direct": 4, "converted": 4})

@@ -265,6 +265,7 @@ static const struct call {
 	{ "getsockname", SYS_getsockname },
 	{ "ioctl", SYS_ioctl },
 	{ "kcmp", SYS_kcmp },
+	{ "madvise", SYS_madvise },
 	{ "mkdirat", SYS_mkdirat },
 	{ "mprotect", SYS_mprotect },
 	{ "nanosleep", SYS_nanosleep },
