@@ -262,6 +262,7 @@ static const struct call {
 	{ "geteuid", SYS_geteuid },
 	{ "getpeername", SYS_getpeername },
 	{ "getpid", SYS_getpid },
+	{ "getppid", SYS_getppid },
 	{ "getsockname", SYS_getsockname },
 	{ "ioctl", SYS_ioctl },
 	{ "kcmp", SYS_kcmp },
@@ -269,6 +270,7 @@ static const struct call {
 	{ "mkdirat", SYS_mkdirat },
 	{ "mprotect", SYS_mprotect },
 	{ "nanosleep", SYS_nanosleep },
+	{ "pipe2", SYS_pipe2 },
 	{ "ppoll", SYS_ppoll },
 	{ "pread64", SYS_pread64 },
 	{ "pselect6", SYS_pselect6 },
@@ -283,6 +285,7 @@ static const struct call {
 	{ "setsockopt", SYS_setsockopt },
 	{ "shutdown", SYS_shutdown },
 	{ "sigaltstack", SYS_sigaltstack },
+	{ "tee", SYS_tee },
 };
 #define N_CALLS (sizeof(calls) / sizeof(calls[0]))
 
