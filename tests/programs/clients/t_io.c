@@ -242,16 +242,20 @@ static int some_file(void)
 	return file;
 }
 
-static long c_sendfile(int fd, int flags)
+static long send_from(int fd, off_t from)
 {
-	off_t from = 2;
 	long n = sendfile(fd, some_file(), &from, 5);
 	int err = errno;
 
-	(void)flags;
 	say("offset: %ld", (long)from);
 	errno = err;
 	return n;
+}
+
+static long c_sendfile(int fd, int flags)
+{
+	(void)flags;
+	return send_from(fd, 2);
 }
 
 static long c_sendfile64(int fd, int flags)
@@ -323,14 +327,8 @@ static long c_sendfile_nothing(int fd, int flags)
 /* Nothing is left to be moved, or nothing can be: the kernel has not come to the connection yet. */
 static long c_sendfile_end(int fd, int flags)
 {
-	off_t from = 10;
-	long n = sendfile(fd, some_file(), &from, 5);
-	int err = errno;
-
 	(void)flags;
-	say("offset: %ld", (long)from);
-	errno = err;
-	return n;
+	return send_from(fd, 10);
 }
 
 static void say_sendfile(const char *of, int fd, int in, off_t *offset)
