@@ -1098,6 +1098,7 @@ BY_ALARM = """def by_alarm(seconds, call, *args, restarts=True):
                 signal.siginterrupt(signal.SIGALRM, not restarts)
                 signal.setitimer(signal.ITIMER_REAL, seconds)
                 r = call(*args)
+                signal.setitimer(signal.ITIMER_REAL, 0)  # Python's end does not handle it any more
                 return r, errno.errorcode.get(ctypes.get_errno()) if r else None
             def error_of(s):
                 value, size = ctypes.c_int(), ctypes.c_uint(4)
