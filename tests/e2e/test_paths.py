@@ -67,6 +67,15 @@ class Curl(Download):
         self.assertGreater(min(carried), BIG / 4)
         self.assertLess(sum(carried), BIG * 1.5)  # and nothing twice
 
+    def test_a_reader_that_rests(self):
+        """It gets what it has room for. What is sent past that comes again by a slow timer: it would take minutes."""
+        def past_the_window():
+            return self.lab.counters("client")["NoDSSInWindow"]
+        before = past_the_window()
+        d = self.fetch("big", self.on, rests=(1 << 18, 0.05))
+        self.note(f"{d.seconds:.1f} s, {past_the_window() - before} packets past the window")
+        self.assertLess(past_the_window() - before, 300)
+
     def test_a_metered_path_waits(self):
         """What `check` proposes for one: it carries data when the other is gone, and not before."""
         endpoint = ["ip", "-n", "client", "mptcp", "endpoint", "change", paths.CLIENT2]

@@ -124,9 +124,10 @@ def subtype(packet):
 Download = collections.namedtuple("Download", "code size digest seconds longest_gap gap_at err log")
 
 
-def download(lab, argv, shim=None, at=None, then=None):
+def download(lab, argv, shim=None, at=None, then=None, rests=None):
     """Runs a program that writes what it fetches to its standard output, and watches it come.
-    then() is called once, when `at` bytes are there. The gaps are between any two pieces."""
+    then() is called once, when `at` bytes are there. The gaps are between any two pieces.
+    rests: (bytes, seconds): nothing is taken from it for that long, each time that as many have come."""
     environment = L.ENVIRONMENT | (shim or {})
     if shim is not None:
         environment["LD_PRELOAD"] = str(L.SHIM)
@@ -146,6 +147,8 @@ def download(lab, argv, shim=None, at=None, then=None):
                 gap, gap_at = now - last, size
             last = now
             digest.update(block)
+            if rests and size // rests[0] != (size + len(block)) // rests[0]:
+                time.sleep(rests[1])
             size += len(block)
             if then and size >= at:
                 then, act = None, then

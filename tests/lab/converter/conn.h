@@ -157,10 +157,10 @@ struct conn {
 	size_t reply_len, reply_sent;
 	enum conn_after_reply after_reply;
 	bool up_mptcp, delayed, serving;
-	int send_buffer;    /* upstream's, as far as it is bounded by us; 0: it is not */
-	unsigned int waits; /* polls for something that has no event */
-	int left;	    /* one side failed: what the other's socket still had to send */
-	bool held;	    /* came as a SYN that waited */
+	uint32_t send_buffer; /* bytes, upstream's, as far as it is bounded by us; 0: it is not */
+	unsigned int waits;   /* polls for something that has no event */
+	int left;	      /* one side failed: what the other's socket still had to send */
+	bool held;	      /* came as a SYN that waited */
 	struct hold_ticket ticket;
 	bool has_failure; /* the answer to a held SYN that was let in to be told so */
 	struct failure failure;

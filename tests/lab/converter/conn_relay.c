@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
@@ -13,35 +14,70 @@
 #define RESET_POLL_MS  5
 #define RESET_POLLS    200 /* one second for the last bytes before the RST */
 
-/* bytes; the kernel doubles them. Without root the last is net.core.wmem_max. */
-#define FIRST_SEND_BUFFER (1 << 15)
-#define LAST_SEND_BUFFER  (1 << 19)
-#define GROWTH		  8
+/* linux/mptcp.h's; the offsets are in the struct tcp_info of linux/tcp.h, which is not libc's */
+#define SOL_MPTCP     284
+#define MPTCP_TCPINFO 2
+#define TCPI_LAST_ACK 56
+#define TCPI_SND_WND  228
+#define TCPI_END      232
+#define SUBFLOWS      8
+
+#define FIRST_ROOM (1 << 16) /* bytes; until the client has said something */
+#define MOST_ROOM  (1 << 24) /* more is that mistake again: subflows get it, too */
+#define FRAGMENT   (1 << 15)
+#define DEAD_MS	   1000 /* a subflow whose last ACK is as old says what was so then */
+
+static uint32_t at(const uint8_t *info, size_t offset)
+{
+	uint32_t value;
+
+	memcpy(&value, info + offset, sizeof(value));
+	return value;
+}
+
+/* Bytes that the client has room for: every ACK says it for all of the connection, on whichever subflow. 0: unknown. */
+static uint32_t client_window(int fd)
+{
+	struct {
+		uint32_t size, n, size_kernel, size_user;
+		uint8_t infos[SUBFLOWS][TCPI_END];
+	} all = { .size = 16, .size_user = TCPI_END };
+	socklen_t size = sizeof(all);
+	uint32_t least = MOST_ROOM;
+
+	if (getsockopt(fd, SOL_MPTCP, MPTCP_TCPINFO, &all, &size) < 0)
+		return 0;
+	for (uint32_t i = 0; i < all.n && i < SUBFLOWS; i++) {
+		uint32_t room = at(all.infos[i], TCPI_SND_WND);
+
+		if (at(all.infos[i], TCPI_LAST_ACK) < DEAD_MS && room < least)
+			least = room;
+	}
+	return least < MOST_ROOM ? least : 0;
+}
 
 /* Linux (6.18) takes the window of a SYN with data for a scaled one when it makes the MPTCP
  * socket: up to 64 MB are then sent past the client's real window, and what its MPTCP has no room
  * for is dropped after its TCP has acknowledged it (MPTcpExtNoDSSInWindow), to be sent again by
- * MPTCP's slow timer. So the send buffer has to be what is behind the window for once: it starts
- * as small as windows do, and grows no faster than a client's can with what has arrived there. */
-void conn_bound_send_buffer(struct conn *c)
+ * MPTCP's slow timer. So the send buffer has to be what is behind the window for once: a page
+ * fragment less than the window, as that much may be put behind a buffer that is not full. */
+static void bound_send_buffer(struct conn *c, uint32_t room)
 {
-	if (!c->up_mptcp || !sockopt_had_syn_data(c->up.fd))
+	int size;
+
+	if (!room || room == c->send_buffer)
 		return;
-	c->send_buffer = FIRST_SEND_BUFFER;
-	sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, FIRST_SEND_BUFFER);
+	c->send_buffer = room;
+	size = (int)(room > 2 * FRAGMENT ? room - FRAGMENT : room / 2);
+	size /= 2; /* the kernel doubles it */
+	if (sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUFFORCE, size) < 0)
+		sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, size);
 }
 
-static void grow_send_buffer(struct conn *c)
+void conn_bound_send_buffer(struct conn *c)
 {
-	bool grown = false;
-
-	while (c->send_buffer && c->send_buffer < LAST_SEND_BUFFER &&
-	       c->relay.flow[RELAY_DOWN].bytes >= GROWTH * (uint64_t)c->send_buffer) {
-		c->send_buffer *= 2;
-		grown = true;
-	}
-	if (grown && sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUFFORCE, c->send_buffer) < 0)
-		sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, c->send_buffer);
+	if (c->up_mptcp && sockopt_had_syn_data(c->up.fd))
+		bound_send_buffer(c, FIRST_ROOM);
 }
 
 void conn_reset_after_drain(struct conn *c)
@@ -67,7 +103,8 @@ void conn_relay_step(struct conn *c, enum relay_side side, uint32_t events)
 	uint64_t before = relay_moved(&c->relay);
 	enum relay_state state;
 
-	grow_send_buffer(c);
+	if (c->send_buffer)
+		bound_send_buffer(c, client_window(c->up.fd));
 	state = relay_ready(&c->relay, side, events);
 	if (!was_broken || relay_moved(&c->relay) != before)
 		c->active_ms = loop_now_ms();
