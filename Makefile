@@ -355,19 +355,17 @@ $(BUILD)/e2e/%: $(BUILD)/obj/tests/programs/%.o
 # the same fuzz targets with a main() of their own, over the kept corpus
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
 			$(BUILD)/obj/tests/unit/reference.o \
-			$(BUILD)/obj/$(HELPER)/explain/elf_file.o $(POLICY) $(COMMON) \
-			| $(BUILD)/fuzz/kept/%
+			$(BUILD)/obj/$(HELPER)/explain/elf_file.o $(POLICY) $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/fuzz/kept/%: tests/fuzz/corpus/%.tar
+$(KEPT): $(BUILD)/fuzz/kept/%: tests/fuzz/corpus.tar
 	@rm -rf $@ && mkdir -p $@
-	$(call say,UNPACK,$<)tar -xmf $< -C $@ && touch $@
+	$(call say,UNPACK,$@)tar -xmf $< -C $(@D) $* && touch $@
 
 SHIM_FUZZER := $(addprefix $(BUILD)/obj/tests/,fuzz/shim-fuzzer.o fuzz/reply.o unit/reference.o)
 
-$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(FUZZ_SHIM) \
-			   | $(BUILD)/fuzz/kept/shim
+$(BUILD)/fuzz/replay_shim: $(SHIM_FUZZER) $(BUILD)/obj/tests/fuzz/replay.o $(FUZZ_SHIM)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -Wl,-rpath,'$$ORIGIN'
 
@@ -417,11 +415,11 @@ on_all_cores = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: check-here
 check-here: BESIDE = $(or $(LAB_SUITES),--missing tests/lab)
-check-here: all $(UNIT_TESTS) $(REPLAYS) $(E2E_TOOLS) e2e-tools-musl
+check-here: all $(UNIT_TESTS) $(REPLAYS) $(KEPT) $(E2E_TOOLS) e2e-tools-musl
 	$(Q)$(run) $(run_unit) $(run_exports) $(run_e2e)
 
 #: check-unit       unit tests and the fuzzers' kept corpus (a test for each fuzzer)
-check-unit: $(UNIT_TESTS) $(REPLAYS)
+check-unit: $(UNIT_TESTS) $(REPLAYS) $(KEPT)
 	$(Q)$(run) $(run_unit)
 
 #: check-exports    what the library exports, needs and imports, that no name is missing, hardening
@@ -636,7 +634,7 @@ coverage:
 	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || true
 	$(Q)$(MAKE) --no-print-directory BUILD=build/coverage CC=gcc FORTIFY= \
 		CFLAGS='-O0 -g --coverage' coverage-here
-coverage-here: $(UNIT_TESTS) $(REPLAYS)
+coverage-here: $(UNIT_TESTS) $(REPLAYS) $(KEPT)
 	$(Q)FUZZ_RUNS=5000 $(run) --limit 120 $(UNIT_TESTS) $(REPLAYS)
 	$(Q)$(PYTHON) -B tests/coverage $(BUILD)
 
@@ -698,17 +696,17 @@ fuzz_for_T = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && exec $(1) -max_total_t
 
 # program, name
 fuzz_keep = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && \
-		$(1) -set_cover_merge=1 $(BUILD)/fuzz/kept/$(2) $(BUILD)/fuzz/corpus/$(2)' && $(call fuzz_pack,$(2))
+		$(1) -set_cover_merge=1 $(BUILD)/fuzz/kept/$(2) $(BUILD)/fuzz/corpus/$(2)' && $(fuzz_pack)
 
-# name. The same files make the same archive, byte for byte; no compression, so that git keeps of the next one what differs.
-fuzz_pack = (cd $(BUILD)/fuzz/kept/$(1) && find . -type f -printf '%P\n') | LC_ALL=C sort | \
-		tar -cf tests/fuzz/corpus/$(1).tar -C $(BUILD)/fuzz/kept/$(1) --format=ustar --mtime=@0 --owner=0 \
+# The same files make the same archive, byte for byte; no compression, so that git keeps of the next one what differs.
+fuzz_pack = (cd $(BUILD)/fuzz/kept && find $(notdir $(KEPT)) -type f) | LC_ALL=C sort | \
+		tar -cf tests/fuzz/corpus.tar -C $(BUILD)/fuzz/kept --format=ustar --mtime=@0 --owner=0 \
 		--group=0 --numeric-owner --mode=644 --no-recursion -T -
 
-.PHONY: $(KEPT:$(BUILD)/fuzz/kept/%=fuzz-pack-%)
-#: fuzz-pack-NAME   packs build/fuzz/kept/NAME, where somebody has put an example, into its archive
-$(KEPT:$(BUILD)/fuzz/kept/%=fuzz-pack-%): fuzz-pack-%:
-	$(Q)$(call fuzz_pack,$*)
+.PHONY: fuzz-pack
+#: fuzz-pack        packs build/fuzz/kept, where somebody has put an example into NAME, into the archive
+fuzz-pack: $(KEPT)
+	$(Q)$(fuzz_pack)
 
 fuzz-library:
 	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZ_LIBRARY) CC=$(FUZZ_CC) FORTIFY= SHIM_SYMBOLS=undefs \

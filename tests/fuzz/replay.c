@@ -3,7 +3,7 @@
  * A main() for the fuzz targets without libFuzzer: runs each input of the kept corpus once, then
  * inputs that are made of them.
  * usage: replay_NAME [FILE-OR-DIRECTORY...]
- *     (default: kept/NAME beside the program, where make unpacks tests/fuzz/corpus/NAME.tar)
+ *     (default: kept/NAME beside the program, where make unpacks tests/fuzz/corpus.tar)
  *
  * FUZZ_SEED=1 and FUZZ_RUNS=200000 choose what is made, FUZZ_SECONDS=2 ends it earlier. The same
  * seed makes the same inputs. The one that a target ends on is left in made-NAME beside the program.
