@@ -18,7 +18,7 @@ static struct memo memo = MEMO_OF(table, WAYS, STATE_SERVER_KEY);
 
 /* ------------------------------------------------------- what news mean: all of it pure */
 
-#define SHIFTS_MAX 8 /* SERVERS_HOLD_MS << 8 is more than SERVERS_KEEP_MS */
+#define WITHDRAWALS_MAX 9 /* SERVERS_HOLD_MS << 8 is more than SERVERS_KEEP_MS */
 
 enum news_kind { NEWS_LEARNED, NEWS_WITHDRAWN, NEWS_PINNED };
 
@@ -67,7 +67,7 @@ static bool withdraw(struct servers_entry *e)
 	if (e->is_pinned)
 		return false;
 	e->verdict = SERVERS_TCP;
-	if (e->withdrawals < SHIFTS_MAX)
+	if (e->withdrawals < WITHDRAWALS_MAX)
 		e->withdrawals++;
 	return true;
 }
@@ -124,7 +124,7 @@ static bool decode(struct servers_entry *e, const void *value, const struct stat
 	struct stored s;
 
 	memcpy(&s, value, sizeof(s));
-	if (s.verdict > SERVERS_TCP || s.is_pinned > 1 || s.withdrawals > SHIFTS_MAX ||
+	if (s.verdict > SERVERS_TCP || s.is_pinned > 1 || s.withdrawals > WITHDRAWALS_MAX ||
 	    s.tfo_cookie_len > SERVERS_COOKIE_MAX)
 		return false;
 	e->verdict = (enum servers_verdict)s.verdict;
@@ -281,7 +281,11 @@ enum servers_verdict servers_lookup(const struct addr *server, int64_t now_ms)
 {
 	struct servers_entry e;
 
-	return servers_find(server, now_ms, &e) ? e.verdict : SERVERS_UNKNOWN;
+	if (!servers_find(server, now_ms, &e))
+		return SERVERS_UNKNOWN;
+	/* after a withdrawal the converter is asked again, or it could not be believed again */
+	return e.verdict == SERVERS_TCP && e.withdrawals && !is_held(&e, now_ms) ? SERVERS_UNKNOWN :
+										   e.verdict;
 }
 
 void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_cookie,

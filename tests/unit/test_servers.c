@@ -174,9 +174,19 @@ static void withdrawn(void **state)
 		learn(&a, true);
 		assert_int_equal(lookup(&a), SERVERS_TCP);
 		now += 1;
+		assert_int_equal(lookup(&a), SERVERS_UNKNOWN); /* else the converter is not asked */
 	}
 	learn(&a, true);
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
+	servers_withdraw(&a, now);
+	if (*state_path())
+		elsewhere();
+	now += SERVERS_KEEP_MS - 1; /* the longest is a day, and then nothing is known of it */
+	learn(&a, true);
+	assert_int_equal(lookup(&a), SERVERS_TCP);
+	now += 1;
+	assert_int_equal(lookup(&a), SERVERS_UNKNOWN);
+	learn(&a, true);
 	servers_withdraw(&a, now);
 	learn(&a, false); /* the server has really lost it, and then has it again */
 	learn(&a, true);
