@@ -130,7 +130,7 @@ struct watch {
 	int lock;
 	int also;   /* whatever else is waited for; -1: nothing */
 	int alarm;  /* a timerfd: poll()'s own time stands still while the host sleeps */
-	int output; /* a pipe, perhaps: that nobody reads any more is an end, too */
+	int output; /* a pipe or a socket: that nobody reads any more is an end, too; -1: neither */
 };
 
 #define WATCH_NONE                                                                              \

@@ -118,11 +118,21 @@ bool watch_is_locked(const char *state_file, const char *ending)
 	return is_locked;
 }
 
+/* A terminal that has hung up tells by a signal, and to who ignores that it would say so for ever. */
+static int output_that_ends(void)
+{
+	struct stat st;
+
+	return fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ?
+		       STDOUT_FILENO :
+		       -1;
+}
+
 int watch_open(struct watch *w, const char *state_file)
 {
 	*w = (struct watch)WATCH_NONE;
 	signal(SIGPIPE, SIG_IGN);
-	w->output = STDOUT_FILENO;
+	w->output = output_that_ends();
 	if (*state_file)
 		w->lock = watch_lock(state_file, "watch");
 	if (*state_file && w->lock < 0)
@@ -175,8 +185,7 @@ static enum watch_event wait_once(const struct watch *w, int64_t ms)
 	timerfd_settime(w->alarm, 0, ms > 0 ? &at : &(struct itimerspec){ 0 }, NULL);
 	if (poll(fds, 5, ms > 0 ? -1 : 0) <= 0)
 		return WATCH_TIME;
-	/* a pipe without a reader; a terminal that has hung up says POLLHUP besides, and tells by a signal */
-	if (fds[0].revents || (fds[4].revents & (POLLERR | POLLHUP)) == POLLERR)
+	if (fds[0].revents || fds[4].revents)
 		return WATCH_STOP;
 	if (!fds[1].revents)
 		return fds[2].revents ? WATCH_ALSO : WATCH_TIME;

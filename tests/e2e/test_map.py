@@ -8,7 +8,10 @@ import os
 import pathlib
 import re
 import signal
+import socket
+import subprocess
 import sys
+import time
 
 sys.path.insert(1, sys.path[0] + "/../lab")
 import lab as L
@@ -121,6 +124,43 @@ class Life(Case):
             m.wait_event("renewed", timeout=20)
             self.assertEqual(m.events("ended"), [])
             self.assertEqual(m.stop(), 0)
+
+    def writing_to(self, output, seen):
+        """Its mapping is made, as seen() says what it has written."""
+        env = L.ENVIRONMENT | {k: str(v) for k, v in self.environment().items()}
+        m = subprocess.Popen(L.inside("client", [BOOTSTRAP, "map", "-j", "8080"]), stdin=subprocess.DEVNULL, stdout=output,
+                             stderr=subprocess.PIPE, text=True, env=env, start_new_session=True)
+        self.addCleanup(m.communicate)
+        self.addCleanup(m.kill)
+        os.close(output)
+        while b'"made"' not in seen():
+            pass
+        return m
+
+    def test_a_terminal_that_has_hung_up(self):
+        """With SIGHUP ignored it goes on, and is not told of that for ever: there it waits as elsewhere."""
+        converter = self.converter()
+        self.disposition(signal.SIGHUP, signal.SIG_IGN)
+        master, slave = os.openpty()
+        m = self.writing_to(slave, lambda: os.read(master, 4096))
+        os.close(master)
+        time.sleep(2)
+        used = pathlib.Path(f"/proc/{m.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        self.assertLess(sum(map(int, used[11:13])) / os.sysconf("SC_CLK_TCK"), 0.2)
+        m.terminate()
+        m.communicate(timeout=10)
+        self.assertEqual([e["why"] for e in converter.events("unmap", 1)], ["deleted"])
+
+    def test_a_socket_whose_peer_has_gone(self):
+        """Ends it, as the end of a pipe does."""
+        converter = self.converter()
+        ours, theirs = socket.socketpair()
+        m = self.writing_to(theirs.detach(), lambda: ours.recv(4096))
+        ours.close()
+        first = m.communicate(timeout=10)[1].splitlines()[0]
+        self.assertEqual(first, "standard output: cannot be written: Broken pipe")
+        self.assertEqual(m.returncode, 1)
+        self.assertEqual([e["why"] for e in converter.events("unmap", 1)], ["deleted"])
 
     def test_ipv6(self):
         self.converter(external=L.ROUTER6)
