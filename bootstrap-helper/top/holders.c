@@ -52,13 +52,14 @@ static bool take_over(struct holders *h, const uint32_t *inodes, size_t n)
 	return true;
 }
 
-/* The socket behind a link in /proc/PID/fd; 0: it is none. */
+/* The socket behind a link in /proc/PID/fd; 0: it is none, or errno says why it cannot be read. */
 static uint32_t inode_of(int dir, const char *name)
 {
 	char link[32];
 	ssize_t len = readlinkat(dir, name, link, sizeof(link) - 1);
 	unsigned int inode = 0;
 
+	errno = len < 0 ? errno : 0;
 	if (len > 0) {
 		link[len] = '\0';
 		sscanf(link, "socket:[%u]", &inode);
@@ -169,7 +170,10 @@ static void search_program(struct holders *h, int pid)
 
 	h->sees_all &= dir || errno != EACCES;
 	while (dir && (e = readdir(dir))) {
-		inode = isdigit((unsigned char)*e->d_name) ? inode_of(dirfd(dir), e->d_name) : 0;
+		if (!isdigit((unsigned char)*e->d_name))
+			continue;
+		inode = inode_of(dirfd(dir), e->d_name);
+		h->sees_all &= inode || errno != EACCES; /* root without CAP_SYS_PTRACE */
 		o = inode ? bsearch(&inode, h->all, h->n, sizeof(*o), by_inode) : NULL;
 		if (o && !o->program) {
 			o->program = program_of(h, pid, thread);

@@ -277,6 +277,18 @@ class Ways(Case):
         self.assertRegex(self.top("--once", "-c", config, user="nobody"),
                          r"\A.*\n\d+ of programs that may not be looked into, .*\nPROGRAM ")
 
+    def test_root_without_ptrace(self):
+        """As in many containers: it may list the descriptors of other users, and not read what they are."""
+        if not L.owns_several_users():
+            self.skipTest("one user")
+        self.hold(1, TCP, RULE, shim=self.shim(), user="nobody")
+        words = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", *TOP, "-j"]
+        r = self.lab.run([*words, "-c", self.shim()["CONVERT_CONF"]], user="", env={"CONVERT_STATE": "none"})
+        top = L.validated("top", r.out)
+        self.assertEqual({(c["server"], c["way"], c["program"]) for c in top["connections"]},
+                         {(None, "converted", None), (RULE, "unknown", None)})
+        self.assertRegex(top["limits"], "^2 of programs that may not be looked into, ")
+
     def test_words(self):
         for words in (["-x"], ["more"], ["-d", "0"], ["-d", "x"], ["-c", ""]):
             r = self.lab.run([*TOP, *words])
