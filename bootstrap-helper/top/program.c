@@ -52,7 +52,7 @@ static void find_name(struct program *p)
 {
 	FILE *f = open_file(p->pid, "comm");
 
-	if (!f || !fgets(p->name, sizeof(p->name), f))
+	if (!f || !fgets(p->name, sizeof(p->name), f) || *p->name == '\n')
 		snprintf(p->name, sizeof(p->name), "?");
 	p->name[strcspn(p->name, "\n")] = '\0';
 	for (char *c = p->name; *c; c++)

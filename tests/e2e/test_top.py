@@ -289,6 +289,15 @@ class Ways(Case):
                          {(None, "converted", None), (RULE, "unknown", None)})
         self.assertRegex(top["limits"], "^2 of programs that may not be looked into, ")
 
+    def test_a_program_without_a_name(self):
+        program = self.lab.start("client", [*PYTHON, f"""if True:
+            import ctypes
+            ctypes.CDLL(None).prctl(15, b"")  # PR_SET_NAME
+            exec({HOLD!r})""", "1", TCP])
+        program.wait_for("its connection", lambda: "up" in program.text())
+        (c,) = self.of(program, self.json())
+        self.assertEqual(c["program"], "?")
+
     def test_words(self):
         for words in (["-x"], ["more"], ["-d", "0"], ["-d", "x"], ["-c", ""]):
             r = self.lab.run([*TOP, *words])
