@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/auxvec.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,12 +201,33 @@ static void load_config(struct program *p, const char *variables, const char *co
 		close(fd);
 }
 
+/* Has it more rights than who started it? Then the library believes nothing that it was told (AT_SECURE). */
+static bool is_secure(int pid)
+{
+	/* the first value is an address: where it belongs to the first type it is that of a program of 32 bits */
+	union {
+		uint64_t wide[2 * 32];
+		uint32_t narrow[2 * 64];
+	} vector = { { 0 } };
+	FILE *f = open_file(pid, "auxv");
+	bool is_it = false;
+
+	if (f && fread(&vector, 1, sizeof(vector), f) > 0)
+		for (int i = 0; i < 2 * 32 && !is_it; i += 2)
+			is_it = *vector.wide > UINT16_MAX ?
+					vector.narrow[i] == AT_SECURE && vector.narrow[i + 1] :
+					vector.wide[i] == AT_SECURE && vector.wide[i + 1];
+	if (f)
+		fclose(f);
+	return is_it;
+}
+
 static void find_config(struct program *p)
 {
 	char *text = read_text(p->thread, "environ"), *command = read_text(p->thread, "cmdline");
 
 	if (text && command)
-		load_config(p, text, command);
+		load_config(p, is_secure(p->thread) ? "" : text, command);
 	free(text);
 	free(command);
 }

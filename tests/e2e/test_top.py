@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,6 +298,23 @@ class Ways(Case):
         program.wait_for("its connection", lambda: "up" in program.text())
         (c,) = self.of(program, self.json())
         self.assertEqual(c["program"], "?")
+
+    def test_what_a_set_user_id_program_was_told(self):
+        """By who started it: the library does not believe that, so what is said of it does not come from there."""
+        if not L.owns_several_users():
+            self.skipTest("one user")
+        python = self.lab.file("python")
+        if os.statvfs(python.parent).f_flag & os.ST_NOSUID:
+            self.skipTest("mounted nosuid")
+        shutil.copy(os.path.realpath("/usr/bin/python3"), python)
+        host, port = TCP.split(":")
+        for mode, way in (0o755, "converted"), (0o4755, "direct"):
+            python.chmod(mode)
+            words = ["env", f"CONVERT_ADDR={host}", f"CONVERT_PORT={port}", python, "-c", HOLD, "1", TCP]
+            program = self.lab.start("client", L.as_user("nobody", words), name="hold")
+            program.wait_for("its connection", lambda: "up" in program.text())
+            (c,) = self.of(program, self.json())
+            self.assertEqual(c["way"], way, c)
 
     def test_words(self):
         for words in (["-x"], ["more"], ["-d", "0"], ["-d", "x"], ["-c", ""]):
