@@ -509,7 +509,7 @@ static int run(const struct options *o, const struct finding *why, bool wants_re
 	FILE *to = NULL;
 	int status;
 
-	if (!o->receipt && !wants_receipt)
+	if (why || (!o->receipt && !wants_receipt)) /* of what will not be there; its file stays */
 		return start(o, why);
 	if (o->receipt_path)
 		to = open_receipt(o->receipt_path);

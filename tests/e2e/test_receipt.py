@@ -321,6 +321,10 @@ for port in range(1, 40):
         self.run_it(f"--receipt={path}", code=2)
         self.run_it(f"--receipt={path}", "enable", "web", code=2)
         self.run_it(f"--receipt={path}", "true", code=1, env={"TMPDIR": "/nowhere"})
+        for program, code in ("/nowhere", 127), (path, 126):  # not found; not executable
+            for options in [], ["--any"]:
+                self.run_it(f"--receipt={path}", *options, program, code=code)
+                self.assertEqual(path.read_text(), old)
         r = self.lab.run([RUN, "-c", "/nowhere", f"--receipt={path}", "--strict", "true"])
         self.assertEqual((r.code, path.read_text()), (3, old), r)
         self.run_it(f"--receipt={other}", f"--receipt={path}", "sh", "-c", f"test $(wc -c < {path}) = 10000")
