@@ -34,16 +34,21 @@ static int unchanged(const struct fetch *f, const char *why)
 
 /* ------------------------------------------------------------------------- what there is now */
 
-/* Of a dry run too: what it would be asked for, but it takes no lock. */
-static void read_record(struct fetch *f)
+/* Of a dry run too: what it would be asked for, but it takes no lock. Nor can it say what will be without that. */
+static int read_record(struct fetch *f)
 {
-	struct file_bytes bytes;
+	struct file_bytes bytes = { .bytes = NULL };
+	int err = 0;
 
 	fetch_record_read(&f->record, f->place.lock);
-	if (f->place.lock < 0 && file_read(&bytes, f->place.record, 4096) == 0) {
+	if (f->place.lock < 0)
+		err = file_read(&bytes, f->place.record, 4096);
+	if (bytes.bytes)
 		fetch_record_parse(&f->record, bytes.bytes, bytes.len);
-		file_free(&bytes);
-	}
+	file_free(&bytes);
+	return err == -EACCES && !f->is_rollback ?
+		       file_complain(f->place.record, "cannot be read", err) :
+		       0;
 }
 
 static int look(struct fetch *f)
@@ -54,9 +59,7 @@ static int look(struct fetch *f)
 		err = fetch_place_lock(&f->place);
 	if (!err)
 		err = fetch_place_read(f->place.live, &f->now);
-	if (!err)
-		read_record(f);
-	return err;
+	return err ? err : read_record(f);
 }
 
 static uint64_t hash_of_now(const struct fetch *f)

@@ -373,6 +373,18 @@ class RollBack(Fetching):
         self.fetch(code=CHANGED)
         self.assertEqual((self.place.live.read_text(), self.place.old.read_text()), (OLDER, OLD))
 
+    def test_a_dry_run_by_who_may_not_read_that(self):
+        """Of what was rolled back he would be told that it comes back."""
+        if not L.owns_several_users():
+            self.skipTest("one user only in this namespace")
+        before = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups"]
+        self.fetch("-n", url(), code=CHANGED, says="would be replaced", before=before)
+        self.fetch(code=CHANGED)
+        self.fetch("--rollback", code=CHANGED)
+        self.fetch("-n", url(), code=UNCHANGED, says="still has what was rolled back")
+        self.fetch("-n", url(), code=FAILED, says="convert.conf.fetched: cannot be read: Permission denied", before=before)
+        self.fetch("--rollback", "-n", code=CHANGED, says="would be replaced", before=before)
+
     def test_a_server_without_etags(self):
         self.fetch(url("blind/convert.conf"), code=CHANGED)
         self.fetch("--rollback", code=CHANGED)
