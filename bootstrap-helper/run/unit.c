@@ -281,6 +281,8 @@ int unit_disable(const struct unit *u)
 	if (!names_of(u, path, folder_path))
 		return fail("%s: %s", u->name, strerror(ENAMETOOLONG));
 	folder = open_folder(u);
+	if (folder < 0 && (errno == ENOSYS || errno == EPERM))
+		return fail("%s: %s", folder_path, strerror(errno));
 	if (folder < 0 || !has_file(folder))
 		return fail("%s is not enabled", u->name);
 	if (!unit_is_ours(folder, &owns_folder))

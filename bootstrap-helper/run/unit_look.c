@@ -45,8 +45,8 @@ int unit_open(const struct unit *u, const char *path, int flags)
 	do
 		fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 	while (fd < 0 && errno == EAGAIN); /* something is being renamed */
-	if (fd < 0 &&
-	    (errno == ENOSYS || errno == EPERM)) /* before Linux 5.6, and in some containers */
+	/* before Linux 5.6, and in some containers; below a root the links would lead out of it */
+	if (fd < 0 && (errno == ENOSYS || errno == EPERM) && !*u->root)
 		fd = openat(root, path + 1, all);
 	err = errno;
 	close(root);

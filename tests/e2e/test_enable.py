@@ -269,6 +269,27 @@ class Enable(L.TestCase):
         self.run_it("disable", "web")
         self.assertEqual(list((there.parent / "place").iterdir()) + list((outside / "place").iterdir()), [])
 
+    def test_another_system_without_openat2(self):
+        """Before Linux 5.6, and under some filters, links there cannot be followed within it: none is."""
+        outside = self.lab.file("outside")
+        outside.mkdir()
+        (self.root / PLACE / "web.service.d").symlink_to(outside)
+        (outside / "convert.conf").write_text(self.drop_in())
+        before = (outside / "convert.conf").read_text()
+        for error, said in ("ENOSYS", "Function not implemented"), ("EPERM", "Operation not permitted"):
+            for verb in "enable", "disable":
+                r = self.lab.run(["strace", "-o", self.lab.file("trace"), "-e", f"inject=openat2:error={error}", RUN, "--root",
+                                  self.root, verb, "web"], env={"CONVERT_PRELOAD": LIBRARY}, user="")
+                self.assertEqual(r.code, 1, r)
+                self.assertRegex(r.err, rf"\Aconvert-run: .*/web.service.d: {said}\n\Z")
+                self.assertEqual((outside / "convert.conf").read_text(), before)
+
+    def drop_in(self):
+        """As it is written for another unit."""
+        self.file("usr/lib/systemd/system/other.service", "[Service]\n")
+        self.run_it("enable", "other")
+        return self.written("other.service")
+
     def test_no_files(self):
         """What nobody writes to is not waited for."""
         web = self.root / PLACE / "web.service"
