@@ -21,7 +21,7 @@
 
 #define PROGRAM_MAX 64 /* of its name, which may be anything */
 
-static const char *log_target, *receipt;
+static const char *log_target, *receipt, *log_program;
 static char folder[512]; /* of that target, if it is a file: stacks have no room for it */
 static enum log_level log_most, target_most;
 static enum log_format log_format;
@@ -256,10 +256,15 @@ static void put_formatted(struct text *t, const char *at, struct arguments *args
 	}
 }
 
+static void put_name(struct text *t)
+{
+	put_text(t, log_program ? log_program : program_invocation_short_name, PROGRAM_MAX);
+}
+
 /* "curl[4711]" */
 static void put_program(struct text *t)
 {
-	put_text(t, program_invocation_short_name, PROGRAM_MAX);
+	put_name(t);
 	put_char(t, '[');
 	put_number(t, (uint64_t)syscall(SYS_getpid), 10, 0);
 	put_char(t, ']');
@@ -299,7 +304,7 @@ static void put_object(struct text *t, enum log_level level, enum log_event even
 	put_raw(t, "{\"time\":\"");
 	put_time(t);
 	put_raw(t, "\",\"program\":\"");
-	put_text(t, program_invocation_short_name, PROGRAM_MAX);
+	put_name(t);
 	put_raw(t, "\",\"pid\":");
 	put_number(t, (uint64_t)syscall(SYS_getpid), 10, 0);
 	put_raw(t, ",\"level\":\"");
@@ -516,6 +521,11 @@ void log_setup(const char *target, enum log_level level)
 void log_as(enum log_format format)
 {
 	log_format = format;
+}
+
+void log_of(const char *program)
+{
+	log_program = program;
 }
 
 void log_to_receipt(const char *path)

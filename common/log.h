@@ -55,6 +55,8 @@ enum log_event {
 void log_setup(const char *target, enum log_level level);
 /* After it: */
 void log_as(enum log_format format);
+/* Which program that is, for as long as it lives: program_invocation_short_name is in memory that it may write over. */
+void log_of(const char *program);
 /* A file that is there, which gets the outcomes as JSON, whatever goes to the log. NULL: none. */
 void log_to_receipt(const char *path);
 bool log_is_on(enum log_level level);

@@ -22,6 +22,8 @@ static const struct config empty_config;
 static _Atomic uintptr_t reader, frame;
 static _Atomic int64_t since_ns;
 static const char *receipt WRITTEN, *strict WRITTEN;
+/* The name by which it was started; "": a longer one. */
+static char program[64] WRITTEN;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 
 /* A file's name is from where the process has begun: it may be somewhere else when it opens a socket. */
@@ -123,7 +125,15 @@ AT_START static void take_out_of_environment(void)
 		*to = NULL;
 }
 
-/* Programs overwrite their environment (setproctitle) or clear it (sshd): keep a copy. Not
+AT_START static void keep_name(void)
+{
+	size_t size = strlen(program_invocation_short_name) + 1;
+
+	if (size <= sizeof(program))
+		memcpy(program, program_invocation_short_name, size);
+}
+
+/* Programs overwrite their environment and name (setproctitle), or clear the former (sshd): keep a copy. Not
  * malloc'ed, as the allocator may not be up yet. Nothing of it in a set-user-ID process (F-18). */
 AT_START void shim_keep_environment(void)
 {
@@ -132,6 +142,7 @@ AT_START void shim_keep_environment(void)
 	if (is_kept)
 		return;
 	is_kept = true;
+	keep_name();
 	if (getauxval(AT_SECURE)) {
 		take_out_of_environment();
 		return;
@@ -146,6 +157,7 @@ AT_START void shim_keep_environment(void)
 
 static const struct config *read_config(void)
 {
+	const char *name = *program ? program : program_invocation_short_name;
 	const char *so = shim_is_strict ? "no connection is made: CONVERT_STRICT" :
 					  "this process stays direct";
 	struct config_error err = { .line = 0 };
@@ -153,10 +165,11 @@ static const struct config *read_config(void)
 
 	if (!c)
 		return &empty_config;
-	if (config_load(c, &env, program_invocation_short_name, &err) == 0)
+	if (config_load(c, &env, name, &err) == 0)
 		so = NULL;
 	log_setup(c->log_target, c->log_level);
 	log_as(c->log_format);
+	log_of(name);
 	log_to_receipt(receipt);
 	if (!so)
 		config_use_state(c);

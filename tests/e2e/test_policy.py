@@ -86,6 +86,15 @@ print("fine")
 """
 
 
+# A program that says what it does, where ps(1) sees it
+RENAMED = """
+import ctypes, sys, urllib.request
+name = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "program_invocation_short_name").value
+assert ctypes.string_at(name) == b"python3", ctypes.string_at(name)
+ctypes.memmove(name, b"curl", 5)
+sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1]).read())
+"""
+
 # stdio has the number before its connect(): it is the kernel's
 BY_STDIO = """
 import ctypes, socket, sys
@@ -136,6 +145,14 @@ class Policy(L.TestCase):
         shim = self.lab.config(policy="rule = direct app wget")
         self.direct("rule in line 6", shim, program=("wget", "--no-config", "-qO-"))
         self.converted(shim)
+
+    def test_a_program_that_writes_over_its_name(self):
+        """It keeps the one by which it was started (nginx, PostgreSQL, Perl's $0), in its log, too."""
+        program = ("/usr/bin/python3", "-c", RENAMED)
+        for app, is_met in ("python3", True), ("curl", False):
+            shim = self.lab.config(policy=f"rule = direct app {app}")
+            seen, log = self.who(shim, program=program)
+            self.assertEqual((seen, log.count(" python3[")), (L.CLIENT if is_met else L.ROUTER, 1), log)
 
     def test_from_and_interface(self):
         both = [L.CONVERTER, L.CONVERTER6]
