@@ -6,8 +6,9 @@
  * Promises: one write(2) per line, so lines of several processes never mix; no lock, no
  * allocation, no stdio, errno untouched; no descriptor stays open (D7); no signal that a write
  * raises reaches the program, and no line a connection that got the number 2; nobody waits for a
- * target that takes nothing; no line of root's goes into a link or a file that another user has put in the place of its target (who can write
- * to a directory above can put another directory there).
+ * target that takes nothing; no line of root's is appended to a file through a link, or to a file, that another user has
+ * put in the place of its target. A FIFO there, or a device, may be anybody's, and then he reads the log; who can write
+ * to a directory above can put another directory there.
  * Never: a Convert cookie, a Fast Open cookie or an MPTCP key (F-02, F-14).
  */
 #ifndef CVT_LOG_H
