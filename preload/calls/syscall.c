@@ -391,6 +391,13 @@ static long by_socketcall(long call, const long *args, long number)
 }
 #endif
 
+/* Which does not come back, and what a vfork child has set by then stays its parent's; what it waits for, it does not
+ * let anybody cancel (handover.c). */
+static bool is_exec(long number)
+{
+	return number == SYS_execve || number == SYS_execveat;
+}
+
 /* A number that may concern us. No cancellation point, unlike what stands in for it; and for a thread that may be
  * cancelled at any moment, as for a native call, all that are one in there. */
 long raw_ours(long number, long a, long b, long c, long d, long e, long f)
@@ -401,7 +408,7 @@ long raw_ours(long number, long a, long b, long c, long d, long e, long f)
 	if (!concerns_us((enum concern)raw_concerns[number], a, b, c))
 		return real_syscall(number, a, b, c, d, e, f);
 	if (raw_concerns[number] == ALWAYS &&
-	    !mark_any_unsettled()) /* nothing of ours waits in there */
+	    (is_exec(number) || !mark_any_unsettled())) /* nothing of ours waits in there */
 		return by_libc(number, a, b, c, d, e, f);
 	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	if (type == PTHREAD_CANCEL_DEFERRED)

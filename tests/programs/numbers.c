@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -271,6 +273,24 @@ static void by_execveat(int fd)
 	by_exec(fd, SYS_execveat);
 }
 
+/* A vfork child is its parent's thread, as far as libc knows. */
+static void by_execve_of_vfork(int fd)
+{
+	char me[] = "true", *argv[] = { me, NULL };
+	int state = -1;
+	pid_t child;
+
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	child = vfork();
+	if (child == 0) {
+		syscall(SYS_execve, "/bin/true", argv, environ);
+		_exit(1);
+	}
+	waitpid(child, NULL, 0);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+	printf("%s be cancelled\n", state == PTHREAD_CANCEL_ENABLE ? "may" : "may not");
+}
+
 static void by_close_range(int fd)
 {
 	wrote("close_range", syscall(SYS_close_range, fd, fd, 0L));
@@ -326,6 +346,7 @@ static const struct way {
 	{ "sendmmsg-libc", by_sendmmsg_of_libc },
 	{ "execve", by_execve },
 	{ "execveat", by_execveat },
+	{ "execve-vfork", by_execve_of_vfork },
 	{ "close_range", by_close_range },
 };
 
