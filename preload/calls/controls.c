@@ -20,7 +20,7 @@ INTERPOSE int shutdown(int fd, int how)
 
 	/* an accepted one is connected: what is to be shut down is what the remote host has begun */
 	if (mark_get(fd) == MARK_PENDING && (c = conn_find(fd)) && conn_is_incoming(c))
-		conn_finish(fd);
+		handover_finish_uncancelled(fd);
 	if (how < SHUT_RD || how > SHUT_RDWR || mark_get(fd) != MARK_PENDING ||
 	    !(c = conn_find(fd)) || conn_advance(fd, c) != MARK_PENDING) {
 		errno = saved_errno;

@@ -31,8 +31,7 @@ void handover_finish(int fd)
 	errno = saved_errno;
 }
 
-/* Where what we are called by is no cancellation point. */
-static void finish_uncancelled(int fd)
+void handover_finish_uncancelled(int fd)
 {
 	int cancel_state;
 
@@ -44,7 +43,7 @@ static void finish_uncancelled(int fd)
 void handover_duplicated(int fd)
 {
 	if (!conn_is_owner())
-		finish_uncancelled(fd);
+		handover_finish_uncancelled(fd);
 }
 
 void handover_to_signals(int fd)
@@ -52,7 +51,7 @@ void handover_to_signals(int fd)
 	struct conn *c = conn_pending(fd);
 
 	if (c && !conn_is_incoming(c))
-		finish_uncancelled(fd);
+		handover_finish_uncancelled(fd);
 }
 
 /* Numbers that an action of posix_spawn() duplicates, whatever has them by then: libc's own child does it, past us, and
@@ -71,7 +70,7 @@ static void finish_inherited(bool by_actions)
 
 		if (flags >= 0 && (!(flags & FD_CLOEXEC) || (by_actions && planned[fd % PLANS])) &&
 		    !(held_any() && held_is(fd)))
-			finish_uncancelled(fd);
+			handover_finish_uncancelled(fd);
 	}
 }
 
@@ -360,7 +359,7 @@ INTERPOSE int pidfd_spawnp(int *restrict pidfd, const char *restrict file,
 INTERPOSE FILE *fdopen(int fd, const char *mode)
 {
 	if (mark_get(fd) == MARK_PENDING)
-		handover_finish(fd);
+		handover_finish_uncancelled(fd);
 	else /* its connect() may be one that does not wait */
 		mark_rule_out(fd);
 	return REAL(fdopen)(fd, mode);

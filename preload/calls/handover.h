@@ -9,6 +9,8 @@
 
 /* As conn_finish(), after the SYN if that is deferred. errno is kept. */
 void handover_finish(int fd);
+/* The same where what we are called by is no cancellation point. */
+void handover_finish_uncancelled(int fd);
 /* msg is about to be sent: brings every pending descriptor in it to its end. errno is kept. */
 void handover_sent(const struct msghdr *msg);
 void handover_all_sent(const struct mmsghdr *msgs, unsigned int n);

@@ -3,6 +3,7 @@
 #include "accept.h"
 #include "advance.h"
 #include "begin.h"
+#include "handover.h"
 #include "passed.h"
 #include "record.h"
 #include "memory.h"
@@ -46,7 +47,7 @@ INTERPOSE int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 		return -1;
 	}
 	if (mark == MARK_PENDING && !sock_is_nonblocking(fd)) {
-		conn_finish(fd);
+		handover_finish_uncancelled(fd);
 		mark = mark_get(fd);
 	}
 	/* the kernel checks the arguments, and knows whether the connection is still there */

@@ -1334,6 +1334,26 @@ print(s.accept()[1][0], flush=True)
 time.sleep(60)
 """
 
+# Calls what waits for a connection's name and is no cancellation point, in a thread that is cancelled already. Nothing but
+# that runs meanwhile, Python's own locks neither.
+CANCELLED = r"""
+import ctypes, socket, sys
+libc = ctypes.PyDLL(None)
+libc.pthread_self.restype = libc.fdopen.restype = ctypes.c_void_p
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+fd = libc.accept4(s.fileno(), None, None, 0)
+name = ctypes.create_string_buffer(128)
+a = {"getpeername": (fd, name, ctypes.byref(ctypes.c_int(128))), "shutdown": (fd, 0), "fdopen": (fd, b"r")}[sys.argv[2]]
+call = getattr(libc, sys.argv[2])
+me = ctypes.c_void_p(libc.pthread_self())
+libc.pthread_setcancelstate(1, None)
+libc.pthread_cancel(me)
+libc.pthread_setcancelstate(0, None)
+r = call(*a)
+libc.pthread_setcancelstate(1, None)
+print(bool(r), socket.socket(fileno=fd).getpeername()[0], flush=True)
+"""
+
 # Stops listening and begins again, as haproxy does with a front end that is paused.
 PAUSED = r"""
 import select, socket, sys
@@ -1376,6 +1396,15 @@ class Listener(Incoming):
                 server.wait_for("the end of accept()", lambda: server.text())
                 self.assertEqual(server.text(), "EINVAL\n")
                 self.assertIn(said.result(), ("END", "RESET"))
+
+    def test_not_cancelled(self):
+        """By what is no cancellation point without us."""
+        for port, (how, said) in enumerate((("getpeername", False), ("shutdown", False), ("fdopen", True)), 8056):
+            with self.subTest(how):
+                server = self.serve(["/usr/bin/python3", "-c", CANCELLED, port, how], port)
+                call(port, "...", message(), "read4", "fin")
+                server.process.wait(15)
+                self.assertEqual(server.text(), f"{said} {REMOTE}\n")
 
     def test_time_stamps(self):
         """None is of our header."""
