@@ -181,6 +181,7 @@ static int wait_unsettled(struct epoll_wait *w)
 {
 	int64_t slice_ns = 0;
 
+	conn_sweep(0); /* there may be events all the time */
 	return wait_filtered(w, wait_natively(w, next_look(w, &slice_ns)));
 }
 

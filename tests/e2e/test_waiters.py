@@ -836,6 +836,43 @@ class Signals(L.TestCase):
         self.check("--fault", "error=64:01,delay=100", fallback="direct")
 
 
+# Waits by libc's function argv[3] for a connection, in a set where something else is always ready. Says what it is told of
+# it, and when.
+BUSY = """
+import ctypes, os, select, socket, sys, time
+
+class Event(ctypes.Structure):
+    _pack_ = 1 if os.uname().machine == "x86_64" else 8
+    _fields_ = [("events", ctypes.c_uint32), ("fd", ctypes.c_uint64)]
+
+libc, found = ctypes.CDLL(None), (Event * 2)()
+more = {"epoll_wait": (0,), "epoll_pwait": (0, None), "epoll_pwait2": ((ctypes.c_long * 2)(0, 0), None)}[sys.argv[3]]
+always, other = socket.socketpair()
+s = socket.socket()
+s.setblocking(False)
+epoll = select.epoll()
+epoll.register(always, select.EPOLLOUT)
+s.connect_ex((sys.argv[1], int(sys.argv[2])))
+epoll.register(s, select.EPOLLOUT)
+begun, told = time.monotonic(), []
+while not told and time.monotonic() < begun + 5:
+    n = getattr(libc, sys.argv[3])(epoll.fileno(), found, 2, *more)
+    told = [event.events for event in found[:n] if event.fd & 0xffffffff == s.fileno()]
+print(told, time.monotonic() - begun < 2, os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+"""
+
+
+class Busy(L.TestCase):
+    def test_never_without_an_event(self):
+        """What has to be done in time is, however much there is to do beside it."""
+        self.lab.converter("--fault", "silence")
+        shim = self.lab.config("fast-open = no-cookie", "timeout = 1s\nfallback = direct")
+        for how in "epoll_wait", "epoll_pwait", "epoll_pwait2":
+            with self.subTest(how):
+                r = self.lab.run([PYTHON, "-c", BUSY, L.SERVER, ECHO, how], shim=shim)
+                self.assertEqual(r.out, b"[4] True Success\n", r)
+
+
 class Sets(L.TestCase):
     """Case 2.3. How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
     where the process has no descriptors any more, and says EFAULT where there is no memory."""
