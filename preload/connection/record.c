@@ -11,6 +11,7 @@
 #include "twin.h"
 #include "wait.h"
 
+#include <linux/kcmp.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -97,20 +98,26 @@ static void adopt(int pid)
 	errno = saved_errno;
 }
 
-/* And not of one that has adopted nothing yet, which is a vfork child's parent then. 0: it is outside of our PID namespace,
- * in which we may have its number. */
-static bool is_child_of(int owner)
+/* Is it one? The vfork child of one that has adopted nothing yet is in its parent's memory. Our own parent may have ended:
+ * the next one may be init, about which hardly anybody may ask. 0: it is outside of our PID namespace, in which we may have
+ * the owner's number. */
+static bool is_in_copy(int pid, int owner)
 {
-	int parent = (int)syscall(SYS_getppid);
+	int parent = (int)syscall(SYS_getppid), saved_errno = errno;
+	long different;
 
-	return parent == owner || parent == 0;
+	if (parent == owner || parent == 0)
+		return true;
+	different = syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0);
+	errno = saved_errno;
+	return different < 0 ? parent == 1 : different > 0;
 }
 
 static bool claim_memory(void)
 {
 	int pid = (int)syscall(SYS_getpid), owner = atomic_load(&owner_pid);
 
-	if (owner && !memory_is_own() && is_child_of(owner)) {
+	if (owner && !memory_is_own() && is_in_copy(pid, owner)) {
 		adopt(pid);
 		return true;
 	}

@@ -101,16 +101,20 @@ print([os.waitpid(pid, 0)[1] for pid in children])
 """
 
 # A child of which no handler of fork()'s knows, of a process that has had a TCP socket: numbers that it uses again are what
-# it has made last, and a child by vfork of its own takes nothing from it: not the error that nobody has read yet.
+# it has made last, and a child by vfork of its own takes nothing from it: not the error that nobody has read yet. Its parent
+# waits for it (argv[2]), or has ended before.
 CLONED = """
-import ctypes, os, select, signal, socket, subprocess, sys
-libc = ctypes.CDLL(None)
+import ctypes, os, select, signal, socket, subprocess, sys, time
+libc, parent = ctypes.CDLL(None), os.getpid()
 pending = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 pending.connect_ex(("10.2.0.2", 80))
 child = libc._Fork() if sys.argv[1] == "_Fork" else libc.syscall(int(sys.argv[1]), signal.SIGCHLD, 0, 0, 0, 0)
 if child:
-    print(os.waitpid(child, 0)[1], flush=True)
-    sys.exit()
+    if sys.argv[2] == "waits":
+        print(os.waitpid(child, 0)[1], flush=True)
+    os._exit(0)
+while sys.argv[2] == "ends" and os.getppid() == parent:
+    time.sleep(0.01)
 
 subprocess.run(["/bin/true"])  # by vfork; whose parent has done nothing yet
 
@@ -461,12 +465,13 @@ class Processes(L.TestCase):
         names = L.command(["gcc", "-E", "-dM", "-include", "sys/syscall.h", "-x", "c", "/dev/null"])
         clone = re.search(r"^#define __NR_clone (\d+)$", names, re.M)[1]
         got = f"{select.POLLOUT} {b'HTTP/1.1 200 OK'}"
-        wanted = [f"True {err} {got}" for err in (0, errno.EINPROGRESS) * 2] + [got, "111", "0"]
+        wanted = [f"True {err} {got}" for err in (0, errno.EINPROGRESS) * 2] + [got, "111"]
         for how in clone, "_Fork":
-            for shim in None, self.shim:
-                with self.subTest(how, shim=bool(shim)):
-                    r = self.lab.run(["/usr/bin/python3", "-c", CLONED, how], shim=shim)
-                    self.assertEqual(r.out.decode().splitlines(), wanted, r)
+            for parent, its in ("waits", ["0"]), ("ends", []):
+                for shim in None, self.shim:
+                    with self.subTest(how, parent=parent, shim=bool(shim)):
+                        r = self.lab.run(["/usr/bin/python3", "-c", CLONED, how, parent], shim=shim)
+                        self.assertEqual(r.out.decode().splitlines(), wanted + its, r)
 
     # case 2.1: its exchange's place has been used for another one
     def forgotten(self, how):
