@@ -39,9 +39,7 @@ __attribute__((used, retain)) static const struct legend legend = {
  * memory with another id. */
 static _Atomic int owner_pid;
 static void (*in_copy)(void) WRITTEN; /* conn_adopt_by() */
-/* This thread's numbers are not the others': as a vfork child it takes nothing of theirs. */
-static __thread bool is_apart __attribute__((tls_model("initial-exec")));
-static uint8_t generation; /* of processes, since the program was started */
+static uint8_t generation;	      /* of processes, since the program was started */
 static _Atomic bool forked;
 static _Atomic int highest; /* number that was ever pending, or copied before it could be */
 
@@ -142,17 +140,17 @@ AT_START void conn_adopt_by(void (*child)(void))
 /* Asked only where a record is at stake: it is a system call. */
 bool conn_is_owner(void)
 {
-	return !is_apart && claim_memory();
+	return !mark_is_apart && claim_memory();
 }
 
 void conn_stand_apart(void)
 {
-	is_apart = true;
+	mark_is_apart = true;
 }
 
 bool conn_stands_apart(void)
 {
-	return is_apart;
+	return mark_is_apart;
 }
 
 /* Where a filter does not let us ask any more, the mark has to do: without its record the program
@@ -309,7 +307,7 @@ bool conn_forget(int fd)
 	uint16_t word;
 	enum mark mark;
 
-	if (is_apart)
+	if (mark_is_apart)
 		return false;
 	await_opening(fd, &word);
 	mark = mark_in(word);
@@ -324,7 +322,7 @@ bool conn_forget(int fd)
 
 bool conn_begin_number(int fd, enum mark mark)
 {
-	if (!(mark == MARK_OTHER && mark_get(fd) == mark) && !conn_forget(fd))
+	if (mark_is_apart || (!(mark == MARK_OTHER && mark_get(fd) == mark) && !conn_forget(fd)))
 		return false;
 	mark_set(fd, mark);
 	note_end(fd);
@@ -425,6 +423,8 @@ enum mark conn_share(int fd)
 {
 	uint16_t word;
 
+	if (mark_is_apart)
+		return MARK_UNKNOWN;
 	do {
 		await_opening(fd, &word);
 		note_duplicated(fd);
@@ -498,7 +498,7 @@ void conn_in_child(void)
 	for (int fd = 0; fd <= conn_highest(); fd++)
 		mark_change(fd, MARK_OPENING, MARK_TCP_COPIED);
 	conn_share_pending();
-	is_apart = false;
+	mark_is_apart = false;
 	generation++;
 	if (atomic_load(&owner_pid)) {
 		atomic_store(&owner_pid, (int)syscall(SYS_getpid));

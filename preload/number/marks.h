@@ -63,6 +63,8 @@ static inline void mark_closing(int fd)
 	(void)fd;
 }
 
+/* This thread's descriptors are not the others': what it does to a number is noted nowhere, as that is another's. */
+extern __thread bool mark_is_apart INTERNAL __attribute__((tls_model("initial-exec")));
 /* The next symbols are known (real.h). */
 void mark_started(void);
 void mark_set(int fd, enum mark mark);

@@ -39,6 +39,24 @@ struct note *note_beyond(int fd)
 	return page ? &page[fd % NOTE_PAGE] : NULL;
 }
 
+/* Of a thread with a table of its own: it may have the same twin there. */
+SLOW static bool is_of(const struct note *n, int fd)
+{
+	int saved_errno = errno;
+	bool is_same = note_twin(n) && note_twin(n) == sock_cookie(fd);
+
+	errno = saved_errno;
+	return is_same;
+}
+
+/* ... that this thread may write. */
+static struct note *noted(int fd)
+{
+	struct note *n = note_at(fd);
+
+	return n && mark_is_apart && !is_of(n, fd) ? NULL : n;
+}
+
 static struct note *make(int fd)
 {
 	int saved_errno = errno;
@@ -68,7 +86,7 @@ void note_will_accept(void)
 
 void note_accepted(int fd)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (atomic_load(&note_accepted_bits))
 		atomic_fetch_or(accepted_word(fd), accepted_bit(fd));
@@ -133,7 +151,7 @@ bool note_has_twin(int fd)
 
 void note_spoil(int fd, const char *reason)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (n)
 		atomic_store(&n->spoiled, reason);
@@ -141,7 +159,7 @@ void note_spoil(int fd, const char *reason)
 
 void note_bound(int fd, const struct sockaddr *sa, socklen_t len)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 	struct addr a;
 
 	if (!n)
@@ -153,7 +171,7 @@ void note_bound(int fd, const struct sockaddr *sa, socklen_t len)
 
 void note_connected(int fd)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (n)
 		atomic_store_explicit(&n->connected, true, memory_order_relaxed);
@@ -161,14 +179,14 @@ void note_connected(int fd)
 
 bool note_ruled(int fd)
 {
-	struct note *n = mark_is_fresh(mark_get(fd)) ? note_at(fd) : NULL;
+	struct note *n = mark_is_fresh(mark_get(fd)) ? noted(fd) : NULL;
 
 	return !n || !n->family || !atomic_exchange(&n->ruled, true);
 }
 
 void note_attempt_over(int fd)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (n && atomic_load_explicit(&n->ruled, memory_order_relaxed))
 		atomic_store(&n->ruled, false);
@@ -176,7 +194,8 @@ void note_attempt_over(int fd)
 
 void note_shut(int fd, int how)
 {
-	struct note *n = note_has_twin(fd) ? note_at(fd) : note_is_accepted(fd) ? make(fd) : NULL;
+	bool is_accepted = note_is_accepted(fd) && !mark_is_apart;
+	struct note *n = note_has_twin(fd) ? noted(fd) : is_accepted ? make(fd) : NULL;
 
 	if (n)
 		atomic_fetch_or(&n->shut, (uint8_t)(how == SHUT_RDWR ? 3 : 1 << how));
@@ -191,7 +210,7 @@ bool note_is_connected(int fd)
 
 void note_duplicated(int fd)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (n)
 		atomic_store(&n->copied, true);
@@ -233,7 +252,7 @@ static _Atomic bool cloexec_by_range;
 
 void note_nonblocking(int fd, bool on)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (n && on)
 		atomic_fetch_or(&n->flags, SOCK_NONBLOCK);
@@ -245,7 +264,7 @@ void note_nonblocking(int fd, bool on)
  * believed. */
 void note_cloexec(int fd)
 {
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (n)
 		atomic_fetch_or(&n->flags, ASK_CLOEXEC);
@@ -487,7 +506,7 @@ static bool is_in_repair(int level, int name, const void *value, socklen_t len)
 void note_option(int fd, int level, int name, const void *value, socklen_t len)
 {
 	struct note_option o = { .level = (uint16_t)level, .name = (uint16_t)name };
-	struct note *n = note_at(fd);
+	struct note *n = noted(fd);
 
 	if (is_for_address(level, name) || is_in_repair(level, name, value, len))
 		mark_rule_out(fd);

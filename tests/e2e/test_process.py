@@ -672,6 +672,16 @@ class Given(L.TestCase):
                     self.assertEqual(r.out.decode().splitlines(),
                                      [f"4 True {answer}", f"{said} {(L.SERVER, 80)} {answer}"], r)
 
+    def test_beside_another_table(self):
+        """What a thread with a table of its own does to its numbers is said of nobody else's."""
+        self.lab.converter("--mptcp", port=5125)
+        for what in "nothing", "F_SETFL", "setsockopt", "bind", "shutdown", "connect", "dup", "fdopen":
+            with self.subTest(what):
+                shim = self.lab.config("fast-open = no-cookie", port=5125)
+                r = self.lab.run(["/usr/bin/python3", "-c", BESIDE, what], shim=shim)
+                self.assertEqual(r.out.decode().split(), ["0", "True", "0", "0", L.ROUTER], r)
+                self.assertIn(": connected, MPTCP", r.log)
+
     def test_kept_beside_it(self):
         self.kept(["Success", f"[b'{L.ROUTER}\\n']"])
 
@@ -719,6 +729,52 @@ while not said:
 print(waiting.poll(5000)[0][1], time.monotonic() - since >= at_least, ask(s))
 thread.join()
 print(said, up.getpeername(), ask(up))
+"""
+
+# Another thread, with a table of its own, has something else under the number of this one's new socket, and does with it
+# what would be noted of a socket (argv[1]). What this one's connection is then: who answers, its flags and options.
+BESIDE = """
+import ctypes, fcntl, os, socket, sys, threading
+libc, alone, made, done = ctypes.CDLL(None), threading.Event(), threading.Event(), threading.Event()
+
+def other():
+    libc.close_range(1000, 1000, 2)
+    alone.set()
+    made.wait()
+    os.pipe()
+    os.dup2(socket.socket(type=socket.SOCK_DGRAM).detach(), number)
+    mine = socket.socket(fileno=number)
+    if sys.argv[1] == "F_SETFL":
+        fcntl.fcntl(number, fcntl.F_SETFL, os.O_NONBLOCK)
+    elif sys.argv[1] == "setsockopt":
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    elif sys.argv[1] == "bind":
+        mine.bind(("10.1.0.1", 0))
+    elif sys.argv[1] == "shutdown":
+        libc.shutdown(number, socket.SHUT_RDWR)
+    elif sys.argv[1] == "connect":
+        mine.connect(("10.2.0.2", 81))
+    elif sys.argv[1] == "dup":
+        mine.dup()
+    elif sys.argv[1] == "fdopen":
+        libc.fdopen.restype = ctypes.c_void_p
+        libc.fdopen(number, b"w")
+    mine.detach()
+    done.set()
+
+socket.socket().close()  # the configuration is read by now
+thread = threading.Thread(target=other)
+thread.start()
+alone.wait()
+s = socket.socket()
+number = s.fileno()
+made.set()
+done.wait()
+print(s.connect_ex(("10.2.0.2", 80)), s.getblocking(), fcntl.fcntl(s, fcntl.F_GETFL) & os.O_NONBLOCK,
+      s.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
+s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+print(s.makefile("rb").read().split(b"\\r\\n\\r\\n")[1].decode())
+thread.join()
 """
 
 # A protocol that is to be put upon a connection: kernel TLS, and names that there are none of; of no connection, and of one
