@@ -143,9 +143,11 @@ bool conn_is_owner(void)
 	return !mark_is_apart && claim_memory();
 }
 
+/* A vfork child, which has descriptors of its own anyway, would say it of the thread that waits for it. */
 void conn_stand_apart(void)
 {
-	mark_is_apart = true;
+	if (!atomic_load(&owner_pid) || conn_is_owner())
+		mark_is_apart = true;
 }
 
 bool conn_stands_apart(void)

@@ -682,6 +682,13 @@ class Given(L.TestCase):
                 self.assertEqual(r.out.decode().split(), ["0", "True", "0", "0", L.ROUTER], r)
                 self.assertIn(": connected, MPTCP", r.log)
 
+    def test_told_by_a_child(self):
+        """That its table is its own says nothing of its parent's."""
+        root = self.lab.file("root")
+        root.mkdir()
+        r = self.lab.run(["/usr/bin/python3", "-c", NO_PROC, root], shim=self.shim)
+        self.assertEqual(r.out.decode().split(), ["0", L.ROUTER], r)
+
     def test_kept_beside_it(self):
         self.kept(["Success", f"[b'{L.ROUTER}\\n']"])
 
@@ -775,6 +782,23 @@ print(s.connect_ex(("10.2.0.2", 80)), s.getblocking(), fcntl.fcntl(s, fcntl.F_GE
 s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
 print(s.makefile("rb").read().split(b"\\r\\n\\r\\n")[1].decode())
 thread.join()
+"""
+
+# A child in this thread's memory, as by vfork, has a table of its own and says so where there is no /proc: who answers then.
+NO_PROC = """
+import ctypes, os, socket, sys, threading
+libc = ctypes.CDLL(None)
+socket.socket().close()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+stack = ctypes.create_string_buffer(1 << 20)
+say = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: libc.close_range(1000, 1000, 2))
+os.chroot(sys.argv[1])
+child = libc.clone(say, ctypes.c_void_p(ctypes.addressof(stack) + (1 << 20) - 64 & ~63), 0x4111, None)
+print(os.waitpid(child, 0)[1])
+with socket.socket() as s:
+    s.connect(("10.2.0.2", 80))
+    s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
+    print(s.makefile("rb").read().split(b"\\r\\n\\r\\n")[1].decode(), flush=True)
 """
 
 # A protocol that is to be put upon a connection: kernel TLS, and names that there are none of; of no connection, and of one
