@@ -39,10 +39,29 @@ static bool is_under_way(const struct exchange *u)
 	return exchange_is_pending(u) && !exchange_is_deferred(u);
 }
 
+/* One of this host's addresses: a socket can be bound to it. */
+static bool is_here(struct addr a)
+{
+	struct sockaddr_storage name;
+	int family = addr_is_v4(&a) ? AF_INET : AF_INET6, fd;
+	socklen_t len;
+	long r;
+
+	a.port = 0;
+	len = addr_to_sockaddr(&a, family, &name);
+	fd = (int)sys_result(syscall(SYS_socket, family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	if (fd < 0)
+		return false;
+	r = syscall(SYS_bind, fd, &name, len);
+	syscall(SYS_close, fd);
+	return r == 0;
+}
+
 static bool goes_to(const struct exchange *u, const struct addr *local)
 {
 	return u->server.port == local->port &&
-	       (addr_classify(local) == ADDR_UNSPECIFIED || addr_equal_ip(&u->server, local));
+	       (addr_classify(local) == ADDR_UNSPECIFIED ? is_here(u->server) :
+							   addr_equal_ip(&u->server, local));
 }
 
 /* The numbers whose conversions go to this address. */

@@ -239,6 +239,11 @@ class BothEnds(L.TestCase):
             with self.subTest(options):
                 self.same("one", *options)
 
+    def test_listens_everywhere(self):
+        for options in WHOLE, LATE:
+            with self.subTest(options):
+                self.same("wildcard", *options)
+
     def test_connect_message_is_owed(self):
         """accept() is the only call in which it can be sent."""
         for settings in "fast-open = cookie", "":
@@ -271,7 +276,7 @@ class BothEnds(L.TestCase):
         self.assertIn(self.waited(shim)[0], range(200, 1500))
 
     def test_never_waits_where_it_need_not(self):
-        for case in "nonblocking", "elsewhere", "thread":
+        for case in "nonblocking", "elsewhere", "wildcard-elsewhere", "thread":
             with self.subTest(case):
                 shim = self.through(case, *VERY_LATE)
                 self.assertLess(max(self.waited(shim)), 1500, shim)

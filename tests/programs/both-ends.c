@@ -42,7 +42,6 @@ static int listen_at(struct sockaddr_in *address, int backlog, int flags)
 	int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
 	socklen_t len = sizeof(*address);
 
-	address->sin_port = 0;
 	if (fd < 0 || bind(fd, (struct sockaddr *)address, len) < 0 || listen(fd, backlog) < 0 ||
 	    getsockname(fd, (struct sockaddr *)address, &len) < 0) {
 		perror("listen");
@@ -166,6 +165,23 @@ static void elsewhere(void)
 	printf("writable: %d\n", is_writable(client));
 }
 
+/* It listens at all addresses, at the port of what it connects to: itself, or elsewhere. */
+static void wildcard(bool is_elsewhere)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET }, loopback = any;
+	int listener, client;
+
+	any.sin_port = is_elsewhere ? away.sin_port : 0;
+	listener = listen_at(&any, 8, 0);
+	self.sin_port = loopback.sin_port = any.sin_port;
+	loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	client = begin(is_elsewhere ? &away : &self);
+	if (is_elsewhere)
+		begin(&loopback);
+	take(listener);
+	printf("writable: %d\n", is_writable(client));
+}
+
 static void *connect_and_wait(void *unused)
 {
 	int client = begin(&self);
@@ -211,6 +227,10 @@ int main(int argc, char **argv)
 		nonblocking();
 	else if (strcmp(which, "elsewhere") == 0)
 		elsewhere();
+	else if (strcmp(which, "wildcard") == 0)
+		wildcard(false);
+	else if (strcmp(which, "wildcard-elsewhere") == 0)
+		wildcard(true);
 	else if (strcmp(which, "thread") == 0)
 		thread();
 	else
