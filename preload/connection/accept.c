@@ -104,7 +104,6 @@ bool accept_begin(int listener, int fd, const struct addr *peer, int family)
 	conn_own();
 	conn_fill(c, sock_cookie(fd), &(struct addr){ .port = 0 }, (uint8_t)family);
 	c->began_ns = now_ns();
-	c->no_cookie = false;
 	mptcp = is_mptcp(fd);
 	if (mptcp && sock_has_syn_data(fd))
 		sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);

@@ -341,6 +341,7 @@ void conn_fill(struct conn *c, uint64_t sock_cookie, const struct addr *server, 
 	FILL(c->exchange, 0);
 	FILL(c->copied, false);
 	FILL(c->inherited, false);
+	c->no_cookie = false;
 	c->accepted = false;
 	c->generation = generation;
 }
@@ -386,6 +387,7 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	to->inherited = atomic_load(&from->inherited);
 	to->generation = from->generation;
 	to->began_ns = from->began_ns;
+	to->no_cookie = from->no_cookie;
 	to->accepted = from->accepted;
 	to->new_cookie = atomic_load(&from->new_cookie);
 	to->exchange = atomic_load(&from->exchange);

@@ -123,6 +123,29 @@ static void before_connect(int way)
 	follow(copy);
 }
 
+static void cookie_option(int fd)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &value, &len);
+	say("TCP_FASTOPEN_NO_COOKIE: %d", value);
+}
+
+/* What nobody has set, through either number. */
+static void option_of_copy(int connected)
+{
+	int fd = start(), copy;
+
+	if (connected)
+		do_poll(fd, POLLOUT, LONG);
+	copy = dup(fd);
+	cookie_option(copy);
+	do_poll(copy, POLLOUT, LONG);
+	cookie_option(copy);
+	cookie_option(fd);
+}
+
 /* ------------------------------------------- the number means something else then */
 
 static void close_by(int fd, int way)
@@ -595,6 +618,8 @@ static struct test_case cases[] = {
 	COPY("dup3", DUP3),
 	COPY("fcntl", F_DUP),
 	COPY("fcntl_cloexec", F_DUP_CLOEXEC),
+	{ "option_of_copy", option_of_copy, 0 },
+	{ "option_of_copy-connected", option_of_copy, 1 },
 	AGAIN("pipe", 0),
 	AGAIN("file", 10),
 	AGAIN("udp", 20),
