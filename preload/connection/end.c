@@ -94,6 +94,8 @@ void end_withdrawn(int fd, struct conn *c)
 void end_disconnected(int fd, struct conn *c)
 {
 	sock_disconnect(fd);
+	if (c->no_cookie)
+		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0);
 	twin_give_back(fd, record_of(c), true, NULL);
 }
 

@@ -146,6 +146,28 @@ static void option_of_copy(int connected)
 	cookie_option(fd);
 }
 
+/* ------------------------------------------- taken back by the program */
+
+static void disconnect(int fd)
+{
+	struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+
+	say_result("disconnect", connect(fd, &nobody, sizeof(nobody)));
+}
+
+static void option_of_taken_back(int way)
+{
+	int fd = start();
+
+	if (way == 1)
+		do_poll(fd, POLLOUT, LONG);
+	if (way == 2)
+		say("shutdown: %d", shutdown(fd, SHUT_RDWR) == 0 || errno == ENOTCONN);
+	else
+		disconnect(fd);
+	cookie_option(fd);
+}
+
 /* ------------------------------------------- the number means something else then */
 
 static void close_by(int fd, int way)
@@ -620,6 +642,9 @@ static struct test_case cases[] = {
 	COPY("fcntl_cloexec", F_DUP_CLOEXEC),
 	{ "option_of_copy", option_of_copy, 0 },
 	{ "option_of_copy-connected", option_of_copy, 1 },
+	{ "option_of_taken_back-pending", option_of_taken_back, 0 },
+	{ "option_of_taken_back-connected", option_of_taken_back, 1 },
+	{ "option_of_taken_back-shut", option_of_taken_back, 2 },
 	AGAIN("pipe", 0),
 	AGAIN("file", 10),
 	AGAIN("udp", 20),
