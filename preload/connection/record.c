@@ -41,7 +41,7 @@ static _Atomic int owner_pid;
 static void (*in_copy)(void) WRITTEN; /* conn_adopt_by() */
 static uint8_t generation;	      /* of processes, since the program was started */
 static _Atomic bool forked;
-static _Atomic int highest; /* number that was ever pending, or copied before it could be */
+static _Atomic int highest; /* number that was ever pending, or is a copy */
 
 void conn_raise_highest(int fd)
 {
@@ -395,8 +395,7 @@ void conn_copy_record(int fd, int newfd, enum mark mark)
 	conn_keep_local(to, &local);
 	if (mark == MARK_PENDING && u)
 		atomic_store(&u->copied, true);
-	if (mark_is_unsettled(mark) || to->accepted)
-		conn_raise_highest(newfd);
+	conn_raise_highest(newfd);
 	mark_set(newfd, mark);
 	if (mark == MARK_PENDING) /* when it is due indeed is seen then */
 		due_at(newfd, 0);

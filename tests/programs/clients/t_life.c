@@ -168,6 +168,28 @@ static void option_of_taken_back(int way)
 	cookie_option(fd);
 }
 
+/* To another port, while there is a second number. */
+static void elsewhere_with_copy(int param)
+{
+	struct sockaddr_storage other = good.sa;
+	struct sockaddr_in *in = (struct sockaddr_in *)&other;
+	int fd = start(), copy;
+
+	(void)param;
+	do_poll(fd, POLLOUT, LONG);
+	copy = dup(fd);
+	disconnect(fd);
+	do_names(copy);
+	in->sin_port = htons((uint16_t)(ntohs(in->sin_port) + 1));
+	say_result("connect", connect(fd, (struct sockaddr *)&other, good.len));
+	do_poll(fd, POLLOUT, LONG);
+	do_names(copy);
+	do_names(fd);
+	do_poll(copy, POLLIN, LONG);
+	do_recv(copy);
+	do_connect(copy);
+}
+
 /* ------------------------------------------- the number means something else then */
 
 static void close_by(int fd, int way)
@@ -645,6 +667,7 @@ static struct test_case cases[] = {
 	{ "option_of_taken_back-pending", option_of_taken_back, 0 },
 	{ "option_of_taken_back-connected", option_of_taken_back, 1 },
 	{ "option_of_taken_back-shut", option_of_taken_back, 2 },
+	{ "elsewhere_with_copy", elsewhere_with_copy, 0 },
 	AGAIN("pipe", 0),
 	AGAIN("file", 10),
 	AGAIN("udp", 20),
