@@ -42,6 +42,11 @@ static bool may_step(const struct exchange *u)
 	return !driver || driver == exchange_thread() || now_ns() >= atomic_load(&u->deadline_ns);
 }
 
+static void swap(int fd, struct exchange *u)
+{
+	epset_swap(fd, &u->watch);
+}
+
 enum mark conn_advance_after(int fd, struct conn *c, bool broken)
 {
 	uint16_t word = mark_look(fd); /* first: another thread may be closing the number */
@@ -64,7 +69,10 @@ enum mark conn_advance_after(int fd, struct conn *c, bool broken)
 	/* a message that was owed has gone out, and now there is a reply to be missed */
 	if (exchange_due_ns(u) < due_ns)
 		conn_set_due(fd, u);
-	epset_swap(fd, &u->watch);
+	if (atomic_load(&u->copied)) /* by the clock alone, the others may hear of nothing else */
+		conn_each_number(fd, u, swap);
+	else
+		swap(fd, u);
 	return MARK_PENDING;
 }
 

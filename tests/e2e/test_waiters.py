@@ -873,6 +873,40 @@ class Busy(L.TestCase):
                 self.assertEqual(r.out, b"[4] True Success\n", r)
 
 
+DUPLICATE = """
+import os, select, socket, sys, time
+server, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket()
+s.setblocking(False)
+start = time.monotonic()
+s.connect_ex((server, port))
+copy = os.dup(s.fileno())
+epoll = select.epoll()
+epoll.register(copy, select.EPOLLIN | select.EPOLLOUT)
+events = epoll.poll(10)
+print(events == [(copy, select.EPOLLOUT)], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+print(int((time.monotonic() - start) * 1000))
+"""
+
+
+class Duplicate(L.TestCase):
+    """Who waits for another number of the socket is woken as soon, also when the next converter has been tried meanwhile,
+    and its kernel has answered a SYN without the message."""
+
+    def test_next_converter(self):
+        second = L.PORT + 100
+        self.lab.converter("--fault", "silence")
+        self.lab.converter(port=second)
+        shim = self.lab.config(f"fast-open = no-cookie\n[converter second]\naddress = {L.CONVERTER}\n"
+                               f"port = {second}\nfast-open = cookie", "timeout = 4s")
+        r = self.lab.run([PYTHON, "-c", DUPLICATE, L.SERVER, ECHO], shim=shim)
+        said, ms = r.out.decode().splitlines()
+        self.assertEqual(said, "True 0", r)
+        self.assertRegex(r.log, "next converter after .*(?s:.*)converted .*\\(second\\)", r)
+        self.note(f"{ms} ms")
+        self.assertLess(int(ms), 3000, r)  # 2 s are the first one's
+
+
 class Sets(L.TestCase):
     """Case 2.3. How far select(), poll() and epoll look at what they were given: as far as the kernel, which stops
     where the process has no descriptors any more, and says EFAULT where there is no memory."""
