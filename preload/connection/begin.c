@@ -241,16 +241,16 @@ static bool prepare(int fd, struct conn_request *request, int64_t now)
 	return true;
 }
 
-/* The family that a socket must have to reach the converter; *must: fd as it is does not reach it. */
-static int family_needed(int fd, const struct conn_request *request, bool *must)
+/* The family that a socket must have to reach the converter, and whether fd as it is does not, or not without a twin to
+ * be given back. */
+static int family_needed(int fd, const struct conn_request *request, struct twin_wish *wish)
 {
 	bool v4 = addr_is_v4(&request->verdict.via);
 
 	/* an IPv6 socket on its way to an IPv4 server takes both, or is_unfit() had said so */
-	*must = request->family == AF_INET ?
-			!v4 :
-			v4 && !addr_is_v4(&request->server) && twin_own_is_only_v6(fd);
-	return *must ? AF_INET6 : request->family;
+	wish->one_way = request->family == AF_INET6 && v4 && !addr_is_v4(&request->server);
+	wish->must = request->family == AF_INET ? !v4 : wish->one_way && twin_own_is_only_v6(fd);
+	return wish->must ? AF_INET6 : request->family;
 }
 
 /* A number whose socket was made unseen says nothing. */
@@ -287,7 +287,7 @@ static bool gains_by_mptcp(int fd, struct conn_request *request, struct twin_wis
 	return multipath_is(verdict);
 }
 
-/* False: there is none, and without one the converter cannot be reached. */
+/* False: there is none, and without one the converter cannot be reached, or there is no way back from it. */
 static bool take_twin(int fd, struct conn_request *request)
 {
 	struct twin_wish wish = { .mark = request->mark,
@@ -306,12 +306,12 @@ static bool take_twin(int fd, struct conn_request *request)
 		request->mptcp = sock_int(fd, SOL_SOCKET, SO_PROTOCOL, 0) == IPPROTO_MPTCP;
 		return true;
 	}
-	wish.family = family_needed(fd, request, &wish.must);
+	wish.family = family_needed(fd, request, &wish);
 	is_lost = request->config->mptcp == CONFIG_MPTCP_AUTO &&
 		  converters_lose_mptcp(&request->verdict.via, &request->by);
 	wish.mptcp = gains_by_mptcp(fd, request, &wish, &request->verdict.via, is_lost);
 	request->mptcp = is_own_mptcp(fd, request->mark);
-	if ((!wish.mptcp || request->mptcp) && !wish.must)
+	if ((!wish.mptcp || request->mptcp) && !wish.must && !wish.one_way)
 		return true;
 	if (twin_take_place(fd, &wish) == 0) {
 		request->socket_family = wish.family;
@@ -322,7 +322,7 @@ static bool take_twin(int fd, struct conn_request *request)
 		return true;
 	}
 	request->why = wish.obstacle;
-	return !wish.must;
+	return !wish.must && !(wish.one_way && request->config->fallback == CONFIG_FALLBACK_DIRECT);
 }
 
 enum conn_claim conn_claim(int fd, struct conn_request *request)

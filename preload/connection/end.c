@@ -45,16 +45,26 @@ int end_connect(int fd, const struct exchange *u)
 	return r == -EINPROGRESS || r == -EINTR ? 0 : r;
 }
 
+/* TCP that was connected by IPv4 sends an IPv4 SYN for whatever IPv6 server comes next (LINUX-FACTS 3.14). */
+static bool is_one_way(const struct exchange *u)
+{
+	return u->family == AF_INET6 && addr_is_v4(&u->via) && !addr_is_v4(&u->server);
+}
+
 static void go_direct(int fd, struct conn *c, struct exchange *u)
 {
 	uint32_t driver = atomic_load(&u->driver);
 	int r = 0;
 
 	exchange_take_back(u, fd);
-	if (twin_give_back(fd, record_of(c), true, NULL))
+	if (twin_give_back(fd, record_of(c), true, NULL)) {
 		u->family = note_at(fd)->family;
-	else
+	} else if (is_one_way(u)) { /* duplicated meanwhile, or by a fork */
+		end_refused(fd, c, u, EHOSTUNREACH);
+		return;
+	} else {
 		traces_bind_again(fd);
+	}
 	/* its blocking connect() goes on by itself, or does this when it leaves */
 	if (!driver ||
 	    !atomic_compare_exchange_strong(&u->driver, &driver, driver | EXCHANGE_HANDED_OVER))

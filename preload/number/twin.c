@@ -221,28 +221,35 @@ static int open_alike(const struct note *n, struct twin_wish *wish)
 	return -1;
 }
 
-/* ... over TCP where it must be and MPTCP is not to be had, or refuses something. */
+/* Is one of TCP, too, better than none? */
+static bool is_needed(const struct twin_wish *wish)
+{
+	return wish->must || wish->one_way;
+}
+
+/* ... over TCP where it is needed and MPTCP is not to be had, or refuses something. */
 static int open_any(const struct note *n, struct twin_wish *wish)
 {
 	int fd = open_alike(n, wish);
 
-	if (fd >= 0 || !wish->mptcp || !wish->must)
+	if (fd >= 0 || !wish->mptcp || !is_needed(wish))
 		return fd;
 	wish->mptcp = false;
 	return open_alike(n, wish);
 }
 
-/* The address that the program has bound, in the shape that the twin's family has. */
-static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family)
+/* The address that the program has bound, in the shape that the twin's family has. MPTCP says the one that it was
+ * connected from, IPv4's too, where none was named. */
+static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family, bool named)
 {
 	struct addr a;
 	int err = addr_from_sockaddr(&a, (struct sockaddr *)name, *len);
 
 	if (err < 0)
 		return false;
-	if (name->ss_family == family)
+	if (name->ss_family == family && (named || family == AF_INET || !addr_is_v4(&a)))
 		return true;
-	if (addr_classify(&a) != ADDR_UNSPECIFIED)
+	if (name->ss_family != family && addr_classify(&a) != ADDR_UNSPECIFIED)
 		return false;
 	memset(a.ip, 0, sizeof(a.ip));
 	*len = addr_to_sockaddr(&a, family, name);
@@ -264,11 +271,13 @@ static int bind_beside(int fd, int twin, const struct sockaddr_storage *name, so
 
 static bool carry_bound(int fd, int twin, struct twin_wish *wish)
 {
+	bool named = atomic_load(&note_at(fd)->named);
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
 
 	if (sys_getsockname(fd, (struct sockaddr *)&name, &len) < 0 ||
-	    !carry_name(&name, &len, wish->family) || bind_beside(fd, twin, &name, len) < 0) {
+	    !carry_name(&name, &len, wish->family, named) ||
+	    bind_beside(fd, twin, &name, len) < 0) {
 		fail(wish, TWIN_BOUND);
 		return false;
 	}
@@ -343,7 +352,7 @@ static const char *obstacle(const struct note *n, const struct twin_wish *wish)
 	const char *why = note_obstacle(n);
 
 	/* the mark of one that was connected before says no more than that */
-	if (!why && wish->mark == MARK_TCP_COPIED && (!wish->must || atomic_load(&n->copied)))
+	if (!why && wish->mark == MARK_TCP_COPIED && (!is_needed(wish) || atomic_load(&n->copied)))
 		return "it may have other numbers";
 	/* which MPTCP takes, and does not tell its subflows (LINUX-FACTS 4.18) */
 	return why || !note_is_on(n, SOL_SOCKET, SO_DONTROUTE) ? why : "SO_DONTROUTE";

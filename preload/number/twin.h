@@ -21,10 +21,13 @@
 
 struct twin_wish {
 	int family; /* of the twin: AF_INET or AF_INET6 */
-	bool mptcp; /* out: false if only TCP was to be had, for a twin that must be */
+	bool mptcp; /* out: false if only TCP was to be had, for one of the next two */
 	/* Only an IPv6 socket that takes IPv4 too reaches the converter, and the program's is none: then
 	 * TCP would do. */
 	bool must;
+	/* The program's socket, once it was connected there by IPv4, could not go to its IPv6 server any more
+	 * (LINUX-FACTS 3.14): TCP would do, too. */
+	bool one_way;
 	enum mark mark; /* of fd before connect() took hold of it */
 	bool nonblocking;
 	uint16_t word; /* mark_look(fd) since then */

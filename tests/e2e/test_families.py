@@ -3,6 +3,7 @@
 """Case 2.5. Sockets of either family to servers of either family, through converters that have one family or
 both, with IPV6_V6ONLY and with options that MPTCP refuses: converted wherever a direct connection
 works, and the program is told nothing else than directly."""
+import itertools
 import json
 import sys
 
@@ -57,11 +58,11 @@ def via_v4(target, converter):
 
 
 def is_out_of_reach(case, direct, v4):
-    """The program's socket cannot reach the converter, and no other one can take its place."""
+    """The program's socket cannot reach the converter, or not come back from it, and no other one can take its place."""
     target, _, _, _, bound, made = case
     if bound in IS_V4 and not direct["bind"]:  # an address of the other family
         return IS_V4[bound] != v4
-    return made == "unseen" and (direct["before"]["V6ONLY"] == 1 if v4 else target == "v4")
+    return made == "unseen" and (target == "v6" or direct["before"]["V6ONLY"] == 1 if v4 else target == "v4")
 
 
 def expected(case, direct, converter):
@@ -184,6 +185,83 @@ assert (s.getsockopt(level, tos), s.getsockopt(level, hops)) == (0x40, 34)
 s.send(b"x")
 s.recv(1)
 """
+
+
+BACK = """
+import ctypes, os, select, socket, sys
+how, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+s = socket.socket(socket.AF_INET6)
+if how == "option":
+    s.setsockopt(socket.IPPROTO_TCP, 18, 5000)  # TCP_USER_TIMEOUT, which MPTCP refuses
+elif how.startswith("V6ONLY"):
+    s.setsockopt(socket.IPPROTO_IPV6, 26, int(how[-1]))
+elif how == "bound":
+    s.bind(("::", 0))
+elif how == "duplicated":
+    copy = s.dup()
+elif how == "refused first":
+    s.connect_ex((host, port + 2))
+    s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+elif how == "disconnected":
+    s.connect((host, port))
+    print(s.makefile().readline().strip())
+    nobody = (ctypes.c_uint16 * 8)()
+    assert ctypes.CDLL(None).connect(s.fileno(), nobody, 16) == 0
+    port += 1
+s.setblocking(how == "blocking")
+s.connect_ex((host, port))
+if how == "duplicated late":
+    copy = s.dup()
+select.select([], [s], [], 5)
+s.setblocking(True)
+print(os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+print(s.getsockname()[0], s.getpeername()[0], s.makefile("rb").readline().strip() if how != "disconnected" else "")
+"""
+DIRECT = f"Success\n{L.CLIENT6} {L.SERVER6}"
+
+
+class Back(L.TestCase):
+    """An IPv6 socket that was connected by IPv4 cannot go to an IPv6 server any more (LINUX-FACTS 3.14): nobody is to
+    notice that his was, on the way to a converter of IPv4 alone."""
+
+    def check(self, expected, log, *hows, policy="fallback = direct", fault=()):
+        port = L.PORT + 100
+        self.lab.converter("--mptcp", *fault, port=port)
+        for how, mptcp in itertools.product(hows, ("auto", "off")):
+            with self.subTest(how, mptcp=mptcp):
+                shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\ntimeout = 500ms\n{policy}", port=port)
+                r = self.lab.run(["/usr/bin/python3", "-c", BACK, how, L.SERVER6, PORT], shim=shim)
+                self.assertEqual(r.out.decode().strip(), expected, r)
+                self.assertRegex(r.log, log, r)
+
+    def test_converter_fails(self):
+        self.check(f"{DIRECT} b'{L.CLIENT6}'", "falling back", "blocking", "not blocking", "option", "V6ONLY 0",
+                   "V6ONLY 1", "bound", fault=("--fault", "close"))
+
+    def test_converter_is_silent(self):
+        self.check(f"{DIRECT} b'{L.CLIENT6}'", "falling back", "blocking", "not blocking", fault=("--fault", "silence"))
+
+    def test_server_refuses(self):
+        """And then the program goes to one that it may reach directly."""
+        self.check(f"{DIRECT} b'{L.CLIENT6}'", "failed .*ECONNREFUSED", "refused first",
+                   policy=f"rule = direct port {PORT}")
+
+    def test_disconnected(self):
+        self.check(f"{L.ROUTER6}\n{DIRECT}", "converted .*(?s:.*)direct .*rule", "disconnected",
+                   policy=f"rule = direct port {GRPC}")
+
+    def test_no_other_socket(self):
+        """Where none can take its place it goes direct at once, and by a converter where it never would."""
+        self.check(f"{DIRECT} b'{L.CLIENT6}'", "cannot be reached: EAFNOSUPPORT: it may have other numbers",
+                   "duplicated")
+
+    def test_no_other_socket_nor_way_back(self):
+        self.check(f"Success\n{MAPPED}{L.CLIENT} {L.SERVER6} b'{L.ROUTER6}'", "converted", "duplicated",
+                   policy="fallback = none")
+
+    def test_duplicated_too_late(self):
+        """It is told, and does not wait for nobody's answer."""
+        self.check("No route to host", "falling back", "duplicated late", fault=("--fault", "close"))
 
 
 class Across(L.TestCase):

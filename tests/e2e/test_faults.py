@@ -466,8 +466,8 @@ class Kept(L.TestCase):
 
     def test_like_a_direct_one(self):
         port = 7000
-        for v6 in False, True:
-            server, client = (L.SERVER6, L.CLIENT6) if v6 else (L.SERVER, L.CLIENT)
+        for server, client, by in ((L.SERVER, L.CLIENT, L.CONVERTER), (L.SERVER6, L.CLIENT6, L.CONVERTER6),
+                                   (L.SERVER6, L.CLIENT6, L.CONVERTER)):
             for mptcp in "off", "auto":
                 for fault in "close", "silence", "error=64:3c":
                     port += 2
@@ -477,7 +477,7 @@ class Kept(L.TestCase):
                                                    *(["--mptcp"] if mptcp == "auto" else []))
                     shim = self.lab.config(
                         "fast-open = no-cookie", f"mptcp = {mptcp}\nfallback = direct\n"
-                        "timeout = 300ms", address=L.CONVERTER6 if v6 else L.CONVERTER)
+                        "timeout = 300ms", address=by)
                     r = self.lab.run(["/usr/bin/python3", "-c", KEPT, server, port + 1], shim=shim)
                     self.assertEqual((r.code, r.err), (0, ""), r)
                     self.assertIn("falling back", r.log)
