@@ -452,18 +452,6 @@ static int connect_pending(int fd, struct conn *c, const struct sockaddr *sa, so
 	return wait_within(fd, u, sa, len, sock_time_limit(fd, SO_SNDTIMEO), EALREADY);
 }
 
-/* The numbers of a connection that is none any more: what the socket becomes, no record says. */
-static void rule_out_all(int fd, const struct conn *c)
-{
-	mark_rule_out(fd);
-	for (int other = 0; other <= conn_highest(); other++) {
-		const struct conn *o = other == fd ? NULL : conn_peek(other);
-
-		if (o && o->sock_cookie == c->sock_cookie)
-			mark_change(other, MARK_UP, MARK_OTHER);
-	}
-}
-
 /* The program takes the connection back, or has heard of its end: the number may be connected again, if there are no
  * others, whose registrations stay. */
 static void take_back(int fd, struct conn *c)
@@ -473,7 +461,7 @@ static void take_back(int fd, struct conn *c)
 	note_attempt_over(fd);
 	conn_reset(fd, c);
 	if (was_up && copied)
-		rule_out_all(fd, c);
+		mark_rule_out(fd);
 	else if (was_up)
 		epset_follow_again(fd);
 }

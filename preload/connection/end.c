@@ -109,8 +109,23 @@ void end_disconnected(int fd, struct conn *c)
 	twin_give_back(fd, record_of(c), true, NULL);
 }
 
+/* The other numbers of what is unconnected now: no record says what it becomes. */
+static void reset_others(int fd, uint64_t cookie)
+{
+	for (int other = 0; other <= conn_highest(); other++) {
+		const struct conn *o = other == fd ? NULL : conn_peek(other);
+
+		if (!o || o->sock_cookie != cookie)
+			continue;
+		mark_change(other, MARK_UP, MARK_OTHER);
+		mark_change(other, MARK_FAILED, MARK_TCP_COPIED);
+		mark_change(other, MARK_FAILED_TOLD, MARK_TCP_COPIED);
+	}
+}
+
 void conn_reset(int fd, struct conn *c)
 {
+	uint64_t cookie = atomic_load(&c->copied) ? c->sock_cookie : 0;
 	enum mark to = MARK_TCP_COPIED;
 	uint16_t word;
 
@@ -125,10 +140,13 @@ void conn_reset(int fd, struct conn *c)
 			break;
 		exchange_leave();
 	}
-	if (conn_is_of(fd, c))
-		end_disconnected(fd, c);
-	else
+	if (!conn_is_of(fd, c)) {
 		to = mark_in(word);
+	} else {
+		end_disconnected(fd, c);
+		if (cookie)
+			reset_others(fd, cookie);
+	}
 	mark_change(fd, MARK_OPENING, to);
 	exchange_leave();
 }
