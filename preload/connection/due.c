@@ -19,7 +19,7 @@ static int64_t moment(int64_t node)
 
 static int64_t with(int64_t node, int64_t at_ns, int added)
 {
-	return ((INT64_MAX - at_ns) & ~TIMES) | ((node + added) & TIMES);
+	return ((INT64_MAX - at_ns) & ~TIMES) | (((node & TIMES) + added) & TIMES);
 }
 
 /* From the numbers up, while soonest() goes down: what the one adds is seen by the other, or noticed. */

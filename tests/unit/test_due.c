@@ -70,6 +70,17 @@ static void test_order(void **state)
 	assert_int_equal(soonest(), INT64_MAX);
 }
 
+/* More often than is counted; at 0 is what shall be looked at at once. */
+static void test_often(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 70000; i++)
+		add(1, 0);
+	assert_true(due_next() <= LATE);
+	sweep(MS);
+	assert_int_equal(due_next(), INT64_MAX);
+}
+
 /* No more than those of the same places, however many there are. */
 static void test_looks(void **state)
 {
@@ -158,9 +169,8 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_looks),
-		cmocka_unit_test(test_left),
+		cmocka_unit_test(test_order),	cmocka_unit_test(test_often),
+		cmocka_unit_test(test_looks),	cmocka_unit_test(test_left),
 		cmocka_unit_test(test_threads),
 	};
 
