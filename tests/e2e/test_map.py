@@ -125,16 +125,19 @@ class Life(Case):
             self.assertEqual(m.events("ended"), [])
             self.assertEqual(m.stop(), 0)
 
-    def writing_to(self, output, seen):
-        """Its mapping is made, as seen() says what it has written."""
+    def writing_to(self, output, more):
+        """Its mapping is made: more() says what it has written since it was asked last, nothing at its end."""
         env = L.ENVIRONMENT | {k: str(v) for k, v in self.environment().items()}
         m = subprocess.Popen(L.inside("client", [BOOTSTRAP, "map", "-j", "8080"]), stdin=subprocess.DEVNULL, stdout=output,
                              stderr=subprocess.PIPE, text=True, env=env, start_new_session=True)
         self.addCleanup(m.communicate)
         self.addCleanup(m.kill)
         os.close(output)
-        while b'"made"' not in seen():
-            pass
+        seen = b""
+        while b'"made"' not in seen:
+            piece = more()
+            self.assertTrue(piece, seen)
+            seen += piece
         return m
 
     def test_a_terminal_that_has_hung_up(self):
