@@ -221,9 +221,8 @@ static void judge(struct connection *k, int fd, const struct config *ours)
 	k->server = k->socket->remote;
 	if (!k->program)
 		judge_by_address(k, ours,
-				 geteuid() == 0 || k->socket->uid == geteuid() ?
-					 "its program was not found" :
-					 "another user's program");
+				 k->socket->uid == geteuid() ? "its program was not found" :
+							       "another user's program");
 	else if (k->program->library == PROGRAM_CLOSED)
 		judge_by_address(k, ours, "not permitted to look into it");
 	else if (k->program->library == PROGRAM_WITHOUT && k->program->has_config &&

@@ -286,8 +286,9 @@ class Ways(Case):
         words = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", *TOP, "-j"]
         r = self.lab.run([*words, "-c", self.shim()["CONVERT_CONF"]], user="", env={"CONVERT_STATE": "none"})
         top = L.validated("top", r.out)
-        self.assertEqual({(c["server"], c["way"], c["program"]) for c in top["connections"]},
-                         {(None, "converted", None), (RULE, "unknown", None)})
+        self.assertEqual({(c["server"], c["way"], c["program"], c["why"]) for c in top["connections"]},
+                         {(None, "converted", None, "another user's program"),
+                          (RULE, "unknown", None, "another user's program")})
         self.assertRegex(top["limits"], "^2 of programs that may not be looked into, ")
 
     def test_a_program_without_a_name(self):
