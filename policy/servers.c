@@ -277,15 +277,19 @@ bool servers_find(const struct addr *server, int64_t now_ms, struct servers_entr
 	return recall(server, now_ms, entry, &in_file) && entry->until_ms > now_ms;
 }
 
+enum servers_verdict servers_verdict_of(const struct servers_entry *e, int64_t now_ms)
+{
+	/* after a withdrawal the converter is asked again, or it could not be believed again */
+	return e->verdict == SERVERS_TCP && e->withdrawals && !is_held(e, now_ms) ?
+		       SERVERS_UNKNOWN :
+		       e->verdict;
+}
+
 enum servers_verdict servers_lookup(const struct addr *server, int64_t now_ms)
 {
 	struct servers_entry e;
 
-	if (!servers_find(server, now_ms, &e))
-		return SERVERS_UNKNOWN;
-	/* after a withdrawal the converter is asked again, or it could not be believed again */
-	return e.verdict == SERVERS_TCP && e.withdrawals && !is_held(&e, now_ms) ? SERVERS_UNKNOWN :
-										   e.verdict;
+	return servers_find(server, now_ms, &e) ? servers_verdict_of(&e, now_ms) : SERVERS_UNKNOWN;
 }
 
 void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_cookie,

@@ -44,6 +44,8 @@ struct servers_entry {
 };
 
 enum servers_verdict servers_lookup(const struct addr *server, int64_t now_ms);
+/* What servers_lookup() says by this entry: after a withdrawal it is not what stands in it for ever. */
+enum servers_verdict servers_verdict_of(const struct servers_entry *e, int64_t now_ms);
 /* The same with all that is known. False if that is nothing. */
 bool servers_find(const struct addr *server, int64_t now_ms, struct servers_entry *entry);
 
@@ -54,7 +56,8 @@ void servers_learn(const struct addr *server, bool mptcp, struct cvt_span tfo_co
 		   int64_t now_ms);
 /* A direct connection to it over MPTCP has fallen back to TCP, whatever a converter says: it is
  * SERVERS_TCP, and a converter that says otherwise is not believed for SERVERS_HOLD_MS, for twice
- * as long the next time, up to SERVERS_KEEP_MS. A converter that agrees ends that. */
+ * as long the next time, up to SERVERS_KEEP_MS; and then SERVERS_UNKNOWN, so that one is asked again. A
+ * converter that agrees ends that. */
 void servers_withdraw(const struct addr *server, int64_t now_ms);
 
 /* For convert-bootstrap. Other processes see it within SERVERS_REREAD_MS. 0, or why the state file could not be

@@ -139,7 +139,7 @@ static void server_as_json(const struct servers_entry *e, void *array)
 	json_t *o = json_object();
 
 	json_put(o, "address", address_as_json(&e->server));
-	json_put(o, "verdict", json_text(verdicts[e->verdict]));
+	json_put(o, "verdict", json_text(verdicts[servers_verdict_of(e, now_ms)]));
 	json_put(o, "pinned", json_boolean(e->is_pinned));
 	json_put(o, "age_s", json_integer(seconds_since(e->learned_ms)));
 	json_put(o, "tfo_cookie", json_boolean(e->tfo_cookie_len));
@@ -325,7 +325,7 @@ static void server_as_text(const struct servers_entry *e, void *arg)
 
 	(void)arg;
 	addr_format(&e->server, text);
-	printf("server %-40s %s%s, %" PRId64 " s\n", text, verdicts[e->verdict],
+	printf("server %-40s %s%s, %" PRId64 " s\n", text, verdicts[servers_verdict_of(e, now_ms)],
 	       e->is_pinned ? ", pinned" : "", seconds_since(e->learned_ms));
 }
 

@@ -156,6 +156,17 @@ static void cookies(void **state)
 	assert_int_equal(e.learned_ms, now);
 }
 
+static void check_one_shown(const struct servers_entry *e, void *arg)
+{
+	assert_int_equal(servers_verdict_of(e, now), *(enum servers_verdict *)arg);
+}
+
+/* `status` says what programs take it for. */
+static void check_shown(enum servers_verdict verdict)
+{
+	servers_each(now, check_one_shown, &verdict);
+}
+
 /* A converter that says MPTCP of a server that does not show it to us is believed again after a
  * while, and after each time it was wrong for longer. */
 static void withdrawn(void **state)
@@ -173,8 +184,10 @@ static void withdrawn(void **state)
 		now += hold - 1;
 		learn(&a, true);
 		assert_int_equal(lookup(&a), SERVERS_TCP);
+		check_shown(SERVERS_TCP);
 		now += 1;
 		assert_int_equal(lookup(&a), SERVERS_UNKNOWN); /* else the converter is not asked */
+		check_shown(SERVERS_UNKNOWN);
 	}
 	learn(&a, true);
 	assert_int_equal(lookup(&a), SERVERS_MPTCP);
