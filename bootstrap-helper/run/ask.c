@@ -187,7 +187,7 @@ static bool is_no_program(const struct finding *found)
 	       is(found, "program-executable");
 }
 
-bool ask_is_for_exec(const struct findings *f, const struct finding *found)
+static bool is_for_exec(const struct findings *f, const struct finding *found)
 {
 	return is_no_program(found) && (size_t)(found - f->all) < n_own;
 }
@@ -195,7 +195,7 @@ bool ask_is_for_exec(const struct findings *f, const struct finding *found)
 /* Of what it starts, elsewhere perhaps, the program will say itself that it is not there. */
 static bool may_well_work(const struct findings *f, const struct finding *found)
 {
-	return is(found, NOT_KNOWN) || (is_no_program(found) && !ask_is_for_exec(f, found));
+	return is(found, NOT_KNOWN) || (is_no_program(found) && !is_for_exec(f, found));
 }
 
 const struct finding *ask_worst(const struct findings *f, bool strict, bool any)
@@ -204,9 +204,17 @@ const struct finding *ask_worst(const struct findings *f, bool strict, bool any)
 		const struct finding *found = &f->all[i];
 
 		if (found->verdict == FINDING_PROBLEM && (strict || !may_well_work(f, found)) &&
-		    (!any || !is_of_the_program(found) || ask_is_for_exec(f, found)))
+		    (!any || !is_of_the_program(found) || is_for_exec(f, found)))
 			return found;
 	}
+	return NULL;
+}
+
+const struct finding *ask_no_program(const struct findings *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->all[i].verdict == FINDING_PROBLEM && is_for_exec(f, &f->all[i]))
+			return &f->all[i];
 	return NULL;
 }
 

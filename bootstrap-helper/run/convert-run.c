@@ -567,11 +567,11 @@ int main(int argc, char **argv)
 	const struct sigaction as_usual = { .sa_handler = SIG_DFL },
 			       ignored = { .sa_handler = SIG_IGN };
 	struct findings found = { .all = NULL };
-	const struct finding *worst;
+	const struct finding *worst, *never;
 	const char *library;
 	static char *before; /* kept for the program */
 	struct options o;
-	bool is_for_exec, any, wants_receipt = false;
+	bool any, wants_receipt = false;
 
 	standard_take();
 	sigaction(SIGCHLD, &as_usual, &children);
@@ -595,13 +595,13 @@ int main(int argc, char **argv)
 	ask_first(&found, o.any ? NULL : library, o.words, &wants_receipt);
 	any = o.any || (!o.preload && ask_past(&found));
 	worst = ask_worst(&found, o.strict, any);
-	is_for_exec = worst && ask_is_for_exec(&found, worst);
-	if (worst && !is_for_exec) {
+	never = ask_no_program(&found);
+	if (worst && worst != never) {
 		tell(&o, worst);
 		if (o.strict)
 			return STATUS_STRICT;
 	}
-	if (any && !is_for_exec)
+	if (any && !never)
 		be_supervised(&o, &found, before);
-	return run(&o, is_for_exec ? worst : NULL, wants_receipt);
+	return run(&o, never, wants_receipt);
 }

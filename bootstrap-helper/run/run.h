@@ -29,8 +29,8 @@ const struct finding *ask_worst(const struct findings *f, bool strict, bool any)
 const struct finding *ask_past(const struct findings *f);
 /* What a program loses that may not gain privileges; NULL: nothing. */
 const struct finding *ask_privileges(const struct findings *f);
-/* Is that something execve() will fail by, and say? */
-bool ask_is_for_exec(const struct findings *f, const struct finding *found);
+/* What execve() will fail by, and say, whatever else is in the way; NULL: nothing. */
+const struct finding *ask_no_program(const struct findings *f);
 
 /* Started once more by ask_first() with this word and the library's name, and nothing else preloaded. */
 #define ASK_LOADED "--is-loaded"

@@ -322,7 +322,7 @@ for port in range(1, 40):
         self.run_it(f"--receipt={path}", "enable", "web", code=2)
         self.run_it(f"--receipt={path}", "true", code=1, env={"TMPDIR": "/nowhere"})
         for program, code in ("/nowhere", 127), (path, 126):  # not found; not executable
-            for options in [], ["--any"]:
+            for options in [], ["--any"], ["-c", self.lab.file("none.conf", "")]:  # without a converter
                 self.run_it(f"--receipt={path}", *options, program, code=code)
                 self.assertEqual(path.read_text(), old)
         r = self.lab.run([RUN, "-c", "/nowhere", f"--receipt={path}", "--strict", "true"])
