@@ -701,11 +701,14 @@ fuzz_keep = sh -c 'mkdir -p $(BUILD)/fuzz/corpus/$(2) && \
 # The same files make the same archive, byte for byte; no compression, so that git keeps of the next one what differs.
 fuzz_pack = (cd $(BUILD)/fuzz/kept && find $(notdir $(KEPT)) -type f) | LC_ALL=C sort | \
 		tar -cf tests/fuzz/corpus.tar -C $(BUILD)/fuzz/kept --format=ustar --mtime=@0 --owner=0 \
-		--group=0 --numeric-owner --mode=644 --no-recursion -T -
+		--group=0 --numeric-owner --mode=644 --no-recursion -T - && touch $(KEPT)
 
 .PHONY: fuzz-pack
 #: fuzz-pack        packs build/fuzz/kept, where somebody has put an example into NAME, into the archive
-fuzz-pack: $(KEPT)
+# What is there is not unpacked again, as somebody may have changed it; nor does it replace an archive that is newer.
+fuzz-pack: $(foreach k,$(KEPT),$(if $(wildcard $(k)),,$(k)))
+	@for k in $(KEPT); do test ! tests/fuzz/corpus.tar -nt $$k || { echo "$$k is older than tests/fuzz/corpus.tar:" \
+		"move $(BUILD)/fuzz/kept away, and put your examples into a new one" >&2; exit 1; }; done
 	$(Q)$(fuzz_pack)
 
 fuzz-library:
