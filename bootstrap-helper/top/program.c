@@ -177,7 +177,7 @@ static int find_file(const struct program *p, const char *name)
 	return -1;
 }
 
-static void load_config(struct program *p, const char *variables, const char *command)
+static void load_config(struct program *p, const char *variables, const char *program)
 {
 	const char *name = variable(variables, "CONVERT_CONF");
 	const int fd = name && *name ? find_file(p, name) : -1;
@@ -195,7 +195,7 @@ static void load_config(struct program *p, const char *variables, const char *co
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (fd >= 0 || !name || !*name)
-		p->has_config = config_load(&p->config, &env, basename(command), &err) == 0;
+		p->has_config = config_load(&p->config, &env, program, &err) == 0;
 	p->config.file = NULL; /* path */
 	if (fd >= 0)
 		close(fd);
@@ -222,12 +222,21 @@ static bool is_secure(int pid)
 	return is_it;
 }
 
+/* It may have written over the one in its command line since. False: the library does not say it. */
+static bool read_name(const struct program *p, char name[static LEGEND_NAME])
+{
+	return p->is_open && read_memory(p->thread, p->legend.program, name, LEGEND_NAME) &&
+	       *name && memchr(name, '\0', LEGEND_NAME);
+}
+
 static void find_config(struct program *p)
 {
+	char name[LEGEND_NAME];
 	char *text = read_text(p->thread, "environ"), *command = read_text(p->thread, "cmdline");
 
 	if (text && command)
-		load_config(p, is_secure(p->thread) ? "" : text, command);
+		load_config(p, is_secure(p->thread) ? "" : text,
+			    read_name(p, name) ? name : basename(command));
 	free(text);
 	free(command);
 }

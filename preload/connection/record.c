@@ -34,6 +34,7 @@ __attribute__((used, retain)) static const struct legend legend = {
 	.bypass = MARK_BYPASS,
 	.pending = MARK_PENDING,
 	.up = MARK_UP,
+	.program = shim_program,
 };
 /* The process that marks and records belong to, 0 before it has a TCP socket that may be converted; a vfork child runs in our
  * memory with another id. */

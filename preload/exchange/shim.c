@@ -22,8 +22,7 @@ static const struct config empty_config;
 static _Atomic uintptr_t reader, frame;
 static _Atomic int64_t since_ns;
 static const char *receipt WRITTEN, *strict WRITTEN;
-/* The name by which it was started; "": a longer one. */
-static char program[64] WRITTEN;
+char shim_program[LEGEND_NAME] WRITTEN;
 static struct config_env env = { .off_switch = CONFIG_OFF_SWITCH };
 
 /* A file's name is from where the process has begun: it may be somewhere else when it opens a socket. */
@@ -129,8 +128,8 @@ AT_START static void keep_name(void)
 {
 	size_t size = strlen(program_invocation_short_name) + 1;
 
-	if (size <= sizeof(program))
-		memcpy(program, program_invocation_short_name, size);
+	if (size <= sizeof(shim_program))
+		memcpy(shim_program, program_invocation_short_name, size);
 }
 
 /* Programs overwrite their environment and name (setproctitle), or clear the former (sshd): keep a copy. Not
@@ -157,7 +156,7 @@ AT_START void shim_keep_environment(void)
 
 static const struct config *read_config(void)
 {
-	const char *name = *program ? program : program_invocation_short_name;
+	const char *name = *shim_program ? shim_program : program_invocation_short_name;
 	const char *so = shim_is_strict ? "no connection is made: CONVERT_STRICT" :
 					  "this process stays direct";
 	struct config_error err = { .line = 0 };

@@ -5,6 +5,7 @@
 #ifndef CVT_SHIM_H
 #define CVT_SHIM_H
 
+#include "legend.h"
 #include "policy.h"
 #include "real.h"
 
@@ -30,6 +31,8 @@ extern bool shim_is_strict INTERNAL;
 /* At the start, or when the configuration is read before that: the variables named CONVERT_*, and where a
  * user's files are. What comes later counts for nothing. */
 void shim_keep_environment(void);
+/* The program's name then; "": a longer one. */
+extern char shim_program[LEGEND_NAME] INTERNAL;
 /* In the child of fork(). */
 void shim_in_child(void);
 /* Has a configuration been read with a converter in it, and rules that leave something to it? Else nothing

@@ -30,6 +30,12 @@ for where in sys.argv[2:]:
 print("up", flush=True)
 time.sleep(1000)
 """
+# ... that says what it does, where ps(1) sees it
+RENAMED = """
+import ctypes
+name = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "program_invocation_short_name").value
+ctypes.memmove(name, b"curl", 5)
+""" + HOLD
 # each connection gets 5000 bytes; PORT[m]: m for Multipath TCP
 SERVE = """
 import select, socket, sys
@@ -93,10 +99,10 @@ def setup(lab):
 
 
 class Case(L.TestCase):
-    def hold(self, count, *where, shim=None, user="", up=True):
+    def hold(self, count, *where, shim=None, user="", up=True, script=HOLD):
         """A program with connections; returns its process."""
         env = {"LD_PRELOAD": str(L.SHIM)} | shim if shim is not None else {}
-        words = ["env", *(f"{k}={v}" for k, v in env.items()), *PYTHON, HOLD, str(count), *where]
+        words = ["env", *(f"{k}={v}" for k, v in env.items()), *PYTHON, script, str(count), *where]
         program = self.lab.start("client", L.as_user(user, words), name="hold")
         if up:
             program.wait_for("connections", lambda: "up" in program.text(), 100)
@@ -167,6 +173,14 @@ class Ways(Case):
                       rf"python3/{one.pid} +{RULE} +direct +TCP +a rule, line \d+ ",
                       r"  path c0 10\.1\.0\.1:\d+, ", r"  path c1 10\.3\.0\.1:\d+, "):
             self.assertRegex(text, words)
+
+    def test_a_program_that_writes_over_its_name(self):
+        """For rules the library goes by the one of its start, and says it."""
+        shim = self.shim("rule = direct app python3")
+        (c,) = self.of(self.hold(1, TCP, shim=shim, script=RENAMED), self.json())
+        lines = open(shim["CONVERT_CONF"]).read().splitlines()
+        self.assertEqual((c["server"], c["way"], c["why"]), (TCP, "direct", "a rule"))
+        self.assertEqual(lines[c["rule_line"] - 1], "rule = direct app python3")
 
     def test_supervised(self):
         """What the supervisor has made for a program is in nobody's memory."""
