@@ -1561,6 +1561,27 @@ class Mptcp(Case):
             self.assertEqual(len(read_exactly(s, size)), size)
         self.assertLess(past_the_window() - before, 100)
 
+    def test_client_without_mptcp_after_all(self):
+        """Its SYN had it, and data; the answer did not say so to it. The send buffer is not kept small for TCP's window,
+        which is right."""
+        strip = (f"PREROUTING -t mangle -p tcp -s {CONVERTER} --sport {PORT} --tcp-flags SYN,ACK SYN,ACK "
+                 "-j TCPOPTSTRIP --strip-options 30")
+        size = 8 << 20
+        try:
+            with Rule(strip):
+                pass
+        except RuntimeError as e:
+            self.skipTest(f"no TCPOPTSTRIP here: {e}")
+        with Converter("--mptcp") as c, Listener(lambda s: s.sendall(bytes(size))) as l, Rule(strip), \
+                convert(message(connect(SERVER, l.port)), proto=MPTCP) as s:
+            self.assertEqual(c.wait_event("accept", mptcp="yes")["syn_data"], "yes")
+            read_reply(s)
+            self.assertEqual(s.getsockopt(socket.IPPROTO_TCP, IS_MPTCP), 0)
+            self.assertEqual(len(read_exactly(s, size // 2)), size // 2)
+            shown = run(f"ss -tmnH src {CONVERTER}:{PORT} dst {CONVERTER}").stdout
+            self.assertGreaterEqual(int(re.search(r",tb(\d+)", shown)[1]), 1 << 20, shown)
+            self.assertEqual(len(read_exactly(s, size // 2)), size // 2)
+
     def test_downstream_always(self):
         with Converter("--mptcp-down") as c, Listener(echo, proto=MPTCP) as l:
             with convert(message(connect(SERVER, l.port)) + b"x") as s:

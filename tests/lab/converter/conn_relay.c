@@ -25,6 +25,8 @@
 #define FIRST_ROOM (1 << 16) /* bytes; until the client has said something */
 #define MOST_ROOM  (1 << 24) /* more is that mistake again: subflows get it, too */
 #define FRAGMENT   (1 << 15)
+#define OF_TCP	   (1 << 20) /* a send buffer that keeps nobody waiting here */
+#define NO_MISTAKE UINT32_MAX
 #define DEAD_MS	   1000 /* a subflow whose last ACK is as old says what was so then */
 
 static uint32_t at(const uint8_t *info, size_t offset)
@@ -35,7 +37,8 @@ static uint32_t at(const uint8_t *info, size_t offset)
 	return value;
 }
 
-/* Bytes that the client has room for: every ACK says it for all of the connection, on whichever subflow. 0: unknown. */
+/* Bytes that the client has room for: every ACK says it for all of the connection, on whichever subflow. 0: unknown;
+ * NO_MISTAKE: it has fallen back to TCP, which keeps to it by itself. */
 static uint32_t client_window(int fd)
 {
 	struct {
@@ -46,7 +49,7 @@ static uint32_t client_window(int fd)
 	uint32_t least = MOST_ROOM;
 
 	if (getsockopt(fd, SOL_MPTCP, MPTCP_TCPINFO, &all, &size) < 0)
-		return 0;
+		return errno == EOPNOTSUPP || errno == ENOPROTOOPT ? NO_MISTAKE : 0;
 	for (uint32_t i = 0; i < all.n && i < SUBFLOWS; i++) {
 		uint32_t room = at(all.infos[i], TCPI_SND_WND);
 
@@ -67,8 +70,10 @@ static void bound_send_buffer(struct conn *c, uint32_t room)
 
 	if (!room || room == c->send_buffer)
 		return;
-	c->send_buffer = room;
-	size = (int)(room > 2 * FRAGMENT ? room - FRAGMENT : room / 2);
+	c->send_buffer = room == NO_MISTAKE ? 0 : room;
+	size = (int)(room == NO_MISTAKE	 ? OF_TCP :
+		     room > 2 * FRAGMENT ? room - FRAGMENT :
+					   room / 2);
 	size /= 2; /* the kernel doubles it */
 	if (sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUFFORCE, size) < 0)
 		sockopt_set(c->up.fd, SOL_SOCKET, SO_SNDBUF, size);
