@@ -147,6 +147,17 @@ class Debian(Packages):
         r = L.command(["dpkg-deb", "-f", self.deb("one", "libconvert-preload0"), "Pre-Depends"])
         self.assertRegex(r, r"(^|, )libc6 \(>= 2")
 
+    def test_services_at_upgrade_and_removal(self):
+        """systemd reads the units again and starts those anew that run, once the new program is there; they are stopped
+        before it is taken away, and not before an upgrade, behind which nothing would start them."""
+        folder = self.lab.file("control")
+        L.command(["dpkg-deb", "-e", self.deb("one", "convert-client"), folder])
+        self.assertFalse((folder / "preinst").exists())
+        postinst, prerm = ((folder / name).read_text() for name in ("postinst", "prerm"))
+        self.assertIn("systemctl --system daemon-reload", postinst)
+        self.assertRegex(postinst, r'if \[ -n "\$2" \]; then\n\s*_dh_action=restart\n')
+        self.assertRegex(prerm, r'\[ "\$1" = remove \].*\n\s*deb-systemd-invoke stop')
+
     def curl(self, root):
         r = self.works(root, "convert-run", "-v", "-a", L.CONVERTER, "curl", "-sS",
                        f"http://{L.SERVER}/who")
