@@ -841,8 +841,9 @@ completion_dir  = $(if $(filter %.bash,$(1)),$(DATADIR)/bash-completion/completi
 		  $(filter %.fish,$(1)),$(DATADIR)/fish/vendor_completions.d,$(ZSHDIR)))
 completion_path = $(completion_dir)/$(patsubst %.bash,%,$(notdir $(1)))
 
-# which may have a space in it, as the folder may that this is built in
-at = '$(DESTDIR)$(1)'
+# which may have a space in it, as the folder may that this is built in: a list of them is made of what is quoted
+at   = '$(DESTDIR)$(1)'
+each = $(foreach name,$(2),$(call at,$(1)/$(name)))
 # Beside it and renamed, since programs that start or run have the last one: mode, from, to.
 put = install -D -m $(1) $(2) $(call at,$(3).new) && mv -f $(call at,$(3).new) $(call at,$(3))
 put_all = $(foreach file,$(2),$(call put,$(1),$(file),$(3)/$(notdir $(file))) &&) true
@@ -884,11 +885,11 @@ uninstall-lib:
 
 #: uninstall        removes what install put there, likewise
 uninstall: uninstall-lib
-	rm -f $(foreach file,$(addprefix $(BINDIR)/,$(notdir $(PROGRAMS))) \
-		$(foreach page,$(MAN_PAGES),$(call man_path,$(page))) \
-		$(foreach file,$(COMPLETIONS),$(call completion_path,$(file))) \
-		$(addprefix $(SYSCONFDIR)/,$(EXAMPLE)) $(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
-		$(addprefix $(OWN_DATADIR)/,$(notdir $(INIT) $(SCHEMAS)) wireshark/convert.lua),$(call at,$(file)))
+	rm -f $(call each,$(BINDIR),$(notdir $(PROGRAMS))) \
+		$(foreach page,$(MAN_PAGES),$(call at,$(call man_path,$(page)))) \
+		$(foreach file,$(COMPLETIONS),$(call at,$(call completion_path,$(file)))) \
+		$(call each,$(SYSCONFDIR),$(EXAMPLE)) $(call each,$(UNITDIR),$(notdir $(UNITS))) \
+		$(call each,$(OWN_DATADIR),$(notdir $(INIT) $(SCHEMAS)) wireshark/convert.lua)
 	for folder in $(call at,$(OWN_DATADIR)/wireshark) $(call at,$(OWN_DATADIR)); do \
 		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder" || exit 1; done
 

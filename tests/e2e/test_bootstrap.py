@@ -564,11 +564,11 @@ class Started(Bootstrap):
         self.need("systemd-analyze")
         directory = self.lab.file("units")
         directory.mkdir()
+        (directory / "my tools").symlink_to(L.BUILD)
         units = []
         for unit in sorted(L.BUILD.glob("convert-bootstrap*.[st][ei][rm]*")):
             units.append(directory / unit.name)
-            units[-1].write_text(re.sub("ExecStart=.*/", f"ExecStart={L.BUILD}/",
-                                        unit.read_text()))
+            units[-1].write_text(re.sub('ExecStart=".*/', f'ExecStart="{directory}/my tools/', unit.read_text()))
         self.assertEqual(len(units), 3)
         for unit in units:  # who is not to run where all is switched off is not started again and again
             if unit.suffix == ".service":

@@ -480,10 +480,17 @@ exec {shutil.which("grep")} "$@"
             L.command([*words, "-j2", "all", "build/unit/test_wire"])
             L.command([*words, "check-unit", "UNIT_TESTS=build/unit/test_wire", "REPLAYS=build/unit/test_wire"])
             L.command(["env", "BUILD=build", tree / "tests/e2e/test_readme.py", "-k", "wire_shows"], cwd=tree)
-            L.command([*words, f"DESTDIR={tree}/a root", "install"])
-            self.assertTrue((tree / "a root" / LINE[1:]).exists())
-            L.command([*words, f"DESTDIR={tree}/a root", "uninstall"])
-            self.assertEqual([p for p in (tree / "a root").rglob("*") if not p.is_dir()], [])
+            others = tree / "a root/opt/my"
+            others.parent.mkdir(parents=True)
+            others.touch()
+            for prefix in "/usr/local", "/opt/my tools":
+                installed = [*words, f"DESTDIR={tree}/a root", f"PREFIX={prefix}"]
+                L.command([*installed, "install"])
+                self.assertTrue((tree / f"a root{prefix}/lib/{NAME}.0").exists())
+                (unit,) = (tree / "a root").rglob("convert-bootstrap.service")
+                self.assertIn(f'\nExecStart="{prefix}/bin/convert-bootstrap" run\n', unit.read_text())
+                L.command([*installed, "uninstall"])
+                self.assertEqual([p for p in (tree / "a root").rglob("*") if not p.is_dir()], [others])
             said = L.command([*words, "-nB", "check-here", "check-dissector", "check-exports", "fuzz", "deb",
                               "build/e2e/any/get"])
             named = [word for word in shlex.split(said) if folder.split(" ")[0] in word]
