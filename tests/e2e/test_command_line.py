@@ -219,9 +219,18 @@ class Bash(L.TestCase):
                 (["convert-run", "-a", ""], set()),
                 (["convert-run", "-v", "-a", "192.0.2.1", "nsente"], {"nsenter"}),
                 (["convert-run", "--", "nsente"], {"nsenter"}),
+                (["convert-run", "--receipt", "=", "/tmp/x", "nsente"], {"nsenter"}),  # as bash cuts words
+                (["convert-run", "-a", "2001", ":", "db8", "::", "1", "nsente"], {"nsenter"}),
+                (["convert-run", "-a", "2001", ":", "db"], set()),
+                (["convert-run", "--root", "=", "/x", "enabl"], {"enable"}),
+                (["convert-run", "--receipt", "=", "convert.conf.e"], {"convert.conf.example"}),
+                (["convert-run", "--receipt", "=", "/tmp/x", "cat", "convert.conf.e"], {"convert.conf.example"}),
+                (["convert-run", "cat", "a", "=", "convert.conf.e"], {"convert.conf.example"}),
                 (["convert-run", "-v", "cat", "convert.conf.e"], {"convert.conf.example"})):
             with self.subTest(words):
                 self.assertEqual(self.complete(*words), expected)
+        for option in "--receipt", "--root":
+            self.assertIn("convert.conf.example", self.complete("convert-run", option, "="))
 
 
 class OtherShells(L.TestCase):

@@ -5,15 +5,18 @@
 _convert_run() {
 	local word=${COMP_WORDS[COMP_CWORD]}
 	local -a kind=(-A command)
-	local i
+	local i option=
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
-		case ${COMP_WORDS[i]} in
-		-c | -a | -p | --root) ((i += 1)) ;;
+		option=${COMP_WORDS[i]}
+		case $option in
+		-c | -a | -p | --root) [[ ${COMP_WORDS[i + 1]-} = '=' ]] || ((i += 1)) ;;
 		--) ((i += 1)) && break ;;
 		-*) ;;
 		*) break ;;
 		esac
+		# bash cuts words at = and at :, which it has for words, too
+		while ((i < COMP_CWORD)) && [[ ${COMP_WORDS[i + 1]} = [=:]* ]]; do ((i += 2)); done
 	done
 	if ((i + 1 == COMP_CWORD)) && [[ ${COMP_WORDS[i]} = @(enable|disable) && ${COMP_WORDS[i - 1]} != -- ]]; then
 		local units
@@ -25,10 +28,12 @@ _convert_run() {
 			return
 		fi
 		kind=(-A file)
+	elif ((i > COMP_CWORD)); then # what the option is given
+		kind=(-A file)
+		[[ $option != -[ap] ]] || kind=(-W '')
+		[[ $word != [=:]* ]] || word=
 	else
-		case ${COMP_WORDS[COMP_CWORD - 1]}:$word in
-		-c:* | --root:* | --receipt:=) kind=(-A file) ;;
-		-[ap]:*) kind=(-W '') ;;
+		case $option:$word in
 		*:-*) kind=(-W '-c -a -p -v --verbose -q --quiet --receipt --strict --any --preload --root -h --help -V --version --') ;;
 		*:*/*) kind=(-A file) ;;
 		--:*) ;;
