@@ -121,6 +121,11 @@ class Readme(L.TestCase):
             self.assertGreater(len(words), 8, paper)
             self.assertEqual(words - targets, set(), paper)
 
+    def test_profile(self):
+        """A line of ~/.profile is a shell's: what is not exported, no program has."""
+        (row,) = re.findall(r"^\| a session \| .*", (L.ROOT / "docs/integrators.md").read_text(), re.M)
+        self.assertRegex(row, r"`export LD_PRELOAD=\S+` in `~/\.profile`")
+
     def test_suites_that_are_named(self):
         """In CONTRIBUTING.md's commands: a suite, and with -k tests that it has."""
         commands = "".join(blocks("CONTRIBUTING.md"))
