@@ -121,6 +121,12 @@ class Readme(L.TestCase):
             self.assertGreater(len(words), 8, paper)
             self.assertEqual(words - targets, set(), paper)
 
+    def test_as_root(self):
+        """What is installed where only root writes has sudo in front of it, and what is taken away."""
+        commands = [line for line in "".join(blocks()).splitlines() if re.search(r"make (un)?install", line)]
+        self.assertGreaterEqual(len(commands), 3)
+        self.assertEqual([c for c in commands if not c.startswith("sudo make ")], [])
+
     def test_profile(self):
         """A line of ~/.profile is a shell's: what is not exported, no program has."""
         (row,) = re.findall(r"^\| a session \| .*", (L.ROOT / "docs/integrators.md").read_text(), re.M)
