@@ -177,6 +177,23 @@ class Make(L.TestCase):
         self.note(", ".join(sorted(pathlib.Path(file).name for file in found)))
         self.assertEqual({file: package for file, package in found.items() if pathlib.Path(file).name not in known}, {})
 
+    def test_deps_unmasks(self):
+        """The units that it masks while it installs are not left so, whatever becomes of that."""
+        pathlib.Path("/run/systemd/system").mkdir(parents=True)  # the lab's own
+        self.addCleanup(shutil.rmtree, "/run/systemd")
+        said = self.lab.file("said")
+        self.program("dpkg-query", "#!/bin/sh\nexit 1\n")
+        self.program("systemctl", f'#!/bin/sh\necho "$*" >> {said}\n[ "$2" != cat ]\n')
+        for ends, code in (("exit 0", 0), ("exit 100", 100), ("kill -INT 0", 130), ("kill -TERM 0", 130),
+                           ("kill -HUP 0", 130)):
+            self.program("apt-get", f'#!/bin/sh\n[ "$2" != install ] || {ends}\n')
+            said.write_text("")
+            r = self.lab.run(["setsid", "-w", "env", "--default-signal", L.ROOT / "tests/deps", "cron"],
+                             env={"PATH": f"{self.bin}:{L.ENVIRONMENT['PATH']}"})
+            self.assertEqual(said.read_text(), "-q cat cron.service\n-q mask --runtime cron.service\n"
+                                               "-q unmask --runtime cron.service\n-q disable cron.service\n", (ends, r))
+            self.assertEqual(r.code, code, r)
+
 
 # ------------------------------------------------------------------------------------- install
 
