@@ -330,7 +330,8 @@ enum conn_claim conn_claim(int fd, struct conn_request *request)
 	enum mark mark = mark_get(fd);
 	int flags;
 
-	if (fd < 0 || fd >= MARK_MAX || mark == MARK_OTHER)
+	if (fd < 0 || fd >= MARK_MAX || mark == MARK_OTHER ||
+	    mark_is_apart) /* what is known of the number is of another thread's */
 		return CONN_NOT_OURS;
 	conn_own();
 	conn_sweep(0);

@@ -1374,6 +1374,33 @@ while True:
     c.close()
 """
 
+# A thread with a table of its own listens with another socket than this one has under that number: it has its port.
+BESIDE = r"""
+import ctypes, os, socket, sys, threading
+alone, made = threading.Event(), threading.Event()
+
+def other():
+    ctypes.CDLL(None).close_range(1000, 1000, 2)
+    alone.set()
+    made.wait()
+    mine = socket.socket()
+    mine.bind(("0.0.0.0", int(sys.argv[1])))
+    os.dup2(mine.fileno(), number)
+    listener = socket.socket(fileno=number)
+    listener.listen()
+    print(listener.getsockname()[1], flush=True)
+    print(listener.accept()[1][0], flush=True)
+
+socket.socket().close()  # the configuration is read by now
+thread = threading.Thread(target=other)
+thread.start()
+alone.wait()
+s = socket.socket()
+number = s.fileno()
+made.set()
+thread.join()
+"""
+
 
 class Listener(Incoming):
     def test_paused(self):
@@ -1475,6 +1502,13 @@ class Listener(Incoming):
         call(8100, "fin", ns="server")
         server.process.wait(10)
         self.assertEqual(server.text(), "True\n0\n")
+
+    def test_beside_another_table(self):
+        """A thread's listener is its own, whatever the others have under that number."""
+        server = self.serve(["/usr/bin/python3", "-c", BESIDE, 8025], 8025)
+        call(8025, "fin", ns="server")
+        server.process.wait(10)
+        self.assertEqual(server.text(), f"8025\n{L.SERVER}\n")
 
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)
