@@ -148,9 +148,19 @@ void conn_finish(int fd)
 		r = conn_wait(fd, c, WAIT_FOREVER);
 }
 
-int64_t conn_next_check(void)
+static int64_t next_due(void)
 {
 	return mark_any_unsettled() ? due_next() : INT64_MAX;
+}
+
+int64_t conn_next_check(void)
+{
+	int64_t next_ns = next_due(), soon_ns;
+
+	if (!mark_is_apart || next_ns == INT64_MAX)
+		return next_ns;
+	soon_ns = now_ns() + CONN_LOOK_NS; /* another thread may have to look at what is due */
+	return next_ns < soon_ns ? soon_ns : next_ns;
 }
 
 /* When to look at the number again. Whose time has not come yet costs no system call. */
@@ -180,14 +190,18 @@ static int64_t look_after(int fd)
 
 bool conn_sweep(int64_t ahead_ns)
 {
-	int64_t next_ns = conn_next_check(), at_ns;
+	int64_t next_ns = next_due(), at_ns;
 
 	if (next_ns == INT64_MAX)
 		return false;
 	at_ns = now_ns() + ahead_ns;
 	if (at_ns < next_ns)
 		return false;
-	due_each(at_ns, conn_highest(), look_after);
+	/* a thread with a table of its own: at those that are in both, and what is due stays so for the others */
+	for (int fd = 0; mark_is_apart && fd <= conn_highest(); fd++)
+		look_after(fd);
+	if (!mark_is_apart)
+		due_each(at_ns, conn_highest(), look_after);
 	return true;
 }
 

@@ -861,6 +861,39 @@ while not told and time.monotonic() < begun + 5:
 print(told, time.monotonic() - begun < 2, os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
 """
 
+# By turns with this thread, and before it, one with a table of its own has a look at a set that has none of the connection.
+TURNS = """
+import ctypes, select, socket, sys, threading, time
+alone, turn = threading.Event(), threading.Barrier(2)
+
+def other():
+    ctypes.CDLL(None).close_range(1000, 1000, 2)
+    always, _ = socket.socketpair()
+    epoll = select.epoll()
+    epoll.register(always, select.EPOLLOUT)
+    alone.set()
+    while True:
+        turn.wait()
+        epoll.poll(0)
+        turn.wait()
+
+socket.socket().close()  # the configuration is read by now
+threading.Thread(target=other, daemon=True).start()
+alone.wait()
+epoll = select.epoll()
+s = socket.socket()
+s.setblocking(False)
+s.connect_ex((sys.argv[1], int(sys.argv[2])))
+epoll.register(s, select.EPOLLOUT)
+begun, told = time.monotonic(), []
+while not told and time.monotonic() < begun + 2:
+    time.sleep(0.015)  # longer than CONN_LOOK_NS
+    turn.wait()
+    turn.wait()
+    told = [events for _, events in epoll.poll(0)]
+print(told, s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+"""
+
 
 class Busy(L.TestCase):
     def test_never_without_an_event(self):
@@ -871,6 +904,13 @@ class Busy(L.TestCase):
             with self.subTest(how):
                 r = self.lab.run([PYTHON, "-c", BUSY, L.SERVER, ECHO, how], shim=shim)
                 self.assertEqual(r.out, b"[4] True Success\n", r)
+
+    def test_beside_another_table(self):
+        """A thread that has none of it puts off nothing of the others'."""
+        self.lab.converter("--fault", "silence")
+        shim = self.lab.config("fast-open = no-cookie", "timeout = 1s\nfallback = direct")
+        r = self.lab.run([PYTHON, "-c", TURNS, L.SERVER, ECHO], shim=shim)
+        self.assertEqual(r.out, b"[4] 0\n", r)
 
 
 DUPLICATE = """
