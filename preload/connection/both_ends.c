@@ -39,7 +39,7 @@ static bool is_under_way(const struct exchange *u)
 	return exchange_is_pending(u) && !exchange_is_deferred(u);
 }
 
-/* One of this host's addresses: a socket can be bound to it. */
+/* One of this host's addresses: a socket can be bound to it, for all that anybody may ask. */
 static bool is_here(struct addr a)
 {
 	struct sockaddr_storage name;
@@ -51,10 +51,10 @@ static bool is_here(struct addr a)
 	len = addr_to_sockaddr(&a, family, &name);
 	fd = (int)sys_result(syscall(SYS_socket, family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	if (fd < 0)
-		return false;
-	r = syscall(SYS_bind, fd, &name, len);
+		return true;
+	r = sys_result(syscall(SYS_bind, fd, &name, len));
 	syscall(SYS_close, fd);
-	return r == 0;
+	return r != -EADDRNOTAVAIL;
 }
 
 static bool goes_to(const struct exchange *u, const struct addr *local)

@@ -244,6 +244,12 @@ class BothEnds(L.TestCase):
             with self.subTest(options):
                 self.same("wildcard", *options)
 
+    def test_listens_everywhere_and_may_not_ask(self):
+        """Whose its addresses are."""
+        for refused in "socket", "bind":
+            with self.subTest(refused):
+                self.same("wildcard-" + refused, *LATE)
+
     def test_connect_message_is_owed(self):
         """accept() is the only call in which it can be sent."""
         for settings in "fast-open = cookie", "":

@@ -9,15 +9,20 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -165,8 +170,26 @@ static void elsewhere(void)
 	printf("writable: %d\n", is_writable(client));
 }
 
+/* A policy that lets nobody do this from now on. */
+static void refuse(long call)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = 4, .filter = code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+		perror("seccomp");
+		exit(3);
+	}
+}
+
 /* It listens at all addresses, at the port of what it connects to: itself, or elsewhere. */
-static void wildcard(bool is_elsewhere)
+static void wildcard(bool is_elsewhere, long refused)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET }, loopback = any;
 	int listener, client;
@@ -178,6 +201,8 @@ static void wildcard(bool is_elsewhere)
 	client = begin(is_elsewhere ? &away : &self);
 	if (is_elsewhere)
 		begin(&loopback);
+	if (refused >= 0)
+		refuse(refused);
 	take(listener);
 	printf("writable: %d\n", is_writable(client));
 }
@@ -228,9 +253,13 @@ int main(int argc, char **argv)
 	else if (strcmp(which, "elsewhere") == 0)
 		elsewhere();
 	else if (strcmp(which, "wildcard") == 0)
-		wildcard(false);
+		wildcard(false, -1);
+	else if (strcmp(which, "wildcard-socket") == 0)
+		wildcard(false, SYS_socket);
+	else if (strcmp(which, "wildcard-bind") == 0)
+		wildcard(false, SYS_bind);
 	else if (strcmp(which, "wildcard-elsewhere") == 0)
-		wildcard(true);
+		wildcard(true, -1);
 	else if (strcmp(which, "thread") == 0)
 		thread();
 	else
