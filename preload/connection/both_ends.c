@@ -57,22 +57,33 @@ static bool is_here(struct addr a)
 	return r != -EADDRNOTAVAIL;
 }
 
-static bool goes_to(const struct exchange *u, const struct addr *local)
+/* The last address that was asked about; no port: none. */
+struct asked {
+	struct addr address;
+	bool is_here;
+};
+
+static bool goes_to(const struct exchange *u, const struct addr *local, struct asked *asked)
 {
-	return u->server.port == local->port &&
-	       (addr_classify(local) == ADDR_UNSPECIFIED ? is_here(u->server) :
-							   addr_equal_ip(&u->server, local));
+	if (u->server.port != local->port)
+		return false;
+	if (addr_classify(local) != ADDR_UNSPECIFIED)
+		return addr_equal_ip(&u->server, local);
+	if (!asked->address.port || !addr_equal_ip(&u->server, &asked->address))
+		*asked = (struct asked){ u->server, is_here(u->server) };
+	return asked->is_here;
 }
 
 /* The numbers whose conversions go to this address. */
 static nfds_t collect(struct pollfd *set, const struct addr *local)
 {
+	struct asked asked = { .is_here = false };
 	nfds_t n = 0;
 
 	for (int fd = 0; fd <= conn_highest() && n < AT_ONCE_MAX; fd++) {
 		const struct exchange *u = conn_exchange(conn_pending(fd));
 
-		if (u && is_under_way(u) && goes_to(u, local))
+		if (u && is_under_way(u) && goes_to(u, local, &asked))
 			set[n++] = (struct pollfd){ .fd = fd, .events = POLLOUT };
 	}
 	return n;

@@ -287,22 +287,31 @@ class BothEnds(L.TestCase):
                 shim = self.through(case, *VERY_LATE)
                 self.assertLess(max(self.waited(shim)), 1500, shim)
 
-    def test_system_calls(self):
-        """For 20 accept() while a conversion to somewhere else is pending: one."""
+    def before_accept(self, case, accepted):
+        """The system calls from the last connect(), or from the first of those whose SYN is no connect(), to the last accept()."""
         self.need("strace")
         self.lab.converter(*LATE)
         trace = self.lab.file("strace")
         environment = {"LD_PRELOAD": L.SHIM} | self.lab.config("fast-open = no-cookie", log=False)
         r = self.lab.run(["strace", "-o", trace] + [f"-E{k}={v}" for k, v in environment.items()] +
-                         [L.TOOLS / "both-ends", "elsewhere", L.CLIENT, L.SERVER, ECHO])
+                         [L.TOOLS / "both-ends", case, L.CLIENT, L.SERVER, ECHO])
         self.assertEqual(r.code, 0, r)
         lines = trace.read_text().splitlines()
         taken = [i for i, line in enumerate(lines) if line.startswith("accept4(")]
-        self.assertEqual(len(taken), 20)
+        self.assertEqual(len(taken), accepted)
         first = max(i for i, line in enumerate(lines[:taken[0]]) if line.startswith("connect("))
-        between = [line.split("(")[0] for line in lines[first + 1:taken[-1]]]
-        self.assertEqual(between.count("getsockname"), 1, lines[first:taken[-1]])
+        return [line.split("(")[0] for line in lines[first + 1:taken[-1]]]
+
+    def test_system_calls(self):
+        """For 20 accept() while a conversion to somewhere else is pending: one."""
+        between = self.before_accept("elsewhere", 20)
+        self.assertEqual(between.count("getsockname"), 1, between)
         self.assertEqual(set(between), {"getsockname", "accept4", "write"})
+
+    def test_system_calls_of_many(self):
+        """While 20 to somewhere else are, to the port that it listens at: it is asked once whether that is here."""
+        between = self.before_accept("wildcard-many", 1)
+        self.assertEqual(between.count("bind"), 1, between)
 
 
 if __name__ == "__main__":

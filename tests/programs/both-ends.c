@@ -44,10 +44,11 @@ static const char *name(int err)
 
 static int listen_at(struct sockaddr_in *address, int backlog, int flags)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | flags, 0), on = 1;
 	socklen_t len = sizeof(*address);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)address, len) < 0 || listen(fd, backlog) < 0 ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    bind(fd, (struct sockaddr *)address, len) < 0 || listen(fd, backlog) < 0 ||
 	    getsockname(fd, (struct sockaddr *)address, &len) < 0) {
 		perror("listen");
 		exit(3);
@@ -207,6 +208,20 @@ static void wildcard(bool is_elsewhere, long refused)
 	printf("writable: %d\n", is_writable(client));
 }
 
+/* The same, with as many connections to elsewhere. */
+static void wildcard_many(void)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = away.sin_port },
+			   loopback = any;
+	int listener = listen_at(&any, 8, 0);
+
+	loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	begin(&loopback);
+	for (int i = 0; i < 20; i++)
+		begin(&away);
+	take(listener);
+}
+
 static void *connect_and_wait(void *unused)
 {
 	int client = begin(&self);
@@ -260,6 +275,8 @@ int main(int argc, char **argv)
 		wildcard(false, SYS_bind);
 	else if (strcmp(which, "wildcard-elsewhere") == 0)
 		wildcard(true, -1);
+	else if (strcmp(which, "wildcard-many") == 0)
+		wildcard_many();
 	else if (strcmp(which, "thread") == 0)
 		thread();
 	else
