@@ -58,6 +58,17 @@ static int ctl_pending(int epfd, int op, int fd, struct epoll_event *event)
 	return r;
 }
 
+/* Of a thread with a table of its own: what is known of the number is of another one's socket, and of its sets, unless
+ * the connection is in both. */
+SLOW static bool is_of_another(int fd, enum mark mark)
+{
+	int saved_errno = errno;
+	bool is_here = mark == MARK_PENDING && conn_find(fd);
+
+	errno = saved_errno;
+	return !is_here;
+}
+
 INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	enum mark mark = mark_get(fd);
@@ -68,6 +79,8 @@ INTERPOSE int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	if (mark == MARK_UP && note_has_twin(fd))
 		note_spoil(fd, "an epoll set holds it");
 	if (!mark_is_unfinished(mark) || (memory_is_absurd(event) && op != EPOLL_CTL_DEL))
+		return REAL(epoll_ctl)(epfd, op, fd, event);
+	if (mark_is_apart && is_of_another(fd, mark))
 		return REAL(epoll_ctl)(epfd, op, fd, event);
 	if (mark == MARK_PENDING)
 		r = ctl_pending(epfd, op, fd, event);

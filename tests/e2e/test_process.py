@@ -675,12 +675,19 @@ class Given(L.TestCase):
     def test_beside_another_table(self):
         """What a thread with a table of its own does to its numbers is said of nobody else's."""
         self.lab.converter("--mptcp", port=5125)
-        for what in "nothing", "F_SETFL", "setsockopt", "bind", "shutdown", "connect", "dup", "fdopen":
+        for what in "nothing", "F_SETFL", "setsockopt", "bind", "shutdown", "connect", "dup", "fdopen", "epoll":
             with self.subTest(what):
                 shim = self.lab.config("fast-open = no-cookie", port=5125)
                 r = self.lab.run(["/usr/bin/python3", "-c", BESIDE, what], shim=shim)
                 self.assertEqual(r.out.decode().split(), ["0", "True", "0", "0", L.ROUTER], r)
                 self.assertIn(": connected, MPTCP", r.log)
+
+    def test_sets_beside_another_table(self):
+        self.lab.converter("--fault", "delay=700", port=5125)
+        shim = self.lab.config("fast-open = no-cookie", port=5125)
+        r = self.lab.run(["/usr/bin/python3", "-c", SETS_BESIDE], shim=shim)
+        self.assertEqual((r.out.decode(), r.err), (f"True {L.SERVER}\n", ""), r)
+        self.assertIn(": connected", r.log)
 
     def test_told_by_a_child(self):
         """That its table is its own says nothing of its parent's."""
@@ -741,7 +748,7 @@ print(said, up.getpeername(), ask(up))
 # Another thread, with a table of its own, has something else under the number of this one's new socket, and does with it
 # what would be noted of a socket (argv[1]). What this one's connection is then: who answers, its flags and options.
 BESIDE = """
-import ctypes, fcntl, os, socket, sys, threading
+import ctypes, fcntl, os, select, socket, sys, threading
 libc, alone, made, done = ctypes.CDLL(None), threading.Event(), threading.Event(), threading.Event()
 
 def other():
@@ -766,6 +773,9 @@ def other():
     elif sys.argv[1] == "fdopen":
         libc.fdopen.restype = ctypes.c_void_p
         libc.fdopen(number, b"w")
+    elif sys.argv[1] == "epoll":
+        e = select.epoll()
+        e.register(number, select.EPOLLIN)
     mine.detach()
     done.set()
 
@@ -781,6 +791,42 @@ print(s.connect_ex(("10.2.0.2", 80)), s.getblocking(), fcntl.fcntl(s, fcntl.F_GE
       s.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
 s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
 print(s.makefile("rb").read().split(b"\\r\\n\\r\\n")[1].decode())
+thread.join()
+"""
+
+# Another thread, with a table of its own, registers what it has under the number of this one's pending connection in the set
+# that it has under the number of this one's, and takes it out. What this one's says then.
+SETS_BESIDE = """
+import ctypes, os, select, socket, threading
+alone, made, done = threading.Event(), threading.Event(), threading.Event()
+
+def other():
+    ctypes.CDLL(None).close_range(1000, 1000, 2)
+    alone.set()
+    made.wait()
+    first, mine = select.epoll(), socket.socket(type=socket.SOCK_DGRAM)
+    os.dup2(first.fileno(), 500)
+    os.dup2(mine.fileno(), number)
+    its = select.epoll.fromfd(500)
+    its.register(number, select.EPOLLIN)
+    its.unregister(number)
+    done.set()
+
+socket.socket().close()  # the configuration is read by now
+thread = threading.Thread(target=other, daemon=True)
+thread.start()
+alone.wait()
+epoll = select.epoll()
+os.dup2(epoll.fileno(), 500)
+epoll = select.epoll.fromfd(500)
+s = socket.socket()
+number = s.fileno()
+s.setblocking(False)
+s.connect_ex(("10.2.0.2", 80))
+epoll.register(s, select.EPOLLOUT)
+made.set()
+done.wait()
+print(epoll.poll(5) == [(number, select.EPOLLOUT)], s.getpeername()[0])
 thread.join()
 """
 
