@@ -1739,8 +1739,8 @@ class Hold(Case):
         with Converter("--hold", *(["--mptcp"] if proto else [])) as c, \
                 Rule(f"INPUT -p tcp -d {SERVER} --dport {port} -j DROP") as rule, \
                 Listener(echo, port=port):
-            threading.Timer(0.3, rule.remove).start()
             start = time.monotonic()
+            threading.Thread(target=lambda: c.wait_event("down") and rule.remove()).start()  # told of after the SYN
             with convert(message(connect(SERVER, port)) + b"data", proto=proto) as s:
                 self.assertGreater(time.monotonic() - start, 0.9)
                 self.assertBytes(read_reply(s), "01012263")
