@@ -730,12 +730,12 @@ if os.fork() == 0:
     os.read(go[0], 1)
     time.sleep(0.2)
     os.kill(parent, signal.SIGSTOP)  # so that both are ready when it wakes
-    time.sleep(0.7)
+    time.sleep(1)
     os.write(pipe[1], b"1")
     os.kill(parent, signal.SIGCONT)
-    time.sleep(0.3)
+    time.sleep(0.7)  # it looks again after two recvfrom() of 0.7 s
     os.read(pipe[0], 1)
-    time.sleep(1.2)
+    time.sleep(2)
     os.write(pipe[1], b"2")
     os._exit(0)
 s = socket.socket()
@@ -762,7 +762,7 @@ class Emptied(Base):
         out = self.lab.file("strace")
         environment = [f"-E{name}={value}" for name, value in (self.shim() | {"LD_PRELOAD": L.SHIM}).items()]
         r = self.lab.run(["strace", "-f", "-qq", "-o", out, "-e", "trace=recvfrom,ppoll",
-                          "-e", "inject=recvfrom:delay_exit=400000", *environment,
+                          "-e", "inject=recvfrom:delay_exit=700000", *environment,
                           PYTHON, "-B", "-c", EMPTIED, L.SERVER, ECHO])
         self.assertEqual((r.code, r.out.decode()), (0, "[(True, 1)]\nb'2'\n"), f"{r}\n{out.read_text()}")
 
