@@ -545,7 +545,7 @@ class Steps(Incoming):
         """Who says nothing, or not all of it, is reset when the time is over, and who says something else at once: to
         the program as if the remote host had done it before it was accepted, or (nameless) after that. The
         log has one line for each."""
-        server = self.servers(8030, *WAYS, policy="timeout = 700ms")
+        server = self.servers(8030, *WAYS, policy="timeout = 1500ms")
         table = TABLE.read_text().partition("# What becomes of a connection from outside")[2]
         self.assertEqual(re.findall("^\\| ([^|]*) \\|", table, re.M)[2:], list(FAULTS))
 
@@ -575,7 +575,7 @@ class Steps(Incoming):
         """Half messages: of 64 nobody sees anything, and others are served meanwhile; of one more the server gets
         the connection, without a name; all are reset when their time is over."""
         ways = {"level": 64, "poll": 65}
-        server = self.servers(8050, *ways, policy="timeout = 2s")
+        server = self.servers(8050, *ways, policy="timeout = 4s")
         children = open(f"/proc/{server.pid}/task/{server.pid}/children").read().split()
 
         def half(port, n):
