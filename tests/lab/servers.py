@@ -32,7 +32,7 @@ http {{
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/t1; fastcgi_temp_path {dir}/t2;
     uwsgi_temp_path {dir}/t3; scgi_temp_path {dir}/t4;
     server {{
-        listen {http}; listen [::]:{http};
+        listen {http} backlog=4000; listen [::]:{http} backlog=4000;
         listen {https} ssl; listen [::]:{https} ssl;
         ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
         root {dir}/www;
