@@ -37,7 +37,7 @@ def reset(s):
 
 def end(s):
     """As the first byte says; what comes next is done when the client says so."""
-    how = s.recv(1) if select.select([s], [], [], 0.3)[0] else b"D"
+    how = s.recv(1) if select.select([s], [], [], 1)[0] else b"D"
     if how in b"dD":
         s.sendall(b"x" * DATA)
     if how in b"DE":  # the server's side ends, with data and without
@@ -228,7 +228,7 @@ class Client:
         s = socket.socket()
         s.setblocking(False)
         s.connect_ex(self.to)
-        time.sleep(0.6)
+        time.sleep(1.2)
         self.say(number(s, termios.FIONREAD) in (0, DATA))
 
     def reset_loop(self):
