@@ -521,7 +521,7 @@ class NextConverter(Blame):
     """Case 1.3: `timeout` is for the whole conversion, so a silent converter gets its part of it and
     the others theirs. Without a state file, so that every connection finds it out."""
 
-    TIMEOUT = 1.5
+    TIMEOUT = 3
     SILENT = {"accepts, and says nothing": ("--fault", "silence"),
               "holds the SYN": ("--hold", "--fault", "keep-syn"),
               "no host": None}
