@@ -447,7 +447,7 @@ class Connections(Any):
 
     def test_refused_elsewhere(self):
         """The socket has left the number that it was begun under: who has it is told at once, too."""
-        self.lab.converter("--fault", "error=96,delay=500")
+        self.lab.converter("--fault", "error=96,delay=1000")
         for nonblocking, leaves in (True, "os.fork() and leave()"), (True, "again()"), (False, "again()"):
             r = self.python(f"""if True:
                 import errno, os, select, socket, threading, time
@@ -572,7 +572,7 @@ class Connections(Any):
 
     def test_time_limit(self):
         """SO_SNDTIMEO holds for a socket of Multipath TCP, too; not where it has to wait and should not."""
-        self.lab.converter("--fault", "delay=1500")
+        self.lab.converter("--fault", "delay=2000")
         r = self.python(f"""if True:
             import ctypes, errno, socket, struct
             libc = ctypes.CDLL(None, use_errno=True)
@@ -1125,7 +1125,7 @@ class Signals(Any):
 
     def test_begun(self):
         """A connect() that is begun again is the first one: EINPROGRESS, and EALREADY only then."""
-        self.lab.converter("--fault", "delay=500")
+        self.lab.converter("--fault", "delay=1000")
         text = self.traced("connect:delay_enter=200000", BY_ALARM + """def stop():
                 if os.fork() == 0:
                     time.sleep(0.1)
