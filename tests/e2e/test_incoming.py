@@ -119,8 +119,9 @@ class Others(Incoming):
         for _ in range(3):
             self.assertEqual(self.curl(port=8001), big, server.text())
         self.assertEqual(self.curl(port=8011, address=f"[{L.ROUTER6}]"), big)
-        said = [line.split()[0] for line in (base / "access").read_text().splitlines()]
-        self.assertEqual(said, [L.SERVER] * 3 + [L.SERVER6])
+        log = base / "access"  # written after the answer
+        said = server.wait_for("its log", lambda: len(lines := log.read_text().splitlines()) >= 4 and lines)
+        self.assertEqual([line.split()[0] for line in said], [L.SERVER] * 3 + [L.SERVER6])
         self.accepted(server, 3, 1)
 
     def test_redis(self):
