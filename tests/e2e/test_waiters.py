@@ -462,6 +462,7 @@ class LongLived:
         requests = re.search(r"(\d+) requests in .* ([\d.]+)([MG])B read", r.out.decode())
         self.assertTrue(r.code == 0 and requests, r)
         self.assertNotRegex(r.out, b"Socket errors|Non-2xx")
+        backend_log_size()  # all is written
         answers = collections.Counter(line.split()[0] + " " + line.split('"')[2].strip()
                                       for line in backend_log(self.seen))
         # at its end wrk cuts off up to one answer a connection
