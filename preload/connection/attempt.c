@@ -94,6 +94,12 @@ static int refused(int fd, struct conn *c)
 	return err ? -err : -ECONNABORTED;
 }
 
+/* ... and the program has been told, by a connect() of another thread's. */
+static bool was_refused(const struct exchange *u, uint64_t cookie)
+{
+	return exchange_phase(u) == EXCHANGE_REFUSED && atomic_load(&u->sock_cookie) == cookie;
+}
+
 /* The exchange is over: what the waiting connect() returns. Another thread may have closed the number, and what
  * has become of the next connection there, with another cookie, is for that one's owner (-EBADF). The exchange says
  * less: its slot may have been used again. */
@@ -113,6 +119,8 @@ static int outcome(int fd, struct conn *c, const struct exchange *u, uint64_t co
 	default:
 		if (exchange_phase(u) == EXCHANGE_ABANDONED)
 			return taken_back(fd);
+		if (was_refused(u, cookie))
+			return conn_is_of(fd, c) ? -ECONNABORTED : -EBADF;
 		/* fallback: nothing of ours is left on this socket, if it still has the number */
 		return conn_is_of(fd, c) ? CONN_NATIVELY : -EBADF;
 	}
@@ -127,7 +135,9 @@ int conn_wait_for_outcome(int fd, struct exchange *u, int64_t limit_ns, int on_l
 	int r;
 
 	if (!c) /* ended already, by another thread or a signal handler: the kernel knows the rest */
-		return exchange_phase(u) == EXCHANGE_ABANDONED ? taken_back(fd) : CONN_NATIVELY;
+		return exchange_phase(u) == EXCHANGE_ABANDONED ? taken_back(fd) :
+		       was_refused(u, sock_cookie(fd))	       ? -ECONNABORTED :
+								 CONN_NATIVELY;
 	cookie = c->sock_cookie;
 	libc_cleanup_push(&cleanup, leave, &driven);
 	r = conn_wait(fd, c, limit_ns);

@@ -51,6 +51,23 @@ s.sendall(b"GET /who HTTP/1.0\\r\\n\\r\\n")
 print(s.makefile().read().split()[-1])
 """
 
+# Two threads connect one socket, by a number each or the same one: what they are told, if it is not the error.
+BY_TWO = """
+import errno, socket, sys, threading, time
+def connect(s):
+    said.append(errno.errorcode.get(s.connect_ex((sys.argv[1], 80)), "connected"))
+for _ in range(30):
+    said = []
+    s = socket.socket()
+    numbers = [s, s.dup() if sys.argv[2] == "duplicate" else s]
+    threads = [threading.Thread(target=connect, args=[number]) for number in numbers]
+    [(thread.start(), time.sleep(0.01)) for thread in threads]
+    [thread.join() for thread in threads]
+    [number.close() for number in numbers]
+    if sorted(said) not in (["ECONNABORTED", "ECONNRESET"], ["ECONNRESET"] * 2):  # the second one may come too late
+        print(*sorted(said))
+"""
+
 INTERRUPTED = """
 import ctypes, errno, select, signal, socket, struct, sys, time
 how, address = sys.argv[1:]
@@ -392,6 +409,14 @@ class Converter(Failures):
         r = self.lab.run(["/usr/bin/python3", "-c", PARKED, L.SERVER], timeout=8,
                          shim=self.lab.config("fast-open = no-cookie", "timeout = 1s\nfallback = direct"))
         self.assertEqual((r.code, r.out.decode().splitlines()), (0, ["0", L.CLIENT]), r)
+
+    def test_two_threads_connect(self):
+        """The same socket: one is told, the other one what the kernel says then, and nobody reaches the server."""
+        self.lab.converter("--fault", "delay=50,close")
+        for numbers in "duplicate", "same":
+            with self.subTest(numbers):
+                r = self.lab.run(["/usr/bin/python3", "-c", BY_TWO, L.SERVER, numbers], shim=self.shim())
+                self.assertEqual((r.code, r.out), (0, b""), r)
 
     def test_time_limit(self):
         """Half a second means half a second, however it is waited."""
