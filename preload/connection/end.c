@@ -143,6 +143,9 @@ void conn_reset(int fd, struct conn *c)
 	if (!conn_is_of(fd, c)) {
 		to = mark_in(word);
 	} else {
+		/* ours was undone then: what is set now is the program's */
+		if (mark_has_failed(mark_in(word)))
+			c->no_cookie = false;
 		end_disconnected(fd, c);
 		if (cookie)
 			reset_others(fd, cookie);

@@ -168,6 +168,20 @@ static void option_of_taken_back(int way)
 	cookie_option(fd);
 }
 
+/* The program's own, after a failure and before the connect() that tells it. */
+static void option_between(int told)
+{
+	int fd = start(), one = 1;
+
+	do_poll(fd, POLLOUT, LONG);
+	if (told)
+		do_error(fd);
+	say_result("setsockopt",
+		   setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one)));
+	do_connect(fd);
+	cookie_option(fd);
+}
+
 /* To another port, while there is a second number. */
 static void elsewhere_with_copy(int param)
 {
@@ -667,6 +681,8 @@ static struct test_case cases[] = {
 	{ "option_of_taken_back-pending", option_of_taken_back, 0 },
 	{ "option_of_taken_back-connected", option_of_taken_back, 1 },
 	{ "option_of_taken_back-shut", option_of_taken_back, 2 },
+	{ "option_between", option_between, 0 },
+	{ "option_between-told", option_between, 1 },
 	{ "elsewhere_with_copy", elsewhere_with_copy, 0 },
 	AGAIN("pipe", 0),
 	AGAIN("file", 10),
