@@ -59,7 +59,7 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	exchange_take_back(u, fd);
 	if (twin_give_back(fd, record_of(c), true, NULL)) {
 		u->family = note_at(fd)->family;
-	} else if (is_one_way(u)) { /* duplicated meanwhile, or by a fork */
+	} else if (is_one_way(u) && is_still(fd, u)) { /* duplicated meanwhile, or by a fork */
 		end_refused(fd, c, u, EHOSTUNREACH);
 		return;
 	} else {

@@ -194,6 +194,15 @@ class Ending(L.TestCase):
                               L.TOOLS / "opening", "late-handler", 300, L.SERVER, port], env=shim, timeout=40)
             self.assertEqual((r.code, r.out), (0, b"still there\n"), (port, r))
 
+    def test_what_a_handler_has_put_there_on_the_way_back(self):
+        """From an IPv4 converter that has failed: another connection, which stays what it is."""
+        self.lab.converter("--mptcp", "--fault", "close", listen=["0.0.0.0"])
+        shim = self.lab.config("fast-open = no-cookie", "fallback = direct", log=False)
+        r = self.lab.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=dup3", "-e",
+                          "inject=dup3:delay_exit=600000:when=2", "-E", f"LD_PRELOAD={L.SHIM}",
+                          L.TOOLS / "opening", "late-handler", 300, L.SERVER6, ECHO], env=shim, timeout=40)
+        self.assertEqual((r.code, r.out), (0, b"still there\n"), r)
+
     def test_what_closes_when_it_is_taken_back(self):
         """The program's own socket is to have the number again, and is held just before that."""
         shim = self.lab.config(policy="mptcp = on\ntimeout = 20s", address=servers.MUTE, log=False)

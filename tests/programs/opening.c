@@ -256,18 +256,39 @@ static void replaces(int sig)
 	dup2(null, atomic_load(&fd_now));
 }
 
-/* Once, ms after its beginning. */
-static int replaced(int ms)
+/* To a listener of this process. */
+static int connection_to_itself(void)
 {
-	struct pollfd p = { .fd = make(SOCK_STREAM | SOCK_NONBLOCK), .events = POLLOUT };
+	int listener = make(SOCK_STREAM), fd = make(SOCK_STREAM);
+	struct sockaddr_in own;
+	socklen_t len = sizeof(own);
 
+	listen(listener, 1);
+	getsockname(listener, (struct sockaddr *)&own, &len);
+	inet_pton(AF_INET, "127.0.0.1", &own.sin_addr);
+	return connect(fd, (struct sockaddr *)&own, sizeof(own)) < 0 ? -1 : fd;
+}
+
+/* Once, ms after its beginning. On the way to an IPv6 server it is another connection that takes the number. */
+static int replaced(int ms, const char *address)
+{
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6, .sin6_port = to.sin_port };
+	bool v6 = inet_pton(AF_INET6, address, &to6.sin6_addr) == 1;
+	const struct sockaddr *sa = v6 ? (struct sockaddr *)&to6 : (struct sockaddr *)&to;
+	struct pollfd p = { .events = POLLOUT };
+
+	if (v6)
+		null = connection_to_itself();
+	p.fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	handle(replaces);
 	atomic_store(&fd_now, p.fd);
 	alarm_us(ms * 1000L);
-	(void)!connect(p.fd, (struct sockaddr *)&to, sizeof(to));
+	(void)!connect(p.fd, sa, v6 ? sizeof(to6) : sizeof(to));
 	poll(&p, 1, 1000);
 	how = "dup2";
-	printf("%s\n", is_right(p.fd) ? "still there" : "gone");
+	printf("%s\n", (v6 ? send(p.fd, "x", 1, MSG_NOSIGNAL) == 1 : is_right(p.fd)) ?
+			       "still there" :
+			       "gone");
 	return 0;
 }
 
@@ -367,7 +388,7 @@ int main(int argc, char **argv)
 				   .sin_port = htons((in_port_t)atoi(argv[4])) };
 	inet_pton(AF_INET, argv[3], &to.sin_addr);
 	if (strcmp(how, "late-handler") == 0)
-		return replaced(rounds);
+		return replaced(rounds, argv[3]);
 	if (strcmp(how, "late-connect") == 0 && argc == 6)
 		return late_connect(rounds, argv[5]);
 	if (strncmp(how, "late-", 5) == 0)
