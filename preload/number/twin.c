@@ -238,8 +238,8 @@ static int open_any(const struct note *n, struct twin_wish *wish)
 	return open_alike(n, wish);
 }
 
-/* The address that the program has bound, in the shape that the twin's family has. MPTCP says the one that it was
- * connected from, IPv4's too, where none was named. */
+/* The address that the program has bound, in the shape that the other socket's family has. MPTCP says the one that it was
+ * connected from where the program has bound the port alone. */
 static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family, bool named)
 {
 	struct addr a;
@@ -247,10 +247,8 @@ static bool carry_name(struct sockaddr_storage *name, socklen_t *len, int family
 
 	if (err < 0)
 		return false;
-	if (name->ss_family == family && (named || family == AF_INET || !addr_is_v4(&a)))
-		return true;
-	if (name->ss_family != family && addr_classify(&a) != ADDR_UNSPECIFIED)
-		return false;
+	if (named || (name->ss_family == family && addr_classify(&a) == ADDR_UNSPECIFIED))
+		return name->ss_family == family;
 	memset(a.ip, 0, sizeof(a.ip));
 	*len = addr_to_sockaddr(&a, family, name);
 	return true;

@@ -487,6 +487,32 @@ class Kept(L.TestCase):
                     converter.stop()
 
 
+    def test_from_where_a_direct_one_comes(self):
+        """The program has bound a port alone, and this host has another address for the way to the converter."""
+        self.lab.converter("--mptcp", "--fault", "silence")
+        port = 7100
+        for server, by, other in ((L.SERVER, L.CONVERTER, "10.1.0.9/32"), (L.SERVER, L.CONVERTER6, "fd01::9/128"),
+                                  (L.SERVER6, L.CONVERTER6, "fd01::9/128"), (L.SERVER6, L.CONVERTER, "10.1.0.9/32")):
+            address, port, v6 = other.split("/")[0], port + 2, ["nodad", "preferred_lft", "0"] * (":" in other)
+            route = [by, "dev", "c0", "src", address, "metric", "1"]
+            L.command(["ip", "-n", "client", "addr", "add", other, "dev", "c0", *v6])
+            L.command(["ip", "-n", "client", "route", "add", *route])
+            try:
+                with self.subTest(server=server, by=by):
+                    shim = self.lab.config("fast-open = no-cookie", "mptcp = on\nfallback = direct\ntimeout = 300ms",
+                                           address=by)
+                    direct = self.lab.run(["/usr/bin/python3", "-c", KEPT, server, port])
+                    self.assertEqual((direct.code, direct.err), (0, ""), direct)
+                    self.assertNotIn(address, direct.out.decode())
+                    r = self.lab.run(["/usr/bin/python3", "-c", KEPT, server, port + 1], shim=shim)
+                    self.assertEqual((r.code, r.err), (0, ""), r)
+                    self.assertRegex(r.log, f"falling back.*from \\[?{address}\\]?:")
+                    self.assertEqual(r.out.decode().replace(str(port + 1), str(port)), direct.out.decode(), r)
+            finally:
+                L.command(["ip", "-n", "client", "route", "del", *route])
+                L.command(["ip", "-n", "client", "addr", "del", other, "dev", "c0"])
+
+
 class Hostile(L.TestCase):
     def test_reset_at_every_byte_of_the_reply(self):
         for n in range(0, 28):
