@@ -576,8 +576,19 @@ SLOW static int natively_if_ruled(int fd, const struct sockaddr *sa, socklen_t l
 	return -ENETUNREACH;
 }
 
+/* Would the kernel send an IPv4 SYN to where a twin has been, that could not be given back, and hear of no answer? */
+SLOW static bool is_stuck(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	struct addr server;
+
+	return addr_from_sockaddr(&server, sa, len) == 0 && !addr_is_v4(&server) && twin_is(fd) &&
+	       sock_tcp_state(fd) == TCP_CLOSE;
+}
+
 int conn_natively(int fd, const struct sockaddr *sa, socklen_t len)
 {
+	if (note_is_stuck(fd) && is_stuck(fd, sa, len))
+		return -EHOSTUNREACH;
 	return __builtin_expect(shim_is_strict, 0) ? natively_if_ruled(fd, sa, len) : CONN_NATIVELY;
 }
 

@@ -46,9 +46,10 @@ int end_connect(int fd, const struct exchange *u)
 }
 
 /* TCP that was connected by IPv4 sends an IPv4 SYN for whatever IPv6 server comes next (LINUX-FACTS 3.14). */
-static bool is_one_way(const struct exchange *u)
+static bool is_one_way(int fd, const struct exchange *u)
 {
-	return u->family == AF_INET6 && addr_is_v4(&u->via) && !addr_is_v4(&u->server);
+	return u->family == AF_INET6 && !addr_is_v4(&u->server) &&
+	       (addr_is_v4(&u->via) || note_is_stuck(fd));
 }
 
 static void go_direct(int fd, struct conn *c, struct exchange *u)
@@ -59,7 +60,7 @@ static void go_direct(int fd, struct conn *c, struct exchange *u)
 	exchange_take_back(u, fd);
 	if (twin_give_back(fd, record_of(c), true, NULL)) {
 		u->family = note_at(fd)->family;
-	} else if (is_one_way(u) && is_still(fd, u)) { /* duplicated meanwhile, or by a fork */
+	} else if (is_one_way(fd, u) && is_still(fd, u)) { /* duplicated meanwhile, or by a fork */
 		end_refused(fd, c, u, EHOSTUNREACH);
 		return;
 	} else {

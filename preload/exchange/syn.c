@@ -4,6 +4,7 @@
 
 #include "converters.h"
 #include "message.h"
+#include "notes.h"
 #include "sock.h"
 #include "traces.h"
 
@@ -135,7 +136,7 @@ static int connect_to(struct exchange_turn *t, const struct sockaddr_storage *vi
 	return r;
 }
 
-int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange_early *early)
+static int send_syn(struct exchange_turn *t, bool nonblocking, struct exchange_early *early)
 {
 	struct exchange *u = t->u;
 	struct sockaddr_storage via;
@@ -182,6 +183,16 @@ int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange
 	report_sent(&t->report, u);
 	exchange_go_on(u, EXCHANGE_OWED);
 	return n == -EINTR ? -EINTR : 0;
+}
+
+int exchange_send_syn(struct exchange_turn *t, bool nonblocking, struct exchange_early *early)
+{
+	const struct exchange *u = t->u;
+	int r = send_syn(t, nonblocking, early);
+
+	if (u->family == AF_INET6 && addr_is_v4(&u->via) && (r >= 0 || r == -EINTR))
+		note_stick(t->fd);
+	return r;
 }
 
 int exchange_send_syn_again(struct exchange_turn *t)

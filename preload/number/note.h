@@ -46,6 +46,7 @@ struct note {
 	_Atomic bool ruled;	/* a rule leaves this attempt to the kernel: that is told */
 	_Atomic bool checked;	/* of a twin that bypasses: is it MPTCP? That is known */
 	_Atomic bool special;	/* an option was set that note_is_on() knows */
+	_Atomic bool stuck;	/* of a twin that has been on its way by IPv4: note_stick() */
 	_Atomic uint8_t shut;	/* of a twin, for what: bit SHUT_RD and bit SHUT_WR */
 	uint16_t used;
 	uint8_t bytes[NOTE_BYTES]; /* the options, in the order they were set */

@@ -125,6 +125,7 @@ void note_begin(int fd, int family, int type, bool is_mptcp)
 	FILL(n->ruled, false);
 	FILL(n->checked, false);
 	FILL(n->special, false);
+	FILL(n->stuck, false);
 	FILL(n->spoiled, is_mptcp ? "the program's own MPTCP socket" : NULL);
 	atomic_flag_clear_explicit(&n->busy, memory_order_release);
 }
@@ -192,6 +193,21 @@ void note_attempt_over(int fd)
 		atomic_store(&n->ruled, false);
 }
 
+void note_stick(int fd)
+{
+	struct note *n = note_has_twin(fd) ? noted(fd) : NULL;
+
+	if (n)
+		atomic_store(&n->stuck, true);
+}
+
+bool note_is_stuck(int fd)
+{
+	const struct note *n = note_at(fd);
+
+	return n && note_twin(n) && atomic_load_explicit(&n->stuck, memory_order_relaxed);
+}
+
 void note_shut(int fd, int how)
 {
 	bool is_accepted = note_is_accepted(fd) && !mark_is_apart;
@@ -239,6 +255,7 @@ void note_copy(int fd, int newfd)
 	to->twin_family = from->twin_family;
 	to->twin_is_mptcp = from->twin_is_mptcp;
 	atomic_store(&to->shut, atomic_load(&from->shut));
+	atomic_store(&to->stuck, atomic_load(&from->stuck));
 	to->only_v6 = from->only_v6;
 	note_set_twin(to, note_twin(from));
 	atomic_flag_clear(&from->busy);

@@ -63,6 +63,9 @@ void note_cloexec(int fd);
  * have set them, by calls of libc's that we have seen. mark: of fd, before connect() took hold of it. */
 int note_flags(int fd, enum mark mark);
 int note_descriptor_flags(int fd, enum mark mark);
+/* A twin of IPv6 has sent a SYN by IPv4, and can reach no IPv6 server by itself any more (LINUX-FACTS 3.14). */
+void note_stick(int fd);
+bool note_is_stuck(int fd);
 /* shutdown() has succeeded. */
 void note_shut(int fd, int how);
 bool note_is_connected(int fd);

@@ -382,6 +382,7 @@ static int take_place(int fd, struct twin_wish *wish)
 		n->twin_family = (uint8_t)wish->family;
 		n->twin_is_mptcp = wish->mptcp;
 		atomic_store(&n->shut, 0);
+		atomic_store(&n->stuck, false);
 		n->only_v6 = only_v6;
 		note_set_twin(n, wish->cookie);
 	}

@@ -188,7 +188,7 @@ s.recv(1)
 
 
 BACK = """
-import ctypes, os, select, socket, sys
+import ctypes, errno, os, select, socket, sys
 how, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 s = socket.socket(socket.AF_INET6)
 if how == "option":
@@ -202,18 +202,30 @@ elif how == "duplicated":
 elif how == "refused first":
     s.connect_ex((host, port + 2))
     s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-elif how == "disconnected":
+elif how.startswith("disconnected"):
+    if how.endswith("in epoll"):
+        waits = select.epoll()
+        waits.register(s, select.EPOLLIN)
     s.connect((host, port))
     print(s.makefile().readline().strip())
+    if how.endswith("duplicate"):
+        copy = s.dup()
     nobody = (ctypes.c_uint16 * 8)()
     assert ctypes.CDLL(None).connect(s.fileno(), nobody, 16) == 0
     port += 1
 s.setblocking(how == "blocking")
-s.connect_ex((host, port))
-if how == "duplicated late":
+err = s.connect_ex((host, port))
+if how.startswith("duplicated late"):
     copy = s.dup()
 select.select([], [s], [], 5)
+if how.endswith("then direct"):
+    print(os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+    s.connect_ex((host, port + 1))
+    err = s.connect_ex((host, port + 1))
+    select.select([], [s], [], 5)
 s.setblocking(True)
+if err not in (0, errno.EINPROGRESS):
+    sys.exit(print(os.strerror(err)))
 print(os.strerror(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
 print(s.getsockname()[0], s.getpeername()[0], s.makefile("rb").readline().strip() if how != "disconnected" else "")
 """
@@ -226,13 +238,14 @@ class Back(L.TestCase):
 
     def check(self, expected, log, *hows, policy="fallback = direct", fault=()):
         port = L.PORT + 100
-        self.lab.converter("--mptcp", *fault, port=port)
+        converter = self.lab.converter("--mptcp", *fault, port=port)
         for how, mptcp in itertools.product(hows, ("auto", "off")):
             with self.subTest(how, mptcp=mptcp):
                 shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\ntimeout = 500ms\n{policy}", port=port)
                 r = self.lab.run(["/usr/bin/python3", "-c", BACK, how, L.SERVER6, PORT], shim=shim)
                 self.assertEqual(r.out.decode().strip(), expected, r)
                 self.assertRegex(r.log, log, r)
+        converter.stop()
 
     def test_converter_fails(self):
         self.check(f"{DIRECT} b'{L.CLIENT6}'", "falling back", "blocking", "not blocking", "option", "V6ONLY 0",
@@ -262,6 +275,14 @@ class Back(L.TestCase):
     def test_duplicated_too_late(self):
         """It is told, and does not wait for nobody's answer."""
         self.check("No route to host", "falling back", "duplicated late", fault=("--fault", "close"))
+
+    def test_no_way_back_any_more(self):
+        """From now on it is told at once."""
+        policy = f"fallback = direct\nrule = direct port {GRPC}"
+        for how, log in ("in epoll", "converted .*(?s:.*)direct .*rule"), ("with a duplicate", "converted "):
+            self.check(f"{L.ROUTER6}\nNo route to host", log, f"disconnected {how}", policy=policy)
+        self.check("No route to host\nNo route to host", "falling back .*(?s:.*)direct .*rule",
+                   "duplicated late, then direct", policy=policy, fault=("--fault", "close"))
 
 
 class Across(L.TestCase):
