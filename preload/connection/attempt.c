@@ -203,9 +203,9 @@ SLOW static void log_unreachable(const struct conn_request *request)
 		 request->err == EAFNOSUPPORT ? request->why : NULL);
 }
 
-static int begin(int fd, struct conn_request *request, const struct converters_choice *choice)
+static int begin(int fd, struct conn_request *request, struct converters_choice *choice)
 {
-	request->is_probe = choice->is_probe;
+	request->choice = choice;
 	if (conn_begin(fd, request))
 		return begun(fd, request);
 	if (!request->exchange)

@@ -71,7 +71,7 @@ static struct exchange *new_exchange(struct conn *c, const struct conn_request *
 	u->via = request->verdict.via;
 	u->asks_mptcp = u->mptcp && request->config->mptcp != CONFIG_MPTCP_OFF &&
 			request->config->bypass && request->known != SERVERS_TCP;
-	FILL(u->is_probe, request->is_probe);
+	FILL(u->is_probe, request->choice->is_probe);
 	converters_advise(u);
 	u->fall_back = request->config->fallback == CONFIG_FALLBACK_DIRECT;
 	exchange_begin_tries(u);
@@ -325,6 +325,23 @@ static bool take_twin(int fd, struct conn_request *request)
 	return !wish.must && !(wish.one_way && request->config->fallback == CONFIG_FALLBACK_DIRECT);
 }
 
+/* For an IPv6 socket to an IPv6 server that can have no twin for an IPv4 converter: one that has IPv6. */
+static bool choose_v6(struct conn_request *request)
+{
+	const struct pol_verdict rule = { .action = POL_CONVERT };
+	struct pol_verdict v;
+
+	if (request->family != AF_INET6 || !addr_is_v4(&request->verdict.via) ||
+	    addr_is_v4(&request->server))
+		return false;
+	converters_unchoose(&request->verdict.via, request->choice);
+	request->choice->only_v6 = true;
+	v = converters_choose(&request->server, request->family, rule, request->choice);
+	if (v.action == POL_CONVERT)
+		request->verdict = v;
+	return v.action == POL_CONVERT;
+}
+
 enum conn_claim conn_claim(int fd, struct conn_request *request)
 {
 	enum mark mark = mark_get(fd);
@@ -382,7 +399,9 @@ bool conn_begin(int fd, struct conn_request *request)
 	request->mptcp = false;
 	request->exchange = NULL;
 	request->err = EAFNOSUPPORT;
-	if (epset_is_lost(fd) || !take_twin(fd, request) || !prepare(fd, request, now_ns())) {
+	if (epset_is_lost(fd) ||
+	    !(take_twin(fd, request) || (choose_v6(request) && take_twin(fd, request))) ||
+	    !prepare(fd, request, now_ns())) {
 		end_withdrawn(fd, NULL);
 		return unreachable(fd, request);
 	}

@@ -43,8 +43,8 @@ struct conn_request {
 	struct pol_binding by; /* of its socket */
 	struct pol_verdict verdict;
 	const struct config *config;
-	enum servers_verdict known; /* of the server */
-	bool is_probe;		    /* by a converter that health_ask() wants to be tried */
+	enum servers_verdict known;	  /* of the server */
+	struct converters_choice *choice; /* of the verdict */
 	/* out */
 	enum mark mark;	      /* of the socket before conn_claim() */
 	uint16_t word;	      /* the number's as conn_claim() or conn_begin() has left it */

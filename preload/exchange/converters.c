@@ -123,6 +123,8 @@ static enum pol_reason usable(const struct addr *via, void *arg)
 	enum health_advice advice;
 	struct health_key key;
 
+	if (choice->only_v6 && addr_is_v4(via))
+		return POL_OUTSIDE;
 	if (choice->after && was_tried(choice->after, via))
 		return POL_LEFT_ALONE;
 	if (choice->despite && !shim_config()->strict)

@@ -14,6 +14,7 @@
 struct converters_choice {
 	const struct pol_binding *by; /* what the socket is bound to */
 	const struct exchange *after; /* NULL, or the exchange whose converters have been tried */
+	bool only_v6;  /* the socket would not come back from IPv4, or not get there */
 	bool again;    /* no other is usable: one that is left alone may be, for a try */
 	bool despite;  /* of what is known of its failures: a converter may be asked all the same */
 	bool is_probe; /* out: it had failed, and this connection is the one that finds out */

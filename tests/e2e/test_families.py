@@ -197,6 +197,8 @@ elif how.startswith("V6ONLY"):
     s.setsockopt(socket.IPPROTO_IPV6, 26, int(how[-1]))
 elif how == "bound":
     s.bind(("::", 0))
+elif how == "named":
+    s.bind(("fd01::1", 0))
 elif how == "duplicated":
     copy = s.dup()
 elif how == "refused first":
@@ -236,12 +238,13 @@ class Back(L.TestCase):
     """An IPv6 socket that was connected by IPv4 cannot go to an IPv6 server any more (LINUX-FACTS 3.14): nobody is to
     notice that his was, on the way to a converter of IPv4 alone."""
 
-    def check(self, expected, log, *hows, policy="fallback = direct", fault=()):
+    def check(self, expected, log, *hows, policy="fallback = direct", more="", fault=()):
         port = L.PORT + 100
         converter = self.lab.converter("--mptcp", *fault, port=port)
         for how, mptcp in itertools.product(hows, ("auto", "off")):
             with self.subTest(how, mptcp=mptcp):
-                shim = self.lab.config("fast-open = no-cookie", f"mptcp = {mptcp}\ntimeout = 500ms\n{policy}", port=port)
+                shim = self.lab.config("fast-open = no-cookie" + more, f"mptcp = {mptcp}\ntimeout = 500ms\n{policy}",
+                                       port=port)
                 r = self.lab.run(["/usr/bin/python3", "-c", BACK, how, L.SERVER6, PORT], shim=shim)
                 self.assertEqual(r.out.decode().strip(), expected, r)
                 self.assertRegex(r.log, log, r)
@@ -267,6 +270,13 @@ class Back(L.TestCase):
         """Where none can take its place it goes direct at once, and by a converter where it never would."""
         self.check(f"{DIRECT} b'{L.CLIENT6}'", "cannot be reached: EAFNOSUPPORT: it may have other numbers",
                    "duplicated")
+
+    def test_no_other_socket_but_another_converter(self):
+        """... of IPv6, which comes second."""
+        for fallback in "direct", "none":
+            self.check(f"Success\n{L.CLIENT6} {L.SERVER6} b'{L.ROUTER6}'", rf"converted .* via \[{L.CONVERTER6}\]",
+                       *["duplicated"] * (fallback == "direct"), "named", policy=f"fallback = {fallback}",
+                       more=f"\n[converter second]\naddress = {L.CONVERTER6}\nport = {L.PORT + 100}")
 
     def test_no_other_socket_nor_way_back(self):
         self.check(f"Success\n{MAPPED}{L.CLIENT} {L.SERVER6} b'{L.ROUTER6}'", "converted", "duplicated",
