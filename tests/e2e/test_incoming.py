@@ -1506,10 +1506,10 @@ class Listener(Incoming):
 
     def test_beside_another_table(self):
         """A thread's listener is its own, whatever the others have under that number."""
-        server = self.serve(["/usr/bin/python3", "-c", BESIDE, 8025], 8025)
-        call(8025, "fin", ns="server")
+        server = self.serve(["/usr/bin/python3", "-c", BESIDE, 8029], 8029)
+        call(8029, "fin", ns="server")
         server.process.wait(10)
-        self.assertEqual(server.text(), f"8025\n{L.SERVER}\n")
+        self.assertEqual(server.text(), f"8029\n{L.SERVER}\n")
 
     def test_no_memory(self):
         server = self.serve(["/usr/bin/python3", "-u", "-c", NO_MEMORY, 8095], 8095)

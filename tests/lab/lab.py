@@ -217,11 +217,15 @@ class Process:
         """/proc/PID/net is the network namespace of that process."""
         def listening():
             found = set()
-            for table in ("tcp", "tcp6"):
-                for line in open(f"/proc/{self.pid}/net/{table}").readlines()[1:]:
-                    local, _, state = line.split()[1:4]
-                    if state == "0A":
-                        found.add(int(local.rsplit(":")[-1], 16))
+            try:
+                lines = [line for table in ("tcp", "tcp6")
+                         for line in open(f"/proc/{self.pid}/net/{table}").readlines()[1:]]
+            except FileNotFoundError:
+                return False  # it has just ended, which is told with what it has said
+            for line in lines:
+                local, _, state = line.split()[1:4]
+                if state == "0A":
+                    found.add(int(local.rsplit(":")[-1], 16))
             return found.issuperset(ports)
         self.wait_for(f"ports {ports}", listening)
 
